@@ -1,0 +1,130 @@
+#!/usr/bin/env bash
+# The one set-up step: makes .venv and installs the project with the TensorFlow build that fits this machine.
+# Safe to run again (a tenth of a second when nothing is to be done), to interrupt, and to run twice at once.
+#
+#   scripts/setup.sh [--dev]       --dev adds what the tests and linters need
+#   PYTHON=python3.12              the interpreter of a new .venv (default: python3, or the newest that fits)
+#   ALBERT_BUILD=cpu|cuda          the TensorFlow build (default: cuda where nvidia-smi lists a GPU, otherwise cpu)
+set -euo pipefail
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+# shellcheck source=scripts/functions.sh
+source "$root/scripts/functions.sh"
+
+venv=$root/.venv
+venv_python=$venv/bin/python
+# Written when everything is installed: three words, "DIGEST cpu|cuda run|dev".
+stamp=$venv/albert-setup-stamp
+
+say() { printf '%s\n' "$1" >&2; }
+
+# What an installation depends on. The path, because the installation is editable and points to it.
+digest() {
+  local sums
+  sums=$(cd "$root" && sha256sum pyproject.toml requirements.txt)
+  printf '%s\n%s\n' "$root" "$sums" | sha256sum | cut -c 1-16
+}
+
+# Sets `build` to the wanted TensorFlow build.
+choose_build() {
+  case ${ALBERT_BUILD:-} in
+    cpu | cuda) build=$ALBERT_BUILD ;;
+    "")
+      # The CUDA build runs on CPUs too: one that is there stays when the GPUs are away for a while.
+      if [[ $installed_build == cuda ]] || (($(count_gpus) > 0)); then build=cuda; else build=cpu; fi
+      ;;
+    *) die "ALBERT_BUILD=$ALBERT_BUILD is not known: use cpu or cuda." ;;
+  esac
+}
+
+# Sets installed_digest, installed_build and installed_kind from the stamp; empty where there is none.
+read_stamp() {
+  installed_digest='' installed_build='' installed_kind=''
+  if [[ -f $stamp && -x $venv_python ]]; then
+    read -r installed_digest installed_build installed_kind <"$stamp" || true
+  fi
+}
+
+is_complete() {
+  [[ $installed_digest == "$wanted_digest" && $installed_build == "$build" ]] &&
+    [[ $installed_kind == dev || $kind == run ]]
+}
+
+is_supported_python() {
+  "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' >/dev/null 2>&1
+}
+
+# Prints the interpreter to make the environment with.
+find_python() {
+  local candidate
+  for candidate in ${PYTHON:-python3 python3.13 python3.12 python3.11}; do
+    if is_supported_python "$candidate"; then
+      printf '%s\n' "$candidate"
+      return
+    fi
+  done
+  candidate=${PYTHON:-python3}
+  if ! command -v "$candidate" >/dev/null; then
+    die "$candidate is not there: install Python 3.11, 3.12 or 3.13, or set PYTHON to one."
+  fi
+  die "$candidate is $("$candidate" --version 2>&1), and Python 3.11, 3.12 or 3.13 is needed: set PYTHON to one."
+}
+
+# An environment without a working pip is what an interruption here leaves: make it anew.
+make_environment() {
+  if is_supported_python "$venv_python" && "$venv_python" -m pip --version >/dev/null 2>&1; then return; fi
+  local python
+  python=$(find_python)
+  "$python" -c 'import ensurepip, venv' 2>/dev/null ||
+    die "$python has no module venv: install it (Debian, Ubuntu: apt install python3-venv) and run this again."
+  say "setup: making .venv with $("$python" --version)"
+  "$python" -m venv --clear "$venv" || die "could not make $venv: see the lines above, then run this again."
+}
+
+install_packages() {
+  local extras=$build other
+  if [[ $kind == dev ]]; then extras+=,dev; fi
+  # Both builds install the module tensorflow: the other one has to go first.
+  if [[ $build == cpu ]]; then other=tensorflow; else other=tensorflow-cpu; fi
+  if "$venv_python" -m pip show --quiet "$other" 2>/dev/null; then
+    say "setup: replacing $other"
+    # Either removal takes files of the other with it, so neither may stay.
+    "$venv_python" -m pip uninstall --quiet --yes tensorflow tensorflow-cpu 2>/dev/null ||
+      die "pip could not remove $other: delete $venv and run this again."
+  fi
+  say "setup: installing the $build build of TensorFlow and what goes with it (the first time takes minutes)"
+  "$venv_python" -m pip install --disable-pip-version-check --editable "${root}[${extras}]" 2>&1 |
+    { grep --line-buffered -v '^Requirement already satisfied' || true; } >&2 ||
+    die "pip failed (see the lines above): check the network and the free disk space, then run this again."
+}
+
+kind=run
+for argument in "$@"; do
+  case $argument in
+    --dev) kind=dev ;;
+    *) die "unknown argument $argument: the only one is --dev." ;;
+  esac
+done
+
+wanted_digest=$(digest)
+read_stamp
+choose_build
+if is_complete; then exit 0; fi
+
+# Whoever comes second waits here and then finds everything done. The lock ends with this process.
+command -v flock >/dev/null || die "the command flock is needed: install util-linux."
+exec 9>"$root/.setup.lock"
+if ! flock --nonblock 9; then
+  say "setup: waiting for another set-up of $root"
+  flock 9
+fi
+read_stamp
+choose_build
+if is_complete; then exit 0; fi
+if [[ $installed_kind == dev ]]; then kind=dev; fi # what a person asked for once stays
+
+rm -f "$stamp"
+make_environment
+install_packages
+printf '%s %s %s\n' "$wanted_digest" "$build" "$kind" >"$stamp.tmp"
+mv "$stamp.tmp" "$stamp"
+say "setup: done (.venv, $build build)"
