@@ -1,0 +1,80 @@
+"""The contract every fine-tuning task signs, and the plain data that passes through it.
+
+Owns no behaviour. The runner, the cache and the input pipeline know a task only through what stands here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
+
+from albert.settings import DataSettings
+from albert.tokenization import Tokenizer
+
+if TYPE_CHECKING:  # these import TensorFlow, which reading and featurising must not
+    from albert.heads import Head
+    from albert.modeling import AlbertConfig
+
+Split = Literal["train", "dev", "test"]
+
+# One training record without padding: {"input_ids": [...], "segment_ids": [...], "label_ids": [label]}.
+Record = dict[str, list[int] | list[float]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Example:
+    """One row of a data file, its texts as they stand there. `label` is None where the file has none (test rows)."""
+
+    guid: str
+    text_a: str
+    text_b: str | None
+    label: str | float | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+    """One column of a record: "tokens" vary in length and are padded with 0 in batches, "scalar" holds one number."""
+
+    kind: Literal["tokens", "scalar"]
+    dtype: Literal["int32", "float32"]
+
+
+class Task(Protocol):
+    """A task: where its rows are, how they become records, which head learns them and what counts as good.
+
+    Predictions are arrays over all N examples of a split, in the order of `read`. Classification with C labels:
+    "logits" and "probabilities" [N, C] float32, "predictions" [N] int32. Regression: "logits" and "predictions" [N]
+    float32.
+    """
+
+    name: str
+    best_metric: str  # the key of `score` by which the best checkpoint is chosen; larger is better
+    splits: tuple[Split, ...]
+    feature_spec: Mapping[str, Column]
+
+    def source_files(self, split: Split, data_dir: Path) -> tuple[Path, ...]:
+        """The files `read` reads, all there. Raises UserError where one is missing or there is no such split."""
+
+    def read(self, split: Split, data_dir: Path) -> Iterator[Example]:
+        """The rows one by one, never all in memory. Raises UserError naming file and line for a row it cannot use."""
+
+    def featurize(self, example: Example, tokenizer: Tokenizer, settings: DataSettings) -> list[Record]:
+        """The records of one example. Can be pickled as a bound method; imports no TensorFlow."""
+
+    def identity(self) -> dict[str, Any]:
+        """What of the task decides the records made from given files, as JSON-able data: part of a cache's digest."""
+
+    def head(self, config: AlbertConfig) -> Head:
+        """What stands on top of the encoder, with its loss and its predictions."""
+
+    def score(self, examples: Sequence[Example], predictions: Mapping[str, np.ndarray]) -> dict[str, float]:
+        """The task's metrics over labelled examples, without the loss."""
+
+    def submission(
+        self, examples: Sequence[Example], predictions: Mapping[str, np.ndarray]
+    ) -> tuple[str, list[tuple[str, str]]]:
+        """The leaderboard's file name, and its (index, prediction) rows."""

@@ -1,0 +1,298 @@
+"""Text to token ids: the SentencePiece path of ALBERT's released models, and word pieces for `vocab.txt` models.
+
+Owns normalisation, splitting and the ids of the special tokens. Knows no task, no sequence length and no TensorFlow, so
+that worker processes can tokenize without it. Both tokenizers can be pickled.
+"""
+
+import functools
+import hashlib
+import unicodedata
+from pathlib import Path
+from typing import Protocol
+
+import sentencepiece
+from google.protobuf.message import DecodeError
+from sentencepiece import sentencepiece_model_pb2
+
+from albert.settings import UserError
+
+_WORD_BOUNDARY = "\u2581"  # what SentencePiece puts in front of a piece that begins a word
+_MAX_WORD_CHARACTERS = 200  # longer words become [UNK] without being searched for pieces
+_CACHED_WORDS = 65536  # bounded, so that memory does not grow with the rows read
+
+
+class Tokenizer(Protocol):
+    """What features need of a tokenizer. `digest` changes whenever the ids of any text may change."""
+
+    cls_id: int
+    sep_id: int
+    pad_id: int
+    mask_id: int
+    vocab_size: int
+    do_lower_case: bool
+    digest: str
+
+    def preprocess(self, text: str) -> str:
+        """Normalises raw text; `tokenize` expects its result."""
+
+    def tokenize(self, text: str) -> list[str]:
+        """Pieces of preprocessed text."""
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of raw text, without special tokens: preprocess, tokenize, look up."""
+
+
+def preprocess_text(text: str, remove_space: bool = True, lower: bool = False) -> str:
+    """Collapses white space, decomposes (NFKD), drops combining marks and lower-cases, in this order."""
+    if remove_space:
+        text = " ".join(text.split())
+    if not text.isascii():  # ASCII is its own NFKD form and holds no combining marks
+        text = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
+    return text.lower() if lower else text
+
+
+def load_tokenizer(spm_model_file: Path | None, vocab_file: Path | None, do_lower_case: bool) -> Tokenizer:
+    """The tokenizer of a SentencePiece model if one is named, otherwise of a word-piece vocabulary.
+
+    Raises:
+      UserError: neither is named, or the file is missing, unreadable, of another kind or lacks a special token.
+    """
+    if spm_model_file is not None:
+        data = _read_bytes("--spm_model_file", spm_model_file)
+        return SentencePieceTokenizer(data, do_lower_case, source=f"--spm_model_file={spm_model_file}")
+    if vocab_file is not None:
+        data = _read_bytes("--vocab_file", vocab_file)
+        return WordPieceTokenizer(data, do_lower_case, source=f"--vocab_file={vocab_file}")
+    raise UserError(
+        "No vocabulary was named. Give --spm_model_file (the 30k-clean.model that comes with an ALBERT model), "
+        "or --vocab_file for a word-piece vocabulary."
+    )
+
+
+class SentencePieceTokenizer:
+    """ALBERT's own tokenization: a SentencePiece model plus the rule that splits "2010," into number and comma."""
+
+    def __init__(self, model_bytes: bytes, do_lower_case: bool, source: str = "the SentencePiece model"):
+        """Builds from a serialized model; `source` says in errors where it came from. Raises UserError."""
+        self.do_lower_case = do_lower_case
+        self.digest = _digest("sentencepiece", do_lower_case, model_bytes)
+        self._model_bytes = model_bytes
+        self._model, pieces = _load_model(model_bytes, source)
+        self.vocab_size = len(pieces)
+        ids = {piece: i for i, piece in enumerate(pieces)}
+        self.cls_id, self.sep_id, self.mask_id, self.pad_id = _special_ids(
+            ids, source, ("[CLS]", "[SEP]", "[MASK]", "<pad>")
+        )
+        self._split_ids = {i for i, piece in enumerate(pieces) if _ends_in_digit_and_comma(piece)}
+        if "," not in ids:
+            # Only then can a comma be part of the text that one unknown token stands for.
+            self._split_ids.add(self._model.unk_id())
+
+    def __reduce__(self):
+        return SentencePieceTokenizer, (self._model_bytes, self.do_lower_case)
+
+    def preprocess(self, text: str) -> str:
+        """White space, NFKD, combining marks and case; see `preprocess_text`."""
+        return preprocess_text(text, lower=self.do_lower_case)
+
+    def tokenize(self, text: str) -> list[str]:
+        """Pieces of preprocessed text, with the comma split off every piece that ends in a digit and a comma."""
+        pieces = []
+        for piece in self._model.encode(text, out_type=str):
+            if _ends_in_digit_and_comma(piece):
+                pieces.extend(self._split_off_comma(piece))
+            else:
+                pieces.append(piece)
+        return pieces
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of raw text."""
+        text = self.preprocess(text)
+        ids = self._model.encode(text)
+        if self._split_ids.isdisjoint(ids):  # nothing to split, which saves building the pieces
+            return ids
+        return self._model.piece_to_id(self.tokenize(text))
+
+    def _split_off_comma(self, piece: str) -> list[str]:
+        number = self._model.encode(piece[:-1].replace(_WORD_BOUNDARY, ""), out_type=str)
+        # Encoding the number alone puts a word boundary in front of it, which must go if the piece had none.
+        if not piece.startswith(_WORD_BOUNDARY) and number[0].startswith(_WORD_BOUNDARY):
+            number[0] = number[0][1:]
+        return [part for part in number if part] + [","]
+
+
+class WordPieceTokenizer:
+    """BERT's tokenization, exactly: clean, split at white space and punctuation, then greedy longest match.
+
+    Written out here because the `tokenizers` library differs: it drops private-use characters, knows fewer punctuation
+    marks and accents, and sets fewer ideographs apart.
+    """
+
+    def __init__(self, vocab_bytes: bytes, do_lower_case: bool, source: str = "the word-piece vocabulary"):
+        """Builds from the bytes of a `vocab.txt`; `source` says in errors where it came from. Raises UserError."""
+        self.do_lower_case = do_lower_case
+        self.digest = _digest("wordpiece", do_lower_case, vocab_bytes)
+        self._vocab_bytes = vocab_bytes
+        self._ids, self.vocab_size = _parse_vocab(vocab_bytes, source)
+        self.cls_id, self.sep_id, self.mask_id, self.pad_id, _ = _special_ids(
+            self._ids, source, ("[CLS]", "[SEP]", "[MASK]", "[PAD]", "[UNK]")
+        )
+        self._word_pieces = functools.lru_cache(maxsize=_CACHED_WORDS)(self._search_word_pieces)
+
+    def __reduce__(self):
+        return WordPieceTokenizer, (self._vocab_bytes, self.do_lower_case)
+
+    def preprocess(self, text: str) -> str:
+        """The text itself: cleaning and casing are part of `tokenize` here."""
+        return text
+
+    def tokenize(self, text: str) -> list[str]:
+        """Word pieces of raw text."""
+        return [piece for word in split_words(text, self.do_lower_case) for piece in self._word_pieces(word)]
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of raw text."""
+        return [self._ids[piece] for piece in self.tokenize(text)]
+
+    def _search_word_pieces(self, word: str) -> tuple[str, ...]:
+        if len(word) > _MAX_WORD_CHARACTERS:
+            return ("[UNK]",)
+        pieces = []
+        start = 0
+        while start < len(word):
+            prefix = "##" if start else ""
+            ends = range(len(word), start, -1)
+            end = next((end for end in ends if prefix + word[start:end] in self._ids), None)
+            if end is None:
+                return ("[UNK]",)
+            pieces.append(prefix + word[start:end])
+            start = end
+        return tuple(pieces)
+
+
+def split_words(text: str, lower: bool) -> list[str]:
+    """BERT's basic tokenization: words and single punctuation marks, without accents and capitals if `lower`."""
+    words = []
+    for word in text.translate(_CLEANED).split():
+        if lower:
+            decomposed = unicodedata.normalize("NFD", word.lower())
+            word = "".join(c for c in decomposed if unicodedata.category(c) != "Mn")
+        words.extend(word.translate(_PUNCTUATION_APART).split())
+    return words
+
+
+class _Replacements(dict):
+    """A table for `str.translate` that asks `replace` once per character it meets."""
+
+    def __init__(self, replace):
+        super().__init__()
+        self._replace = replace
+
+    def __missing__(self, code_point: int) -> str:
+        self[code_point] = self._replace(chr(code_point))
+        return self[code_point]
+
+
+def _clean(character: str) -> str:
+    category = unicodedata.category(character)
+    if character in "\t\n\r" or category == "Zs":
+        return " "
+    if character == "\ufffd" or category in ("Cc", "Cf"):
+        return ""
+    return f" {character} " if _is_chinese(ord(character)) else character
+
+
+def _set_apart(character: str) -> str:
+    # BERT counts all of ASCII's symbols as punctuation, also those that Unicode does not, such as $ and ^.
+    is_ascii_symbol = character.isascii() and character.isprintable() and not character.isalnum()
+    is_mark = is_ascii_symbol or unicodedata.category(character).startswith("P")
+    return f" {character} " if is_mark else character
+
+
+# The CJK ideograph blocks BERT surrounds by spaces; Hangul, Hiragana and Katakana are written with spaces or as words.
+_CHINESE_BLOCKS = (
+    range(0x4E00, 0xA000),
+    range(0x3400, 0x4DC0),
+    range(0x20000, 0x2A6E0),
+    range(0x2A700, 0x2B740),
+    range(0x2B740, 0x2B820),
+    range(0x2B820, 0x2CEB0),
+    range(0xF900, 0xFB00),
+    range(0x2F800, 0x2FA20),
+)
+
+
+def _is_chinese(code_point: int) -> bool:
+    return any(code_point in block for block in _CHINESE_BLOCKS)
+
+
+_CLEANED = _Replacements(_clean)
+_PUNCTUATION_APART = _Replacements(_set_apart)
+
+
+def _ends_in_digit_and_comma(piece: str) -> bool:
+    return len(piece) > 1 and piece[-1] == "," and piece[-2].isdigit()
+
+
+def _digest(kind: str, do_lower_case: bool, data: bytes) -> str:
+    casing = "lower" if do_lower_case else "cased"
+    return hashlib.sha256(f"{kind}\0{casing}\0".encode() + data).hexdigest()
+
+
+def _read_bytes(flag: str, path: Path) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise UserError(
+            f"{flag}={path} cannot be read: {error.strerror}. Name the file that came with the weights "
+            "(download_pretrained_models.sh fetches them)."
+        ) from error
+
+
+def _load_model(data: bytes, source: str) -> tuple[sentencepiece.SentencePieceProcessor, list[str]]:
+    """The processor and its pieces in the order of their ids."""
+    proto = sentencepiece_model_pb2.ModelProto()
+    try:
+        proto.ParseFromString(data)
+        # The last field of the file. One that was cut between two pieces loads as well, as a smaller vocabulary.
+        is_whole = proto.HasField("normalizer_spec")
+        model = sentencepiece.SentencePieceProcessor(model_proto=data) if is_whole else None
+    except (DecodeError, RuntimeError):
+        model = None
+    if model is None:
+        raise UserError(f"{source} is not a whole SentencePiece model; name the .model that came with the weights.")
+    return model, [entry.piece for entry in proto.pieces]
+
+
+def _parse_vocab(data: bytes, source: str) -> tuple[dict[str, int], int]:
+    """Piece to id, and the number of ids: line numbers from 0. A blank line keeps its id and matches nothing."""
+    ids: dict[str, int] = {}
+    lines = data.split(b"\n")
+    if not lines[-1]:
+        lines.pop()
+    for index, line in enumerate(lines):
+        try:
+            fields = line.decode("utf-8").split()
+        except UnicodeDecodeError as error:
+            raise UserError(
+                f"{source}, line {index + 1}: not UTF-8. A vocabulary is a text file, one piece a line."
+            ) from error
+        if fields and fields[0] in ids:
+            first = ids[fields[0]] + 1
+            raise UserError(
+                f"{source}, line {index + 1}: {fields[0]!r} stands on line {first} already; every piece once."
+            )
+        if fields:
+            ids[fields[0]] = index
+    return ids, len(lines)
+
+
+def _special_ids(ids: dict[str, int], source: str, needed: tuple[str, ...]) -> list[int]:
+    missing = [token for token in needed if token not in ids]
+    if missing:
+        hint = " It looks like the list beside a SentencePiece model: name the .model with --spm_model_file instead."
+        raise UserError(
+            f"{source} lacks {', '.join(missing)}; an ALBERT vocabulary has {', '.join(needed)}."
+            + (hint if "[UNK]" in missing and "<unk>" in ids else "")
+        )
+    return [ids[token] for token in needed]
