@@ -1,0 +1,428 @@
+"""Caches of featurised records: built once by several processes, verified at every opening, read at random.
+
+Owns the files in the cache folder: their names, their format, their integrity, and who may build one when. A cache is
+two files: `<stem>_<digest>.tf_record`, standard TFRecords of `tf.train.Example` with columns of varying length, and its
+manifest `<the same>.tf_record.json`, which says what the cache was made from, its checksum and where each record lies.
+
+May not know how a row becomes records (the caller passes a function), nor how records become batches. TensorFlow is
+imported where records are written and nowhere else: opening a cache does not need it, and worker processes import this
+module.
+"""
+
+import array
+import collections
+import contextlib
+import dataclasses
+import hashlib
+import itertools
+import json
+import logging
+import math
+import multiprocessing
+import multiprocessing.connection
+import os
+import signal
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar
+
+import filelock
+import numpy as np
+import tqdm
+
+from albert.settings import UserError
+from albert.tasks.base import Column, Record
+
+# Raise this whenever the same identity would give other files: caches of older versions are then no longer used.
+FORMAT_VERSION = 1
+
+T = TypeVar("T")
+
+_LOG = logging.getLogger(__name__)
+
+# Bytes of a TFRecord around its data: length (8) and its checksum (4) before, the data's checksum (4) after.
+_HEADER_BYTES = 12
+_FOOTER_BYTES = 4
+
+_CHUNK_ITEMS = 128
+# Featurising begins in this process; workers, which take about a second to start, come in when it takes longer than
+# this. Short rows (SST-2: 8 microseconds each) gain nothing from them, because handing a row over costs 15.
+_SECONDS_WITHOUT_WORKERS = 2.0
+# Serialising and writing, which stay in this process, keep up with about eight workers.
+_MAX_WORKERS = 8
+# Chunks given to each worker ahead of the writer; with `_CHUNK_ITEMS` it bounds the memory of a build.
+_CHUNKS_AHEAD_PER_WORKER = 2
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class RecordCache:
+    """An opened and verified cache. Holds 20 bytes a record; the records stay in the file.
+
+    `token_counts` int32 [count] is the length of each record's "input_ids".
+    """
+
+    path: Path
+    count: int
+    token_counts: np.ndarray
+    _offsets: np.ndarray = dataclasses.field(repr=False)  # int64 [count], of the data, past the record's header
+    _lengths: np.ndarray = dataclasses.field(repr=False)  # int64 [count], of the data
+    _file: BinaryIO = dataclasses.field(repr=False)  # the very file that was verified, whatever the path holds by now
+
+    def read(self, indices: Sequence[int] | np.ndarray) -> list[bytes]:
+        """The serialized `tf.train.Example`s at `indices`, in that order. May be called from several threads."""
+        wanted = np.asarray(indices, np.int64)
+        in_range = wanted.size == 0 or (wanted.min() >= 0 and wanted.max() < self.count)
+        assert in_range, f"record numbers must lie in [0, {self.count}), got {wanted.min()} to {wanted.max()}"
+        descriptor = self._file.fileno()
+        places = zip(self._lengths[wanted].tolist(), self._offsets[wanted].tolist(), strict=True)
+        records = [os.pread(descriptor, length, offset) for length, offset in places]
+        if [len(record) for record in records] != self._lengths[wanted].tolist():
+            raise UserError(f"{self.path} was cut short while it was in use; start again to have it rebuilt.")
+        return records
+
+
+def sha256_of_files(paths: Iterable[Path]) -> str:
+    """One hex digest over the bytes of `paths` in their order, whatever the files are called.
+
+    Raises UserError naming a file that cannot be read.
+    """
+    total = hashlib.sha256()
+    for path in paths:
+        try:
+            with path.open("rb") as file:
+                # Digest of digests, so that bytes moving from one file to the next change the result.
+                total.update(hashlib.file_digest(file, "sha256").digest())
+        except OSError as error:
+            raise UserError(f"Cannot read {path}: {error.strerror}.") from error
+    return total.hexdigest()
+
+
+def open_or_build(
+    *,
+    directory: Path,
+    stem: str,
+    identity: Mapping[str, object],
+    items: Callable[[], Iterable[T]],
+    featurize: Callable[[T], list[Record]],
+    feature_spec: Mapping[str, Column],
+    num_items_hint: int | None = None,
+    num_workers: int | None = None,
+) -> RecordCache:
+    """Opens the cache of `identity`, and builds it first where it is missing, damaged or somebody else's.
+
+    Args:
+      directory: where caches live; created if need be.
+      stem: the readable beginning of the file name, as "mrpc_train_128".
+      identity: JSON-able data naming everything the records depend on: source bytes, tokenizer, lengths, task.
+      items: gives the items anew, lazily; called only for a build.
+      featurize: the records of one item. Worker processes need it to be picklable and free of TensorFlow.
+      feature_spec: the columns every record has. Each also gets "example_index", the 0-based number of its item.
+      num_items_hint: the total of the progress bar.
+      num_workers: 1 featurises in this process, more in that many worker processes. None uses the processors there are,
+        once this process alone has taken two seconds.
+
+    Of several processes that want the same cache one builds it and the others wait. What `items` and `featurize` raise
+    reaches the caller unchanged, and nothing half-written stays behind.
+
+    Raises UserError, naming the file, where the cache cannot be written.
+    """
+    made_from = {"identity": json.loads(_canonical(dict(identity))), "columns": _plain(feature_spec)}
+    digest = hashlib.sha256(_canonical([FORMAT_VERSION, made_from])).hexdigest()
+    path = directory / f"{stem}_{digest[:16]}.tf_record"
+    with contextlib.suppress(_UnusableError):
+        return _announced(_open(path, digest))
+    with _disk_errors_named(path):
+        directory.mkdir(parents=True, exist_ok=True)
+    with _only_builder(path):
+        try:
+            # Another process may have built it while this one waited.
+            return _announced(_open(path, digest))
+        except _UnusableError as error:
+            if error.reason is not None:
+                _LOG.warning("not using cache %s: %s; building it again", path, error.reason)
+        with (
+            tqdm.tqdm(desc=stem, total=num_items_hint, unit=" rows", delay=1, disable=None) as progress,
+            contextlib.closing(_featurized(items(), featurize, num_workers)) as chunks,
+        ):
+            _build(path, {"digest": digest, **made_from}, _counted(chunks, progress), feature_spec)
+        try:
+            return _open(path, digest)
+        except _UnusableError as error:
+            raise _cannot_write(path, f"read back, {error.reason}") from error
+
+
+def _announced(cache: RecordCache) -> RecordCache:
+    _LOG.info("using cache %s (%d records)", cache.path, cache.count)
+    return cache
+
+
+# --- The files: names, checks, writing ------------------------------------------------------------
+
+
+class _UnusableError(Exception):
+    """What is at the path cannot be used; `reason` is None where nothing is there at all."""
+
+    def __init__(self, reason: str | None):
+        super().__init__(reason)
+        self.reason = reason
+
+
+def _canonical(value: Any) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+
+
+def _plain(feature_spec: Mapping[str, Column]) -> dict[str, list[str]]:
+    return {name: [column.kind, column.dtype] for name, column in feature_spec.items()}
+
+
+def _manifest_path(path: Path) -> Path:
+    return path.with_name(path.name + ".json")
+
+
+def _open(path: Path, digest: str) -> RecordCache:
+    """Opens and verifies. Raises _UnusableError saying what is wrong."""
+    if not path.exists() and not _manifest_path(path).exists():
+        raise _UnusableError(None)
+    manifest = _read_manifest(_manifest_path(path), digest)
+    try:
+        file = path.open("rb", buffering=0)
+    except OSError as error:
+        raise _UnusableError(f"it cannot be read ({error.strerror})") from error
+    try:
+        _check_contents(file, manifest)
+    except BaseException:
+        file.close()
+        raise
+    lengths = np.array(manifest["record_lengths"], np.int64)
+    offsets = np.cumsum(lengths + _HEADER_BYTES + _FOOTER_BYTES) - lengths - _FOOTER_BYTES
+    token_counts = np.array(manifest["token_counts"], np.int32)
+    cache = RecordCache(path, len(lengths), token_counts, offsets, lengths, file)
+    weakref.finalize(cache, file.close)
+    return cache
+
+
+def _read_manifest(path: Path, digest: str) -> dict[str, Any]:
+    try:
+        manifest = json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise _UnusableError("its manifest is missing") from error
+    except OSError as error:
+        raise _UnusableError(f"its manifest cannot be read ({error.strerror})") from error
+    except (ValueError, RecursionError) as error:
+        raise _UnusableError("its manifest is not JSON") from error
+    checksum = manifest.pop("manifest_sha256", None) if isinstance(manifest, dict) else None
+    if checksum != hashlib.sha256(_canonical(manifest)).hexdigest():
+        raise _UnusableError("its manifest is damaged")
+    if manifest.get("format_version") != FORMAT_VERSION:
+        raise _UnusableError(f"its format is version {manifest.get('format_version')}, not {FORMAT_VERSION}")
+    if manifest["digest"] != digest:
+        raise _UnusableError("its manifest belongs to another cache")
+    return manifest
+
+
+def _check_contents(file: BinaryIO, manifest: Mapping[str, Any]) -> None:
+    try:
+        size = os.fstat(file.fileno()).st_size
+        if size != manifest["size"]:
+            raise _UnusableError(f"it has {size} bytes, not the {manifest['size']} that were written")
+        if hashlib.file_digest(file, "sha256").hexdigest() != manifest["sha256"]:
+            raise _UnusableError("its bytes are not the ones that were written")
+    except OSError as error:
+        raise _UnusableError(f"it cannot be read ({error.strerror})") from error
+
+
+def _build(
+    path: Path,
+    description: Mapping[str, Any],
+    chunks: Iterable[list[list[Record]]],
+    feature_spec: Mapping[str, Column],
+) -> None:
+    started = time.monotonic()
+    # The manifest is renamed last: without it the records are not used.
+    with _replacing(_manifest_path(path)) as manifest_file, _replacing(path) as record_file:
+        contents = _write_records(record_file, path, chunks, feature_spec)
+        manifest = {"format_version": FORMAT_VERSION, **description, **contents}
+        manifest["manifest_sha256"] = hashlib.sha256(_canonical(manifest)).hexdigest()
+        with _disk_errors_named(path):
+            manifest_file.write_text(json.dumps(manifest), encoding="utf-8")
+    seconds = time.monotonic() - started
+    _LOG.info("built %d records from %d rows in %.1f s: %s", contents["records"], contents["items"], seconds, path)
+
+
+def _write_records(
+    file: Path, path: Path, chunks: Iterable[list[list[Record]]], feature_spec: Mapping[str, Column]
+) -> dict[str, Any]:
+    """Writes all records to `file`, which will become `path`; returns what the manifest says of them."""
+    import tensorflow as tf  # not at the top: worker processes import this module, and TensorFlow takes seconds
+
+    lengths, token_counts = array.array("q"), array.array("i")
+    num_items = 0
+    try:
+        with tf.io.TFRecordWriter(str(file)) as writer:
+            for records in itertools.chain.from_iterable(chunks):
+                for record in records:
+                    data = _serialize(record, num_items, feature_spec, tf.train.Example())
+                    writer.write(data)
+                    lengths.append(len(data))
+                    token_counts.append(len(record["input_ids"]))
+                num_items += 1
+    except tf.errors.OpError as error:
+        # "<temporary file>; <reason>". Items and featurising are free of TensorFlow, so this came from the writer.
+        raise _cannot_write(path, error.message.rpartition("; ")[2]) from error
+    with _disk_errors_named(path), file.open("rb") as written:
+        sha256 = hashlib.file_digest(written, "sha256").hexdigest()
+        size = written.tell()
+    expected = sum(lengths) + len(lengths) * (_HEADER_BYTES + _FOOTER_BYTES)
+    if size != expected:
+        raise _cannot_write(path, f"only {size} of {expected} bytes arrived")
+    return {
+        "items": num_items,
+        "records": len(lengths),
+        "size": size,
+        "sha256": sha256,
+        "record_lengths": lengths.tolist(),
+        "token_counts": token_counts.tolist(),
+    }
+
+
+def _serialize(record: Record, item_index: int, feature_spec: Mapping[str, Column], example: Any) -> bytes:
+    """Fills the empty `tf.train.Example` `example` with `record`."""
+    assert record.keys() == feature_spec.keys(), f"a record must have {list(feature_spec)}, got {list(record)}"
+    features = example.features.feature
+    for name, column in feature_spec.items():
+        values = record[name]
+        assert column.kind == "tokens" or len(values) == 1, f"{name} is a scalar but has {len(values)} values"
+        into = features[name].float_list if column.dtype == "float32" else features[name].int64_list
+        into.value.extend(values)
+    features["example_index"].int64_list.value.append(item_index)
+    # Deterministic, because protobuf otherwise orders a map as it likes, and equal caches should have equal bytes.
+    return example.SerializeToString(deterministic=True)
+
+
+def _cannot_write(path: Path, reason: str | None) -> UserError:
+    return UserError(
+        f"Cannot write the cache {path}: {reason}. Nothing was kept of it. "
+        "Free some space there, or set --cached_dir to a folder with room that you may write to."
+    )
+
+
+@contextlib.contextmanager
+def _disk_errors_named(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise _cannot_write(path, error.strerror or str(error)) from error
+
+
+@contextlib.contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """Yields a temporary path beside `path`, which replaces it if the block succeeds and disappears if it fails.
+
+    Always the same temporary name, so that one left by a killed process is overwritten; callers hold the cache's lock.
+    """
+    temporary = path.with_name(path.name + ".partial")
+    try:
+        yield temporary
+        with _disk_errors_named(path):
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _only_builder(path: Path) -> Iterator[None]:
+    """Holds the cache's lock, having waited for the process that has it."""
+    lock = filelock.FileLock(path.with_name(path.name + ".lock"))
+    with _disk_errors_named(path):
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            _LOG.info("waiting for another process that is building %s", path)
+            lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+# --- Featurising, in this process and in workers --------------------------------------------------
+
+
+def _counted(chunks: Iterable[list[list[Record]]], progress: tqdm.tqdm) -> Iterator[list[list[Record]]]:
+    for chunk in chunks:
+        yield chunk
+        progress.update(len(chunk))
+
+
+def _featurized(
+    items: Iterable[T], featurize: Callable[[T], list[Record]], num_workers: int | None
+) -> Iterator[list[list[Record]]]:
+    """Chunks of the records of each item, in the order of `items`, of which only a bounded number is in flight."""
+    alone_seconds = _SECONDS_WITHOUT_WORKERS if num_workers is None else 0.0
+    num_workers = num_workers or min(len(os.sched_getaffinity(0)), _MAX_WORKERS)
+    if num_workers == 1:
+        alone_seconds = math.inf
+    iterator = iter(items)
+    chunks = iter(lambda: list(itertools.islice(iterator, _CHUNK_ITEMS)), [])
+    started = time.monotonic()
+    while time.monotonic() - started < alone_seconds:
+        chunk = next(chunks, None)
+        if chunk is None:
+            return
+        yield [featurize(item) for item in chunk]
+    yield from _featurized_by_workers(chunks, featurize, num_workers)
+
+
+def _featurized_by_workers(
+    chunks: Iterable[list[T]], featurize: Callable[[T], list[Record]], num_workers: int
+) -> Iterator[list[list[Record]]]:
+    # Not "fork": a copy of a process in which TensorFlow runs threads may deadlock. Not "spawn": starting a worker that
+    # dies before it has read its arguments, of which the tokenizer alone is more than a pipe holds, waits for ever.
+    context = multiprocessing.get_context("forkserver")
+    in_flight: collections.deque[Future] = collections.deque()
+    with ProcessPoolExecutor(num_workers, context, _start_worker, (featurize,)) as pool:
+        try:
+            for chunk in chunks:
+                in_flight.append(pool.submit(_featurize_in_worker, chunk))
+                if len(in_flight) >= num_workers * _CHUNKS_AHEAD_PER_WORKER:
+                    yield in_flight.popleft().result()
+            while in_flight:
+                yield in_flight.popleft().result()
+        except (BrokenProcessPool, BrokenPipeError) as error:  # died later, or while being started
+            raise UserError(
+                "A process that was preparing the data died; the usual reason is too little memory. Close other "
+                "programs or use a machine with more memory, then start again."
+            ) from error
+        finally:
+            for future in in_flight:
+                future.cancel()
+
+
+_worker_featurize: Callable[
+    [Any], list[Record]
+]  # set once in each worker process, so that it is not sent with each chunk
+
+
+def _start_worker(featurize: Callable[[Any], list[Record]]) -> None:
+    global _worker_featurize
+    _worker_featurize = featurize
+    # Ctrl-C reaches the whole process group; the parent answers it and stops its workers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
+
+
+def _exit_with_parent() -> None:
+    # A killed parent cannot stop its workers, which would wait for their next chunk for ever.
+    multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
+    os._exit(1)
+
+
+def _featurize_in_worker(items: list[Any]) -> list[list[Record]]:
+    return [_worker_featurize(item) for item in items]
