@@ -1,0 +1,125 @@
+"""AdamW and LAMB as ALBERT was trained with them, their learning-rate schedule, and the clip of the global gradient.
+
+Owns the update rules, which variables decay, and the names of the slots. Knows no strategy: the engine hands in
+gradients that are already summed over all replicas and the variables of one replica, so every replica computes the same
+update, and the slots are called the same for any number of replicas.
+
+Formulas: google-research/albert, `optimization.py` and `lamb_optimizer.py`. There is no bias correction: ALBERT was
+pretrained without it, and adding it changes the first ~1/(1 - beta2) = 1,000 steps, which is most of an MRPC run.
+"""
+
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+import tensorflow as tf
+
+# Upstream clips the gradient of the whole model to this norm.
+CLIP_NORM = 1.0
+# Slots of variable `name` are checkpointed as `<name>/adam_m` and `<name>/adam_v`, for both optimizers.
+SLOT_NAMES = ("adam_m", "adam_v")
+# A variable whose name contains one of these neither decays nor, under LAMB, gets a trust ratio.
+EXCLUDE_FROM_WEIGHT_DECAY = ("LayerNorm", "layer_norm", "bias")
+
+
+@dataclasses.dataclass(frozen=True)
+class LearningRateSchedule:
+    """Linear warm-up over polynomial decay to zero.
+
+    For step t counted from 0: init_lr (t - s) / w while t - s < w, otherwise init_lr (1 - min(t, n) / n)^p.
+    Decay counts from step 0 and not from the end of the warm-up, so the rate never reaches init_lr: it rises to
+    init_lr (w - 1) / w and then steps down to init_lr (1 - w / n)^p.
+    """
+
+    init_lr: float
+    num_train_steps: int
+    num_warmup_steps: int = 0
+    poly_power: float = 1.0
+    start_warmup_step: int = 0
+
+    def __call__(self, step: tf.Tensor) -> tf.Tensor:
+        """The rate [] float32 of the update that turns step `step` into `step + 1`."""
+        progress = tf.cast(tf.minimum(tf.cast(step, tf.int64), self.num_train_steps), tf.float32)
+        decayed = self.init_lr * tf.pow(1.0 - progress / float(self.num_train_steps), self.poly_power)
+        if not self.num_warmup_steps:
+            return decayed
+        warmed = tf.cast(tf.cast(step, tf.int64) - self.start_warmup_step, tf.float32)
+        warming_up = warmed < float(self.num_warmup_steps)
+        return tf.where(warming_up, self.init_lr * (warmed / float(self.num_warmup_steps)), decayed)
+
+
+def clip_by_global_norm(gradients: Sequence[tf.Tensor]) -> tuple[list[tf.Tensor], tf.Tensor]:
+    """Scales dense gradients so that their joint norm is at most CLIP_NORM; returns them and the norm before [].
+
+    The norm is that of the summed, dense gradient. Upstream takes sparse embedding gradients row by row before summing
+    them, which counts a token that occurs twice differently; a gradient that is summed over replicas has no such rows.
+    """
+    norm = tf.linalg.global_norm(gradients)
+    scale = CLIP_NORM / tf.maximum(norm, CLIP_NORM)
+    return [gradient * scale for gradient in gradients], norm
+
+
+@dataclasses.dataclass(frozen=True)
+class AdamWeightDecayOptimizer:
+    """AdamW without bias correction; decay is multiplied by the learning rate."""
+
+    weight_decay_rate: float = 0.01
+    beta_1: float = 0.9
+    beta_2: float = 0.999
+    epsilon: float = 1e-6
+    exclude_from_weight_decay: tuple[str, ...] = EXCLUDE_FROM_WEIGHT_DECAY
+
+    name: ClassVar[str] = "adamw"
+
+    def update(
+        self,
+        variables: Mapping[str, tf.Variable],
+        slots: Mapping[str, Sequence[tf.Variable]],
+        gradients: Mapping[str, tf.Tensor],
+        learning_rate: tf.Tensor,
+    ) -> None:
+        """Assigns new values to the variables and to their slots (m, v), all of one replica, keyed by variable name."""
+        for name, variable in variables.items():
+            m, v = slots[name]
+            gradient = gradients[name]
+            next_m = self.beta_1 * m + (1.0 - self.beta_1) * gradient
+            next_v = self.beta_2 * v + (1.0 - self.beta_2) * tf.square(gradient)
+            step = next_m / (tf.sqrt(next_v) + self.epsilon)
+            if self.decays(name):
+                step += self.weight_decay_rate * variable
+            variable.assign_sub(learning_rate * self.trust_ratio(name, variable, step) * step)
+            m.assign(next_m)
+            v.assign(next_v)
+
+    def decays(self, name: str) -> bool:
+        """Whether the variable called `name` is subject to weight decay."""
+        return not any(re.search(pattern, name) for pattern in self.exclude_from_weight_decay)
+
+    def trust_ratio(self, name: str, variable: tf.Variable, step: tf.Tensor) -> tf.Tensor | float:
+        """What the step of one variable is multiplied by: 1 for AdamW."""
+        return 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class LAMBOptimizer(AdamWeightDecayOptimizer):
+    """LAMB without bias correction (You et al. 2019): AdamW's step scaled per variable by |w| / |step|."""
+
+    name: ClassVar[str] = "lamb"
+
+    def trust_ratio(self, name: str, variable: tf.Variable, step: tf.Tensor) -> tf.Tensor | float:
+        """|w| / |step| where both are positive, otherwise 1; always 1 for variables that do not decay."""
+        if not self.decays(name):
+            return 1.0
+        weight_norm, step_norm = tf.norm(variable), tf.norm(step)
+        return tf.where((weight_norm > 0) & (step_norm > 0), weight_norm / step_norm, 1.0)
+
+
+OPTIMIZERS = {optimizer.name: optimizer for optimizer in (AdamWeightDecayOptimizer, LAMBOptimizer)}
+
+
+def create_optimizer(name: str) -> AdamWeightDecayOptimizer:
+    """`adamw` or `lamb` with ALBERT's constants. Raises ValueError for another name."""
+    if name not in OPTIMIZERS:
+        raise ValueError(f"--optimizer={name} is unknown; known are {', '.join(OPTIMIZERS)}")
+    return OPTIMIZERS[name]()
