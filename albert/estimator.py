@@ -1,0 +1,462 @@
+"""The engine: one training loop and one evaluation loop over the replicas of a `tf.distribute` strategy.
+
+Owns `ModeKeys`, `EstimatorSpec`, `RunConfig`, `Estimator`, which checkpoints are kept and which one is best. Knows no
+model, task or flag: a `model_fn` turns one replica's batch and weights into an `EstimatorSpec`, and everything that
+crosses replicas happens here.
+
+One training step, in `Estimator._replica_step`:
+
+    (a) each replica: loss of its rows, summed, and the gradient of that sum
+    (b) one all-reduce SUM of [loss, number of real rows, gradients]; division by the global number of rows
+    (c) one clip by the norm of that global gradient
+    (d) the same optimizer update on every replica
+    (e) the step is an argument, counted on the host: once, whatever the number of replicas
+
+so N replicas with batch b compute what one device computes with batch N b.
+"""
+
+import dataclasses
+import enum
+import logging
+import math
+import re
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from albert import checkpoints, distribution
+from albert.custom_optimization import SLOT_NAMES, AdamWeightDecayOptimizer, clip_by_global_norm
+from albert.evaluations import Evaluation, EvaluationLog
+from albert.interruption import StopOnSignal
+from albert.settings import UserError
+
+# A call to the compiled loop lasts about this long: signals are only seen between calls.
+SECONDS_PER_CALL = 1.0
+# Calls that trace and compile; they say nothing about speed.
+WARM_UP_CALLS = 2
+
+Features = Mapping[str, tf.Tensor]
+Arrays = dict[str, np.ndarray]
+
+
+class ModeKeys(enum.StrEnum):
+    """What a `model_fn` is asked for; the values are tf.estimator's."""
+
+    TRAIN = "train"
+    EVAL = "eval"
+    PREDICT = "infer"
+
+
+@dataclasses.dataclass(frozen=True)
+class EstimatorSpec:
+    """What a `model_fn` returns for the rows of one replica; every tensor's first axis is that replica's batch.
+
+    Attributes:
+      mode: what it was made for.
+      example_ids: int64 [b], the number of each row in its data set; -1 on padding rows.
+      example_weights: float32 [b], 1 for a real row and 0 for padding.
+      per_example_loss: float32 [b]; needed to train and evaluate.
+      predictions: named tensors [b, ...]; needed to evaluate and predict.
+    """
+
+    mode: ModeKeys
+    example_ids: tf.Tensor
+    example_weights: tf.Tensor
+    per_example_loss: tf.Tensor | None = None
+    predictions: Mapping[str, tf.Tensor] | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.mode, ModeKeys):
+            raise ValueError(f"EstimatorSpec.mode is {self.mode!r}; one of {', '.join(map(repr, ModeKeys))} is needed")
+        if self.mode != ModeKeys.PREDICT and self.per_example_loss is None:
+            raise ValueError(f"EstimatorSpec.per_example_loss is missing; mode {self.mode} needs it")
+        if self.mode != ModeKeys.TRAIN and not self.predictions:
+            raise ValueError(f"EstimatorSpec.predictions is {self.predictions!r}; mode {self.mode} needs some")
+        for name in ("example_ids", "example_weights", "per_example_loss"):
+            tensor = getattr(self, name)
+            if tensor is not None and tensor.shape.rank != 1:
+                raise ValueError(f"EstimatorSpec.{name} has shape {tensor.shape}; one value per example is needed")
+
+
+@dataclasses.dataclass(frozen=True)
+class RunConfig:
+    """Where a run lives and how often it reports.
+
+    Attributes:
+      model_dir: checkpoints go here.
+      global_batch_size: examples per training step over all replicas; for throughput figures.
+      save_checkpoints_steps: steps between checkpoints, each of which is evaluated.
+      keep_checkpoint_max: newest checkpoints kept; 0 keeps all. `model.ckpt-best` does not count and is never deleted.
+      log_steps: steps between lines in the log.
+    """
+
+    model_dir: Path
+    global_batch_size: int
+    save_checkpoints_steps: int = 1000
+    keep_checkpoint_max: int = 5
+    log_steps: int = 100
+
+    def __post_init__(self) -> None:
+        for name, least in (("save_checkpoints_steps", 1), ("keep_checkpoint_max", 0), ("log_steps", 1)):
+            if getattr(self, name) < least:
+                raise UserError(f"--{name}={getattr(self, name)} must be at least {least}")
+
+
+ModelFn = Callable[[Features, ModeKeys, Mapping[str, tf.Tensor], tf.Tensor], EstimatorSpec]
+
+
+@dataclasses.dataclass(frozen=True)
+class EvalSpec:
+    """How a checkpoint is judged: the rows, what scores all predictions at once, and the metric to maximise."""
+
+    input_fn: Callable[[], tf.data.Dataset]
+    score_fn: Callable[[Arrays], Mapping[str, float]]
+    best_metric: str
+
+
+@dataclasses.dataclass(frozen=True)
+class StepRecord:
+    """One training step as reported: `step` updates are done; loss and gradient norm are from before this update."""
+
+    step: int
+    loss: float
+    gradient_norm: float
+    learning_rate: float
+    examples_per_second: float
+
+
+class TrainingObserver(Protocol):
+    """Told what happens during training; writes curves, TensorBoard and the like."""
+
+    def on_start(self, first_step: int) -> None: ...
+
+    def on_steps(self, records: Sequence[StepRecord]) -> None: ...
+
+    def on_evaluation(self, evaluation: Evaluation) -> None: ...
+
+
+class Throughput:
+    """Seconds per step and examples per second over all calls but the first WARM_UP_CALLS."""
+
+    def __init__(self, global_batch_size: int):
+        self._global_batch_size = global_batch_size
+        self._calls = self._steps = 0
+        self.seconds = 0.0
+
+    def add(self, steps: int, seconds: float) -> None:
+        """Counts a call of `steps` steps, unless it is one of the first."""
+        self._calls += 1
+        if self._calls > WARM_UP_CALLS:
+            self._steps += steps
+            self.seconds += seconds
+
+    @property
+    def examples_per_second(self) -> float:
+        """NaN until a call after the warm-up was counted."""
+        return self._global_batch_size * self._steps / self.seconds if self._steps else math.nan
+
+    def steps_for(self, seconds: float) -> int:
+        """How many steps take about `seconds`; 1 as long as that is not known."""
+        return max(1, int(seconds * self._steps / self.seconds)) if self._steps else 1
+
+
+class Estimator:
+    """Trains, evaluates and predicts with one set of weights mirrored over the strategy's replicas.
+
+    Args:
+      model_fn: `(features, mode, weights, step) -> EstimatorSpec` for one replica. `weights` maps names to tensors, to
+        which the gradient is taken; `step` [] int64 is the number of updates made before.
+      create_weights: makes the variables by name; called once, inside the strategy's scope.
+      optimizer: the update rule.
+      learning_rate: rate [] float32 of a step [] int64.
+      strategy: from `distribution.create_strategy`.
+      config: directory and intervals.
+      warm_start: called with the variables when training starts without a checkpoint in `model_dir`.
+    """
+
+    def __init__(
+        self,
+        model_fn: ModelFn,
+        create_weights: Callable[[], dict[str, tf.Variable]],
+        optimizer: AdamWeightDecayOptimizer,
+        learning_rate: Callable[[tf.Tensor], tf.Tensor],
+        strategy: tf.distribute.Strategy,
+        config: RunConfig,
+        warm_start: Callable[[Mapping[str, tf.Variable]], object] | None = None,
+    ):
+        self._model_fn = model_fn
+        self._optimizer = optimizer
+        self._learning_rate = learning_rate
+        self._strategy = strategy
+        self._config = config
+        self._warm_start = warm_start
+        self._slots: dict[str, list[tf.Variable]] = {}
+        with strategy.scope():
+            self.weights = create_weights()
+        self.global_step = 0
+        self.throughput = Throughput(config.global_batch_size)
+        self.evaluations = EvaluationLog(config.model_dir)
+        self._compiled_train_steps = tf.function(self._train_steps)
+        self._outputs = {mode: tf.function(self._outputs_of(mode)) for mode in (ModeKeys.EVAL, ModeKeys.PREDICT)}
+
+    # Training ---------------------------------------------------------------------------------------------------------
+
+    def train(
+        self,
+        input_fn: Callable[[int, int], tf.data.Dataset],
+        max_steps: int,
+        eval_spec: EvalSpec | None = None,
+        observers: Sequence[TrainingObserver] = (),
+    ) -> None:
+        """Trains until `max_steps` updates were ever made in `model_dir`; does nothing when they were.
+
+        Continues from the newest checkpoint, otherwise from `warm_start`. `input_fn(first, last)` yields the batches of
+        steps first..last - 1, replica by replica. With an `eval_spec` each checkpoint is evaluated; the best becomes
+        `model.ckpt-best`.
+
+        Raises:
+          UserError: the loss or the gradient stopped being finite (checkpoints stay as they are), or a disk is full.
+          Interrupted: SIGINT or SIGTERM came; the state was saved, and the same call continues from it.
+        """
+        self._start_or_resume()
+        for observer in observers:
+            observer.on_start(self.global_step)
+        if eval_spec and self.global_step and self.global_step not in self.evaluations.steps:
+            self._evaluate_checkpoint(eval_spec, observers)
+        if self.global_step >= max_steps:
+            logging.info("Step %d of %d: nothing left to train.", self.global_step, max_steps)
+            return
+        iterator = iter(self._distribute(lambda: input_fn(self.global_step, max_steps)))
+        bar = tqdm(total=max_steps, initial=self.global_step, desc="train", unit="step", disable=None)
+        with StopOnSignal() as stop, bar:
+            while self.global_step < max_steps:
+                count = self._steps_until_boundary(max_steps)
+                self._report(self._run_steps(iterator, count), observers, bar)
+                at_boundary = self.global_step % self._config.save_checkpoints_steps == 0
+                if at_boundary or self.global_step == max_steps or stop.requested:
+                    self._save_checkpoint()
+                    stop.raise_if_requested(f"stopped after step {self.global_step} of {max_steps}, which is saved")
+                    if eval_spec:
+                        self._evaluate_checkpoint(eval_spec, observers)
+
+    def _steps_until_boundary(self, max_steps: int) -> int:
+        interval = self._config.save_checkpoints_steps
+        boundary = min(max_steps, (self.global_step // interval + 1) * interval)
+        return min(boundary - self.global_step, self.throughput.steps_for(SECONDS_PER_CALL))
+
+    def _run_steps(self, iterator, count: int) -> list[StepRecord]:
+        """Makes `count` updates and returns what they reported. Raises UserError at the first that is not finite."""
+        begin = time.perf_counter()
+        first = tf.constant(self.global_step, tf.int64)
+        rows = self._compiled_train_steps(iterator, first, tf.constant(count)).numpy()
+        self.throughput.add(count, time.perf_counter() - begin)
+        speed = self.throughput.examples_per_second
+        records = [StepRecord(self.global_step + 1 + i, *map(float, row), speed) for i, row in enumerate(rows)]
+        for record in records:
+            if not math.isfinite(record.loss) or not math.isfinite(record.gradient_norm):
+                raise UserError(
+                    f"step {record.step}: loss {record.loss}, gradient norm {record.gradient_norm} at learning rate "
+                    f"{record.learning_rate:.3g}. Training stopped; the checkpoints in {self._config.model_dir} are "
+                    "from before. Lower --learning_rate or raise --warmup_step."
+                )
+        self.global_step += count
+        return records
+
+    def _train_steps(self, iterator, first_step: tf.Tensor, num_steps: tf.Tensor) -> tf.Tensor:
+        """[num_steps, 3]: loss, gradient norm and learning rate of each step; one call for many steps."""
+        reports = tf.TensorArray(tf.float32, num_steps, element_shape=[3])
+        for i in tf.range(num_steps):
+            report = self._strategy.run(self._replica_step, args=(next(iterator), first_step + tf.cast(i, tf.int64)))
+            reports = reports.write(i, distribution.local_values(self._strategy, report)[0])
+        return reports.stack()
+
+    def _replica_step(self, features: Features, step: tf.Tensor) -> tf.Tensor:
+        """One update on one replica; [3]: loss, gradient norm, learning rate. Inside a replica."""
+        variables = self._local(self.weights)
+        loss, count, gradients = self._loss_and_gradients(variables, features, step)
+        loss, count, *summed = distribution.all_reduce_sum([loss, count, *gradients.values()])
+        clipped, norm = clip_by_global_norm([gradient / count for gradient in summed])
+        rate = self._learning_rate(step)
+        trained = {name: variables[name] for name in gradients}
+        slots = {name: [self._local_value(slot) for slot in self._slots[name]] for name in trained}
+        self._optimizer.update(trained, slots, dict(zip(trained, clipped, strict=True)), rate)
+        return tf.stack([loss / count, norm, rate])
+
+    def _loss_and_gradients(self, variables, features, step) -> tuple[tf.Tensor, tf.Tensor, dict[str, tf.Tensor]]:
+        """Loss summed over this replica's real rows, their number, and the dense gradient of the sum by name.
+
+        Free of collectives and variables: it can be compiled as it stands. Variables that the loss does not reach are
+        left out, so that they neither move nor decay.
+        """
+        weights = {name: tf.convert_to_tensor(variable) for name, variable in variables.items()}
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(weights)
+            spec = self._model_fn(features, ModeKeys.TRAIN, weights, step)
+            loss = tf.reduce_sum(spec.per_example_loss * spec.example_weights)
+        gradients = tape.gradient(loss, weights)
+        dense = {name: tf.convert_to_tensor(gradient) for name, gradient in gradients.items() if gradient is not None}
+        return loss, tf.reduce_sum(spec.example_weights), dense
+
+    def _local_value(self, variable: tf.Variable) -> tf.Variable:
+        return distribution.local_values(self._strategy, variable)[distribution.replica_index()]
+
+    def _local(self, variables: Mapping[str, tf.Variable]) -> dict[str, tf.Variable]:
+        return {name: self._local_value(variable) for name, variable in variables.items()}
+
+    def _report(self, records: Sequence[StepRecord], observers: Iterable[TrainingObserver], bar: tqdm) -> None:
+        last = records[-1]
+        bar.update(len(records))
+        bar.set_postfix_str(f"loss {last.loss:.4f}, {last.examples_per_second:.1f} examples/s")
+        if last.step // self._config.log_steps > (last.step - len(records)) // self._config.log_steps:
+            logging.info(
+                "step %d: loss %.4f, gradient norm %.3f, learning rate %.3g, %.1f examples/s",
+                last.step, last.loss, last.gradient_norm, last.learning_rate, last.examples_per_second,
+            )  # fmt: skip
+        for observer in observers:
+            observer.on_steps(records)
+
+    # Checkpoints ------------------------------------------------------------------------------------------------------
+
+    def checkpoint_path(self, step: int | str) -> Path:
+        """Prefix of the checkpoint after `step` updates, or of "best"."""
+        return self._config.model_dir / f"model.ckpt-{step}"
+
+    @property
+    def checkpoint_steps(self) -> list[int]:
+        """Steps of the complete checkpoints in `model_dir`, ascending."""
+        found = (
+            re.fullmatch(r"model\.ckpt-(\d+)\.index", p.name) for p in self._config.model_dir.glob("model.ckpt-*.index")
+        )
+        steps = sorted(int(match.group(1)) for match in found if match)
+        return [step for step in steps if checkpoints.exists(self.checkpoint_path(step))]
+
+    def _start_or_resume(self) -> None:
+        if not self._slots:
+            with self._strategy.scope():
+                self._slots = {
+                    name: [tf.Variable(tf.zeros(variable.shape), name=f"{name}/{slot}") for slot in SLOT_NAMES]
+                    for name, variable in self.weights.items()
+                }
+        steps = self.checkpoint_steps
+        if steps:
+            self.restore(self.checkpoint_path(steps[-1]))
+            logging.info("Continuing from %s.", self.checkpoint_path(steps[-1]))
+        elif self._warm_start:
+            self._warm_start(self.weights)
+
+    def _state(self) -> dict[str, object]:
+        """Everything a checkpoint holds, by name; the same names for any number of replicas."""
+        state: dict[str, object] = {checkpoints.GLOBAL_STEP: np.int64(self.global_step), **self.weights}
+        for name, slots in self._slots.items():
+            state |= {f"{name}/{slot}": value for slot, value in zip(SLOT_NAMES, slots, strict=True)}
+        return state
+
+    def restore(self, prefix: Path) -> None:
+        """Takes weights, step and, once training began, optimizer slots from a checkpoint of this engine.
+
+        Raises UserError when the checkpoint is damaged or lacks an entry.
+        """
+        tensors = checkpoints.load_tensors(prefix)
+        state = self._state()
+        for name, variable in state.items():
+            shape = list(variable.shape)
+            if name not in tensors or list(tensors[name].shape) != shape:
+                found = list(tensors[name].shape) if name in tensors else "nothing"
+                raise UserError(
+                    f"{prefix} holds {found} under {name}, but this run needs {shape}. Is it another model's?"
+                )
+        self.global_step = int(tensors[checkpoints.GLOBAL_STEP])
+        for name, variable in state.items():
+            if name != checkpoints.GLOBAL_STEP:
+                variable.assign(tensors[name])
+
+    def _save_checkpoint(self) -> None:
+        checkpoints.save(self.checkpoint_path(self.global_step), self._state())
+        steps = self.checkpoint_steps
+        kept = steps[-self._config.keep_checkpoint_max :] if self._config.keep_checkpoint_max else steps
+        checkpoints.write_state(self._config.model_dir, [self.checkpoint_path(step).name for step in kept])
+        for step in steps:
+            if step not in kept:
+                checkpoints.delete(self.checkpoint_path(step))
+
+    # Evaluation and prediction ----------------------------------------------------------------------------------------
+
+    def evaluate_checkpoints(self, eval_spec: EvalSpec) -> None:
+        """Evaluates every checkpoint in `model_dir` that has not been, and keeps the best as `model.ckpt-best`."""
+        for step in self.checkpoint_steps:
+            if step not in self.evaluations.steps:
+                self.restore(self.checkpoint_path(step))
+                self._evaluate_checkpoint(eval_spec, ())
+
+    def _evaluate_checkpoint(self, eval_spec: EvalSpec, observers: Iterable[TrainingObserver]) -> None:
+        """Judges the current weights, which `model.ckpt-<step>` holds; copies that if none before was as good."""
+        metrics = self.evaluate(eval_spec.input_fn, eval_spec.score_fn)
+        value = metrics[eval_spec.best_metric]
+        evaluation = Evaluation(self.global_step, metrics, eval_spec.best_metric, self.evaluations.improves(value))
+        if evaluation.is_best:
+            checkpoints.copy(self.checkpoint_path(self.global_step), self.checkpoint_path("best"))
+        self.evaluations.append(evaluation)
+        logging.info(
+            "step %d: %s%s", self.global_step, evaluation.summary(), " (best so far)" if evaluation.is_best else ""
+        )
+        for observer in observers:
+            observer.on_evaluation(evaluation)
+
+    def evaluate(
+        self, input_fn: Callable[[], tf.data.Dataset], score_fn: Callable[[Arrays], Mapping[str, float]]
+    ) -> dict[str, float]:
+        """`score_fn` of the predictions for every example, with `eval_loss` (mean per example) and `global_step`."""
+        outputs = self._collect(input_fn, ModeKeys.EVAL)
+        loss = float(np.mean(outputs.pop("per_example_loss"), dtype=np.float64))
+        return {**score_fn(outputs), "eval_loss": loss, "global_step": self.global_step}
+
+    def predict(self, input_fn: Callable[[], tf.data.Dataset]) -> Arrays:
+        """Predictions for every example, by name; first axis in the order of the example ids 0, 1, ..."""
+        return self._collect(input_fn, ModeKeys.PREDICT)
+
+    def _collect(self, input_fn: Callable[[], tf.data.Dataset], mode: ModeKeys) -> Arrays:
+        """Runs every batch on its replica and returns the outputs of the real rows sorted by example id.
+
+        Raises RuntimeError unless the ids are exactly 0 .. n - 1: an example lost or counted twice is a bug.
+        """
+        dataset = input_fn()
+        total = int(dataset.cardinality()) // self._strategy.num_replicas_in_sync
+        batches = self._distribute(lambda: dataset)
+        parts: list[Arrays] = []
+        for features in tqdm(batches, mode.name.lower(), total, unit="batch", disable=None, leave=False):
+            for outputs in self._outputs[mode](features):
+                parts.append({name: tensor.numpy() for name, tensor in outputs.items()})
+        merged = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        real = merged.pop("example_weights") > 0
+        ids = merged.pop("example_ids")[real]
+        if not np.array_equal(np.sort(ids), np.arange(len(ids))):
+            raise RuntimeError(f"{len(ids)} rows evaluated, but their ids are not 0 to {len(ids) - 1}, each once")
+        order = np.argsort(ids)
+        return {name: values[real][order] for name, values in merged.items()}
+
+    def _outputs_of(self, mode: ModeKeys) -> Callable[[Features], list[dict[str, tf.Tensor]]]:
+        """The function that turns a distributed batch into one dictionary of outputs per local replica."""
+
+        def replica_outputs(features: Features) -> dict[str, tf.Tensor]:
+            weights = {name: tf.convert_to_tensor(v) for name, v in self._local(self.weights).items()}
+            spec = self._model_fn(features, mode, weights, tf.constant(0, tf.int64))
+            outputs = {**spec.predictions, "example_ids": spec.example_ids, "example_weights": spec.example_weights}
+            if mode == ModeKeys.EVAL:
+                outputs["per_example_loss"] = spec.per_example_loss
+            return outputs
+
+        def outputs(features: Features) -> list[dict[str, tf.Tensor]]:
+            per_replica = self._strategy.run(replica_outputs, args=(features,))
+            local = {name: distribution.local_values(self._strategy, value) for name, value in per_replica.items()}
+            return [dict(zip(local, values, strict=True)) for values in zip(*local.values(), strict=True)]
+
+        return outputs
+
+    def _distribute(self, make_dataset: Callable[[], tf.data.Dataset]):
+        """Deals consecutive elements of the data set to consecutive replicas."""
+        return self._strategy.distribute_datasets_from_function(lambda _context: make_dataset())
