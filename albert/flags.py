@@ -1,0 +1,176 @@
+"""Every command-line flag, once, and how flags become settings. No TensorFlow: `--help` answers at once.
+
+Flags are absl's, as the predecessor's were: `--flag=value`, `--flag value`, `--flag` and `--noflag` for booleans.
+Unlike there, an unknown flag stops the program.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import flags
+
+from albert.settings import DTYPES, DataSettings, ModelSettings, Settings, TrainSettings, UserError
+
+
+class HelpRequested(Exception):
+    """`--help` was given; carries the text to print."""
+
+
+_REQUIRED = ("data_dir", "task_name", "output_dir", "albert_config_file")
+
+
+def _define() -> flags.FlagValues:
+    values = flags.FlagValues()
+    _define_task_flags(values)
+    _define_model_flags(values)
+    _define_training_flags(values)
+    flags.DEFINE_bool("help", False, "Print this text.", short_name="h", flag_values=values)
+    return values
+
+
+def _define_task_flags(values: flags.FlagValues) -> None:
+    def string(name: str, default: str | None, text: str) -> None:
+        flags.DEFINE_string(name, default, text, flag_values=values)
+
+    string("data_dir", None, "Folder with one sub-folder per GLUE task (CoLA, MRPC, ...). Required.")
+    string("task_name", None, "Task, for example MRPC; a wrong name lists all of them. Required.")
+    string("output_dir", None, "Where checkpoints and results go; created if missing. Required.")
+    string("cached_dir", "cached_albert_tfrecord", "Where tokenised TFRecord caches go.")
+    string("spm_model_file", None, "SentencePiece model that belongs to the checkpoint.")
+    string("vocab_file", None, "Vocabulary of a WordPiece model; only read without --spm_model_file.")
+    flags.DEFINE_bool("do_lower_case", True, "Lower-case the text, as Google's models need.", flag_values=values)
+    flags.DEFINE_integer("max_seq_length", 512, "Longest row in tokens; longer ones are cut.", flag_values=values)
+    flags.DEFINE_bool("do_train", False, "Train.", flag_values=values)
+    flags.DEFINE_bool("do_eval", False, "Evaluate checkpoints on the dev set and keep the best.", flag_values=values)
+    flags.DEFINE_bool("do_predict", False, "Predict the test set with the best checkpoint.", flag_values=values)
+    flags.DEFINE_bool(
+        "overwrite_output_dir",
+        False,
+        "Start anew: move what is in output_dir aside (nothing is deleted).",
+        flag_values=values,
+    )
+
+
+def _define_model_flags(values: flags.FlagValues) -> None:
+    flags.DEFINE_string("albert_config_file", None, "albert_config.json of the model. Required.", flag_values=values)
+    flags.DEFINE_string(
+        "init_checkpoint",
+        None,
+        "Prefix of the TF1 checkpoint to start from; random weights without.",
+        flag_values=values,
+    )
+    flags.DEFINE_bool(
+        "discard_classifier_weights",
+        False,
+        "Start with a fresh classifier (names containing output_), for example for RTE from an MNLI checkpoint.",
+        flag_values=values,
+    )
+    flags.DEFINE_float(
+        "albert_dropout_prob",
+        None,
+        "Dropout in the encoder, hidden and attention; without it the rates in albert_config_file hold.",
+        flag_values=values,
+    )
+    flags.DEFINE_enum("dtype", "float32", DTYPES, "Precision of activations; weights stay float32.", flag_values=values)
+    flags.DEFINE_enum("strategy_type", "mirror", ("one", "mirror"), "One device or replicas.", flag_values=values)
+    flags.DEFINE_integer("num_gpu_cores", 1, "Replicas: GPUs, or CPU devices with --device=cpu.", flag_values=values)
+    flags.DEFINE_enum(
+        "device",
+        "auto",
+        ("auto", "gpu", "cpu"),
+        "auto: GPUs, or the CPU for one replica where no GPU is visible. cpu: logical CPU devices.",
+        flag_values=values,
+    )
+
+
+def _define_training_flags(values: flags.FlagValues) -> None:
+    def integer(name: str, default: int, text: str) -> None:
+        flags.DEFINE_integer(name, default, text, flag_values=values)
+
+    integer("train_batch_size", 32, "Examples per replica and step; the global batch is this x num_gpu_cores.")
+    integer("eval_batch_size", 8, "Examples per replica in evaluation.")
+    integer("predict_batch_size", 8, "Examples per replica in prediction.")
+    integer("train_step", 1000, "Optimisation steps in all.")
+    integer("warmup_step", 0, "Steps of linear warm-up.")
+    integer("save_checkpoints_steps", 1000, "Steps between checkpoints, each evaluated with --do_eval.")
+    integer("keep_checkpoint_max", 5, "Newest checkpoints kept, 0 for all; the best is always kept.")
+    integer("log_steps", 100, "Steps between lines in the log.")
+    integer("seed", 42, "Seed of fresh weights, order of rows, and dropout.")
+    flags.DEFINE_float("learning_rate", 5e-5, "Peak learning rate.", flag_values=values)
+    flags.DEFINE_enum("optimizer", "adamw", ("adamw", "lamb"), "Optimizer.", flag_values=values)
+
+
+def all_flag_names() -> frozenset[str]:
+    """The names of all flags, with `noNAME` for booleans."""
+    values = _define()
+    booleans = {f"no{name}" for name in values if values[name].boolean}
+    return frozenset(values) | booleans
+
+
+def parse_classifier_flags(argv: Sequence[str]) -> Settings:
+    """Settings from `argv`, whose first element is the program's name.
+
+    Raises HelpRequested for --help, and UserError for unknown or ill-formed flags and for everything that
+    `Settings.validate` finds.
+    """
+    values = _define()
+    try:
+        rest = values(list(argv))[1:]
+    except flags.Error as error:
+        raise UserError(" ".join(str(error).split())) from error
+    if values.help:
+        usage = "usage: python3 -m albert.run_multigpus_classifier --flag=value ...\n"
+        raise HelpRequested(usage + values.get_help())
+    if rest:
+        raise UserError(f"unexpected argument {rest[0]!r}: everything is given as --flag=value")
+    missing = [f"--{name}" for name in _REQUIRED if not values[name].value]
+    if missing:
+        raise UserError(f"{', '.join(missing)} must be given; --help lists all flags")
+    settings = _settings(values)
+    settings.validate()
+    return settings
+
+
+def _settings(values: flags.FlagValues) -> Settings:
+    def path(name: str) -> Path | None:
+        return Path(values[name].value).expanduser() if values[name].value else None
+
+    return Settings(
+        data=DataSettings(
+            task_name=values.task_name,
+            data_dir=path("data_dir"),
+            cached_dir=path("cached_dir") or Path("cached_albert_tfrecord"),
+            max_seq_length=values.max_seq_length,
+            spm_model_file=path("spm_model_file"),
+            vocab_file=path("vocab_file"),
+            do_lower_case=values.do_lower_case,
+        ),
+        model=ModelSettings(
+            albert_config_file=path("albert_config_file"),
+            init_checkpoint=path("init_checkpoint"),
+            albert_dropout_prob=values.albert_dropout_prob,
+            discard_classifier_weights=values.discard_classifier_weights,
+            dtype=values.dtype,
+        ),
+        train=TrainSettings(
+            train_steps=values.train_step,
+            warmup_steps=values.warmup_step,
+            learning_rate=values.learning_rate,
+            optimizer=values.optimizer,
+            per_replica_batch_size=values.train_batch_size,
+            seed=values.seed,
+            save_checkpoints_steps=values.save_checkpoints_steps,
+            keep_checkpoint_max=values.keep_checkpoint_max,
+            log_steps=values.log_steps,
+        ),
+        output_dir=path("output_dir"),
+        do_train=values.do_train,
+        do_eval=values.do_eval,
+        do_predict=values.do_predict,
+        strategy_type=values.strategy_type,
+        num_replicas=values.num_gpu_cores,
+        device=values.device,
+        per_replica_eval_batch_size=values.eval_batch_size,
+        per_replica_predict_batch_size=values.predict_batch_size,
+        overwrite_output_dir=values.overwrite_output_dir,
+    )

@@ -1,0 +1,69 @@
+"""An output directory belongs to one run: `run_settings.json` says to which. No TensorFlow.
+
+Owns that file, and moving a directory aside. Knows no task and no model.
+"""
+
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from albert.files import write_text
+from albert.settings import Settings, UserError
+
+RUN_SETTINGS = "run_settings.json"
+
+
+def claim_output_dir(settings: Settings, identity: Mapping[str, Mapping[str, object]]) -> None:
+    """Makes `settings.output_dir` this run's, or checks that it is.
+
+    `identity["model"]` must always agree with what is there, `identity["training"]` only when training goes on.
+    Raises UserError naming every setting that differs, or when the directory cannot be written.
+    """
+    directory = settings.output_dir
+    if settings.overwrite_output_dir and directory.exists():
+        _move_aside(directory)
+    path = directory / RUN_SETTINGS
+    found = _read(path)
+    parts = ("model", "training") if settings.do_train else ("model",)
+    differing = [line for part in parts if part in found for line in _differences(found[part], identity[part])]
+    if differing:
+        raise UserError(
+            f"--output_dir={directory} holds another run: {'; '.join(differing)}. Choose another --output_dir, repeat "
+            "that run's settings, or add --overwrite_output_dir to move it aside."
+        )
+    claimed = {**found, **{part: identity[part] for part in parts}}
+    if claimed != found:
+        write_text(path, json.dumps(claimed, indent=2, sort_keys=True) + "\n")
+
+
+def _read(path: Path) -> dict[str, dict[str, object]]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{path} cannot be read ({error}): choose another --output_dir or --overwrite_output_dir"
+        ) from error
+
+
+def _differences(theirs: Mapping[str, object], ours: Mapping[str, object], prefix: str = "") -> Iterator[str]:
+    ours = json.loads(json.dumps(ours))  # tuples become lists, as they did in the file
+    for key in sorted({*theirs, *ours}):
+        there, here = theirs.get(key), ours.get(key)
+        if isinstance(there, dict) and isinstance(here, dict):
+            yield from _differences(there, here, f"{prefix}{key}.")
+        elif there != here:
+            yield f"{prefix}{key} is {there!r} there and {here!r} here"
+
+
+def _move_aside(directory: Path) -> None:
+    number = 1
+    while (target := directory.with_name(f"{directory.name}.old-{number}")).exists():
+        number += 1
+    try:
+        directory.rename(target)
+    except OSError as error:
+        raise UserError(f"cannot move --output_dir={directory} aside to {target}: {error.strerror}") from error
+    logging.info("Moved %s aside to %s.", directory, target)

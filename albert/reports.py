@@ -1,0 +1,195 @@
+"""What a run leaves for people: result files, the training log, TensorBoard scalars and the curve's picture.
+
+Owns names and formats of those files. Knows no loop and no model; figures come from the engine's records.
+"""
+
+import dataclasses
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from albert.estimator import StepRecord, Throughput
+from albert.evaluations import Evaluation
+from albert.files import write_text
+from albert.settings import Settings
+from albert.tasks.base import Example, Task
+
+TRAINING_LOG = "training_log.jsonl"
+CURVE = "training_curve.png"
+
+
+class TrainingLog:
+    """One JSON object per training step in `training_log.jsonl`; rows of steps that are made again are dropped."""
+
+    def __init__(self, output_dir: Path):
+        self._path = output_dir / TRAINING_LOG
+
+    def on_start(self, first_step: int) -> None:
+        """Keeps the rows up to `first_step`, from where training goes on."""
+        kept = [row for row in read_training_log(self._path) if row["step"] <= first_step]
+        write_text(self._path, "".join(json.dumps(row) + "\n" for row in kept))
+
+    def on_steps(self, records: Sequence[StepRecord]) -> None:
+        """Appends; the last line may be cut by a kill, and is then dropped at the next start."""
+        with self._path.open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps(_without_nan(dataclasses.asdict(record))) + "\n" for record in records)
+
+    def on_evaluation(self, evaluation: Evaluation) -> None:
+        """Evaluations have a file of their own."""
+
+
+def read_training_log(path: Path) -> list[dict[str, float]]:
+    """The rows of a training log; nothing if it is missing. A cut last line is left out."""
+    if not path.exists():
+        return []
+    rows = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(row, dict) and "step" in row:
+            rows.append(row)
+    return rows
+
+
+def _without_nan(values: Mapping[str, float]) -> dict[str, float | None]:
+    return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in values.items()}
+
+
+class TensorBoard:
+    """Scalars under `train/` and `dev/`: `tensorboard --logdir <output_dir>`."""
+
+    def __init__(self, output_dir: Path):
+        self._writer = tf.summary.create_file_writer(str(output_dir))
+
+    def on_start(self, first_step: int) -> None:
+        """Nothing: TensorBoard itself shows the newest value of a step that was made twice."""
+
+    def on_steps(self, records: Sequence[StepRecord]) -> None:
+        """One point per call of the compiled loop: its last step."""
+        values = dataclasses.asdict(records[-1])
+        self._write("train", values.pop("step"), values)
+
+    def on_evaluation(self, evaluation: Evaluation) -> None:
+        """Every dev metric at its step."""
+        metrics = {name: value for name, value in evaluation.metrics.items() if name != "global_step"}
+        self._write("dev", evaluation.step, metrics)
+
+    def _write(self, folder: str, step: int, values: Mapping[str, float]) -> None:
+        with self._writer.as_default(step):
+            for name, value in values.items():
+                if not math.isnan(value):
+                    tf.summary.scalar(f"{folder}/{name}", value)
+        self._writer.flush()
+
+
+class Results:
+    """`eval_results.txt` (the predecessor's lines) and `eval_results.json` of one run."""
+
+    def __init__(self, settings: Settings, best_metric: str, num_replicas: int):
+        self._settings = settings
+        self._best_metric = best_metric
+        train = settings.train
+        self._hyperparameters: dict[str, object] = {
+            "Training batch size": train.per_replica_batch_size,
+            "Max sequence length": settings.data.max_seq_length,
+            "Learning rate": train.learning_rate,
+            "Num of GPU cores": num_replicas,
+            "Global batch size": train.global_batch_size(num_replicas),
+            "Optimizer": train.optimizer,
+            "Seed": train.seed,
+            "Training steps": train.train_steps,
+            "Warmup steps": train.warmup_steps,
+        }
+
+    def trained(self, throughput: Throughput) -> None:
+        """Adds time and speed of this process's training; nothing when it had nothing to train."""
+        if throughput.seconds:
+            self._hyperparameters["Total time"] = round(throughput.seconds, 2)
+            self._hyperparameters["Speed"] = round(throughput.examples_per_second, 2)
+
+    def evaluated(self, evaluations: Iterable[Evaluation], best_metrics: Mapping[str, float]) -> None:
+        """Writes both files: every evaluated checkpoint, and the metrics of the best."""
+        evaluations = list(evaluations)
+        lines = ["===== Hyperparameters ====="]
+        lines += [f"{name} = {value}" for name, value in self._hyperparameters.items()]
+        best = None
+        for evaluation in evaluations:
+            best = evaluation if evaluation.is_best else best
+            lines += ["===== Evaluations ====="]
+            lines += [f"{name} = {value}" for name, value in sorted(evaluation.metrics.items())]
+            lines += [f"best = {best.value}"]
+            if evaluation.is_best:
+                lines += [f"saved model.ckpt-{evaluation.step} to model.ckpt-best"]
+            lines += ["=" * 50]
+        lines += [f"best {self._best_metric} = {best_metrics[self._best_metric]} at step {best_metrics['global_step']}"]
+        write_text(self._settings.output_dir / "eval_results.txt", "\n".join(lines) + "\n")
+        summary = {
+            "task": self._settings.data.task_name,
+            "hyperparameters": self._hyperparameters,
+            "best_metric": self._best_metric,
+            "best": _without_nan(best_metrics),
+            "evaluations": [{"is_best": e.is_best, **_without_nan(e.metrics)} for e in evaluations],
+        }
+        write_text(self._settings.output_dir / "eval_results.json", json.dumps(summary, indent=2) + "\n")
+
+
+def draw_curve(output_dir: Path, evaluations: Iterable[Evaluation], best_metric: str) -> Path | None:
+    """Draws `training_curve.png`: loss and dev metric over steps. None when nothing was trained."""
+    rows = read_training_log(output_dir / TRAINING_LOG)
+    if not rows:
+        return None
+    # The object interface draws without a display and without touching pyplot's global state.
+    from matplotlib.figure import Figure
+
+    steps, losses = [row["step"] for row in rows], np.array([row["loss"] for row in rows])
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = figure.add_subplot()
+    axes.plot(steps, losses, color="tab:blue", alpha=0.25, linewidth=0.8)
+    window = max(1, len(losses) // 50)
+    smooth = np.convolve(losses, np.ones(window) / window, mode="valid")
+    axes.plot(steps[window - 1 :], smooth, color="tab:blue", label=f"training loss (mean of {window} steps)")
+    axes.set(xlabel="step", ylabel="training loss", title=output_dir.name)
+    axes.set_ylim(bottom=0)
+    evaluations = [e for e in evaluations if not math.isnan(e.value)]
+    handles = list(axes.get_legend_handles_labels()[0])
+    if evaluations:
+        metric_axes = axes.twinx()
+        (line,) = metric_axes.plot(
+            [e.step for e in evaluations],
+            [e.value for e in evaluations],
+            "o-",
+            color="tab:orange",
+            label=f"dev {best_metric}",
+        )
+        best = [e for e in evaluations if e.is_best][-1:]
+        metric_axes.plot([e.step for e in best], [e.value for e in best], "*", color="tab:red", markersize=14)
+        metric_axes.set_ylabel(f"dev {best_metric} (star: best)")
+        handles.append(line)
+    axes.legend(handles=handles, loc="lower left", fontsize="small")
+    temporary = output_dir / f"{CURVE}.tmp"
+    figure.savefig(temporary, dpi=120, format="png")
+    return temporary.replace(output_dir / CURVE)
+
+
+def write_predictions(
+    output_dir: Path, task: Task, examples: Sequence[Example], predictions: Mapping[str, np.ndarray]
+) -> None:
+    """Writes `test_results.tsv`, `submit_results.tsv` and the leaderboard's file.
+
+    test_results.tsv has one line of tab-separated class probabilities per example (for a regression its score), without
+    a header; the other two have `index` and `prediction` columns, the leaderboard's under its own file name.
+    """
+    probabilities = predictions["probabilities"].reshape(len(examples), -1)
+    write_text(
+        output_dir / "test_results.tsv", "".join("\t".join(map(str, row)) + "\n" for row in probabilities.tolist())
+    )
+    name, rows = task.submission(examples, predictions)
+    table = "index\tprediction\n" + "".join(f"{index}\t{prediction}\n" for index, prediction in rows)
+    write_text(output_dir / "submit_results.tsv", table)
+    write_text(output_dir / name, table)

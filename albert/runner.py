@@ -1,0 +1,251 @@
+"""The one runner: from settings and a task to a trained, evaluated model and its result files.
+
+Puts the parts together and decides nothing about any of them. Knows no flags, and has no loop over steps.
+"""
+
+import dataclasses
+import functools
+import logging
+from collections.abc import Mapping, Sequence
+
+import tensorflow as tf
+
+from albert import checkpoints, distribution, input_pipeline, reports, tfrecord_cache
+from albert.custom_optimization import LearningRateSchedule, create_optimizer
+from albert.estimator import Estimator, EvalSpec, RunConfig
+from albert.heads import Head
+from albert.input_pipeline import BatchShape
+from albert.model_fn import build_model_fn
+from albert.modeling import AlbertConfig, AlbertModel
+from albert.output_dir import claim_output_dir
+from albert.settings import Settings, UserError
+from albert.tasks.base import Split, Task
+from albert.tfrecord_cache import RecordCache
+from albert.tokenization import Tokenizer, load_tokenizer
+
+
+def run(task: Task, settings: Settings) -> dict[str, float]:
+    """Does what `settings` ask for and returns the dev metrics of the best checkpoint (empty without --do_eval).
+
+    Raises UserError for everything the user can mend, and Interrupted after a signal.
+    """
+    config = load_config(settings)
+    tokenizer = load_tokenizer(settings.data.spm_model_file, settings.data.vocab_file, settings.data.do_lower_case)
+    check_fit(config, tokenizer, settings)
+    check_splits(task, settings)
+    strategy = distribution.create_strategy(settings.strategy_type, settings.num_replicas, settings.device)
+    replicas = strategy.num_replicas_in_sync
+    log_batch_equation(settings, strategy)
+    claim_output_dir(settings, identity_of_run(task, config, tokenizer, settings, replicas))
+    caches = {split: build_cache(task, split, tokenizer, settings) for split in wanted_splits(settings)}
+
+    estimator = build_estimator(config, task.head(config), strategy, settings)
+    inputs = InputFunctions(task, caches, settings, replicas)
+    eval_spec = build_eval_spec(task, inputs, settings) if settings.do_eval else None
+    results = reports.Results(settings, task.best_metric, replicas)
+    if settings.do_train:
+        observers = [reports.TrainingLog(settings.output_dir), reports.TensorBoard(settings.output_dir)]
+        estimator.train(inputs.train, settings.train.train_steps, eval_spec, observers)
+        results.trained(estimator.throughput)
+    metrics = evaluate(estimator, eval_spec, settings) if eval_spec else {}
+    if eval_spec:
+        results.evaluated(estimator.evaluations, metrics)
+    reports.draw_curve(settings.output_dir, estimator.evaluations, task.best_metric)
+    if settings.do_predict:
+        restore_best(estimator, settings)
+        examples = list(task.read("test", settings.data.data_dir))
+        reports.write_predictions(settings.output_dir, task, examples, estimator.predict(inputs.test))
+    return metrics
+
+
+def load_config(settings: Settings) -> AlbertConfig:
+    """The configuration file's model, with --albert_dropout_prob in place of its rates if given."""
+    config = AlbertConfig.from_json_file(settings.model.albert_config_file)
+    rate = settings.model.albert_dropout_prob
+    return config if rate is None else config.with_dropout(rate)
+
+
+def check_fit(config: AlbertConfig, tokenizer: Tokenizer, settings: Settings) -> None:
+    """Raises UserError where rows, vocabulary and model do not belong together."""
+    length = settings.data.max_seq_length
+    if length > config.max_position_embeddings:
+        raise UserError(
+            f"--max_seq_length={length}, but the model of {settings.model.albert_config_file} has "
+            f"{config.max_position_embeddings} positions. Lower --max_seq_length."
+        )
+    if tokenizer.vocab_size > config.vocab_size:
+        raise UserError(
+            f"{settings.data.spm_model_file or settings.data.vocab_file} has {tokenizer.vocab_size} pieces, but "
+            f"vocab_size in {settings.model.albert_config_file} is {config.vocab_size}. Use two that belong together."
+        )
+    if settings.model.init_checkpoint and not checkpoints.exists(settings.model.init_checkpoint):
+        raise UserError(
+            f"--init_checkpoint={settings.model.init_checkpoint}: no such checkpoint. Give the prefix, without .index; "
+            "./download_pretrained_models.sh fetches Google's models."
+        )
+
+
+def wanted_splits(settings: Settings) -> list[Split]:
+    """The splits that training, evaluation and prediction read."""
+    wanted = (("train", settings.do_train), ("dev", settings.do_eval), ("test", settings.do_predict))
+    return [split for split, is_wanted in wanted if is_wanted]
+
+
+def check_splits(task: Task, settings: Settings) -> None:
+    """Raises UserError unless all wanted data files are there, before anything slow begins."""
+    for split in wanted_splits(settings):
+        task.source_files(split, settings.data.data_dir)
+
+
+def log_batch_equation(settings: Settings, strategy: tf.distribute.Strategy) -> None:
+    """Says once how the local and the global batch relate, with units."""
+    replicas = strategy.num_replicas_in_sync
+    per_replica = settings.train.per_replica_batch_size
+    logging.info("Running on %s.", distribution.describe(strategy))
+    if settings.do_train:
+        logging.info(
+            "Batch: %d examples/replica x %d replicas = %d examples/step; %d steps = %d examples.",
+            per_replica, replicas, per_replica * replicas,
+            settings.train.train_steps, settings.train.train_steps * per_replica * replicas,
+        )  # fmt: skip
+
+
+def identity_of_run(
+    task: Task, config: AlbertConfig, tokenizer: Tokenizer, settings: Settings, replicas: int
+) -> dict[str, dict[str, object]]:
+    """What must be equal for an output_dir to be continued: `model` always, `training` when it is trained further.
+
+    The number of replicas is not in it: only their product with the local batch is.
+    """
+    train = dataclasses.asdict(settings.train)
+    for how_often in ("save_checkpoints_steps", "keep_checkpoint_max", "log_steps", "per_replica_batch_size"):
+        del train[how_often]
+    return {
+        "model": {
+            "task": task.name,
+            "albert_config": config.to_dict(),
+            "tokenizer": tokenizer.digest,
+            "max_seq_length": settings.data.max_seq_length,
+            "dtype": settings.model.dtype,
+        },
+        "training": {
+            **train,
+            "global_batch_size": settings.train.global_batch_size(replicas),
+            "init_checkpoint": str(settings.model.init_checkpoint and settings.model.init_checkpoint.resolve()),
+            "discard_classifier_weights": settings.model.discard_classifier_weights,
+        },
+    }
+
+
+def build_cache(task: Task, split: Split, tokenizer: Tokenizer, settings: Settings) -> RecordCache:
+    """The tokenised records of one split, from `cached_dir` if they are there."""
+    data = settings.data
+    return tfrecord_cache.open_or_build(
+        directory=data.cached_dir,
+        stem=f"{task.name}_{split}_{data.max_seq_length}",
+        identity={
+            "task": task.identity(),
+            "split": split,
+            "data": tfrecord_cache.sha256_of_files(task.source_files(split, data.data_dir)),
+            "tokenizer": tokenizer.digest,
+            "max_seq_length": data.max_seq_length,
+        },
+        items=lambda: task.read(split, data.data_dir),
+        featurize=functools.partial(task.featurize, tokenizer=tokenizer, settings=data),
+        feature_spec=task.feature_spec,
+    )
+
+
+def build_estimator(
+    config: AlbertConfig, head: Head, strategy: tf.distribute.Strategy, settings: Settings
+) -> Estimator:
+    """The engine with this model's weights on every replica."""
+    train = settings.train
+    return Estimator(
+        model_fn=build_model_fn(config, head, train.seed, settings.model.dtype),
+        create_weights=lambda: AlbertModel(config, head.variable_specs, train.seed).weights,
+        optimizer=create_optimizer(train.optimizer),
+        learning_rate=LearningRateSchedule(train.learning_rate, train.train_steps, train.warmup_steps),
+        strategy=strategy,
+        config=RunConfig(
+            model_dir=settings.output_dir,
+            global_batch_size=train.global_batch_size(strategy.num_replicas_in_sync),
+            save_checkpoints_steps=train.save_checkpoints_steps,
+            keep_checkpoint_max=train.keep_checkpoint_max,
+            log_steps=train.log_steps,
+        ),
+        warm_start=lambda weights: start_from_checkpoint(weights, settings),
+    )
+
+
+def start_from_checkpoint(weights: Mapping[str, tf.Variable], settings: Settings) -> None:
+    """Assigns --init_checkpoint, or says that training starts from random weights."""
+    prefix = settings.model.init_checkpoint
+    if prefix is None:
+        logging.warning("No --init_checkpoint: starting from random weights.")
+        return
+    checkpoints.load_weights(prefix, weights, settings.model.discard_classifier_weights).log(prefix)
+
+
+@dataclasses.dataclass(frozen=True)
+class InputFunctions:
+    """The engine's three input functions, over the caches of the wanted splits."""
+
+    task: Task
+    caches: Mapping[Split, RecordCache]
+    settings: Settings
+    num_replicas: int
+
+    def train(self, first_step: int, last_step: int) -> tf.data.Dataset:
+        """Shares of the batches of steps first_step..last_step - 1."""
+        shape = BatchShape(self.settings.train.per_replica_batch_size, self.num_replicas)
+        length, seed = self.settings.data.max_seq_length, self.settings.train.seed
+        cache, spec = self.caches["train"], self.task.feature_spec
+        return input_pipeline.train_dataset(cache, spec, shape, length, seed, first_step, last_step)
+
+    def dev(self) -> tf.data.Dataset:
+        """Every dev example once."""
+        return self._once("dev", self.settings.per_replica_eval_batch_size)
+
+    def test(self) -> tf.data.Dataset:
+        """Every test example once."""
+        return self._once("test", self.settings.per_replica_predict_batch_size)
+
+    def _once(self, split: Split, per_replica_batch_size: int) -> tf.data.Dataset:
+        shape = BatchShape(per_replica_batch_size, self.num_replicas)
+        length = self.settings.data.max_seq_length
+        return input_pipeline.eval_dataset(self.caches[split], self.task.feature_spec, shape, length)
+
+
+def build_eval_spec(task: Task, inputs: InputFunctions, settings: Settings) -> EvalSpec:
+    """Scoring on the dev split, whose rows are read once."""
+    examples = list(task.read("dev", settings.data.data_dir))
+    return EvalSpec(inputs.dev, functools.partial(task.score, examples), task.best_metric)
+
+
+def evaluate(estimator: Estimator, eval_spec: EvalSpec, settings: Settings) -> dict[str, float]:
+    """Dev metrics of the best checkpoint, evaluating first those that training left unevaluated."""
+    estimator.evaluate_checkpoints(eval_spec)
+    restore_best(estimator, settings)
+    return estimator.evaluate(eval_spec.input_fn, eval_spec.score_fn)
+
+
+def restore_best(estimator: Estimator, settings: Settings) -> None:
+    """Takes the weights of `model.ckpt-best`, otherwise of the newest checkpoint, otherwise of --init_checkpoint.
+
+    Raises UserError when there is none, or when --init_checkpoint lacks some of the model's weights.
+    """
+    candidates: Sequence[int | str] = ["best", *reversed(estimator.checkpoint_steps)]
+    for prefix in map(estimator.checkpoint_path, candidates):
+        if checkpoints.exists(prefix):
+            estimator.restore(prefix)
+            return
+    prefix = settings.model.init_checkpoint
+    if prefix is None:
+        raise UserError(f"--output_dir={settings.output_dir} has no checkpoint: train first, or give --init_checkpoint")
+    report = checkpoints.load_weights(prefix, estimator.weights)
+    if report.fresh:
+        raise UserError(
+            f"--output_dir={settings.output_dir} has no checkpoint, and {prefix} lacks {', '.join(report.fresh)}: "
+            "it is not a fine-tuned model. Train first (--do_train)."
+        )
