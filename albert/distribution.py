@@ -58,7 +58,7 @@ def _gpus(count: int) -> list[str]:
     visible = tf.config.list_physical_devices("GPU")
     if count > len(visible):
         names = ", ".join(device.name for device in visible) or "none"
-        raise UserError(f"--num_gpu_cores={count}, but {len(visible)} GPUs are visible to TensorFlow: {names}")
+        raise UserError(f"--num_gpu_cores={count}, but {len(visible)} visible to TensorFlow: {names}")
     for gpu in visible:
         tf.config.experimental.set_memory_growth(gpu, True)
     return [f"/gpu:{i}" for i in range(count)]
@@ -66,8 +66,8 @@ def _gpus(count: int) -> list[str]:
 
 def _logical_cpus(count: int) -> list[str]:
     cpu = tf.config.list_physical_devices("CPU")[0]
-    configured = tf.config.get_logical_device_configuration(cpu) or []
-    if len(configured) < count:
+    configured = tf.config.get_logical_device_configuration(cpu)
+    if count > (len(configured) if configured else 1):
         try:
             tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * count)
         except RuntimeError as error:

@@ -10,12 +10,9 @@ TensorFlow is not part of the seconds; loading the tokenizer and hashing the sou
 import argparse
 import contextlib
 import dataclasses
-import datetime
 import functools
 import itertools
 import multiprocessing
-import os
-import shlex
 import sys
 import tempfile
 import threading
@@ -27,8 +24,8 @@ from albert.settings import DataSettings
 from albert.tasks import get_task
 from albert.tfrecord_cache import RecordCache, open_or_build, sha256_of_files
 from albert.tokenization import load_tokenizer
+from benchmarks.results_file import append_result
 
-RESULTS = Path(__file__).parent / "results" / "cache.md"
 TASK = "sst-2"
 MAX_SEQ_LENGTH = 128
 FRACTIONS = (0.1, 0.5, 1.0)
@@ -152,13 +149,7 @@ def main() -> None:
     parser.add_argument("--num_workers", type=int, help="worker processes; by default as a run chooses")
     arguments = parser.parse_args()
     settings = DataSettings(TASK, arguments.data_dir, Path(), MAX_SEQ_LENGTH, arguments.spm_model_file)
-    table = measure(settings, arguments.num_workers)
-    command = shlex.join(["python3", "-m", "benchmarks.cache", *sys.argv[1:]])
-    heading = f"{datetime.date.today()}, {len(os.sched_getaffinity(0))} CPU cores"
-    print(table)
-    RESULTS.parent.mkdir(exist_ok=True)
-    with RESULTS.open("a", encoding="utf-8") as results:
-        results.write(f"## {heading}\n\n`{command}`\n\n{table}\n\n")
+    append_result("cache", measure(settings, arguments.num_workers))
 
 
 if __name__ == "__main__":
