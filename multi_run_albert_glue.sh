@@ -64,7 +64,7 @@ CURRENT_PWD=${CURRENT_PWD:-$root}
 DATA_DIR=${DATA_DIR:-${GLUE_DIR:-$CURRENT_PWD/glue_data}} # holds one folder per task
 MODEL_DIR=${MODEL_DIR:-$CURRENT_PWD/pretrained_model/albert_${ALBERT_DIR}_v${VERSION}}
 CONFIG=${CONFIG:-$MODEL_DIR/albert_config.json}
-INIT_CHECKPOINT=${INIT_CHECKPOINT:-$MODEL_DIR/model.ckpt-best}
+INIT_CHECKPOINT=${INIT_CHECKPOINT-$MODEL_DIR/model.ckpt-best} # empty: random weights
 SPM_MODEL=${SPM_MODEL:-$MODEL_DIR/30k-clean.model}
 CACHED_DIR=${CACHED_DIR:-$CURRENT_PWD/cached_albert_tfrecord}
 OUTPUT_DIR=${OUTPUT_DIR:-$CURRENT_PWD/albert_output/${TASK}_${ALBERT_DIR}_v${VERSION}_${GBS}_${LR}}
@@ -72,7 +72,7 @@ LOG=${LOG:-$OUTPUT_DIR/${TASK}_${ALBERT_DIR}_v${VERSION}.log} # a second run add
 
 [[ -d $DATA_DIR/$folder ]] ||
   die "no folder $DATA_DIR/$folder: run ./download_glue_data.py, or set DATA_DIR to the folder that holds $folder."
-for file in "$CONFIG" "$INIT_CHECKPOINT.index" "$SPM_MODEL"; do
+for file in "$CONFIG" ${INIT_CHECKPOINT:+"$INIT_CHECKPOINT.index"} "$SPM_MODEL"; do
   [[ -f $file ]] ||
     die "no file $file: run ./download_pretrained_models.sh, or set MODEL_DIR, CONFIG, INIT_CHECKPOINT or SPM_MODEL."
 done
