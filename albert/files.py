@@ -1,5 +1,6 @@
-"""Writing small files whole or not at all. Knows nothing of what they hold."""
+"""Writing small files whole or not at all, and adding to logs. Knows nothing of what they hold."""
 
+import contextlib
 import os
 import uuid
 from pathlib import Path
@@ -8,19 +9,39 @@ from albert.settings import UserError
 
 
 def write_text(path: Path, text: str) -> None:
-    """Puts `text` at `path` by writing a temporary file beside it, flushing it to disk and renaming it.
+    """Puts `text` at `path` in UTF-8, as `write_bytes` does."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Puts `data` at `path` by writing a temporary file beside it, flushing it to disk and renaming it.
 
     Creates the directory. Raises UserError when the disk is full or not writable; what was at `path` is then untouched.
     """
     temporary = path.with_name(f"{path.name}.tmp-{uuid.uuid4().hex[:8]}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
+        with temporary.open("wb") as file:
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}. Free space or choose another directory.") from error
+        raise _cannot_write(path, error) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        # Where it could not be made, removing it fails too, which must not hide why.
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
+def append_text(path: Path, text: str) -> None:
+    """Adds `text` to the file at `path`. Raises UserError as `write_bytes` does; part of `text` may then be there."""
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+
+
+def _cannot_write(path: Path, error: OSError) -> UserError:
+    return UserError(f"cannot write {path}: {error.strerror}. Free space or choose another directory.")

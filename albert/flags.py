@@ -111,7 +111,7 @@ def parse_classifier_flags(argv: Sequence[str]) -> Settings:
     """Settings from `argv`, whose first element is the program's name.
 
     Raises HelpRequested for --help, and UserError for unknown or ill-formed flags and for everything that
-    `Settings.validate` finds.
+    is missing or that `Settings.problems` finds, together.
     """
     values = _define()
     try:
@@ -124,10 +124,11 @@ def parse_classifier_flags(argv: Sequence[str]) -> Settings:
     if rest:
         raise UserError(f"unexpected argument {rest[0]!r}: everything is given as --flag=value")
     missing = [f"--{name}" for name in _REQUIRED if not values[name].value]
-    if missing:
-        raise UserError(f"{', '.join(missing)} must be given; --help lists all flags")
+    problems = [f"{', '.join(missing)} must be given (--help lists all flags)"] if missing else []
     settings = _settings(values)
-    settings.validate()
+    problems += settings.problems()
+    if problems:
+        raise UserError("; ".join(problems))
     return settings
 
 

@@ -12,6 +12,9 @@ from albert.files import write_text
 from albert.settings import Settings, UserError
 
 RUN_SETTINGS = "run_settings.json"
+# What makes a directory worth protecting: checkpoints and result files. A run that stopped before it had any, say
+# because of a wrong flag, leaves nothing that other settings could mix with.
+_WORK = ("model.ckpt-*.index", "*_results.*")
 
 
 def claim_output_dir(settings: Settings, identity: Mapping[str, Mapping[str, object]]) -> None:
@@ -22,9 +25,10 @@ def claim_output_dir(settings: Settings, identity: Mapping[str, Mapping[str, obj
     """
     directory = settings.output_dir
     if settings.overwrite_output_dir and directory.exists():
+        _check_may_move(settings)
         _move_aside(directory)
     path = directory / RUN_SETTINGS
-    found = _read(path)
+    found = _read(path) if _holds_work(directory) else {}
     parts = ("model", "training") if settings.do_train else ("model",)
     differing = [line for part in parts if part in found for line in _differences(found[part], identity[part])]
     if differing:
@@ -37,15 +41,22 @@ def claim_output_dir(settings: Settings, identity: Mapping[str, Mapping[str, obj
         write_text(path, json.dumps(claimed, indent=2, sort_keys=True) + "\n")
 
 
+def _holds_work(directory: Path) -> bool:
+    return any(next(directory.glob(pattern), None) for pattern in _WORK)
+
+
 def _read(path: Path) -> dict[str, dict[str, object]]:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(found, dict) or not all(isinstance(part, dict) for part in found.values()):
+            raise ValueError("it does not hold the settings of a run")
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
         raise UserError(
-            f"{path} cannot be read ({error}): choose another --output_dir or --overwrite_output_dir"
+            f"{path} cannot be read ({error}): choose another --output_dir or add --overwrite_output_dir"
         ) from error
+    return found
 
 
 def _differences(theirs: Mapping[str, object], ours: Mapping[str, object], prefix: str = "") -> Iterator[str]:
@@ -56,6 +67,19 @@ def _differences(theirs: Mapping[str, object], ours: Mapping[str, object], prefi
             yield from _differences(there, here, f"{prefix}{key}.")
         elif there != here:
             yield f"{prefix}{key} is {there!r} there and {here!r} here"
+
+
+def _check_may_move(settings: Settings) -> None:
+    """Raises UserError if what this run reads, or the working directory, would move away with the output directory."""
+    data, model = settings.data, settings.model
+    needed = (Path.cwd(), data.data_dir, data.spm_model_file, data.vocab_file)
+    needed += (model.albert_config_file, model.init_checkpoint)
+    for path in needed:
+        if path and path.resolve().is_relative_to(settings.output_dir.resolve()):
+            raise UserError(
+                f"--overwrite_output_dir would move --output_dir={settings.output_dir} aside, and with it {path}, "
+                "which this run needs. Choose another --output_dir."
+            )
 
 
 def _move_aside(directory: Path) -> None:

@@ -25,7 +25,7 @@ def main(argv: Sequence[str], parse: Callable[[Sequence[str]], T], work: Callabl
     try:
         work(parse(argv))
     except HelpRequested as help_text:
-        print(help_text)
+        _print_as_far_as_read(str(help_text))
     except UserError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return USER_ERROR
@@ -35,12 +35,21 @@ def main(argv: Sequence[str], parse: Callable[[Sequence[str]], T], work: Callabl
         print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
         return USER_ERROR
     except Interrupted as stop:
-        print(f"{stop}; the same command continues from there.", file=sys.stderr)
+        print(f"{stop}; the same command, without --overwrite_output_dir, continues from there.", file=sys.stderr)
         return 128 + stop.signal_number
     except KeyboardInterrupt:
         print("stopped; what was saved before is intact.", file=sys.stderr)
         return 130
     return 0
+
+
+def _print_as_far_as_read(text: str) -> None:
+    """Prints `text`, of which `| head` or a pager may not want the end."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        # Python flushes once more at its exit, and would complain then.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _configure_logging() -> None:

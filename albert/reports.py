@@ -3,10 +3,12 @@
 Owns names and formats of those files. Knows no loop and no model; figures come from the engine's records.
 """
 
+import contextlib
 import dataclasses
+import io
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +16,8 @@ import tensorflow as tf
 
 from albert.estimator import StepRecord, Throughput
 from albert.evaluations import Evaluation
-from albert.files import write_text
-from albert.settings import Settings
+from albert.files import append_text, write_bytes, write_text
+from albert.settings import Settings, UserError
 from albert.tasks.base import Example, Task
 
 TRAINING_LOG = "training_log.jsonl"
@@ -34,9 +36,8 @@ class TrainingLog:
         write_text(self._path, "".join(json.dumps(row) + "\n" for row in kept))
 
     def on_steps(self, records: Sequence[StepRecord]) -> None:
-        """Appends; the last line may be cut by a kill, and is then dropped at the next start."""
-        with self._path.open("a", encoding="utf-8") as file:
-            file.writelines(json.dumps(_without_nan(dataclasses.asdict(record))) + "\n" for record in records)
+        """Appends; a line cut by a kill or a full disk is dropped at the next start."""
+        append_text(self._path, "".join(json.dumps(_json_numbers(dataclasses.asdict(r))) + "\n" for r in records))
 
     def on_evaluation(self, evaluation: Evaluation) -> None:
         """Evaluations have a file of their own."""
@@ -57,15 +58,18 @@ def read_training_log(path: Path) -> list[dict[str, float]]:
     return rows
 
 
-def _without_nan(values: Mapping[str, float]) -> dict[str, float | None]:
-    return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in values.items()}
+def _json_numbers(values: Mapping[str, float]) -> dict[str, float | None]:
+    """`values` with null for what JSON has no number for: NaN and the infinities."""
+    return {name: value if math.isfinite(value) else None for name, value in values.items()}
 
 
 class TensorBoard:
     """Scalars under `train/` and `dev/`: `tensorboard --logdir <output_dir>`."""
 
     def __init__(self, output_dir: Path):
-        self._writer = tf.summary.create_file_writer(str(output_dir))
+        self._output_dir = output_dir
+        with self._errors_named():
+            self._writer = tf.summary.create_file_writer(str(output_dir))
 
     def on_start(self, first_step: int) -> None:
         """Nothing: TensorBoard itself shows the newest value of a step that was made twice."""
@@ -81,11 +85,23 @@ class TensorBoard:
         self._write("dev", evaluation.step, metrics)
 
     def _write(self, folder: str, step: int, values: Mapping[str, float]) -> None:
-        with self._writer.as_default(step):
+        with self._errors_named(), self._writer.as_default(step):
             for name, value in values.items():
                 if not math.isnan(value):
                     tf.summary.scalar(f"{folder}/{name}", value)
-        self._writer.flush()
+            self._writer.flush()
+
+    @contextlib.contextmanager
+    def _errors_named(self) -> Iterator[None]:
+        try:
+            yield
+        except tf.errors.OpError as error:
+            # "<operation> <file>; <reason>\n<more>"
+            reason = error.message.partition("\n")[0].rpartition("; ")[2]
+            raise UserError(
+                f"cannot write TensorBoard's events in {self._output_dir}: {reason}. Free space or choose another "
+                "--output_dir."
+            ) from error
 
 
 class Results:
@@ -133,8 +149,8 @@ class Results:
             "task": self._settings.data.task_name,
             "hyperparameters": self._hyperparameters,
             "best_metric": self._best_metric,
-            "best": _without_nan(best_metrics),
-            "evaluations": [{"is_best": e.is_best, **_without_nan(e.metrics)} for e in evaluations],
+            "best": _json_numbers(best_metrics),
+            "evaluations": [{"is_best": e.is_best, **_json_numbers(e.metrics)} for e in evaluations],
         }
         write_text(self._settings.output_dir / "eval_results.json", json.dumps(summary, indent=2) + "\n")
 
@@ -154,7 +170,8 @@ def draw_curve(output_dir: Path, evaluations: Iterable[Evaluation], best_metric:
     window = max(1, len(losses) // 50)
     smooth = np.convolve(losses, np.ones(window) / window, mode="valid")
     axes.plot(steps[window - 1 :], smooth, color="tab:blue", label=f"training loss (mean of {window} steps)")
-    axes.set(xlabel="step", ylabel="training loss", title=output_dir.name)
+    axes.set(xlabel="step", ylabel="training loss")
+    axes.set_title(output_dir.name, parse_math=False)  # a name with dollar signs is no formula
     axes.set_ylim(bottom=0)
     evaluations = [e for e in evaluations if not math.isnan(e.value)]
     handles = list(axes.get_legend_handles_labels()[0])
@@ -172,9 +189,10 @@ def draw_curve(output_dir: Path, evaluations: Iterable[Evaluation], best_metric:
         metric_axes.set_ylabel(f"dev {best_metric} (star: best)")
         handles.append(line)
     axes.legend(handles=handles, loc="lower left", fontsize="small")
-    temporary = output_dir / f"{CURVE}.tmp"
-    figure.savefig(temporary, dpi=120, format="png")
-    return temporary.replace(output_dir / CURVE)
+    picture = io.BytesIO()
+    figure.savefig(picture, dpi=120, format="png")
+    write_bytes(output_dir / CURVE, picture.getvalue())
+    return output_dir / CURVE
 
 
 def write_predictions(

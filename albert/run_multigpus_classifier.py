@@ -10,10 +10,13 @@ from albert.settings import Settings
 
 def run(settings: Settings) -> None:
     """Imports TensorFlow only now, when the flags are known to be right."""
-    from albert.runner import run as run_task
     from albert.tasks import get_task
 
-    run_task(get_task(settings.data.task_name), settings)
+    task = get_task(settings.data.task_name)  # a wrong name is told before TensorFlow's seconds
+
+    from albert.runner import run as run_task
+
+    run_task(task, settings)
 
 
 def cli(argv: Sequence[str] = sys.argv) -> int:

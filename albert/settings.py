@@ -117,8 +117,8 @@ class Settings:
     per_replica_predict_batch_size: int = 8
     overwrite_output_dir: bool = False
 
-    def validate(self) -> None:
-        """Raises one UserError with every problem that can be seen without opening a file."""
+    def problems(self) -> list[str]:
+        """Everything that can be seen to be wrong without opening a file, each as one phrase."""
         found = []
         if not (self.do_train or self.do_eval or self.do_predict):
             found.append("nothing to do: add --do_train, --do_eval or --do_predict")
@@ -129,6 +129,4 @@ class Settings:
         ):
             if value < 1:
                 found.append(f"--{flag}={value} must be at least 1")
-        found += self.data.problems() + self.model.problems() + self.train.problems()
-        if found:
-            raise UserError("; ".join(found))
+        return found + self.data.problems() + self.model.problems() + self.train.problems()

@@ -1,15 +1,28 @@
-"""What the tests share: the golden files recorded from the original code, and the tiny models they belong to."""
+"""What the tests share: golden files recorded from the original code, the tiny models they belong to, a small task."""
 
-from collections.abc import Mapping
+import contextlib
+import resource
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
 from albert.modeling import AlbertConfig
+from albert.settings import DataSettings, ModelSettings, Settings, TrainSettings
 
 TESTDATA = Path(__file__).parent / "testdata"
+SAMPLE_DATA = Path(__file__).parents[1] / "sample_data"
 TINY_CONFIGS = ("tiny", "tiny_groups")
+
+# Settings without any problem, for a training run; the files need not exist.
+GOOD_SETTINGS = Settings(
+    data=DataSettings("mrpc", Path("data"), Path("cache"), max_seq_length=128, spm_model_file=Path("spm.model")),
+    model=ModelSettings(Path("albert_config.json")),
+    train=TrainSettings(10, 2, 1e-5, "adamw", per_replica_batch_size=4),
+    output_dir=Path("out"),
+    do_train=True,
+)
 
 
 def golden(name: str) -> dict[str, np.ndarray]:
@@ -33,3 +46,49 @@ def tiny_weights(name: str = "tiny") -> dict[str, tf.Tensor]:
     reader = tf.train.load_checkpoint(str(TESTDATA / name / "model.ckpt-best"))
     names = reader.get_variable_to_shape_map()
     return {key: tf.constant(reader.get_tensor(key)) for key in names if key != "global_step"}
+
+
+@contextlib.contextmanager
+def full_disk(max_file_bytes: int) -> Iterator[None]:
+    """No file of this process can grow beyond `max_file_bytes`, which looks to it as a full disk does."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (max_file_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def write_sample_data(data_dir: Path, num_rows: int = 40) -> Path:
+    """Writes the bundled task to `data_dir`, with only the first `num_rows` rows of each split; returns `data_dir`."""
+    folder = data_dir / "Agreement"
+    folder.mkdir(parents=True)
+    for split in ("train", "dev", "test"):
+        lines = (SAMPLE_DATA / "glue_data/Agreement" / f"{split}.tsv").read_text().splitlines(keepends=True)
+        (folder / f"{split}.tsv").write_text("".join(lines[: num_rows + 1]))
+    return data_dir
+
+
+def sample_command(folder: Path, *actions: str, **flags: object) -> list[str]:
+    """A command line of the classifier on the data of `write_sample_data(folder / "data")`, with two CPU replicas.
+
+    It does `actions` ("train", "eval", "predict"), 12 steps of 8 examples. `flags` replace its flags; None omits one.
+    """
+    chosen = {
+        "task_name": "agreement",
+        "data_dir": folder / "data",
+        "cached_dir": folder / "cache",
+        "output_dir": folder / "out",
+        "albert_config_file": SAMPLE_DATA / "albert_config.json",
+        "spm_model_file": SAMPLE_DATA / "agreement.model",
+        "max_seq_length": 32,
+        "device": "cpu",
+        "num_gpu_cores": 2,
+        "train_batch_size": 4,
+        "train_step": 12,
+        "save_checkpoints_steps": 4,
+        "learning_rate": 1e-3,
+        **{f"do_{action}": True for action in actions},
+        **flags,
+    }
+    return ["classifier", *(f"--{name}={value}" for name, value in chosen.items() if value is not None)]

@@ -1,7 +1,9 @@
 """Where benchmarks put what they measured: `benchmarks/results/<name>.md`, with date, machine and command."""
 
+import contextlib
 import datetime
 import os
+import platform
 import shlex
 import sys
 from pathlib import Path
@@ -9,11 +11,20 @@ from pathlib import Path
 RESULTS = Path(__file__).parent / "results"
 
 
+def processor() -> str:
+    """What the first processor calls itself, where the system tells."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.machine()
+
+
 def append_result(name: str, table: str) -> None:
     """Prints `table` (Markdown) and appends it to the results of `benchmarks.<name>` under this process's command."""
     print(table)
     command = shlex.join(["python3", "-m", f"benchmarks.{name}", *sys.argv[1:]])
-    heading = f"{datetime.date.today()}, {len(os.sched_getaffinity(0))} CPU cores"
+    heading = f"{datetime.date.today()}, {len(os.sched_getaffinity(0))} cores of {processor()}"
     RESULTS.mkdir(exist_ok=True)
     with (RESULTS / f"{name}.md").open("a", encoding="utf-8") as results:
         results.write(f"## {heading}\n\n`{command}`\n\n{table}\n\n")

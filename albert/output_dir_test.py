@@ -1,0 +1,113 @@
+"""To which run an output directory belongs, and what happens when another one wants it."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from albert.output_dir import RUN_SETTINGS, claim_output_dir
+from albert.settings import UserError
+from albert.testing import GOOD_SETTINGS
+
+IDENTITY = {"model": {"task": "mrpc", "config": {"hidden_size": 64, "layers": (1, 2)}}, "training": {"seed": 1}}
+
+
+def _claim(directory: Path, identity=IDENTITY, **changes: object) -> None:
+    claim_output_dir(dataclasses.replace(GOOD_SETTINGS, output_dir=directory, **changes), identity)
+
+
+def _with(part: str, **values: object) -> dict:
+    return {**IDENTITY, part: {**IDENTITY[part], **values}}
+
+
+@pytest.fixture
+def trained(tmp_path) -> Path:
+    """A directory that IDENTITY's run has claimed and in which it has left a checkpoint."""
+    _claim(tmp_path / "run")
+    (tmp_path / "run/model.ckpt-4.index").touch()
+    return tmp_path / "run"
+
+
+def test_the_same_run_may_come_back(trained):
+    before = (trained / RUN_SETTINGS).read_text()
+    _claim(trained)
+    assert (trained / RUN_SETTINGS).read_text() == before
+    assert json.loads(before) == json.loads(json.dumps(IDENTITY))
+
+
+def test_every_setting_that_differs_is_named_with_both_values(trained):
+    other = {"model": {"task": "rte", "config": {"hidden_size": 128, "layers": [1, 2]}}, "training": {"seed": 2}}
+    with pytest.raises(UserError) as raised:
+        _claim(trained, other)
+    assert "task is 'mrpc' there and 'rte' here" in str(raised.value)
+    assert "config.hidden_size is 64 there and 128 here" in str(raised.value)
+    assert "seed is 1 there and 2 here" in str(raised.value)
+    assert "layers" not in str(raised.value)
+    assert json.loads((trained / RUN_SETTINGS).read_text())["model"]["task"] == "mrpc"
+
+
+def test_a_setting_that_only_one_side_has_differs(trained):
+    with pytest.raises(UserError, match="dtype is None there and 'bfloat16' here"):
+        _claim(trained, _with("model", dtype="bfloat16"))
+
+
+def test_how_it_was_trained_matters_only_to_training(trained):
+    _claim(trained, _with("training", seed=2), do_train=False, do_predict=True)
+    with pytest.raises(UserError, match="seed"):
+        _claim(trained, _with("training", seed=2))
+
+
+def test_a_directory_with_results_of_a_foreign_model_may_be_trained_in_only_with_that_model(tmp_path):
+    _claim(tmp_path, do_train=False, do_eval=True)
+    (tmp_path / "eval_results.txt").touch()
+    assert "training" not in json.loads((tmp_path / RUN_SETTINGS).read_text())
+    with pytest.raises(UserError, match="task"):
+        _claim(tmp_path, _with("model", task="rte"))
+    _claim(tmp_path, _with("training", seed=5))
+    assert json.loads((tmp_path / RUN_SETTINGS).read_text())["training"] == {"seed": 5}
+
+
+def test_a_run_that_left_no_work_leaves_the_directory_free(tmp_path):
+    # It stopped at a wrong flag; correcting the flag must not need another directory.
+    _claim(tmp_path)
+    (tmp_path / "events.out.tfevents.1").touch()
+    _claim(tmp_path, _with("model", task="rte"))
+    assert json.loads((tmp_path / RUN_SETTINGS).read_text())["model"]["task"] == "rte"
+
+
+@pytest.mark.parametrize("contents", [b"{", b"[]", b"3", b'{"model": 3}', b"\xff"])
+def test_settings_that_cannot_be_read_are_named(trained, contents):
+    (trained / RUN_SETTINGS).write_bytes(contents)
+    with pytest.raises(UserError, match=r"run_settings\.json cannot be read .*--overwrite_output_dir"):
+        _claim(trained)
+
+
+def test_overwriting_moves_what_is_there_aside(trained):
+    for number in (1, 2):
+        (trained / f"note-{number}").touch()
+        _claim(trained, _with("model", task=f"task {number}"), overwrite_output_dir=True)
+        assert [file.name for file in trained.iterdir()] == [RUN_SETTINGS]
+    assert (trained.with_name("run.old-1") / "model.ckpt-4.index").exists()
+    assert (trained.with_name("run.old-2") / "note-2").exists()
+
+
+def test_overwriting_what_is_not_there_only_claims(tmp_path):
+    _claim(tmp_path / "new/run", overwrite_output_dir=True)
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["run"]
+
+
+def test_overwriting_does_not_take_away_what_the_run_reads(trained, monkeypatch):
+    model = dataclasses.replace(GOOD_SETTINGS.model, init_checkpoint=trained / "model.ckpt-4")
+    with pytest.raises(UserError, match=r"would move --output_dir=.*aside, and with it .*model\.ckpt-4"):
+        _claim(trained, overwrite_output_dir=True, model=model)
+    monkeypatch.chdir(trained)
+    with pytest.raises(UserError, match=r"would move --output_dir=\. aside"):
+        _claim(Path(), overwrite_output_dir=True)
+    assert (trained / "model.ckpt-4.index").exists()
+
+
+def test_a_file_in_place_of_the_directory_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"/file/run_settings\.json"):
+        _claim(tmp_path / "file")

@@ -1,0 +1,69 @@
+"""The bounds of settings: what is allowed, and that the flag and the value are named when it is not."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from albert.testing import GOOD_SETTINGS
+
+
+def _problems(**changes: object) -> list[str]:
+    """Of GOOD_SETTINGS with the given fields changed, wherever they are."""
+    settings = GOOD_SETTINGS
+    for name, value in changes.items():
+        parts = [part for part in ("data", "model", "train") if hasattr(getattr(settings, part), name)]
+        if parts:
+            changed = {parts[0]: dataclasses.replace(getattr(settings, parts[0]), **{name: value})}
+        else:
+            changed = {name: value}
+        settings = dataclasses.replace(settings, **changed)
+    return settings.problems()
+
+
+def test_the_global_batch_is_the_local_one_times_the_replicas():
+    assert GOOD_SETTINGS.train.global_batch_size(8) == 32
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("max_seq_length", 3),
+        ("albert_dropout_prob", 0.0),
+        ("albert_dropout_prob", 0.999),
+        ("warmup_steps", 0),
+        ("warmup_steps", 10),
+        ("keep_checkpoint_max", 0),
+        ("learning_rate", 1e30),
+        ("spm_model_file", Path("other")),
+    ],
+)
+def test_the_edge_of_what_is_allowed_is_allowed(name, value):
+    assert _problems(**{name: value}) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"max_seq_length": 2}, "--max_seq_length=2 must be at least 3 ([CLS], one token, [SEP])"),
+        ({"spm_model_file": None}, "--spm_model_file (or --vocab_file for a WordPiece model) is missing"),
+        ({"albert_dropout_prob": 1.0}, "--albert_dropout_prob=1.0 must be in [0, 1)"),
+        ({"albert_dropout_prob": float("nan")}, "--albert_dropout_prob=nan must be in [0, 1)"),
+        ({"dtype": "float16"}, "--dtype=float16 is unknown; known are float32, bfloat16"),
+        ({"train_steps": 0, "warmup_steps": 0}, "--train_step=0 must be at least 1"),
+        ({"warmup_steps": -1}, "--warmup_step=-1 must be at least 0"),
+        ({"warmup_steps": 11}, "--warmup_step=11 is more than --train_step=10"),
+        ({"per_replica_batch_size": 0}, "--train_batch_size=0 must be at least 1"),
+        ({"save_checkpoints_steps": 0}, "--save_checkpoints_steps=0 must be at least 1"),
+        ({"keep_checkpoint_max": -1}, "--keep_checkpoint_max=-1 must be at least 0"),
+        ({"log_steps": 0}, "--log_steps=0 must be at least 1"),
+        ({"learning_rate": 0.0}, "--learning_rate=0.0 must be above 0"),
+        ({"learning_rate": float("nan")}, "--learning_rate=nan must be above 0"),
+        ({"num_replicas": 0}, "--num_gpu_cores=0 must be at least 1"),
+        ({"per_replica_eval_batch_size": 0}, "--eval_batch_size=0 must be at least 1"),
+        ({"per_replica_predict_batch_size": -5}, "--predict_batch_size=-5 must be at least 1"),
+        ({"do_train": False}, "nothing to do: add --do_train, --do_eval or --do_predict"),
+    ],
+)
+def test_beyond_the_edge_the_flag_and_its_value_are_named(changes, problem):
+    assert _problems(**changes) == [problem]
