@@ -68,7 +68,7 @@ INIT_CHECKPOINT=${INIT_CHECKPOINT-$MODEL_DIR/model.ckpt-best} # empty: random we
 SPM_MODEL=${SPM_MODEL:-$MODEL_DIR/30k-clean.model}
 CACHED_DIR=${CACHED_DIR:-$CURRENT_PWD/cached_albert_tfrecord}
 OUTPUT_DIR=${OUTPUT_DIR:-$CURRENT_PWD/albert_output/${TASK}_${ALBERT_DIR}_v${VERSION}_${GBS}_${LR}}
-LOG=${LOG:-$OUTPUT_DIR/${TASK}_${ALBERT_DIR}_v${VERSION}.log} # a second run adds to it
+LOG=${LOG:-$OUTPUT_DIR.log} # a second run adds to it
 
 [[ -d $DATA_DIR/$folder ]] ||
   die "no folder $DATA_DIR/$folder: run ./download_glue_data.py, or set DATA_DIR to the folder that holds $folder."

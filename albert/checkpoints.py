@@ -184,10 +184,13 @@ def _placing(prefix: Path) -> Iterator[Path]:
         yield temporary
         for suffix in SUFFIXES:
             _flush(f"{temporary}{suffix}")
+        # What was there stops being complete before any of it changes: data and index never come from two checkpoints.
+        Path(f"{prefix}.index").unlink(missing_ok=True)
         for suffix in SUFFIXES:
             os.replace(f"{temporary}{suffix}", f"{prefix}{suffix}")
     except (tf.errors.OpError, OSError) as error:
-        reason = getattr(error, "strerror", None) or str(error).splitlines()[0][:200]
+        # TensorFlow says "... Write: /path/file; No space left on device [Op:SaveV2]".
+        reason = getattr(error, "strerror", None) or error.message.rpartition("; ")[2].removesuffix(" [Op:SaveV2]")
         raise UserError(
             f"cannot write checkpoint {prefix}: {reason}. Free space or choose another --output_dir; "
             "the checkpoints written before are intact, and the same command continues from them."
@@ -201,6 +204,12 @@ def delete(prefix: Path) -> None:
     """Removes a checkpoint, the index first, so that what is left is never taken for complete."""
     for suffix in reversed(SUFFIXES):
         Path(f"{prefix}{suffix}").unlink(missing_ok=True)
+
+
+def delete_leftovers(directory: Path) -> None:
+    """Removes temporary files of checkpoints whose writer was killed. Only the process that writes here may call it."""
+    for leftover in Path(directory).glob("model.ckpt-*.tmp-*"):
+        leftover.unlink(missing_ok=True)
 
 
 def write_state(directory: Path, names: Sequence[str]) -> None:

@@ -59,12 +59,18 @@ def _gpus(count: int) -> list[str]:
     if count > len(visible):
         names = ", ".join(device.name for device in visible) or "none"
         raise UserError(f"--num_gpu_cores={count}, but {len(visible)} visible to TensorFlow: {names}")
-    for gpu in visible:
+    # Only those that are used: TensorFlow would open a context on every other GPU too.
+    tf.config.set_visible_devices(visible[:count], "GPU")
+    for gpu in visible[:count]:
         tf.config.experimental.set_memory_growth(gpu, True)
+    # By default TensorFlow multiplies float32 matrices with the 10-bit mantissas of TF32 on Ampere GPUs and later.
+    tf.config.experimental.enable_tensor_float_32_execution(False)
     return [f"/gpu:{i}" for i in range(count)]
 
 
 def _logical_cpus(count: int) -> list[str]:
+    # What runs outside the replicas would otherwise go to a GPU, and reserve its memory.
+    tf.config.set_visible_devices([], "GPU")
     cpu = tf.config.list_physical_devices("CPU")[0]
     configured = tf.config.get_logical_device_configuration(cpu)
     if count > (len(configured) if configured else 1):
@@ -85,7 +91,9 @@ def describe(strategy: tf.distribute.Strategy) -> str:
 def replica_index() -> int:
     """Which local replica is being traced; a Python number. Inside a replica."""
     replica_id = tf.distribute.get_replica_context().replica_id_in_sync_group
-    return int(tf.get_static_value(replica_id) or 0)
+    number = tf.get_static_value(replica_id)
+    assert number is not None, "the replica's number must be known while it is traced"
+    return int(number)
 
 
 def local_values(strategy: tf.distribute.Strategy, value: object) -> tuple:

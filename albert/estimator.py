@@ -226,7 +226,7 @@ class Estimator:
         self._start_or_resume()
         for observer in observers:
             observer.on_start(self.global_step)
-        if eval_spec and self.global_step and self.global_step not in self.evaluations.steps:
+        if eval_spec and self._is_due(self.global_step, max_steps) and self.global_step not in self.evaluations.steps:
             self._evaluate_checkpoint(eval_spec, observers)
         if self.global_step >= max_steps:
             logging.info("Step %d of %d: nothing left to train.", self.global_step, max_steps)
@@ -237,12 +237,17 @@ class Estimator:
             while self.global_step < max_steps:
                 count = self._steps_until_boundary(max_steps)
                 self._report(self._run_steps(iterator, count), observers, bar)
-                at_boundary = self.global_step % self._config.save_checkpoints_steps == 0
-                if at_boundary or self.global_step == max_steps or stop.requested:
-                    self._save_checkpoint()
+                is_due = self._is_due(self.global_step, max_steps)
+                if is_due or stop.requested:
+                    self._save_checkpoint(max_steps)
                     stop.raise_if_requested(f"stopped after step {self.global_step} of {max_steps}, which is saved")
-                    if eval_spec:
-                        self._evaluate_checkpoint(eval_spec, observers)
+                if is_due and eval_spec:
+                    self._evaluate_checkpoint(eval_spec, observers)
+                    stop.raise_if_requested(f"stopped after step {self.global_step} of {max_steps}, which is saved")
+
+    def _is_due(self, step: int, max_steps: int) -> bool:
+        """Whether an undisturbed run saves and evaluates after `step`; a stop may save in between."""
+        return step > 0 and (step % self._config.save_checkpoints_steps == 0 or step == max_steps)
 
     def _steps_until_boundary(self, max_steps: int) -> int:
         interval = self._config.save_checkpoints_steps
@@ -262,7 +267,7 @@ class Estimator:
                 raise UserError(
                     f"step {record.step}: loss {record.loss}, gradient norm {record.gradient_norm} at learning rate "
                     f"{record.learning_rate:.3g}. Training stopped; the checkpoints in {self._config.model_dir} are "
-                    "from before. Lower --learning_rate or raise --warmup_step."
+                    "from before. Lower --learning_rate or raise --warmup_step, in another --output_dir if it has any."
                 )
         self.global_step += count
         return records
@@ -336,6 +341,7 @@ class Estimator:
         return [step for step in steps if checkpoints.exists(self.checkpoint_path(step))]
 
     def _start_or_resume(self) -> None:
+        checkpoints.delete_leftovers(self._config.model_dir)
         if not self._slots:
             with self._strategy.scope():
                 self._slots = {
@@ -375,10 +381,16 @@ class Estimator:
             if name != checkpoints.GLOBAL_STEP:
                 variable.assign(tensors[name])
 
-    def _save_checkpoint(self) -> None:
+    def _save_checkpoint(self, max_steps: int) -> None:
+        """Saves the state and removes what is no longer kept.
+
+        What a stop saved between two due steps takes no place among the kept ones, and goes with the next save.
+        """
         checkpoints.save(self.checkpoint_path(self.global_step), self._state())
         steps = self.checkpoint_steps
-        kept = steps[-self._config.keep_checkpoint_max :] if self._config.keep_checkpoint_max else steps
+        due = [step for step in steps if self._is_due(step, max_steps)]
+        # A maximum of 0 keeps all: [-0:] is the whole list.
+        kept = sorted({*due[-self._config.keep_checkpoint_max :], self.global_step})
         checkpoints.write_state(self._config.model_dir, [self.checkpoint_path(step).name for step in kept])
         for step in steps:
             if step not in kept:

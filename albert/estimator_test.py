@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import signal
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from albert import checkpoints, custom_optimization, heads, modeling
 from albert.custom_optimization import LearningRateSchedule, create_optimizer
 from albert.distribution import create_strategy
 from albert.estimator import Estimator, EstimatorSpec, EvalSpec, ModeKeys, RunConfig
+from albert.interruption import Interrupted
 from albert.model_fn import build_model_fn
 from albert.settings import UserError
 from albert.testing import TESTDATA, below, golden, tiny_config
@@ -202,6 +204,53 @@ def test_a_run_continues_on_another_number_of_replicas(tmp_path):
     _assert_same_training(resumed, whole)
 
 
+def test_a_stop_between_two_evaluations_changes_neither_the_best_nor_what_is_kept(tmp_path):
+    def train(folder, last, scores):
+        estimator = _estimator(tmp_path / folder, save_checkpoints_steps=4, keep_checkpoint_max=2)
+        estimator.train(lambda a, b: _shares(1, a, b), last, _scored(scores))
+        return estimator
+
+    whole = train("whole", 14, [0.1, 0.9, 0.3, 0.2])
+    interrupted = _estimator(tmp_path / "cut", save_checkpoints_steps=4, keep_checkpoint_max=2)
+
+    class StopAfterStep6(Log):
+        def on_steps(self, records):
+            if records[-1].step >= 6:
+                signal.raise_signal(signal.SIGTERM)
+
+    # One step a call, so that the signal comes between two due steps.
+    interrupted.throughput.steps_for = lambda seconds: 1
+    with pytest.raises(Interrupted, match="after step 6 of 14"):
+        interrupted.train(lambda a, b: _shares(1, a, b), 14, _scored([0.1]), [StopAfterStep6()])
+    assert interrupted.checkpoint_steps == [4, 6]
+    resumed = train("cut", 14, [0.9, 0.3, 0.2])
+    assert list(resumed.evaluations) == list(whole.evaluations)
+    assert resumed.checkpoint_steps == whole.checkpoint_steps == [12, 14]
+    best, expected = (checkpoints.load_tensors(tmp_path / folder / "model.ckpt-best") for folder in ("cut", "whole"))
+    assert best["global_step"] == 8
+    for name, value in expected.items():
+        np.testing.assert_array_equal(best[name], value, err_msg=name)
+
+
+def test_a_signal_during_the_last_evaluation_is_honoured(tmp_path):
+    estimator = _estimator(tmp_path)
+
+    def score(_outputs):
+        signal.raise_signal(signal.SIGINT)
+        return {"score": 1.0}
+
+    with pytest.raises(Interrupted, match="after step 3 of 3"):
+        estimator.train(lambda a, b: _shares(1, a, b), 3, EvalSpec(lambda: _dev(1), score, "score"))
+    assert estimator.evaluations.best.step == 3
+
+
+def test_temporary_files_of_a_killed_writer_go_at_the_next_start(tmp_path):
+    leftover = tmp_path / "model.ckpt-8.tmp-0a1b2c3d.data-00000-of-00001"
+    leftover.write_bytes(b"half")
+    _train(_estimator(tmp_path), last=1)
+    assert not leftover.exists()
+
+
 def test_training_twice_to_the_same_step_trains_once(tmp_path):
     first, _ = _train(_estimator(tmp_path), last=4)
     again, records = _train(_estimator(tmp_path), last=4)
@@ -347,17 +396,15 @@ def test_variables_that_the_loss_does_not_reach_neither_move_nor_decay(tmp_path)
     # As the pooler of the SQuAD heads.
     estimator = _estimator(tmp_path)
 
-    def from_the_first_layer_norm(features, mode, weights, step):
+    def from_word_embeddings(features, mode, weights, step):
         loss = tf.reduce_sum(tf.gather(weights["bert/embeddings/word_embeddings"], features["input_ids"]), axis=[1, 2])
         return EstimatorSpec(mode, features["example_ids"], features["example_weights"], loss)
 
-    estimator._model_fn = from_the_first_layer_norm
-    before = estimator.weights["bert/pooler/dense/kernel"].numpy()
+    estimator._model_fn = from_word_embeddings
     final, _ = _train(estimator, last=3)
     checkpoint = tf.train.load_checkpoint(str(TESTDATA / "tiny/model.ckpt-best"))
-    np.testing.assert_array_equal(
-        final["bert/pooler/dense/kernel"], checkpoint.get_tensor("bert/pooler/dense/kernel"), err_msg=str(before.shape)
-    )
+    name = "bert/pooler/dense/kernel"
+    np.testing.assert_array_equal(final[name], checkpoint.get_tensor(name))
     assert np.abs(final["bert/embeddings/word_embeddings/adam_m"]).max() > 0
 
 

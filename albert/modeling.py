@@ -402,13 +402,12 @@ def _self_attention(config, weights, scope, x, score_bias, dropout_key, site: in
 
 
 def _dropout_probabilities(probabilities: tf.Tensor, rate: float, key: DropoutKey | None, site: int) -> tf.Tensor:
-    """Dropout of attention probabilities [B, A, S, S]; the hash sees the query as position, (head, key) as unit."""
+    """Dropout of attention probabilities [B, A, S, S]; the hash sees (head, query) as position and the key as unit."""
     if key is None or rate == 0:
         return probabilities
     batch, num_heads, queries, keys = _dimensions(probabilities)
-    by_query = tf.reshape(tf.transpose(probabilities, [0, 2, 1, 3]), [batch, queries, num_heads * keys])
-    dropped = tf.reshape(dropout(by_query, rate, key, site), [batch, queries, num_heads, keys])
-    return tf.transpose(dropped, [0, 2, 1, 3])
+    flat = tf.reshape(probabilities, [batch, num_heads * queries, keys])
+    return tf.reshape(dropout(flat, rate, key, site), [batch, num_heads, queries, keys])
 
 
 class AlbertModel(tf.Module):

@@ -14,29 +14,36 @@ from albert.settings import Settings, UserError
 RUN_SETTINGS = "run_settings.json"
 # What makes a directory worth protecting: checkpoints and result files. A run that stopped before it had any, say
 # because of a wrong flag, leaves nothing that other settings could mix with.
-_WORK = ("model.ckpt-*.index", "*_results.*")
+_WORK = ("model.ckpt-*.index", "*_results.*", "evaluations.json")
 
 
 def claim_output_dir(settings: Settings, identity: Mapping[str, Mapping[str, object]]) -> None:
     """Makes `settings.output_dir` this run's, or checks that it is.
 
-    `identity["model"]` must always agree with what is there, `identity["training"]` only when training goes on.
-    Raises UserError naming every setting that differs, or when the directory cannot be written.
+    `identity` has a dictionary of settings for each part of this run; a part that the directory has too must agree.
+    Raises UserError naming every setting that differs, when the directory holds checkpoints or results of which nobody
+    knows the settings, or when it cannot be written.
     """
     directory = settings.output_dir
     if settings.overwrite_output_dir and directory.exists():
         _check_may_move(settings)
         _move_aside(directory)
     path = directory / RUN_SETTINGS
-    found = _read(path) if _holds_work(directory) else {}
-    parts = ("model", "training") if settings.do_train else ("model",)
-    differing = [line for part in parts if part in found for line in _differences(found[part], identity[part])]
+    found = {}
+    if _holds_work(directory):
+        if not path.exists():
+            raise UserError(
+                f"--output_dir={directory} holds checkpoints or results, but no {RUN_SETTINGS} that says of which run. "
+                "Choose another --output_dir; --init_checkpoint reads a model from where it is."
+            )
+        found = _read(path)
+    differing = [line for part in identity if part in found for line in _differences(found[part], identity[part])]
     if differing:
         raise UserError(
             f"--output_dir={directory} holds another run: {'; '.join(differing)}. Choose another --output_dir, repeat "
             "that run's settings, or add --overwrite_output_dir to move it aside."
         )
-    claimed = {**found, **{part: identity[part] for part in parts}}
+    claimed = {**found, **identity}
     if claimed != found:
         write_text(path, json.dumps(claimed, indent=2, sort_keys=True) + "\n")
 
@@ -50,8 +57,6 @@ def _read(path: Path) -> dict[str, dict[str, object]]:
         found = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(found, dict) or not all(isinstance(part, dict) for part in found.values()):
             raise ValueError("it does not hold the settings of a run")
-    except FileNotFoundError:
-        return {}
     except (OSError, ValueError) as error:
         raise UserError(
             f"{path} cannot be read ({error}): choose another --output_dir or add --overwrite_output_dir"

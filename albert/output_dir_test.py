@@ -52,20 +52,31 @@ def test_a_setting_that_only_one_side_has_differs(trained):
         _claim(trained, _with("model", dtype="bfloat16"))
 
 
-def test_how_it_was_trained_matters_only_to_training(trained):
-    _claim(trained, _with("training", seed=2), do_train=False, do_predict=True)
+def test_only_the_parts_that_a_run_has_are_compared_and_the_others_stay(trained):
+    _claim(trained, {"model": IDENTITY["model"], "evaluation": {"data": "d"}})
+    assert set(json.loads((trained / RUN_SETTINGS).read_text())) == {"model", "training", "evaluation"}
     with pytest.raises(UserError, match="seed"):
         _claim(trained, _with("training", seed=2))
 
 
 def test_a_directory_with_results_of_a_foreign_model_may_be_trained_in_only_with_that_model(tmp_path):
-    _claim(tmp_path, do_train=False, do_eval=True)
+    _claim(tmp_path, {"model": IDENTITY["model"]})
     (tmp_path / "eval_results.txt").touch()
-    assert "training" not in json.loads((tmp_path / RUN_SETTINGS).read_text())
     with pytest.raises(UserError, match="task"):
         _claim(tmp_path, _with("model", task="rte"))
     _claim(tmp_path, _with("training", seed=5))
     assert json.loads((tmp_path / RUN_SETTINGS).read_text())["training"] == {"seed": 5}
+
+
+@pytest.mark.parametrize(
+    "name", ["model.ckpt-best.index", "model.ckpt-7.index", "eval_results.txt", "evaluations.json"]
+)
+def test_work_of_an_unknown_run_is_refused_and_left_alone(tmp_path, name):
+    # For example a downloaded model: continuing there would overwrite its model.ckpt-best.
+    (tmp_path / name).write_text("theirs")
+    with pytest.raises(UserError, match=r"no run_settings\.json.*another --output_dir"):
+        _claim(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
 def test_a_run_that_left_no_work_leaves_the_directory_free(tmp_path):

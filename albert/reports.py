@@ -111,7 +111,11 @@ class Results:
         self._settings = settings
         self._best_metric = best_metric
         train = settings.train
-        self._hyperparameters: dict[str, object] = {
+        # A run that does not train, or has nothing left to, says how the model was trained before it.
+        self._hyperparameters = _hyperparameters_on_disk(settings.output_dir)
+        if not settings.do_train:
+            return
+        self._hyperparameters |= {
             "Training batch size": train.per_replica_batch_size,
             "Max sequence length": settings.data.max_seq_length,
             "Learning rate": train.learning_rate,
@@ -124,7 +128,7 @@ class Results:
         }
 
     def trained(self, throughput: Throughput) -> None:
-        """Adds time and speed of this process's training; nothing when it had nothing to train."""
+        """Adds time and speed of this process's training steps without warm-up; nothing when it made none."""
         if throughput.seconds:
             self._hyperparameters["Total time"] = round(throughput.seconds, 2)
             self._hyperparameters["Speed"] = round(throughput.examples_per_second, 2)
@@ -153,6 +157,14 @@ class Results:
             "evaluations": [{"is_best": e.is_best, **_json_numbers(e.metrics)} for e in evaluations],
         }
         write_text(self._settings.output_dir / "eval_results.json", json.dumps(summary, indent=2) + "\n")
+
+
+def _hyperparameters_on_disk(output_dir: Path) -> dict[str, object]:
+    """What `eval_results.json` says of training; nothing if it is missing or not ours."""
+    try:
+        return dict(json.loads((output_dir / "eval_results.json").read_text(encoding="utf-8"))["hyperparameters"])
+    except (OSError, ValueError, TypeError, KeyError):
+        return {}
 
 
 def draw_curve(output_dir: Path, evaluations: Iterable[Evaluation], best_metric: str) -> Path | None:
@@ -188,7 +200,7 @@ def draw_curve(output_dir: Path, evaluations: Iterable[Evaluation], best_metric:
         metric_axes.plot([e.step for e in best], [e.value for e in best], "*", color="tab:red", markersize=14)
         metric_axes.set_ylabel(f"dev {best_metric} (star: best)")
         handles.append(line)
-    axes.legend(handles=handles, loc="lower left", fontsize="small")
+    figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize="small")
     picture = io.BytesIO()
     figure.savefig(picture, dpi=120, format="png")
     write_bytes(output_dir / CURVE, picture.getvalue())
@@ -203,11 +215,11 @@ def write_predictions(
     test_results.tsv has one line of tab-separated class probabilities per example (for a regression its score), without
     a header; the other two have `index` and `prediction` columns, the leaderboard's under its own file name.
     """
+    name, rows = task.submission(examples, predictions)
     probabilities = predictions["probabilities"].reshape(len(examples), -1)
     write_text(
         output_dir / "test_results.tsv", "".join("\t".join(map(str, row)) + "\n" for row in probabilities.tolist())
     )
-    name, rows = task.submission(examples, predictions)
     table = "index\tprediction\n" + "".join(f"{index}\t{prediction}\n" for index, prediction in rows)
     write_text(output_dir / "submit_results.tsv", table)
     write_text(output_dir / name, table)

@@ -6,7 +6,7 @@ Puts the parts together and decides nothing about any of them. Knows no flags, a
 import dataclasses
 import functools
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import tensorflow as tf
 
@@ -32,12 +32,12 @@ def run(task: Task, settings: Settings) -> dict[str, float]:
     config = load_config(settings)
     tokenizer = load_tokenizer(settings.data.spm_model_file, settings.data.vocab_file, settings.data.do_lower_case)
     check_fit(config, tokenizer, settings)
-    check_splits(task, settings)
     strategy = distribution.create_strategy(settings.strategy_type, settings.num_replicas, settings.device)
     replicas = strategy.num_replicas_in_sync
     log_batch_equation(settings, strategy)
-    claim_output_dir(settings, identity_of_run(task, config, tokenizer, settings, replicas))
-    caches = {split: build_cache(task, split, tokenizer, settings) for split in wanted_splits(settings)}
+    digests = digest_data(task, settings)
+    claim_output_dir(settings, identity_of_run(task, config, tokenizer, settings, replicas, digests))
+    caches = {split: build_cache(task, split, tokenizer, settings, digests[split]) for split in digests}
 
     estimator = build_estimator(config, task.head(config), strategy, settings)
     inputs = InputFunctions(task, caches, settings, replicas)
@@ -91,10 +91,10 @@ def wanted_splits(settings: Settings) -> list[Split]:
     return [split for split, is_wanted in wanted if is_wanted]
 
 
-def check_splits(task: Task, settings: Settings) -> None:
-    """Raises UserError unless all wanted data files are there, before anything slow begins."""
-    for split in wanted_splits(settings):
-        task.source_files(split, settings.data.data_dir)
+def digest_data(task: Task, settings: Settings) -> dict[Split, str]:
+    """The sha256 of the data files of every wanted split. Raises UserError naming one that is missing."""
+    sources = {split: task.source_files(split, settings.data.data_dir) for split in wanted_splits(settings)}
+    return {split: tfrecord_cache.sha256_of_files(files) for split, files in sources.items()}
 
 
 def log_batch_equation(settings: Settings, strategy: tf.distribute.Strategy) -> None:
@@ -111,34 +111,44 @@ def log_batch_equation(settings: Settings, strategy: tf.distribute.Strategy) -> 
 
 
 def identity_of_run(
-    task: Task, config: AlbertConfig, tokenizer: Tokenizer, settings: Settings, replicas: int
+    task: Task,
+    config: AlbertConfig,
+    tokenizer: Tokenizer,
+    settings: Settings,
+    replicas: int,
+    digests: Mapping[Split, str],
 ) -> dict[str, dict[str, object]]:
-    """What must be equal for an output_dir to be continued: `model` always, `training` when it is trained further.
+    """What must be equal for an output_dir to be continued: the model, and how it is trained and judged if it is.
 
     The number of replicas is not in it: only their product with the local batch is.
     """
     train = dataclasses.asdict(settings.train)
     for how_often in ("save_checkpoints_steps", "keep_checkpoint_max", "log_steps", "per_replica_batch_size"):
         del train[how_often]
-    return {
+    identity: dict[str, dict[str, object]] = {
         "model": {
             "task": task.name,
             "albert_config": config.to_dict(),
             "tokenizer": tokenizer.digest,
             "max_seq_length": settings.data.max_seq_length,
             "dtype": settings.model.dtype,
-        },
-        "training": {
+        }
+    }
+    if settings.do_train:
+        identity["training"] = {
             **train,
             "global_batch_size": settings.train.global_batch_size(replicas),
             "init_checkpoint": str(settings.model.init_checkpoint and settings.model.init_checkpoint.resolve()),
             "discard_classifier_weights": settings.model.discard_classifier_weights,
-        },
-    }
+            "data_sha256": digests["train"],
+        }
+    if settings.do_eval:
+        identity["evaluation"] = {"data_sha256": digests["dev"]}
+    return identity
 
 
-def build_cache(task: Task, split: Split, tokenizer: Tokenizer, settings: Settings) -> RecordCache:
-    """The tokenised records of one split, from `cached_dir` if they are there."""
+def build_cache(task: Task, split: Split, tokenizer: Tokenizer, settings: Settings, digest: str) -> RecordCache:
+    """The tokenised records of one split, whose files have `digest`, from `cached_dir` if they are there."""
     data = settings.data
     return tfrecord_cache.open_or_build(
         directory=data.cached_dir,
@@ -146,7 +156,7 @@ def build_cache(task: Task, split: Split, tokenizer: Tokenizer, settings: Settin
         identity={
             "task": task.identity(),
             "split": split,
-            "data": tfrecord_cache.sha256_of_files(task.source_files(split, data.data_dir)),
+            "data": digest,
             "tokenizer": tokenizer.digest,
             "max_seq_length": data.max_seq_length,
         },
@@ -218,24 +228,29 @@ class InputFunctions:
 
 
 def build_eval_spec(task: Task, inputs: InputFunctions, settings: Settings) -> EvalSpec:
-    """Scoring on the dev split, whose rows are read once."""
+    """Scoring on the dev split, whose rows are read and whose batches are described once."""
     examples = list(task.read("dev", settings.data.data_dir))
-    return EvalSpec(inputs.dev, functools.partial(task.score, examples), task.best_metric)
+    dataset = inputs.dev()
+    return EvalSpec(lambda: dataset, functools.partial(task.score, examples), task.best_metric)
 
 
 def evaluate(estimator: Estimator, eval_spec: EvalSpec, settings: Settings) -> dict[str, float]:
-    """Dev metrics of the best checkpoint, evaluating first those that training left unevaluated."""
+    """Dev metrics of the best checkpoint: those of this training, otherwise from evaluating what is there."""
+    if settings.do_train and estimator.evaluations.best:
+        return dict(estimator.evaluations.best.metrics)
     estimator.evaluate_checkpoints(eval_spec)
     restore_best(estimator, settings)
     return estimator.evaluate(eval_spec.input_fn, eval_spec.score_fn)
 
 
 def restore_best(estimator: Estimator, settings: Settings) -> None:
-    """Takes the weights of `model.ckpt-best`, otherwise of the newest checkpoint, otherwise of --init_checkpoint.
+    """Takes the weights of `model.ckpt-best`, or of the checkpoint it is a copy of, otherwise of the newest checkpoint,
+    otherwise of --init_checkpoint.
 
     Raises UserError when there is none, or when --init_checkpoint lacks some of the model's weights.
     """
-    candidates: Sequence[int | str] = ["best", *reversed(estimator.checkpoint_steps)]
+    best = estimator.evaluations.best
+    candidates: list[int | str] = ["best", *([best.step] if best else []), *reversed(estimator.checkpoint_steps)]
     for prefix in map(estimator.checkpoint_path, candidates):
         if checkpoints.exists(prefix):
             estimator.restore(prefix)

@@ -1,8 +1,9 @@
 """What the engine costs per training step, against a bare `tf.function` step of the same model on one device.
 
-Both train the same ALBERT on the same rows and alternate in blocks in one process, so that what else the machine does
-falls on both. The bare step is what one would write by hand: forward, backward, clip, update on a batch that is already
-in memory; no input pipeline, no strategy, no records.
+All train the same ALBERT on batches of the same shape and alternate in blocks in one process, so that what else the
+machine does falls on all of them. The bare step is what one would write by hand: forward, backward, clip and update on a
+batch that is already in memory. The engine reads its batches from a cache through the input pipeline, and runs its loop
+under the strategies `one` and `mirror` (with one replica).
 
     python3 -m benchmarks.engine_overhead
 """
@@ -21,12 +22,20 @@ from albert.custom_optimization import LearningRateSchedule, clip_by_global_norm
 from albert.distribution import create_strategy
 from albert.estimator import Estimator, ModeKeys, RunConfig
 from albert.heads import ClassificationHead
+from albert.input_pipeline import BatchShape, train_dataset
 from albert.model_fn import build_model_fn
 from albert.modeling import AlbertConfig, AlbertModel
+from albert.tasks.base import Column
+from albert.tfrecord_cache import RecordCache, open_or_build
 from benchmarks.results_file import append_result
 
 POSITIONS = 128
 SCHEDULE = LearningRateSchedule(2e-5, num_train_steps=100_000, num_warmup_steps=100)
+FEATURE_SPEC = {
+    "input_ids": Column("tokens", "int32"),
+    "segment_ids": Column("tokens", "int32"),
+    "label_ids": Column("scalar", "int32"),
+}
 # name: hidden size, layers, heads, rows per step, steps per block
 MODELS = {"small": (256, 6, 4, 16, 10), "base": (768, 12, 12, 8, 2)}
 
@@ -42,28 +51,29 @@ def make_config(hidden: int, layers: int, heads: int) -> AlbertConfig:
     )
 
 
-def make_features(rows: int) -> dict[str, np.ndarray]:
-    """One batch of random rows without padding."""
+def build_cache(directory: Path) -> RecordCache:
+    """1,000 records of 128 random tokens and a random label, so that no row has padding."""
     random = np.random.default_rng(0)
-    return {
-        "input_ids": random.integers(5, 30000, (rows, POSITIONS), dtype=np.int32),
-        "input_mask": np.ones((rows, POSITIONS), np.int32),
-        "segment_ids": np.zeros((rows, POSITIONS), np.int32),
-        "label_ids": random.integers(0, 2, rows, dtype=np.int32),
-        "example_ids": np.arange(rows, dtype=np.int64),
-        "example_weights": np.ones(rows, np.float32),
-        "batch_rows": np.arange(rows, dtype=np.int32),
-    }
+    rows = [(random.integers(5, 30000, POSITIONS).tolist(), int(random.integers(0, 2))) for _ in range(1000)]
+    return open_or_build(
+        directory=directory,
+        stem="random",
+        identity={"seed": 0},
+        items=lambda: rows,
+        featurize=lambda row: [{"input_ids": row[0], "segment_ids": [0] * POSITIONS, "label_ids": [row[1]]}],
+        feature_spec=FEATURE_SPEC,
+        num_workers=1,
+    )
 
 
-def bare_steps(config: AlbertConfig, features: dict[str, np.ndarray]) -> Callable[[int], None]:
-    """A function that makes n updates by calling a plain compiled step n times."""
+def bare_steps(config: AlbertConfig, dataset: tf.data.Dataset) -> Callable[[int], None]:
+    """A function that makes n updates on the first batch by calling a plain compiled step n times."""
     head = ClassificationHead(config, num_labels=2)
     model_fn = build_model_fn(config, head)
     weights = AlbertModel(config, head.variable_specs).weights
     slots = {name: [tf.Variable(tf.zeros(v.shape)) for _ in range(2)] for name, v in weights.items()}
     optimizer = create_optimizer("adamw")
-    batch = {name: tf.constant(array) for name, array in features.items()}
+    batch = next(iter(dataset))
 
     @tf.function
     def step(number: tf.Tensor) -> tf.Tensor:
@@ -83,41 +93,42 @@ def bare_steps(config: AlbertConfig, features: dict[str, np.ndarray]) -> Callabl
     return run
 
 
-def engine_steps(config: AlbertConfig, features: dict[str, np.ndarray], model_dir: Path) -> Callable[[int], None]:
-    """A function that makes n updates through the engine's own compiled loop, input pipeline and records included."""
+def engine_steps(config: AlbertConfig, dataset: tf.data.Dataset, strategy: tf.distribute.Strategy, model_dir: Path):
+    """A function that makes n updates through the engine's own compiled loop."""
     head = ClassificationHead(config, num_labels=2)
-    rows = len(features["example_ids"])
     estimator = Estimator(
         model_fn=build_model_fn(config, head),
         create_weights=lambda: AlbertModel(config, head.variable_specs).weights,
         optimizer=create_optimizer("adamw"),
         learning_rate=SCHEDULE,
-        strategy=create_strategy("one", 1, "auto"),
-        config=RunConfig(model_dir, rows),
+        strategy=strategy,
+        config=RunConfig(model_dir, global_batch_size=1),
     )
     estimator._start_or_resume()
-    dataset = tf.data.Dataset.from_tensors(features).repeat().prefetch(2)
     iterator = iter(estimator._distribute(lambda: dataset))
     return lambda count: estimator._run_steps(iterator, count)
 
 
-def measure(name: str, blocks: int) -> tuple[float, float, float]:
-    """Median seconds per step of the bare step and of the engine, and the median of the blocks' ratios."""
+def measure(name: str, blocks: int, strategies: dict[str, tf.distribute.Strategy]) -> dict[str, list[float]]:
+    """Seconds per step of every block, by contender."""
     hidden, layers, heads, rows, steps = MODELS[name]
-    config, features = make_config(hidden, layers, heads), make_features(rows)
-    with tempfile.TemporaryDirectory() as model_dir:
-        contenders = (bare_steps(config, features), engine_steps(config, features, Path(model_dir)))
-        seconds: tuple[list[float], list[float]] = ([], [])
-        for contender in contenders:
+    config = make_config(hidden, layers, heads)
+    with tempfile.TemporaryDirectory() as directory:
+        cache = build_cache(Path(directory))
+        dataset = train_dataset(cache, FEATURE_SPEC, BatchShape(rows, 1), POSITIONS, 0, 0, 100_000)
+        contenders = {"bare": bare_steps(config, dataset)}
+        for kind, strategy in strategies.items():
+            contenders[f"engine, {kind}"] = engine_steps(config, dataset, strategy, Path(directory))
+        for contender in contenders.values():
             contender(2)  # traces
+        seconds: dict[str, list[float]] = {kind: [] for kind in contenders}
         for block in range(blocks):
-            order = (0, 1) if block % 2 == 0 else (1, 0)
-            for index in order:
+            order = list(contenders)[block % len(contenders) :] + list(contenders)[: block % len(contenders)]
+            for kind in order:
                 begin = time.perf_counter()
-                contenders[index](steps)
-                seconds[index].append((time.perf_counter() - begin) / steps)
-    ratios = [engine / bare for bare, engine in zip(*seconds, strict=True)]
-    return statistics.median(seconds[0]), statistics.median(seconds[1]), statistics.median(ratios)
+                contenders[kind](steps)
+                seconds[kind].append((time.perf_counter() - begin) / steps)
+    return seconds
 
 
 def main() -> None:
@@ -126,13 +137,18 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
     parser.add_argument("--blocks", type=int, default=12)
     arguments = parser.parse_args()
+    strategies = {kind: create_strategy(kind, 1) for kind in ("one", "mirror")}
     lines = [
-        "| model | rows x positions | bare step, s | engine step, s | ratio |",
-        "| --- | --- | ---: | ---: | ---: |",
+        "| model | rows x positions | step | median, s | quartiles, s | median / bare median |",
+        "| --- | --- | --- | ---: | ---: | ---: |",
     ]
     for name in arguments.models:
-        bare, engine, ratio = measure(name, arguments.blocks)
-        lines.append(f"| {name} | {MODELS[name][3]} x {POSITIONS} | {bare:.4f} | {engine:.4f} | {ratio:.3f} |")
+        seconds = measure(name, arguments.blocks, strategies)
+        bare = statistics.median(seconds["bare"])
+        for kind, values in seconds.items():
+            low, median, high = statistics.quantiles(values, n=4)
+            size = f"{MODELS[name][3]} x {POSITIONS}"
+            lines.append(f"| {name} | {size} | {kind} | {median:.4f} | {low:.4f}-{high:.4f} | {median / bare:.3f} |")
     append_result("engine_overhead", "\n".join(lines))
 
 

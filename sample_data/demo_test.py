@@ -1,0 +1,29 @@
+"""The demo as a person runs it, and what it rests on: the bundled checkpoint."""
+
+import json
+import subprocess
+from pathlib import Path
+
+from albert import checkpoints
+from albert.modeling import AlbertConfig, AlbertModel
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_the_bundled_checkpoint_has_every_encoder_variable():
+    model = AlbertModel(AlbertConfig.from_json_file(ROOT / "sample_data/albert_config.json"))
+    report = checkpoints.load_weights(ROOT / "sample_data/model.ckpt-best", model.weights)
+    assert report.fresh == ()
+    assert all(name.startswith("cls/predictions/") for name in report.unused)
+
+
+def test_the_demo_learns_what_no_bag_of_words_can(tmp_path):
+    # make_agreement_data_test.py shows that word counts do not get above 0.65.
+    environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "OUTPUT_DIR": str(tmp_path / "run"), "DEVICE": "cpu"}
+    done = subprocess.run([ROOT / "demo_albert"], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    results = json.loads((tmp_path / "run/eval_results.json").read_text())
+    assert results["hyperparameters"]["Num of GPU cores"] == 2
+    assert results["best"]["eval_accuracy"] >= 0.90
+    assert str(tmp_path / "run/training_curve.png") in done.stdout
+    assert (tmp_path / "run/training_curve.png").is_file()
