@@ -1,9 +1,9 @@
 """What the engine costs per training step, against a bare `tf.function` step of the same model on one device.
 
 All train the same ALBERT on batches of the same shape and alternate in blocks in one process, so that what else the
-machine does falls on all of them. The bare step is what one would write by hand: forward, backward, clip and update on a
-batch that is already in memory. The engine reads its batches from a cache through the input pipeline, and runs its loop
-under the strategies `one` and `mirror` (with one replica).
+machine does falls on all of them. The bare step is what one would write by hand: forward, backward, clip and update on
+a batch that is already in memory. The engine reads its batches from a cache through the input pipeline, and runs its
+loop under the strategies `one` and `mirror` (with one replica).
 
     python3 -m benchmarks.engine_overhead
 """
@@ -93,7 +93,9 @@ def bare_steps(config: AlbertConfig, dataset: tf.data.Dataset) -> Callable[[int]
     return run
 
 
-def engine_steps(config: AlbertConfig, dataset: tf.data.Dataset, strategy: tf.distribute.Strategy, model_dir: Path):
+def engine_steps(
+    config: AlbertConfig, dataset: tf.data.Dataset, strategy: tf.distribute.Strategy, model_dir: Path
+) -> Callable[[int], object]:
     """A function that makes n updates through the engine's own compiled loop."""
     head = ClassificationHead(config, num_labels=2)
     estimator = Estimator(
