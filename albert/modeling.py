@@ -247,9 +247,9 @@ def dropout(x: tf.Tensor, rate: float, key: DropoutKey | None, site: int) -> tf.
         return x
     positions, units = (1, x.shape[1]) if x.shape.rank == 2 else (x.shape[1], x.shape[2])
     keep = _keep_scale(
-        tf.cast(key.step, tf.uint32),
-        tf.cast(key.rows, tf.uint32),
-        tf.constant([key.seed & 0xFFFFFFFF, site, min(int(rate * 2**32), 2**32 - 1)], tf.uint32),
+        key.step,
+        key.rows,
+        tf.constant([key.seed & 0xFFFFFFFF, site, min(int(rate * 2**32), 2**32 - 1)], tf.int64),
         tf.constant(1.0 / (1.0 - rate), tf.float32),
         positions,
         units,
@@ -259,8 +259,12 @@ def dropout(x: tf.Tensor, rate: float, key: DropoutKey | None, site: int) -> tf.
 
 @tf.function(jit_compile=True)
 def _keep_scale(step, rows, seed_site_threshold, scale, positions: int, units: int):
-    """[B, positions, units]: 0 where a unit is dropped, `scale` elsewhere. Compiled: one pass instead of a dozen."""
-    seed, site, threshold = tf.unstack(seed_site_threshold)
+    """[B, positions, units]: 0 where a unit is dropped, `scale` elsewhere. Compiled: one pass instead of a dozen.
+
+    Unsigned numbers exist only in here, because GPUs have few kernels for them outside compiled code.
+    """
+    step, rows = tf.cast(step, tf.uint32), tf.cast(rows, tf.uint32)
+    seed, site, threshold = tf.unstack(tf.cast(seed_site_threshold, tf.uint32))
     key = _mix(_mix(_mix(seed) ^ step) ^ site)
     key = _mix(key ^ (rows * tf.constant(0x9E3779B1, tf.uint32)))
     key = _mix(key[:, None] ^ (tf.cast(tf.range(positions), tf.uint32) * tf.constant(0x85EBCA77, tf.uint32)))
