@@ -140,7 +140,8 @@ def _reader(prefix: Path) -> Iterator[Any]:
         )
     try:
         yield tf.train.load_checkpoint(str(prefix))
-    except (tf.errors.OpError, RuntimeError, ValueError) as error:
+    # The reader's C++ errors come as built-in exceptions; a file that is too short is an IndexError.
+    except (tf.errors.OpError, RuntimeError, ValueError, IndexError) as error:
         if isinstance(error, UserError):
             raise
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__

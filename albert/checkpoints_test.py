@@ -99,6 +99,10 @@ def test_missing_and_damaged_checkpoints_are_named(tmp_path):
     data.write_bytes(content)
     with pytest.raises(UserError, match="cannot be read, it may be damaged"):
         checkpoints.load_tensors(tmp_path / "c")
+    for length in (0, 100, len(content) - 1):
+        data.write_bytes(content[:length])
+        with pytest.raises(UserError, match="cannot be read, it may be damaged"):
+            checkpoints.load_tensors(tmp_path / "c")
     (tmp_path / "c.index").write_bytes(b"nonsense")
     with pytest.raises(UserError, match="cannot be read, it may be damaged"):
         checkpoints.load_tensors(tmp_path / "c")
