@@ -5,6 +5,7 @@ Owns devices and strategies. Knows no model, task or flag values beyond the ones
 `replica_index`, nothing else.
 """
 
+import ctypes
 import logging
 from collections.abc import Sequence
 
@@ -69,6 +70,7 @@ def _gpus(count: int) -> list[str]:
 
 
 def _logical_cpus(count: int) -> list[str]:
+    keep_freed_memory()
     # What runs outside the replicas would otherwise go to a GPU, and reserve its memory.
     tf.config.set_visible_devices([], "GPU")
     cpu = tf.config.list_physical_devices("CPU")[0]
@@ -79,6 +81,36 @@ def _logical_cpus(count: int) -> list[str]:
         except RuntimeError as error:
             raise RuntimeError(f"create the strategy before anything computes; {count} CPU devices wanted") from error
     return [f"/cpu:{i}" for i in range(count)]
+
+
+def is_on_gpus(strategy: tf.distribute.Strategy) -> bool:
+    """Whether the replicas are GPUs."""
+    return all("GPU" in name for name in strategy.extended.worker_devices)
+
+
+def resolve_dtype(dtype: str, strategy: tf.distribute.Strategy) -> str:
+    """`dtype`, where "auto" is "bfloat16" on GPUs with units for it (compute capability 8.0), else "float32"."""
+    if dtype != "auto":
+        return dtype
+    if not is_on_gpus(strategy):
+        return "float32"
+    used = tf.config.get_visible_devices("GPU")
+    capabilities = [tf.config.experimental.get_device_details(gpu).get("compute_capability", (0, 0)) for gpu in used]
+    return "bfloat16" if all(capability >= (8, 0) for capability in capabilities) else "float32"
+
+
+def keep_freed_memory() -> None:
+    """Tells glibc to keep what is freed for the next allocation; does nothing with another C library.
+
+    By default it hands every large block back to the kernel, and a training step, which takes and frees the same
+    tensors over and over, pays for clearing their pages each time.
+    """
+    m_mmap_max, m_trim_threshold, m_top_pad = -4, -1, -2
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt:
+        mallopt(m_mmap_max, 0)
+        mallopt(m_trim_threshold, 2**31 - 1)
+        mallopt(m_top_pad, 64 << 20)
 
 
 def describe(strategy: tf.distribute.Strategy) -> str:

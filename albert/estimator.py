@@ -1,22 +1,11 @@
 """The engine: one training loop and one evaluation loop over the replicas of a `tf.distribute` strategy.
 
-Owns `ModeKeys`, `EstimatorSpec`, `RunConfig`, `Estimator`, which checkpoints are kept and which one is best. Knows no
-model, task or flag: a `model_fn` turns one replica's batch and weights into an `EstimatorSpec`, and everything that
-crosses replicas happens here.
-
-One training step, in `Estimator._replica_step`:
-
-    (a) each replica: loss of its rows, summed, and the gradient of that sum
-    (b) one all-reduce SUM of [loss, number of real rows, gradients]; division by the global number of rows
-    (c) one clip by the norm of that global gradient
-    (d) the same optimizer update on every replica
-    (e) the step is an argument, counted on the host: once, whatever the number of replicas
-
-so N replicas with batch b compute what one device computes with batch N b.
+Owns `RunConfig`, `Estimator`, which checkpoints are kept and which one is best. Knows no model, task or flag: a
+`model_fn` turns one replica's batch and weights into an `EstimatorSpec`, and everything that crosses replicas happens
+here and in `albert.training_step`.
 """
 
 import dataclasses
-import enum
 import logging
 import math
 import re
@@ -30,57 +19,20 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from albert import checkpoints, distribution
-from albert.custom_optimization import SLOT_NAMES, AdamWeightDecayOptimizer, clip_by_global_norm
+from albert.custom_optimization import SLOT_NAMES, AdamWeightDecayOptimizer
+from albert.estimator_spec import EstimatorSpec, Features, ModeKeys, ModelFn
 from albert.evaluations import Evaluation, EvaluationLog
 from albert.interruption import StopOnSignal
+from albert.profiling import Profiler
 from albert.settings import UserError
+from albert.throughput import StepRecord, Throughput
+from albert.training_step import REPORT, TrainingStep
+
+__all__ = ["Estimator", "EstimatorSpec", "EvalSpec", "ModeKeys", "ModelFn", "RunConfig", "StepRecord"]
 
 # A call to the compiled loop lasts about this long: signals are only seen between calls.
 SECONDS_PER_CALL = 1.0
-# Calls that trace and compile; they say nothing about speed.
-WARM_UP_CALLS = 2
-
-Features = Mapping[str, tf.Tensor]
 Arrays = dict[str, np.ndarray]
-
-
-class ModeKeys(enum.StrEnum):
-    """What a `model_fn` is asked for; the values are tf.estimator's."""
-
-    TRAIN = "train"
-    EVAL = "eval"
-    PREDICT = "infer"
-
-
-@dataclasses.dataclass(frozen=True)
-class EstimatorSpec:
-    """What a `model_fn` returns for the rows of one replica; every tensor's first axis is that replica's batch.
-
-    Attributes:
-      mode: what it was made for.
-      example_ids: int64 [b], the number of each row in its data set; -1 on padding rows.
-      example_weights: float32 [b], 1 for a real row and 0 for padding.
-      per_example_loss: float32 [b]; needed to train and evaluate.
-      predictions: named tensors [b, ...]; needed to evaluate and predict.
-    """
-
-    mode: ModeKeys
-    example_ids: tf.Tensor
-    example_weights: tf.Tensor
-    per_example_loss: tf.Tensor | None = None
-    predictions: Mapping[str, tf.Tensor] | None = None
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.mode, ModeKeys):
-            raise ValueError(f"EstimatorSpec.mode is {self.mode!r}; one of {', '.join(map(repr, ModeKeys))} is needed")
-        if self.mode != ModeKeys.PREDICT and self.per_example_loss is None:
-            raise ValueError(f"EstimatorSpec.per_example_loss is missing; mode {self.mode} needs it")
-        if self.mode != ModeKeys.TRAIN and not self.predictions:
-            raise ValueError(f"EstimatorSpec.predictions is {self.predictions!r}; mode {self.mode} needs some")
-        for name in ("example_ids", "example_weights", "per_example_loss"):
-            tensor = getattr(self, name)
-            if tensor is not None and tensor.shape.rank != 1:
-                raise ValueError(f"EstimatorSpec.{name} has shape {tensor.shape}; one value per example is needed")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,6 +45,9 @@ class RunConfig:
       save_checkpoints_steps: steps between checkpoints, each of which is evaluated.
       keep_checkpoint_max: newest checkpoints kept; 0 keeps all. `model.ckpt-best` does not count and is never deleted.
       log_steps: steps between lines in the log.
+      micro_batches: parts that a replica's batch comes in, one after the other; see `TrainingStep`.
+      use_xla: compile the forward and backward pass of each replica.
+      profile_steps: the steps (first, last) whose profile is written to `model_dir`; None for none.
     """
 
     model_dir: Path
@@ -100,14 +55,14 @@ class RunConfig:
     save_checkpoints_steps: int = 1000
     keep_checkpoint_max: int = 5
     log_steps: int = 100
+    micro_batches: int = 1
+    use_xla: bool = False
+    profile_steps: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         for name, least in (("save_checkpoints_steps", 1), ("keep_checkpoint_max", 0), ("log_steps", 1)):
             if getattr(self, name) < least:
                 raise UserError(f"--{name}={getattr(self, name)} must be at least {least}")
-
-
-ModelFn = Callable[[Features, ModeKeys, Mapping[str, tf.Tensor], tf.Tensor], EstimatorSpec]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,17 +74,6 @@ class EvalSpec:
     best_metric: str
 
 
-@dataclasses.dataclass(frozen=True)
-class StepRecord:
-    """One training step as reported: `step` updates are done; loss and gradient norm are from before this update."""
-
-    step: int
-    loss: float
-    gradient_norm: float
-    learning_rate: float
-    examples_per_second: float
-
-
 class TrainingObserver(Protocol):
     """Told what happens during training; writes curves, TensorBoard and the like."""
 
@@ -138,31 +82,6 @@ class TrainingObserver(Protocol):
     def on_steps(self, records: Sequence[StepRecord]) -> None: ...
 
     def on_evaluation(self, evaluation: Evaluation) -> None: ...
-
-
-class Throughput:
-    """Seconds per step and examples per second over all calls but the first WARM_UP_CALLS."""
-
-    def __init__(self, global_batch_size: int):
-        self._global_batch_size = global_batch_size
-        self._calls = self._steps = 0
-        self.seconds = 0.0
-
-    def add(self, steps: int, seconds: float) -> None:
-        """Counts a call of `steps` steps, unless it is one of the first."""
-        self._calls += 1
-        if self._calls > WARM_UP_CALLS:
-            self._steps += steps
-            self.seconds += seconds
-
-    @property
-    def examples_per_second(self) -> float:
-        """NaN until a call after the warm-up was counted."""
-        return self._global_batch_size * self._steps / self.seconds if self._steps else math.nan
-
-    def steps_for(self, seconds: float) -> int:
-        """How many steps take about `seconds`; 1 as long as that is not known."""
-        return max(1, int(seconds * self._steps / self.seconds)) if self._steps else 1
 
 
 class Estimator:
@@ -190,8 +109,7 @@ class Estimator:
         warm_start: Callable[[Mapping[str, tf.Variable]], object] | None = None,
     ):
         self._model_fn = model_fn
-        self._optimizer = optimizer
-        self._learning_rate = learning_rate
+        self._training_step = TrainingStep(model_fn, optimizer, learning_rate, config.use_xla, config.micro_batches)
         self._strategy = strategy
         self._config = config
         self._warm_start = warm_start
@@ -233,9 +151,10 @@ class Estimator:
             return
         iterator = iter(self._distribute(lambda: input_fn(self.global_step, max_steps)))
         bar = tqdm(total=max_steps, initial=self.global_step, desc="train", unit="step", disable=None)
-        with StopOnSignal() as stop, bar:
+        profiler = Profiler(self._config.model_dir, self._config.profile_steps)
+        with StopOnSignal() as stop, bar, profiler:
             while self.global_step < max_steps:
-                count = self._steps_until_boundary(max_steps)
+                count = min(self._steps_until_boundary(max_steps), profiler.steps_until_boundary(self.global_step))
                 self._report(self._run_steps(iterator, count), observers, bar)
                 is_due = self._is_due(self.global_step, max_steps)
                 if is_due or stop.requested:
@@ -259,8 +178,9 @@ class Estimator:
         begin = time.perf_counter()
         first = tf.constant(self.global_step, tf.int64)
         rows = self._compiled_train_steps(iterator, first, tf.constant(count)).numpy()
-        self.throughput.add(count, time.perf_counter() - begin)
-        speed = self.throughput.examples_per_second
+        seconds = time.perf_counter() - begin
+        self.throughput.add(seconds, rows[:, REPORT.index("real_tokens")], rows[:, REPORT.index("computed_tokens")])
+        speed = self.throughput.speed
         records = [StepRecord(self.global_step + 1 + i, *map(float, row), speed) for i, row in enumerate(rows)]
         for record in records:
             if not math.isfinite(record.loss) or not math.isfinite(record.gradient_norm):
@@ -273,39 +193,17 @@ class Estimator:
         return records
 
     def _train_steps(self, iterator, first_step: tf.Tensor, num_steps: tf.Tensor) -> tf.Tensor:
-        """[num_steps, 3]: loss, gradient norm and learning rate of each step; one call for many steps."""
-        reports = tf.TensorArray(tf.float32, num_steps, element_shape=[3])
+        """[num_steps, len(REPORT)]: one call for many steps."""
+        reports = tf.TensorArray(tf.float32, num_steps, element_shape=[len(REPORT)])
         for i in tf.range(num_steps):
             report = self._strategy.run(self._replica_step, args=(next(iterator), first_step + tf.cast(i, tf.int64)))
             reports = reports.write(i, distribution.local_values(self._strategy, report)[0])
         return reports.stack()
 
     def _replica_step(self, features: Features, step: tf.Tensor) -> tf.Tensor:
-        """One update on one replica; [3]: loss, gradient norm, learning rate. Inside a replica."""
-        variables = self._local(self.weights)
-        loss, count, gradients = self._loss_and_gradients(variables, features, step)
-        loss, count, *summed = distribution.all_reduce_sum([loss, count, *gradients.values()])
-        clipped, norm = clip_by_global_norm([gradient / count for gradient in summed])
-        rate = self._learning_rate(step)
-        trained = {name: variables[name] for name in gradients}
-        slots = {name: [self._local_value(slot) for slot in self._slots[name]] for name in trained}
-        self._optimizer.update(trained, slots, dict(zip(trained, clipped, strict=True)), rate)
-        return tf.stack([loss / count, norm, rate])
-
-    def _loss_and_gradients(self, variables, features, step) -> tuple[tf.Tensor, tf.Tensor, dict[str, tf.Tensor]]:
-        """Loss summed over this replica's real rows, their number, and the dense gradient of the sum by name.
-
-        Free of collectives and variables: it can be compiled as it stands. Variables that the loss does not reach are
-        left out, so that they neither move nor decay.
-        """
-        weights = {name: tf.convert_to_tensor(variable) for name, variable in variables.items()}
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(weights)
-            spec = self._model_fn(features, ModeKeys.TRAIN, weights, step)
-            loss = tf.reduce_sum(spec.per_example_loss * spec.example_weights)
-        gradients = tape.gradient(loss, weights)
-        dense = {name: tf.convert_to_tensor(gradient) for name, gradient in gradients.items() if gradient is not None}
-        return loss, tf.reduce_sum(spec.example_weights), dense
+        """One update on one replica; see REPORT. Inside a replica."""
+        slots = {name: [self._local_value(slot) for slot in slots] for name, slots in self._slots.items()}
+        return self._training_step(self._local(self.weights), slots, features, step)
 
     def _local_value(self, variable: tf.Variable) -> tf.Variable:
         return distribution.local_values(self._strategy, variable)[distribution.replica_index()]
@@ -316,11 +214,11 @@ class Estimator:
     def _report(self, records: Sequence[StepRecord], observers: Iterable[TrainingObserver], bar: tqdm) -> None:
         last = records[-1]
         bar.update(len(records))
-        bar.set_postfix_str(f"loss {last.loss:.4f}, {last.examples_per_second:.1f} examples/s")
+        bar.set_postfix_str(f"loss {last.loss:.4f}, {last.speed.summary()}")
         if last.step // self._config.log_steps > (last.step - len(records)) // self._config.log_steps:
             logging.info(
-                "step %d: loss %.4f, gradient norm %.3f, learning rate %.3g, %.1f examples/s",
-                last.step, last.loss, last.gradient_norm, last.learning_rate, last.examples_per_second,
+                "step %d: loss %.4f, gradient norm %.3f, learning rate %.3g; %s",
+                last.step, last.loss, last.gradient_norm, last.learning_rate, last.speed.summary(),
             )  # fmt: skip
         for observer in observers:
             observer.on_steps(records)
@@ -454,13 +352,17 @@ class Estimator:
     def _outputs_of(self, mode: ModeKeys) -> Callable[[Features], list[dict[str, tf.Tensor]]]:
         """The function that turns a distributed batch into one dictionary of outputs per local replica."""
 
-        def replica_outputs(features: Features) -> dict[str, tf.Tensor]:
-            weights = {name: tf.convert_to_tensor(v) for name, v in self._local(self.weights).items()}
+        @tf.function(jit_compile=self._config.use_xla or None)
+        def forward(weights: Mapping[str, tf.Tensor], features: Features) -> dict[str, tf.Tensor]:
             spec = self._model_fn(features, mode, weights, tf.constant(0, tf.int64))
             outputs = {**spec.predictions, "example_ids": spec.example_ids, "example_weights": spec.example_weights}
             if mode == ModeKeys.EVAL:
                 outputs["per_example_loss"] = spec.per_example_loss
             return outputs
+
+        def replica_outputs(features: Features) -> dict[str, tf.Tensor]:
+            weights = {name: tf.convert_to_tensor(v) for name, v in self._local(self.weights).items()}
+            return forward(weights, features)
 
         def outputs(features: Features) -> list[dict[str, tf.Tensor]]:
             per_replica = self._strategy.run(replica_outputs, args=(features,))

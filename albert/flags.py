@@ -9,7 +9,15 @@ from pathlib import Path
 
 from absl import flags
 
-from albert.settings import DTYPES, DataSettings, ModelSettings, Settings, TrainSettings, UserError
+from albert.settings import (
+    DTYPES,
+    DataSettings,
+    ModelSettings,
+    Settings,
+    SpeedSettings,
+    TrainSettings,
+    UserError,
+)
 
 
 class HelpRequested(Exception):
@@ -24,6 +32,7 @@ def _define() -> flags.FlagValues:
     _define_task_flags(values)
     _define_model_flags(values)
     _define_training_flags(values)
+    _define_speed_flags(values)
     flags.DEFINE_bool("help", False, "Print this text.", short_name="h", flag_values=values)
     return values
 
@@ -71,7 +80,13 @@ def _define_model_flags(values: flags.FlagValues) -> None:
         "Dropout in the encoder, hidden and attention; without it the rates in albert_config_file hold.",
         flag_values=values,
     )
-    flags.DEFINE_enum("dtype", "float32", DTYPES, "Precision of activations; weights stay float32.", flag_values=values)
+    flags.DEFINE_enum(
+        "dtype",
+        "float32",
+        DTYPES,
+        "Precision of activations; weights stay float32. auto: bfloat16 on GPUs that compute in it.",
+        flag_values=values,
+    )
     flags.DEFINE_enum("strategy_type", "mirror", ("one", "mirror"), "One device or replicas.", flag_values=values)
     flags.DEFINE_integer("num_gpu_cores", 1, "Replicas: GPUs, or CPU devices with --device=cpu.", flag_values=values)
     flags.DEFINE_enum(
@@ -87,9 +102,14 @@ def _define_training_flags(values: flags.FlagValues) -> None:
     def integer(name: str, default: int, text: str) -> None:
         flags.DEFINE_integer(name, default, text, flag_values=values)
 
-    integer("train_batch_size", 32, "Examples per replica and step; the global batch is this x num_gpu_cores.")
-    integer("eval_batch_size", 8, "Examples per replica in evaluation.")
-    integer("predict_batch_size", 8, "Examples per replica in prediction.")
+    integer("train_batch_size", 32, "Examples per replica and micro-batch.")
+    integer(
+        "gradient_accumulation_steps",
+        1,
+        "Micro-batches per step, averaged: a step has train_batch_size x this x num_gpu_cores examples.",
+    )
+    integer("eval_batch_size", 8, "Examples of max_seq_length per replica in evaluation; packed, as many as fit there.")
+    integer("predict_batch_size", 8, "The same in prediction.")
     integer("train_step", 1000, "Optimisation steps in all.")
     integer("warmup_step", 0, "Steps of linear warm-up.")
     integer("save_checkpoints_steps", 1000, "Steps between checkpoints, each evaluated with --do_eval.")
@@ -98,6 +118,33 @@ def _define_training_flags(values: flags.FlagValues) -> None:
     integer("seed", 42, "Seed of fresh weights, order of rows, and dropout.")
     flags.DEFINE_float("learning_rate", 5e-5, "Peak learning rate.", flag_values=values)
     flags.DEFINE_enum("optimizer", "adamw", ("adamw", "lamb"), "Optimizer.", flag_values=values)
+
+
+def _define_speed_flags(values: flags.FlagValues) -> None:
+    flags.DEFINE_bool(
+        "pack_sequences",
+        True,
+        "Several short sequences share a row; without, each is padded to max_seq_length.",
+        flag_values=values,
+    )
+    flags.DEFINE_bool(
+        "use_xla",
+        None,
+        "Compile the forward and backward pass of each replica; without the flag, on GPUs only.",
+        flag_values=values,
+    )
+    flags.DEFINE_bool(
+        "recompute_activations",
+        False,
+        "Compute each block's activations again in the backward pass instead of keeping them: for large models.",
+        flag_values=values,
+    )
+    flags.DEFINE_list(
+        "profile_steps",
+        None,
+        "Two steps, as 10,20: write a profile of those between to output_dir.",
+        flag_values=values,
+    )
 
 
 def all_flag_names() -> frozenset[str]:
@@ -123,16 +170,27 @@ def parse_classifier_flags(argv: Sequence[str]) -> Settings:
         raise HelpRequested(usage + values.get_help())
     if rest:
         raise UserError(f"unexpected argument {rest[0]!r}: everything is given as --flag=value")
+    profile_steps = _profile_steps(values.profile_steps)
     missing = [f"--{name}" for name in _REQUIRED if not values[name].value]
     problems = [f"{', '.join(missing)} must be given (--help lists all flags)"] if missing else []
-    settings = _settings(values)
+    settings = _settings(values, profile_steps)
     problems += settings.problems()
     if problems:
         raise UserError("; ".join(problems))
     return settings
 
 
-def _settings(values: flags.FlagValues) -> Settings:
+def _profile_steps(given: Sequence[str] | None) -> tuple[int, int] | None:
+    if not given:
+        return None
+    try:
+        first, last = map(int, given)
+    except ValueError:
+        raise UserError(f"--profile_steps={','.join(given)} must be two step numbers, as 10,20") from None
+    return first, last
+
+
+def _settings(values: flags.FlagValues, profile_steps: tuple[int, int] | None) -> Settings:
     def path(name: str) -> Path | None:
         return Path(values[name].value).expanduser() if values[name].value else None
 
@@ -159,12 +217,19 @@ def _settings(values: flags.FlagValues) -> Settings:
             learning_rate=values.learning_rate,
             optimizer=values.optimizer,
             per_replica_batch_size=values.train_batch_size,
+            gradient_accumulation_steps=values.gradient_accumulation_steps,
             seed=values.seed,
             save_checkpoints_steps=values.save_checkpoints_steps,
             keep_checkpoint_max=values.keep_checkpoint_max,
             log_steps=values.log_steps,
         ),
         output_dir=path("output_dir"),
+        speed=SpeedSettings(
+            pack_sequences=values.pack_sequences,
+            use_xla=values.use_xla,
+            recompute_activations=values.recompute_activations,
+            profile_steps=profile_steps,
+        ),
         do_train=values.do_train,
         do_eval=values.do_eval,
         do_predict=values.do_predict,

@@ -39,6 +39,8 @@ VALUES = (
     ("log_steps", "7", "train.log_steps", 7),
     ("seed", "-1", "train.seed", -1),
     ("dtype", "bfloat16", "model.dtype", "bfloat16"),
+    ("gradient_accumulation_steps", "4", "train.gradient_accumulation_steps", 4),
+    ("profile_steps", "10,20", "speed.profile_steps", (10, 20)),
 )
 BOOLEANS = (
     ("do_train", "do_train"),
@@ -47,6 +49,9 @@ BOOLEANS = (
     ("do_lower_case", "data.do_lower_case"),
     ("discard_classifier_weights", "model.discard_classifier_weights"),
     ("overwrite_output_dir", "overwrite_output_dir"),
+    ("pack_sequences", "speed.pack_sequences"),
+    ("use_xla", "speed.use_xla"),
+    ("recompute_activations", "speed.recompute_activations"),
 )
 ALL_FLAGS = [row[0] for row in VALUES + BOOLEANS]
 
@@ -112,6 +117,8 @@ def test_what_is_not_given_has_the_default_that_the_help_promises():
         ("--do_train=maybe", "do_train.*maybe"),
         ("--optimizer=sgd", "optimizer.*sgd.*adamw.*lamb"),
         ("--dtype=float16", "dtype.*float16.*float32.*bfloat16"),
+        ("--profile_steps=10", "--profile_steps=10 must be two step numbers, as 10,20"),
+        ("--profile_steps=a,b", "--profile_steps=a,b must be two step numbers"),
         ("--strategy_type=tpu", "strategy_type.*tpu.*one.*mirror"),
         ("--seed", "seed"),
         ("true", "unexpected argument 'true'"),

@@ -1,8 +1,11 @@
+import dataclasses
+
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from albert import input_pipeline
-from albert.input_pipeline import BatchShape, epoch_order, eval_dataset, train_dataset, train_indices
+from albert import input_pipeline, packing
+from albert.input_pipeline import BatchShape, Source, epoch_order, eval_dataset, train_dataset, train_indices
 from albert.settings import UserError
 from albert.tasks.base import Column
 from albert.tfrecord_cache import open_or_build
@@ -41,15 +44,40 @@ def cache(tmp_path_factory):
     )
 
 
+@pytest.fixture(scope="module")
+def source(cache):
+    return Source(cache, SPEC, MAX_SEQ_LENGTH)
+
+
+def padded(source):
+    return dataclasses.replace(source, is_packed=False)
+
+
 def elements_of(dataset):
     return list(dataset.as_numpy_iterator())
 
 
 def global_batches(elements, num_replicas):
-    """Puts the replicas' shares together again, in replica order."""
+    """The examples of each step, put together from the replicas' shares, in the order of their rows in the batch."""
     assert len(elements) % num_replicas == 0
-    groups = [elements[first : first + num_replicas] for first in range(0, len(elements), num_replicas)]
-    return [{name: np.concatenate([share[name] for share in group]) for name in group[0]} for group in groups]
+    steps = [elements[first : first + num_replicas] for first in range(0, len(elements), num_replicas)]
+    return [sorted((e for share in step for e in examples_of(share)), key=lambda e: e["row"]) for step in steps]
+
+
+def examples_of(share):
+    """The real examples of a share, each with what the batch says of it, its tokens gathered from where they lie."""
+    found = []
+    for i in np.flatnonzero(share["example_weights"]):
+        start, length = share["sequence_starts"][i], share["sequence_lengths"][i]
+        where = slice(start, start + length)
+        assert share["sequence_ids"].ravel()[where].tolist() == [i + 1] * length
+        assert share["position_ids"].ravel()[where].tolist() == list(range(length))
+        assert (share["sequence_ids"] == i + 1).sum() == length
+        names = ("input_ids", "segment_ids")
+        example = {name: share[name].ravel()[where].tolist() for name in names}
+        example |= {name: [share[name][i].item()] for name in ("label_ids", "score")}
+        found.append(example | {"id": share["example_ids"][i].item(), "row": share["sequence_rows"][i].item()})
+    return found
 
 
 def assert_same(batches, expected):
@@ -123,30 +151,45 @@ def test_the_stream_does_not_depend_on_how_it_is_cut_into_batches():
 # --- Training batches -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("num_replicas", [2, 3, 4])
-def test_the_global_batches_are_the_same_on_any_number_of_replicas(cache, num_replicas):
-    shapes = BatchShape(12, 1), BatchShape(12 // num_replicas, num_replicas)
-    assert {shape.global_batch_size for shape in shapes} == {12}
-    alone, shared = (elements_of(train_dataset(cache, SPEC, shape, MAX_SEQ_LENGTH, 7, 0, 6)) for shape in shapes)
-    assert len(shared) == 6 * num_replicas
-    assert_same(global_batches(shared, num_replicas), alone)
+@pytest.mark.parametrize("is_packed", [True, False])
+@pytest.mark.parametrize(
+    "shape", [BatchShape(6, 2), BatchShape(4, 3), BatchShape(3, 4), BatchShape(3, 1, 4), BatchShape(2, 3, 2)]
+)
+def test_the_global_batches_are_the_same_however_they_are_shared_and_packed(source, shape, is_packed):
+    alone = elements_of(train_dataset(padded(source), BatchShape(12, 1), 7, 0, 6))
+    shared = elements_of(train_dataset(dataclasses.replace(source, is_packed=is_packed), shape, 7, 0, 6))
+    assert len(shared) == 6 * shape.num_replicas
+    parts = [part for share in shared for part in micro_batches_of(share, shape.micro_batches)]
+    assert {len(part["example_ids"]) for part in parts} == {shape.per_replica_batch_size}
+    assert global_batches(parts, shape.num_replicas * shape.micro_batches) == global_batches(alone, 1)
 
 
-def test_rows_are_numbered_through_the_global_batch(cache):
-    shares = elements_of(train_dataset(cache, SPEC, BatchShape(2, 3), MAX_SEQ_LENGTH, 7, 0, 2))
-    assert [share["batch_rows"].tolist() for share in shares] == [[0, 1], [2, 3], [4, 5]] * 2
+def micro_batches_of(share, count):
+    return [share] if count == 1 else [{name: value[i] for name, value in share.items()} for i in range(count)]
 
 
-def test_a_run_continues_in_mid_stream_with_the_same_batches_on_another_number_of_replicas(cache):
-    whole = elements_of(train_dataset(cache, SPEC, BatchShape(12, 1), MAX_SEQ_LENGTH, 7, 0, 9))
-    rest = elements_of(train_dataset(cache, SPEC, BatchShape(3, 4), MAX_SEQ_LENGTH, 7, 5, 9))
-    assert_same(global_batches(rest, 4), whole[5:])
+def test_without_packing_rows_are_dealt_in_order_and_padded(source):
+    shares = elements_of(train_dataset(padded(source), BatchShape(2, 3), 7, 0, 2))
+    assert [share["sequence_rows"].tolist() for share in shares] == [[0, 1], [2, 3], [4, 5]] * 2
+    assert {share["input_ids"].shape for share in shares} == {(2, MAX_SEQ_LENGTH)}
 
 
-def test_a_worker_gets_the_shares_of_its_own_replicas(cache):
+def test_a_run_continues_in_mid_stream_with_the_same_batches_on_another_number_of_replicas(source):
+    whole = elements_of(train_dataset(source, BatchShape(12, 1), 7, 0, 9))
+    rest = elements_of(train_dataset(source, BatchShape(3, 4), 7, 5, 9))
+    assert global_batches(rest, 4) == global_batches(whole, 1)[5:]
+
+
+def test_a_run_that_continues_has_the_very_same_elements(source):
+    shape = BatchShape(4, 2)
+    assert_same(
+        elements_of(train_dataset(source, shape, 7, 5, 9)), elements_of(train_dataset(source, shape, 7, 0, 9))[10:]
+    )
+
+
+def test_a_worker_gets_the_shares_of_its_own_replicas(source):
     def shares(replica_ids):
-        shape = BatchShape(3, 4)
-        return elements_of(train_dataset(cache, SPEC, shape, MAX_SEQ_LENGTH, 7, 2, 5, replica_ids=replica_ids))
+        return elements_of(train_dataset(source, BatchShape(3, 4), 7, 2, 5, replica_ids=replica_ids))
 
     everyone, first_worker, second_worker = shares(None), shares(range(2)), shares(range(2, 4))
     assert len(first_worker) == len(second_worker) == 6
@@ -154,96 +197,129 @@ def test_a_worker_gets_the_shares_of_its_own_replicas(cache):
     assert_same(second_worker, [share for number, share in enumerate(everyone) if number % 4 >= 2])
 
 
-def test_training_batches_hold_what_the_records_hold(cache):
-    for batch in elements_of(train_dataset(cache, SPEC, BatchShape(5, 2), MAX_SEQ_LENGTH, 7, 0, 6)):
-        assert batch["example_weights"].tolist() == [1.0] * 5
-        assert_rows_hold_their_records(batch)
+@pytest.mark.parametrize("is_packed", [True, False])
+def test_batches_hold_what_the_records_hold(source, is_packed):
+    source = dataclasses.replace(source, is_packed=is_packed)
+    for dataset in (train_dataset(source, BatchShape(5, 2), 7, 0, 6), eval_dataset(source, BatchShape(4, 2))):
+        for share in elements_of(dataset):
+            for example in examples_of(share):
+                assert {name: example[name] for name in SPEC} == record(example["id"])
+            # What is not a token is zero.
+            for name in ("input_ids", "segment_ids", "position_ids"):
+                assert not share[name][share["sequence_ids"] == 0].any()
 
 
-def assert_rows_hold_their_records(batch):
-    for row, number in enumerate(batch["example_ids"]):
-        expected = record(number)
-        length = len(expected["input_ids"])
-        padding = [0] * (MAX_SEQ_LENGTH - length)
-        assert batch["input_ids"][row].tolist() == expected["input_ids"] + padding
-        assert batch["segment_ids"][row].tolist() == expected["segment_ids"] + padding
-        assert batch["input_mask"][row].tolist() == [1] * length + padding
-        assert [batch["label_ids"][row]] == expected["label_ids"]
-        assert [batch["score"][row]] == expected["score"]
+def test_packed_batches_come_in_few_shapes_with_little_padding(source, caplog):
+    caplog.set_level("INFO")
+    shares = elements_of(train_dataset(source, BatchShape(8, 2), 7, 0, 300))
+    assert len({share["input_ids"].shape for share in shares}) <= packing.MAX_SHAPES
+    tokens, positions = (
+        sum(share["sequence_ids"].astype(bool).sum() for share in shares),
+        sum(s["input_ids"].size for s in shares),
+    )
+    assert tokens / positions > 0.85 > source.cache.token_counts.mean() / MAX_SEQ_LENGTH
+    (line,) = [record.getMessage() for record in caplog.records if "Packing" in record.getMessage()]
+    assert "8 examples/replica in" in line
+    assert "rows of 8 tokens instead of 8 of 8" in line
 
 
-def test_a_batch_larger_than_the_split_is_one_clear_error(cache):
+def test_a_batch_larger_than_the_split_is_one_clear_error(source):
     with pytest.raises(UserError) as raised:
-        train_dataset(cache, SPEC, BatchShape(9, 3), MAX_SEQ_LENGTH, 7, 0, 1)
+        train_dataset(source, BatchShape(9, 3), 7, 0, 1)
     assert str(raised.value) == (
         "--train_batch_size=9 on --num_gpu_cores=3 needs 27 examples a step, but the training split has 26. "
         "Lower --train_batch_size or --num_gpu_cores."
     )
-    assert len(elements_of(train_dataset(cache, SPEC, BatchShape(13, 2), MAX_SEQ_LENGTH, 7, 0, 1))) == 2
+    with pytest.raises(UserError, match="with --gradient_accumulation_steps=3 needs 27 examples"):
+        train_dataset(source, BatchShape(9, 1, 3), 7, 0, 1)
+    assert len(elements_of(train_dataset(source, BatchShape(13, 2), 7, 0, 1))) == 2
 
 
-def test_records_longer_than_the_batch_are_refused_not_cut(cache):
-    with pytest.raises(AssertionError, match="8 tokens in a record, more than 7"):
-        eval_dataset(cache, SPEC, BatchShape(4, 1), 7)
+def test_records_longer_than_the_batch_are_refused_not_cut(source):
+    with pytest.raises(AssertionError, match="8 tokens, more than 7"):
+        dataclasses.replace(source, max_seq_length=7)
 
 
 # --- Evaluation batches -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("is_packed", [True, False])
 @pytest.mark.parametrize("num_replicas", [1, 2, 3, 4])
-def test_evaluation_has_every_record_once_on_any_number_of_replicas(cache, num_replicas):
-    elements = elements_of(eval_dataset(cache, SPEC, BatchShape(4, num_replicas), MAX_SEQ_LENGTH))
+def test_evaluation_has_every_example_once_on_any_number_of_replicas(source, num_replicas, is_packed):
+    source = dataclasses.replace(source, is_packed=is_packed)
+    elements = elements_of(eval_dataset(source, BatchShape(4, num_replicas)))
     assert len(elements) % num_replicas == 0
     ids = np.concatenate([element["example_ids"] for element in elements])
     weights = np.concatenate([element["example_weights"] for element in elements])
-    # In the order of the cache, so the padding is at the end.
-    assert ids[weights == 1].tolist() == list(range(COUNT))
+    assert sorted(ids[weights == 1].tolist()) == list(range(COUNT))
     assert set(ids[weights == 0]) <= {-1}
-    assert len(ids) == -(-COUNT // (4 * num_replicas)) * 4 * num_replicas
+    (shape,) = {element["input_ids"].shape for element in elements}
+    assert shape[0] * shape[1] <= 4 * MAX_SEQ_LENGTH
 
 
-def test_padding_rows_are_all_zeros_but_for_their_id_and_row_number(cache):
-    last = elements_of(eval_dataset(cache, SPEC, BatchShape(4, 2), MAX_SEQ_LENGTH))[-1]
+def test_packed_evaluation_has_fewer_elements(source):
+    numbers = [len(elements_of(eval_dataset(s, BatchShape(4, 1)))) for s in (source, padded(source))]
+    # 128 tokens in elements of 32 positions, instead of 26 examples in elements of 4.
+    assert numbers == [4, 7]
+
+
+def test_filling_is_all_zeros_but_for_its_id_and_row_number(source):
+    last = elements_of(eval_dataset(padded(source), BatchShape(4, 2)))[-1]
     # 26 = 3 x 8 + 2: the last step's second replica has nothing to do.
-    for name in ("input_ids", "input_mask", "segment_ids", "label_ids", "score", "example_weights"):
+    for name in (
+        "input_ids",
+        "sequence_ids",
+        "segment_ids",
+        "label_ids",
+        "score",
+        "example_weights",
+        "sequence_lengths",
+    ):
         assert not last[name].any(), name
     assert last["example_ids"].tolist() == [-1] * 4
-    assert last["batch_rows"].tolist() == [4, 5, 6, 7]
 
 
-def test_evaluation_batches_hold_what_the_records_hold(cache):
-    for batch in elements_of(eval_dataset(cache, SPEC, BatchShape(13, 2), MAX_SEQ_LENGTH)):
-        assert_rows_hold_their_records(batch)
-
-
-def test_an_evaluation_worker_gets_the_shares_of_its_own_replicas(cache):
-    everyone = elements_of(eval_dataset(cache, SPEC, BatchShape(4, 2), MAX_SEQ_LENGTH))
-    second = elements_of(eval_dataset(cache, SPEC, BatchShape(4, 2), MAX_SEQ_LENGTH, replica_ids=range(1, 2)))
+def test_an_evaluation_worker_gets_the_shares_of_its_own_replicas(source):
+    everyone = elements_of(eval_dataset(source, BatchShape(4, 2)))
+    second = elements_of(eval_dataset(source, BatchShape(4, 2), replica_ids=range(1, 2)))
     assert_same(second, everyone[1::2])
 
 
-def test_all_shapes_are_static_and_all_types_are_as_promised(cache):
-    import tensorflow as tf
-
-    shape = BatchShape(4, 2)
-    tokens, number = tf.TensorSpec([4, MAX_SEQ_LENGTH], tf.int32), tf.TensorSpec([4], tf.int32)
+@pytest.mark.parametrize("micro_batches", [1, 3])
+def test_shapes_and_types_are_as_promised(source, micro_batches):
+    outer = [] if micro_batches == 1 else [3]
+    tokens, number = tf.TensorSpec([*outer, None, MAX_SEQ_LENGTH], tf.int32), tf.TensorSpec([*outer, 4], tf.int32)
     expected = {
-        "input_ids": tokens,
-        "input_mask": tokens,
-        "segment_ids": tokens,
-        "label_ids": number,
-        "score": tf.TensorSpec([4], tf.float32),
-        "example_ids": tf.TensorSpec([4], tf.int64),
-        "example_weights": tf.TensorSpec([4], tf.float32),
-        "batch_rows": number,
+        **dict.fromkeys(("input_ids", "segment_ids", "position_ids", "sequence_ids"), tokens),
+        **dict.fromkeys(("sequence_starts", "sequence_lengths", "sequence_rows", "label_ids"), number),
+        "score": tf.TensorSpec([*outer, 4], tf.float32),
+        "example_ids": tf.TensorSpec([*outer, 4], tf.int64),
+        "example_weights": tf.TensorSpec([*outer, 4], tf.float32),
     }
-    for dataset in (
-        train_dataset(cache, SPEC, shape, MAX_SEQ_LENGTH, 7, 0, 2),
-        eval_dataset(cache, SPEC, shape, MAX_SEQ_LENGTH),
-    ):
-        assert dataset.element_spec == expected
+    assert train_dataset(source, BatchShape(4, 2, micro_batches), 7, 0, 2).element_spec == expected
 
 
-def test_a_dataset_can_be_read_twice(cache):
-    dataset = train_dataset(cache, SPEC, BatchShape(4, 2), MAX_SEQ_LENGTH, 7, 0, 3)
+def test_a_dataset_can_be_read_twice(source):
+    dataset = train_dataset(source, BatchShape(4, 2), 7, 0, 3)
     assert_same(elements_of(dataset), elements_of(dataset))
+
+
+# --- Examples of several sequences ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("is_packed", [True, False])
+def test_the_sequences_of_an_example_stay_together(source, is_packed):
+    source = dataclasses.replace(source, sequences_per_example=2, is_packed=is_packed)
+    for dataset in (train_dataset(source, BatchShape(3, 2), 7, 0, 8), eval_dataset(source, BatchShape(2, 2))):
+        seen = []
+        for share in elements_of(dataset):
+            assert len(share["sequence_starts"]) == 2 * len(share["example_ids"])
+            for i in np.flatnonzero(share["example_weights"]):
+                number = share["example_ids"][i]
+                seen.append(number)
+                assert share["label_ids"][i] == record(2 * number)["label_ids"][0]
+                for j in range(2):
+                    start, length = (share[f"sequence_{name}"][2 * i + j] for name in ("starts", "lengths"))
+                    ids = share["input_ids"].ravel()[start : start + length].tolist()
+                    assert ids == record(2 * number + j)["input_ids"]
+        assert set(seen) == set(range(COUNT // 2))

@@ -2,32 +2,37 @@
 
 import tensorflow as tf
 
-from albert.estimator import EstimatorSpec, Features, ModeKeys, ModelFn
+from albert.albert_config import AlbertConfig
+from albert.dropout import DropoutKey
+from albert.estimator_spec import EstimatorSpec, Features, ModeKeys, ModelFn
 from albert.heads import Head
-from albert.modeling import AlbertConfig, DropoutKey, Weights, encode
+from albert.modeling import FLOAT32, Computation, TokenLayout, Weights, encode
 
 
-def build_model_fn(config: AlbertConfig, head: Head, seed: int = 0, dtype: str = "float32") -> ModelFn:
-    """The function `Estimator` calls with one replica's batch.
+def build_model_fn(config: AlbertConfig, head: Head, seed: int = 0, computation: Computation = FLOAT32) -> ModelFn:
+    """The function `Estimator` calls with one replica's batch: b examples, whose n sequences lie in R rows of length L.
 
-    Features: input_ids, input_mask, segment_ids int32 [B, S]; label_ids [B] except to predict; example_ids int64 [B],
-    example_weights float32 [B], batch_rows int32 [B] (row in the global batch, which decides its dropout).
-    With dtype "bfloat16" the weights are cast once; statistics, softmax and loss stay float32.
+    Features: input_ids, segment_ids, position_ids, sequence_ids int32 [R, L] and sequence_starts, sequence_lengths
+    int32 [n] as in `TokenLayout`; sequence_rows int32 [n] (row in the global batch, which decides a sequence's
+    dropout); label_ids and what else the head reads [b], except to predict; example_ids int64 [b], example_weights
+    float32 [b].
     """
-    compute_dtype = tf.as_dtype(dtype)
 
     def model_fn(features: Features, mode: ModeKeys, weights: Weights, step: tf.Tensor) -> EstimatorSpec:
-        cast = {name: tf.cast(value, compute_dtype) for name, value in weights.items()}
-        dropout_key = DropoutKey(seed, step, features["batch_rows"]) if mode == ModeKeys.TRAIN else None
-        inputs = (features["input_ids"], features["input_mask"], features["segment_ids"])
-        encoded = encode(config, cast, *inputs, dropout_key)
-        predictions = head.predict(cast, encoded, dropout_key)
+        layout = TokenLayout(**{name: features[name] for name in TokenLayout.__annotations__})
+        dropout_key = None
+        if mode == ModeKeys.TRAIN:
+            rows = features["sequence_rows"]
+            dropout_key = DropoutKey.of_layout(seed, step, rows, layout.sequence_ids, layout.position_ids)
+        encoded = encode(config, weights, layout, dropout_key, computation)
+        predictions = head.predict(weights, encoded, dropout_key, features)
         return EstimatorSpec(
             mode=mode,
             example_ids=features["example_ids"],
             example_weights=features["example_weights"],
             per_example_loss=None if mode == ModeKeys.PREDICT else head.per_example_loss(predictions, features),
             predictions=predictions,
+            token_counts=layout.token_counts(),
         )
 
     return model_fn

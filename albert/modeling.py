@@ -1,159 +1,43 @@
-"""ALBERT's forward pass: configuration, variables under upstream's exact TF1 names, encoder and pooler.
+"""ALBERT's forward pass: variables under upstream's exact TF1 names, encoder and pooler.
 
-Owns the architecture and counter-based dropout. Knows neither checkpoints nor flags, tasks or training.
+Owns the architecture. Knows neither checkpoints nor flags, tasks or training.
 
-Axes used throughout the package: B examples, S positions, H hidden, E embedding, A heads, D = H/A, I intermediate,
-V vocabulary. The computation follows google-research/albert (`modeling.py`); the tests compare it with numbers that
-code produced under TensorFlow 1.15.
+Axes used throughout the package: n sequences in R rows of L positions (upstream's rows hold one sequence each: B = R
+examples, S = L positions), H hidden, E embedding, A heads, D = H/A, I intermediate, V vocabulary. The computation
+follows google-research/albert (`modeling.py`); the tests compare it with numbers that code produced under
+TensorFlow 1.15.
 
 Everything here is a function of a mapping `weights` from variable name to variable or tensor, so that the engine can
-pass the weights of one replica, a copy in another precision, or the arguments of a compiled function.
+pass the weights of one replica or the arguments of a compiled function.
 """
 
 import dataclasses
-import json
+import functools
 import math
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 
 import tensorflow as tf
 
-from albert.settings import UserError
+from albert.albert_config import ACTIVATIONS, AlbertConfig
+from albert.dropout import DropoutKey, attention_dropout, token_dropout
+from albert.fused_ops import add_layer_norm, bias_gelu, masked_softmax
 
 Weights = Mapping[str, "tf.Variable | tf.Tensor"]
 
-# tf.contrib.layers.layer_norm, which upstream calls, adds this to the variance.
-LAYER_NORM_EPSILON = 1e-12
 # Upstream adds this to the scores of masked keys. Not minus infinity: a row without any real token must stay finite.
 MASKED_SCORE = -10000.0
 
 
-@dataclasses.dataclass(frozen=True)
-class AlbertConfig:
-    """Every field of upstream's `albert_config.json`; the defaults are upstream's (xxlarge).
-
-    The last four appear in Google's released files; upstream's model ignores them, and so does this one.
-    """
-
-    vocab_size: int
-    embedding_size: int = 128
-    hidden_size: int = 4096
-    num_hidden_layers: int = 12
-    num_hidden_groups: int = 1
-    num_attention_heads: int = 64
-    intermediate_size: int = 16384
-    inner_group_num: int = 1
-    down_scale_factor: float = 1
-    hidden_act: str | None = "gelu"
-    hidden_dropout_prob: float = 0
-    attention_probs_dropout_prob: float = 0
-    max_position_embeddings: int = 512
-    type_vocab_size: int = 2
-    initializer_range: float = 0.02
-    net_structure_type: int = 0
-    gap_size: int = 0
-    num_memory_blocks: int = 0
-    layers_to_keep: Sequence[int] = ()
-
-    def __post_init__(self) -> None:
-        problems = _type_problems(self) or _value_problems(self)
-        if problems:
-            raise UserError("ALBERT config: " + "; ".join(problems))
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, object]) -> "AlbertConfig":
-        """Raises UserError naming every unknown, missing or ill-typed key."""
-        known = {field.name for field in dataclasses.fields(cls)}
-        unknown = sorted(set(values) - known)
-        if unknown:
-            raise UserError(f"ALBERT config: unknown key {', '.join(unknown)}; known are {', '.join(sorted(known))}")
-        if "vocab_size" not in values:
-            raise UserError("ALBERT config: vocab_size is missing")
-        return cls(**values)
-
-    @classmethod
-    def from_json_file(cls, path: Path) -> "AlbertConfig":
-        """Raises UserError naming the file when it is missing, not JSON, or not a valid configuration."""
-        try:
-            values = json.loads(Path(path).read_text(encoding="utf-8"))
-        except OSError as error:
-            raise UserError(f"--albert_config_file={path} cannot be read: {error.strerror}") from error
-        except ValueError as error:
-            raise UserError(f"--albert_config_file={path} is not JSON: {error}") from error
-        if not isinstance(values, dict):
-            raise UserError(f"--albert_config_file={path} holds a {type(values).__name__}; a JSON object is needed")
-        try:
-            return cls.from_dict(values)
-        except UserError as error:
-            raise UserError(f"{path}: {error}") from error
-
-    def to_dict(self) -> dict[str, object]:
-        """The fields as JSON types."""
-        return dataclasses.asdict(self) | {"layers_to_keep": list(self.layers_to_keep)}
-
-    def to_json_string(self) -> str:
-        """Indented by two and sorted, as upstream writes it."""
-        return json.dumps(self.to_dict(), indent=2, sort_keys=True) + "\n"
-
-    def with_dropout(self, rate: float) -> "AlbertConfig":
-        """The same architecture with both encoder dropout rates set to `rate`."""
-        return dataclasses.replace(self, hidden_dropout_prob=rate, attention_probs_dropout_prob=rate)
-
-
-def _type_problems(config: AlbertConfig) -> list[str]:
-    accepted = {
-        int: (int,),
-        float: (int, float),
-        str | None: (str, type(None)),
-        Sequence[int]: (list, tuple),
-    }
-    problems = []
-    for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
-        if isinstance(value, bool) or not isinstance(value, accepted[field.type]):
-            wanted = {int: "an integer", float: "a number", str | None: "a string"}.get(
-                field.type, "a list of integers"
-            )
-            problems.append(f"{field.name} is {value!r}, but must be {wanted}")
-    return problems
-
-
-def _value_problems(config: AlbertConfig) -> list[str]:
-    problems = []
-    positive = (
-        "vocab_size embedding_size hidden_size num_hidden_layers num_hidden_groups num_attention_heads "
-        "intermediate_size inner_group_num max_position_embeddings type_vocab_size initializer_range"
-    ).split()
-    problems += [
-        f"{name} is {getattr(config, name)}, but must be above 0" for name in positive if getattr(config, name) <= 0
-    ]
-    for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
-        if not 0 <= getattr(config, name) < 1:
-            problems.append(f"{name} is {getattr(config, name)}, but must be in [0, 1)")
-    if config.num_attention_heads > 0 and config.hidden_size % config.num_attention_heads:
-        problems.append(f"hidden_size {config.hidden_size} is not a multiple of {config.num_attention_heads} heads")
-    if config.num_hidden_groups > config.num_hidden_layers:
-        problems.append(
-            f"{config.num_hidden_groups} groups need as many layers, but there are {config.num_hidden_layers}"
-        )
-    if config.hidden_act and config.hidden_act.lower() not in _ACTIVATIONS:
-        problems.append(f"hidden_act {config.hidden_act!r} is none of {', '.join(sorted(_ACTIVATIONS))}")
-    return problems
-
-
-_ACTIVATIONS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
-    # Upstream's GELU is the tanh approximation, not the error function.
-    "gelu": lambda x: tf.nn.gelu(x, approximate=True),
-    "relu": tf.nn.relu,
-    "tanh": tf.tanh,
-    "linear": tf.identity,
-}
+def gelu(x: tf.Tensor) -> tf.Tensor:
+    """Upstream's GELU: the tanh approximation, not the error function."""
+    return bias_gelu(x, tf.zeros([x.shape[-1]]))
 
 
 def get_activation(name: str | None) -> Callable[[tf.Tensor], tf.Tensor]:
     """The activation called `name`; None and "" are linear, as upstream has it. Raises KeyError for other names."""
-    return _ACTIVATIONS[(name or "linear").lower()]
+    functions = dict(zip(ACTIVATIONS, (gelu, tf.identity, tf.nn.relu, tf.tanh), strict=True))
+    return functions[(name or "linear").lower()]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -225,77 +109,154 @@ def _block_specs(config: AlbertConfig, scope: str) -> list[VariableSpec]:
     ]
 
 
+# What one block multiplies by, made from upstream's variables once a step however many layers share them. Kernels are
+# in the precision of the computation; biases and normalisation stay float32, whose sums the fused operations form.
+BlockWeights = dict[str, tf.Tensor]
+
+
 @dataclasses.dataclass(frozen=True)
-class DropoutKey:
-    """What decides which units are dropped in one step: a hash of (seed, step, site, row, position, unit).
+class TokenLayout:
+    """n token sequences laid out in R rows of L positions: one a row, or several one after the other ("packed").
 
-    `rows` are row numbers in the *global* batch, so the masks do not depend on the number of replicas, on how a batch
-    is cut into micro-batches, or on whether activations are computed a second time.
+    Attributes:
+      input_ids, segment_ids: int32 [R, L]; 0 where no token is.
+      position_ids: int32 [R, L], each token's place in its own sequence.
+      sequence_ids: int32 [R, L], 1 + the number of the sequence that a token belongs to, 0 where none is. A token sees
+        the tokens of its own sequence.
+      sequence_starts: int32 [n], where each sequence begins when the rows are joined into one of R * L positions.
+      sequence_lengths: int32 [n].
     """
 
-    seed: int
-    step: tf.Tensor  # [] integer
-    rows: tf.Tensor  # [B] integer
+    input_ids: tf.Tensor
+    segment_ids: tf.Tensor
+    position_ids: tf.Tensor
+    sequence_ids: tf.Tensor
+    sequence_starts: tf.Tensor
+    sequence_lengths: tf.Tensor
+
+    @classmethod
+    def one_per_row(
+        cls, input_ids: tf.Tensor, input_mask: tf.Tensor | None = None, segment_ids: tf.Tensor | None = None
+    ) -> "TokenLayout":
+        """Upstream's arguments, each [B, S]: mask 1 on tokens (default: everywhere), segments 0 or 1 (default: 0)."""
+        mask = tf.ones_like(input_ids) if input_mask is None else tf.cast(input_mask, input_ids.dtype)
+        rows, length = _dimensions(input_ids)
+        numbers = tf.range(rows, dtype=input_ids.dtype)
+        return cls(
+            input_ids=input_ids,
+            segment_ids=tf.zeros_like(input_ids) if segment_ids is None else segment_ids,
+            position_ids=tf.broadcast_to(tf.range(length, dtype=input_ids.dtype), tf.shape(input_ids)),
+            sequence_ids=(numbers[:, None] + 1) * mask,
+            sequence_starts=numbers * length,
+            sequence_lengths=tf.reduce_sum(mask, axis=1),
+        )
+
+    def token_counts(self) -> tf.Tensor:
+        """float32 [2]: tokens, and positions in all."""
+        is_token = tf.cast(self.sequence_ids != 0, tf.float32)
+        return tf.stack([tf.reduce_sum(is_token), tf.cast(tf.size(is_token), tf.float32)])
+
+    def score_bias(self) -> tf.Tensor:
+        """[R, 1, L, L] float32: 0 where a query (third axis) sees a key (fourth), MASKED_SCORE where not.
+
+        A position without a token sees every token of its row, so that a row with one sequence is what upstream
+        computes, there too. Nothing else depends on what such positions compute.
+        """
+        query, key = self.sequence_ids[:, :, None], self.sequence_ids[:, None, :]
+        visible = (key != 0) & ((query == 0) | (query == key))
+        return tf.where(visible, 0.0, MASKED_SCORE)[:, None]
 
 
-def dropout(x: tf.Tensor, rate: float, key: DropoutKey | None, site: int) -> tf.Tensor:
-    """Inverted dropout of `x` [B, S, units] or [B, units]; identity without a key (not training) or at rate 0.
+@dataclasses.dataclass(frozen=True)
+class EncoderOutput:
+    """What the encoder returns, over R rows of L positions that hold n sequences.
 
-    `site` numbers the place in the model, so that no two places share a mask.
+    word_embedding_output and embedding_output [R, L, E]; all_layer_outputs: one [R, L, H] per layer and inner group;
+    sequence_output [R, L, H] (the last of them); pooled_output [n, H] float32, the tanh of a linear layer on the first
+    token of each sequence.
     """
-    if key is None or rate == 0:
-        return x
-    positions, units = (1, x.shape[1]) if x.shape.rank == 2 else (x.shape[1], x.shape[2])
-    keep = _keep_scale(
-        key.step,
-        key.rows,
-        tf.constant([key.seed & 0xFFFFFFFF, site, min(int(rate * 2**32), 2**32 - 1)], tf.int64),
-        tf.constant(1.0 / (1.0 - rate), tf.float32),
-        positions,
-        units,
-    )
-    return x * tf.cast(tf.reshape(keep, tf.shape(x)), x.dtype)
+
+    word_embedding_output: tf.Tensor
+    embedding_output: tf.Tensor
+    all_layer_outputs: tuple[tf.Tensor, ...]
+    sequence_output: tf.Tensor
+    pooled_output: tf.Tensor
+    layout: TokenLayout
 
 
-@tf.function(jit_compile=True)
-def _keep_scale(step, rows, seed_site_threshold, scale, positions: int, units: int):
-    """[B, positions, units]: 0 where a unit is dropped, `scale` elsewhere. Compiled: one pass instead of a dozen.
+@dataclasses.dataclass(frozen=True)
+class Computation:
+    """How the encoder computes, which changes no result beyond rounding.
 
-    Unsigned numbers exist only in here, because GPUs have few kernels for them outside compiled code.
+    dtype: of activations and matrix products; statistics, softmax, biases and all behind the encoder are float32.
+    recompute: keep only each block's input for the backward pass, and compute the block a second time there.
     """
-    step, rows = tf.cast(step, tf.uint32), tf.cast(rows, tf.uint32)
-    seed, site, threshold = tf.unstack(tf.cast(seed_site_threshold, tf.uint32))
-    key = _mix(_mix(_mix(seed) ^ step) ^ site)
-    key = _mix(key ^ (rows * tf.constant(0x9E3779B1, tf.uint32)))
-    key = _mix(key[:, None] ^ (tf.cast(tf.range(positions), tf.uint32) * tf.constant(0x85EBCA77, tf.uint32)))
-    bits = _mix(key[:, :, None] ^ (tf.cast(tf.range(units), tf.uint32) * tf.constant(0xC2B2AE3D, tf.uint32)))
-    return tf.where(bits < threshold, tf.constant(0.0), scale)
+
+    dtype: tf.DType = tf.float32
+    recompute: bool = False
 
 
-def _mix(h: tf.Tensor) -> tf.Tensor:
-    """The 32-bit finaliser of MurmurHash3 (Appleby, public domain): every input bit reaches every output bit."""
-    h = (h ^ tf.bitwise.right_shift(h, 16)) * tf.constant(0x85EBCA6B, tf.uint32)
-    h = (h ^ tf.bitwise.right_shift(h, 13)) * tf.constant(0xC2B2AE35, tf.uint32)
-    return h ^ tf.bitwise.right_shift(h, 16)
+FLOAT32 = Computation()
+
+
+def encode(
+    config: AlbertConfig,
+    weights: Weights,
+    layout: TokenLayout,
+    dropout_key: DropoutKey | None = None,
+    computation: Computation = FLOAT32,
+) -> EncoderOutput:
+    """Runs embeddings, transformer and pooler with float32 `weights`.
+
+    Without a `dropout_key` there is no dropout. Raises ValueError when a row is longer than `max_position_embeddings`.
+    """
+    length = layout.input_ids.shape[1]
+    if length is not None and length > config.max_position_embeddings:
+        raise ValueError(f"{length} positions, but the model has {config.max_position_embeddings}")
+    words, embedded = _embed(config, weights, layout, dropout_key)
+    x = tf.cast(embedded, computation.dtype)
+    if config.embedding_size != config.hidden_size:
+        x = dense(x, weights, "bert/encoder/embedding_hidden_mapping_in")
+    blocks: dict[str, BlockWeights] = {}
+    score_bias = layout.score_bias()
+    outputs = []
+    for layer in range(config.num_hidden_layers):
+        # Upstream's expression, in floating point: an exact one would differ for a few odd pairs such as 49 and 49.
+        group = int(layer / config.num_hidden_layers * config.num_hidden_groups)
+        for inner_group in range(config.inner_group_num):
+            scope = block_scope(group, inner_group)
+            if scope not in blocks:
+                blocks[scope] = _block_weights(weights, scope, computation.dtype)
+            block = functools.partial(_block, config, score_bias, dropout_key, len(outputs))
+            x = _recomputed(block)(x, blocks[scope]) if computation.recompute else block(x, blocks[scope])
+            outputs.append(x)
+    first_tokens = tf.gather(tf.reshape(x, [-1, config.hidden_size]), layout.sequence_starts)
+    pooled = tf.tanh(dense(tf.cast(first_tokens, tf.float32), weights, "bert/pooler/dense"))
+    return EncoderOutput(words, embedded, tuple(outputs), x, pooled, layout)
+
+
+def _recomputed(block):
+    """`block` without its activations kept. Only arguments that are tensors get gradients: hence the list."""
+
+    def recomputed(x, weights):
+        return tf.recompute_grad(lambda x, *values: block(x, dict(zip(weights, values, strict=True))))(
+            x, *weights.values()
+        )
+
+    return recomputed
 
 
 def dense(x: tf.Tensor, weights: Weights, name: str) -> tf.Tensor:
+    """[..., fan_in] -> [..., fan_out] in the precision of `x`."""
+    return linear(x, tf.cast(weights[f"{name}/kernel"], x.dtype), weights[f"{name}/bias"])
+
+
+def linear(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor | None = None) -> tf.Tensor:
     """[..., fan_in] -> [..., fan_out]. One two-dimensional product: faster than a batched one with shared kernels."""
-    kernel = weights[f"{name}/kernel"]
-    flat = tf.reshape(x, [-1, kernel.shape[0]])
-    y = tf.nn.bias_add(tf.matmul(flat, kernel), weights[f"{name}/bias"])
+    y = tf.matmul(tf.reshape(x, [-1, kernel.shape[0]]), kernel)
+    if bias is not None:
+        y = tf.nn.bias_add(y, tf.cast(bias, x.dtype))
     return tf.reshape(y, [*_dimensions(x)[:-1], kernel.shape[1]])
-
-
-def layer_norm(x: tf.Tensor, weights: Weights, name: str) -> tf.Tensor:
-    """Normalises the last axis with float32 statistics whatever the precision of `x`."""
-    x32 = tf.cast(x, tf.float32)
-    mean, variance = tf.nn.moments(x32, axes=[-1], keepdims=True)
-    gamma = tf.cast(weights[f"{name}/gamma"], tf.float32)
-    beta = tf.cast(weights[f"{name}/beta"], tf.float32)
-    # x * s + (beta - mean * s), as upstream evaluates it; (x - mean) * s would round differently on constant rows.
-    normalised = tf.nn.batch_normalization(x32, mean, variance, beta, gamma, LAYER_NORM_EPSILON)
-    return tf.cast(normalised, x.dtype)
 
 
 def _dimensions(x: tf.Tensor) -> list[int | tf.Tensor]:
@@ -304,114 +265,81 @@ def _dimensions(x: tf.Tensor) -> list[int | tf.Tensor]:
     return [dynamic[i] if size is None else size for i, size in enumerate(x.shape)]
 
 
-def split_heads(x: tf.Tensor, num_heads: int) -> tf.Tensor:
-    """[B, S, H] -> [B, A, S, D]. H is a multiple of `num_heads` (AlbertConfig checks it)."""
-    batch, positions, width = _dimensions(x)
-    return tf.transpose(tf.reshape(x, [batch, positions, num_heads, width // num_heads]), [0, 2, 1, 3])
-
-
-def merge_heads(x: tf.Tensor) -> tf.Tensor:
-    """[B, A, S, D] -> [B, S, H]."""
-    batch, num_heads, positions, head_width = _dimensions(x)
-    return tf.reshape(tf.transpose(x, [0, 2, 1, 3]), [batch, positions, num_heads * head_width])
-
-
-@dataclasses.dataclass(frozen=True)
-class EncoderOutput:
-    """What the encoder returns.
-
-    embedding_output [B, S, E]; all_layer_outputs: one [B, S, H] per layer and inner group; sequence_output [B, S, H]
-    (the last of them); pooled_output [B, H], the tanh of a linear layer on the first position.
-    """
-
-    word_embedding_output: tf.Tensor
-    embedding_output: tf.Tensor
-    all_layer_outputs: tuple[tf.Tensor, ...]
-    sequence_output: tf.Tensor
-    pooled_output: tf.Tensor
-
-
-def encode(
-    config: AlbertConfig,
-    weights: Weights,
-    input_ids: tf.Tensor,
-    input_mask: tf.Tensor | None = None,
-    segment_ids: tf.Tensor | None = None,
-    dropout_key: DropoutKey | None = None,
-) -> EncoderOutput:
-    """Runs embeddings, transformer and pooler on `input_ids` [B, S] in the precision of `weights`.
-
-    input_mask [B, S] is 1 on real tokens (default: everywhere), segment_ids [B, S] 0 or 1 (default: 0).
-    Without a `dropout_key` there is no dropout. Raises ValueError when S exceeds `max_position_embeddings`.
-    """
-    if input_ids.shape[1] is not None and input_ids.shape[1] > config.max_position_embeddings:
-        raise ValueError(f"{input_ids.shape[1]} positions, but the model has {config.max_position_embeddings}")
-    if input_mask is None:
-        input_mask = tf.ones_like(input_ids)
-    if segment_ids is None:
-        segment_ids = tf.zeros_like(input_ids)
-
-    words, embedded = _embed(config, weights, input_ids, segment_ids, dropout_key)
-    x = embedded
-    if config.embedding_size != config.hidden_size:
-        x = dense(x, weights, "bert/encoder/embedding_hidden_mapping_in")
-    # [B, 1, 1, S]: keys are masked, queries are not.
-    score_bias = (1.0 - tf.cast(input_mask, tf.float32))[:, None, None, :] * MASKED_SCORE
-    outputs = []
-    for layer in range(config.num_hidden_layers):
-        # Upstream's expression, in floating point: an exact one would differ for a few odd pairs such as 49 and 49.
-        group = int(layer / config.num_hidden_layers * config.num_hidden_groups)
-        for inner_group in range(config.inner_group_num):
-            x = _block(config, weights, block_scope(group, inner_group), x, score_bias, dropout_key, len(outputs))
-            outputs.append(x)
-    pooled = tf.tanh(dense(x[:, 0, :], weights, "bert/pooler/dense"))
-    return EncoderOutput(words, embedded, tuple(outputs), x, pooled)
-
-
-def _embed(config, weights, input_ids, segment_ids, dropout_key) -> tuple[tf.Tensor, tf.Tensor]:
-    """Word embeddings alone, and their normalised sum with segment and position embeddings; both [B, S, E]."""
-    words = tf.gather(weights["bert/embeddings/word_embeddings"], input_ids)
+def _embed(config, weights, layout, dropout_key) -> tuple[tf.Tensor, tf.Tensor]:
+    """Word embeddings alone, and their normalised sum with segment and position embeddings; both [R, L, E] float32."""
+    words = tf.gather(weights["bert/embeddings/word_embeddings"], layout.input_ids)
     # A product with one-hot rows: the table has two rows, and its gradient stays dense.
-    one_hot = tf.one_hot(segment_ids, config.type_vocab_size, dtype=words.dtype)
-    segments = tf.einsum("bst,te->bse", one_hot, weights["bert/embeddings/token_type_embeddings"])
-    positions = weights["bert/embeddings/position_embeddings"][: _dimensions(input_ids)[1]]
-    embedded = layer_norm(words + segments + positions[None], weights, "bert/embeddings/LayerNorm")
-    return words, dropout(embedded, config.hidden_dropout_prob, dropout_key, site=0)
-
-
-def _block(config, weights, scope, x, score_bias, dropout_key, index: int) -> tf.Tensor:
-    """One post-normalised transformer block, [B, S, H] -> [B, S, H]; `index` counts blocks from the input."""
-    first_site = 1 + 3 * index
-    context = _self_attention(config, weights, f"{scope}/attention_1/self", x, score_bias, dropout_key, first_site)
-    projected = dense(context, weights, f"{scope}/attention_1/output/dense")
-    projected = dropout(projected, config.hidden_dropout_prob, dropout_key, first_site + 1)
-    attended = layer_norm(projected + x, weights, f"{scope}/LayerNorm")
-    widened = get_activation(config.hidden_act)(dense(attended, weights, f"{scope}/ffn_1/intermediate/dense"))
-    narrowed = dense(widened, weights, f"{scope}/ffn_1/intermediate/output/dense")
-    narrowed = dropout(narrowed, config.hidden_dropout_prob, dropout_key, first_site + 2)
-    return layer_norm(narrowed + attended, weights, f"{scope}/LayerNorm_1")
-
-
-def _self_attention(config, weights, scope, x, score_bias, dropout_key, site: int) -> tf.Tensor:
-    """softmax(q k^T / sqrt(D) + bias) v over all heads, [B, S, H] -> [B, S, H]; float32 softmax."""
-    query, key, value = (
-        split_heads(dense(x, weights, f"{scope}/{name}"), config.num_attention_heads)
-        for name in ("query", "key", "value")
+    segments = linear(
+        tf.one_hot(layout.segment_ids, config.type_vocab_size), weights["bert/embeddings/token_type_embeddings"]
     )
-    scores = tf.matmul(query, key, transpose_b=True)  # [B, A, S, S]
-    scale = 1.0 / math.sqrt(config.hidden_size // config.num_attention_heads)
-    probabilities = tf.nn.softmax(tf.cast(scores, tf.float32) * scale + score_bias)
-    probabilities = _dropout_probabilities(probabilities, config.attention_probs_dropout_prob, dropout_key, site)
-    return merge_heads(tf.matmul(tf.cast(probabilities, value.dtype), value))
+    positions = tf.gather(weights["bert/embeddings/position_embeddings"], layout.position_ids)
+    norm = "bert/embeddings/LayerNorm"
+    zeros = tf.zeros([config.embedding_size])
+    embedded = add_layer_norm(words + segments, zeros, positions, weights[f"{norm}/beta"], weights[f"{norm}/gamma"])
+    return words, token_dropout(embedded, config.hidden_dropout_prob, dropout_key, site=0)
 
 
-def _dropout_probabilities(probabilities: tf.Tensor, rate: float, key: DropoutKey | None, site: int) -> tf.Tensor:
-    """Dropout of attention probabilities [B, A, S, S]; the hash sees (head, query) as position and the key as unit."""
-    if key is None or rate == 0:
-        return probabilities
-    batch, num_heads, queries, keys = _dimensions(probabilities)
-    flat = tf.reshape(probabilities, [batch, num_heads * queries, keys])
-    return tf.reshape(dropout(flat, rate, key, site), [batch, num_heads, queries, keys])
+def _block_weights(weights: Weights, scope: str, dtype: tf.DType) -> BlockWeights:
+    """What `_block` takes. Query, key and value are one matrix: one product instead of three."""
+    attention, intermediate = f"{scope}/attention_1", f"{scope}/ffn_1/intermediate"
+    selves = [f"{attention}/self/{name}" for name in ("query", "key", "value")]
+    return {
+        "qkv": tf.cast(tf.concat([weights[f"{name}/kernel"] for name in selves], axis=1), dtype),
+        "qkv_bias": tf.concat([weights[f"{name}/bias"] for name in selves], axis=0),
+        "projection": tf.cast(weights[f"{attention}/output/dense/kernel"], dtype),
+        "projection_bias": weights[f"{attention}/output/dense/bias"],
+        "attention_beta": weights[f"{scope}/LayerNorm/beta"],
+        "attention_gamma": weights[f"{scope}/LayerNorm/gamma"],
+        "widening": tf.cast(weights[f"{intermediate}/dense/kernel"], dtype),
+        "widening_bias": weights[f"{intermediate}/dense/bias"],
+        "narrowing": tf.cast(weights[f"{intermediate}/output/dense/kernel"], dtype),
+        "narrowing_bias": weights[f"{intermediate}/output/dense/bias"],
+        "output_beta": weights[f"{scope}/LayerNorm_1/beta"],
+        "output_gamma": weights[f"{scope}/LayerNorm_1/gamma"],
+    }
+
+
+def _block(config, score_bias, dropout_key, index: int, x: tf.Tensor, block: BlockWeights) -> tf.Tensor:
+    """One post-normalised transformer block, [R, L, H] -> [R, L, H]; `index` counts blocks from the input."""
+    site = 1 + 3 * index
+
+    def add_and_normalise(y, bias, residual, beta, gamma, site):
+        if dropout_key is not None and config.hidden_dropout_prob > 0:
+            y = tf.nn.bias_add(y, tf.cast(bias, y.dtype))
+            y, bias = token_dropout(y, config.hidden_dropout_prob, dropout_key, site), tf.zeros_like(bias)
+        return add_layer_norm(y, bias, residual, beta, gamma)
+
+    context = _self_attention(config, x, block["qkv"], block["qkv_bias"], score_bias, dropout_key, site)
+    projected = linear(context, block["projection"])
+    attended = add_and_normalise(
+        projected, block["projection_bias"], x, block["attention_beta"], block["attention_gamma"], site + 1
+    )
+    widened = _bias_activation(config.hidden_act, linear(attended, block["widening"]), block["widening_bias"])
+    narrowed = linear(widened, block["narrowing"])
+    return add_and_normalise(
+        narrowed, block["narrowing_bias"], attended, block["output_beta"], block["output_gamma"], site + 2
+    )
+
+
+def _bias_activation(name: str | None, x: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
+    activation = get_activation(name)
+    if activation is gelu:
+        return bias_gelu(x, bias)
+    return activation(tf.nn.bias_add(x, tf.cast(bias, x.dtype)))
+
+
+def _self_attention(config, x, kernel, bias, score_bias, dropout_key, site: int) -> tf.Tensor:
+    """softmax(q k^T / sqrt(D) + bias) v over all heads, [R, L, H] -> [R, L, H]; float32 softmax."""
+    rows, length, width = _dimensions(x)
+    num_heads = config.num_attention_heads
+    head_width = width // num_heads  # AlbertConfig checks that it divides
+    qkv = tf.reshape(linear(x, kernel, bias), [rows, length, 3, num_heads, head_width])
+    query, key, value = tf.unstack(tf.transpose(qkv, [2, 0, 3, 1, 4]))  # each [R, A, L, D]
+    scores = tf.matmul(query, key, transpose_b=True)  # [R, A, L, L]
+    probabilities = masked_softmax(scores, score_bias, 1.0 / math.sqrt(head_width))
+    probabilities = attention_dropout(probabilities, config.attention_probs_dropout_prob, dropout_key, site)
+    context = tf.transpose(tf.matmul(probabilities, value), [0, 2, 1, 3])
+    return tf.reshape(context, [rows, length, width])
 
 
 class AlbertModel(tf.Module):
@@ -432,4 +360,4 @@ class AlbertModel(tf.Module):
     def __call__(
         self, input_ids: tf.Tensor, input_mask: tf.Tensor | None = None, segment_ids: tf.Tensor | None = None
     ) -> EncoderOutput:
-        return encode(self.config, self.weights, input_ids, input_mask, segment_ids)
+        return encode(self.config, self.weights, TokenLayout.one_per_row(input_ids, input_mask, segment_ids))

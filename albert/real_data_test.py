@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from albert.modeling import AlbertConfig
+from albert.albert_config import AlbertConfig
 from albert.runner import run
 from albert.settings import DataSettings, ModelSettings, Settings, TrainSettings
 from albert.tasks import get_task

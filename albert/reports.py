@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from albert.estimator import StepRecord, Throughput
 from albert.evaluations import Evaluation
 from albert.files import append_text, write_bytes, write_text
 from albert.settings import Settings, UserError
 from albert.tasks.base import Example, Task
+from albert.throughput import StepRecord, Throughput
 
 TRAINING_LOG = "training_log.jsonl"
 CURVE = "training_curve.png"
@@ -37,7 +37,7 @@ class TrainingLog:
 
     def on_steps(self, records: Sequence[StepRecord]) -> None:
         """Appends; a line cut by a kill or a full disk is dropped at the next start."""
-        append_text(self._path, "".join(json.dumps(_json_numbers(dataclasses.asdict(r))) + "\n" for r in records))
+        append_text(self._path, "".join(json.dumps(_json_numbers(_flat(r))) + "\n" for r in records))
 
     def on_evaluation(self, evaluation: Evaluation) -> None:
         """Evaluations have a file of their own."""
@@ -58,6 +58,12 @@ def read_training_log(path: Path) -> list[dict[str, float]]:
     return rows
 
 
+def _flat(record: StepRecord) -> dict[str, float]:
+    """The record's numbers by name, those of its speed among them."""
+    values = dataclasses.asdict(record)
+    return values | values.pop("speed")
+
+
 def _json_numbers(values: Mapping[str, float]) -> dict[str, float | None]:
     """`values` with null for what JSON has no number for: NaN and the infinities."""
     return {name: value if math.isfinite(value) else None for name, value in values.items()}
@@ -76,7 +82,7 @@ class TensorBoard:
 
     def on_steps(self, records: Sequence[StepRecord]) -> None:
         """One point per call of the compiled loop: its last step."""
-        values = dataclasses.asdict(records[-1])
+        values = _flat(records[-1])
         self._write("train", values.pop("step"), values)
 
     def on_evaluation(self, evaluation: Evaluation) -> None:
@@ -117,6 +123,7 @@ class Results:
             return
         self._hyperparameters |= {
             "Training batch size": train.per_replica_batch_size,
+            "Gradient accumulation steps": train.gradient_accumulation_steps,
             "Max sequence length": settings.data.max_seq_length,
             "Learning rate": train.learning_rate,
             "Num of GPU cores": num_replicas,
@@ -130,8 +137,17 @@ class Results:
     def trained(self, throughput: Throughput) -> None:
         """Adds time and speed of this process's training steps without warm-up; nothing when it made none."""
         if throughput.seconds:
-            self._hyperparameters["Total time"] = round(throughput.seconds, 2)
-            self._hyperparameters["Speed"] = round(throughput.examples_per_second, 2)
+            speed = throughput.speed
+            self._hyperparameters |= {
+                "Total time": round(throughput.seconds, 2),
+                "Speed": round(speed.examples_per_second, 2),
+                "Seconds per step": round(speed.seconds_per_step, 4),
+            }
+            if not math.isnan(speed.padding_share):
+                self._hyperparameters |= {
+                    "Real tokens per second": round(speed.tokens_per_second, 1),
+                    "Share of padding": round(speed.padding_share, 4),
+                }
 
     def evaluated(self, evaluations: Iterable[Evaluation], best_metrics: Mapping[str, float]) -> None:
         """Writes both files: every evaluated checkpoint, and the metrics of the best."""

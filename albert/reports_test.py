@@ -12,16 +12,20 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.util.tensor_util import make_ndarray
 
 from albert import reports
-from albert.estimator import StepRecord, Throughput
 from albert.evaluations import Evaluation
 from albert.settings import UserError
 from albert.tasks import get_task
 from albert.tasks.base import Example
 from albert.testing import GOOD_SETTINGS, full_disk
+from albert.throughput import Speed, StepRecord, Throughput
 
 
 def _records(first: int, last: int, loss: float = 0.5) -> list[StepRecord]:
-    return [StepRecord(step, loss, 1.5, 1e-5, math.nan if step == 1 else 200.0) for step in range(first, last + 1)]
+    speed = Speed(0.02, 200.0, 2000.0, 0.125)
+    return [
+        StepRecord(step, loss, 1.5, 1e-5, 35.0, 40.0, Speed() if step == 1 else speed)
+        for step in range(first, last + 1)
+    ]
 
 
 def _evaluation(step: int, f1: float, is_best: bool) -> Evaluation:
@@ -37,9 +41,12 @@ def test_the_training_log_has_one_json_object_a_step(tmp_path):
     log.on_steps(_records(1, 2))
     first, second = (tmp_path / "training_log.jsonl").read_text().splitlines()
     assert first == (
-        '{"step": 1, "loss": 0.5, "gradient_norm": 1.5, "learning_rate": 1e-05, "examples_per_second": null}'
+        '{"step": 1, "loss": 0.5, "gradient_norm": 1.5, "learning_rate": 1e-05, "real_tokens": 35.0, '
+        '"computed_tokens": 40.0, "seconds_per_step": null, "examples_per_second": null, "tokens_per_second": null, '
+        '"padding_share": null}'
     )
-    assert json.loads(second) == dataclasses.asdict(_records(2, 2)[0])
+    expected = dataclasses.asdict(_records(2, 2)[0])
+    assert json.loads(second) == expected | expected.pop("speed")
 
 
 def test_going_on_drops_the_steps_that_are_made_again_and_a_cut_line(tmp_path):
@@ -87,7 +94,12 @@ def test_tensorboard_reads_back_every_scalar(tmp_path):
         "train/loss": [(1, 0.5), (5, 0.5)],
         "train/gradient_norm": [(1, 1.5), (5, 1.5)],
         "train/learning_rate": [(1, 1e-5), (5, 1e-5)],
+        "train/real_tokens": [(1, 35.0), (5, 35.0)],
+        "train/computed_tokens": [(1, 40.0), (5, 40.0)],
+        "train/seconds_per_step": [(5, 0.02)],
         "train/examples_per_second": [(5, 200.0)],
+        "train/tokens_per_second": [(5, 2000.0)],
+        "train/padding_share": [(5, 0.125)],
         "dev/f1": [(5, 0.75)],
     }
 
@@ -107,7 +119,7 @@ def test_best_is_told_after_the_comparison(tmp_path):
     results = reports.Results(dataclasses.replace(GOOD_SETTINGS, output_dir=tmp_path), "f1", num_replicas=2)
     throughput = Throughput(global_batch_size=8)
     for seconds in (30.0, 20.0, 2.0, 2.0):  # the first two calls trace and compile
-        throughput.add(10, seconds)
+        throughput.add(seconds, [70.0] * 10, [80.0] * 10)
     results.trained(throughput)
     evaluations = [_evaluation(10, 0.5, True), _evaluation(20, 0.75, True), _evaluation(30, 0.625, False)]
     results.evaluated(evaluations, {"f1": 0.75, "eval_loss": 0.25, "global_step": 20})
@@ -115,6 +127,7 @@ def test_best_is_told_after_the_comparison(tmp_path):
     assert (tmp_path / "eval_results.txt").read_text() == (
         "===== Hyperparameters =====\n"
         "Training batch size = 4\n"
+        "Gradient accumulation steps = 1\n"
         "Max sequence length = 128\n"
         "Learning rate = 1e-05\n"
         "Num of GPU cores = 2\n"
@@ -125,6 +138,9 @@ def test_best_is_told_after_the_comparison(tmp_path):
         "Warmup steps = 2\n"
         "Total time = 4.0\n"
         "Speed = 40.0\n"
+        "Seconds per step = 0.2\n"
+        "Real tokens per second = 350.0\n"
+        "Share of padding = 0.125\n"
         "===== Evaluations =====\n"
         "eval_loss = 0.25\nf1 = 0.5\nglobal_step = 10\n"
         "best = 0.5\nsaved model.ckpt-10 to model.ckpt-best\n"

@@ -11,12 +11,13 @@ from collections.abc import Mapping
 import tensorflow as tf
 
 from albert import checkpoints, distribution, input_pipeline, reports, tfrecord_cache
+from albert.albert_config import AlbertConfig
 from albert.custom_optimization import LearningRateSchedule, create_optimizer
 from albert.estimator import Estimator, EvalSpec, RunConfig
 from albert.heads import Head
-from albert.input_pipeline import BatchShape
+from albert.input_pipeline import BatchShape, Source
 from albert.model_fn import build_model_fn
-from albert.modeling import AlbertConfig, AlbertModel
+from albert.modeling import AlbertModel, Computation
 from albert.output_dir import claim_output_dir
 from albert.settings import Settings, UserError
 from albert.tasks.base import Split, Task
@@ -34,6 +35,7 @@ def run(task: Task, settings: Settings) -> dict[str, float]:
     check_fit(config, tokenizer, settings)
     strategy = distribution.create_strategy(settings.strategy_type, settings.num_replicas, settings.device)
     replicas = strategy.num_replicas_in_sync
+    settings = resolve(settings, strategy)
     log_batch_equation(settings, strategy)
     digests = digest_data(task, settings)
     claim_output_dir(settings, identity_of_run(task, config, tokenizer, settings, replicas, digests))
@@ -56,6 +58,17 @@ def run(task: Task, settings: Settings) -> dict[str, float]:
         examples = list(task.read("test", settings.data.data_dir))
         reports.write_predictions(settings.output_dir, task, examples, estimator.predict(inputs.test))
     return metrics
+
+
+def resolve(settings: Settings, strategy: tf.distribute.Strategy) -> Settings:
+    """`settings` with what depends on the devices decided."""
+    dtype = distribution.resolve_dtype(settings.model.dtype, strategy)
+    use_xla = distribution.is_on_gpus(strategy) if settings.speed.use_xla is None else settings.speed.use_xla
+    return dataclasses.replace(
+        settings,
+        model=dataclasses.replace(settings.model, dtype=dtype),
+        speed=dataclasses.replace(settings.speed, use_xla=use_xla),
+    )
 
 
 def load_config(settings: Settings) -> AlbertConfig:
@@ -100,13 +113,16 @@ def digest_data(task: Task, settings: Settings) -> dict[Split, str]:
 def log_batch_equation(settings: Settings, strategy: tf.distribute.Strategy) -> None:
     """Says once how the local and the global batch relate, with units."""
     replicas = strategy.num_replicas_in_sync
-    per_replica = settings.train.per_replica_batch_size
-    logging.info("Running on %s.", distribution.describe(strategy))
+    train = settings.train
+    compiled = ", compiled by XLA" if settings.speed.use_xla else ""
+    logging.info("Running on %s in %s%s.", distribution.describe(strategy), settings.model.dtype, compiled)
     if settings.do_train:
+        accumulated = train.gradient_accumulation_steps
         logging.info(
-            "Batch: %d examples/replica x %d replicas = %d examples/step; %d steps = %d examples.",
-            per_replica, replicas, per_replica * replicas,
-            settings.train.train_steps, settings.train.train_steps * per_replica * replicas,
+            "Batch: %d examples/replica%s x %d replicas = %d examples/step; %d steps = %d examples.",
+            train.per_replica_batch_size, f" x {accumulated} micro-batches" if accumulated > 1 else "",
+            replicas, train.global_batch_size(replicas),
+            train.train_steps, train.train_steps * train.global_batch_size(replicas),
         )  # fmt: skip
 
 
@@ -120,11 +136,13 @@ def identity_of_run(
 ) -> dict[str, dict[str, object]]:
     """What must be equal for an output_dir to be continued: the model, and how it is trained and judged if it is.
 
-    The number of replicas is not in it: only their product with the local batch is.
+    The number of replicas is not in it, only the global batch; nor is how fast it is computed.
     """
     train = dataclasses.asdict(settings.train)
-    for how_often in ("save_checkpoints_steps", "keep_checkpoint_max", "log_steps", "per_replica_batch_size"):
+    for how_often in ("save_checkpoints_steps", "keep_checkpoint_max", "log_steps"):
         del train[how_often]
+    for factor in ("per_replica_batch_size", "gradient_accumulation_steps"):
+        del train[factor]
     identity: dict[str, dict[str, object]] = {
         "model": {
             "task": task.name,
@@ -172,7 +190,12 @@ def build_estimator(
     """The engine with this model's weights on every replica."""
     train = settings.train
     return Estimator(
-        model_fn=build_model_fn(config, head, train.seed, settings.model.dtype),
+        model_fn=build_model_fn(
+            config,
+            head,
+            train.seed,
+            Computation(tf.as_dtype(settings.model.dtype), settings.speed.recompute_activations),
+        ),
         create_weights=lambda: AlbertModel(config, head.variable_specs, train.seed).weights,
         optimizer=create_optimizer(train.optimizer),
         learning_rate=LearningRateSchedule(train.learning_rate, train.train_steps, train.warmup_steps),
@@ -183,6 +206,9 @@ def build_estimator(
             save_checkpoints_steps=train.save_checkpoints_steps,
             keep_checkpoint_max=train.keep_checkpoint_max,
             log_steps=train.log_steps,
+            micro_batches=train.gradient_accumulation_steps,
+            use_xla=bool(settings.speed.use_xla),
+            profile_steps=settings.speed.profile_steps,
         ),
         warm_start=lambda weights: start_from_checkpoint(weights, settings),
     )
@@ -208,10 +234,9 @@ class InputFunctions:
 
     def train(self, first_step: int, last_step: int) -> tf.data.Dataset:
         """Shares of the batches of steps first_step..last_step - 1."""
-        shape = BatchShape(self.settings.train.per_replica_batch_size, self.num_replicas)
-        length, seed = self.settings.data.max_seq_length, self.settings.train.seed
-        cache, spec = self.caches["train"], self.task.feature_spec
-        return input_pipeline.train_dataset(cache, spec, shape, length, seed, first_step, last_step)
+        train = self.settings.train
+        shape = BatchShape(train.per_replica_batch_size, self.num_replicas, train.gradient_accumulation_steps)
+        return input_pipeline.train_dataset(self._source("train"), shape, train.seed, first_step, last_step)
 
     def dev(self) -> tf.data.Dataset:
         """Every dev example once."""
@@ -223,8 +248,16 @@ class InputFunctions:
 
     def _once(self, split: Split, per_replica_batch_size: int) -> tf.data.Dataset:
         shape = BatchShape(per_replica_batch_size, self.num_replicas)
-        length = self.settings.data.max_seq_length
-        return input_pipeline.eval_dataset(self.caches[split], self.task.feature_spec, shape, length)
+        return input_pipeline.eval_dataset(self._source(split), shape)
+
+    def _source(self, split: Split) -> Source:
+        return Source(
+            self.caches[split],
+            self.task.feature_spec,
+            self.settings.data.max_seq_length,
+            self.task.sequences_per_example,
+            self.settings.speed.pack_sequences,
+        )
 
 
 def build_eval_spec(task: Task, inputs: InputFunctions, settings: Settings) -> EvalSpec:

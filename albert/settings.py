@@ -4,9 +4,12 @@ Owns the settings and `UserError`. Knows no flags beyond their names in messages
 """
 
 import dataclasses
+import math
+from collections.abc import Mapping
 from pathlib import Path
 
-DTYPES = ("float32", "bfloat16")
+# "auto" is bfloat16 on GPUs that compute in it, otherwise float32.
+DTYPES = ("float32", "bfloat16", "auto")
 
 
 class UserError(ValueError):
@@ -27,6 +30,8 @@ class DataSettings:
     spm_model_file: Path | None = None
     vocab_file: Path | None = None
     do_lower_case: bool = True
+    # Caches under names of the user's choice, by split ("train", "dev", "test"), instead of in `cached_dir`.
+    feature_files: Mapping[str, Path] = dataclasses.field(default_factory=dict)
 
     def problems(self) -> list[str]:
         """What cannot work, each as one phrase."""
@@ -63,29 +68,46 @@ class ModelSettings:
 
 @dataclasses.dataclass(frozen=True)
 class TrainSettings:
-    """The optimisation. Batch sizes are per replica; `global_batch_size` gives the product."""
+    """The optimisation. Batch sizes are per replica; `global_batch_size` gives the product.
 
-    train_steps: int
+    Training lasts `train_steps`, of which `warmup_steps` warm up, or `num_train_epochs`, of which `warmup_proportion`
+    does; `in_steps` turns the second into the first. A step's gradient is the mean over `gradient_accumulation_steps`
+    micro-batches of `per_replica_batch_size` on each replica.
+    """
+
+    train_steps: int | None
     warmup_steps: int
     learning_rate: float
     optimizer: str
     per_replica_batch_size: int
+    gradient_accumulation_steps: int = 1
     seed: int = 42
     save_checkpoints_steps: int = 1000
     keep_checkpoint_max: int = 5
     log_steps: int = 100
+    num_train_epochs: float | None = None
+    warmup_proportion: float = 0.0
+
+    def in_steps(self, num_examples: int, num_replicas: int) -> "TrainSettings":
+        """The same with epochs of `num_examples` examples turned into steps: rounded up, so that none is missed."""
+        if self.num_train_epochs is None:
+            return self
+        steps = max(1, math.ceil(num_examples * self.num_train_epochs / self.global_batch_size(num_replicas)))
+        return dataclasses.replace(self, train_steps=steps, warmup_steps=int(steps * self.warmup_proportion))
 
     def global_batch_size(self, num_replicas: int) -> int:
-        """Examples per optimisation step: examples per replica x replicas."""
-        return self.per_replica_batch_size * num_replicas
+        """Examples per optimisation step: examples per micro-batch x micro-batches per replica x replicas."""
+        return self.per_replica_batch_size * self.gradient_accumulation_steps * num_replicas
 
     def problems(self) -> list[str]:
         """What cannot work, each as one phrase."""
         found = []
+        steps = () if self.train_steps is None else (("train_step", self.train_steps, 1),)
         for flag, value, least in (
-            ("train_step", self.train_steps, 1),
+            *steps,
             ("warmup_step", self.warmup_steps, 0),
             ("train_batch_size", self.per_replica_batch_size, 1),
+            ("gradient_accumulation_steps", self.gradient_accumulation_steps, 1),
             ("save_checkpoints_steps", self.save_checkpoints_steps, 1),
             ("keep_checkpoint_max", self.keep_checkpoint_max, 0),
             ("log_steps", self.log_steps, 1),
@@ -94,9 +116,37 @@ class TrainSettings:
                 found.append(f"--{flag}={value} must be at least {least}")
         if not 0 < self.learning_rate < float("inf"):
             found.append(f"--learning_rate={self.learning_rate} must be above 0")
-        if self.warmup_steps > self.train_steps:
+        if self.num_train_epochs is not None and not 0 < self.num_train_epochs < math.inf:
+            found.append(f"--num_train_epochs={self.num_train_epochs} must be above 0")
+        if not 0 <= self.warmup_proportion <= 1:
+            found.append(f"--warmup_proportion={self.warmup_proportion} must be in [0, 1]")
+        if self.train_steps is not None and self.warmup_steps > self.train_steps:
             found.append(f"--warmup_step={self.warmup_steps} is more than --train_step={self.train_steps}")
         return found
+
+
+@dataclasses.dataclass(frozen=True)
+class SpeedSettings:
+    """How a run computes. None of it changes what is computed, beyond rounding.
+
+    Attributes:
+      pack_sequences: several short sequences share a row.
+      use_xla: compile the forward and backward pass; None does where there are GPUs.
+      recompute_activations: trade a third more computation for activations that need not be kept.
+      profile_steps: the (first, last) step of a profile; None for none.
+    """
+
+    pack_sequences: bool = True
+    use_xla: bool | None = None
+    recompute_activations: bool = False
+    profile_steps: tuple[int, int] | None = None
+
+    def problems(self) -> list[str]:
+        """What cannot work, each as one phrase."""
+        if self.profile_steps and not 0 <= self.profile_steps[0] < self.profile_steps[1]:
+            first, last = self.profile_steps
+            return [f"--profile_steps={first},{last} must be two step numbers, the second above the first"]
+        return []
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,6 +157,7 @@ class Settings:
     model: ModelSettings
     train: TrainSettings
     output_dir: Path
+    speed: SpeedSettings = SpeedSettings()
     do_train: bool = False
     do_eval: bool = False
     do_predict: bool = False
@@ -129,4 +180,4 @@ class Settings:
         ):
             if value < 1:
                 found.append(f"--{flag}={value} must be at least 1")
-        return found + self.data.problems() + self.model.problems() + self.train.problems()
+        return found + self.data.problems() + self.model.problems() + self.train.problems() + self.speed.problems()

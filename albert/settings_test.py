@@ -49,7 +49,7 @@ def test_the_edge_of_what_is_allowed_is_allowed(name, value):
         ({"spm_model_file": None}, "--spm_model_file (or --vocab_file for a WordPiece model) is missing"),
         ({"albert_dropout_prob": 1.0}, "--albert_dropout_prob=1.0 must be in [0, 1)"),
         ({"albert_dropout_prob": float("nan")}, "--albert_dropout_prob=nan must be in [0, 1)"),
-        ({"dtype": "float16"}, "--dtype=float16 is unknown; known are float32, bfloat16"),
+        ({"dtype": "float16"}, "--dtype=float16 is unknown; known are float32, bfloat16, auto"),
         ({"train_steps": 0, "warmup_steps": 0}, "--train_step=0 must be at least 1"),
         ({"warmup_steps": -1}, "--warmup_step=-1 must be at least 0"),
         ({"warmup_steps": 11}, "--warmup_step=11 is more than --train_step=10"),

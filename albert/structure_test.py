@@ -20,10 +20,13 @@ LAYERS = (
     ("flags",),
     ("runner",),
     ("model_fn", "output_dir", "reports"),
-    ("estimator", "tfrecord_cache", "input_pipeline"),
-    ("distribution", "evaluations", "interruption", "tasks", "tasks.base", "tasks.glue"),
-    ("features", "heads", "checkpoints"),
+    ("estimator", "input_pipeline"),
+    ("tfrecord_cache", "training_step", "profiling", "packing"),
+    ("distribution", "evaluations", "interruption", "throughput", "estimator_spec"),
+    ("tasks", "tasks.base", "tasks.glue"),
+    ("features", "heads", "span_heads", "checkpoints"),
     ("modeling", "custom_optimization"),
+    ("dropout", "fused_ops", "albert_config"),
     ("tokenization", "metrics"),
     ("files",),
     ("settings",),
@@ -32,15 +35,22 @@ LAYERS = (
 LAYER_OF = {module: number for number, layer in enumerate(LAYERS) for module in layer}
 
 # The engine trains any model on any data: neither directly nor through others does it come to these.
-ENGINE = ("distribution", "estimator", "evaluations", "interruption", "custom_optimization", "checkpoints")
-UNKNOWN_TO_ENGINE = {"modeling", "heads", "model_fn", "tasks", "features", "tokenization", "metrics", "runner", "flags"}
+ENGINE = (
+    *("distribution", "estimator", "estimator_spec", "training_step", "evaluations", "interruption", "throughput"),
+    *("profiling", "custom_optimization", "checkpoints"),
+)
+UNKNOWN_TO_ENGINE = {
+    *("modeling", "heads", "model_fn", "tasks", "features", "tokenization", "metrics", "runner", "flags", "packing"),
+    *("squad_metrics", "albert_config"),
+}
 
 # Shared by tests; nothing else may import it.
 TEST_HELPERS = {"testing"}
 
 WITHOUT_TENSORFLOW = (
     *("", "settings", "tokenization", "metrics", "features", "tasks", "tfrecord_cache", "flags", "program"),
-    "run_multigpus_classifier",
+    *("run_multigpus_classifier", "packing", "albert_config"),
+    *("throughput"),
 )
 
 MAX_FILE_LINES = 500

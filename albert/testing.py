@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from albert.modeling import AlbertConfig
+from albert.albert_config import AlbertConfig
+from albert.modeling import TokenLayout
 from albert.settings import DataSettings, ModelSettings, Settings, TrainSettings
 
 TESTDATA = Path(__file__).parent / "testdata"
@@ -46,6 +47,14 @@ def tiny_weights(name: str = "tiny") -> dict[str, tf.Tensor]:
     reader = tf.train.load_checkpoint(str(TESTDATA / name / "model.ckpt-best"))
     names = reader.get_variable_to_shape_map()
     return {key: tf.constant(reader.get_tensor(key)) for key in names if key != "global_step"}
+
+
+def with_layout(features: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """Padded rows under upstream's names (and `batch_rows`) as a share of one sequence a row, for `model_fn`."""
+    names = ("input_ids", "input_mask", "segment_ids")
+    layout = TokenLayout.one_per_row(*(features[name] for name in names))
+    others = {name: value for name, value in features.items() if name not in names}
+    return {**others, **vars(layout), "sequence_rows": features["batch_rows"]}
 
 
 @contextlib.contextmanager

@@ -296,7 +296,7 @@ def _serialize(record: Record, item_index: int, feature_spec: Mapping[str, Colum
     features = example.features.feature
     for name, column in feature_spec.items():
         values = record[name]
-        assert column.kind == "tokens" or len(values) == 1, f"{name} is a scalar but has {len(values)} values"
+        assert column.kind != "scalar" or len(values) == 1, f"{name} is a scalar but has {len(values)} values"
         into = features[name].float_list if column.dtype == "float32" else features[name].int64_list
         into.value.extend(values)
     features["example_index"].int64_list.value.append(item_index)

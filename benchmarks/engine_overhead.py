@@ -18,13 +18,14 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from albert.albert_config import AlbertConfig
 from albert.custom_optimization import LearningRateSchedule, clip_by_global_norm, create_optimizer
 from albert.distribution import create_strategy
 from albert.estimator import Estimator, ModeKeys, RunConfig
 from albert.heads import ClassificationHead
-from albert.input_pipeline import BatchShape, train_dataset
+from albert.input_pipeline import BatchShape, Source, train_dataset
 from albert.model_fn import build_model_fn
-from albert.modeling import AlbertConfig, AlbertModel
+from albert.modeling import AlbertModel
 from albert.tasks.base import Column
 from albert.tfrecord_cache import RecordCache, open_or_build
 from benchmarks.results_file import append_result
@@ -117,7 +118,7 @@ def measure(name: str, blocks: int, strategies: dict[str, tf.distribute.Strategy
     config = make_config(hidden, layers, heads)
     with tempfile.TemporaryDirectory() as directory:
         cache = build_cache(Path(directory))
-        dataset = train_dataset(cache, FEATURE_SPEC, BatchShape(rows, 1), POSITIONS, 0, 0, 100_000)
+        dataset = train_dataset(Source(cache, FEATURE_SPEC, POSITIONS), BatchShape(rows, 1), 0, 0, 100_000)
         contenders = {"bare": bare_steps(config, dataset)}
         for kind, strategy in strategies.items():
             contenders[f"engine, {kind}"] = engine_steps(config, dataset, strategy, Path(directory))

@@ -5,7 +5,8 @@ import subprocess
 from pathlib import Path
 
 from albert import checkpoints
-from albert.modeling import AlbertConfig, AlbertModel
+from albert.albert_config import AlbertConfig
+from albert.modeling import AlbertModel
 
 ROOT = Path(__file__).parent.parent
 

@@ -19,20 +19,21 @@ import numpy as np
 import tensorflow as tf
 
 from albert import checkpoints
+from albert.albert_config import AlbertConfig
 from albert.custom_optimization import LearningRateSchedule, create_optimizer
 from albert.distribution import create_strategy
 from albert.estimator import Estimator, EstimatorSpec, ModeKeys, RunConfig
 from albert.features import build_pair_features
+from albert.fused_ops import add_layer_norm
 from albert.input_pipeline import train_indices
 from albert.modeling import (
-    AlbertConfig,
     AlbertModel,
+    TokenLayout,
     VariableSpec,
     dense,
     dense_specs,
     encode,
     get_activation,
-    layer_norm,
     layer_norm_specs,
 )
 from albert.tokenization import Tokenizer, load_tokenizer
@@ -96,11 +97,12 @@ def masked_lm_specs(config: AlbertConfig) -> list[VariableSpec]:
 
 def masked_lm_loss(config: AlbertConfig, features: Mapping[str, tf.Tensor], weights) -> tf.Tensor:
     """[B]: mean cross-entropy of each sentence's masked pieces."""
-    encoded = encode(config, weights, features["input_ids"], tf.cast(features["input_ids"] > 0, tf.int32))
-    hidden = get_activation(config.hidden_act)(
-        dense(encoded.sequence_output, weights, "cls/predictions/transform/dense")
-    )
-    hidden = layer_norm(hidden, weights, "cls/predictions/transform/LayerNorm")
+    layout = TokenLayout.one_per_row(features["input_ids"], tf.cast(features["input_ids"] > 0, tf.int32))
+    encoded = encode(config, weights, layout)
+    scope = "cls/predictions/transform"
+    hidden = get_activation(config.hidden_act)(dense(encoded.sequence_output, weights, f"{scope}/dense"))
+    beta, gamma = weights[f"{scope}/LayerNorm/beta"], weights[f"{scope}/LayerNorm/gamma"]
+    hidden = add_layer_norm(hidden, tf.zeros_like(beta), tf.zeros_like(hidden), beta, gamma)
     logits = tf.einsum("bse,ve->bsv", hidden, weights["bert/embeddings/word_embeddings"])
     logits += weights["cls/predictions/output_bias"]
     losses = tf.nn.sparse_softmax_cross_entropy_with_logits(features["label_ids"], logits)

@@ -16,8 +16,8 @@ from albert.settings import DataSettings
 from albert.tokenization import Tokenizer
 
 if TYPE_CHECKING:  # these import TensorFlow, which reading and featurising must not
+    from albert.albert_config import AlbertConfig
     from albert.heads import Head
-    from albert.modeling import AlbertConfig
 
 Split = Literal["train", "dev", "test"]
 
@@ -37,9 +37,13 @@ class Example:
 
 @dataclasses.dataclass(frozen=True)
 class Column:
-    """One column of a record: "tokens" vary in length and are padded with 0 in batches, "scalar" holds one number."""
+    """One column of a record.
 
-    kind: Literal["tokens", "scalar"]
+    "tokens" holds one number for each of the record's tokens, "scalar" a single one; "host" holds any number of
+    integers that never go to the model, but come back for scoring.
+    """
+
+    kind: Literal["tokens", "scalar", "host"]
     dtype: Literal["int32", "float32"]
 
 
@@ -55,6 +59,7 @@ class Task(Protocol):
     best_metric: str  # the key of `score` by which the best checkpoint is chosen; larger is better
     splits: tuple[Split, ...]
     feature_spec: Mapping[str, Column]
+    sequences_per_example: int  # records that make up an example that is trained on: the choices of a question, or 1
 
     def source_files(self, split: Split, data_dir: Path) -> tuple[Path, ...]:
         """The files `read` reads, all there. Raises UserError where one is missing or there is no such split."""

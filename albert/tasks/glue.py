@@ -20,8 +20,8 @@ from albert.tasks.base import Column, Example, Record, Split
 from albert.tokenization import Tokenizer
 
 if TYPE_CHECKING:  # these import TensorFlow, which reading and featurising must not
+    from albert.albert_config import AlbertConfig
     from albert.heads import Head
-    from albert.modeling import AlbertConfig
 
 _LOG = logging.getLogger(__name__)
 
@@ -53,6 +53,8 @@ class GlueTask:
     metrics: tuple[tuple[str, Metric], ...]
     best_metric: str
     origin: str = _DOWNLOAD
+
+    sequences_per_example: ClassVar[int] = 1
 
     @property
     def splits(self) -> tuple[Split, ...]:

@@ -176,7 +176,7 @@ def test_label_column_is_a_float_only_for_regression():
 
 def test_head_fits_the_labels(testdata):
     from albert import heads
-    from albert.modeling import AlbertConfig
+    from albert.albert_config import AlbertConfig
 
     config = AlbertConfig.from_json_file(testdata / "tiny" / "albert_config.json")
     assert get_task("mnli").head(config) == heads.ClassificationHead(config, num_labels=3)

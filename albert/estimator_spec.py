@@ -1,0 +1,57 @@
+"""What passes between the engine and a `model_fn`: the mode it is called in, and the spec it returns.
+
+Knows no loop, strategy or model.
+"""
+
+import dataclasses
+import enum
+from collections.abc import Callable, Mapping
+
+import tensorflow as tf
+
+Features = Mapping[str, tf.Tensor]
+
+
+class ModeKeys(enum.StrEnum):
+    """What a `model_fn` is asked for; the values are tf.estimator's."""
+
+    TRAIN = "train"
+    EVAL = "eval"
+    PREDICT = "infer"
+
+
+@dataclasses.dataclass(frozen=True)
+class EstimatorSpec:
+    """What a `model_fn` returns for the rows of one replica; every tensor's first axis is that replica's batch.
+
+    Attributes:
+      mode: what it was made for.
+      example_ids: int64 [b], the number of each row in its data set; -1 on padding rows.
+      example_weights: float32 [b], 1 for a real row and 0 for padding.
+      per_example_loss: float32 [b]; needed to train and evaluate.
+      predictions: named tensors [b, ...]; needed to evaluate and predict.
+      token_counts: float32 [2], tokens of these rows without and with padding; for throughput figures.
+    """
+
+    mode: ModeKeys
+    example_ids: tf.Tensor
+    example_weights: tf.Tensor
+    per_example_loss: tf.Tensor | None = None
+    predictions: Mapping[str, tf.Tensor] | None = None
+    token_counts: tf.Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.mode, ModeKeys):
+            raise ValueError(f"EstimatorSpec.mode is {self.mode!r}; one of {', '.join(map(repr, ModeKeys))} is needed")
+        if self.mode != ModeKeys.PREDICT and self.per_example_loss is None:
+            raise ValueError(f"EstimatorSpec.per_example_loss is missing; mode {self.mode} needs it")
+        if self.mode != ModeKeys.TRAIN and not self.predictions:
+            raise ValueError(f"EstimatorSpec.predictions is {self.predictions!r}; mode {self.mode} needs some")
+        for name in ("example_ids", "example_weights", "per_example_loss"):
+            tensor = getattr(self, name)
+            if tensor is not None and tensor.shape.rank != 1:
+                raise ValueError(f"EstimatorSpec.{name} has shape {tensor.shape}; one value per example is needed")
+
+
+# (features of one replica's rows, mode, weights by name, number of updates made before [] int64)
+ModelFn = Callable[[Features, ModeKeys, Mapping[str, tf.Tensor], tf.Tensor], EstimatorSpec]

@@ -1,0 +1,115 @@
+"""The element-wise parts of a transformer block, each as one compiled pass forward and one backward.
+
+Owns GELU with its bias, layer normalisation with its residual, and masked softmax, together with their gradients.
+Knows neither variables nor the architecture.
+
+Why by hand: TensorFlow runs `tf.nn.gelu` on a CPU as eight operations forward and as many backward, each a pass over
+memory, and in bfloat16 rounds after each of them. Here each direction is one loop that computes in float32, and only
+what the backward pass cannot recompute cheaply is kept. Matrix products stay outside, where a CPU's library for them
+is faster than the compiler's; on a GPU, where the whole step is compiled, these functions dissolve into it.
+"""
+
+import math
+
+import tensorflow as tf
+
+# tf.contrib.layers.layer_norm, which upstream calls, adds this to the variance.
+LAYER_NORM_EPSILON = 1e-12
+
+_GELU_SLOPE = math.sqrt(2.0 / math.pi)
+_GELU_CUBIC = 0.044715
+
+
+def bias_gelu(x: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
+    """GELU of `x` [..., I] + `bias` [I] float32, in the tanh approximation that upstream uses; shaped like `x`."""
+    return tf.reshape(_bias_gelu(_as_matrix(x), bias), tf.shape(x))
+
+
+def add_layer_norm(x: tf.Tensor, bias: tf.Tensor, residual: tf.Tensor, beta: tf.Tensor, gamma: tf.Tensor) -> tf.Tensor:
+    """Layer normalisation of `x` + `bias` + `residual` over the last axis; shaped like `x`.
+
+    x and residual are [..., H] in any one precision; bias, beta and gamma [H] float32. Statistics are float32.
+    """
+    return tf.reshape(_add_layer_norm(_as_matrix(x), bias, _as_matrix(residual), beta, gamma), tf.shape(x))
+
+
+def masked_softmax(scores: tf.Tensor, score_bias: tf.Tensor, scale: float) -> tf.Tensor:
+    """softmax(`scores` * `scale` + `score_bias`) over the last axis; [R, A, L, L] like `scores`, computed in float32.
+
+    score_bias is float32 [R, 1, L, L] and gets no gradient.
+    """
+    return _masked_softmax(scores, score_bias, tf.constant(scale, tf.float32))
+
+
+def _as_matrix(x: tf.Tensor) -> tf.Tensor:
+    """[..., H] -> [N, H]. On a CPU the compiler adds up the rows of a matrix ten times faster than of anything else."""
+    return tf.reshape(x, [-1, x.shape[-1]])
+
+
+@tf.custom_gradient
+def _masked_softmax(scores, score_bias, scale):
+    probabilities = _masked_softmax_forward(scores, score_bias, scale)
+    return probabilities, lambda dy: (_softmax_backward(dy, probabilities, scale), None, None)
+
+
+@tf.custom_gradient
+def _bias_gelu(x, bias):
+    return _bias_gelu_forward(x, bias), lambda dy: _bias_gelu_backward(x, bias, dy)
+
+
+@tf.function(jit_compile=True)
+def _bias_gelu_forward(x, bias):
+    u = tf.cast(x, tf.float32) + bias
+    return tf.cast(0.5 * u * (1.0 + tf.tanh(_GELU_SLOPE * (u + _GELU_CUBIC * u * u * u))), x.dtype)
+
+
+@tf.function(jit_compile=True)
+def _bias_gelu_backward(x, bias, dy):
+    u = tf.cast(x, tf.float32) + bias
+    t = tf.tanh(_GELU_SLOPE * (u + _GELU_CUBIC * u * u * u))
+    slope = 0.5 * (1.0 + t) + 0.5 * u * (1.0 - t * t) * _GELU_SLOPE * (1.0 + 3.0 * _GELU_CUBIC * u * u)
+    du = tf.cast(dy, tf.float32) * slope
+    return tf.cast(du, x.dtype), tf.reduce_sum(du, axis=0)
+
+
+@tf.custom_gradient
+def _add_layer_norm(x, bias, residual, beta, gamma):
+    y, normalised, reciprocal = _layer_norm_forward(x, bias, residual, beta, gamma)
+
+    def gradient(dy):
+        dh, dbias, dbeta, dgamma = _layer_norm_backward(dy, normalised, reciprocal, gamma)
+        return dh, dbias, dh, dbeta, dgamma
+
+    return y, gradient
+
+
+@tf.function(jit_compile=True)
+def _layer_norm_forward(x, bias, residual, beta, gamma):
+    h = tf.cast(x, tf.float32) + bias + tf.cast(residual, tf.float32)
+    mean = tf.reduce_mean(h, axis=-1, keepdims=True)
+    variance = tf.reduce_mean(tf.math.squared_difference(h, mean), axis=-1, keepdims=True)
+    reciprocal = tf.math.rsqrt(variance + LAYER_NORM_EPSILON)
+    normalised = (h - mean) * reciprocal
+    return tf.cast(normalised * gamma + beta, x.dtype), tf.cast(normalised, x.dtype), reciprocal
+
+
+@tf.function(jit_compile=True)
+def _layer_norm_backward(dy, normalised, reciprocal, gamma):
+    dy32, normalised = tf.cast(dy, tf.float32), tf.cast(normalised, tf.float32)
+    scaled = dy32 * gamma
+    mean = tf.reduce_mean(scaled, axis=-1, keepdims=True)
+    projection = tf.reduce_mean(scaled * normalised, axis=-1, keepdims=True)
+    dh = reciprocal * (scaled - mean - normalised * projection)
+    return tf.cast(dh, dy.dtype), *(tf.reduce_sum(v, axis=0) for v in (dh, dy32, dy32 * normalised))
+
+
+@tf.function(jit_compile=True)
+def _masked_softmax_forward(scores, score_bias, scale):
+    return tf.cast(tf.nn.softmax(tf.cast(scores, tf.float32) * scale + score_bias), scores.dtype)
+
+
+@tf.function(jit_compile=True)
+def _softmax_backward(dy, probabilities, scale):
+    dy32, probabilities32 = tf.cast(dy, tf.float32), tf.cast(probabilities, tf.float32)
+    inner = tf.reduce_sum(dy32 * probabilities32, axis=-1, keepdims=True)
+    return tf.cast(probabilities32 * (dy32 - inner) * scale, dy.dtype)

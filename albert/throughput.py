@@ -1,0 +1,84 @@
+"""How fast training goes: what each step reports, and rates over all steps but those that trace and compile.
+
+Knows no loop: the engine hands in what it did and how long that took.
+"""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+# Calls that trace and compile; they say nothing about speed.
+WARM_UP_CALLS = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Speed:
+    """Rates over all replicas; NaN where nothing was measured yet.
+
+    tokens_per_second counts real tokens; padding_share is the share of computed tokens that is padding.
+    """
+
+    seconds_per_step: float = math.nan
+    examples_per_second: float = math.nan
+    tokens_per_second: float = math.nan
+    padding_share: float = math.nan
+
+    def summary(self) -> str:
+        """One phrase for logs and progress bars: "0.41 s/step, 78.0 examples/s, 921 tokens/s, 8.3 % padding"."""
+        if math.isnan(self.seconds_per_step):
+            return "speed not measured yet"
+        parts = [f"{self.seconds_per_step:.3g} s/step", f"{self.examples_per_second:.1f} examples/s"]
+        if not math.isnan(self.padding_share):
+            parts += [f"{self.tokens_per_second:.0f} tokens/s", f"{100 * self.padding_share:.1f} % padding"]
+        return ", ".join(parts)
+
+
+@dataclasses.dataclass(frozen=True)
+class StepRecord:
+    """One training step as reported: `step` updates are done; loss and gradient norm are from before this update.
+
+    `real_tokens` of all replicas were trained on, `computed_tokens` counts padding too. `speed` is of the run so far.
+    """
+
+    step: int
+    loss: float
+    gradient_norm: float
+    learning_rate: float
+    real_tokens: float
+    computed_tokens: float
+    speed: Speed
+
+
+class Throughput:
+    """Adds up calls of several steps, leaving out the first WARM_UP_CALLS."""
+
+    def __init__(self, global_batch_size: int):
+        self._global_batch_size = global_batch_size
+        self._calls = self.steps = 0
+        self.seconds = self._real_tokens = self._computed_tokens = 0.0
+
+    def add(self, seconds: float, real_tokens: Sequence[float], computed_tokens: Sequence[float]) -> None:
+        """Counts a call that took `seconds` and made one step for each entry of the token counts."""
+        self._calls += 1
+        if self._calls > WARM_UP_CALLS:
+            self.steps += len(real_tokens)
+            self.seconds += seconds
+            self._real_tokens += math.fsum(real_tokens)
+            self._computed_tokens += math.fsum(computed_tokens)
+
+    @property
+    def speed(self) -> Speed:
+        """The rates so far."""
+        if not self.steps:
+            return Speed()
+        has_tokens = self._computed_tokens > 0
+        return Speed(
+            seconds_per_step=self.seconds / self.steps,
+            examples_per_second=self._global_batch_size * self.steps / self.seconds,
+            tokens_per_second=self._real_tokens / self.seconds if has_tokens else math.nan,
+            padding_share=1 - self._real_tokens / self._computed_tokens if has_tokens else math.nan,
+        )
+
+    def steps_for(self, seconds: float) -> int:
+        """How many steps take about `seconds`; 1 as long as that is not known."""
+        return max(1, int(seconds * self.steps / self.seconds)) if self.steps else 1
