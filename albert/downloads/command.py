@@ -1,0 +1,80 @@
+"""The part of the command line that both download programs share. Imports nothing that has to be installed."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from albert.downloads.dataset import Dataset
+from albert.settings import UserError
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+class Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong; has the flags that both programs share."""
+
+    def __init__(self, prog: str, description: str, epilog: str):
+        super().__init__(
+            prog=prog,
+            description=description,
+            epilog=epilog,
+            allow_abbrev=False,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+
+    def add_shared_flags(self) -> None:
+        """Adds the flags that say how to fetch."""
+        self.add_argument("--base_url", metavar="URL", help="a mirror: every file is fetched from URL/<its name>")
+        self.add_argument("--parallel", metavar="N", type=int, default=4, help="files at once (default: 4)")
+        self.add_argument(
+            "--timeout",
+            metavar="S",
+            type=float,
+            default=30,
+            help="seconds of silence before the next try (default: 30)",
+        )
+        self.add_argument(
+            "--tries",
+            metavar="N",
+            type=int,
+            default=5,
+            help="give a file up after N tries that bring nothing (default: 5)",
+        )
+        self.add_argument("--verify", action="store_true", help="compare checksums, too, of what is already there")
+
+    def error(self, message: str) -> NoReturn:
+        """Ends the program with exit code 2."""
+        print(f"{self.prog}: {message} (--help lists what is allowed)", file=sys.stderr)
+        sys.exit(2)
+
+
+def default_folder(name: str) -> Path:
+    """`name` where the multi_run_albert_*.sh scripts look for it: below CURRENT_PWD, if set, or the checkout."""
+    folder = Path(os.environ.get("CURRENT_PWD") or CHECKOUT) / name
+    return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
+
+
+def fetch_all(parser: Parser, arguments: argparse.Namespace, wanted: Sequence[tuple[Dataset, Path]]) -> int:
+    """Fetches each data set into its folder below the given root; returns the exit code."""
+    for name in ("parallel", "tries"):
+        if getattr(arguments, name) < 1:
+            parser.error(f"--{name}={getattr(arguments, name)} must be at least 1")
+    if not 0 < arguments.timeout < 86400:
+        parser.error(f"--timeout={arguments.timeout} is not a number of seconds up to a day")
+    if arguments.base_url is not None and not arguments.base_url.startswith(("http://", "https://")):
+        parser.error(f"--base_url={arguments.base_url} does not begin with http:// or https://")
+    # Here, because these need packages: without them mistakes can still be told, and `start` can set up.
+    from albert.downloads import jobs
+    from albert.downloads.placement import Place
+    from albert.downloads.transfer import Patience
+
+    patience = Patience(connect=arguments.timeout, silence=arguments.timeout, fruitless_tries=arguments.tries)
+    options = jobs.Options(arguments.parallel, arguments.base_url, arguments.verify, patience)
+    try:
+        return jobs.run([Place(dataset, root) for dataset, root in wanted], options)
+    except UserError as error:
+        print(f"{parser.prog}: {error}", file=sys.stderr)
+        return 2

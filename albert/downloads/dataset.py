@@ -1,0 +1,45 @@
+"""What can be fetched, as plain descriptions. Knows neither where from in the end (a mirror) nor how."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+
+class DownloadError(Exception):
+    """Why one file or data set could not be had, in one line; the others go on."""
+
+
+@dataclasses.dataclass(frozen=True)
+class RemoteFile:
+    """A file on a server, and what is known of its content; `origin` says who vouches for the checksum."""
+
+    name: str
+    url: str
+    num_bytes: int | None = None
+    sha256: str | None = None
+    origin: str = ""
+
+
+# (fetched files by name, an empty folder to fill) -> (the folder that holds what is wanted, remarks for the user).
+# Raises DownloadError.
+Build = Callable[[Mapping[str, Path], Path], tuple[Path, list[str]]]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Dataset:
+    """Something that is wanted as a folder: from which files it is made, how, and what must be in it then.
+
+    `files` are fetched, `local_files` are at hand already; `build` gets both. `expected` are paths in the folder.
+    """
+
+    name: str
+    folder: str
+    files: tuple[RemoteFile, ...]
+    build: Build
+    expected: tuple[str, ...]
+    local_files: Mapping[str, Path] = dataclasses.field(default_factory=dict)
+
+    @property
+    def official(self) -> dict[str, RemoteFile]:
+        """The expected files that are fetched as they are, by name: their sizes are known beforehand."""
+        return {file.name: file for file in self.files if file.name in self.expected}

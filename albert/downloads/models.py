@@ -1,0 +1,54 @@
+"""Google's pretrained ALBERT models as `download_pretrained_models.sh` fetches them, and its command line."""
+
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+
+from albert.downloads import archives
+from albert.downloads.command import Parser, default_folder, fetch_all
+from albert.downloads.dataset import Dataset, RemoteFile
+from albert.downloads.datasets import build_from_archive
+
+SIZES = ("base", "large", "xlarge", "xxlarge")
+VERSIONS = ("1", "2")
+
+_URL = "https://storage.googleapis.com/albert_models"
+# What the run scripts read.
+_EXPECTED = (
+    *("albert_config.json", "30k-clean.model"),
+    *("model.ckpt-best.index", "model.ckpt-best.data-00000-of-00001"),
+)
+
+_EPILOG = """\
+Each model goes to pretrained_model/albert_<size>_v<version>/ below CURRENT_PWD or the checkout, where the
+multi_run_albert_*.sh scripts look for it. What is there is not fetched again and never overwritten. No checksums of
+the archives are known: those of the first call are recorded in download.lock.json beside the models and hold from then
+on. Proxies are taken from HTTPS_PROXY, HTTP_PROXY and NO_PROXY. A transfer that broke is continued, also by a later
+call. Exit code: 0 all is there, 1 something failed, 2 wrong arguments or a folder that cannot be written, 130
+interrupted.
+"""
+
+
+def model(size: str, version: str) -> Dataset:
+    """The model of a size (one of SIZES) and version (one of VERSIONS)."""
+    name = f"albert_{size}_v{version}"
+    archive = RemoteFile(f"{name}.tar.gz", f"{_URL}/{name}.tar.gz")
+    # The largest has 223 million parameters: 0.9 GB.
+    build = functools.partial(build_from_archive, limits=archives.Limits(num_bytes=4 << 30, num_members=1000))
+    return Dataset(name, name, (archive,), build, _EXPECTED)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Fetches what the command line asks for; returns the exit code."""
+    parser = Parser("download_pretrained_models.sh", "Fetches Google's pretrained ALBERT models.", _EPILOG)
+    parser.add_argument("sizes", metavar="SIZE", nargs="*", help=f"{', '.join(SIZES)} (default: all four)")
+    parser.add_argument("--version", choices=VERSIONS, default="2", help="of the models (default: 2)")
+    parser.add_argument("--output_dir", metavar="DIR", help="instead of pretrained_model")
+    parser.add_shared_flags()
+    parsed = parser.parse_intermixed_args(arguments)
+    unknown = [size for size in parsed.sizes if size not in SIZES]
+    if unknown:
+        parser.error(f"{', '.join(unknown)} is no size: use {', '.join(SIZES)}")
+    root = default_folder("pretrained_model") if parsed.output_dir is None else Path(parsed.output_dir)
+    sizes = dict.fromkeys(parsed.sizes or SIZES)
+    return fetch_all(parser, parsed, [(model(size, parsed.version), root) for size in sizes])

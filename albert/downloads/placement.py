@@ -1,0 +1,151 @@
+"""From fetched files to a folder in its place: whole or not at all, and never over something that is there.
+
+Owns the record `.<name>.download.json` in the folder, which says what was put there, and the working folder
+`.<name>.download` beside it, which holds what is not finished. Knows nothing of servers.
+"""
+
+import dataclasses
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from albert.downloads.dataset import Dataset, DownloadError, RemoteFile
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Place:
+    """Where a data set belongs: in its folder below `root`."""
+
+    dataset: Dataset
+    root: Path
+
+    @property
+    def folder(self) -> Path:
+        """What the user gets."""
+        return self.root / self.dataset.folder
+
+    @property
+    def working_folder(self) -> Path:
+        """Unfinished things; on the same disk, so that a rename makes them finished."""
+        return self.root / f".{self.dataset.name}.download"
+
+    @property
+    def record_name(self) -> str:
+        """The record's name in the folder; other data sets may share the folder."""
+        return f".{self.dataset.name}.download.json"
+
+    def look(self, verify: bool) -> str | None:
+        """What can be said of the data set if it is there; None if it, or a part of it, is to be fetched.
+
+        Raises DownloadError when what is there is not what was put there; `verify` compares checksums, too.
+        """
+        if self.folder.exists() and not self.folder.is_dir():
+            raise DownloadError(f"{self.folder} is a file, and a folder is to be there: move it away")
+        files = self._recorded_files()
+        if files is None:
+            return self._look_at_others(verify)
+        changed = [
+            name for name, known in files.items() if self._differs(name, known["bytes"], known["sha256"], verify)
+        ]
+        self._refuse_changed(changed)
+        if not all((self.folder / name).exists() for name in files):
+            return None
+        return "checksums right" if verify else ""
+
+    def fill(self, fetched: Mapping[str, RemoteFile], paths: Mapping[str, Path]) -> list[str]:
+        """Builds the data set from the files at `paths` and puts it in place; returns remarks for the user.
+
+        Raises DownloadError when the files are no such data set, OSError when the folder cannot be written to.
+        """
+        staging = self.working_folder / "unpacked"
+        if staging.exists():  # an earlier call was stopped
+            shutil.rmtree(staging)
+        staging.mkdir(parents=True)
+        try:
+            content, remarks = self.dataset.build(paths, staging)
+            missing = [name for name in self.dataset.expected if not (content / name).exists()]
+            if missing:
+                raise DownloadError(f"what was fetched does not hold {', '.join(missing)}")
+            files = {name: _size_and_digest(content / name) for name in _file_names(content)}
+            remarks += self._put(content, files, fetched)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+        self.clean_up()
+        return remarks
+
+    def clean_up(self) -> None:
+        """Removes what is unfinished."""
+        shutil.rmtree(self.working_folder, ignore_errors=True)
+
+    def _put(self, content: Path, files: dict[str, Any], fetched: Mapping[str, RemoteFile]) -> list[str]:
+        sources = [dataclasses.asdict(file) for file in fetched.values()]
+        if not self.folder.exists():
+            self._write_record(content, sources, files)
+            self.folder.parent.mkdir(parents=True, exist_ok=True)
+            content.rename(self.folder)
+            return []
+        kept = []
+        for name in list(files):
+            target = self.folder / name
+            if not target.exists():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                (content / name).rename(target)
+            elif _size_and_digest(target) != files[name]:
+                kept.append(name)
+                del files[name]
+        self._write_record(content, sources, files)
+        (content / self.record_name).replace(self.folder / self.record_name)
+        return [f"left your own {', '.join(kept)} as it was"] if kept else []
+
+    def _write_record(self, folder: Path, sources: list[dict], files: dict[str, Any]) -> None:
+        record = {"sources": sources, "files": files}
+        (folder / self.record_name).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+    def _recorded_files(self) -> dict[str, Any] | None:
+        """File name -> bytes and sha256; None where nothing was put, or the record is damaged."""
+        try:
+            files = json.loads((self.folder / self.record_name).read_text(encoding="utf-8"))["files"]
+            return {
+                name: {"bytes": int(known["bytes"]), "sha256": str(known["sha256"])} for name, known in files.items()
+            }
+        except (OSError, ValueError, LookupError, TypeError, AttributeError):
+            return None
+
+    def _look_at_others(self, verify: bool) -> str | None:
+        """Looks at a folder that somebody else has filled, or is not there."""
+        official = self.dataset.official
+        self._refuse_changed(
+            [name for name, file in official.items() if self._differs(name, file.num_bytes, file.sha256, verify)]
+        )
+        if not all((self.folder / name).exists() for name in self.dataset.expected):
+            return None
+        return "" if official else "not put there by this program, so not checked"
+
+    def _differs(self, name: str, num_bytes: int, sha256: str, verify: bool) -> bool:
+        path = self.folder / name
+        if not path.exists():
+            return False
+        if path.stat().st_size != num_bytes:
+            return True
+        return verify and _size_and_digest(path)["sha256"] != sha256
+
+    def _refuse_changed(self, names: list[str]) -> None:
+        if names:
+            some = ", ".join(str(self.folder / name) for name in names[:3])
+            raise DownloadError(
+                f"{some}{' and more' if len(names) > 3 else ''}: not as it was downloaded, left as it is. Move it away "
+                "to fetch it again"
+            )
+
+
+def _file_names(folder: Path) -> Iterator[str]:
+    return (path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file())
+
+
+def _size_and_digest(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"bytes": path.stat().st_size, "sha256": sha256}
