@@ -67,11 +67,15 @@ class RunConfig:
 
 @dataclasses.dataclass(frozen=True)
 class EvalSpec:
-    """How a checkpoint is judged: the rows, what scores all predictions at once, and the metric to maximise."""
+    """How a checkpoint is judged: the rows, what scores all predictions at once, and the metric to maximise.
+
+    `has_labels`: the rows have labels for a loss, and not only what `score_fn` knows.
+    """
 
     input_fn: Callable[[], tf.data.Dataset]
     score_fn: Callable[[Arrays], Mapping[str, float]]
     best_metric: str
+    has_labels: bool = True
 
 
 class TrainingObserver(Protocol):
@@ -154,7 +158,7 @@ class Estimator:
         profiler = Profiler(self._config.model_dir, self._config.profile_steps)
         with StopOnSignal() as stop, bar, profiler:
             while self.global_step < max_steps:
-                count = min(self._steps_until_boundary(max_steps), profiler.steps_until_boundary(self.global_step))
+                count = min(self._steps_until_boundary(max_steps), profiler.advance_to(self.global_step))
                 self._report(self._run_steps(iterator, count), observers, bar)
                 is_due = self._is_due(self.global_step, max_steps)
                 if is_due or stop.requested:
@@ -305,7 +309,7 @@ class Estimator:
 
     def _evaluate_checkpoint(self, eval_spec: EvalSpec, observers: Iterable[TrainingObserver]) -> None:
         """Judges the current weights, which `model.ckpt-<step>` holds; copies that if none before was as good."""
-        metrics = self.evaluate(eval_spec.input_fn, eval_spec.score_fn)
+        metrics = self.evaluate(eval_spec.input_fn, eval_spec.score_fn, eval_spec.has_labels)
         value = metrics[eval_spec.best_metric]
         evaluation = Evaluation(self.global_step, metrics, eval_spec.best_metric, self.evaluations.improves(value))
         if evaluation.is_best:
@@ -318,12 +322,16 @@ class Estimator:
             observer.on_evaluation(evaluation)
 
     def evaluate(
-        self, input_fn: Callable[[], tf.data.Dataset], score_fn: Callable[[Arrays], Mapping[str, float]]
+        self,
+        input_fn: Callable[[], tf.data.Dataset],
+        score_fn: Callable[[Arrays], Mapping[str, float]],
+        has_labels: bool = True,
     ) -> dict[str, float]:
-        """`score_fn` of the predictions for every example, with `eval_loss` (mean per example) and `global_step`."""
-        outputs = self._collect(input_fn, ModeKeys.EVAL)
-        loss = float(np.mean(outputs.pop("per_example_loss"), dtype=np.float64))
-        return {**score_fn(outputs), "eval_loss": loss, "global_step": self.global_step}
+        """`score_fn` of the predictions for every example, `global_step`, and with labels the mean loss `eval_loss`."""
+        outputs = self._collect(input_fn, ModeKeys.EVAL if has_labels else ModeKeys.PREDICT)
+        losses = outputs.pop("per_example_loss", None)
+        loss = {} if losses is None else {"eval_loss": float(np.mean(losses, dtype=np.float64))}
+        return {**score_fn(outputs), **loss, "global_step": self.global_step}
 
     def predict(self, input_fn: Callable[[], tf.data.Dataset]) -> Arrays:
         """Predictions for every example, by name; first axis in the order of the example ids 0, 1, ..."""

@@ -14,7 +14,7 @@ An example is a sequence, so that b = n, except for multiple choice.
 import dataclasses
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import tensorflow as tf
 
@@ -38,6 +38,8 @@ NO_FEATURES: Features = MappingProxyType({})
 class Head(Protocol):
     """What a task puts on the encoder."""
 
+    reads_tokens: ClassVar[bool]  # whether it needs more of the encoder than `pooled_output`
+
     @property
     def variable_specs(self) -> Sequence[VariableSpec]: ...
 
@@ -60,6 +62,9 @@ class _PooledLinearHead:
     """
 
     config: AlbertConfig
+    dropout_rate: float = POOLED_DROPOUT
+
+    reads_tokens: ClassVar[bool] = False
 
     @property
     def _num_logits(self) -> int:
@@ -74,7 +79,7 @@ class _PooledLinearHead:
 
     def _logits(self, weights: Weights, encoded: EncoderOutput, dropout_key: DropoutKey | None) -> tf.Tensor:
         """[n, N] float32."""
-        pooled = sequence_dropout(encoded.pooled_output, POOLED_DROPOUT, dropout_key, FIRST_HEAD_SITE)
+        pooled = sequence_dropout(encoded.pooled_output, self.dropout_rate, dropout_key, FIRST_HEAD_SITE)
         logits = tf.matmul(pooled, weights["output_weights"], transpose_b=True)
         return tf.nn.bias_add(logits, weights["output_bias"])
 
@@ -110,7 +115,7 @@ class _SoftmaxHead(_PooledLinearHead):
 class ClassificationHead(_SoftmaxHead):
     """Softmax over `num_labels` classes of a sequence."""
 
-    num_labels: int
+    num_labels: int = dataclasses.field(kw_only=True)
 
     @property
     def _num_logits(self) -> int:

@@ -8,6 +8,9 @@ from albert.estimator_spec import EstimatorSpec, Features, ModeKeys, ModelFn
 from albert.heads import Head
 from albert.modeling import FLOAT32, Computation, TokenLayout, Weights, encode
 
+# Columns that prediction does not look at, though a cache that also serves evaluation has them.
+LABELS = ("label_ids", "start_positions", "end_positions", "is_impossible")
+
 
 def build_model_fn(config: AlbertConfig, head: Head, seed: int = 0, computation: Computation = FLOAT32) -> ModelFn:
     """The function `Estimator` calls with one replica's batch: b examples, whose n sequences lie in R rows of length L.
@@ -24,8 +27,9 @@ def build_model_fn(config: AlbertConfig, head: Head, seed: int = 0, computation:
         if mode == ModeKeys.TRAIN:
             rows = features["sequence_rows"]
             dropout_key = DropoutKey.of_layout(seed, step, rows, layout.sequence_ids, layout.position_ids)
-        encoded = encode(config, weights, layout, dropout_key, computation)
-        predictions = head.predict(weights, encoded, dropout_key, features)
+        encoded = encode(config, weights, layout, dropout_key, computation, not head.reads_tokens)
+        readable = {name: v for name, v in features.items() if mode != ModeKeys.PREDICT or name not in LABELS}
+        predictions = head.predict(weights, encoded, dropout_key, readable)
         return EstimatorSpec(
             mode=mode,
             example_ids=features["example_ids"],

@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 import tensorflow as tf
 
 from albert.albert_config import ACTIVATIONS, AlbertConfig
-from albert.dropout import DropoutKey, attention_dropout, token_dropout
+from albert.dropout import DropoutKey, attention_dropout, sequence_dropout, token_dropout
 from albert.fused_ops import add_layer_norm, bias_gelu, masked_softmax
 
 Weights = Mapping[str, "tf.Variable | tf.Tensor"]
@@ -173,13 +173,14 @@ class EncoderOutput:
 
     word_embedding_output and embedding_output [R, L, E]; all_layer_outputs: one [R, L, H] per layer and inner group;
     sequence_output [R, L, H] (the last of them); pooled_output [n, H] float32, the tanh of a linear layer on the first
-    token of each sequence.
+    token of each sequence. If only the first tokens were asked for, the last layer's output is [n, H], and
+    sequence_output is None.
     """
 
     word_embedding_output: tf.Tensor
     embedding_output: tf.Tensor
     all_layer_outputs: tuple[tf.Tensor, ...]
-    sequence_output: tf.Tensor
+    sequence_output: tf.Tensor | None
     pooled_output: tf.Tensor
     layout: TokenLayout
 
@@ -205,10 +206,13 @@ def encode(
     layout: TokenLayout,
     dropout_key: DropoutKey | None = None,
     computation: Computation = FLOAT32,
+    first_tokens_only: bool = False,
 ) -> EncoderOutput:
     """Runs embeddings, transformer and pooler with float32 `weights`.
 
-    Without a `dropout_key` there is no dropout. Raises ValueError when a row is longer than `max_position_embeddings`.
+    Without a `dropout_key` there is no dropout. With `first_tokens_only` everything behind the attention of the last
+    block is computed for the first token of each sequence alone, which is all that the pooler reads. Raises ValueError
+    when a row is longer than `max_position_embeddings`.
     """
     length = layout.input_ids.shape[1]
     if length is not None and length > config.max_position_embeddings:
@@ -227,12 +231,20 @@ def encode(
             scope = block_scope(group, inner_group)
             if scope not in blocks:
                 blocks[scope] = _block_weights(weights, scope, computation.dtype)
-            block = functools.partial(_block, config, score_bias, dropout_key, len(outputs))
+            is_last = len(outputs) + 1 == config.num_hidden_layers * config.inner_group_num
+            starts = layout.sequence_starts if is_last and first_tokens_only else None
+            block = functools.partial(_block, config, score_bias, dropout_key, len(outputs), starts)
             x = _recomputed(block)(x, blocks[scope]) if computation.recompute else block(x, blocks[scope])
             outputs.append(x)
-    first_tokens = tf.gather(tf.reshape(x, [-1, config.hidden_size]), layout.sequence_starts)
+    first_tokens = x if first_tokens_only else _gather_tokens(x, layout.sequence_starts)
     pooled = tf.tanh(dense(tf.cast(first_tokens, tf.float32), weights, "bert/pooler/dense"))
-    return EncoderOutput(words, embedded, tuple(outputs), x, pooled, layout)
+    sequence_output = None if first_tokens_only else x
+    return EncoderOutput(words, embedded, tuple(outputs), sequence_output, pooled, layout)
+
+
+def _gather_tokens(x: tf.Tensor, places: tf.Tensor) -> tf.Tensor:
+    """[R, L, H] -> [n, H]: the tokens at `places` [n] of the joined rows."""
+    return tf.gather(tf.reshape(x, [-1, x.shape[-1]]), places)
 
 
 def _recomputed(block):
@@ -299,17 +311,25 @@ def _block_weights(weights: Weights, scope: str, dtype: tf.DType) -> BlockWeight
     }
 
 
-def _block(config, score_bias, dropout_key, index: int, x: tf.Tensor, block: BlockWeights) -> tf.Tensor:
-    """One post-normalised transformer block, [R, L, H] -> [R, L, H]; `index` counts blocks from the input."""
+def _block(
+    config, score_bias, dropout_key, index: int, starts: tf.Tensor | None, x: tf.Tensor, block: BlockWeights
+) -> tf.Tensor:
+    """One post-normalised transformer block, [R, L, H] -> [R, L, H]; `index` counts blocks from the input.
+
+    With `starts` [n] the output is that of these tokens of the joined rows only, which begin sequences: [n, H].
+    """
     site = 1 + 3 * index
+    dropout = token_dropout if starts is None else sequence_dropout
 
     def add_and_normalise(y, bias, residual, beta, gamma, site):
         if dropout_key is not None and config.hidden_dropout_prob > 0:
             y = tf.nn.bias_add(y, tf.cast(bias, y.dtype))
-            y, bias = token_dropout(y, config.hidden_dropout_prob, dropout_key, site), tf.zeros_like(bias)
+            y, bias = dropout(y, config.hidden_dropout_prob, dropout_key, site), tf.zeros_like(bias)
         return add_layer_norm(y, bias, residual, beta, gamma)
 
     context = _self_attention(config, x, block["qkv"], block["qkv_bias"], score_bias, dropout_key, site)
+    if starts is not None:
+        context, x = _gather_tokens(context, starts), _gather_tokens(x, starts)
     projected = linear(context, block["projection"])
     attended = add_and_normalise(
         projected, block["projection_bias"], x, block["attention_beta"], block["attention_gamma"], site + 1

@@ -128,3 +128,26 @@ def test_encoder_dropout_changes_the_output_only_in_training():
     plain = modeling.encode(config, weights, layout).sequence_output
     np.testing.assert_array_equal(plain, modeling.encode(tiny_config(), weights, layout).sequence_output)
     assert np.abs(plain - modeling.encode(config, weights, layout, dropout_key=key).sequence_output).max() > 0.1
+
+
+@pytest.mark.parametrize("name", TINY_CONFIGS)
+def test_computing_the_last_block_for_first_tokens_alone_changes_no_number(name):
+    config, weights = tiny_config(name).with_dropout(0.1), tiny_weights(name)
+    inputs = below(FORWARD, "inputs/pad32")
+    layout = TokenLayout.one_per_row(**{k: tf.constant(v) for k, v in inputs.items()})
+    key = DropoutKey.of_layout(1, tf.constant(0), tf.range(4), layout.sequence_ids, layout.position_ids)
+
+    def pooled_and_gradients(first_tokens_only):
+        with tf.GradientTape() as tape:
+            tape.watch(weights)
+            encoded = modeling.encode(config, weights, layout, key, first_tokens_only=first_tokens_only)
+            loss = tf.reduce_sum(tf.sin(encoded.pooled_output))
+        gradients = tape.gradient(loss, weights)
+        return encoded, {k: tf.convert_to_tensor(g) for k, g in gradients.items() if g is not None}
+
+    (few, few_gradients), (all_, all_gradients) = map(pooled_and_gradients, (True, False))
+    assert few.sequence_output is None
+    np.testing.assert_allclose(few.pooled_output, all_.pooled_output, atol=1e-6)
+    assert few_gradients.keys() == all_gradients.keys()
+    for variable, gradient in all_gradients.items():
+        np.testing.assert_allclose(few_gradients[variable], gradient, atol=1e-5, err_msg=variable)

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 
 class Profiler:
-    """Profiles from when `first` steps are done until `last` are. Entered around the loop, which asks for boundaries.
+    """Profiles from when `first` steps are done until `last` are. Entered around the loop.
 
     `steps` None profiles nothing.
     """
@@ -27,8 +27,8 @@ class Profiler:
         if self._is_running:
             self._stop()
 
-    def steps_until_boundary(self, step: int) -> int:
-        """How many steps may follow the first `step` before the profile begins or ends; begins or ends it when due."""
+    def advance_to(self, step: int) -> int:
+        """Begins or ends the profile if `step` is where it does; returns how many steps follow until the next."""
         if self._steps is None:
             return 1 << 30
         first, last = self._steps

@@ -10,7 +10,7 @@ answer has the logit IMPOSSIBLE: for SQuAD 2.0 those of `p_mask`, for both those
 
 import dataclasses
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import tensorflow as tf
 
@@ -83,6 +83,8 @@ class SpanHead:
     config: AlbertConfig
     softmax_over_padding: bool = False
 
+    reads_tokens: ClassVar[bool] = True
+
     @property
     def variable_specs(self) -> tuple[VariableSpec, ...]:
         return (
@@ -132,6 +134,9 @@ class SpanHeadV2:
     config: AlbertConfig
     start_n_top: int = 5
     end_n_top: int = 5
+    dropout_rate: float = ANSWER_CLASS_DROPOUT
+
+    reads_tokens: ClassVar[bool] = True
 
     @property
     def variable_specs(self) -> tuple[VariableSpec, ...]:
@@ -179,7 +184,7 @@ class SpanHeadV2:
             "start_top_index": top_starts.indices,
             "end_top_log_probs": tf.concat([ends.values for ends in top_ends], axis=1),
             "end_top_index": tf.concat([ends.indices for ends in top_ends], axis=1),
-            "cls_logits": _no_answer_logits(weights, tokens, start_logits, dropout_key),
+            "cls_logits": _no_answer_logits(weights, tokens, start_logits, dropout_key, self.dropout_rate),
         }
         if "start_positions" in features:
             start, end = features["start_positions"], features["end_positions"]
@@ -223,14 +228,14 @@ class _EndScorer:
 
 
 def _no_answer_logits(
-    weights: Weights, tokens: _Tokens, start_logits: tf.Tensor, dropout_key: DropoutKey | None
+    weights: Weights, tokens: _Tokens, start_logits: tf.Tensor, dropout_key: DropoutKey | None, dropout_rate: float
 ) -> tf.Tensor:
     """[n], from the mean token, weighted by its probability of being the start, and the first token."""
     probabilities = tokens.in_rows(tf.nn.softmax(start_logits))  # [T]
     start = tokens.sums(probabilities[:, None] * tokens.vectors)  # [n, H]
     first = tf.gather(tokens.vectors, tokens.layout.sequence_starts)
     hidden = tf.tanh(dense(tf.concat([start, first], axis=1), weights, "answer_class/dense_0"))
-    hidden = sequence_dropout(hidden, ANSWER_CLASS_DROPOUT, dropout_key, ANSWER_CLASS_SITE)
+    hidden = sequence_dropout(hidden, dropout_rate, dropout_key, ANSWER_CLASS_SITE)
     return tf.matmul(hidden, weights["answer_class/dense_1/kernel"])[:, 0]
 
 

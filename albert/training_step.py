@@ -7,9 +7,9 @@
 
 so N replicas with k micro-batches of b rows compute what one device computes with N k b rows.
 
-What is compiled: (c) and (d) always, where a plain graph passes over every weight a dozen times; (a) with `use_xla`,
-which is what a GPU wants. A CPU's library multiplies matrices faster than the compiler does, so there only the
-element-wise parts of (a) are compiled (`albert.fused_ops`). (b) is never inside: the compiler knows no collectives of
+What is compiled: (d) always, where a plain graph passes over every weight a dozen times; (a) with `use_xla`, which is
+what a GPU wants. A CPU's library multiplies matrices faster than the compiler does, so there only the element-wise
+parts of (a) are compiled (`albert.fused_ops`). (b) is never inside: the compiler knows no collectives of
 `tf.distribute`, whatever strategy they belong to.
 """
 
@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 import tensorflow as tf
 
 from albert import distribution
-from albert.custom_optimization import AdamWeightDecayOptimizer, clip_by_global_norm
+from albert.custom_optimization import AdamWeightDecayOptimizer, clip_scale
 from albert.estimator_spec import Features, ModeKeys, ModelFn
 
 # What a step reports, in this order.
@@ -49,8 +49,8 @@ class TrainingStep:
         self._optimizer = optimizer
         self._learning_rate = learning_rate
         self._micro_batches = micro_batches
-        self._micro_batch_sums = tf.function(self._sums_of_micro_batch, jit_compile=use_xla or None)
-        self._compiled_update = tf.function(self._update, jit_compile=True)
+        # (weights by name, features, step) -> sums; free of collectives and variables.
+        self.gradient_function = tf.function(self._sums_of_micro_batch, jit_compile=use_xla or None)
 
     def __call__(
         self,
@@ -64,16 +64,16 @@ class TrainingStep:
         counts, gradients = self._sums(weights, features, step)
         counts, *summed = distribution.all_reduce_sum([counts, *gradients.values()])
         trained = {name: variables[name] for name in gradients}
-        return self._compiled_update(
+        return self._update(
             trained, {name: slots[name] for name in trained}, dict(zip(trained, summed, strict=True)), counts, step
         )
 
     def _sums(self, weights: Mapping[str, tf.Tensor], features: Features, step: tf.Tensor) -> _Sums:
         if self._micro_batches == 1:
-            return self._micro_batch_sums(weights, features, step)
+            return self.gradient_function(weights, features, step)
 
         def of_micro_batch(i) -> _Sums:
-            return self._micro_batch_sums(weights, {name: value[i] for name, value in features.items()}, step)
+            return self.gradient_function(weights, {name: value[i] for name, value in features.items()}, step)
 
         def add_next(i, sums: _Sums) -> tuple[tf.Tensor, _Sums]:
             return i + 1, tf.nest.map_structure(tf.add, sums, of_micro_batch(i))
@@ -97,7 +97,7 @@ class TrainingStep:
 
     def _update(self, variables, slots, summed_gradients, counts, step) -> tf.Tensor:
         loss, rows, real_tokens, computed_tokens = tf.unstack(counts)
-        clipped, norm = clip_by_global_norm([gradient / rows for gradient in summed_gradients.values()])
-        rate = self._learning_rate(step)
-        self._optimizer.update(variables, slots, dict(zip(summed_gradients, clipped, strict=True)), rate)
+        norm, rate = tf.linalg.global_norm(list(summed_gradients.values())) / rows, self._learning_rate(step)
+        # The mean gradient, clipped, is the sum times one number.
+        self._optimizer.update(variables, slots, summed_gradients, rate, clip_scale(norm) / rows)
         return tf.stack([loss / rows, norm, rate, real_tokens, computed_tokens])

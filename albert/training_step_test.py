@@ -174,7 +174,7 @@ def test_each_row_count_is_compiled_once(tmp_path, source):
     estimator.train(lambda a, b: train_dataset(source, shape, 7, a, b), 40)
     assert 1 < len(shapes) <= 6
     # One graph for all of them: rows are a dynamic dimension, of which XLA compiles what it meets.
-    assert estimator._training_step._micro_batch_sums.experimental_get_tracing_count() == 1
+    assert estimator._training_step.gradient_function.experimental_get_tracing_count() == 1
 
 
 def test_a_profile_of_some_steps_is_written_once(tmp_path, source):

@@ -19,7 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 from albert.albert_config import AlbertConfig
-from albert.custom_optimization import LearningRateSchedule, clip_by_global_norm, create_optimizer
+from albert.custom_optimization import LearningRateSchedule, clip_scale, create_optimizer
 from albert.distribution import create_strategy
 from albert.estimator import Estimator, ModeKeys, RunConfig
 from albert.heads import ClassificationHead
@@ -82,9 +82,9 @@ def bare_steps(config: AlbertConfig, dataset: tf.data.Dataset) -> Callable[[int]
         with tf.GradientTape() as tape:
             tape.watch(tensors)
             loss = tf.reduce_mean(model_fn(batch, ModeKeys.TRAIN, tensors, number).per_example_loss)
-        gradients = tape.gradient(loss, tensors)
-        clipped, _ = clip_by_global_norm([tf.convert_to_tensor(g) for g in gradients.values()])
-        optimizer.update(weights, slots, dict(zip(gradients, clipped, strict=True)), SCHEDULE(number))
+        gradients = {name: tf.convert_to_tensor(g) for name, g in tape.gradient(loss, tensors).items()}
+        scale = clip_scale(tf.linalg.global_norm(list(gradients.values())))
+        optimizer.update(weights, slots, gradients, SCHEDULE(number), scale)
         return loss
 
     def run(count: int) -> None:
