@@ -1,157 +1,24 @@
-"""Every command-line flag, once, and how flags become settings. No TensorFlow: `--help` answers at once.
+"""How a command line becomes a task and settings. No TensorFlow: `--help` answers at once.
 
 Flags are absl's, as the predecessor's were: `--flag=value`, `--flag value`, `--flag` and `--noflag` for booleans.
-Unlike there, an unknown flag stops the program.
+Unlike there, an unknown flag stops the program: each program knows its own flags only.
 """
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Literal
 
 from absl import flags
 
-from albert.settings import (
-    DTYPES,
-    DataSettings,
-    ModelSettings,
-    Settings,
-    SpeedSettings,
-    TrainSettings,
-    UserError,
-)
+from albert.flag_tables import CLASSIFIER, RACE, SQUAD_OPTIONS, SQUAD_PROGRAMS, Program
+from albert.settings import DataSettings, ModelSettings, Settings, SpeedSettings, TrainSettings, UserError
+from albert.tasks.race import RaceTask
+from albert.tasks.squad import SquadTask
 
 
 class HelpRequested(Exception):
     """`--help` was given; carries the text to print."""
-
-
-_REQUIRED = ("data_dir", "task_name", "output_dir", "albert_config_file")
-
-
-def _define() -> flags.FlagValues:
-    values = flags.FlagValues()
-    _define_task_flags(values)
-    _define_model_flags(values)
-    _define_training_flags(values)
-    _define_speed_flags(values)
-    flags.DEFINE_bool("help", False, "Print this text.", short_name="h", flag_values=values)
-    return values
-
-
-def _define_task_flags(values: flags.FlagValues) -> None:
-    def string(name: str, default: str | None, text: str) -> None:
-        flags.DEFINE_string(name, default, text, flag_values=values)
-
-    string("data_dir", None, "Folder with one sub-folder per GLUE task (CoLA, MRPC, ...). Required.")
-    string("task_name", None, "Task, for example MRPC; a wrong name lists all of them. Required.")
-    string("output_dir", None, "Where checkpoints and results go; created if missing. Required.")
-    string("cached_dir", "cached_albert_tfrecord", "Where tokenised TFRecord caches go.")
-    string("spm_model_file", None, "SentencePiece model that belongs to the checkpoint.")
-    string("vocab_file", None, "Vocabulary of a WordPiece model; only read without --spm_model_file.")
-    flags.DEFINE_bool("do_lower_case", True, "Lower-case the text, as Google's models need.", flag_values=values)
-    flags.DEFINE_integer("max_seq_length", 512, "Longest row in tokens; longer ones are cut.", flag_values=values)
-    flags.DEFINE_bool("do_train", False, "Train.", flag_values=values)
-    flags.DEFINE_bool("do_eval", False, "Evaluate checkpoints on the dev set and keep the best.", flag_values=values)
-    flags.DEFINE_bool("do_predict", False, "Predict the test set with the best checkpoint.", flag_values=values)
-    flags.DEFINE_bool(
-        "overwrite_output_dir",
-        False,
-        "Start anew: move what is in output_dir aside (nothing is deleted).",
-        flag_values=values,
-    )
-
-
-def _define_model_flags(values: flags.FlagValues) -> None:
-    flags.DEFINE_string("albert_config_file", None, "albert_config.json of the model. Required.", flag_values=values)
-    flags.DEFINE_string(
-        "init_checkpoint",
-        None,
-        "Prefix of the TF1 checkpoint to start from; random weights without.",
-        flag_values=values,
-    )
-    flags.DEFINE_bool(
-        "discard_classifier_weights",
-        False,
-        "Start with a fresh classifier (names containing output_), for example for RTE from an MNLI checkpoint.",
-        flag_values=values,
-    )
-    flags.DEFINE_float(
-        "albert_dropout_prob",
-        None,
-        "Dropout in the encoder, hidden and attention; without it the rates in albert_config_file hold.",
-        flag_values=values,
-    )
-    flags.DEFINE_enum(
-        "dtype",
-        "float32",
-        DTYPES,
-        "Precision of activations; weights stay float32. auto: bfloat16 on GPUs that compute in it.",
-        flag_values=values,
-    )
-    flags.DEFINE_enum("strategy_type", "mirror", ("one", "mirror"), "One device or replicas.", flag_values=values)
-    flags.DEFINE_integer("num_gpu_cores", 1, "Replicas: GPUs, or CPU devices with --device=cpu.", flag_values=values)
-    flags.DEFINE_enum(
-        "device",
-        "auto",
-        ("auto", "gpu", "cpu"),
-        "auto: GPUs, or the CPU for one replica where no GPU is visible. cpu: logical CPU devices.",
-        flag_values=values,
-    )
-
-
-def _define_training_flags(values: flags.FlagValues) -> None:
-    def integer(name: str, default: int, text: str) -> None:
-        flags.DEFINE_integer(name, default, text, flag_values=values)
-
-    integer("train_batch_size", 32, "Examples per replica and micro-batch.")
-    integer(
-        "gradient_accumulation_steps",
-        1,
-        "Micro-batches per step, averaged: a step has train_batch_size x this x num_gpu_cores examples.",
-    )
-    integer("eval_batch_size", 8, "Examples of max_seq_length per replica in evaluation; packed, as many as fit there.")
-    integer("predict_batch_size", 8, "The same in prediction.")
-    integer("train_step", 1000, "Optimisation steps in all.")
-    integer("warmup_step", 0, "Steps of linear warm-up.")
-    integer("save_checkpoints_steps", 1000, "Steps between checkpoints, each evaluated with --do_eval.")
-    integer("keep_checkpoint_max", 5, "Newest checkpoints kept, 0 for all; the best is always kept.")
-    integer("log_steps", 100, "Steps between lines in the log.")
-    integer("seed", 42, "Seed of fresh weights, order of rows, and dropout.")
-    flags.DEFINE_float("learning_rate", 5e-5, "Peak learning rate.", flag_values=values)
-    flags.DEFINE_enum("optimizer", "adamw", ("adamw", "lamb"), "Optimizer.", flag_values=values)
-
-
-def _define_speed_flags(values: flags.FlagValues) -> None:
-    flags.DEFINE_bool(
-        "pack_sequences",
-        True,
-        "Several short sequences share a row; without, each is padded to max_seq_length.",
-        flag_values=values,
-    )
-    flags.DEFINE_bool(
-        "use_xla",
-        None,
-        "Compile the forward and backward pass of each replica; without the flag, on GPUs only.",
-        flag_values=values,
-    )
-    flags.DEFINE_bool(
-        "recompute_activations",
-        False,
-        "Compute each block's activations again in the backward pass instead of keeping them: for large models.",
-        flag_values=values,
-    )
-    flags.DEFINE_list(
-        "profile_steps",
-        None,
-        "Two steps, as 10,20: write a profile of those between to output_dir.",
-        flag_values=values,
-    )
-
-
-def all_flag_names() -> frozenset[str]:
-    """The names of all flags, with `noNAME` for booleans."""
-    values = _define()
-    booleans = {f"no{name}" for name in values if values[name].boolean}
-    return frozenset(values) | booleans
 
 
 def parse_classifier_flags(argv: Sequence[str]) -> Settings:
@@ -160,24 +27,89 @@ def parse_classifier_flags(argv: Sequence[str]) -> Settings:
     Raises HelpRequested for --help, and UserError for unknown or ill-formed flags and for everything that
     is missing or that `Settings.problems` finds, together.
     """
-    values = _define()
+    values = _parse(CLASSIFIER, argv)
+    settings = _settings(CLASSIFIER, values, values.task_name)
+    _raise_for(_missing(CLASSIFIER, values) + settings.problems())
+    return settings
+
+
+def parse_squad_flags(argv: Sequence[str], version: Literal["1.1", "2.0"]) -> tuple[SquadTask, Settings]:
+    """SQuAD of one version, and settings; raises as `parse_classifier_flags`.
+
+    To predict is to evaluate, and the other way round: one file serves both.
+    """
+    program = SQUAD_PROGRAMS[version]
+    values = _parse(program, argv)
+    train_file, predict_file = (_path(values, name) for name in ("train_file", "predict_file"))
+    task = SquadTask(
+        version=version,
+        train_file=train_file and str(train_file),
+        predict_file=predict_file and str(predict_file),
+        **{name: values[name].value for name in SQUAD_OPTIONS if name in values},
+    )
+    answers = values.do_eval or values.do_predict
+    settings = dataclasses.replace(_settings(program, values, task.name), do_eval=answers, do_predict=answers)
+    problems = _missing(program, values) + settings.problems() + task.problems(settings.data)
+    if settings.do_train and not train_file:
+        problems.append("--do_train needs --train_file, in SQuAD's JSON format")
+    if answers and not predict_file:
+        problems.append("--do_predict needs --predict_file, in SQuAD's JSON format")
+    _raise_for(problems)
+    return task, settings
+
+
+def parse_race_flags(argv: Sequence[str]) -> tuple[RaceTask, Settings]:
+    """RACE, and settings; raises as `parse_classifier_flags`."""
+    values = _parse(RACE, argv)
+    settings = _settings(RACE, values, RaceTask.name)
+    problems = _missing(RACE, values) + settings.problems()
+    if values.task_name.lower() != RaceTask.name:
+        problems.append(
+            f"--task_name={values.task_name} is not {RaceTask.name}, the only task of this program; "
+            f"albert.{CLASSIFIER.module} has those of GLUE"
+        )
+    task = None
+    try:
+        task = RaceTask(
+            max_qa_length=values.max_qa_length,
+            high_only=values.high_only,
+            middle_only=values.middle_only,
+            dropout_prob=values.dropout_prob,
+        )
+    except UserError as error:
+        problems.append(str(error).rstrip("."))
+    _raise_for(problems)
+    assert task, "a task that cannot be made is a problem"
+    return task, settings
+
+
+def _parse(program: Program, argv: Sequence[str]) -> flags.FlagValues:
+    values = program.define()
     try:
         rest = values(list(argv))[1:]
     except flags.Error as error:
         raise UserError(" ".join(str(error).split())) from error
     if values.help:
-        usage = "usage: python3 -m albert.run_multigpus_classifier --flag=value ...\n"
-        raise HelpRequested(usage + values.get_help())
+        raise HelpRequested(f"usage: python3 -m albert.{program.module} --flag=value ...\n{values.get_help()}")
     if rest:
         raise UserError(f"unexpected argument {rest[0]!r}: everything is given as --flag=value")
-    profile_steps = _profile_steps(values.profile_steps)
-    missing = [f"--{name}" for name in _REQUIRED if not values[name].value]
-    problems = [f"{', '.join(missing)} must be given (--help lists all flags)"] if missing else []
-    settings = _settings(values, profile_steps)
-    problems += settings.problems()
+    return values
+
+
+def _missing(program: Program, values: flags.FlagValues) -> list[str]:
+    names = [f"--{name}" for name in program.required if not values[name].value]
+    return [f"{', '.join(names)} must be given (--help lists all flags)"] if names else []
+
+
+def _raise_for(problems: Sequence[str]) -> None:
     if problems:
         raise UserError("; ".join(problems))
-    return settings
+
+
+def _path(values: flags.FlagValues, name: str) -> Path | None:
+    """None where the flag is empty, or not one of the program's."""
+    given = values[name].value if name in values else None
+    return Path(given).expanduser() if given else None
 
 
 def _profile_steps(given: Sequence[str] | None) -> tuple[int, int] | None:
@@ -190,30 +122,44 @@ def _profile_steps(given: Sequence[str] | None) -> tuple[int, int] | None:
     return first, last
 
 
-def _settings(values: flags.FlagValues, profile_steps: tuple[int, int] | None) -> Settings:
-    def path(name: str) -> Path | None:
-        return Path(values[name].value).expanduser() if values[name].value else None
+def _duration(values: flags.FlagValues) -> dict[str, Any]:
+    if "num_train_epochs" in values:
+        return {
+            "train_steps": None,
+            "warmup_steps": 0,
+            "num_train_epochs": values.num_train_epochs,
+            "warmup_proportion": values.warmup_proportion,
+        }
+    return {"train_steps": values.train_step, "warmup_steps": values.warmup_step}
 
+
+def _data_settings(program: Program, values: flags.FlagValues, task_name: str) -> DataSettings:
+    feature_files = {split: _path(values, flag) for split, flag in program.feature_files.items()}
+    return DataSettings(
+        task_name=task_name,
+        data_dir=_path(values, "data_dir"),
+        cached_dir=_path(values, "cached_dir") or Path("cached_albert_tfrecord"),
+        max_seq_length=values.max_seq_length,
+        spm_model_file=_path(values, "spm_model_file"),
+        vocab_file=_path(values, "vocab_file"),
+        do_lower_case=values.do_lower_case,
+        feature_files={split: path for split, path in feature_files.items() if path},
+        left_file=_path(values, "predict_feature_left_file"),
+    )
+
+
+def _settings(program: Program, values: flags.FlagValues, task_name: str) -> Settings:
     return Settings(
-        data=DataSettings(
-            task_name=values.task_name,
-            data_dir=path("data_dir"),
-            cached_dir=path("cached_dir") or Path("cached_albert_tfrecord"),
-            max_seq_length=values.max_seq_length,
-            spm_model_file=path("spm_model_file"),
-            vocab_file=path("vocab_file"),
-            do_lower_case=values.do_lower_case,
-        ),
+        data=_data_settings(program, values, task_name),
         model=ModelSettings(
-            albert_config_file=path("albert_config_file"),
-            init_checkpoint=path("init_checkpoint"),
+            albert_config_file=_path(values, "albert_config_file"),
+            init_checkpoint=_path(values, "init_checkpoint"),
             albert_dropout_prob=values.albert_dropout_prob,
             discard_classifier_weights=values.discard_classifier_weights,
             dtype=values.dtype,
         ),
         train=TrainSettings(
-            train_steps=values.train_step,
-            warmup_steps=values.warmup_step,
+            **_duration(values),
             learning_rate=values.learning_rate,
             optimizer=values.optimizer,
             per_replica_batch_size=values.train_batch_size,
@@ -223,12 +169,12 @@ def _settings(values: flags.FlagValues, profile_steps: tuple[int, int] | None) -
             keep_checkpoint_max=values.keep_checkpoint_max,
             log_steps=values.log_steps,
         ),
-        output_dir=path("output_dir"),
+        output_dir=_path(values, "output_dir"),
         speed=SpeedSettings(
             pack_sequences=values.pack_sequences,
             use_xla=values.use_xla,
             recompute_activations=values.recompute_activations,
-            profile_steps=profile_steps,
+            profile_steps=_profile_steps(values.profile_steps),
         ),
         do_train=values.do_train,
         do_eval=values.do_eval,

@@ -27,7 +27,7 @@ R one of a few numbers.
 import dataclasses
 import functools
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -41,6 +41,7 @@ from albert.tfrecord_cache import RecordCache
 _UINT64 = (1 << 64) - 1
 # Steps whose batches the shapes of a run are chosen by.
 _SAMPLED_STEPS = 100
+_RECORDS_AT_A_TIME = 4096
 
 
 @dataclasses.dataclass(frozen=True)
@@ -291,6 +292,21 @@ def _dataset(
     elements = tf.data.Dataset.range(len(steps) * len(replicas))
     batches = elements.map(make_batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return batches.prefetch(tf.data.AUTOTUNE)
+
+
+def read_columns(cache: RecordCache, names: Sequence[str]) -> list[dict[str, np.ndarray]]:
+    """The integer columns `names` of every record, each int32 [any]; [] without names."""
+    spec = {name: tf.io.RaggedFeature(tf.int64) for name in names}
+    records: list[dict[str, np.ndarray]] = []
+    for first in range(0, cache.count if names else 0, _RECORDS_AT_A_TIME):
+        numbers = np.arange(first, min(first + _RECORDS_AT_A_TIME, cache.count))
+        parsed = tf.io.parse_example(tf.constant(cache.read(numbers)), spec)
+        columns = [
+            np.split(parsed[name].values.numpy().astype(np.int32), parsed[name].row_splits[1:-1].numpy())
+            for name in names
+        ]
+        records += [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
+    return records
 
 
 _TOKEN_LAYOUT = ("position_ids", "sequence_ids")

@@ -8,7 +8,8 @@ from typing import TypeVar
 
 from albert.flags import HelpRequested
 from albert.interruption import Interrupted
-from albert.settings import UserError
+from albert.settings import Settings, UserError
+from albert.tasks.base import Task
 
 T = TypeVar("T")
 
@@ -41,6 +42,13 @@ def main(argv: Sequence[str], parse: Callable[[Sequence[str]], T], work: Callabl
         print("stopped; what was saved before is intact.", file=sys.stderr)
         return 130
     return 0
+
+
+def fine_tune(job: tuple[Task, Settings]) -> None:
+    """Runs a task. Imports TensorFlow only now, when the flags are known to be right."""
+    from albert.runner import run
+
+    run(*job)
 
 
 def _print_as_far_as_read(text: str) -> None:

@@ -17,7 +17,6 @@ import tensorflow as tf
 from albert.evaluations import Evaluation
 from albert.files import append_text, write_bytes, write_text
 from albert.settings import Settings, UserError
-from albert.tasks.base import Example, Task
 from albert.throughput import StepRecord, Throughput
 
 TRAINING_LOG = "training_log.jsonl"
@@ -223,19 +222,7 @@ def draw_curve(output_dir: Path, evaluations: Iterable[Evaluation], best_metric:
     return output_dir / CURVE
 
 
-def write_predictions(
-    output_dir: Path, task: Task, examples: Sequence[Example], predictions: Mapping[str, np.ndarray]
-) -> None:
-    """Writes `test_results.tsv`, `submit_results.tsv` and the leaderboard's file.
-
-    test_results.tsv has one line of tab-separated class probabilities per example (for a regression its score), without
-    a header; the other two have `index` and `prediction` columns, the leaderboard's under its own file name.
-    """
-    name, rows = task.submission(examples, predictions)
-    probabilities = predictions["probabilities"].reshape(len(examples), -1)
-    write_text(
-        output_dir / "test_results.tsv", "".join("\t".join(map(str, row)) + "\n" for row in probabilities.tolist())
-    )
-    table = "index\tprediction\n" + "".join(f"{index}\t{prediction}\n" for index, prediction in rows)
-    write_text(output_dir / "submit_results.tsv", table)
-    write_text(output_dir / name, table)
+def write_files(output_dir: Path, files: Mapping[str, str]) -> None:
+    """Writes each text under its file name."""
+    for name, text in files.items():
+        write_text(output_dir / name, text)

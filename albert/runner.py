@@ -5,22 +5,27 @@ Puts the parts together and decides nothing about any of them. Knows no flags, a
 
 import dataclasses
 import functools
+import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from albert import checkpoints, distribution, input_pipeline, reports, tfrecord_cache
 from albert.albert_config import AlbertConfig
 from albert.custom_optimization import LearningRateSchedule, create_optimizer
 from albert.estimator import Estimator, EvalSpec, RunConfig
+from albert.files import write_text
 from albert.heads import Head
 from albert.input_pipeline import BatchShape, Source
 from albert.model_fn import build_model_fn
 from albert.modeling import AlbertModel, Computation
 from albert.output_dir import claim_output_dir
 from albert.settings import Settings, UserError
-from albert.tasks.base import Split, Task
+from albert.tasks.base import HostRecord, Split, Task
 from albert.tfrecord_cache import RecordCache
 from albert.tokenization import Tokenizer, load_tokenizer
 
@@ -36,14 +41,16 @@ def run(task: Task, settings: Settings) -> dict[str, float]:
     strategy = distribution.create_strategy(settings.strategy_type, settings.num_replicas, settings.device)
     replicas = strategy.num_replicas_in_sync
     settings = resolve(settings, strategy)
-    log_batch_equation(settings, strategy)
+    log_devices(settings, strategy)
     digests = digest_data(task, settings)
     claim_output_dir(settings, identity_of_run(task, config, tokenizer, settings, replicas, digests))
     caches = {split: build_cache(task, split, tokenizer, settings, digests[split]) for split in digests}
+    settings = count_steps(task, caches, settings, replicas)
+    judged = Judged.of(task, caches, settings)
 
     estimator = build_estimator(config, task.head(config), strategy, settings)
     inputs = InputFunctions(task, caches, settings, replicas)
-    eval_spec = build_eval_spec(task, inputs, settings) if settings.do_eval else None
+    eval_spec = build_eval_spec(task, inputs, judged) if settings.do_eval and judged.can_be_scored else None
     results = reports.Results(settings, task.best_metric, replicas)
     if settings.do_train:
         observers = [reports.TrainingLog(settings.output_dir), reports.TensorBoard(settings.output_dir)]
@@ -55,8 +62,9 @@ def run(task: Task, settings: Settings) -> dict[str, float]:
     reports.draw_curve(settings.output_dir, estimator.evaluations, task.best_metric)
     if settings.do_predict:
         restore_best(estimator, settings)
-        examples = list(task.read("test", settings.data.data_dir))
-        reports.write_predictions(settings.output_dir, task, examples, estimator.predict(inputs.test))
+        split = task.predict_split
+        predictions = estimator.predict(functools.partial(inputs.once, split, settings.per_replica_predict_batch_size))
+        reports.write_files(settings.output_dir, judged.result_files(split, predictions))
     return metrics
 
 
@@ -98,32 +106,39 @@ def check_fit(config: AlbertConfig, tokenizer: Tokenizer, settings: Settings) ->
         )
 
 
-def wanted_splits(settings: Settings) -> list[Split]:
-    """The splits that training, evaluation and prediction read."""
-    wanted = (("train", settings.do_train), ("dev", settings.do_eval), ("test", settings.do_predict))
-    return [split for split, is_wanted in wanted if is_wanted]
+def wanted_splits(task: Task, settings: Settings) -> list[Split]:
+    """The splits that training, evaluation and prediction read, each once."""
+    wanted = (("train", settings.do_train), ("dev", settings.do_eval), (task.predict_split, settings.do_predict))
+    return list(dict.fromkeys(split for split, is_wanted in wanted if is_wanted))
 
 
 def digest_data(task: Task, settings: Settings) -> dict[Split, str]:
     """The sha256 of the data files of every wanted split. Raises UserError naming one that is missing."""
-    sources = {split: task.source_files(split, settings.data.data_dir) for split in wanted_splits(settings)}
+    sources = {split: task.source_files(split, settings.data.data_dir) for split in wanted_splits(task, settings)}
     return {split: tfrecord_cache.sha256_of_files(files) for split, files in sources.items()}
 
 
-def log_batch_equation(settings: Settings, strategy: tf.distribute.Strategy) -> None:
-    """Says once how the local and the global batch relate, with units."""
-    replicas = strategy.num_replicas_in_sync
-    train = settings.train
+def log_devices(settings: Settings, strategy: tf.distribute.Strategy) -> None:
+    """Says once what runs where, and how."""
     compiled = ", compiled by XLA" if settings.speed.use_xla else ""
     logging.info("Running on %s in %s%s.", distribution.describe(strategy), settings.model.dtype, compiled)
-    if settings.do_train:
-        accumulated = train.gradient_accumulation_steps
-        logging.info(
-            "Batch: %d examples/replica%s x %d replicas = %d examples/step; %d steps = %d examples.",
-            train.per_replica_batch_size, f" x {accumulated} micro-batches" if accumulated > 1 else "",
-            replicas, train.global_batch_size(replicas),
-            train.train_steps, train.train_steps * train.global_batch_size(replicas),
-        )  # fmt: skip
+
+
+def count_steps(task: Task, caches: Mapping[Split, RecordCache], settings: Settings, replicas: int) -> Settings:
+    """`settings` with epochs turned into steps; says once how examples, batches and steps relate, with units."""
+    if not settings.do_train:
+        return settings
+    examples = caches["train"].count // task.sequences_per_example
+    train = settings.train.in_steps(examples, replicas)
+    accumulated = train.gradient_accumulation_steps
+    logging.info(
+        "Batch: %d examples/replica%s x %d replicas = %d examples/step; %d steps = %d examples = %.3g epochs of %d.",
+        train.per_replica_batch_size, f" x {accumulated} micro-batches" if accumulated > 1 else "",
+        replicas, train.global_batch_size(replicas), train.train_steps,
+        train.train_steps * train.global_batch_size(replicas),
+        train.train_steps * train.global_batch_size(replicas) / max(1, examples), examples,
+    )  # fmt: skip
+    return dataclasses.replace(settings, train=train)
 
 
 def identity_of_run(
@@ -159,6 +174,7 @@ def identity_of_run(
             "init_checkpoint": str(settings.model.init_checkpoint and settings.model.init_checkpoint.resolve()),
             "discard_classifier_weights": settings.model.discard_classifier_weights,
             "data_sha256": digests["train"],
+            "head": {name: value for name, value in vars(task.head(config)).items() if name != "config"},
         }
     if settings.do_eval:
         identity["evaluation"] = {"data_sha256": digests["dev"]}
@@ -168,7 +184,11 @@ def identity_of_run(
 def build_cache(task: Task, split: Split, tokenizer: Tokenizer, settings: Settings, digest: str) -> RecordCache:
     """The tokenised records of one split, whose files have `digest`, from `cached_dir` if they are there."""
     data = settings.data
+    path = data.feature_files.get(split)
+    if split == "dev" and data.left_file:
+        write_left_file(data.left_file, task, path or data.cached_dir)
     return tfrecord_cache.open_or_build(
+        path=path,
         directory=data.cached_dir,
         stem=f"{task.name}_{split}_{data.max_seq_length}",
         identity={
@@ -182,6 +202,12 @@ def build_cache(task: Task, split: Split, tokenizer: Tokenizer, settings: Settin
         featurize=functools.partial(task.featurize, tokenizer=tokenizer, settings=data),
         feature_spec=task.feature_spec,
     )
+
+
+def write_left_file(path: Path, task: Task, cache: Path) -> None:
+    """What the predecessor pickled beside a cache is now in columns of its own in it; this says so, in JSON."""
+    columns = [name for name, column in task.feature_spec.items() if column.kind == "host"]
+    write_text(path, json.dumps({"features": str(cache), "columns": columns}, indent=2) + "\n")
 
 
 def build_estimator(
@@ -198,7 +224,7 @@ def build_estimator(
         ),
         create_weights=lambda: AlbertModel(config, head.variable_specs, train.seed).weights,
         optimizer=create_optimizer(train.optimizer),
-        learning_rate=LearningRateSchedule(train.learning_rate, train.train_steps, train.warmup_steps),
+        learning_rate=LearningRateSchedule(train.learning_rate, train.train_steps or 1, train.warmup_steps),
         strategy=strategy,
         config=RunConfig(
             model_dir=settings.output_dir,
@@ -238,17 +264,9 @@ class InputFunctions:
         shape = BatchShape(train.per_replica_batch_size, self.num_replicas, train.gradient_accumulation_steps)
         return input_pipeline.train_dataset(self._source("train"), shape, train.seed, first_step, last_step)
 
-    def dev(self) -> tf.data.Dataset:
-        """Every dev example once."""
-        return self._once("dev", self.settings.per_replica_eval_batch_size)
-
-    def test(self) -> tf.data.Dataset:
-        """Every test example once."""
-        return self._once("test", self.settings.per_replica_predict_batch_size)
-
-    def _once(self, split: Split, per_replica_batch_size: int) -> tf.data.Dataset:
-        shape = BatchShape(per_replica_batch_size, self.num_replicas)
-        return input_pipeline.eval_dataset(self._source(split), shape)
+    def once(self, split: Split, per_replica_batch_size: int) -> tf.data.Dataset:
+        """Every example of `split` once."""
+        return input_pipeline.eval_dataset(self._source(split), BatchShape(per_replica_batch_size, self.num_replicas))
 
     def _source(self, split: Split) -> Source:
         return Source(
@@ -260,11 +278,49 @@ class InputFunctions:
         )
 
 
-def build_eval_spec(task: Task, inputs: InputFunctions, settings: Settings) -> EvalSpec:
-    """Scoring on the dev split, whose rows are read and whose batches are described once."""
-    examples = list(task.read("dev", settings.data.data_dir))
-    dataset = inputs.dev()
-    return EvalSpec(lambda: dataset, functools.partial(task.score, examples), task.best_metric)
+@dataclasses.dataclass(frozen=True)
+class Judged:
+    """The items of the splits that are evaluated or predicted, and the columns that only scoring reads."""
+
+    task: Task
+    items: Mapping[Split, Sequence[Any]]
+    records: Mapping[Split, Sequence[HostRecord]]
+
+    @classmethod
+    def of(cls, task: Task, caches: Mapping[Split, RecordCache], settings: Settings) -> "Judged":
+        """Reads them, and has the task report what it left out; that of training too, if it wants to."""
+        host = [name for name, column in task.feature_spec.items() if column.kind == "host"]
+        items, records = {}, {}
+        for split, cache in caches.items():
+            names = task.reported_columns if split == "train" else host
+            if split == "train" and not names:
+                continue
+            records[split] = input_pipeline.read_columns(cache, names)
+            items[split] = list(task.read(split, settings.data.data_dir))
+            task.report(task.source_files(split, settings.data.data_dir)[0], items[split], records[split])
+        return cls(task, items, records)
+
+    @property
+    def can_be_scored(self) -> bool:
+        """Whether the dev split has gold answers; says so where it has none."""
+        if self.task.can_score(self.items["dev"]):
+            return True
+        logging.warning("No gold answers in the dev split: checkpoints are not evaluated, and no score is claimed.")
+        return False
+
+    def score(self, split: Split, predictions: Mapping[str, np.ndarray]) -> dict[str, float]:
+        """The task's metrics."""
+        return self.task.score(self.items[split], predictions, self.records[split])
+
+    def result_files(self, split: Split, predictions: Mapping[str, np.ndarray]) -> dict[str, str]:
+        """The task's files."""
+        return self.task.result_files(self.items[split], predictions, self.records[split])
+
+
+def build_eval_spec(task: Task, inputs: InputFunctions, judged: Judged) -> EvalSpec:
+    """Scoring on the dev split, whose batches are described once."""
+    dataset = inputs.once("dev", inputs.settings.per_replica_eval_batch_size)
+    return EvalSpec(lambda: dataset, functools.partial(judged.score, "dev"), task.best_metric, task.has_dev_labels)
 
 
 def evaluate(estimator: Estimator, eval_spec: EvalSpec, settings: Settings) -> dict[str, float]:
@@ -273,7 +329,7 @@ def evaluate(estimator: Estimator, eval_spec: EvalSpec, settings: Settings) -> d
         return dict(estimator.evaluations.best.metrics)
     estimator.evaluate_checkpoints(eval_spec)
     restore_best(estimator, settings)
-    return estimator.evaluate(eval_spec.input_fn, eval_spec.score_fn)
+    return estimator.evaluate(eval_spec.input_fn, eval_spec.score_fn, eval_spec.has_labels)
 
 
 def restore_best(estimator: Estimator, settings: Settings) -> None:

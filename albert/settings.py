@@ -32,6 +32,7 @@ class DataSettings:
     do_lower_case: bool = True
     # Caches under names of the user's choice, by split ("train", "dev", "test"), instead of in `cached_dir`.
     feature_files: Mapping[str, Path] = dataclasses.field(default_factory=dict)
+    left_file: Path | None = None  # says where the columns are that the predecessor pickled into such a file
 
     def problems(self) -> list[str]:
         """What cannot work, each as one phrase."""

@@ -67,3 +67,17 @@ def test_the_edge_of_what_is_allowed_is_allowed(name, value):
 )
 def test_beyond_the_edge_the_flag_and_its_value_are_named(changes, problem):
     assert _problems(**changes) == [problem]
+
+
+def test_epochs_are_rounded_up_to_steps_of_the_global_batch():
+    # 100 examples x 3 epochs in steps of 4 x 2 x 2 = 16: 18.75.
+    train = dataclasses.replace(
+        GOOD_SETTINGS.train,
+        train_steps=None,
+        num_train_epochs=3.0,
+        warmup_proportion=0.1,
+        gradient_accumulation_steps=2,
+    )
+    resolved = train.in_steps(num_examples=100, num_replicas=2)
+    assert (resolved.train_steps, resolved.warmup_steps) == (19, 1)
+    assert GOOD_SETTINGS.train.in_steps(100, 2) is GOOD_SETTINGS.train

@@ -1,5 +1,6 @@
 """The shell scripts, run in a copy of the checkout where set-up does nothing and Python only notes how it is called."""
 
+import functools
 import os
 import re
 import shutil
@@ -9,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from albert import flags
+from albert.flag_tables import flag_names
 
 ROOT = Path(__file__).parent.parent
+FINE_TUNING_SCRIPTS = sorted(path.name for path in ROOT.glob("multi_run_albert_*.sh"))
 
 STUB_PYTHON = """#!/usr/bin/env bash
 printf '%s\\n' "$@" >"$STUB_CALL"
@@ -39,12 +42,16 @@ class Checkout:
         self.bin = folder / "bin"
         self.call_file = folder / "call"
         shutil.copytree(ROOT / "scripts", self.root / "scripts")
-        for name in ("multi_run_albert_glue.sh", "demo_albert"):
+        for name in (*FINE_TUNING_SCRIPTS, "demo_albert"):
             shutil.copy(ROOT / name, self.root / name)
         write_executable(self.root / ".venv" / "bin" / "python", STUB_PYTHON)
         write_executable(self.root / "scripts" / "setup.sh", "#!/bin/sh\n")
         for task in ("CoLA", "MRPC", "MNLI", "QQP"):
             (self.root / "glue_data" / task).mkdir(parents=True)
+        (self.root / "RACE").mkdir()
+        (self.root / "SQuAD").mkdir()
+        for name in ("train-v1.1", "dev-v1.1", "train-v2.0", "dev-v2.0"):
+            (self.root / "SQuAD" / f"{name}.json").touch()
         self.model = self.root / "pretrained_model" / "albert_base_v2"
         self.model.mkdir(parents=True)
         for name in ("albert_config.json", "model.ckpt-best.index", "30k-clean.model"):
@@ -74,19 +81,96 @@ class Checkout:
             check=False,
         )
 
-    def call(self) -> list[str]:
-        """The arguments the stub was called with last, after `-m albert.run_multigpus_classifier`."""
+    def call(self) -> tuple[str, list[str]]:
+        """The program that the stub was called as last, after `-m albert.`, and its arguments."""
         module_flag, module, *arguments = self.call_file.read_text().splitlines()
-        assert (module_flag, module) == ("-m", "albert.run_multigpus_classifier")
-        return arguments
+        assert module_flag == "-m"
+        return module.removeprefix("albert."), arguments
 
     def flags(self) -> dict[str, str]:
-        return dict(argument.removeprefix("--").split("=", 1) for argument in self.call() if "=" in argument)
+        return dict(argument.removeprefix("--").split("=", 1) for argument in self.call()[1] if "=" in argument)
 
 
 @pytest.fixture
 def checkout(tmp_path) -> Checkout:
     return Checkout(tmp_path)
+
+
+# What all fine-tuning scripts share -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("script", FINE_TUNING_SCRIPTS)
+def test_shared_settings_can_be_overridden_in_every_script(checkout, tmp_path, script):
+    settings = {
+        "BS": ("train_batch_size", "5"),
+        "EBS": ("eval_batch_size", "7"),
+        "MSL": ("max_seq_length", "130"),
+        "LR": ("learning_rate", "3e-4"),
+        "ALBERT_DP": ("albert_dropout_prob", "0.2"),
+        "SAVE": ("save_checkpoints_steps", "4"),
+        "KEEP": ("keep_checkpoint_max", "3"),
+        "SEED": ("seed", "11"),
+        "DTYPE": ("dtype", "bfloat16"),
+        "DEVICE": ("device", "cpu"),
+        "OPTIMIZER": ("optimizer", "lamb"),
+        "STRATEGY": ("strategy_type", "one"),
+        "ACCUM": ("gradient_accumulation_steps", "2"),
+        "PACK": ("pack_sequences", "false"),
+        "RECOMPUTE": ("recompute_activations", "true"),
+        "DO_TRAIN": ("do_train", "false"),
+        "CACHED_DIR": ("cached_dir", "a cache"),
+        "OUTPUT_DIR": ("output_dir", str(tmp_path / "an output")),
+    }
+    values = {variable: value for variable, (_, value) in settings.items()}
+    result = checkout.run(script, "--log_steps=2", NUM_GPUS="3", **values)
+    assert result.returncode == 0, result.stderr
+    flags = checkout.flags()
+    assert {flag: flags[flag] for flag, _ in settings.values()} == dict(settings.values())
+    assert (flags["predict_batch_size"], flags["log_steps"]) == ("7", "2")
+    assert "5 examples/replica x 2 micro-batches x 3 replicas = 30 examples/step" in result.stdout
+    assert (tmp_path / "an output.log").read_text() == "stub output\n"
+
+
+@pytest.mark.parametrize("script", FINE_TUNING_SCRIPTS)
+def test_defaults_of_what_is_shared(checkout, script):
+    checkout.run(script)
+    flags = checkout.flags()
+    names = ("dtype", "gradient_accumulation_steps", "pack_sequences", "recompute_activations", "num_gpu_cores")
+    assert [flags[name] for name in names] == ["auto", "1", "true", "false", "1"]
+    assert flags["init_checkpoint"] == str(checkout.model / "model.ckpt-best")
+
+
+@pytest.mark.parametrize("script", FINE_TUNING_SCRIPTS)
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        ({"ALBERT_DIR": "large"}, ["albert_large_v2/albert_config.json", "./download_pretrained_models.sh"]),
+        ({"SPM_MODEL": "no.model"}, ["no.model", "./download_pretrained_models.sh"]),
+        ({"NUM_GPUS": "many"}, ["NUM_GPUS=many"]),
+        ({"BS": "-1"}, ["BS=-1"]),
+        ({"EBS": "x"}, ["EBS=x"]),
+        ({"ACCUM": "0"}, ["ACCUM=0"]),
+    ],
+)
+def test_every_script_says_in_one_line_what_is_wrong(checkout, script, variables, words):
+    _assert_one_line_of_error(checkout, checkout.run(script, **variables), words)
+
+
+@pytest.mark.parametrize("script", FINE_TUNING_SCRIPTS)
+def test_no_script_hides_a_failure_behind_the_log(checkout, script):
+    assert checkout.run(script, STUB_EXIT_CODE="2").returncode == 2
+
+
+def _assert_one_line_of_error(checkout: Checkout, result: subprocess.CompletedProcess, words: list[str]) -> None:
+    """And nothing was begun."""
+    assert result.returncode == 2
+    assert len(result.stderr.splitlines()) == 1
+    assert all(word in result.stderr for word in words), result.stderr
+    assert not (checkout.root / "albert_output").exists()
+    assert not checkout.call_file.exists()
+
+
+# GLUE -----------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -111,6 +195,12 @@ def test_glue_script_takes_the_tasks_recipe(checkout, task, num_gpus, per_gpu, r
     )
 
 
+def test_glue_scripts_recipe_counts_micro_batches_too(checkout):
+    checkout.run("multi_run_albert_glue.sh", TASK="MRPC", NUM_GPUS="2", ACCUM="2")
+    assert checkout.flags()["train_batch_size"] == "8"  # x 2 x 2 = 32
+    assert "MRPC_base_v2_32_2e-5" in checkout.flags()["output_dir"]
+
+
 def test_glue_script_finds_data_and_model_from_any_directory(checkout):
     result = checkout.run("multi_run_albert_glue.sh", cwd=Path("/"))
     assert result.returncode == 0, result.stderr
@@ -120,34 +210,10 @@ def test_glue_script_finds_data_and_model_from_any_directory(checkout):
     assert flags["output_dir"] == str(checkout.root / "albert_output" / "CoLA_base_v2_16_1e-5")
 
 
-def test_glue_scripts_settings_can_be_overridden(checkout, tmp_path):
-    settings = {
-        "BS": ("train_batch_size", "5"),
-        "EBS": ("eval_batch_size", "7"),
-        "MSL": ("max_seq_length", "64"),
-        "LR": ("learning_rate", "3e-4"),
-        "ALBERT_DP": ("albert_dropout_prob", "0.2"),
-        "WPSP": ("warmup_step", "3"),
-        "TSP": ("train_step", "9"),
-        "SAVE": ("save_checkpoints_steps", "4"),
-        "KEEP": ("keep_checkpoint_max", "3"),
-        "SEED": ("seed", "11"),
-        "DTYPE": ("dtype", "bfloat16"),
-        "DEVICE": ("device", "cpu"),
-        "OPTIMIZER": ("optimizer", "lamb"),
-        "STRATEGY": ("strategy_type", "one"),
-        "DO_TRAIN": ("do_train", "false"),
-        "CACHED_DIR": ("cached_dir", "a cache"),
-        "OUTPUT_DIR": ("output_dir", str(tmp_path / "an output")),
-    }
-    values = {variable: value for variable, (_, value) in settings.items()}
-    result = checkout.run("multi_run_albert_glue.sh", "--log_steps=2", **values)
-    assert result.returncode == 0, result.stderr
+def test_glue_scripts_steps_can_be_overridden(checkout):
+    assert checkout.run("multi_run_albert_glue.sh", WPSP="3", TSP="9").returncode == 0
     flags = checkout.flags()
-    assert {flag: flags[flag] for flag, _ in settings.values()} == dict(settings.values())
-    assert flags["log_steps"] == "2"
-    log = tmp_path / "an output.log"
-    assert log.read_text() == "stub output\n"
+    assert (flags["warmup_step"], flags["train_step"]) == ("3", "9")
 
 
 @pytest.mark.parametrize("variable", ["DATA_DIR", "GLUE_DIR"])
@@ -161,24 +227,117 @@ def test_glue_script_takes_the_data_folder_under_its_old_name_too(checkout, tmp_
     ("variables", "words"),
     [
         ({"TASK": "RTE"}, ["/glue_data/RTE", "./download_glue_data.py"]),
-        ({"ALBERT_DIR": "large"}, ["albert_large_v2/albert_config.json", "./download_pretrained_models.sh"]),
-        ({"SPM_MODEL": "no.model"}, ["no.model", "./download_pretrained_models.sh"]),
         ({"TASK": "SQuAD"}, ["TASK=SQuAD", "CoLA"]),
-        ({"NUM_GPUS": "many"}, ["NUM_GPUS=many"]),
-        ({"BS": "-1"}, ["BS=-1"]),
     ],
 )
 def test_glue_script_says_in_one_line_what_is_missing(checkout, variables, words):
-    result = checkout.run("multi_run_albert_glue.sh", **variables)
-    assert result.returncode == 2
-    assert len(result.stderr.splitlines()) == 1
-    assert all(word in result.stderr for word in words), result.stderr
-    assert not (checkout.root / "albert_output").exists()
-    assert not checkout.call_file.exists()
+    _assert_one_line_of_error(checkout, checkout.run("multi_run_albert_glue.sh", **variables), words)
 
 
-def test_glue_script_does_not_hide_a_failure_behind_the_log(checkout):
-    assert checkout.run("multi_run_albert_glue.sh", STUB_EXIT_CODE="2").returncode == 2
+# SQuAD ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("version", ["1.1", "2.0"])
+def test_squad_script_names_the_files_and_caches_of_the_version(checkout, version):
+    result = checkout.run("multi_run_albert_squad.sh", SQUAD_VERSION=version, NUM_GPUS="8")
+    assert result.returncode == 0, result.stderr
+    assert checkout.call()[0] == f"run_multigpus_squad_v{version[0]}"
+    flags = checkout.flags()
+    caches = checkout.root / "cached_albert_tfrecord"
+    assert {name: path for name, path in flags.items() if name.endswith("_file")} == {
+        "train_file": str(checkout.root / "SQuAD" / f"train-v{version}.json"),
+        "predict_file": str(checkout.root / "SQuAD" / f"dev-v{version}.json"),
+        "train_feature_file": str(caches / f"SQuAD{version}_train_512.tf_record"),
+        "predict_feature_file": str(caches / f"SQuAD{version}_dev_512.tf_record"),
+        "predict_feature_left_file": str(caches / f"SQuAD{version}_dev_left_512.json"),
+        "albert_config_file": str(checkout.model / "albert_config.json"),
+        "spm_model_file": str(checkout.model / "30k-clean.model"),
+    }
+    assert flags["output_dir"] == str(checkout.root / "albert_output" / f"SQuAD{version}_base_v2_128_5e-05")
+    assert f"SQuAD{version}: 16 examples/replica x 8 replicas = 128 examples/step, 3.0 epochs" in result.stdout
+    assert "albert_dropout_prob" not in flags  # the rates of the model's configuration
+
+
+def test_squad_scripts_settings_can_be_overridden(checkout):
+    settings = {
+        "DOC_STRIDE": ("doc_stride", "32"),
+        "MQL": ("max_query_length", "16"),
+        "EPOCH": ("num_train_epochs", "2.5"),
+        "WPP": ("warmup_proportion", "0.2"),
+        "TRAIN_FEATURE_FILE": ("train_feature_file", ""),
+        "PREDICT_FEATURE_FILE": ("predict_feature_file", "a cache"),
+        "PREDICT_FEATURE_LEFT_FILE": ("predict_feature_left_file", ""),
+    }
+    checkout.run("multi_run_albert_squad.sh", **{variable: value for variable, (_, value) in settings.items()})
+    flags = checkout.flags()
+    assert {flag: flags[flag] for flag, _ in settings.values()} == dict(settings.values())
+
+
+def test_squad_script_needs_only_the_files_it_will_read(checkout, tmp_path):
+    (tmp_path / "questions.json").touch()
+    given = {"SQUAD_DIR": "elsewhere", "PREDICT_FILE": "questions.json"}
+    result = checkout.run("multi_run_albert_squad.sh", DO_TRAIN="False", **given)
+    assert result.returncode == 0, result.stderr
+    assert checkout.flags()["predict_file"] == "questions.json"
+    result = checkout.run("multi_run_albert_squad.sh", **given)
+    assert (result.returncode, "elsewhere/train-v2.0.json" in result.stderr) == (2, True)
+    result = checkout.run("multi_run_albert_squad.sh", DO_EVAL="false", DO_PREDICT="false", PREDICT_FILE="none.json")
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        ({"SQUAD_VERSION": "2"}, ["SQUAD_VERSION=2 ", "1.1 or 2.0"]),
+        ({"SQUAD_DIR": "none"}, ["none/train-v2.0.json", "SQUAD_DIR", "TRAIN_FILE"]),
+        ({"PREDICT_FILE": "none.json"}, ["none.json", "SQUAD_DIR", "PREDICT_FILE"]),
+    ],
+)
+def test_squad_script_says_in_one_line_what_is_wrong(checkout, variables, words):
+    _assert_one_line_of_error(checkout, checkout.run("multi_run_albert_squad.sh", **variables), words)
+
+
+# RACE -----------------------------------------------------------------------------------------------------------------
+
+
+def test_race_script_has_the_predecessors_settings(checkout):
+    result = checkout.run("multi_run_albert_race.sh", NUM_GPUS="8")
+    assert result.returncode == 0, result.stderr
+    assert "RACE: 4 examples/replica x 8 replicas = 32 examples/step, 12000 steps" in result.stdout
+    flags = checkout.flags()
+    expected = {
+        "data_dir": str(checkout.root),
+        "train_feature_file": str(checkout.root / "cached_albert_tfrecord" / "RACE_train.tf_record"),
+        "eval_feature_file": str(checkout.root / "cached_albert_tfrecord" / "RACE_eval.tf_record"),
+        "output_dir": str(checkout.root / "albert_output" / "RACE_base_v2_32_2e-05"),
+        "eval_batch_size": "4",
+        "max_seq_length": "512",
+        "max_qa_length": "128",
+        "learning_rate": "2e-05",
+        "albert_dropout_prob": "0",
+        "warmup_step": "1000",
+    }
+    assert {name: flags[name] for name in expected} == expected
+
+
+@pytest.mark.parametrize("variable", ["DATA_DIR", "RACE_DIR"])
+def test_race_script_takes_races_own_folder_or_the_one_above(checkout, tmp_path, variable):
+    (tmp_path / "unpacked" / "train").mkdir(parents=True)
+    for folder in ("unpacked", str(checkout.root)):
+        assert (
+            checkout.run("multi_run_albert_race.sh", MQL="64", TSP="9", WPSP="3", **{variable: folder}).returncode == 0
+        )
+        flags = checkout.flags()
+        names = ("data_dir", "max_qa_length", "train_step", "warmup_step")
+        assert [flags[name] for name in names] == [folder, "64", "9", "3"]
+
+
+def test_race_script_says_in_one_line_what_is_missing(checkout):
+    result = checkout.run("multi_run_albert_race.sh", DATA_DIR="none")
+    _assert_one_line_of_error(checkout, result, ["none/RACE", "./download_glue_data.py", "DATA_DIR"])
+
+
+# Demo and set-up ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -236,16 +395,35 @@ def test_setup_says_in_one_line_what_is_wrong(checkout, arguments, variables, wo
     assert not (checkout.root / ".venv").exists()
 
 
-@pytest.mark.parametrize("script", ["multi_run_albert_glue.sh", "demo_albert"])
-def test_flags_in_scripts_parse(checkout, script):
-    checkout.run(script, TASK="MRPC")
-    flags.parse_classifier_flags(["run_multigpus_classifier", *checkout.call()])
+PARSERS = {
+    "run_multigpus_classifier": flags.parse_classifier_flags,
+    "run_multigpus_squad_v1": functools.partial(flags.parse_squad_flags, version="1.1"),
+    "run_multigpus_squad_v2": functools.partial(flags.parse_squad_flags, version="2.0"),
+    "run_multigpus_race": flags.parse_race_flags,
+}
+
+
+@pytest.mark.parametrize(
+    ("script", "variables", "expected_program"),
+    [
+        ("demo_albert", {}, "run_multigpus_classifier"),
+        ("multi_run_albert_glue.sh", {"TASK": "MRPC"}, "run_multigpus_classifier"),
+        ("multi_run_albert_squad.sh", {}, "run_multigpus_squad_v2"),
+        ("multi_run_albert_squad.sh", {"SQUAD_VERSION": "1.1"}, "run_multigpus_squad_v1"),
+        ("multi_run_albert_race.sh", {"ALBERT_DP": "0.1"}, "run_multigpus_race"),
+    ],
+)
+def test_flags_in_scripts_parse(checkout, script, variables, expected_program):
+    assert checkout.run(script, **variables).returncode == 0
+    program, arguments = checkout.call()
+    assert program == expected_program
+    PARSERS[program]([program, *arguments])
 
 
 def test_flags_in_the_readme_exist():
     readme = ROOT / "README.md"
     # Commands that run a module of the package, with their continued lines.
-    commands = re.findall(r"-m albert\.\w+(?:[^\n]*\\\n)*[^\n]*", readme.read_text())
-    named = {name for command in commands for name in re.findall(r"(?<!\S)--(\w+)", command)}
-    assert named
-    assert named <= flags.all_flag_names()
+    commands = re.findall(r"-m albert\.(\w+)((?:[^\n]*\\\n)*[^\n]*)", readme.read_text())
+    assert commands
+    for program, command in commands:
+        assert set(re.findall(r"(?<!\S)--(\w+)", command)) <= flag_names()[program], program

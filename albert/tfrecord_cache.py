@@ -110,6 +110,7 @@ def open_or_build(
     items: Callable[[], Iterable[T]],
     featurize: Callable[[T], list[Record]],
     feature_spec: Mapping[str, Column],
+    path: Path | None = None,
     num_items_hint: int | None = None,
     num_workers: int | None = None,
 ) -> RecordCache:
@@ -129,11 +130,16 @@ def open_or_build(
     Of several processes that want the same cache one builds it and the others wait. What `items` and `featurize` raise
     reaches the caller unchanged, and nothing half-written stays behind.
 
-    Raises UserError, naming the file, where the cache cannot be written.
+    Raises UserError, naming the file, where the cache cannot be written, or where `path` holds something else: a cache
+    made with other settings, which are named, or no cache at all.
     """
     made_from = {"identity": json.loads(_canonical(dict(identity))), "columns": _plain(feature_spec)}
     digest = hashlib.sha256(_canonical([FORMAT_VERSION, made_from])).hexdigest()
-    path = directory / f"{stem}_{digest[:16]}.tf_record"
+    if path is None:
+        path = directory / f"{stem}_{digest[:16]}.tf_record"
+    else:
+        directory = path.parent
+        _check_user_named(path, made_from)
     with contextlib.suppress(_UnusableError):
         return _announced(_open(path, digest))
     with _disk_errors_named(path):
@@ -204,6 +210,28 @@ def _open(path: Path, digest: str) -> RecordCache:
     cache = RecordCache(path, len(lengths), token_counts, offsets, lengths, file)
     weakref.finalize(cache, file.close)
     return cache
+
+
+def _check_user_named(path: Path, made_from: Mapping[str, Any]) -> None:
+    """Raises UserError unless `path` is free or holds, whole or damaged, the cache of `made_from`."""
+    advice = "name another file, or move this one away to have it built again"
+    try:
+        manifest = json.loads(_manifest_path(path).read_bytes())
+        theirs = {**manifest["identity"], "columns": manifest["columns"]}
+    except FileNotFoundError:
+        if path.exists():
+            raise UserError(f"{path} has no manifest {_manifest_path(path).name} beside it; {advice}.") from None
+        return
+    except (OSError, ValueError, RecursionError, TypeError, KeyError) as error:
+        raise UserError(f"{_manifest_path(path)} is not the manifest of a cache; {advice}.") from error
+    ours = {**made_from["identity"], "columns": made_from["columns"]}
+    differing = [
+        f"{name} was {theirs.get(name)!r}, now {ours.get(name)!r}"
+        for name in sorted(theirs.keys() | ours.keys())
+        if theirs.get(name) != ours.get(name)
+    ]
+    if differing:
+        raise UserError(f"{path} was made with other settings ({'; '.join(differing)}); {advice}.")
 
 
 def _read_manifest(path: Path, digest: str) -> dict[str, Any]:

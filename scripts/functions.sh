@@ -7,6 +7,16 @@ die() {
   exit 2
 }
 
+# check_positive VARIABLE WHAT: dies unless the variable, which is WHAT, holds a whole number of at least 1.
+check_positive() {
+  [[ ${!1} =~ ^[1-9][0-9]*$ ]] || die "$1=${!1} is not $2: use 1, 2, ..."
+}
+
+# is_true VALUE: whether the programs take it for true, in any capitals.
+is_true() {
+  [[ ${1,,} =~ ^(true|t|1)$ ]]
+}
+
 # count_gpus: prints how many NVIDIA GPUs this process may use: those that nvidia-smi lists, no more than
 # CUDA_VISIBLE_DEVICES names.
 count_gpus() {

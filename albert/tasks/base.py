@@ -25,6 +25,10 @@ Split = Literal["train", "dev", "test"]
 Record = dict[str, list[int] | list[float]]
 
 
+# The "host" columns of a record.
+HostRecord = Mapping[str, np.ndarray]
+
+
 @dataclasses.dataclass(frozen=True)
 class Example:
     """One row of a data file, its texts as they stand there. `label` is None where the file has none (test rows)."""
@@ -56,6 +60,9 @@ class Task(Protocol):
     """
 
     name: str
+    predict_split: Split  # what is predicted when training is done
+    has_dev_labels: bool  # dev records have labels for a loss, and not only items that can be scored
+    reported_columns: tuple[str, ...]  # the "host" columns that `report` reads
     best_metric: str  # the key of `score` by which the best checkpoint is chosen; larger is better
     splits: tuple[Split, ...]
     feature_spec: Mapping[str, Column]
@@ -76,10 +83,21 @@ class Task(Protocol):
     def head(self, config: AlbertConfig) -> Head:
         """What stands on top of the encoder, with its loss and its predictions."""
 
-    def score(self, examples: Sequence[Example], predictions: Mapping[str, np.ndarray]) -> dict[str, float]:
-        """The task's metrics over labelled examples, without the loss."""
+    def score(
+        self, items: Sequence[Any], predictions: Mapping[str, np.ndarray], records: Sequence[HostRecord] = ()
+    ) -> dict[str, float]:
+        """The task's metrics, without the loss, over what has a gold answer; {} where nothing has.
 
-    def submission(
-        self, examples: Sequence[Example], predictions: Mapping[str, np.ndarray]
-    ) -> tuple[str, list[tuple[str, str]]]:
-        """The leaderboard's file name, and its (index, prediction) rows."""
+        `items` are all that `read` gave, `records` the "host" columns of all records.
+        """
+
+    def result_files(
+        self, items: Sequence[Any], predictions: Mapping[str, np.ndarray], records: Sequence[HostRecord] = ()
+    ) -> dict[str, str]:
+        """File name -> text of everything that is written of predictions."""
+
+    def can_score(self, items: Sequence[Any]) -> bool:
+        """Whether any item has a gold answer."""
+
+    def report(self, source: Path, items: Sequence[Any], records: Sequence[HostRecord]) -> None:
+        """Logs what of the items of a file did not become records, or not whole."""

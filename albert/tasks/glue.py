@@ -16,7 +16,7 @@ import numpy as np
 from albert.features import build_pair_features
 from albert.metrics import Metric, accuracy, f1, matthews_correlation, mean_squared_error, pearson, spearman
 from albert.settings import DataSettings, UserError
-from albert.tasks.base import Column, Example, Record, Split
+from albert.tasks.base import Column, Example, HostRecord, Record, Split
 from albert.tokenization import Tokenizer
 
 if TYPE_CHECKING:  # these import TensorFlow, which reading and featurising must not
@@ -55,6 +55,9 @@ class GlueTask:
     origin: str = _DOWNLOAD
 
     sequences_per_example: ClassVar[int] = 1
+    predict_split: ClassVar[Split] = "test"
+    has_dev_labels: ClassVar[bool] = True
+    reported_columns: ClassVar[tuple[str, ...]] = ()
 
     @property
     def splits(self) -> tuple[Split, ...]:
@@ -96,20 +99,46 @@ class GlueTask:
             del row[name]
         return row
 
-    def score(self, examples: Sequence[Example], predictions: Mapping[str, np.ndarray]) -> dict[str, float]:
+    def score(
+        self,
+        examples: Sequence[Example],
+        predictions: Mapping[str, np.ndarray],
+        records: Sequence[HostRecord] = (),
+    ) -> dict[str, float]:
         """The row's metrics, by name, of `predictions["predictions"]` [N]."""
         labels = np.array([self._label_number(example.label) for example in examples])
         predicted = np.asarray(predictions["predictions"])
         assert labels.shape == predicted.shape, f"{labels.shape} labels, {predicted.shape} predictions"
         return {name: metric(labels, predicted) for name, metric in self.metrics}
 
-    def submission(
-        self, examples: Sequence[Example], predictions: Mapping[str, np.ndarray]
-    ) -> tuple[str, list[tuple[str, str]]]:
-        """The leaderboard's file name and its (index, prediction) rows."""
+    def result_files(
+        self,
+        examples: Sequence[Example],
+        predictions: Mapping[str, np.ndarray],
+        records: Sequence[HostRecord] = (),
+    ) -> dict[str, str]:
+        """`test_results.tsv`, `submit_results.tsv` and the leaderboard's file.
+
+        test_results.tsv has one line of tab-separated class probabilities per example (for a regression its score),
+        without a header; the other two have `index` and `prediction` columns, the leaderboard's under its own name.
+        """
         written = self._prediction_strings(np.asarray(predictions["predictions"]))
         assert len(written) == len(examples), f"{len(examples)} examples, {len(written)} predictions"
-        return self.submission_file, [(example.guid, text) for example, text in zip(examples, written, strict=True)]
+        probabilities = np.asarray(predictions["probabilities"]).reshape(len(examples), -1)
+        rows = zip(examples, written, strict=True)
+        table = "index\tprediction\n" + "".join(f"{example.guid}\t{text}\n" for example, text in rows)
+        return {
+            "test_results.tsv": "".join("\t".join(map(str, row)) + "\n" for row in probabilities.tolist()),
+            "submit_results.tsv": table,
+            self.submission_file: table,
+        }
+
+    def can_score(self, examples: Sequence[Example]) -> bool:
+        """Whether any example has a label."""
+        return any(example.label is not None for example in examples)
+
+    def report(self, source: Path, examples: Sequence[Example], records: Sequence[HostRecord]) -> None:
+        """Nothing: `read` has reported what it skipped, and every example becomes a record."""
 
     def _parse_label(self, text: str) -> str | float:
         """The label of a row. Raises ValueError saying what is allowed."""

@@ -366,17 +366,19 @@ def test_similarity_is_scored_by_correlations():
 
 def test_submission_has_the_leaderboards_indices_and_labels():
     examples = _labelled([None, None, None])
-    predictions = {"predictions": np.array([2, 0, 1], np.int32)}
-    rows = [("10", "neutral"), ("11", "contradiction"), ("12", "entailment")]
+    predictions = {"predictions": np.array([2, 0, 1], np.int32), "probabilities": np.full((3, 3), 0.5)}
+    table = "index\tprediction\n10\tneutral\n11\tcontradiction\n12\tentailment\n"
     for name, file in (("mnli", "MNLI-m.tsv"), ("mismnli", "MNLI-mm.tsv"), ("ax", "AX.tsv")):
-        assert get_task(name).submission(examples, predictions) == (file, rows)
-    assert get_task("wnli").submission(examples[:1], {"predictions": np.array([1])}) == ("WNLI.tsv", [("10", "1")])
+        files = get_task(name).result_files(examples, predictions)
+        assert files == {file: table, "submit_results.tsv": table, "test_results.tsv": "0.5\t0.5\t0.5\n" * 3}
+    predictions = {"predictions": np.array([1]), "probabilities": np.full((1, 2), 0.5)}
+    assert get_task("wnli").result_files(examples[:1], predictions)["WNLI.tsv"] == "index\tprediction\n10\t1\n"
 
 
 def test_submitted_similarity_stays_within_its_bounds():
-    predictions = {"predictions": np.array([-0.2, 2.34567, 5.4], np.float32)}
-    expected = [("10", "0.000"), ("11", "2.346"), ("12", "5.000")]
-    assert get_task("sts-b").submission(_labelled([None] * 3), predictions) == ("STS-B.tsv", expected)
+    scores = np.array([-0.2, 2.34567, 5.4], np.float32)
+    files = get_task("sts-b").result_files(_labelled([None] * 3), {"predictions": scores, "probabilities": scores})
+    assert files["STS-B.tsv"] == "index\tprediction\n10\t0.000\n11\t2.346\n12\t5.000\n"
 
 
 # --- The real files --------------------------------------------------------------------------------------------------

@@ -1,0 +1,406 @@
+"""RACE: which of four options answers a question on an article. Reads, featurises and scores it.
+
+Owns the layout of RACE's files, their faults, and how question, option and article become four token sequences. Knows
+nothing of caches, batches or devices.
+"""
+
+import dataclasses
+import functools
+import json
+import logging
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from albert.metrics import accuracy
+from albert.settings import DataSettings, UserError
+from albert.tasks.base import Column, Record, Split
+from albert.tokenization import Tokenizer
+
+if TYPE_CHECKING:  # these import TensorFlow, which reading and featurising must not
+    from albert.albert_config import AlbertConfig
+    from albert.heads import Head
+
+_LOG = logging.getLogger(__name__)
+
+_ANSWERS = "ABCD"
+_LEVELS = ("middle", "high")
+_MERGED = "all.txt"
+_SPECIAL_TOKENS = 3  # [CLS] article [SEP] question and option [SEP]
+_TOKENS = Column("tokens", "int32")
+
+
+@dataclasses.dataclass(frozen=True)
+class RaceExample:
+    """One question, its texts as they stand in the file. `label` 0..3 is the right option, None where none is given.
+
+    `guid` is the article's id and the question's number in it, from 0: "middle1.txt-0". `level` is "middle" or "high".
+    """
+
+    guid: str
+    article: str
+    question: str
+    options: tuple[str, ...]
+    label: int | None
+    level: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RaceTask:
+    """Multiple choice among four options; an example is a question, and four token sequences.
+
+    Each level's folder holds one article a file, or `all.txt` with one article a line, which then is read instead.
+    Raises UserError when it is made with options that exclude each other.
+    """
+
+    name: str = "race"
+    max_qa_length: int = 128  # tokens of question and option; the last ones are kept
+    high_only: bool = False
+    middle_only: bool = False
+
+    dropout_prob: float = 0.1  # of the pooled output, in training
+
+    best_metric: ClassVar[str] = "accuracy"
+    predict_split: ClassVar[Split] = "test"
+    has_dev_labels: ClassVar[bool] = True
+    reported_columns: ClassVar[tuple[str, ...]] = ()
+    splits: ClassVar[tuple[Split, ...]] = ("train", "dev", "test")
+    sequences_per_example: ClassVar[int] = len(_ANSWERS)
+    feature_spec: ClassVar[Mapping[str, Column]] = {
+        "input_ids": _TOKENS,
+        "segment_ids": _TOKENS,
+        "label_ids": Column("scalar", "int32"),
+    }
+
+    def __post_init__(self):
+        problems = []
+        if self.high_only and self.middle_only:
+            problems.append("--high_only and --middle_only exclude each other; give one, or neither for both levels")
+        if self.max_qa_length < 1:
+            problems.append(f"--max_qa_length={self.max_qa_length} must be at least 1")
+        if not 0 <= self.dropout_prob < 1:
+            problems.append(f"--dropout_prob={self.dropout_prob} must be in [0, 1)")
+        if problems:
+            raise UserError("; ".join(problems) + ".")
+
+    @property
+    def levels(self) -> tuple[str, ...]:
+        """The levels that are read, in this order."""
+        wanted = {"middle": not self.high_only, "high": not self.middle_only}
+        return tuple(level for level in _LEVELS if wanted[level])
+
+    def source_files(self, split: Split, data_dir: Path) -> tuple[Path, ...]:
+        """The files of a split: middle before high, 2.txt before 10.txt. Raises UserError where a level has none."""
+        return tuple(path for level in self.levels for path in self._level_files(split, data_dir, level))
+
+    def read(self, split: Split, data_dir: Path) -> Iterator[RaceExample]:
+        """The questions of a split, read as they are asked for.
+
+        Raises UserError naming file, line (of all.txt) and place in the article. Only test files may lack answers.
+        """
+        files = {level: self._level_files(split, data_dir, level) for level in self.levels}
+        return self._read(files, needs_answers=split != "test")
+
+    def featurize(self, example: RaceExample, tokenizer: Tokenizer, settings: DataSettings) -> list[Record]:
+        """Four records, one an option: `[CLS] article [SEP] question and option [SEP]`, segments 0 and 1.
+
+        The article gives way from its end. An example without label gets label 0.
+        Raises UserError if `max_qa_length` leaves no room for the special tokens.
+        """
+        budget = settings.max_seq_length - _SPECIAL_TOKENS
+        if self.max_qa_length > budget:
+            raise UserError(
+                f"--max_qa_length={self.max_qa_length} with --max_seq_length={settings.max_seq_length} leaves no room "
+                f"for [CLS] article [SEP] question and option [SEP]; choose at most {max(budget, 0)}."
+            )
+        article_ids = _article_ids(example.article, tokenizer)
+        label = 0 if example.label is None else example.label
+        records: list[Record] = []
+        for text in answered_questions(example, tokenizer):
+            # Encoding normalises once more, which changes nothing but repeated spaces, and those make no tokens.
+            answer_ids = tokenizer.encode(text)[-self.max_qa_length :]
+            kept_ids = article_ids[: budget - len(answer_ids)]
+            input_ids = [tokenizer.cls_id, *kept_ids, tokenizer.sep_id, *answer_ids, tokenizer.sep_id]
+            segment_ids = [0] * (len(kept_ids) + 2) + [1] * (len(answer_ids) + 1)
+            records.append({"input_ids": input_ids, "segment_ids": segment_ids, "label_ids": [label]})
+        return records
+
+    def identity(self) -> dict[str, Any]:
+        """Every option but dropout: all of them decide what records the files become."""
+        options = dataclasses.asdict(self)
+        del options["dropout_prob"]
+        return options
+
+    def head(self, config: "AlbertConfig") -> "Head":
+        """One score per sequence, and a choice among the four of a question."""
+        from albert.heads import ChoiceHead  # here, because it imports TensorFlow, which featurising must not
+
+        return ChoiceHead(config, dropout_rate=self.dropout_prob, num_choices=self.sequences_per_example)
+
+    def score(
+        self, items: Sequence[RaceExample], predictions: Mapping[str, np.ndarray], records: Sequence[Any] = ()
+    ) -> dict[str, float]:
+        """Accuracy of `predictions["predictions"]` [N] over all questions with a label, and over each level's.
+
+        What has no such questions has no figure. `records` is not needed.
+        """
+        predicted = np.asarray(predictions["predictions"])
+        assert predicted.shape == (len(items),), f"{len(items)} questions, predictions of shape {predicted.shape}"
+        labels = np.array([-1 if item.label is None else item.label for item in items], np.int64)
+        levels = np.array([item.level for item in items], str)
+        scored = {"accuracy": labels >= 0} | {
+            f"{level}_accuracy": (labels >= 0) & (levels == level) for level in _LEVELS
+        }
+        return {name: accuracy(labels[rows], predicted[rows]) for name, rows in scored.items() if rows.any()}
+
+    def result_files(
+        self, items: Sequence[RaceExample], predictions: Mapping[str, np.ndarray], records: Sequence[Any] = ()
+    ) -> dict[str, str]:
+        """File name -> text: four tab-separated probabilities a question, and the letter of the chosen option."""
+        probabilities, chosen = np.asarray(predictions["probabilities"]), np.asarray(predictions["predictions"])
+        expected = (len(items), len(_ANSWERS))
+        assert probabilities.shape == expected, f"{probabilities.shape} probabilities, expected {expected}"
+        rows = zip((item.guid for item in items), chosen.tolist(), strict=True)
+        return {
+            "test_results.tsv": "".join("\t".join(map(str, row)) + "\n" for row in probabilities.tolist()),
+            "submit_results.tsv": "index\tprediction\n" + "".join(f"{guid}\t{_ANSWERS[i]}\n" for guid, i in rows),
+        }
+
+    def can_score(self, items: Sequence[RaceExample]) -> bool:
+        """Whether any question has a label."""
+        return any(item.label is not None for item in items)
+
+    def report(self, source: Path, items: Sequence[RaceExample], records: Sequence[Any]) -> None:
+        """Nothing: `read` has reported what is odd, and every question becomes records."""
+
+    def _level_files(self, split: Split, data_dir: Path, level: str) -> tuple[Path, ...]:
+        if split not in self.splits:
+            raise UserError(f"Task {self.name} has no {split} split, only {', '.join(self.splits)}.")
+        folder = _race_folder(Path(data_dir), split) / split / level
+        singles, merged = _text_files(folder)
+        if merged or singles:
+            return (merged,) if merged else singles
+        problem = f"has neither {_MERGED} nor files such as 1.txt" if folder.is_dir() else "is not there"
+        raise UserError(
+            f"{folder} {problem}: task {self.name} reads RACE/{{train,dev,test}}/{{middle,high}}/*.txt in "
+            f"--data_dir={data_dir}; python3 download_glue_data.py --data_dir={data_dir} --tasks RACE fetches it."
+        )
+
+    def _read(self, files: Mapping[str, tuple[Path, ...]], needs_answers: bool) -> Iterator[RaceExample]:
+        faults = _Faults()
+        for level, paths in files.items():
+            num_articles = 0
+            for where, data in _documents(paths):
+                num_articles += 1
+                try:
+                    article = _parse_article(data, needs_answers)
+                    faults.look_at(article, where)
+                except ValueError as error:
+                    raise UserError(f"{where}: {error}; {_remedy(paths[0])}.") from None
+                yield from article.examples(level)
+            if not num_articles:
+                raise UserError(f"{paths[0]} holds no article; {_remedy(paths[0])}.")
+            _compare_with_single_files(paths[0], num_articles)
+        faults.report()
+
+
+def answered_questions(example: RaceExample, tokenizer: Tokenizer) -> list[str]:
+    """The question with each option in its place: of every "_" if it has any, otherwise after it. Preprocessed text.
+
+    A blank of several underscores so takes the option several times, as in the original.
+    """
+    question = tokenizer.preprocess(example.question)
+    options = map(tokenizer.preprocess, example.options)
+    if "_" in question:
+        return [question.replace("_", option) for option in options]
+    return [f"{question} {option}" for option in options]
+
+
+@functools.lru_cache(maxsize=1)  # the questions on an article follow each other
+def _article_ids(article: str, tokenizer: Tokenizer) -> list[int]:
+    return tokenizer.encode(article)
+
+
+# --- Files -----------------------------------------------------------------------------------------------------------
+
+
+def _race_folder(data_dir: Path, split: Split) -> Path:
+    """`data_dir`/RACE, or `data_dir` where that is RACE's own folder."""
+    inside = data_dir / "RACE"
+    return data_dir if not inside.is_dir() and (data_dir / split).is_dir() else inside
+
+
+def _text_files(folder: Path) -> tuple[tuple[Path, ...], Path | None]:
+    """The files of one article each in the order of their numbers, and all.txt if it is there.
+
+    Names that begin with a dot are none of them: archives made on a Mac hold a "._1.txt" beside each "1.txt".
+    """
+    try:
+        paths = [path for path in folder.iterdir() if path.suffix == ".txt" and not path.name.startswith(".")]
+    except FileNotFoundError:
+        return (), None
+    except OSError as error:
+        raise UserError(f"{folder} cannot be read: {error.strerror}.") from error
+    singles = tuple(sorted((path for path in paths if path.name != _MERGED), key=_file_order))
+    return singles, folder / _MERGED if len(singles) < len(paths) else None
+
+
+def _file_order(path: Path) -> tuple[float, str]:
+    return (int(path.stem) if path.stem.isdecimal() else math.inf), path.name
+
+
+def _documents(paths: tuple[Path, ...]) -> Iterator[tuple[str, bytes]]:
+    """(place for messages, JSON) of every article: each line of an all.txt that is not blank, or each file."""
+    for path in paths:
+        try:
+            if path.name != _MERGED:
+                yield str(path), path.read_bytes()
+                continue
+            with path.open("rb") as file:
+                for line, data in enumerate(file, start=1):
+                    if data.strip():
+                        yield f"{path}, line {line}", data
+        except OSError as error:
+            raise UserError(f"{path} cannot be read: {error.strerror}.") from error
+
+
+def _files_beside(path: Path) -> int:
+    """How many files of one article lie unread beside an all.txt."""
+    return len(_text_files(path.parent)[0]) if path.name == _MERGED else 0
+
+
+def _remedy(path: Path) -> str:
+    num_files = _files_beside(path)
+    if num_files:
+        return f"correct it, or remove {_MERGED} to have the {num_files} files beside it read instead"
+    return "correct it or fetch it again"
+
+
+def _compare_with_single_files(path: Path, num_articles: int) -> None:
+    """Warns where an all.txt, perhaps a half-written one, holds another number of articles than lie beside it."""
+    num_files = _files_beside(path)
+    if num_files not in (0, num_articles):
+        _LOG.warning(
+            "%s holds %d articles and is read; the %d files beside it are not. Remove it to have them read instead.",
+            *(path, num_articles, num_files),
+        )
+
+
+# --- One article -----------------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class _Article:
+    id: str
+    text: str
+    questions: list[str]
+    options: list[list[str]]
+    labels: list[int | None]
+
+    def examples(self, level: str) -> Iterator[RaceExample]:
+        rows = zip(self.questions, self.options, self.labels, strict=True)
+        for number, (question, options, label) in enumerate(rows):
+            yield RaceExample(f"{self.id}-{number}", self.text, question, tuple(options), label, level)
+
+
+def _parse_article(data: bytes, needs_answers: bool) -> _Article:
+    """Raises ValueError saying what is wrong, and with what inside the article."""
+    document = _parse_json(data)
+    needed = ["id", "article", "questions", "options", *["answers"] * needs_answers]
+    missing = [key for key in needed if key not in document]
+    if missing:
+        raise ValueError(f"has no {', '.join(missing)}; an article has {', '.join(needed)}")
+    identifier, text = (_checked_text(document[key], key) for key in ("id", "article"))
+    if not identifier.isprintable():
+        raise ValueError(f"id {identifier!r} has characters that a table of results cannot hold")
+    questions = _checked_texts(document["questions"], "questions")
+    options = [
+        _checked_options(texts, f"options[{i}]") for i, texts in enumerate(_list(document["options"], "options"))
+    ]
+    labels: list[int | None] = [None] * len(questions)
+    if document.get("answers") is not None or needs_answers:
+        answers = _list(document["answers"], "answers")
+        labels = [_label(answer, f"answers[{i}]") for i, answer in enumerate(answers)]
+    if not len(questions) == len(options) == len(labels):
+        raise ValueError(
+            f"{len(questions)} questions, {len(options)} lists of options and {len(labels)} answers, which must be "
+            "equally many"
+        )
+    return _Article(identifier, text, questions, options, labels)
+
+
+def _parse_json(data: bytes) -> dict[str, Any]:
+    try:
+        document = json.loads(data.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise ValueError(f"not UTF-8 ({error.reason} at byte {error.start + 1})") from None
+    except json.JSONDecodeError as error:
+        raise ValueError(f"not JSON ({error.msg} at character {error.pos + 1})") from None
+    except (ValueError, RecursionError):  # a number of thousands of digits, lists in lists in lists
+        raise ValueError("not JSON that can be read") from None
+    if not isinstance(document, dict):
+        raise ValueError("not an article, which is a JSON object")
+    return document
+
+
+def _list(value: object, place: str) -> list[Any]:
+    if not isinstance(value, list):
+        raise ValueError(f"{place} is not a list")
+    return value
+
+
+def _checked_text(value: object, place: str) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{place} is not a text")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{place} has half of a surrogate pair, which is no character") from None
+    return value
+
+
+def _checked_texts(value: object, place: str) -> list[str]:
+    return [_checked_text(text, f"{place}[{i}]") for i, text in enumerate(_list(value, place))]
+
+
+def _checked_options(value: object, place: str) -> list[str]:
+    texts = _checked_texts(value, place)
+    if len(texts) != len(_ANSWERS):
+        raise ValueError(f"{place} has {len(texts)} options, not {len(_ANSWERS)}")
+    return texts
+
+
+def _label(answer: object, place: str) -> int:
+    if not isinstance(answer, str) or len(answer) != 1 or answer not in _ANSWERS:
+        raise ValueError(f"{place} is {json.dumps(answer)}, which is not one of {', '.join(_ANSWERS)}")
+    return _ANSWERS.index(answer)
+
+
+class _Faults:
+    """What is suspicious in the articles of one reading: told apart, counted, reported at its end."""
+
+    def __init__(self):
+        self._first_places: dict[int, str] = {}
+        self._empty_count = 0
+        self._first_empty = ""
+
+    def look_at(self, article: _Article, where: str) -> None:
+        """Raises ValueError for an article that was read before, as an all.txt holds that was merged into itself."""
+        key = hash((article.id, article.text, *article.questions))
+        first = self._first_places.setdefault(key, where)
+        if first is not where:
+            raise ValueError(f"article {article.id!r} stands in {first} already")
+        for question, options in zip(article.questions, article.options, strict=True):
+            if not all(text.strip() for text in (article.text, question, *options)):
+                self._empty_count += 1
+                self._first_empty = self._first_empty or where
+
+    def report(self) -> None:
+        if self._empty_count:
+            _LOG.warning(
+                "questions with an empty article, question or option, used as they are: %d, the first in %s",
+                *(self._empty_count, self._first_empty),
+            )
