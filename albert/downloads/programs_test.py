@@ -135,11 +135,18 @@ def test_models_come_from_a_bad_server_to_where_the_scripts_look(server, tmp_pat
     assert again.stdout.endswith("Nothing to do: everything is already there.\n")
 
 
+def _heed_interrupts() -> None:
+    """In a child: tests that a shell started in the background have been told to ignore SIGINT, and pass that on."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def start_stalled(server, tmp_path, **options):
     """A process that has fetched a part of a model and waits for the rest."""
     server.add("albert_base_v2.tar.gz", tar_bytes(MODEL), stall(98_304, seconds=20), known=False)
     command = [*MODELS, "base", f"--base_url={server.url}", f"--output_dir={tmp_path}"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=_heed_interrupts, **options
+    )
     part = tmp_path / ".albert_base_v2.download" / "albert_base_v2.tar.gz.part"
     deadline = time.monotonic() + 20
     while not (part.exists() and part.stat().st_size == 98_304):
@@ -167,7 +174,8 @@ def test_a_stopped_download_goes_on_where_it_was(server, tmp_path, number):
 def test_waiting_for_another_call_can_be_interrupted(tmp_path):
     descriptor = os.open(tmp_path, os.O_RDONLY)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
-    process = subprocess.Popen([*MODELS, f"--output_dir={tmp_path}"], stderr=subprocess.PIPE, text=True)
+    command = [*MODELS, f"--output_dir={tmp_path}"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=_heed_interrupts)
     assert process.stderr.readline() == f"Waiting for another download into {tmp_path}.\n"
     time.sleep(0.1)
     process.send_signal(signal.SIGINT)
