@@ -4,19 +4,14 @@ import sys
 from collections.abc import Sequence
 
 from albert.flags import parse_classifier_flags
-from albert.program import main
+from albert.program import fine_tune, main
 from albert.settings import Settings
+from albert.tasks import get_task
 
 
 def run(settings: Settings) -> None:
-    """Imports TensorFlow only now, when the flags are known to be right."""
-    from albert.tasks import get_task
-
-    task = get_task(settings.data.task_name)  # a wrong name is told before TensorFlow's seconds
-
-    from albert.runner import run as run_task
-
-    run_task(task, settings)
+    """Finds the task by its name, and fine-tunes it."""
+    fine_tune((get_task(settings.data.task_name), settings))
 
 
 def cli(argv: Sequence[str] = sys.argv) -> int:

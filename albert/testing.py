@@ -1,6 +1,7 @@
 """What the tests share: golden files recorded from the original code, the tiny models they belong to, a small task."""
 
 import contextlib
+import json
 import resource
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -66,6 +67,18 @@ def full_disk(max_file_bytes: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def squad_document(context: str = "A cat sat. A dog ran.", **question: object) -> dict[str, object]:
+    """SQuAD's JSON with one question; `question` replaces its fields."""
+    fields = {"id": "q", "question": "Who ran?", "answers": [{"text": "dog", "answer_start": 13}], **question}
+    return {"version": "x", "data": [{"title": "t", "paragraphs": [{"context": context, "qas": [fields]}]}]}
+
+
+def write_squad(folder: Path, content: object, name: str = "squad.json") -> Path:
+    """Writes bytes as they are, anything else as JSON; returns `folder`."""
+    (folder / name).write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
+    return folder
 
 
 def write_sample_data(data_dir: Path, num_rows: int = 40) -> Path:

@@ -7,7 +7,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
-# Calls that trace and compile; they say nothing about speed.
+# Calls that trace and compile whatever their batches are; they say nothing about speed.
 WARM_UP_CALLS = 2
 
 
@@ -50,17 +50,22 @@ class StepRecord:
 
 
 class Throughput:
-    """Adds up calls of several steps, leaving out the first WARM_UP_CALLS."""
+    """Adds up calls of several steps, leaving out those that compile: the first WARM_UP_CALLS, and any with a batch of
+    a size that was not met before.
+    """
 
     def __init__(self, global_batch_size: int):
         self._global_batch_size = global_batch_size
         self._calls = self.steps = 0
         self.seconds = self._real_tokens = self._computed_tokens = 0.0
+        self._sizes_met: set[float] = set()
 
     def add(self, seconds: float, real_tokens: Sequence[float], computed_tokens: Sequence[float]) -> None:
         """Counts a call that took `seconds` and made one step for each entry of the token counts."""
         self._calls += 1
-        if self._calls > WARM_UP_CALLS:
+        is_new = not self._sizes_met.issuperset(computed_tokens)
+        self._sizes_met.update(computed_tokens)
+        if self._calls > WARM_UP_CALLS and not is_new:
             self.steps += len(real_tokens)
             self.seconds += seconds
             self._real_tokens += math.fsum(real_tokens)

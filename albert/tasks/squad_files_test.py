@@ -5,17 +5,7 @@ import pytest
 
 from albert.settings import UserError
 from albert.tasks.squad_files import Question, read_paragraphs
-
-
-def _document(context="A cat sat. A dog ran.", **question):
-    fields = {"id": "q", "question": "Who ran?", "answers": [{"text": "dog", "answer_start": 13}], **question}
-    return {"version": "x", "data": [{"title": "t", "paragraphs": [{"context": context, "qas": [fields]}]}]}
-
-
-def _write(folder, content, name="squad.json"):
-    text = content if isinstance(content, bytes) else json.dumps(content).encode()
-    (folder / name).write_bytes(text)
-    return folder
+from albert.testing import squad_document, write_squad
 
 
 def _read(folder, split="train", version="2.0"):
@@ -27,21 +17,21 @@ def _read(folder, split="train", version="2.0"):
 
 def test_answers_are_read_as_texts_and_places(tmp_path):
     answers = [{"text": "dog", "answer_start": 13}, {"text": "A dog", "answer_start": 11, "more": 1}]
-    (paragraph,) = _read(_write(tmp_path, _document(answers=answers)), "dev")
+    (paragraph,) = _read(write_squad(tmp_path, squad_document(answers=answers)), "dev")
     assert paragraph.questions == (Question("q", "Who ran?", (("dog", 13), ("A dog", 11)), False),)
     assert paragraph.place == "data[0].paragraphs[0]"
 
 
 @pytest.mark.parametrize("fields", [{"answers": []}, {"answers": None, "is_impossible": None}])
 def test_test_set_has_no_gold_answers(tmp_path, fields):
-    (paragraph,) = _read(_write(tmp_path, _document(**fields)), "test")
+    (paragraph,) = _read(write_squad(tmp_path, squad_document(**fields)), "test")
     assert not paragraph.questions[0].has_gold
-    assert _read(_write(tmp_path, _document(answers=[], is_impossible=True)), "dev")[0].questions[0].has_gold
-    assert _read(_write(tmp_path, _document()), "dev")[0].questions[0].has_gold
+    assert _read(write_squad(tmp_path, squad_document(answers=[], is_impossible=True)), "dev")[0].questions[0].has_gold
+    assert _read(write_squad(tmp_path, squad_document()), "dev")[0].questions[0].has_gold
 
 
 def test_place_of_an_answer_matters_only_for_training(tmp_path, caplog):
-    _write(tmp_path, _document(answers=[{"text": "dog"}]))
+    write_squad(tmp_path, squad_document(answers=[{"text": "dog"}]))
     assert _read(tmp_path, "dev")[0].questions[0].answers == (("dog", -1),)
     with pytest.raises(UserError, match=r"answers\[0\]: \"answer_start\" is missing"):
         _read(tmp_path, "train")
@@ -50,7 +40,7 @@ def test_place_of_an_answer_matters_only_for_training(tmp_path, caplog):
 
 def _many_questions(*answers):
     """A file of one paragraph with a question for each element, each a list of (text, start) or None if impossible."""
-    document = _document()
+    document = squad_document()
     document["data"][0]["paragraphs"][0]["qas"] = [
         {
             "id": f"q{number}",
@@ -66,7 +56,7 @@ def _many_questions(*answers):
 def test_only_questions_with_misplaced_answers_are_left_out(tmp_path, caplog):
     good, misplaced = [("cat", 2)], [("cat", 3)]
     wrong = [misplaced, [("", 2)], [("n.", -2)], [("cat", 99)], [("Cat", 2)], [("dog ran. Then", 13)]]
-    _write(tmp_path, _many_questions(good, *wrong, good, None))
+    write_squad(tmp_path, _many_questions(good, *wrong, good, None))
     (paragraph,) = _read(tmp_path)
     assert [question.id for question in paragraph.questions] == ["q0", "q7", "q8"]
     (message,) = caplog.messages
@@ -80,7 +70,7 @@ def test_only_questions_with_misplaced_answers_are_left_out(tmp_path, caplog):
 
 
 def test_impossible_questions_are_reported_to_version_1(tmp_path, caplog):
-    _write(tmp_path, _many_questions([("cat", 2)], None))
+    write_squad(tmp_path, _many_questions([("cat", 2)], None))
     assert len(_read(tmp_path, version="1.1")[0].questions) == 2
     assert "1 of 2 questions are marked is_impossible, but SQuAD 1.1 always answers: q1" in caplog.messages[0]
     caplog.clear()
@@ -89,8 +79,8 @@ def test_impossible_questions_are_reported_to_version_1(tmp_path, caplog):
 
 
 def test_byte_order_mark_makes_no_difference(tmp_path):
-    plain = _read(_write(tmp_path, _document()))
-    assert _read(_write(tmp_path, b"\xef\xbb\xbf" + json.dumps(_document()).encode())) == plain
+    plain = _read(write_squad(tmp_path, squad_document()))
+    assert _read(write_squad(tmp_path, b"\xef\xbb\xbf" + json.dumps(squad_document()).encode())) == plain
 
 
 # --- Faults: one line naming file, place and what is wrong -----------------------------------------------------------
@@ -98,7 +88,7 @@ def test_byte_order_mark_makes_no_difference(tmp_path):
 
 def _changed(path, value):
     """The small document with `value` at `path`; no value removes what is there."""
-    document = _document()
+    document = squad_document()
     *before, last = path
     holder = document
     for key in before:
@@ -148,20 +138,20 @@ ANSWER = (*QUESTION, "answers", 0)
 )
 def test_fault_in_a_file_is_one_line(tmp_path, content, message):
     with pytest.raises(UserError, match=message) as raised:
-        _read(_write(tmp_path, content))
+        _read(write_squad(tmp_path, content))
     assert str(raised.value).startswith(f"{tmp_path}/squad.json")
     assert "\n" not in str(raised.value)
 
 
 def test_duplicate_ids_are_refused_with_both_places(tmp_path):
-    document = _document()
+    document = squad_document()
     document["data"] += [{"paragraphs": []}, document["data"][0]]
     for split in ("train", "dev"):
         message = (
             r"data\[2\]\.paragraphs\[0\]\.qas\[0\]: its id 'q' is also that of data\[0\]\.paragraphs\[0\]\.qas\[0\]"
         )
         with pytest.raises(UserError, match=message):
-            _read(_write(tmp_path, document), split)
+            _read(write_squad(tmp_path, document), split)
 
 
 def _nodes(value, path=()):
@@ -173,10 +163,10 @@ def _nodes(value, path=()):
 
 def test_damaged_files_give_a_user_error_or_are_read(tmp_path):
     values = [..., None, True, -1, 10**30, 0.5, "", "x", "\ud800", [], {}, [[]], [{}]]
-    paths = [path for path in _nodes(_document()) if path]
+    paths = [path for path in _nodes(squad_document()) if path]
     messages = []
     for split, path, value in itertools.product(("train", "dev"), paths, values):
-        _write(tmp_path, _changed(path, value))
+        write_squad(tmp_path, _changed(path, value))
         try:
             _read(tmp_path, split)
         except UserError as error:

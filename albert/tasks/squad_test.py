@@ -16,6 +16,7 @@ from albert.tasks.squad import (
     questions_without_windows,
     windows_by_question,
 )
+from albert.testing import squad_document, write_squad
 from albert.tokenization import load_tokenizer
 
 CASINGS = {"": True, "_cased": False}
@@ -131,17 +132,6 @@ def test_windows_of_a_question_are_found_in_order(testdata, tokenizers):
 # --- What a record holds ---------------------------------------------------------------------------------------------
 
 
-def _document(context="A cat sat. A dog ran.", **question):
-    fields = {"id": "q", "question": "Who ran?", "answers": [{"text": "dog", "answer_start": 13}], **question}
-    return {"version": "x", "data": [{"title": "t", "paragraphs": [{"context": context, "qas": [fields]}]}]}
-
-
-def _write(folder, content, name="squad.json"):
-    text = content if isinstance(content, bytes) else json.dumps(content).encode()
-    (folder / name).write_bytes(text)
-    return folder
-
-
 def _task(version="2.0", **options):
     return SquadTask(version=version, train_file="squad.json", predict_file="squad.json", **options)
 
@@ -154,7 +144,7 @@ def _features(folder, tokenizer, split="train", max_seq_length=384, **options):
 
 
 def test_record_has_the_columns_of_the_spec(tmp_path, tokenizer):
-    (record,) = _features(_write(tmp_path, _document()), tokenizer)[1]
+    (record,) = _features(write_squad(tmp_path, squad_document()), tokenizer)[1]
     assert record.keys() == SquadTask.feature_spec.keys()
     for name, column in SquadTask.feature_spec.items():
         assert column.dtype == "int32"
@@ -164,21 +154,21 @@ def test_record_has_the_columns_of_the_spec(tmp_path, tokenizer):
 
 
 def test_answer_is_marked_by_its_tokens(tmp_path, tokenizer):
-    (record,) = _features(_write(tmp_path, _document()), tokenizer)[1]
+    (record,) = _features(write_squad(tmp_path, squad_document()), tokenizer)[1]
     start, end = record["start_positions"][0], record["end_positions"][0]
     assert record["input_ids"][start : end + 1] == tokenizer.encode("dog")
     assert record["is_impossible"] == [0]
 
 
 def test_impossible_question_points_at_the_first_token(tmp_path, tokenizer):
-    document = _document(is_impossible=True, answers=[])
-    (record,) = _features(_write(tmp_path, document), tokenizer)[1]
+    document = squad_document(is_impossible=True, answers=[])
+    (record,) = _features(write_squad(tmp_path, document), tokenizer)[1]
     assert (record["start_positions"], record["end_positions"], record["is_impossible"]) == ([0], [0], [1])
 
 
 def test_answers_of_a_file_to_predict_do_not_reach_the_records(tmp_path, tokenizer):
-    with_answer = _features(_write(tmp_path, _document()), tokenizer, "dev")[1]
-    without = _features(_write(tmp_path, _document(answers=[])), tokenizer, "dev")[1]
+    with_answer = _features(write_squad(tmp_path, squad_document()), tokenizer, "dev")[1]
+    without = _features(write_squad(tmp_path, squad_document(answers=[])), tokenizer, "dev")[1]
     assert with_answer == without
     assert with_answer[0]["start_positions"] == with_answer[0]["is_impossible"] == [0]
 
@@ -205,8 +195,8 @@ def test_every_token_has_its_most_context_in_one_window(tokens, room, stride):
 
 
 def test_long_query_is_cut_and_counted_once(tmp_path, tokenizer, caplog):
-    document = _document(question="Which one " * 10, context="A cat sat. A dog ran. " * 8)
-    paragraphs, records = _features(_write(tmp_path, document), tokenizer, max_seq_length=32, max_query_length=8)
+    document = squad_document(question="Which one " * 10, context="A cat sat. A dog ran. " * 8)
+    paragraphs, records = _features(write_squad(tmp_path, document), tokenizer, max_seq_length=32, max_query_length=8)
     assert len(records) > 1
     for record in records:
         assert record["input_ids"][1:10] == [*tokenizer.encode("Which one " * 4), tokenizer.sep_id]
@@ -217,23 +207,23 @@ def test_long_query_is_cut_and_counted_once(tmp_path, tokenizer, caplog):
 
 def test_answer_that_vanishes_between_tokens_leaves_the_question_out(tmp_path, tokenizer):
     # Preprocessing drops the accent; it would begin in the token after it and end in the one before it.
-    document = _document(context="one\u0301 two", answers=[{"text": "\u0301", "answer_start": 3}])
-    paragraphs, records = _features(_write(tmp_path, document), tokenizer)
+    document = squad_document(context="one\u0301 two", answers=[{"text": "\u0301", "answer_start": 3}])
+    paragraphs, records = _features(write_squad(tmp_path, document), tokenizer)
     assert records == []
     assert questions_without_windows(paragraphs, records) == all_questions(paragraphs)
     assert len(_features(tmp_path, tokenizer, "dev")[1]) == 1
 
 
 def test_context_without_any_token_has_no_windows(tmp_path, tokenizer):
-    document = _document(context="\u0301\u0302", answers=[])
-    paragraphs, records = _features(_write(tmp_path, document), tokenizer, "dev")
+    document = squad_document(context="\u0301\u0302", answers=[])
+    paragraphs, records = _features(write_squad(tmp_path, document), tokenizer, "dev")
     assert records == []
     assert len(questions_without_windows(paragraphs, records)) == 1
 
 
 def test_featurizing_can_be_sent_to_another_process(tmp_path, tokenizer):
     task = _task()
-    (paragraph,) = task.read("train", _write(tmp_path, _document()))
+    (paragraph,) = task.read("train", write_squad(tmp_path, squad_document()))
     featurize = pickle.loads(pickle.dumps(task.featurize))
     settings = _settings(tmp_path)
     assert featurize(paragraph, tokenizer, settings) == task.featurize(paragraph, tokenizer, settings)
@@ -259,7 +249,7 @@ def test_splits_are_those_with_a_file(tmp_path):
     assert _task().splits == ("train", "dev")
     task = SquadTask(version="1.1", predict_file="squad.json")
     assert (task.name, task.splits) == ("squad1.1", ("dev",))
-    _write(tmp_path, _document())
+    write_squad(tmp_path, squad_document())
     assert task.source_files("dev", tmp_path) == task.source_files("test", tmp_path) == (tmp_path / "squad.json",)
     absolute = SquadTask(version="1.1", predict_file=str(tmp_path / "squad.json"))
     assert absolute.source_files("dev", "elsewhere") == (tmp_path / "squad.json",)
@@ -270,13 +260,13 @@ def test_splits_are_those_with_a_file(tmp_path):
 
 def test_first_of_several_answers_is_trained_on(tmp_path, tokenizer):
     cat, dog = {"text": "cat", "answer_start": 2}, {"text": "dog", "answer_start": 13}
-    several = _features(_write(tmp_path, _document(answers=[cat, dog])), tokenizer)[1]
-    assert several == _features(_write(tmp_path, _document(answers=[cat])), tokenizer)[1]
-    assert several != _features(_write(tmp_path, _document(answers=[dog])), tokenizer)[1]
+    several = _features(write_squad(tmp_path, squad_document(answers=[cat, dog])), tokenizer)[1]
+    assert several == _features(write_squad(tmp_path, squad_document(answers=[cat])), tokenizer)[1]
+    assert several != _features(write_squad(tmp_path, squad_document(answers=[dog])), tokenizer)[1]
 
 
 def test_questions_are_numbered_through_all_paragraphs(tmp_path, tokenizer):
-    document = _document()
+    document = squad_document()
     (paragraph,) = document["data"][0]["paragraphs"]
     (question,) = paragraph["qas"]
     misplaced = [{"text": "dog", "answer_start": 14}]
@@ -287,7 +277,7 @@ def test_questions_are_numbered_through_all_paragraphs(tmp_path, tokenizer):
         return {**paragraph, "qas": qas}
 
     document["data"][0]["paragraphs"] = [paragraph_with("a", "bad", "b"), paragraph_with(), paragraph_with("c", "d")]
-    paragraphs, records = _features(_write(tmp_path, document), tokenizer)
+    paragraphs, records = _features(write_squad(tmp_path, document), tokenizer)
     assert [paragraph.first_question for paragraph in paragraphs] == [0, 2, 2]
     assert [record["question_index"] for record in records] == [[0], [1], [2], [3]]
     assert [question.id for question in all_questions(paragraphs)] == ["a", "b", "c", "d"]
@@ -303,7 +293,7 @@ def test_missing_file_is_named_with_its_flag(tmp_path):
 
 
 def test_length_without_room_for_the_context_is_refused(tmp_path, tokenizer):
-    folder = _write(tmp_path, _document())
+    folder = write_squad(tmp_path, squad_document())
     assert _features(folder, tokenizer, max_seq_length=12, max_query_length=8)[1]
     with pytest.raises(UserError, match=r"--max_seq_length=11 leaves no room .*--max_query_length=8 .*at least 12"):
         _features(folder, tokenizer, max_seq_length=11, max_query_length=8)
