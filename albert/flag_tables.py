@@ -117,6 +117,13 @@ _SHARED = (
     Flag("seed", int, 42, "Seed of fresh weights, order of rows, and dropout."),
 )
 
+
+def shared(*names: str) -> tuple[Flag, ...]:
+    """The flags of these names, which several programs have."""
+    by_name = {flag.name: flag for flag in _SHARED}
+    return tuple(by_name[name] for name in names)
+
+
 # Training lasts a number of steps in some programs, a number of epochs in the others.
 _IN_STEPS = (
     Flag("task_name", str, None, "Task, for example MRPC; a wrong name lists all of them."),

@@ -27,9 +27,9 @@ def parse_classifier_flags(argv: Sequence[str]) -> Settings:
     Raises HelpRequested for --help, and UserError for unknown or ill-formed flags and for everything that
     is missing or that `Settings.problems` finds, together.
     """
-    values = _parse(CLASSIFIER, argv)
+    values = parse(CLASSIFIER, argv)
     settings = _settings(CLASSIFIER, values, values.task_name)
-    _raise_for(_missing(CLASSIFIER, values) + settings.problems())
+    raise_for(missing(CLASSIFIER, values) + settings.problems())
     return settings
 
 
@@ -39,8 +39,8 @@ def parse_squad_flags(argv: Sequence[str], version: Literal["1.1", "2.0"]) -> tu
     To predict is to evaluate, and the other way round: one file serves both.
     """
     program = SQUAD_PROGRAMS[version]
-    values = _parse(program, argv)
-    train_file, predict_file = (_path(values, name) for name in ("train_file", "predict_file"))
+    values = parse(program, argv)
+    train_file, predict_file = (path_of(values, name) for name in ("train_file", "predict_file"))
     task = SquadTask(
         version=version,
         train_file=train_file and str(train_file),
@@ -49,20 +49,20 @@ def parse_squad_flags(argv: Sequence[str], version: Literal["1.1", "2.0"]) -> tu
     )
     answers = values.do_eval or values.do_predict
     settings = dataclasses.replace(_settings(program, values, task.name), do_eval=answers, do_predict=answers)
-    problems = _missing(program, values) + settings.problems() + task.problems(settings.data)
+    problems = missing(program, values) + settings.problems() + task.problems(settings.data)
     if settings.do_train and not train_file:
         problems.append("--do_train needs --train_file, in SQuAD's JSON format")
     if answers and not predict_file:
         problems.append("--do_predict needs --predict_file, in SQuAD's JSON format")
-    _raise_for(problems)
+    raise_for(problems)
     return task, settings
 
 
 def parse_race_flags(argv: Sequence[str]) -> tuple[RaceTask, Settings]:
     """RACE, and settings; raises as `parse_classifier_flags`."""
-    values = _parse(RACE, argv)
+    values = parse(RACE, argv)
     settings = _settings(RACE, values, RaceTask.name)
-    problems = _missing(RACE, values) + settings.problems()
+    problems = missing(RACE, values) + settings.problems()
     if values.task_name.lower() != RaceTask.name:
         problems.append(
             f"--task_name={values.task_name} is not {RaceTask.name}, the only task of this program; "
@@ -78,12 +78,16 @@ def parse_race_flags(argv: Sequence[str]) -> tuple[RaceTask, Settings]:
         )
     except UserError as error:
         problems.append(str(error).rstrip("."))
-    _raise_for(problems)
+    raise_for(problems)
     assert task, "a task that cannot be made is a problem"
     return task, settings
 
 
-def _parse(program: Program, argv: Sequence[str]) -> flags.FlagValues:
+def parse(program: Program, argv: Sequence[str]) -> flags.FlagValues:
+    """The values of `program`'s flags in `argv`, whose first element is the program's name.
+
+    Raises HelpRequested for --help, and UserError for unknown or ill-formed flags.
+    """
     values = program.define()
     try:
         rest = values(list(argv))[1:]
@@ -96,23 +100,26 @@ def _parse(program: Program, argv: Sequence[str]) -> flags.FlagValues:
     return values
 
 
-def _missing(program: Program, values: flags.FlagValues) -> list[str]:
+def missing(program: Program, values: flags.FlagValues) -> list[str]:
+    """One phrase naming the required flags that have no value; [] if there is none."""
     names = [f"--{name}" for name in program.required if not values[name].value]
     return [f"{', '.join(names)} must be given (--help lists all flags)"] if names else []
 
 
-def _raise_for(problems: Sequence[str]) -> None:
+def raise_for(problems: Sequence[str]) -> None:
+    """Raises UserError telling all `problems`, if there are any."""
     if problems:
         raise UserError("; ".join(problems))
 
 
-def _path(values: flags.FlagValues, name: str) -> Path | None:
-    """None where the flag is empty, or not one of the program's."""
+def path_of(values: flags.FlagValues, name: str) -> Path | None:
+    """The path in flag `name`, ~ expanded; None where the flag is empty, or not one of the program's."""
     given = values[name].value if name in values else None
     return Path(given).expanduser() if given else None
 
 
-def _profile_steps(given: Sequence[str] | None) -> tuple[int, int] | None:
+def profile_steps_of(given: Sequence[str] | None) -> tuple[int, int] | None:
+    """The two steps of --profile_steps. Raises UserError where they are not two numbers."""
     if not given:
         return None
     try:
@@ -134,17 +141,17 @@ def _duration(values: flags.FlagValues) -> dict[str, Any]:
 
 
 def _data_settings(program: Program, values: flags.FlagValues, task_name: str) -> DataSettings:
-    feature_files = {split: _path(values, flag) for split, flag in program.feature_files.items()}
+    feature_files = {split: path_of(values, flag) for split, flag in program.feature_files.items()}
     return DataSettings(
         task_name=task_name,
-        data_dir=_path(values, "data_dir"),
-        cached_dir=_path(values, "cached_dir") or Path("cached_albert_tfrecord"),
+        data_dir=path_of(values, "data_dir"),
+        cached_dir=path_of(values, "cached_dir") or Path("cached_albert_tfrecord"),
         max_seq_length=values.max_seq_length,
-        spm_model_file=_path(values, "spm_model_file"),
-        vocab_file=_path(values, "vocab_file"),
+        spm_model_file=path_of(values, "spm_model_file"),
+        vocab_file=path_of(values, "vocab_file"),
         do_lower_case=values.do_lower_case,
         feature_files={split: path for split, path in feature_files.items() if path},
-        left_file=_path(values, "predict_feature_left_file"),
+        left_file=path_of(values, "predict_feature_left_file"),
     )
 
 
@@ -152,8 +159,8 @@ def _settings(program: Program, values: flags.FlagValues, task_name: str) -> Set
     return Settings(
         data=_data_settings(program, values, task_name),
         model=ModelSettings(
-            albert_config_file=_path(values, "albert_config_file"),
-            init_checkpoint=_path(values, "init_checkpoint"),
+            albert_config_file=path_of(values, "albert_config_file"),
+            init_checkpoint=path_of(values, "init_checkpoint"),
             albert_dropout_prob=values.albert_dropout_prob,
             discard_classifier_weights=values.discard_classifier_weights,
             dtype=values.dtype,
@@ -169,12 +176,12 @@ def _settings(program: Program, values: flags.FlagValues, task_name: str) -> Set
             keep_checkpoint_max=values.keep_checkpoint_max,
             log_steps=values.log_steps,
         ),
-        output_dir=_path(values, "output_dir"),
+        output_dir=path_of(values, "output_dir"),
         speed=SpeedSettings(
             pack_sequences=values.pack_sequences,
             use_xla=values.use_xla,
             recompute_activations=values.recompute_activations,
-            profile_steps=_profile_steps(values.profile_steps),
+            profile_steps=profile_steps_of(values.profile_steps),
         ),
         do_train=values.do_train,
         do_eval=values.do_eval,

@@ -14,18 +14,27 @@ ROOT = Path(__file__).parent.parent
 # From top to bottom. A module imports from its own layer and from those below it; within a layer there are no circles.
 # A new module gets a line here.
 LAYERS = (
-    ("run_multigpus_classifier", "run_multigpus_squad_v1", "run_multigpus_squad_v2", "run_multigpus_race"),
+    (
+        *("run_multigpus_classifier", "run_multigpus_squad_v1", "run_multigpus_squad_v2", "run_multigpus_race"),
+        *("prepare_corpus", "train_sentencepiece", "create_pretraining_data", "run_pretraining"),
+    ),
     ("program",),
+    ("pretraining.programs",),
     ("flags", "flag_tables"),
+    ("pretraining.runner",),
     ("runner",),
     ("model_fn", "output_dir", "reports"),
-    ("estimator", "input_pipeline"),
-    ("tfrecord_cache", "training_step", "profiling", "packing"),
+    ("estimator", "pretraining.batches"),
+    ("input_pipeline",),
+    ("tfrecord_cache", "pretraining.record_files", "training_step", "profiling", "packing"),
     ("distribution", "evaluations", "interruption", "throughput", "estimator_spec"),
     ("tasks", "tasks.base", "tasks.glue", "tasks.race", "tasks.squad", "tasks.squad_files", "tasks.span_alignment"),
-    ("features", "heads", "span_heads", "checkpoints", "squad_predictions"),
+    ("features", "heads", "span_heads", "pretraining.head", "checkpoints", "squad_predictions"),
     ("modeling", "custom_optimization"),
     ("dropout", "fused_ops", "albert_config"),
+    ("pretraining.creation", "pretraining.settings"),
+    ("pretraining.shuffle", "pretraining.instances", "pretraining.masking", "pretraining.documents"),
+    ("pretraining.corpus", "pretraining.vocabulary", "pretraining.records"),
     ("tokenization", "metrics", "squad_metrics"),
     (
         *("downloads", "downloads.archives", "downloads.command", "downloads.dataset", "downloads.datasets"),
@@ -34,6 +43,7 @@ LAYERS = (
     ),
     ("files",),
     ("settings",),
+    ("pretraining",),
     ("",),  # the package itself: albert/__init__.py
 )
 LAYER_OF = {module: number for number, layer in enumerate(LAYERS) for module in layer}
@@ -45,7 +55,7 @@ ENGINE = (
 )
 UNKNOWN_TO_ENGINE = {
     *("modeling", "heads", "model_fn", "tasks", "features", "tokenization", "metrics", "runner", "flags", "packing"),
-    *("squad_metrics", "squad_predictions", "albert_config"),
+    *("squad_metrics", "squad_predictions", "albert_config", "pretraining.head", "pretraining.batches"),
 }
 
 # Shared by tests; nothing else may import it.
@@ -56,6 +66,8 @@ WITHOUT_TENSORFLOW = (
     *("run_multigpus_squad_v1", "run_multigpus_squad_v2", "run_multigpus_race", "flag_tables"),
     *("run_multigpus_classifier", "packing", "albert_config", "squad_metrics", "squad_predictions", "tasks.race"),
     *("tasks.squad", "throughput", "downloads.jobs", "downloads.models"),
+    *("prepare_corpus", "train_sentencepiece", "create_pretraining_data", "run_pretraining"),
+    *("pretraining.corpus", "pretraining.vocabulary", "pretraining.creation"),
 )
 
 MAX_FILE_LINES = 500

@@ -1,0 +1,1 @@
+"""Pretraining from text: sentences, vocabulary, training records, and the run itself."""
