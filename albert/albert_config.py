@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from albert.json_text import parse_json, shown
 from albert.settings import UserError
 
 # The names of `hidden_act`, which None and "" extend: both are linear.
@@ -52,7 +53,8 @@ class AlbertConfig:
         known = {field.name for field in dataclasses.fields(cls)}
         unknown = sorted(set(values) - known)
         if unknown:
-            raise UserError(f"ALBERT config: unknown key {', '.join(unknown)}; known are {', '.join(sorted(known))}")
+            names = ", ".join(shown(name)[1:-1] for name in unknown[:5])
+            raise UserError(f"ALBERT config: unknown key {names}; known are {', '.join(sorted(known))}")
         if "vocab_size" not in values:
             raise UserError("ALBERT config: vocab_size is missing")
         return cls(**values)
@@ -61,11 +63,11 @@ class AlbertConfig:
     def from_json_file(cls, path: Path) -> "AlbertConfig":
         """Raises UserError naming the file when it is missing, not JSON, or not a valid configuration."""
         try:
-            values = json.loads(Path(path).read_text(encoding="utf-8"))
+            values = parse_json(Path(path).read_bytes())
         except OSError as error:
             raise UserError(f"--albert_config_file={path} cannot be read: {error.strerror}") from error
         except ValueError as error:
-            raise UserError(f"--albert_config_file={path} is not JSON: {error}") from error
+            raise UserError(f"--albert_config_file={path} is {error}") from error
         if not isinstance(values, dict):
             raise UserError(f"--albert_config_file={path} holds a {type(values).__name__}; a JSON object is needed")
         try:
@@ -87,25 +89,30 @@ class AlbertConfig:
 
 
 def _type_problems(config: AlbertConfig) -> list[str]:
+    # Exact types: true and false would be numbers too.
     accepted = {
-        int: (int,),
-        float: (int, float),
-        str | None: (str, type(None)),
-        Sequence[int]: (list, tuple),
+        int: ((int,), "an integer"),
+        float: ((int, float), "a number"),
+        str | None: ((str, type(None)), "a string"),
+        Sequence[int]: ((list, tuple), "a list of integers"),
     }
     problems = []
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
-        if isinstance(value, bool) or not isinstance(value, accepted[field.type]):
-            wanted = {int: "an integer", float: "a number", str | None: "a string"}.get(
-                field.type, "a list of integers"
-            )
-            problems.append(f"{field.name} is {value!r}, but must be {wanted}")
+        types, wanted = accepted[field.type]
+        elements = value if type(value) in (list, tuple) else ()
+        if type(value) not in types or any(type(element) is not int for element in elements):
+            problems.append(f"{field.name} is {shown(value)}, but must be {wanted}")
     return problems
 
 
 def _value_problems(config: AlbertConfig) -> list[str]:
-    problems = []
+    # Also true of NaN and the infinities; larger numbers are no size of anything.
+    problems = [
+        f"{field.name} is {shown(value)}, but must be a number below 2^31"
+        for field in dataclasses.fields(config)
+        if isinstance(value := getattr(config, field.name), int | float) and not abs(value) < 2**31
+    ]
     positive = (
         "vocab_size embedding_size hidden_size num_hidden_layers num_hidden_groups num_attention_heads "
         "intermediate_size inner_group_num max_position_embeddings type_vocab_size initializer_range"
@@ -123,5 +130,5 @@ def _value_problems(config: AlbertConfig) -> list[str]:
             f"{config.num_hidden_groups} groups need as many layers, but there are {config.num_hidden_layers}"
         )
     if config.hidden_act and config.hidden_act.lower() not in ACTIVATIONS:
-        problems.append(f"hidden_act {config.hidden_act!r} is none of {', '.join(ACTIVATIONS)}")
+        problems.append(f"hidden_act {shown(config.hidden_act)} is none of {', '.join(ACTIVATIONS)}")
     return problems

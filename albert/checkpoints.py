@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from albert.checkpoint_index import check_index
 from albert.files import write_text
 from albert.settings import UserError
 
@@ -26,6 +27,10 @@ SUFFIXES = (".data-00000-of-00001", ".index")
 GLOBAL_STEP = "global_step"
 # What upstream's discard_classifier_weights looks for in a name; "attention_1/output/dense" has a slash there.
 CLASSIFIER_MARK = "output_"
+
+
+class DamagedCheckpoint(UserError):
+    """A checkpoint that is there, but lacks one of its files or cannot be read."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +51,11 @@ class LoadReport:
             logging.info("fresh (not in the checkpoint or discarded): %s", ", ".join(self.fresh))
         if self.unused:
             logging.info("unused entries of the checkpoint: %s", ", ".join(self.unused))
+
+
+def has_traces(prefix: Path) -> bool:
+    """Whether at least one file of the checkpoint is there."""
+    return any(Path(f"{prefix}{suffix}").is_file() for suffix in SUFFIXES)
 
 
 def exists(prefix: Path) -> bool:
@@ -93,6 +103,7 @@ def load_weights(
         shapes = reader.get_variable_to_shape_map()
         chosen = assignment_map(list(weights), shapes, num_of_group, discard_classifier_weights)
         _check_shapes(prefix, weights, chosen, shapes)
+        _check_types(prefix, weights, chosen, reader.get_variable_to_dtype_map())
         if not any(name.startswith("bert/") for name in chosen):
             raise UserError(
                 f"{prefix} holds none of the encoder's {len(weights)} variables (bert/...); it begins with "
@@ -123,8 +134,18 @@ def _check_shapes(prefix, weights, chosen, shapes) -> None:
         raise UserError(f"{prefix}: {entry} has shape {theirs}, but the model needs {ours}. {advice}")
 
 
+def _check_types(prefix, weights, chosen, dtypes) -> None:
+    for name, entry in chosen.items():
+        ours, theirs = weights[name].dtype, dtypes[entry]
+        if ours != theirs:
+            raise UserError(
+                f"{prefix}: {entry} has type {theirs.name}, but the model needs {ours.name}. "
+                "Save the checkpoint again in that type."
+            )
+
+
 def load_tensors(prefix: Path) -> dict[str, np.ndarray]:
-    """Every entry of the checkpoint. Raises UserError when it is missing or damaged."""
+    """Every entry of the checkpoint. Raises UserError when it is missing, and DamagedCheckpoint when it is damaged."""
     with _reader(prefix) as reader:
         return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
 
@@ -134,18 +155,21 @@ def _reader(prefix: Path) -> Iterator[Any]:
     """Opens a checkpoint; TensorFlow's errors, also those of reading entries, become one line."""
     if not exists(prefix):
         missing = [f"{prefix}{suffix}" for suffix in SUFFIXES if not Path(f"{prefix}{suffix}").is_file()]
-        raise UserError(
+        kind = DamagedCheckpoint if has_traces(prefix) else UserError
+        raise kind(
             f"checkpoint {prefix} is incomplete or missing: no {' and no '.join(missing)}. "
             "Give the prefix without .index; ./download_pretrained_models.sh fetches Google's models."
         )
+    data, index = (Path(f"{prefix}{suffix}") for suffix in SUFFIXES)
     try:
+        check_index(index, data.stat().st_size)
         yield tf.train.load_checkpoint(str(prefix))
     # The reader's C++ errors come as built-in exceptions; a file that is too short is an IndexError.
-    except (tf.errors.OpError, RuntimeError, ValueError, IndexError) as error:
+    except (tf.errors.OpError, OSError, RuntimeError, ValueError, IndexError) as error:
         if isinstance(error, UserError):
             raise
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        raise UserError(f"checkpoint {prefix} cannot be read, it may be damaged: {reason}") from error
+        raise DamagedCheckpoint(f"checkpoint {prefix} cannot be read, it may be damaged: {reason}") from error
 
 
 def save(prefix: Path, tensors: Mapping[str, object]) -> None:
@@ -189,6 +213,8 @@ def _placing(prefix: Path) -> Iterator[Path]:
         Path(f"{prefix}.index").unlink(missing_ok=True)
         for suffix in SUFFIXES:
             os.replace(f"{temporary}{suffix}", f"{prefix}{suffix}")
+        with contextlib.suppress(OSError):  # some file systems cannot flush a directory
+            _flush(prefix.parent)
     except (tf.errors.OpError, OSError) as error:
         # TensorFlow says "... Write: /path/file; No space left on device [Op:SaveV2]".
         reason = getattr(error, "strerror", None) or error.message.rpartition("; ")[2].removesuffix(" [Op:SaveV2]")
@@ -207,8 +233,19 @@ def delete(prefix: Path) -> None:
         Path(f"{prefix}{suffix}").unlink(missing_ok=True)
 
 
-def delete_leftovers(directory: Path) -> None:
-    """Removes temporary files of checkpoints whose writer was killed. Only the process that writes here may call it."""
+def clean_up(directory: Path) -> None:
+    """Puts in order what a killed writer left. Only the process that writes here may call it.
+
+    A checkpoint of which only the renaming was left to do is finished; other temporary files are removed. The index is
+    written last, so where that is there the data are whole.
+    """
+    for index in sorted(Path(directory).glob("model.ckpt-*.tmp-*.index")):
+        temporary = index.with_suffix("")
+        prefix = temporary.with_name(temporary.name.rpartition(".tmp-")[0])
+        if not Path(f"{prefix}.index").exists():
+            for suffix in SUFFIXES:
+                with contextlib.suppress(FileNotFoundError):
+                    os.replace(f"{temporary}{suffix}", f"{prefix}{suffix}")
     for leftover in Path(directory).glob("model.ckpt-*.tmp-*"):
         leftover.unlink(missing_ok=True)
 
@@ -219,7 +256,16 @@ def write_state(directory: Path, names: Sequence[str]) -> None:
     write_text(Path(directory) / "checkpoint", "\n".join(lines) + "\n")
 
 
-def _flush(path: str) -> None:
+def read_state(directory: Path) -> list[str]:
+    """The names that `write_state` wrote; none where its file is missing or not readable."""
+    try:
+        text = (Path(directory) / "checkpoint").read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return []
+    return re.findall(r'^all_model_checkpoint_paths: "(.*)"$', text, re.MULTILINE)
+
+
+def _flush(path: Path | str) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from albert import checkpoints, heads, modeling
 from albert.settings import UserError
-from albert.testing import TESTDATA, TINY_CONFIGS, tiny_config
+from albert.testing import TESTDATA, TINY_CONFIGS, tiny_config, tiny_disk, unwritable
 
 MAPS = json.loads((TESTDATA / "assignment_maps.json").read_text())
 
@@ -137,3 +137,38 @@ def test_a_full_disk_leaves_the_previous_checkpoint_and_no_temporary_file(tmp_pa
     assert "cannot write checkpoint" in done.stdout, done.stderr[-2000:]
     assert checkpoints.load_tensors(tmp_path / "c")["x"] == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["c.data-00000-of-00001", "c.index"]
+
+
+def test_a_disk_that_is_really_full_leaves_what_was_there(tmp_path):
+    def names():
+        return sorted(path.name for path in disk.iterdir())
+
+    with tiny_disk(tmp_path / "disk", "64k") as disk:
+        checkpoints.save(disk / "c", {"x": np.float32(1)})
+        before = names()
+        for prefix in ("c", "other"):
+            with pytest.raises(
+                UserError, match=rf"cannot write checkpoint .*/{prefix}: No space left on device\. Free"
+            ):
+                checkpoints.save(disk / prefix, {"x": np.zeros(100_000, np.float32)})
+        with pytest.raises(UserError, match=r"cannot write .*/checkpoint: No space"):
+            checkpoints.write_state(disk, ["c"] * 10_000)
+        assert names() == before
+        checkpoints.save(tmp_path / "large", {"x": np.zeros(100_000, np.float32)})
+        # From another file system: no hard links.
+        with pytest.raises(UserError, match=r"cannot write checkpoint .*/best: No space"):
+            checkpoints.copy(tmp_path / "large", disk / "best")
+        assert names() == before
+        assert checkpoints.load_tensors(disk / "c")["x"] == 1
+
+
+def test_a_folder_that_cannot_be_written_keeps_its_checkpoint(tmp_path):
+    checkpoints.save(tmp_path / "c", {"x": np.float32(1)})
+    before = sorted(path.name for path in tmp_path.iterdir())
+    with unwritable(tmp_path):
+        with pytest.raises(UserError, match=r"cannot write checkpoint .*/c: Operation not permitted"):
+            checkpoints.save(tmp_path / "c", {"x": np.float32(2)})
+        with pytest.raises(UserError, match=r"cannot write checkpoint .*/best: Operation not permitted"):
+            checkpoints.copy(tmp_path / "c", tmp_path / "best")
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+    assert checkpoints.load_tensors(tmp_path / "c")["x"] == 1

@@ -79,12 +79,15 @@ class AdamWeightDecayOptimizer:
         gradients: Mapping[str, tf.Tensor],
         learning_rate: tf.Tensor,
         gradient_scale: tf.Tensor | float = 1.0,
+        is_applied: tf.Tensor | bool = True,
     ) -> None:
         """Assigns new values to the variables and to their slots (m, v), all of one replica, keyed by variable name.
 
-        The gradient is `gradients` times `gradient_scale` [].
+        The gradient is `gradients` times `gradient_scale` []. Where `is_applied` [] is False, everything stays as it
+        is, whatever the gradient holds.
         """
         scale, rate = (tf.convert_to_tensor(value, tf.float32) for value in (gradient_scale, learning_rate))
+        applied = tf.convert_to_tensor(is_applied, tf.bool)
         for name, variable in variables.items():
             targets = (variable, *slots[name])
             decays = self.decays(name)
@@ -93,6 +96,7 @@ class AdamWeightDecayOptimizer:
                 *(target.read_value() for target in targets),
                 scale,
                 rate,
+                applied,
                 self.beta_1,
                 self.beta_2,
                 self.epsilon,
@@ -119,18 +123,21 @@ class LAMBOptimizer(AdamWeightDecayOptimizer):
 
 
 @tf.function(jit_compile=True)
-def _next_values(gradient, variable, m, v, scale, rate, beta_1, beta_2, epsilon, weight_decay, has_trust_ratio):
+def _next_values(
+    gradient, variable, m, v, scale, rate, applied, beta_1, beta_2, epsilon, weight_decay, has_trust_ratio
+):
     """The variable, m and v after the step. Compiled: one pass over memory instead of a dozen."""
-    gradient *= scale
-    m = beta_1 * m + (1.0 - beta_1) * gradient
-    v = beta_2 * v + (1.0 - beta_2) * tf.square(gradient)
+    # Selections and not a branch, for which a GPU's host would have to wait; of numbers rather than of whole tensors.
+    gradient = tf.where(applied, gradient * scale, 0.0)
+    m = tf.where(applied, beta_1, 1.0) * m + tf.where(applied, 1.0 - beta_1, 0.0) * gradient
+    v = tf.where(applied, beta_2, 1.0) * v + tf.where(applied, 1.0 - beta_2, 0.0) * tf.square(gradient)
     step = m / (tf.sqrt(v) + epsilon)
     if weight_decay:
         step += weight_decay * variable
     if has_trust_ratio:
         weight_norm, step_norm = tf.norm(variable), tf.norm(step)
         step *= tf.where((weight_norm > 0) & (step_norm > 0), weight_norm / step_norm, 1.0)
-    return variable - rate * step, m, v
+    return variable - tf.where(applied, rate, 0.0) * step, m, v
 
 
 OPTIMIZERS = {optimizer.name: optimizer for optimizer in (AdamWeightDecayOptimizer, LAMBOptimizer)}

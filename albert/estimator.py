@@ -1,14 +1,11 @@
 """The engine: one training loop and one evaluation loop over the replicas of a `tf.distribute` strategy.
 
-Owns `RunConfig`, `Estimator`, which checkpoints are kept and which one is best. Knows no model, task or flag: a
-`model_fn` turns one replica's batch and weights into an `EstimatorSpec`, and everything that crosses replicas happens
-here and in `albert.training_step`.
+Owns `RunConfig` and `Estimator`. Knows no model, task or flag: a `model_fn` turns one replica's batch and weights into
+an `EstimatorSpec`, and everything that crosses replicas happens here and in `albert.training_step`.
 """
 
 import dataclasses
 import logging
-import math
-import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -19,10 +16,13 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from albert import checkpoints, distribution
+from albert.callback_errors import kept_errors_raised
+from albert.checkpoint_store import CheckpointStore
 from albert.custom_optimization import SLOT_NAMES, AdamWeightDecayOptimizer
 from albert.estimator_spec import EstimatorSpec, Features, ModeKeys, ModelFn
 from albert.evaluations import Evaluation, EvaluationLog
 from albert.interruption import StopOnSignal
+from albert.nonfinite_steps import NonfiniteSteps
 from albert.profiling import Profiler
 from albert.settings import UserError
 from albert.throughput import StepRecord, Throughput
@@ -48,6 +48,8 @@ class RunConfig:
       micro_batches: parts that a replica's batch comes in, one after the other; see `TrainingStep`.
       use_xla: compile the forward and backward pass of each replica.
       profile_steps: the steps (first, last) whose profile is written to `model_dir`; None for none.
+      skip_nonfinite_steps: steps whose loss or gradient is not finite that are left out before the next one stops
+        training; see `NonfiniteSteps`.
     """
 
     model_dir: Path
@@ -58,9 +60,11 @@ class RunConfig:
     micro_batches: int = 1
     use_xla: bool = False
     profile_steps: tuple[int, int] | None = None
+    skip_nonfinite_steps: int = 0
 
     def __post_init__(self) -> None:
-        for name, least in (("save_checkpoints_steps", 1), ("keep_checkpoint_max", 0), ("log_steps", 1)):
+        lowest = {"save_checkpoints_steps": 1, "keep_checkpoint_max": 0, "log_steps": 1, "skip_nonfinite_steps": 0}
+        for name, least in lowest.items():
             if getattr(self, name) < least:
                 raise UserError(f"--{name}={getattr(self, name)} must be at least {least}")
 
@@ -123,6 +127,7 @@ class Estimator:
         self.global_step = 0
         self.throughput = Throughput(config.global_batch_size)
         self.evaluations = EvaluationLog(config.model_dir)
+        self._store = CheckpointStore(config.model_dir, config.keep_checkpoint_max)
         self._compiled_train_steps = tf.function(self._train_steps)
         self._outputs = {mode: tf.function(self._outputs_of(mode)) for mode in (ModeKeys.EVAL, ModeKeys.PREDICT)}
 
@@ -137,12 +142,13 @@ class Estimator:
     ) -> None:
         """Trains until `max_steps` updates were ever made in `model_dir`; does nothing when they were.
 
-        Continues from the newest checkpoint, otherwise from `warm_start`. `input_fn(first, last)` yields the batches of
-        steps first..last - 1, replica by replica. With an `eval_spec` each checkpoint is evaluated; the best becomes
-        `model.ckpt-best`.
+        Continues from the newest checkpoint that is whole, otherwise from `warm_start`. `input_fn(first, last)` yields
+        the batches of steps first..last - 1, replica by replica. With an `eval_spec` each checkpoint is evaluated; the
+        best becomes `model.ckpt-best`.
 
         Raises:
-          UserError: the loss or the gradient stopped being finite (checkpoints stay as they are), or a disk is full.
+          UserError: the loss or the gradient stopped being finite (checkpoints stay as they are), a disk is full, or
+            all checkpoints are damaged.
           Interrupted: SIGINT or SIGTERM came; the state was saved, and the same call continues from it.
         """
         self._start_or_resume()
@@ -151,18 +157,21 @@ class Estimator:
         if eval_spec and self._is_due(self.global_step, max_steps) and self.global_step not in self.evaluations.steps:
             self._evaluate_checkpoint(eval_spec, observers)
         if self.global_step >= max_steps:
+            self._store.finish_save(self.global_step, lambda step: self._is_due(step, max_steps))
             logging.info("Step %d of %d: nothing left to train.", self.global_step, max_steps)
             return
         iterator = iter(self._distribute(lambda: input_fn(self.global_step, max_steps)))
         bar = tqdm(total=max_steps, initial=self.global_step, desc="train", unit="step", disable=None)
         profiler = Profiler(self._config.model_dir, self._config.profile_steps)
+        nonfinite = NonfiniteSteps(self._config.skip_nonfinite_steps, input_fn, self._config.model_dir)
         with StopOnSignal() as stop, bar, profiler:
             while self.global_step < max_steps:
                 count = min(self._steps_until_boundary(max_steps), profiler.advance_to(self.global_step))
-                self._report(self._run_steps(iterator, count), observers, bar)
+                self._report(nonfinite.tolerated(self._run_steps(iterator, count)), observers, bar)
+                nonfinite.raise_if_too_many()
                 is_due = self._is_due(self.global_step, max_steps)
                 if is_due or stop.requested:
-                    self._save_checkpoint(max_steps)
+                    self._store.save(self.global_step, self._state(), lambda step: self._is_due(step, max_steps))
                     stop.raise_if_requested(f"stopped after step {self.global_step} of {max_steps}, which is saved")
                 if is_due and eval_spec:
                     self._evaluate_checkpoint(eval_spec, observers)
@@ -178,21 +187,15 @@ class Estimator:
         return min(boundary - self.global_step, self.throughput.steps_for(SECONDS_PER_CALL))
 
     def _run_steps(self, iterator, count: int) -> list[StepRecord]:
-        """Makes `count` updates and returns what they reported. Raises UserError at the first that is not finite."""
+        """Makes `count` steps and returns what they reported; those that are not finite change no weight."""
         begin = time.perf_counter()
         first = tf.constant(self.global_step, tf.int64)
-        rows = self._compiled_train_steps(iterator, first, tf.constant(count)).numpy()
+        with kept_errors_raised():
+            rows = self._compiled_train_steps(iterator, first, tf.constant(count)).numpy()
         seconds = time.perf_counter() - begin
         self.throughput.add(seconds, rows[:, REPORT.index("real_tokens")], rows[:, REPORT.index("computed_tokens")])
         speed = self.throughput.speed
         records = [StepRecord(self.global_step + 1 + i, *map(float, row), speed) for i, row in enumerate(rows)]
-        for record in records:
-            if not math.isfinite(record.loss) or not math.isfinite(record.gradient_norm):
-                raise UserError(
-                    f"step {record.step}: loss {record.loss}, gradient norm {record.gradient_norm} at learning rate "
-                    f"{record.learning_rate:.3g}. Training stopped; the checkpoints in {self._config.model_dir} are "
-                    "from before. Lower --learning_rate or raise --warmup_step, in another --output_dir if it has any."
-                )
         self.global_step += count
         return records
 
@@ -216,6 +219,8 @@ class Estimator:
         return {name: self._local_value(variable) for name, variable in variables.items()}
 
     def _report(self, records: Sequence[StepRecord], observers: Iterable[TrainingObserver], bar: tqdm) -> None:
+        if not records:
+            return
         last = records[-1]
         bar.update(len(records))
         bar.set_postfix_str(f"loss {last.loss:.4f}, {last.speed.summary()}")
@@ -231,31 +236,28 @@ class Estimator:
 
     def checkpoint_path(self, step: int | str) -> Path:
         """Prefix of the checkpoint after `step` updates, or of "best"."""
-        return self._config.model_dir / f"model.ckpt-{step}"
+        return self._store.path(step)
 
     @property
     def checkpoint_steps(self) -> list[int]:
         """Steps of the complete checkpoints in `model_dir`, ascending."""
-        found = (
-            re.fullmatch(r"model\.ckpt-(\d+)\.index", p.name) for p in self._config.model_dir.glob("model.ckpt-*.index")
-        )
-        steps = sorted(int(match.group(1)) for match in found if match)
-        return [step for step in steps if checkpoints.exists(self.checkpoint_path(step))]
+        return self._store.steps
 
     def _start_or_resume(self) -> None:
-        checkpoints.delete_leftovers(self._config.model_dir)
         if not self._slots:
             with self._strategy.scope():
                 self._slots = {
                     name: [tf.Variable(tf.zeros(variable.shape), name=f"{name}/{slot}") for slot in SLOT_NAMES]
                     for name, variable in self.weights.items()
                 }
-        steps = self.checkpoint_steps
-        if steps:
-            self.restore(self.checkpoint_path(steps[-1]))
-            logging.info("Continuing from %s.", self.checkpoint_path(steps[-1]))
+        best = self.evaluations.best
+        found = self._store.load_to_resume(best and best.step)
+        if found:
+            self._assign(*found)
+            logging.info("Continuing from %s.", found[0])
         elif self._warm_start:
             self._warm_start(self.weights)
+        self.evaluations.continue_from(self.global_step)
 
     def _state(self) -> dict[str, object]:
         """Everything a checkpoint holds, by name; the same names for any number of replicas."""
@@ -264,48 +266,51 @@ class Estimator:
             state |= {f"{name}/{slot}": value for slot, value in zip(SLOT_NAMES, slots, strict=True)}
         return state
 
-    def restore(self, prefix: Path) -> None:
-        """Takes weights, step and, once training began, optimizer slots from a checkpoint of this engine.
+    def restore_best(self) -> bool:
+        """Takes the state of the best checkpoint, or the newest where none was judged; whether there is one.
 
-        Raises UserError when the checkpoint is damaged or lacks an entry.
+        Raises UserError when it is damaged or lacks an entry.
         """
-        tensors = checkpoints.load_tensors(prefix)
+        best = self.evaluations.best
+        found = self._store.load_best(best and best.step)
+        if found:
+            self._assign(*found)
+        return found is not None
+
+    def _assign(self, prefix: Path, tensors: Mapping[str, np.ndarray]) -> None:
+        """Takes weights, step and, once training began, optimizer slots from what the checkpoint at `prefix` holds."""
         state = self._state()
         for name, variable in state.items():
-            shape = list(variable.shape)
-            if name not in tensors or list(tensors[name].shape) != shape:
-                found = list(tensors[name].shape) if name in tensors else "nothing"
+            needed = _kind(variable)
+            found = _kind(tensors[name]) if name in tensors else "nothing"
+            if found != needed:
                 raise UserError(
-                    f"{prefix} holds {found} under {name}, but this run needs {shape}. Is it another model's?"
+                    f"{prefix} holds {found} under {name}, but this run needs {needed}. Is it another model's?"
                 )
         self.global_step = int(tensors[checkpoints.GLOBAL_STEP])
         for name, variable in state.items():
             if name != checkpoints.GLOBAL_STEP:
                 variable.assign(tensors[name])
 
-    def _save_checkpoint(self, max_steps: int) -> None:
-        """Saves the state and removes what is no longer kept.
-
-        What a stop saved between two due steps takes no place among the kept ones, and goes with the next save.
-        """
-        checkpoints.save(self.checkpoint_path(self.global_step), self._state())
-        steps = self.checkpoint_steps
-        due = [step for step in steps if self._is_due(step, max_steps)]
-        # A maximum of 0 keeps all: [-0:] is the whole list.
-        kept = sorted({*due[-self._config.keep_checkpoint_max :], self.global_step})
-        checkpoints.write_state(self._config.model_dir, [self.checkpoint_path(step).name for step in kept])
-        for step in steps:
-            if step not in kept:
-                checkpoints.delete(self.checkpoint_path(step))
-
     # Evaluation and prediction ----------------------------------------------------------------------------------------
 
     def evaluate_checkpoints(self, eval_spec: EvalSpec) -> None:
-        """Evaluates every checkpoint in `model_dir` that has not been, and keeps the best as `model.ckpt-best`."""
-        for step in self.checkpoint_steps:
-            if step not in self.evaluations.steps:
-                self.restore(self.checkpoint_path(step))
+        """Evaluates every checkpoint in `model_dir` that has not been, and keeps the best as `model.ckpt-best`.
+
+        One that is damaged is left out, with a warning. Raises UserError where all are.
+        """
+        checkpoints.clean_up(self._config.model_dir)
+        waiting = [step for step in self.checkpoint_steps if step not in self.evaluations.steps]
+        for step in waiting:
+            state = self._store.load_step(step)
+            if state is not None:
+                self._assign(self.checkpoint_path(step), state)
                 self._evaluate_checkpoint(eval_spec, ())
+        if waiting and not self.evaluations.steps and not checkpoints.exists(self.checkpoint_path("best")):
+            names = ", ".join(self.checkpoint_path(step).name for step in waiting)
+            raise UserError(
+                f"every checkpoint in {self._config.model_dir} is damaged: {names}. Put back a copy of one."
+            )
 
     def _evaluate_checkpoint(self, eval_spec: EvalSpec, observers: Iterable[TrainingObserver]) -> None:
         """Judges the current weights, which `model.ckpt-<step>` holds; copies that if none before was as good."""
@@ -313,7 +318,7 @@ class Estimator:
         value = metrics[eval_spec.best_metric]
         evaluation = Evaluation(self.global_step, metrics, eval_spec.best_metric, self.evaluations.improves(value))
         if evaluation.is_best:
-            checkpoints.copy(self.checkpoint_path(self.global_step), self.checkpoint_path("best"))
+            self._store.keep_as_best(self.global_step)
         self.evaluations.append(evaluation)
         logging.info(
             "step %d: %s%s", self.global_step, evaluation.summary(), " (best so far)" if evaluation.is_best else ""
@@ -346,9 +351,10 @@ class Estimator:
         total = int(dataset.cardinality()) // self._strategy.num_replicas_in_sync
         batches = self._distribute(lambda: dataset)
         parts: list[Arrays] = []
-        for features in tqdm(batches, mode.name.lower(), total, unit="batch", disable=None, leave=False):
-            for outputs in self._outputs[mode](features):
-                parts.append({name: tensor.numpy() for name, tensor in outputs.items()})
+        with kept_errors_raised():
+            for features in tqdm(batches, mode.name.lower(), total, unit="batch", disable=None, leave=False):
+                for outputs in self._outputs[mode](features):
+                    parts.append({name: tensor.numpy() for name, tensor in outputs.items()})
         merged = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         real = merged.pop("example_weights") > 0
         ids = merged.pop("example_ids")[real]
@@ -382,3 +388,8 @@ class Estimator:
     def _distribute(self, make_dataset: Callable[[], tf.data.Dataset]):
         """Deals consecutive elements of the data set to consecutive replicas."""
         return self._strategy.distribute_datasets_from_function(lambda _context: make_dataset())
+
+
+def _kind(value: tf.Variable | np.ndarray | np.generic) -> str:
+    """Type and shape, as "float32 [2, 3]"."""
+    return f"{tf.as_dtype(value.dtype).name} {list(value.shape)}"

@@ -197,10 +197,38 @@ def test_an_interrupted_run_ends_bitwise_equal(tmp_path):
 
 
 def test_a_run_continues_on_another_number_of_replicas(tmp_path):
-    whole, _ = _train(_estimator(tmp_path / "whole", 1), 1)
-    _train(_estimator(tmp_path / "cut", 2), 2, last=9)
-    resumed, _ = _train(_estimator(tmp_path / "cut", 4), 4)
+    whole, _ = _train(_estimator(tmp_path / "whole", 2), 2)
+    _train(_estimator(tmp_path / "cut", 2), 2, last=6)
+    _train(_estimator(tmp_path / "cut", 1), 1, last=13)
+    resumed, records = _train(_estimator(tmp_path / "cut", 4), 4)
+    assert [record.step for record in records] == list(range(14, 21))
     _assert_same_training(resumed, whole)
+
+
+def test_after_a_damaged_checkpoint_a_run_ends_bitwise_equal(tmp_path):
+    def train(folder, last):
+        estimator = _estimator(tmp_path / folder, 2, use_dropout=True, rate=0.1, save_checkpoints_steps=4)
+        spec = EvalSpec(lambda: _dev(2), lambda outputs: {"score": -float(outputs["logits"].std())}, "score")
+        estimator.train(lambda a, b: _shares(2, a, b), last, spec)
+        return estimator
+
+    whole = train("whole", 16)
+    train("cut", 12)
+    # As for the last two, and for the best among them, whichever it is.
+    for step in (8, 12):
+        path = tmp_path / f"cut/model.ckpt-{step}.index"
+        path.write_bytes(path.read_bytes()[:-10])
+    resumed = train("cut", 16)
+    assert list(resumed.evaluations) == list(whole.evaluations)
+    assert resumed.checkpoint_steps == whole.checkpoint_steps == [4, 8, 12, 16]
+    for name in ("checkpoint", "evaluations.json", *(f"model.ckpt-{step}.index" for step in (4, 8, 12, 16, "best"))):
+        assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+    for step in (16, "best"):
+        expected, found = (
+            checkpoints.load_tensors(tmp_path / name / f"model.ckpt-{step}") for name in ("whole", "cut")
+        )
+        for name, value in expected.items():
+            np.testing.assert_array_equal(found[name], value, err_msg=name)
 
 
 def test_a_stop_between_two_evaluations_changes_neither_the_best_nor_what_is_kept(tmp_path):
@@ -349,6 +377,25 @@ def test_a_checkpoint_saved_but_not_yet_evaluated_is_evaluated_after_a_restart(t
     assert [(e.step, e.is_best) for e in estimator.evaluations] == [(4, True), (8, False)]
 
 
+def test_evaluating_leaves_out_what_is_damaged(tmp_path):
+    _train(_estimator(tmp_path, save_checkpoints_steps=2), last=6)
+    for step in (4, 6):
+        (tmp_path / f"model.ckpt-{step}.index").write_bytes(b"")
+    estimator = _estimator(tmp_path)
+    estimator.evaluate_checkpoints(_scored([0.5]))
+    assert [e.step for e in estimator.evaluations] == [2]
+    assert estimator.restore_best()
+    assert estimator.global_step == 2
+
+
+def test_evaluating_only_damaged_checkpoints_names_them(tmp_path):
+    _train(_estimator(tmp_path, save_checkpoints_steps=2), last=4)
+    for step in (2, 4):
+        (tmp_path / f"model.ckpt-{step}.index").write_bytes(b"")
+    with pytest.raises(UserError, match=r"every checkpoint in .* is damaged: model\.ckpt-2, model\.ckpt-4"):
+        _estimator(tmp_path).evaluate_checkpoints(_scored([]))
+
+
 def test_evaluating_without_training_judges_every_kept_checkpoint(tmp_path):
     _train(_estimator(tmp_path, save_checkpoints_steps=2), last=6)
     estimator = _estimator(tmp_path)
@@ -369,20 +416,62 @@ def test_a_damaged_evaluation_log_is_named(tmp_path):
 # Faults ---------------------------------------------------------------------------------------------------------------
 
 
-def test_a_loss_that_is_not_finite_stops_with_the_step_and_keeps_the_last_good_state(tmp_path):
-    estimator = _estimator(tmp_path, save_checkpoints_steps=2)
+def _exploding(estimator, *steps, value=0.0):
+    """The same estimator, whose losses in these steps, counted from 1, are divided by `value`."""
     inner = estimator._model_fn
 
-    def explode_in_the_fourth_step(features, mode, weights, step):
+    def model_fn(features, mode, weights, step):
         spec = inner(features, mode, weights, step)
-        return dataclasses.replace(spec, per_example_loss=spec.per_example_loss / tf.where(step == 3, 0.0, 1.0))
+        explodes = tf.reduce_any(tf.constant(steps, tf.int64) == step + 1)
+        return dataclasses.replace(spec, per_example_loss=spec.per_example_loss / tf.where(explodes, value, 1.0))
 
-    estimator._training_step._model_fn = explode_in_the_fourth_step
-    with pytest.raises(UserError, match=r"step 4: loss inf.*learning rate.*--learning_rate"):
-        _train(estimator)
+    estimator._training_step._model_fn = model_fn
+    return estimator
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+@pytest.mark.parametrize(("value", "loss"), [(0.0, "inf"), (math.nan, "nan")])
+def test_a_loss_that_is_not_finite_stops_with_the_step_and_keeps_the_last_good_state(tmp_path, value, loss, replicas):
+    estimator = _exploding(_estimator(tmp_path, replicas, save_checkpoints_steps=2), 4, value=value)
+    message = rf"step 4: loss {loss}.* 0, 1, 2, 3, 4, 5, 6, 7 at learning rate 0\.0006\..*--learning_rate"
+    with pytest.raises(UserError, match=message):
+        _train(estimator, replicas)
     assert estimator.checkpoint_steps == [2]
-    state = checkpoints.load_tensors(tmp_path / "model.ckpt-2")
-    assert all(np.isfinite(value).all() for value in state.values())
+    saved = checkpoints.load_tensors(tmp_path / "model.ckpt-2")
+    for state in (saved, estimator._state()):
+        assert all(np.isfinite(value).all() for value in state.values())
+    # In memory is what three steps make.
+    expected, _ = _train(_estimator(tmp_path / "three", replicas), replicas, last=3)
+    for name, variable in estimator.weights.items():
+        for copy in estimator._strategy.experimental_local_results(variable):
+            np.testing.assert_array_equal(copy, expected[name], err_msg=name)
+
+
+def test_a_step_that_is_left_out_changes_nothing_however_many_share_a_call(tmp_path, caplog):
+    states = []
+    for steps_per_call in (1, 6):
+        estimator = _estimator(tmp_path / str(steps_per_call), 2, save_checkpoints_steps=6, skip_nonfinite_steps=2)
+        estimator.throughput.steps_for = lambda seconds, count=steps_per_call: count
+        state, records = _train(_exploding(estimator, 2, 4), 2, last=6)
+        assert [record.step for record in records] == [1, 2, 3, 4, 5, 6]
+        assert [math.isfinite(record.loss) for record in records] == [True, False, True, False, True, True]
+        states.append(state)
+    for name, value in states[0].items():
+        np.testing.assert_array_equal(states[1][name], value, err_msg=name)
+    assert states[0]["global_step"] == 6
+    # By hand: the four other steps, with their own batches, rates and numbers, one after the other.
+    by_hand = _estimator(tmp_path / "by_hand", 2)
+    for first, last in ((0, 1), (2, 3), (4, 6)):
+        by_hand.global_step = first
+        if first:
+            by_hand._store.save(first, by_hand._state(), lambda _: True)
+        _train(by_hand, 2, last=last)
+    for name, value in by_hand.weights.items():
+        np.testing.assert_array_equal(states[0][name], value, err_msg=name)
+    assert "step 2: loss inf" in caplog.text
+    assert "Left out, 2 of at most 2" in caplog.text
+    with pytest.raises(UserError, match="step 4: loss inf"):
+        _train(_exploding(_estimator(tmp_path / "one", 2, skip_nonfinite_steps=1), 2, 4), 2, last=6)
 
 
 def test_a_checkpoint_of_another_model_is_refused_with_both_shapes(tmp_path):

@@ -7,6 +7,7 @@ import pytest
 
 from albert.evaluations import Evaluation, EvaluationLog
 from albert.settings import UserError
+from albert.testing import unwritable
 
 
 def _append(log: EvaluationLog, step: int, value: float) -> None:
@@ -32,6 +33,44 @@ def test_a_number_beats_nan_and_nan_beats_nothing_but_no_evaluation(tmp_path):
     assert [entry.is_best for entry in EvaluationLog(tmp_path)] == [True, False, True, False]
 
 
+def test_going_back_makes_evaluations_again_in_their_place(tmp_path):
+    log = EvaluationLog(tmp_path)
+    values = {4: 0.5, 8: 0.25, 12: 0.75, 16: 0.875}
+    for step, value in values.items():
+        _append(log, step, value)
+    undisturbed = (tmp_path / "evaluations.json").read_bytes()
+    log = EvaluationLog(tmp_path)
+    log.continue_from(8)
+    assert log.steps == {4, 8}
+    # What is the best is not forgotten while it is not made again; what it is compared with then is what came before.
+    assert log.best.step == 16
+    assert log.improves(0.6)
+    _append(log, 12, values[12])
+    assert log.steps == {4, 8, 12}
+    assert EvaluationLog(tmp_path).best.step == 16
+    assert (tmp_path / "evaluations.json").read_bytes() == undisturbed
+    _append(log, 16, values[16])
+    assert (tmp_path / "evaluations.json").read_bytes() == undisturbed
+
+
+def test_going_back_with_other_intervals_leaves_none_of_the_old_ones(tmp_path):
+    log = EvaluationLog(tmp_path)
+    for step in (4, 8, 12):
+        _append(log, step, step / 16)
+    log.continue_from(4)
+    for step, value in ((6, 0.0), (13, 0.5)):
+        _append(log, step, value)
+    assert [(entry.step, entry.is_best) for entry in EvaluationLog(tmp_path)] == [(4, True), (6, False), (13, True)]
+
+
+def test_a_file_that_cannot_be_written_is_named_and_keeps_what_it_had(tmp_path):
+    log = EvaluationLog(tmp_path)
+    _append(log, 4, 0.5)
+    with unwritable(tmp_path), pytest.raises(UserError, match=r"cannot write .*/evaluations\.json: Operation not perm"):
+        _append(log, 8, 0.75)
+    assert [entry.step for entry in EvaluationLog(tmp_path)] == [4]
+
+
 def test_the_summary_leaves_out_the_step():
     evaluation = Evaluation(7, {"f1": 0.5, "eval_loss": 0.12345, "global_step": 7}, "f1", True)
     assert evaluation.summary() == "eval_loss = 0.1235, f1 = 0.5000"
@@ -48,3 +87,29 @@ def test_the_file_is_plain_json(tmp_path):
     _append(EvaluationLog(tmp_path), 3, 0.5)
     (entry,) = json.loads((tmp_path / "evaluations.json").read_text())
     assert entry == {"step": 3, "metrics": {"f1": 0.5, "global_step": 3}, "best_metric": "f1", "is_best": True}
+
+
+ENTRY = {"step": 4, "metrics": {"f1": 0.5, "global_step": 4}, "best_metric": "f1", "is_best": True}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        json.dumps([{**ENTRY, "step": "4"}]),
+        json.dumps([{**ENTRY, "metrics": ["f1"]}]),
+        json.dumps([{**ENTRY, "metrics": {"f1": [0.5]}}]),
+        json.dumps([{**ENTRY, "best_metric": "accuracy"}]),
+        json.dumps([{**ENTRY, "best_metric": []}]),
+        json.dumps([{**ENTRY, "is_best": 1}]),
+        json.dumps([{**ENTRY, "x" * 9999: 1}]),
+        json.dumps([[1, 2]]),
+        json.dumps(ENTRY),
+        "[" * 100_000,
+        json.dumps([ENTRY])[:-2] + ', "step": 8}]',
+    ],
+)
+def test_what_was_never_written_is_refused_when_it_is_read_and_not_later(tmp_path, content):
+    (tmp_path / "evaluations.json").write_text(content)
+    with pytest.raises(UserError, match=r"evaluations\.json is damaged") as error:
+        EvaluationLog(tmp_path)
+    assert len(str(error.value)) < 500

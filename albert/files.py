@@ -27,11 +27,22 @@ def write_bytes(path: Path, data: bytes) -> None:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        raise _cannot_write(path, error) from error
+        raise cannot_write(path, error) from error
     finally:
         # Where it could not be made, removing it fails too, which must not hide why.
         with contextlib.suppress(OSError):
             temporary.unlink()
+
+
+def delete_leftovers(directory: Path) -> None:
+    """Removes the temporary files of `write_bytes` whose writer was killed. Only the process that writes there may call
+    it. Raises UserError where one cannot be removed.
+    """
+    for leftover in directory.glob("*.tmp-" + 8 * "[0-9a-f]"):
+        try:
+            leftover.unlink(missing_ok=True)
+        except OSError as error:
+            raise cannot_write(leftover, error) from error
 
 
 def append_text(path: Path, text: str) -> None:
@@ -40,8 +51,9 @@ def append_text(path: Path, text: str) -> None:
         with path.open("a", encoding="utf-8") as file:
             file.write(text)
     except OSError as error:
-        raise _cannot_write(path, error) from error
+        raise cannot_write(path, error) from error
 
 
-def _cannot_write(path: Path, error: OSError) -> UserError:
+def cannot_write(path: Path, error: OSError) -> UserError:
+    """What to raise where `path` could not be written."""
     return UserError(f"cannot write {path}: {error.strerror}. Free space or choose another directory.")

@@ -4,7 +4,7 @@ Owns names, kinds, defaults and help texts. Knows nothing of what flags become: 
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from absl import flags
@@ -113,6 +113,13 @@ _SHARED = (
     Flag("save_checkpoints_steps", int, 1000, "Steps between checkpoints, each evaluated with --do_eval."),
     Flag("keep_checkpoint_max", int, 5, "Newest checkpoints kept, 0 for all; the best is always kept."),
     Flag("log_steps", int, 100, "Steps between lines in the log."),
+    Flag(
+        "skip_nonfinite_steps",
+        int,
+        0,
+        "Steps with a NaN or infinite loss or gradient that are left out, each named in the log, before the next one "
+        "stops the program; counted anew at each start.",
+    ),
     Flag("profile_steps", list, None, "Two steps, as 10,20: write a profile of those between to output_dir."),
     Flag("seed", int, 42, "Seed of fresh weights, order of rows, and dropout."),
 )
@@ -276,9 +283,11 @@ RACE = Program(
 )
 
 
-def flag_names() -> dict[str, frozenset[str]]:
+FINE_TUNING_PROGRAMS = (CLASSIFIER, *SQUAD_PROGRAMS.values(), RACE)
+
+
+def flag_names(programs: Sequence[Program]) -> dict[str, frozenset[str]]:
     """For each program, by its module's name in the package, the names of its flags, with `noNAME` for booleans."""
-    programs = (CLASSIFIER, *SQUAD_PROGRAMS.values(), RACE)
     defined = {program.module: program.define() for program in programs}
     return {
         module: frozenset(values) | {f"no{name}" for name in values if values[name].boolean}

@@ -155,6 +155,30 @@ def _data_settings(program: Program, values: flags.FlagValues, task_name: str) -
     )
 
 
+def train_fields(values: flags.FlagValues) -> dict[str, Any]:
+    """The fields of `TrainSettings` that have flags of the same meaning in every program that trains."""
+    names = ("learning_rate", "optimizer", "gradient_accumulation_steps", "seed", "save_checkpoints_steps")
+    names += ("keep_checkpoint_max", "log_steps", "skip_nonfinite_steps")
+    return {name: values[name].value for name in names}
+
+
+def speed_settings(values: flags.FlagValues, pack_sequences: bool) -> SpeedSettings:
+    """How a program that trains computes."""
+    return SpeedSettings(
+        pack_sequences=pack_sequences,
+        use_xla=values.use_xla,
+        recompute_activations=values.recompute_activations,
+        profile_steps=profile_steps_of(values.profile_steps),
+    )
+
+
+def run_fields(values: flags.FlagValues) -> dict[str, Any]:
+    """The fields of `Settings` that have flags of the same meaning in every program that trains."""
+    names = ("do_train", "do_eval", "strategy_type", "device", "overwrite_output_dir")
+    given = {name: values[name].value for name in names}
+    return {**given, "num_replicas": values.num_gpu_cores, "output_dir": path_of(values, "output_dir")}
+
+
 def _settings(program: Program, values: flags.FlagValues, task_name: str) -> Settings:
     return Settings(
         data=_data_settings(program, values, task_name),
@@ -166,30 +190,11 @@ def _settings(program: Program, values: flags.FlagValues, task_name: str) -> Set
             dtype=values.dtype,
         ),
         train=TrainSettings(
-            **_duration(values),
-            learning_rate=values.learning_rate,
-            optimizer=values.optimizer,
-            per_replica_batch_size=values.train_batch_size,
-            gradient_accumulation_steps=values.gradient_accumulation_steps,
-            seed=values.seed,
-            save_checkpoints_steps=values.save_checkpoints_steps,
-            keep_checkpoint_max=values.keep_checkpoint_max,
-            log_steps=values.log_steps,
+            **_duration(values), **train_fields(values), per_replica_batch_size=values.train_batch_size
         ),
-        output_dir=path_of(values, "output_dir"),
-        speed=SpeedSettings(
-            pack_sequences=values.pack_sequences,
-            use_xla=values.use_xla,
-            recompute_activations=values.recompute_activations,
-            profile_steps=profile_steps_of(values.profile_steps),
-        ),
-        do_train=values.do_train,
-        do_eval=values.do_eval,
+        speed=speed_settings(values, values.pack_sequences),
         do_predict=values.do_predict,
-        strategy_type=values.strategy_type,
-        num_replicas=values.num_gpu_cores,
-        device=values.device,
         per_replica_eval_batch_size=values.eval_batch_size,
         per_replica_predict_batch_size=values.predict_batch_size,
-        overwrite_output_dir=values.overwrite_output_dir,
+        **run_fields(values),
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from albert.flag_tables import flag_names
+from albert.flag_tables import FINE_TUNING_PROGRAMS, flag_names
 from albert.flags import HelpRequested, parse_classifier_flags, parse_race_flags, parse_squad_flags
 from albert.settings import Settings, UserError
 from albert.tasks.base import Task
@@ -52,6 +52,7 @@ VALUES = (
     (PROGRAMS, "save_checkpoints_steps", "250", "train.save_checkpoints_steps", 250),
     (PROGRAMS, "keep_checkpoint_max", "0", "train.keep_checkpoint_max", 0),
     (PROGRAMS, "log_steps", "7", "train.log_steps", 7),
+    (PROGRAMS, "skip_nonfinite_steps", "3", "train.skip_nonfinite_steps", 3),
     (PROGRAMS, "seed", "-1", "train.seed", -1),
     (PROGRAMS, "dtype", "bfloat16", "model.dtype", "bfloat16"),
     (PROGRAMS, "gradient_accumulation_steps", "4", "train.gradient_accumulation_steps", 4),
@@ -146,12 +147,12 @@ def test_a_boolean_is_set_by_its_name_and_cleared_by_no(program, flag, place):
 
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_every_flag_is_tested_here(program):
-    names = flag_names()[program]
+    names = flag_names(FINE_TUNING_PROGRAMS)[program]
     booleans = {name for name in names if f"no{name}" in names}
     negations = {f"no{name}" for name in booleans}
     assert names - negations - {"help", "h", "flagfile", "undefok"} == _flags_of(program)
     assert {"nodo_train", "nohelp"} <= names
-    assert flag_names().keys() == PROGRAMS.keys()
+    assert flag_names(FINE_TUNING_PROGRAMS).keys() == PROGRAMS.keys()
 
 
 def test_the_last_of_two_values_counts():

@@ -33,6 +33,7 @@ import numpy as np
 import tensorflow as tf
 
 from albert import packing
+from albert.callback_errors import keeping_errors
 from albert.packing import RowShapes
 from albert.settings import UserError
 from albert.tasks.base import Column
@@ -278,7 +279,7 @@ def _dataset(
 
     def make_batch(element: tf.Tensor) -> dict[str, tf.Tensor]:
         serialized, *layout = tf.numpy_function(
-            read_share, [element], (tf.string, *layout_dtypes.values()), stateful=False
+            keeping_errors(read_share), [element], (tf.string, *layout_dtypes.values()), stateful=False
         )
         serialized.set_shape([num_parts * num_sequences])
         columns = dict(zip(layout_dtypes, layout, strict=True))

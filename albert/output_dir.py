@@ -1,14 +1,16 @@
-"""An output directory belongs to one run: `run_settings.json` says to which. No TensorFlow.
+"""An output directory belongs to one run, `run_settings.json` says to which, and at any time to one process.
 
-Owns that file, and moving a directory aside. Knows no task and no model.
+Owns that file, and moving a directory aside. Knows no task and no model. No TensorFlow.
 """
 
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from albert.files import write_text
+from albert.files import delete_leftovers, write_text
+from albert.json_text import parse_json, shown
+from albert.output_lock import LOCK, OutputLock
 from albert.settings import Settings, UserError
 
 RUN_SETTINGS = "run_settings.json"
@@ -17,17 +19,30 @@ RUN_SETTINGS = "run_settings.json"
 _WORK = ("model.ckpt-*.index", "*_results.*", "evaluations.json")
 
 
-def claim_output_dir(settings: Settings, identity: Mapping[str, Mapping[str, object]]) -> None:
-    """Makes `settings.output_dir` this run's, or checks that it is.
+def claim_output_dir(
+    settings: Settings, identity: Mapping[str, Mapping[str, object]], source_files: Iterable[Path] = ()
+) -> OutputLock:
+    """Makes `settings.output_dir` this run's, or checks that it is, and keeps other processes out of it.
 
     `identity` has a dictionary of settings for each part of this run; a part that the directory has too must agree.
-    Raises UserError naming every setting that differs, when the directory holds checkpoints or results of which nobody
-    knows the settings, or when it cannot be written.
+    `source_files` are the data that the run reads. Others may come in when the lock that is returned is released.
+
+    Raises UserError naming the process that works there, every setting that differs, when the directory holds
+    checkpoints or results of which nobody knows the settings, or when it cannot be written.
     """
-    directory = settings.output_dir
-    if settings.overwrite_output_dir and directory.exists():
-        _check_may_move(settings)
-        _move_aside(directory)
+    lock = OutputLock(settings.output_dir)
+    try:
+        if settings.overwrite_output_dir:
+            _check_may_move(settings, source_files)
+            lock = _moved_aside(lock)
+        _claim(settings.output_dir, identity)
+    except BaseException:
+        lock.release()
+        raise
+    return lock
+
+
+def _claim(directory: Path, identity: Mapping[str, Mapping[str, object]]) -> None:
     path = directory / RUN_SETTINGS
     found = {}
     if _holds_work(directory):
@@ -43,6 +58,7 @@ def claim_output_dir(settings: Settings, identity: Mapping[str, Mapping[str, obj
             f"--output_dir={directory} holds another run: {'; '.join(differing)}. Choose another --output_dir, repeat "
             "that run's settings, or add --overwrite_output_dir to move it aside."
         )
+    delete_leftovers(directory)
     claimed = {**found, **identity}
     if claimed != found:
         write_text(path, json.dumps(claimed, indent=2, sort_keys=True) + "\n")
@@ -54,7 +70,7 @@ def _holds_work(directory: Path) -> bool:
 
 def _read(path: Path) -> dict[str, dict[str, object]]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = parse_json(path.read_bytes())
         if not isinstance(found, dict) or not all(isinstance(part, dict) for part in found.values()):
             raise ValueError("it does not hold the settings of a run")
     except (OSError, ValueError) as error:
@@ -71,14 +87,13 @@ def _differences(theirs: Mapping[str, object], ours: Mapping[str, object], prefi
         if isinstance(there, dict) and isinstance(here, dict):
             yield from _differences(there, here, f"{prefix}{key}.")
         elif there != here:
-            yield f"{prefix}{key} is {there!r} there and {here!r} here"
+            yield f"{shown(prefix + key)[1:-1]} is {shown(there)} there and {shown(here)} here"
 
 
-def _check_may_move(settings: Settings) -> None:
+def _check_may_move(settings: Settings, source_files: Iterable[Path]) -> None:
     """Raises UserError if what this run reads, or the working directory, would move away with the output directory."""
     data, model = settings.data, settings.model
-    needed = (Path.cwd(), data.data_dir, data.spm_model_file, data.vocab_file)
-    needed += (model.albert_config_file, model.init_checkpoint)
+    needed = (Path.cwd(), *data.paths(), *source_files, model.albert_config_file, model.init_checkpoint)
     for path in needed:
         if path and path.resolve().is_relative_to(settings.output_dir.resolve()):
             raise UserError(
@@ -87,12 +102,18 @@ def _check_may_move(settings: Settings) -> None:
             )
 
 
-def _move_aside(directory: Path) -> None:
-    number = 1
+def _moved_aside(lock: OutputLock) -> OutputLock:
+    """Renames the directory, unless it is empty; the lock of the new, empty one."""
+    directory, number = lock.directory, 1
+    if [file.name for file in directory.iterdir()] == [LOCK]:
+        return lock
     while (target := directory.with_name(f"{directory.name}.old-{number}")).exists():
         number += 1
     try:
         directory.rename(target)
     except OSError as error:
         raise UserError(f"cannot move --output_dir={directory} aside to {target}: {error.strerror}") from error
+    lock.follow(target)
+    lock.release()
     logging.info("Moved %s aside to %s.", directory, target)
+    return OutputLock(directory)

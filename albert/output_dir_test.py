@@ -7,14 +7,18 @@ from pathlib import Path
 import pytest
 
 from albert.output_dir import RUN_SETTINGS, claim_output_dir
+from albert.output_lock import LOCK, OutputLock
 from albert.settings import UserError
 from albert.testing import GOOD_SETTINGS
 
 IDENTITY = {"model": {"task": "mrpc", "config": {"hidden_size": 64, "layers": (1, 2)}}, "training": {"seed": 1}}
 
 
-def _claim(directory: Path, identity=IDENTITY, **changes: object) -> None:
-    claim_output_dir(dataclasses.replace(GOOD_SETTINGS, output_dir=directory, **changes), identity)
+def _claim(directory: Path, identity=IDENTITY, source_files=(), **changes: object) -> None:
+    """Claims it for a run that is done at once."""
+    settings = dataclasses.replace(GOOD_SETTINGS, output_dir=directory, **changes)
+    with claim_output_dir(settings, identity, source_files):
+        pass
 
 
 def _with(part: str, **values: object) -> dict:
@@ -87,7 +91,9 @@ def test_a_run_that_left_no_work_leaves_the_directory_free(tmp_path):
     assert json.loads((tmp_path / RUN_SETTINGS).read_text())["model"]["task"] == "rte"
 
 
-@pytest.mark.parametrize("contents", [b"{", b"[]", b"3", b'{"model": 3}', b"\xff"])
+@pytest.mark.parametrize(
+    "contents", [b"{", b"[]", b"3", b'{"model": 3}', b"\xff", b"[" * 100_000, b'{"a": {}, "a": {}}']
+)
 def test_settings_that_cannot_be_read_are_named(trained, contents):
     (trained / RUN_SETTINGS).write_bytes(contents)
     with pytest.raises(UserError, match=r"run_settings\.json cannot be read .*--overwrite_output_dir"):
@@ -112,6 +118,19 @@ def test_overwriting_does_not_take_away_what_the_run_reads(trained, monkeypatch)
     model = dataclasses.replace(GOOD_SETTINGS.model, init_checkpoint=trained / "model.ckpt-4")
     with pytest.raises(UserError, match=r"would move --output_dir=.*aside, and with it .*model\.ckpt-4"):
         _claim(trained, overwrite_output_dir=True, model=model)
+    for name in ("train.json", "features.tf_record", "left.json"):
+        (trained / name).touch()
+    data = GOOD_SETTINGS.data
+    for named, changes in (
+        ("train.json", {"source_files": [trained / "train.json"]}),
+        (
+            "features.tf_record",
+            {"data": dataclasses.replace(data, feature_files={"train": trained / "features.tf_record"})},
+        ),
+        ("left.json", {"data": dataclasses.replace(data, left_file=trained / "left.json")}),
+    ):
+        with pytest.raises(UserError, match=f"aside, and with it .*{named}"):
+            _claim(trained, overwrite_output_dir=True, **changes)
     monkeypatch.chdir(trained)
     with pytest.raises(UserError, match=r"would move --output_dir=\. aside"):
         _claim(Path(), overwrite_output_dir=True)
@@ -120,5 +139,31 @@ def test_overwriting_does_not_take_away_what_the_run_reads(trained, monkeypatch)
 
 def test_a_file_in_place_of_the_directory_is_named(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match=r"/file/run_settings\.json"):
+    with pytest.raises(UserError, match=r"cannot write .*/file: File exists"):
         _claim(tmp_path / "file")
+
+
+def test_a_directory_that_another_process_works_in_is_neither_claimed_nor_moved(trained):
+    before = sorted(path.name for path in trained.iterdir())
+    with OutputLock(trained):
+        for overwrite in (False, True):
+            with pytest.raises(UserError, match=r"is in use by .*process \d+ on "):
+                _claim(trained, _with("model", task="rte"), overwrite_output_dir=overwrite)
+        assert sorted(path.name for path in trained.iterdir()) == sorted([*before, LOCK])
+    assert [path.name for path in trained.parent.iterdir()] == [trained.name]
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_who_has_claimed_a_directory_keeps_others_out_until_done(trained, overwrite):
+    settings = dataclasses.replace(GOOD_SETTINGS, output_dir=trained, overwrite_output_dir=overwrite)
+    with claim_output_dir(settings, IDENTITY), pytest.raises(UserError, match="is in use"):
+        _claim(trained)
+    _claim(trained)
+    # Neither here nor in what was moved aside is anything left of the lock.
+    assert not list(trained.parent.glob(f"*/{LOCK}"))
+
+
+def test_a_refused_claim_leaves_no_lock(trained):
+    with pytest.raises(UserError, match="task"):
+        _claim(trained, _with("model", task="rte"))
+    assert not (trained / LOCK).exists()

@@ -7,15 +7,18 @@ import contextlib
 import dataclasses
 import io
 import json
+import logging
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import NoneType
 
 import numpy as np
 import tensorflow as tf
 
 from albert.evaluations import Evaluation
 from albert.files import append_text, write_bytes, write_text
+from albert.json_text import parse_json
 from albert.settings import Settings, UserError
 from albert.throughput import StepRecord, Throughput
 
@@ -43,18 +46,31 @@ class TrainingLog:
 
 
 def read_training_log(path: Path) -> list[dict[str, float]]:
-    """The rows of a training log; nothing if it is missing. A cut last line is left out."""
-    if not path.exists():
+    """The rows of a training log, those with a step and a loss; nothing if it is missing.
+
+    A cut last line is left out, and so is, with a warning, every other line that is no row. Raises UserError if the
+    file cannot be read.
+    """
+    try:
+        *lines, last = path.read_bytes().split(b"\n")
+    except FileNotFoundError:
         return []
-    rows = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            row = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(row, dict) and "step" in row:
-            rows.append(row)
-    return rows
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}. Move it away to begin a new one.") from error
+    rows = [_row(line) for line in lines if line.strip()]
+    num_left_out = rows.count(None)
+    if num_left_out:
+        logging.warning("%s: %d lines are left out that are no rows of a training log", path, num_left_out)
+    return [row for row in (*rows, _row(last)) if row is not None]
+
+
+def _row(line: bytes) -> dict[str, float] | None:
+    try:
+        row = parse_json(line)
+    except ValueError:
+        return None
+    is_row = isinstance(row, dict) and type(row.get("step")) is int and type(row.get("loss")) in (int, float, NoneType)
+    return row if is_row and "loss" in row else None
 
 
 def _flat(record: StepRecord) -> dict[str, float]:
@@ -92,7 +108,7 @@ class TensorBoard:
     def _write(self, folder: str, step: int, values: Mapping[str, float]) -> None:
         with self._errors_named(), self._writer.as_default(step):
             for name, value in values.items():
-                if not math.isnan(value):
+                if math.isfinite(value):
                     tf.summary.scalar(f"{folder}/{name}", value)
             self._writer.flush()
 
@@ -177,9 +193,12 @@ class Results:
 def _hyperparameters_on_disk(output_dir: Path) -> dict[str, object]:
     """What `eval_results.json` says of training; nothing if it is missing or not ours."""
     try:
-        return dict(json.loads((output_dir / "eval_results.json").read_text(encoding="utf-8"))["hyperparameters"])
+        found = parse_json((output_dir / "eval_results.json").read_bytes())["hyperparameters"]
+        json.dumps(found, ensure_ascii=False).encode()  # ValueError for half a surrogate pair, which cannot be written
     except (OSError, ValueError, TypeError, KeyError):
         return {}
+    is_ours = isinstance(found, dict) and all(isinstance(value, str | int | float) for value in found.values())
+    return found if is_ours else {}
 
 
 def draw_curve(output_dir: Path, evaluations: Iterable[Evaluation], best_metric: str) -> Path | None:
@@ -190,12 +209,16 @@ def draw_curve(output_dir: Path, evaluations: Iterable[Evaluation], best_metric:
     # The object interface draws without a display and without touching pyplot's global state.
     from matplotlib.figure import Figure
 
-    steps, losses = [row["step"] for row in rows], np.array([row["loss"] for row in rows])
+    steps = [row["step"] for row in rows]
+    # A loss that was no number is null there, and a gap here.
+    losses = np.array([math.nan if row["loss"] is None else row["loss"] for row in rows])
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.add_subplot()
     axes.plot(steps, losses, color="tab:blue", alpha=0.25, linewidth=0.8)
     window = max(1, len(losses) // 50)
-    smooth = np.convolve(losses, np.ones(window) / window, mode="valid")
+    finite = np.isfinite(losses)
+    sums, counts = (np.convolve(v, np.ones(window), mode="valid") for v in (np.where(finite, losses, 0), finite))
+    smooth = np.where(counts > 0, sums / np.maximum(counts, 1), math.nan)
     axes.plot(steps[window - 1 :], smooth, color="tab:blue", label=f"training loss (mean of {window} steps)")
     axes.set(xlabel="step", ylabel="training loss")
     axes.set_title(output_dir.name, parse_math=False)  # a name with dollar signs is no formula

@@ -1,5 +1,6 @@
 """The files a run leaves for people, compared with contents written by hand."""
 
+import collections
 import dataclasses
 import json
 import math
@@ -16,7 +17,7 @@ from albert.evaluations import Evaluation
 from albert.settings import UserError
 from albert.tasks import get_task
 from albert.tasks.base import Example
-from albert.testing import GOOD_SETTINGS, full_disk
+from albert.testing import GOOD_SETTINGS, full_disk, tiny_disk, unwritable
 from albert.throughput import Speed, StepRecord, Throughput
 
 
@@ -75,6 +76,31 @@ def test_a_run_without_checkpoint_starts_the_log_anew(tmp_path):
     assert reports.read_training_log(tmp_path / "none") == []
 
 
+def test_lines_that_are_no_rows_are_left_out_and_counted(tmp_path, caplog):
+    path = tmp_path / "training_log.jsonl"
+    rows = [b'{"step": 1, "loss": 0.5}', b'{"step": 2, "loss": null}', b'{"step": 4, "loss": 0.25}']
+    bad = [b"[" * 100_000, b'{"step": "3", "loss": 1}', b'{"step": 3}', b'{"step": 3, "loss": {}}', b"\xff", b"3"]
+    path.write_bytes(b"\n".join([rows[0], *bad, rows[1], b"", rows[2]]) + b"\n")
+    assert [row["step"] for row in reports.read_training_log(path)] == [1, 2, 4]
+    assert f"{path}: {len(bad)} lines are left out" in caplog.text
+    reports.TrainingLog(tmp_path).on_start(2)
+    assert [row["step"] for row in reports.read_training_log(path)] == [1, 2]
+
+
+def test_a_training_log_that_cannot_be_read_is_named(tmp_path):
+    (tmp_path / "training_log.jsonl").mkdir()
+    with pytest.raises(UserError, match=r"training_log\.jsonl cannot be read"):
+        reports.read_training_log(tmp_path / "training_log.jsonl")
+
+
+@pytest.mark.parametrize(
+    "content", ["[" * 100_000, '{"hyperparameters": {"a": [1]}}', '{"hyperparameters": {"a": "\\ud800"}}', "[]", "{}"]
+)
+def test_results_that_are_not_ours_say_nothing_of_training(tmp_path, content):
+    (tmp_path / "eval_results.json").write_text(content)
+    assert reports._hyperparameters_on_disk(tmp_path) == {}
+
+
 # TensorBoard ----------------------------------------------------------------------------------------------------------
 
 
@@ -106,9 +132,15 @@ def test_tensorboard_reads_back_every_scalar(tmp_path):
 
 def test_a_full_disk_is_told_as_the_users_matter(tmp_path):
     board = reports.TensorBoard(tmp_path)
-    message = r"cannot write TensorBoard's events in .*: File too large\. Free space"
-    with full_disk(max_file_bytes=200), pytest.raises(UserError, match=message):
+    message = r"cannot write TensorBoard's events in .*: {}\. Free space"
+    with full_disk(max_file_bytes=200), pytest.raises(UserError, match=message.format("File too large")):
         board.on_steps(_records(1, 2))
+    with unwritable(tmp_path), pytest.raises(UserError, match=message.format("Operation not permitted")):
+        reports.TensorBoard(tmp_path)
+    with tiny_disk(tmp_path / "disk", "8k") as disk:
+        board = reports.TensorBoard(disk)
+        with pytest.raises(UserError, match=message.format("No space left on device")):
+            collections.deque(board.on_steps(_records(step, step)) for step in range(100))
 
 
 # Evaluation results ---------------------------------------------------------------------------------------------------
@@ -190,6 +222,29 @@ def test_the_curve_is_a_picture_that_shows_something(tmp_path, num_steps):
         colours = {colour[:3] for _, colour in picture.convert("RGBA").getcolors(1 << 20)}
     assert {(31, 119, 180), (255, 127, 14)} <= colours
     assert {file.name for file in folder.iterdir()} == {"training_curve.png", "training_log.jsonl"}
+
+
+@pytest.mark.parametrize("num_steps", [2, 120])
+def test_a_loss_that_is_no_number_is_null_in_the_log_and_a_gap_elsewhere(tmp_path, num_steps):
+    log, board = reports.TrainingLog(tmp_path), reports.TensorBoard(tmp_path)
+    for observer in (log, board):
+        observer.on_start(0)
+        observer.on_steps(_records(1, 1, math.nan))
+        observer.on_steps(_records(2, num_steps))
+        observer.on_steps(_records(num_steps + 1, num_steps + 1, math.inf))
+    losses = [row["loss"] for row in reports.read_training_log(tmp_path / "training_log.jsonl")]
+    assert losses == [None, *[0.5] * (num_steps - 1), None]
+    assert reports.draw_curve(tmp_path, [], "f1")
+    events = EventAccumulator(str(tmp_path)).Reload()
+    assert [event.step for event in events.Tensors("train/loss")] == [num_steps]
+    assert [event.step for event in events.Tensors("train/gradient_norm")] == [1, num_steps, num_steps + 1]
+
+
+def test_a_run_of_which_every_loss_is_no_number_has_a_curve_too(tmp_path):
+    log = reports.TrainingLog(tmp_path)
+    log.on_start(0)
+    log.on_steps(_records(1, 3, math.nan))
+    assert reports.draw_curve(tmp_path, [], "f1")
 
 
 def test_without_training_there_is_no_curve(tmp_path):

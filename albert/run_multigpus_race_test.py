@@ -104,7 +104,7 @@ def test_one_level_is_scored_alone(folder):
 def test_bad_input_is_one_line(capsys, folder):
     (folder / "data/RACE/dev/high/1.txt").write_text(json.dumps(article(1, "high") | {"answers": ["A", "E"]}))
     for flags, parts in (
-        ({}, ["dev/high/1.txt", 'answers[1] is "E", which is not one of A, B, C, D']),
+        ({}, ["dev/high/1.txt", "answers[1] is 'E', which is not one of A, B, C, D"]),
         ({"data_dir": folder / "none"}, ["none/RACE", "--data_dir="]),
         (
             {"max_qa_length": 38, "train_feature_file": None},

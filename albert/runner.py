@@ -5,9 +5,10 @@ Puts the parts together and decides nothing about any of them. Knows no flags, a
 
 import dataclasses
 import functools
+import itertools
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from albert.input_pipeline import BatchShape, Source
 from albert.model_fn import build_model_fn
 from albert.modeling import AlbertModel, Computation
 from albert.output_dir import claim_output_dir
-from albert.settings import Settings, UserError
+from albert.settings import Settings, TrainSettings, UserError
 from albert.tasks.base import HostRecord, Split, Task
 from albert.tfrecord_cache import RecordCache
 from albert.tokenization import Tokenizer, load_tokenizer
@@ -37,34 +38,54 @@ def run(task: Task, settings: Settings) -> dict[str, float]:
     """
     config = load_config(settings)
     tokenizer = load_tokenizer(settings.data.spm_model_file, settings.data.vocab_file, settings.data.do_lower_case)
-    check_fit(config, tokenizer, settings)
+    check_model(config, settings)
+    check_vocabulary(config, tokenizer, settings)
     strategy = distribution.create_strategy(settings.strategy_type, settings.num_replicas, settings.device)
     replicas = strategy.num_replicas_in_sync
     settings = resolve(settings, strategy)
     log_devices(settings, strategy)
-    digests = digest_data(task, settings)
-    claim_output_dir(settings, identity_of_run(task, config, tokenizer, settings, replicas, digests))
-    caches = {split: build_cache(task, split, tokenizer, settings, digests[split]) for split in digests}
-    settings = count_steps(task, caches, settings, replicas)
-    judged = Judged.of(task, caches, settings)
+    sources = {split: task.source_files(split, settings.data.data_dir) for split in wanted_splits(task, settings)}
+    digests = {split: tfrecord_cache.sha256_of_files(files) for split, files in sources.items()}
+    identity = identity_of_run(task, config, tokenizer, settings, replicas, digests)
+    with claim_output_dir(settings, identity, itertools.chain(*sources.values())):
+        caches = {split: build_cache(task, split, tokenizer, settings, digests[split]) for split in digests}
+        settings = count_steps(task, caches, settings, replicas)
+        judged = Judged.of(task, caches, settings)
 
-    estimator = build_estimator(config, task.head(config), strategy, settings)
-    inputs = InputFunctions(task, caches, settings, replicas)
-    eval_spec = build_eval_spec(task, inputs, judged) if settings.do_eval and judged.can_be_scored else None
-    results = reports.Results(settings, task.best_metric, replicas)
+        train = settings.train
+        schedule = LearningRateSchedule(train.learning_rate, train.train_steps or 1, train.warmup_steps)
+        estimator = build_estimator(config, task.head(config), strategy, settings, schedule)
+        inputs = InputFunctions(task, caches, settings, replicas)
+        eval_spec = build_eval_spec(task, inputs, judged) if settings.do_eval and judged.can_be_scored else None
+        metrics = train_and_evaluate(estimator, inputs.train, eval_spec, settings, task.best_metric, replicas)
+        if settings.do_predict:
+            restore_best(estimator, settings)
+            split = task.predict_split
+            predictions = estimator.predict(
+                functools.partial(inputs.once, split, settings.per_replica_predict_batch_size)
+            )
+            reports.write_files(settings.output_dir, judged.result_files(split, predictions))
+        return metrics
+
+
+def train_and_evaluate(
+    estimator: Estimator,
+    train_input_fn: Callable[[int, int], tf.data.Dataset],
+    eval_spec: EvalSpec | None,
+    settings: Settings,
+    best_metric: str,
+    replicas: int,
+) -> dict[str, float]:
+    """Trains if asked to, writes results, log and curve; metrics of the best checkpoint, {} without an `eval_spec`."""
+    results = reports.Results(settings, best_metric, replicas)
     if settings.do_train:
         observers = [reports.TrainingLog(settings.output_dir), reports.TensorBoard(settings.output_dir)]
-        estimator.train(inputs.train, settings.train.train_steps, eval_spec, observers)
+        estimator.train(train_input_fn, settings.train.train_steps, eval_spec, observers)
         results.trained(estimator.throughput)
     metrics = evaluate(estimator, eval_spec, settings) if eval_spec else {}
     if eval_spec:
         results.evaluated(estimator.evaluations, metrics)
-    reports.draw_curve(settings.output_dir, estimator.evaluations, task.best_metric)
-    if settings.do_predict:
-        restore_best(estimator, settings)
-        split = task.predict_split
-        predictions = estimator.predict(functools.partial(inputs.once, split, settings.per_replica_predict_batch_size))
-        reports.write_files(settings.output_dir, judged.result_files(split, predictions))
+    reports.draw_curve(settings.output_dir, estimator.evaluations, best_metric)
     return metrics
 
 
@@ -86,23 +107,27 @@ def load_config(settings: Settings) -> AlbertConfig:
     return config if rate is None else config.with_dropout(rate)
 
 
-def check_fit(config: AlbertConfig, tokenizer: Tokenizer, settings: Settings) -> None:
-    """Raises UserError where rows, vocabulary and model do not belong together."""
+def check_model(config: AlbertConfig, settings: Settings) -> None:
+    """Raises UserError where rows are too long for the model, or --init_checkpoint is missing."""
     length = settings.data.max_seq_length
     if length > config.max_position_embeddings:
         raise UserError(
             f"--max_seq_length={length}, but the model of {settings.model.albert_config_file} has "
             f"{config.max_position_embeddings} positions. Lower --max_seq_length."
         )
-    if tokenizer.vocab_size > config.vocab_size:
-        raise UserError(
-            f"{settings.data.spm_model_file or settings.data.vocab_file} has {tokenizer.vocab_size} pieces, but "
-            f"vocab_size in {settings.model.albert_config_file} is {config.vocab_size}. Use two that belong together."
-        )
     if settings.model.init_checkpoint and not checkpoints.exists(settings.model.init_checkpoint):
         raise UserError(
             f"--init_checkpoint={settings.model.init_checkpoint}: no such checkpoint. Give the prefix, without .index; "
             "./download_pretrained_models.sh fetches Google's models."
+        )
+
+
+def check_vocabulary(config: AlbertConfig, tokenizer: Tokenizer, settings: Settings) -> None:
+    """Raises UserError where the vocabulary has pieces that the model does not."""
+    if tokenizer.vocab_size > config.vocab_size:
+        raise UserError(
+            f"{settings.data.spm_model_file or settings.data.vocab_file} has {tokenizer.vocab_size} pieces, but "
+            f"vocab_size in {settings.model.albert_config_file} is {config.vocab_size}. Use two that belong together."
         )
 
 
@@ -112,12 +137,6 @@ def wanted_splits(task: Task, settings: Settings) -> list[Split]:
     return list(dict.fromkeys(split for split, is_wanted in wanted if is_wanted))
 
 
-def digest_data(task: Task, settings: Settings) -> dict[Split, str]:
-    """The sha256 of the data files of every wanted split. Raises UserError naming one that is missing."""
-    sources = {split: task.source_files(split, settings.data.data_dir) for split in wanted_splits(task, settings)}
-    return {split: tfrecord_cache.sha256_of_files(files) for split, files in sources.items()}
-
-
 def log_devices(settings: Settings, strategy: tf.distribute.Strategy) -> None:
     """Says once what runs where, and how."""
     compiled = ", compiled by XLA" if settings.speed.use_xla else ""
@@ -125,11 +144,17 @@ def log_devices(settings: Settings, strategy: tf.distribute.Strategy) -> None:
 
 
 def count_steps(task: Task, caches: Mapping[Split, RecordCache], settings: Settings, replicas: int) -> Settings:
-    """`settings` with epochs turned into steps; says once how examples, batches and steps relate, with units."""
+    """`settings` with epochs turned into steps."""
     if not settings.do_train:
         return settings
     examples = caches["train"].count // task.sequences_per_example
     train = settings.train.in_steps(examples, replicas)
+    log_batch(train, examples, replicas)
+    return dataclasses.replace(settings, train=train)
+
+
+def log_batch(train: TrainSettings, examples: int, replicas: int) -> None:
+    """Says once how `examples` examples, batches and steps relate, with units."""
     accumulated = train.gradient_accumulation_steps
     logging.info(
         "Batch: %d examples/replica%s x %d replicas = %d examples/step; %d steps = %d examples = %.3g epochs of %d.",
@@ -138,7 +163,6 @@ def count_steps(task: Task, caches: Mapping[Split, RecordCache], settings: Setti
         train.train_steps * train.global_batch_size(replicas),
         train.train_steps * train.global_batch_size(replicas) / max(1, examples), examples,
     )  # fmt: skip
-    return dataclasses.replace(settings, train=train)
 
 
 def identity_of_run(
@@ -153,11 +177,6 @@ def identity_of_run(
 
     The number of replicas is not in it, only the global batch; nor is how fast it is computed.
     """
-    train = dataclasses.asdict(settings.train)
-    for how_often in ("save_checkpoints_steps", "keep_checkpoint_max", "log_steps"):
-        del train[how_often]
-    for factor in ("per_replica_batch_size", "gradient_accumulation_steps"):
-        del train[factor]
     identity: dict[str, dict[str, object]] = {
         "model": {
             "task": task.name,
@@ -169,9 +188,7 @@ def identity_of_run(
     }
     if settings.do_train:
         identity["training"] = {
-            **train,
-            "global_batch_size": settings.train.global_batch_size(replicas),
-            "init_checkpoint": str(settings.model.init_checkpoint and settings.model.init_checkpoint.resolve()),
+            **identity_of_training(settings, replicas),
             "discard_classifier_weights": settings.model.discard_classifier_weights,
             "data_sha256": digests["train"],
             "head": {name: value for name, value in vars(task.head(config)).items() if name != "config"},
@@ -179,6 +196,20 @@ def identity_of_run(
     if settings.do_eval:
         identity["evaluation"] = {"data_sha256": digests["dev"]}
     return identity
+
+
+def identity_of_training(settings: Settings, replicas: int) -> dict[str, object]:
+    """The optimisation, by its global batch, and what it starts from."""
+    train = dataclasses.asdict(settings.train)
+    for how_often in ("save_checkpoints_steps", "keep_checkpoint_max", "log_steps", "skip_nonfinite_steps"):
+        del train[how_often]
+    for factor in ("per_replica_batch_size", "gradient_accumulation_steps"):
+        del train[factor]
+    return {
+        **train,
+        "global_batch_size": settings.train.global_batch_size(replicas),
+        "init_checkpoint": str(settings.model.init_checkpoint and settings.model.init_checkpoint.resolve()),
+    }
 
 
 def build_cache(task: Task, split: Split, tokenizer: Tokenizer, settings: Settings, digest: str) -> RecordCache:
@@ -211,9 +242,14 @@ def write_left_file(path: Path, task: Task, cache: Path) -> None:
 
 
 def build_estimator(
-    config: AlbertConfig, head: Head, strategy: tf.distribute.Strategy, settings: Settings
+    config: AlbertConfig,
+    head: Head,
+    strategy: tf.distribute.Strategy,
+    settings: Settings,
+    schedule: LearningRateSchedule,
+    num_of_group: int = 0,
 ) -> Estimator:
-    """The engine with this model's weights on every replica."""
+    """The engine with this model's weights on every replica; `num_of_group` as for `checkpoints.load_weights`."""
     train = settings.train
     return Estimator(
         model_fn=build_model_fn(
@@ -224,7 +260,7 @@ def build_estimator(
         ),
         create_weights=lambda: AlbertModel(config, head.variable_specs, train.seed).weights,
         optimizer=create_optimizer(train.optimizer),
-        learning_rate=LearningRateSchedule(train.learning_rate, train.train_steps or 1, train.warmup_steps),
+        learning_rate=schedule,
         strategy=strategy,
         config=RunConfig(
             model_dir=settings.output_dir,
@@ -235,18 +271,20 @@ def build_estimator(
             micro_batches=train.gradient_accumulation_steps,
             use_xla=bool(settings.speed.use_xla),
             profile_steps=settings.speed.profile_steps,
+            skip_nonfinite_steps=train.skip_nonfinite_steps,
         ),
-        warm_start=lambda weights: start_from_checkpoint(weights, settings),
+        warm_start=lambda weights: start_from_checkpoint(weights, settings, num_of_group),
     )
 
 
-def start_from_checkpoint(weights: Mapping[str, tf.Variable], settings: Settings) -> None:
+def start_from_checkpoint(weights: Mapping[str, tf.Variable], settings: Settings, num_of_group: int = 0) -> None:
     """Assigns --init_checkpoint, or says that training starts from random weights."""
     prefix = settings.model.init_checkpoint
     if prefix is None:
         logging.warning("No --init_checkpoint: starting from random weights.")
         return
-    checkpoints.load_weights(prefix, weights, settings.model.discard_classifier_weights).log(prefix)
+    discards = settings.model.discard_classifier_weights
+    checkpoints.load_weights(prefix, weights, discards, num_of_group).log(prefix)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -333,17 +371,13 @@ def evaluate(estimator: Estimator, eval_spec: EvalSpec, settings: Settings) -> d
 
 
 def restore_best(estimator: Estimator, settings: Settings) -> None:
-    """Takes the weights of `model.ckpt-best`, or of the checkpoint it is a copy of, otherwise of the newest checkpoint,
-    otherwise of --init_checkpoint.
+    """Takes the weights of `model.ckpt-best`, or of the checkpoint it is a copy of; where nothing was judged those of
+    the newest checkpoint; where there is none those of --init_checkpoint.
 
-    Raises UserError when there is none, or when --init_checkpoint lacks some of the model's weights.
+    Raises UserError when there is none, when it is damaged, or when --init_checkpoint lacks some of the weights.
     """
-    best = estimator.evaluations.best
-    candidates: list[int | str] = ["best", *([best.step] if best else []), *reversed(estimator.checkpoint_steps)]
-    for prefix in map(estimator.checkpoint_path, candidates):
-        if checkpoints.exists(prefix):
-            estimator.restore(prefix)
-            return
+    if estimator.restore_best():
+        return
     prefix = settings.model.init_checkpoint
     if prefix is None:
         raise UserError(f"--output_dir={settings.output_dir} has no checkpoint: train first, or give --init_checkpoint")
@@ -351,5 +385,5 @@ def restore_best(estimator: Estimator, settings: Settings) -> None:
     if report.fresh:
         raise UserError(
             f"--output_dir={settings.output_dir} has no checkpoint, and {prefix} lacks {', '.join(report.fresh)}: "
-            "it is not a fine-tuned model. Train first (--do_train)."
+            "it is not a model of this kind. Train first (--do_train)."
         )

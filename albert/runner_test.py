@@ -1,7 +1,6 @@
 """Whole runs on the first rows of the bundled task, on two replicas, in this process."""
 
 import json
-import os
 import shutil
 import signal
 from pathlib import Path
@@ -17,7 +16,7 @@ from albert.interruption import Interrupted
 from albert.settings import UserError
 from albert.tasks import get_task
 from albert.tasks.glue import GlueTask
-from albert.testing import sample_command, write_sample_data
+from albert.testing import sample_command, send_signals, write_sample_data
 
 ROWS = 40
 
@@ -122,17 +121,8 @@ def test_evaluating_alone_judges_what_training_left_and_names_the_best(copied, f
 
 
 def test_a_run_stopped_by_signals_is_resumed_and_ends_bitwise_equal(copied, monkeypatch):
-    # Sent where the training log is written: between two calls of the compiled loop.
-    write = reports.TrainingLog.on_steps
     signals = {3: signal.SIGTERM, 7: signal.SIGINT}
-
-    def write_and_stop(self, records):
-        write(self, records)
-        for record in records:
-            if record.step in signals:
-                os.kill(os.getpid(), signals.pop(record.step))
-
-    monkeypatch.setattr(reports.TrainingLog, "on_steps", write_and_stop)
+    send_signals(monkeypatch, signals)
     out = copied / "stopped"
     for number in list(signals.values()):
         with pytest.raises(Interrupted, match="which is saved") as raised:
@@ -162,7 +152,7 @@ def test_a_model_without_classifier_cannot_be_evaluated(copied):
     tensors = checkpoints.load_tensors(copied / "out/model.ckpt-12")
     encoder = {name: value for name, value in tensors.items() if not name.startswith("output_")}
     checkpoints.save(copied / "encoder", encoder)
-    with pytest.raises(UserError, match=r"lacks output_weights, output_bias: it is not a fine-tuned model.*--do_train"):
+    with pytest.raises(UserError, match=r"lacks output_weights, output_bias: it is not a model of.*--do_train"):
         _run(copied, "eval", output_dir=copied / "other", init_checkpoint=copied / "encoder")
     with pytest.raises(UserError, match="has no checkpoint: train first, or give --init_checkpoint"):
         _run(copied, "eval", output_dir=copied / "other")

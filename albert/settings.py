@@ -7,6 +7,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from typing import ClassVar
 
 # "auto" is bfloat16 on GPUs that compute in it, otherwise float32.
 DTYPES = ("float32", "bfloat16", "auto")
@@ -42,6 +43,12 @@ class DataSettings:
         if self.max_seq_length < 3:
             found.append(f"--max_seq_length={self.max_seq_length} must be at least 3 ([CLS], one token, [SEP])")
         return found
+
+    def paths(self) -> tuple[Path | None, ...]:
+        """What is read. Caches of the user's choice are read where they are there, and written where not."""
+        named = (*self.feature_files.values(), self.left_file)
+        there = (path for path in named if path and path.exists())
+        return (self.data_dir, self.spm_model_file, self.vocab_file, *there)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,8 +93,13 @@ class TrainSettings:
     save_checkpoints_steps: int = 1000
     keep_checkpoint_max: int = 5
     log_steps: int = 100
+    skip_nonfinite_steps: int = 0
     num_train_epochs: float | None = None
     warmup_proportion: float = 0.0
+
+    # What messages call `train_steps` and `warmup_steps`.
+    steps_flag: ClassVar[str] = "train_step"
+    warmup_flag: ClassVar[str] = "warmup_step"
 
     def in_steps(self, num_examples: int, num_replicas: int) -> "TrainSettings":
         """The same with epochs of `num_examples` examples turned into steps: rounded up, so that none is missed."""
@@ -103,15 +115,16 @@ class TrainSettings:
     def problems(self) -> list[str]:
         """What cannot work, each as one phrase."""
         found = []
-        steps = () if self.train_steps is None else (("train_step", self.train_steps, 1),)
+        steps = () if self.train_steps is None else ((self.steps_flag, self.train_steps, 1),)
         for flag, value, least in (
             *steps,
-            ("warmup_step", self.warmup_steps, 0),
+            (self.warmup_flag, self.warmup_steps, 0),
             ("train_batch_size", self.per_replica_batch_size, 1),
             ("gradient_accumulation_steps", self.gradient_accumulation_steps, 1),
             ("save_checkpoints_steps", self.save_checkpoints_steps, 1),
             ("keep_checkpoint_max", self.keep_checkpoint_max, 0),
             ("log_steps", self.log_steps, 1),
+            ("skip_nonfinite_steps", self.skip_nonfinite_steps, 0),
         ):
             if value < least:
                 found.append(f"--{flag}={value} must be at least {least}")
@@ -122,7 +135,9 @@ class TrainSettings:
         if not 0 <= self.warmup_proportion <= 1:
             found.append(f"--warmup_proportion={self.warmup_proportion} must be in [0, 1]")
         if self.train_steps is not None and self.warmup_steps > self.train_steps:
-            found.append(f"--warmup_step={self.warmup_steps} is more than --train_step={self.train_steps}")
+            found.append(
+                f"--{self.warmup_flag}={self.warmup_steps} is more than --{self.steps_flag}={self.train_steps}"
+            )
         return found
 
 
@@ -169,11 +184,14 @@ class Settings:
     per_replica_predict_batch_size: int = 8
     overwrite_output_dir: bool = False
 
+    # What a run can be asked to do, for a message.
+    actions: ClassVar[str] = "--do_train, --do_eval or --do_predict"
+
     def problems(self) -> list[str]:
         """Everything that can be seen to be wrong without opening a file, each as one phrase."""
         found = []
         if not (self.do_train or self.do_eval or self.do_predict):
-            found.append("nothing to do: add --do_train, --do_eval or --do_predict")
+            found.append(f"nothing to do: add {self.actions}")
         for flag, value in (
             ("num_gpu_cores", self.num_replicas),
             ("eval_batch_size", self.per_replica_eval_batch_size),

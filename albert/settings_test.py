@@ -57,6 +57,7 @@ def test_the_edge_of_what_is_allowed_is_allowed(name, value):
         ({"save_checkpoints_steps": 0}, "--save_checkpoints_steps=0 must be at least 1"),
         ({"keep_checkpoint_max": -1}, "--keep_checkpoint_max=-1 must be at least 0"),
         ({"log_steps": 0}, "--log_steps=0 must be at least 1"),
+        ({"skip_nonfinite_steps": -1}, "--skip_nonfinite_steps=-1 must be at least 0"),
         ({"learning_rate": 0.0}, "--learning_rate=0.0 must be above 0"),
         ({"learning_rate": float("nan")}, "--learning_rate=nan must be above 0"),
         ({"num_replicas": 0}, "--num_gpu_cores=0 must be at least 1"),

@@ -14,34 +14,41 @@ ROOT = Path(__file__).parent.parent
 # From top to bottom. A module imports from its own layer and from those below it; within a layer there are no circles.
 # A new module gets a line here.
 LAYERS = (
+    ("demo",),
     (
         *("run_multigpus_classifier", "run_multigpus_squad_v1", "run_multigpus_squad_v2", "run_multigpus_race"),
         *("prepare_corpus", "train_sentencepiece", "create_pretraining_data", "run_pretraining"),
     ),
     ("program",),
-    ("pretraining.programs",),
+    ("pretraining.programs", "pretraining.command_line"),
     ("flags", "flag_tables"),
     ("pretraining.runner",),
     ("runner",),
     ("model_fn", "output_dir", "reports"),
     ("estimator", "pretraining.batches"),
     ("input_pipeline",),
-    ("tfrecord_cache", "pretraining.record_files", "training_step", "profiling", "packing"),
-    ("distribution", "evaluations", "interruption", "throughput", "estimator_spec"),
+    ("tfrecord_cache", "pretraining.record_files", "training_step", "profiling", "packing", "nonfinite_steps"),
+    ("distribution", "evaluations", "interruption", "throughput", "estimator_spec", "checkpoint_store"),
     ("tasks", "tasks.base", "tasks.glue", "tasks.race", "tasks.squad", "tasks.squad_files", "tasks.span_alignment"),
     ("features", "heads", "span_heads", "pretraining.head", "checkpoints", "squad_predictions"),
     ("modeling", "custom_optimization"),
-    ("dropout", "fused_ops", "albert_config"),
+    ("dropout", "fused_ops", "albert_config", "checkpoint_index"),
     ("pretraining.creation", "pretraining.settings"),
-    ("pretraining.shuffle", "pretraining.instances", "pretraining.masking", "pretraining.documents"),
-    ("pretraining.corpus", "pretraining.vocabulary", "pretraining.records"),
+    ("pretraining.masking",),
+    ("pretraining.shuffle", "pretraining.instances", "pretraining.documents"),
+    ("pretraining.pieces", "pretraining.randomness"),
+    (
+        *("pretraining.corpus", "pretraining.vocabulary", "pretraining.text_files", "pretraining.records"),
+        *("pretraining.sentences", "pretraining.termination"),
+    ),
     ("tokenization", "metrics", "squad_metrics"),
     (
         *("downloads", "downloads.archives", "downloads.command", "downloads.dataset", "downloads.datasets"),
         *("downloads.first_use", "downloads.jobs", "downloads.models", "downloads.mrpc", "downloads.placement"),
         *("downloads.start", "downloads.transfer"),
     ),
-    ("files",),
+    ("output_lock", "callback_errors"),
+    ("files", "json_text", "processes"),
     ("settings",),
     ("pretraining",),
     ("",),  # the package itself: albert/__init__.py
@@ -51,7 +58,7 @@ LAYER_OF = {module: number for number, layer in enumerate(LAYERS) for module in 
 # The engine trains any model on any data: neither directly nor through others does it come to these.
 ENGINE = (
     *("distribution", "estimator", "estimator_spec", "training_step", "evaluations", "interruption", "throughput"),
-    *("profiling", "custom_optimization", "checkpoints"),
+    *("profiling", "custom_optimization", "checkpoints", "checkpoint_store", "nonfinite_steps"),
 )
 UNKNOWN_TO_ENGINE = {
     *("modeling", "heads", "model_fn", "tasks", "features", "tokenization", "metrics", "runner", "flags", "packing"),

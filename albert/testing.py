@@ -2,16 +2,23 @@
 
 import contextlib
 import json
+import os
 import resource
-from collections.abc import Iterator, Mapping
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
+from albert import reports
 from albert.albert_config import AlbertConfig
 from albert.modeling import TokenLayout
 from albert.settings import DataSettings, ModelSettings, Settings, TrainSettings
+from albert.throughput import StepRecord
 
 TESTDATA = Path(__file__).parent / "testdata"
 SAMPLE_DATA = Path(__file__).parents[1] / "sample_data"
@@ -69,6 +76,44 @@ def full_disk(max_file_bytes: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
+@contextlib.contextmanager
+def tiny_disk(directory: Path, size: str) -> Iterator[Path]:
+    """An empty disk of `size` ("64k") at `directory`, really full when it is; skips the test where none can be made.
+
+    `resize_disk` makes it larger.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    _or_skip("mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(directory))
+    try:
+        yield directory
+    finally:
+        # Lazily, because a writer that failed may keep its file open until it is collected.
+        subprocess.run(["umount", "--lazy", str(directory)], check=True)
+
+
+def resize_disk(directory: Path, size: str) -> None:
+    """Gives the disk of `tiny_disk` another size; what is on it stays."""
+    subprocess.run(["mount", "-o", f"remount,size={size}", str(directory)], check=True)
+
+
+@contextlib.contextmanager
+def unwritable(directory: Path) -> Iterator[None]:
+    """Nobody, root included, can make or remove a file in `directory`; skips the test where that cannot be had."""
+    _or_skip("chattr", "+i", str(directory))
+    try:
+        yield
+    finally:
+        subprocess.run(["chattr", "-i", str(directory)], check=True)
+
+
+def _or_skip(*command: str) -> None:
+    if shutil.which(command[0]) is None:
+        pytest.skip(f"{command[0]} is not installed")
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"{' '.join(command)}: {done.stderr.strip()}")
+
+
 def squad_document(context: str = "A cat sat. A dog ran.", **question: object) -> dict[str, object]:
     """SQuAD's JSON with one question; `question` replaces its fields."""
     fields = {"id": "q", "question": "Who ran?", "answers": [{"text": "dog", "answer_start": 13}], **question}
@@ -114,3 +159,16 @@ def sample_command(folder: Path, *actions: str, **flags: object) -> list[str]:
         **flags,
     }
     return ["classifier", *(f"--{name}={value}" for name, value in chosen.items() if value is not None)]
+
+
+def send_signals(monkeypatch: pytest.MonkeyPatch, signals: dict[int, signal.Signals]) -> None:
+    """Sends this process `signals[step]` after step `step`, once, between two calls of the compiled loop."""
+    write = reports.TrainingLog.on_steps
+
+    def write_and_stop(self: reports.TrainingLog, records: Sequence[StepRecord]) -> None:
+        write(self, records)
+        for record in records:
+            if record.step in signals:
+                os.kill(os.getpid(), signals.pop(record.step))
+
+    monkeypatch.setattr(reports.TrainingLog, "on_steps", write_and_stop)

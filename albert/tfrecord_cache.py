@@ -10,24 +10,17 @@ module.
 """
 
 import array
-import collections
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import itertools
 import json
 import logging
-import math
-import multiprocessing
-import multiprocessing.connection
 import os
-import signal
-import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
@@ -35,6 +28,8 @@ import filelock
 import numpy as np
 import tqdm
 
+from albert.json_text import parse_json, shown
+from albert.processes import in_order, number_of_workers
 from albert.settings import UserError
 from albert.tasks.base import Column, Record
 
@@ -53,10 +48,6 @@ _CHUNK_ITEMS = 128
 # Featurising begins in this process; workers, which take about a second to start, come in when it takes longer than
 # this. Short rows (SST-2: 8 microseconds each) gain nothing from them, because handing a row over costs 15.
 _SECONDS_WITHOUT_WORKERS = 2.0
-# Serialising and writing, which stay in this process, keep up with about eight workers.
-_MAX_WORKERS = 8
-# Chunks given to each worker ahead of the writer; with `_CHUNK_ITEMS` it bounds the memory of a build.
-_CHUNKS_AHEAD_PER_WORKER = 2
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -201,12 +192,11 @@ def _open(path: Path, digest: str) -> RecordCache:
         raise _UnusableError(f"it cannot be read ({error.strerror})") from error
     try:
         _check_contents(file, manifest)
+        lengths, token_counts = _counts(manifest)
     except BaseException:
         file.close()
         raise
-    lengths = np.array(manifest["record_lengths"], np.int64)
     offsets = np.cumsum(lengths + _HEADER_BYTES + _FOOTER_BYTES) - lengths - _FOOTER_BYTES
-    token_counts = np.array(manifest["token_counts"], np.int32)
     cache = RecordCache(path, len(lengths), token_counts, offsets, lengths, file)
     weakref.finalize(cache, file.close)
     return cache
@@ -216,17 +206,17 @@ def _check_user_named(path: Path, made_from: Mapping[str, Any]) -> None:
     """Raises UserError unless `path` is free or holds, whole or damaged, the cache of `made_from`."""
     advice = "name another file, or move this one away to have it built again"
     try:
-        manifest = json.loads(_manifest_path(path).read_bytes())
+        manifest = parse_json(_manifest_path(path).read_bytes())
         theirs = {**manifest["identity"], "columns": manifest["columns"]}
     except FileNotFoundError:
         if path.exists():
             raise UserError(f"{path} has no manifest {_manifest_path(path).name} beside it; {advice}.") from None
         return
-    except (OSError, ValueError, RecursionError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError) as error:
         raise UserError(f"{_manifest_path(path)} is not the manifest of a cache; {advice}.") from error
     ours = {**made_from["identity"], "columns": made_from["columns"]}
     differing = [
-        f"{name} was {theirs.get(name)!r}, now {ours.get(name)!r}"
+        f"{name} was {shown(theirs.get(name))}, now {shown(ours.get(name))}"
         for name in sorted(theirs.keys() | ours.keys())
         if theirs.get(name) != ours.get(name)
     ]
@@ -236,19 +226,23 @@ def _check_user_named(path: Path, made_from: Mapping[str, Any]) -> None:
 
 def _read_manifest(path: Path, digest: str) -> dict[str, Any]:
     try:
-        manifest = json.loads(path.read_bytes())
+        manifest = parse_json(path.read_bytes())
     except FileNotFoundError as error:
         raise _UnusableError("its manifest is missing") from error
     except OSError as error:
         raise _UnusableError(f"its manifest cannot be read ({error.strerror})") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise _UnusableError("its manifest is not JSON") from error
     checksum = manifest.pop("manifest_sha256", None) if isinstance(manifest, dict) else None
-    if checksum != hashlib.sha256(_canonical(manifest)).hexdigest():
+    try:
+        is_whole = checksum == hashlib.sha256(_canonical(manifest)).hexdigest()
+    except (ValueError, RecursionError):  # with NaN, or deeper than can be written
+        is_whole = False
+    if not is_whole or not isinstance(manifest, dict):
         raise _UnusableError("its manifest is damaged")
     if manifest.get("format_version") != FORMAT_VERSION:
-        raise _UnusableError(f"its format is version {manifest.get('format_version')}, not {FORMAT_VERSION}")
-    if manifest["digest"] != digest:
+        raise _UnusableError(f"its format is version {shown(manifest.get('format_version'))}, not {FORMAT_VERSION}")
+    if manifest.get("digest") != digest:
         raise _UnusableError("its manifest belongs to another cache")
     return manifest
 
@@ -256,12 +250,29 @@ def _read_manifest(path: Path, digest: str) -> dict[str, Any]:
 def _check_contents(file: BinaryIO, manifest: Mapping[str, Any]) -> None:
     try:
         size = os.fstat(file.fileno()).st_size
-        if size != manifest["size"]:
-            raise _UnusableError(f"it has {size} bytes, not the {manifest['size']} that were written")
-        if hashlib.file_digest(file, "sha256").hexdigest() != manifest["sha256"]:
+        if size != manifest.get("size"):
+            raise _UnusableError(f"it has {size} bytes, not the {shown(manifest.get('size'))} that were written")
+        if hashlib.file_digest(file, "sha256").hexdigest() != manifest.get("sha256"):
             raise _UnusableError("its bytes are not the ones that were written")
     except OSError as error:
         raise _UnusableError(f"it cannot be read ({error.strerror})") from error
+
+
+def _counts(manifest: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Bytes (int64) and tokens (int32) of every record. Raises _UnusableError where they cannot be those of the file.
+
+    A manifest whose checksum is right may still have been written by something else.
+    """
+    try:
+        lengths = np.array(manifest["record_lengths"], np.int64)
+        token_counts = np.array(manifest["token_counts"], np.int32)
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise _UnusableError("its manifest does not list records") from error
+    size = int(lengths.sum()) + lengths.size * (_HEADER_BYTES + _FOOTER_BYTES)
+    is_list = lengths.ndim == 1 and lengths.shape == token_counts.shape and (lengths >= 0).all()
+    if not is_list or size != manifest["size"] or (token_counts < 0).any():
+        raise _UnusableError("its manifest lists other records")
+    return lengths, token_counts
 
 
 def _build(
@@ -271,8 +282,9 @@ def _build(
     feature_spec: Mapping[str, Column],
 ) -> None:
     started = time.monotonic()
-    # The manifest is renamed last: without it the records are not used.
-    with _replacing(_manifest_path(path)) as manifest_file, _replacing(path) as record_file:
+    # The manifest is renamed first, and not used before its records are there too. Records without a manifest, which a
+    # kill between the two would otherwise leave, look like a file of somebody else's at a path that the user named.
+    with _replacing(path) as record_file, _replacing(_manifest_path(path)) as manifest_file:
         contents = _write_records(record_file, path, chunks, feature_spec)
         manifest = {"format_version": FORMAT_VERSION, **description, **contents}
         manifest["manifest_sha256"] = hashlib.sha256(_canonical(manifest)).hexdigest()
@@ -394,63 +406,17 @@ def _featurized(
 ) -> Iterator[list[list[Record]]]:
     """Chunks of the records of each item, in the order of `items`, of which only a bounded number is in flight."""
     alone_seconds = _SECONDS_WITHOUT_WORKERS if num_workers is None else 0.0
-    num_workers = num_workers or min(len(os.sched_getaffinity(0)), _MAX_WORKERS)
-    if num_workers == 1:
-        alone_seconds = math.inf
     iterator = iter(items)
     chunks = iter(lambda: list(itertools.islice(iterator, _CHUNK_ITEMS)), [])
+    featurize_chunk = functools.partial(_records_of_each, featurize)
     started = time.monotonic()
     while time.monotonic() - started < alone_seconds:
         chunk = next(chunks, None)
         if chunk is None:
             return
-        yield [featurize(item) for item in chunk]
-    yield from _featurized_by_workers(chunks, featurize, num_workers)
+        yield featurize_chunk(chunk)
+    yield from in_order(featurize_chunk, chunks, number_of_workers(num_workers or 0))
 
 
-def _featurized_by_workers(
-    chunks: Iterable[list[T]], featurize: Callable[[T], list[Record]], num_workers: int
-) -> Iterator[list[list[Record]]]:
-    # Not "fork": a copy of a process in which TensorFlow runs threads may deadlock. Not "spawn": starting a worker that
-    # dies before it has read its arguments, of which the tokenizer alone is more than a pipe holds, waits for ever.
-    context = multiprocessing.get_context("forkserver")
-    in_flight: collections.deque[Future] = collections.deque()
-    with ProcessPoolExecutor(num_workers, context, _start_worker, (featurize,)) as pool:
-        try:
-            for chunk in chunks:
-                in_flight.append(pool.submit(_featurize_in_worker, chunk))
-                if len(in_flight) >= num_workers * _CHUNKS_AHEAD_PER_WORKER:
-                    yield in_flight.popleft().result()
-            while in_flight:
-                yield in_flight.popleft().result()
-        except (BrokenProcessPool, BrokenPipeError) as error:  # died later, or while being started
-            raise UserError(
-                "A process that was preparing the data died; the usual reason is too little memory. Close other "
-                "programs or use a machine with more memory, then start again."
-            ) from error
-        finally:
-            for future in in_flight:
-                future.cancel()
-
-
-_worker_featurize: Callable[
-    [Any], list[Record]
-]  # set once in each worker process, so that it is not sent with each chunk
-
-
-def _start_worker(featurize: Callable[[Any], list[Record]]) -> None:
-    global _worker_featurize
-    _worker_featurize = featurize
-    # Ctrl-C reaches the whole process group; the parent answers it and stops its workers.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_exit_with_parent, daemon=True).start()
-
-
-def _exit_with_parent() -> None:
-    # A killed parent cannot stop its workers, which would wait for their next chunk for ever.
-    multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
-    os._exit(1)
-
-
-def _featurize_in_worker(items: list[Any]) -> list[list[Record]]:
-    return [_worker_featurize(item) for item in items]
+def _records_of_each(featurize: Callable[[T], list[Record]], items: list[T]) -> list[list[Record]]:
+    return [featurize(item) for item in items]

@@ -230,6 +230,8 @@ def replace_by(contents):
         (".json", replace_by(b"[" * 100_000), "its manifest is not JSON"),
         (".json", replace_by(b"[]"), "its manifest is damaged"),
         (".json", replace_by(b"{}"), "its manifest is damaged"),
+        (".json", replace_by(b'{"size": NaN}'), "its manifest is damaged"),
+        (".json", replace_by(b'{"a":' * 900 + b"1" + b"}" * 900), "its manifest is"),
         (".json", change_a_token_count, "its manifest is damaged"),
     ],
 )
@@ -451,6 +453,24 @@ def test_a_killed_build_leaves_no_processes_and_the_next_build_succeeds(tmp_path
     cache = build(tmp_path / "c")
     assert cache.count == 20
     assert names_in(tmp_path / "c") == [cache.path.name, cache.path.name + ".json"]
+
+
+@pytest.mark.parametrize("path", [None, "named.tf_record"])
+def test_a_build_that_ends_between_its_two_renames_is_made_again(tmp_path, monkeypatch, path):
+    path = path and tmp_path / path
+    rename = Path.replace
+
+    def ends(self, target):
+        rename(self, target)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "replace", ends)
+    with pytest.raises(KeyboardInterrupt):
+        build(tmp_path, path=path)
+    assert len(names_in(tmp_path)) == 1
+    monkeypatch.undo()
+    assert build(tmp_path, path=path).count == 20
+    assert len(names_in(tmp_path)) == 2
 
 
 def wait_until(condition):

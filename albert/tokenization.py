@@ -14,6 +14,7 @@ import sentencepiece
 from google.protobuf.message import DecodeError
 from sentencepiece import sentencepiece_model_pb2
 
+from albert.json_text import shown
 from albert.settings import UserError
 
 _WORD_BOUNDARY = "\u2581"  # what SentencePiece puts in front of a piece that begins a word
@@ -84,9 +85,11 @@ class SentencePieceTokenizer:
             ids, source, ("[CLS]", "[SEP]", "[MASK]", "<pad>")
         )
         self._split_ids = {i for i, piece in enumerate(pieces) if _ends_in_digit_and_comma(piece)}
-        if "," not in ids:
-            # Only then can a comma be part of the text that one unknown token stands for.
-            self._split_ids.add(self._model.unk_id())
+        # The text that one unknown token stands for may end in a comma, where the model has none or does not use it.
+        numbers = list(range(len(pieces)))
+        self._split_ids.update(
+            i for i, unknown in zip(numbers, self._model.is_unknown(numbers), strict=True) if unknown
+        )
 
     def __reduce__(self):
         return SentencePieceTokenizer, (self._model_bytes, self.do_lower_case)
@@ -280,7 +283,7 @@ def _parse_vocab(data: bytes, source: str) -> tuple[dict[str, int], int]:
         if fields and fields[0] in ids:
             first = ids[fields[0]] + 1
             raise UserError(
-                f"{source}, line {index + 1}: {fields[0]!r} stands on line {first} already; every piece once."
+                f"{source}, line {index + 1}: {shown(fields[0])} stands on line {first} already; every piece once."
             )
         if fields:
             ids[fields[0]] = index

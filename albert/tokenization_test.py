@@ -6,6 +6,7 @@ import sys
 
 import pytest
 import sentencepiece
+from sentencepiece import sentencepiece_model_pb2
 
 from albert.settings import UserError
 from albert.tokenization import SentencePieceTokenizer, WordPieceTokenizer, load_tokenizer, preprocess_text, split_words
@@ -195,3 +196,16 @@ def test_tokenizing_needs_no_tensorflow(testdata):
     # In a process of its own: other tests may have imported TensorFlow into this one.
     code = "import sys, albert.tokenization; sys.exit('tensorflow' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=testdata.parent.parent)
+
+
+def test_a_comma_within_unknown_text_is_split_off_by_both_ways():
+    # A model whose "," is marked as unused, so that "2010," is one unknown token.
+    model = sentencepiece_model_pb2.ModelProto.FromString(
+        _trained_model(["he won a game in the end"] * 9, 30, pieces=(",",))
+    )
+    for entry in model.pieces:
+        if entry.piece == ",":
+            entry.type = entry.UNUSED
+    tokenizer = SentencePieceTokenizer(model.SerializeToString(), True)
+    assert "".join(tokenizer.tokenize("he won 2010, a game")).count("2010,") == 1
+    assert len(tokenizer.encode("he won 2010, a game")) == len(tokenizer.tokenize("he won 2010, a game"))

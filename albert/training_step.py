@@ -3,7 +3,7 @@
     (a) loss of the replica's rows, summed, and the gradient of that sum; for several micro-batches the sum of theirs
     (b) one all-reduce SUM of [loss, number of real rows, tokens, gradients]; division by the global number of rows
     (c) one clip by the norm of that global gradient
-    (d) the same optimizer update on every replica
+    (d) the same optimizer update on every replica; none where the loss or the norm is not finite
 
 so N replicas with k micro-batches of b rows compute what one device computes with N k b rows.
 
@@ -97,7 +97,10 @@ class TrainingStep:
 
     def _update(self, variables, slots, summed_gradients, counts, step) -> tf.Tensor:
         loss, rows, real_tokens, computed_tokens = tf.unstack(counts)
-        norm, rate = tf.linalg.global_norm(list(summed_gradients.values())) / rows, self._learning_rate(step)
+        loss, norm = loss / rows, tf.linalg.global_norm(list(summed_gradients.values())) / rows
+        rate = self._learning_rate(step)
+        # Both come from the all-reduce: every replica decides the same.
+        is_finite = tf.math.is_finite(loss) & tf.math.is_finite(norm)
         # The mean gradient, clipped, is the sum times one number.
-        self._optimizer.update(variables, slots, summed_gradients, rate, clip_scale(norm) / rows)
-        return tf.stack([loss / rows, norm, rate, real_tokens, computed_tokens])
+        self._optimizer.update(variables, slots, summed_gradients, rate, clip_scale(norm) / rows, is_finite)
+        return tf.stack([loss, norm, rate, real_tokens, computed_tokens])

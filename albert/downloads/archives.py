@@ -74,7 +74,7 @@ def unpack(archive: Path, name: str, folder: Path, limits: Limits) -> int:
         # What zipfile and tarfile let through of what they stumble over.
         *(NotImplementedError, RuntimeError, ValueError, OverflowError, LookupError, struct.error),
     ) as error:
-        raise DownloadError(f"{name} is damaged: {error or type(error).__name__}") from None
+        raise DownloadError(f"{name} is damaged: {str(error)[:200] or type(error).__name__}") from None
     return left_out
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from albert.downloads.dataset import RemoteFile
 from albert.files import write_text
+from albert.json_text import parse_json
 from albert.settings import UserError
 
 FILE_NAME = "download.lock.json"
@@ -38,7 +39,7 @@ def record(files: Iterable[RemoteFile], folder: Path) -> None:
 
 def _read(path: Path) -> dict[str, dict]:
     try:
-        recorded = json.loads(path.read_text(encoding="utf-8"))
+        recorded = parse_json(path.read_bytes())
         return {
             str(name): {"num_bytes": int(entry["num_bytes"]), "sha256": str(entry["sha256"]).lower()}
             for name, entry in recorded.items()
@@ -47,7 +48,7 @@ def _read(path: Path) -> dict[str, dict]:
         return {}
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}.") from error
-    except (ValueError, LookupError, TypeError, AttributeError):
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError):
         raise UserError(
             f"{path} is damaged: it maps file names to num_bytes and sha256. Correct it, or delete it to record anew."
         ) from None

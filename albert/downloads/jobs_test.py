@@ -137,7 +137,13 @@ def test_a_file_without_a_checksum_is_held_to_the_one_of_its_first_use(server, t
     assert contents(tmp_path / "A") == MEMBERS
 
 
-@pytest.mark.parametrize("damage", ["{", "[]", '{"A.zip": 1}', '{"A.zip": {"num_bytes": "x", "sha256": ""}}'])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        *("{", "[]", '{"A.zip": 1}', '{"A.zip": {"num_bytes": "x", "sha256": ""}}', "[" * 100_000),
+        '{"A.zip": {"num_bytes": Infinity, "sha256": ""}}',
+    ],
+)
 def test_a_damaged_lock_file_is_an_error_and_not_forgotten(server, tmp_path, damage):
     (tmp_path / first_use.FILE_NAME).write_text(damage)
     with pytest.raises(UserError, match=r"download\.lock\.json is damaged"):
@@ -194,7 +200,8 @@ def test_what_somebody_else_put_there_is_left_and_completed(server, tmp_path, ca
 def test_a_damaged_record_is_no_record(server, tmp_path):
     place = Place(task(server, "A"), tmp_path)
     run([place], OPTIONS)
-    for damage in ("", "[]", '{"files": {"train.tsv": 1}}', '{"files": []}'):
+    infinite = '{"files": {"train.tsv": {"bytes": Infinity, "sha256": ""}}}'
+    for damage in ("", "[]", '{"files": {"train.tsv": 1}}', '{"files": []}', infinite, "[" * 100_000):
         (tmp_path / "A" / ".A.download.json").write_text(damage)
         assert run([place], OPTIONS) == OK
     assert len(server.requests) == 1

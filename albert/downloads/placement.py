@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from albert.downloads.dataset import Dataset, DownloadError, RemoteFile
+from albert.json_text import parse_json
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -107,11 +108,11 @@ class Place:
     def _recorded_files(self) -> dict[str, Any] | None:
         """File name -> bytes and sha256; None where nothing was put, or the record is damaged."""
         try:
-            files = json.loads((self.folder / self.record_name).read_text(encoding="utf-8"))["files"]
+            files = parse_json((self.folder / self.record_name).read_bytes())["files"]
             return {
                 name: {"bytes": int(known["bytes"]), "sha256": str(known["sha256"])} for name, known in files.items()
             }
-        except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError):
             return None
 
     def _look_at_others(self, verify: bool) -> str | None:

@@ -19,6 +19,7 @@ import requests
 import urllib3
 
 from albert.downloads.dataset import DownloadError, RemoteFile
+from albert.json_text import parse_json
 from albert.settings import UserError
 
 # As much as is lost at most when a transfer breaks.
@@ -104,7 +105,7 @@ class _Part:
 
     def _read_note(self) -> dict:
         try:
-            note = json.loads(self._note_path.read_text(encoding="utf-8"))
+            note = parse_json(self._note_path.read_bytes())
         except (OSError, ValueError):
             return {}
         return note if isinstance(note, dict) else {}

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from albert.features import build_pair_features
+from albert.json_text import shown
 from albert.metrics import Metric, accuracy, f1, matthews_correlation, mean_squared_error, pearson, spearman
 from albert.settings import DataSettings, UserError
 from albert.tasks.base import Column, Example, HostRecord, Record, Split
@@ -199,7 +200,7 @@ class ClassificationTask(GlueTask):
 
     def _parse_label(self, text: str) -> str:
         if text not in self.labels:
-            raise ValueError(f"label {text!r} is not one of {', '.join(self.labels)}")
+            raise ValueError(f"label {shown(text)} is not one of {', '.join(self.labels)}")
         return text
 
     def _label_number(self, label: str) -> int:
@@ -228,9 +229,9 @@ class RegressionTask(GlueTask):
         try:
             score = float(text)
         except ValueError:
-            raise ValueError(f"score {text!r} is not a number from {self.low:g} to {self.high:g}") from None
+            raise ValueError(f"score {shown(text)} is not a number from {self.low:g} to {self.high:g}") from None
         if not self.low <= score <= self.high:  # also true of NaN
-            raise ValueError(f"score {text!r} is not from {self.low:g} to {self.high:g}")
+            raise ValueError(f"score {shown(text)} is not from {self.low:g} to {self.high:g}")
         return score
 
     def _label_number(self, label: float) -> float:

@@ -297,6 +297,12 @@ STS_ROW = "0\tg\tf\ty\to\ts\ts\tone\ttwo\t"
         # Without its gold label a row of MNLI's dev files still has enough columns for another annotator's.
         ("mnli", "dev", "\t".join("abcdefghijklmnop") + "\n" + "\t".join(["neutral"] * 15), "line 2: 15 column"),
         ("rte", "dev", RTE_HEADER + "0\ta\tb\tmaybe\n", "line 2: label 'maybe' is not one of entailment, not_entail"),
+        (
+            "rte",
+            "dev",
+            RTE_HEADER + f"0\ta\tb\t{'x' * 9999}\n",
+            r"line 2: label 'x{10,40}\.\.\.x{10,40}' is not one of",
+        ),
         ("cola", "dev", "source\tlabel\tmark\ttext\n", "line 1: label 'label' is not one of 0, 1"),
         ("sts-b", "dev", STS_HEADER + STS_ROW + "4.5\n" + STS_ROW + "high\n", "line 3: score 'high' is not a number"),
         ("sts-b", "dev", STS_HEADER + STS_ROW + "5.1\n", "line 2: score '5.1' is not from 0 to 5"),

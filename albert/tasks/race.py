@@ -6,7 +6,6 @@ nothing of caches, batches or devices.
 
 import dataclasses
 import functools
-import json
 import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from albert.json_text import parse_json, shown
 from albert.metrics import accuracy
 from albert.settings import DataSettings, UserError
 from albert.tasks.base import Column, Record, Split
@@ -308,14 +308,16 @@ class _Article:
 
 def _parse_article(data: bytes, needs_answers: bool) -> _Article:
     """Raises ValueError saying what is wrong, and with what inside the article."""
-    document = _parse_json(data)
+    document = parse_json(data)
+    if not isinstance(document, dict):
+        raise ValueError("not an article, which is a JSON object")
     needed = ["id", "article", "questions", "options", *["answers"] * needs_answers]
     missing = [key for key in needed if key not in document]
     if missing:
         raise ValueError(f"has no {', '.join(missing)}; an article has {', '.join(needed)}")
     identifier, text = (_checked_text(document[key], key) for key in ("id", "article"))
     if not identifier.isprintable():
-        raise ValueError(f"id {identifier!r} has characters that a table of results cannot hold")
+        raise ValueError(f"id {shown(identifier)} has characters that a table of results cannot hold")
     questions = _checked_texts(document["questions"], "questions")
     options = [
         _checked_options(texts, f"options[{i}]") for i, texts in enumerate(_list(document["options"], "options"))
@@ -330,20 +332,6 @@ def _parse_article(data: bytes, needs_answers: bool) -> _Article:
             "equally many"
         )
     return _Article(identifier, text, questions, options, labels)
-
-
-def _parse_json(data: bytes) -> dict[str, Any]:
-    try:
-        document = json.loads(data.decode("utf-8-sig"))
-    except UnicodeDecodeError as error:
-        raise ValueError(f"not UTF-8 ({error.reason} at byte {error.start + 1})") from None
-    except json.JSONDecodeError as error:
-        raise ValueError(f"not JSON ({error.msg} at character {error.pos + 1})") from None
-    except (ValueError, RecursionError):  # a number of thousands of digits, lists in lists in lists
-        raise ValueError("not JSON that can be read") from None
-    if not isinstance(document, dict):
-        raise ValueError("not an article, which is a JSON object")
-    return document
 
 
 def _list(value: object, place: str) -> list[Any]:
@@ -375,7 +363,7 @@ def _checked_options(value: object, place: str) -> list[str]:
 
 def _label(answer: object, place: str) -> int:
     if not isinstance(answer, str) or len(answer) != 1 or answer not in _ANSWERS:
-        raise ValueError(f"{place} is {json.dumps(answer)}, which is not one of {', '.join(_ANSWERS)}")
+        raise ValueError(f"{place} is {shown(answer)}, which is not one of {', '.join(_ANSWERS)}")
     return _ANSWERS.index(answer)
 
 
@@ -392,7 +380,7 @@ class _Faults:
         key = hash((article.id, article.text, *article.questions))
         first = self._first_places.setdefault(key, where)
         if first is not where:
-            raise ValueError(f"article {article.id!r} stands in {first} already")
+            raise ValueError(f"article {shown(article.id)} stands in {first} already")
         for question, options in zip(article.questions, article.options, strict=True):
             if not all(text.strip() for text in (article.text, question, *options)):
                 self._empty_count += 1

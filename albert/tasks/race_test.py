@@ -203,9 +203,9 @@ def test_empty_texts_are_used_and_counted(tmp_path, caplog):
 # --- Bad input -------------------------------------------------------------------------------------------------------
 
 BAD_ARTICLES = {
-    'answers[1] is "E", which is not one of A, B, C, D': {"answers": ["A", "E"]},
-    'answers[0] is "", which': {"answers": ["", "A"]},
-    'answers[0] is "AB", which': {"answers": ["AB", "A"]},
+    "answers[1] is 'E', which is not one of A, B, C, D": {"answers": ["A", "E"]},
+    "answers[0] is '', which": {"answers": ["", "A"]},
+    "answers[0] is 'AB', which": {"answers": ["AB", "A"]},
     "answers[1] is 0, which": {"answers": ["A", 0]},
     "answers is not a list": {"answers": "AB"},
     "options[1] has 3 options, not 4": {"options": [["1", "2", "3", "4"], ["1", "2", "3"]]},
@@ -248,6 +248,7 @@ def test_bad_article_is_one_clear_line(tmp_path, problem):
         (b'{"id": "\xff"}', "not UTF-8 (invalid start byte at byte 9)"),
         (b"9" * 5000, "not JSON that can be read"),
         (b"[" * 100_000, "not JSON that can be read"),
+        (b'{"id": "a", "questions": ["Who?"], "questions": []}', "not clear: 'questions' stands twice"),
     ],
 )
 def test_file_that_is_no_article_is_one_clear_line(tmp_path, content, problem):

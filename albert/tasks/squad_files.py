@@ -4,12 +4,12 @@ Knows no tokens and no features.
 """
 
 import dataclasses
-import json
 import logging
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from albert.json_text import parse_json, shown
 from albert.settings import UserError
 
 _LOG = logging.getLogger(__name__)
@@ -105,11 +105,11 @@ class _Reading:
 
     def _load(self) -> Any:
         try:
-            return json.loads(self._path.read_bytes())
+            return parse_json(self._path.read_bytes())
         except OSError as error:
             raise UserError(f"{self._path} cannot be read: {error.strerror}.") from error
-        except (ValueError, RecursionError) as error:
-            raise UserError(f"{self._path} is not JSON ({error}); fetch or write it again.") from error
+        except ValueError as error:
+            raise UserError(f"{self._path} is {error}; fetch or write it again.") from error
 
     def _paragraph_objects(self, root: Any) -> Iterator[tuple[str, dict[str, Any]]]:
         for article_place, article in self._objects("", root, "data"):
@@ -124,7 +124,7 @@ class _Reading:
     def _question(self, place: str, fields: dict[str, Any]) -> Question:
         question_id = self._text(place, fields, "id")
         if question_id in self._places:
-            raise self._not_squad(place, f"its id {question_id!r} is also that of {self._places[question_id]}")
+            raise self._not_squad(place, f"its id {shown(question_id)} is also that of {self._places[question_id]}")
         self._places[question_id] = place
         answers = []
         for answer_place, answer in self._objects(place, fields, "answers", default=[]):

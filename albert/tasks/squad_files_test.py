@@ -108,10 +108,11 @@ ANSWER = (*QUESTION, "answers", 0)
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", r"is not JSON \(Expecting value: line 1 column 1"),
+        (b"", r"is not JSON \(Expecting value at character 1"),
         (b'{"data": [', "is not JSON"),
-        (b"\xff\xfe{\x00", "is not JSON"),
-        (b'{"data": "\xe9"}', "is not JSON"),
+        (b"\xff\xfe{\x00", r"is not UTF-8 \(invalid start byte at byte 1"),
+        (b'{"data": "\xe9"}', "is not UTF-8"),
+        (b'{"data": [], "data": []}', "'data' stands twice in one object"),
         (b"[" * 100_000, "is not JSON"),
         ([], "the outermost value: is a list instead of an object"),
         ({"version": "1.1"}, 'the outermost value: "data" is missing'),

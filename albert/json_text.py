@@ -1,0 +1,53 @@
+"""JSON that others wrote: read strictly, and shown in messages without filling the screen. Knows nothing of its matter.
+
+Python's own reader takes the last of two members of one name, so that what the first held is lost without a word.
+"""
+
+import collections
+import json
+import reprlib
+from collections.abc import Sequence
+from typing import Any
+
+_SHOWN_CHARACTERS = 80
+
+
+def parse_json(data: bytes | str) -> Any:
+    """The value of a JSON text in UTF-8, with or without byte order mark.
+
+    Raises ValueError with a few words on what is wrong, among them: a name twice in one object, too deep to be read.
+    """
+    try:
+        text = data if isinstance(data, str) else data.decode("utf-8-sig")
+        return json.loads(text, object_pairs_hook=_object)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"not UTF-8 ({error.reason} at byte {error.start + 1})") from None
+    except json.JSONDecodeError as error:
+        raise ValueError(f"not JSON ({error.msg} at character {error.pos + 1})") from None
+    except _TwiceError as error:
+        raise ValueError(f"not clear: {shown(error.name)} stands twice in one object") from None
+    except (ValueError, RecursionError):  # a number of thousands of digits, lists in lists in lists
+        raise ValueError("not JSON that can be read (numbers too long or lists too deep)") from None
+
+
+def shown(value: object) -> str:
+    """`value` as Python writes it, cut to about one line: for messages on what somebody else wrote."""
+    return _SHORT.repr(value)
+
+
+class _TwiceError(ValueError):
+    def __init__(self, name: str):
+        super().__init__(name)
+        self.name = name
+
+
+def _object(members: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(members)
+    if len(found) < len(members):
+        ((name, _),) = collections.Counter(name for name, _ in members).most_common(1)
+        raise _TwiceError(name)
+    return found
+
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = _SHOWN_CHARACTERS
