@@ -5,7 +5,7 @@ Names and defaults of `create_pretraining_data` and `run_pretraining` are upstre
 
 from albert.flag_tables import Flag, Program, shared
 
-_NUM_WORKERS = Flag("num_workers", int, 0, "Processes; 0 uses as many as there are processors. The output is the same.")
+_NUM_WORKERS = Flag("num_workers", int, 0, "Processes; 0 uses one for each processor, up to 8. The output is the same.")
 _INPUT = "comma-separated file names, of which each may be a pattern as 'books/*.txt'"
 _MAX_PREDICTIONS = Flag("max_predictions_per_seq", int, 20, "Most pieces of a sequence that are masked.")
 
@@ -27,22 +27,35 @@ TRAIN_SENTENCEPIECE = Program(
         Flag("model_prefix", str, None, "The vocabulary goes to <prefix>.model and <prefix>.vocab."),
         Flag("vocab_size", int, 30000, "Pieces, the special ones included."),
         Flag("character_coverage", float, 0.99995, "Share of the corpus's characters that get pieces of their own."),
-        Flag("input_sentence_size", int, 10_000_000, "Sentences drawn at random from a larger corpus; 0 reads all."),
-        *shared("do_lower_case", "seed"),
-        _NUM_WORKERS,
+        Flag(
+            "input_sentence_size",
+            int,
+            10_000_000,
+            "Sentences drawn from a larger corpus, always the same ones, and held in memory; 0 takes all.",
+        ),
+        *shared("do_lower_case"),
     ),
     required=("input", "model_prefix"),
     changes={
         "do_lower_case": {"text": "Lower-case the corpus; give create_pretraining_data and fine-tuning the same."},
-        "seed": {"text": "Seed of the draw of sentences."},
     },
 )
 
 CREATE_PRETRAINING_DATA = Program(
     "create_pretraining_data",
     (
-        Flag("input_file", str, None, f"Corpus, one sentence a line, a blank line between documents: {_INPUT}."),
-        Flag("output_file", str, None, "TFRecord files, comma-separated; records are dealt to them in turn."),
+        Flag(
+            "input_file",
+            str,
+            None,
+            f"Corpus, one sentence a line; a blank line or a file's end ends a document: {_INPUT}.",
+        ),
+        Flag(
+            "output_file",
+            str,
+            None,
+            "TFRecord files, comma-separated, none of them there yet; records are dealt to them in turn.",
+        ),
         *shared("vocab_file", "spm_model_file", "do_lower_case", "max_seq_length"),
         Flag("do_whole_word_mask", bool, True, "Mask all pieces of a word together."),
         Flag("do_permutation", bool, False, "Besides masking, permute as many pieces again, to be predicted too."),
@@ -78,7 +91,8 @@ RUN_PRETRAINING = Program(
         Flag("num_train_steps", int, 125000, "Optimisation steps in all."),
         Flag("num_warmup_steps", int, 3125, "Steps of linear warm-up."),
         Flag("start_warmup_step", int, 0, "Step at which the warm-up begins."),
-        *shared("save_checkpoints_steps", "keep_checkpoint_max", "log_steps", "profile_steps", "seed"),
+        *shared("save_checkpoints_steps", "keep_checkpoint_max", "log_steps", "skip_nonfinite_steps"),
+        *shared("profile_steps", "seed"),
         Flag("max_eval_steps", int, 100, "Batches of an evaluation at most."),
         Flag("init_from_group0", bool, False, "Start all groups of layers from group 0 of init_checkpoint."),
         Flag("masked_lm_budget", float, 0.0, "Only 0: upstream's masking during training never worked."),
@@ -100,6 +114,10 @@ RUN_PRETRAINING = Program(
         "learning_rate": {"default": 0.00176},
         "save_checkpoints_steps": {"default": 5000},
         "max_seq_length": {"text": "Length of the records in tokens."},
+        "max_predictions_per_seq": {
+            "text": "Predictions that the records have room for: create_pretraining_data's number, or twice that where "
+            "they were made with --do_permutation."
+        },
         "do_eval": {"text": "Evaluate checkpoints on eval_input_file and keep the best."},
     },
 )

@@ -1,0 +1,82 @@
+"""How the command line of `run_pretraining` becomes settings. No TensorFlow."""
+
+from collections.abc import Sequence
+
+from absl import flags
+
+from albert.flags import missing, parse, path_of, raise_for, run_fields, speed_settings, train_fields
+from albert.pretraining.programs import RUN_PRETRAINING
+from albert.pretraining.settings import PretrainingData, PretrainingSettings, PretrainingTrainSettings
+from albert.pretraining.text_files import expand_patterns
+from albert.settings import ModelSettings, UserError
+
+
+def parse_pretraining_flags(argv: Sequence[str]) -> PretrainingSettings:
+    """Settings from `argv`, whose first element is the program's name.
+
+    Raises HelpRequested for --help, and UserError for unknown or ill-formed flags and for everything that is missing,
+    does not exist or does not go together, at once.
+    """
+    values = parse(RUN_PRETRAINING, argv)
+    problems = missing(RUN_PRETRAINING, values)
+    files = {}
+    for name in ("input_file", "eval_input_file"):
+        try:
+            files[f"{name}s"] = tuple(expand_patterns(values[name].value, name)) if values[name].value else ()
+        except UserError as error:
+            files[f"{name}s"] = ()
+            problems.append(str(error).rstrip("."))
+    data = PretrainingData(
+        **files,
+        max_seq_length=values.max_seq_length,
+        max_predictions_per_seq=values.max_predictions_per_seq,
+        max_eval_steps=values.max_eval_steps,
+        eval_batch_size=values.eval_batch_size,
+    )
+    settings = _settings(values, data)
+    if values.masked_lm_budget:
+        problems.append(
+            f"--masked_lm_budget={values.masked_lm_budget:g} is not supported: pieces are masked when records are made"
+        )
+    raise_for(problems + _batch_problems(values, _num_replicas(values)) + settings.problems())
+    return settings
+
+
+def _num_replicas(values: flags.FlagValues) -> int:
+    return 1 if values.strategy_type == "one" else values.num_gpu_cores
+
+
+def _batch_problems(values: flags.FlagValues, replicas: int) -> list[str]:
+    total, micro_batches = values.train_batch_size, values.gradient_accumulation_steps
+    if min(replicas, micro_batches) < 1 or total % (replicas * micro_batches) == 0:
+        return []
+    return [
+        f"--train_batch_size={total} sequences cannot be divided over {replicas} replicas x {micro_batches} "
+        "micro-batches (--num_gpu_cores x --gradient_accumulation_steps): "
+        f"give a multiple of {replicas * micro_batches}"
+    ]
+
+
+def _settings(values: flags.FlagValues, data: PretrainingData) -> PretrainingSettings:
+    replicas = max(1, _num_replicas(values))
+    return PretrainingSettings(
+        data=data,
+        model=ModelSettings(
+            albert_config_file=path_of(values, "albert_config_file"),
+            init_checkpoint=path_of(values, "init_checkpoint"),
+            dtype=values.dtype,
+        ),
+        train=PretrainingTrainSettings(
+            train_steps=values.num_train_steps,
+            warmup_steps=values.num_warmup_steps,
+            per_replica_batch_size=values.train_batch_size // max(1, replicas * values.gradient_accumulation_steps),
+            poly_power=values.poly_power,
+            start_warmup_step=values.start_warmup_step,
+            **train_fields(values),
+        ),
+        speed=speed_settings(values, pack_sequences=False),
+        # What is evaluated does not depend on how it is dealt: rounded up, any number of replicas will do.
+        per_replica_eval_batch_size=-(-values.eval_batch_size // replicas),
+        init_from_group0=values.init_from_group0,
+        **run_fields(values),
+    )

@@ -1,0 +1,76 @@
+"""What creating pretraining data knows of a vocabulary: special ids, and which pieces begin a word. No TensorFlow."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import sentencepiece
+
+from albert.tokenization import Tokenizer
+
+WORD_BEGIN = "\u2581"  # SentencePiece's sign in front of a piece that begins a word
+# The original's list of punctuation, which has no apostrophe and none of < = >.
+_PUNCTUATION = frozenset('!"#$%&()*+,-./:;?@[\\]^_`{|}~')
+_INSIDE_WORDS = _PUNCTUATION | frozenset("abcdefghijklmnopqrstuvwxyz")
+_NONE = -1
+
+
+class Vocabulary(NamedTuple):
+    """Ids with a meaning of their own, and where words begin.
+
+    The id behind the last, `inner_unknown_id`, is used before records are made, for an unknown piece that begins no
+    word; in records it is `unk_id`. The original decides by the text of an unknown piece whether it begins a word.
+    """
+
+    cls_id: int
+    sep_id: int
+    mask_id: int
+    pad_id: int
+    unk_id: int  # _NONE where all unknown pieces begin words
+    starts_word: np.ndarray  # bool [size + 1]: of each id
+
+    @property
+    def size(self) -> int:
+        """How many pieces there are."""
+        return len(self.starts_word) - 1
+
+    @property
+    def inner_unknown_id(self) -> int:
+        """The id that stands for an unknown piece that begins no word."""
+        return self.size
+
+
+def is_start_piece(piece: str) -> bool:
+    """Whether a SentencePiece piece begins a word, by the original's rule."""
+    return piece.startswith((WORD_BEGIN, "<")) or piece in _PUNCTUATION or not _INSIDE_WORDS.issuperset(piece.lower())
+
+
+def is_start_word_piece(piece: str) -> bool:
+    """Whether a WordPiece piece begins a word."""
+    return not piece.startswith("##")
+
+
+def load_vocabulary(tokenizer: Tokenizer, spm_model_file: Path | None, vocab_file: Path | None) -> Vocabulary:
+    """The vocabulary of `tokenizer`, which was loaded from one of the two files."""
+    unk_id = _NONE
+    if spm_model_file is not None:
+        model = sentencepiece.SentencePieceProcessor(model_file=str(spm_model_file))
+        starts_word = [is_start_piece(model.id_to_piece(i)) for i in range(tokenizer.vocab_size)]
+        unk_id = model.unk_id()
+    else:
+        lines = vocab_file.read_text(encoding="utf-8").split("\n")
+        starts_word = [is_start_word_piece(line.strip()) for line in lines[: tokenizer.vocab_size]]
+    ids = (tokenizer.cls_id, tokenizer.sep_id, tokenizer.mask_id, tokenizer.pad_id, unk_id)
+    return Vocabulary(*ids, np.array([*starts_word, False]))
+
+
+def encode(text: str, tokenizer: Tokenizer, vocabulary: Vocabulary) -> list[int]:
+    """Ids of raw text, with `inner_unknown_id` for unknown pieces that begin no word."""
+    ids = tokenizer.encode(text)
+    if vocabulary.unk_id not in ids:
+        return ids
+    pieces = tokenizer.tokenize(tokenizer.preprocess(text))
+    return [
+        vocabulary.inner_unknown_id if i == vocabulary.unk_id and not is_start_piece(piece) else i
+        for i, piece in zip(ids, pieces, strict=True)
+    ]
