@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from albert import flags
-from albert.flag_tables import flag_names
+from albert.flag_tables import FINE_TUNING_PROGRAMS, flag_names
+from albert.pretraining.programs import PROGRAMS
 
 ROOT = Path(__file__).parent.parent
 FINE_TUNING_SCRIPTS = sorted(path.name for path in ROOT.glob("multi_run_albert_*.sh"))
@@ -340,35 +341,9 @@ def test_race_script_says_in_one_line_what_is_missing(checkout):
 # Demo and set-up ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("gpus", "visible", "expected"),
-    [
-        (0, {}, ("cpu", "2", "16")),
-        (1, {}, ("gpu", "1", "32")),
-        (4, {}, ("gpu", "2", "16")),
-        (4, {"CUDA_VISIBLE_DEVICES": "3"}, ("gpu", "1", "32")),
-        (4, {"CUDA_VISIBLE_DEVICES": ""}, ("cpu", "2", "16")),
-        (4, {"CUDA_VISIBLE_DEVICES": "1,-1,2"}, ("gpu", "1", "32")),
-    ],
-)
-def test_demo_uses_two_replicas_of_what_is_there(checkout, gpus, visible, expected):
-    checkout.set_gpus(gpus)
-    result = checkout.run("demo_albert", **visible)
-    assert result.returncode == 0, result.stderr
-    flags = checkout.flags()
-    assert (flags["device"], flags["num_gpu_cores"], flags["train_batch_size"]) == expected
-
-
-def test_demo_says_where_the_results_are(checkout):
-    result = checkout.run("demo_albert")
-    output_dir = checkout.flags()["output_dir"]
-    assert output_dir.startswith(str(checkout.root / "demo_output"))
-    assert "eval_accuracy = 0.95" in result.stdout
-    assert f"{output_dir}/training_curve.png" in result.stdout
-
-
-def test_demo_ends_with_the_programs_exit_code(checkout):
-    assert checkout.run("demo_albert", STUB_EXIT_CODE="2").returncode == 2
+def test_demo_hands_its_arguments_on_and_ends_with_the_programs_exit_code(checkout):
+    assert checkout.run("demo_albert", "pretraining", "-s", "3", STUB_EXIT_CODE="2").returncode == 2
+    assert checkout.call() == ("demo", ["pretraining", "-s", "3"])
 
 
 @pytest.mark.parametrize(
@@ -406,7 +381,6 @@ PARSERS = {
 @pytest.mark.parametrize(
     ("script", "variables", "expected_program"),
     [
-        ("demo_albert", {}, "run_multigpus_classifier"),
         ("multi_run_albert_glue.sh", {"TASK": "MRPC"}, "run_multigpus_classifier"),
         ("multi_run_albert_squad.sh", {}, "run_multigpus_squad_v2"),
         ("multi_run_albert_squad.sh", {"SQUAD_VERSION": "1.1"}, "run_multigpus_squad_v1"),
@@ -420,10 +394,12 @@ def test_flags_in_scripts_parse(checkout, script, variables, expected_program):
     PARSERS[program]([program, *arguments])
 
 
-def test_flags_in_the_readme_exist():
-    readme = ROOT / "README.md"
+@pytest.mark.parametrize("page", ["README.md", "docs/pretraining.md"])
+def test_flags_in_the_documents_exist(page):
+    text = (ROOT / page).read_text()
     # Commands that run a module of the package, with their continued lines.
-    commands = re.findall(r"-m albert\.(\w+)((?:[^\n]*\\\n)*[^\n]*)", readme.read_text())
+    commands = re.findall(r"-m albert\.(\w+)((?:[^\n]*\\\n)*[^\n]*)", text)
     assert commands
+    names = flag_names((*FINE_TUNING_PROGRAMS, *PROGRAMS))
     for program, command in commands:
-        assert set(re.findall(r"(?<!\S)--(\w+)", command)) <= flag_names()[program], program
+        assert set(re.findall(r"(?<!\S)--(\w+)", command)) <= names[program], program

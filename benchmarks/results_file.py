@@ -20,11 +20,11 @@ def processor() -> str:
     return platform.machine()
 
 
-def append_result(name: str, table: str) -> None:
-    """Prints `table` (Markdown) and appends it to the results of `benchmarks.<name>` under this process's command."""
+def append_result(name: str, table: str, folder: Path = RESULTS) -> None:
+    """Prints `table` (Markdown) and appends it to `<folder>/<name>.md` under the command of `benchmarks.<name>`."""
     print(table)
     command = shlex.join(["python3", "-m", f"benchmarks.{name}", *sys.argv[1:]])
     heading = f"{datetime.date.today()}, {len(os.sched_getaffinity(0))} cores of {processor()}"
-    RESULTS.mkdir(exist_ok=True)
-    with (RESULTS / f"{name}.md").open("a", encoding="utf-8") as results:
+    folder.mkdir(exist_ok=True)
+    with (folder / f"{name}.md").open("a", encoding="utf-8") as results:
         results.write(f"## {heading}\n\n`{command}`\n\n{table}\n\n")

@@ -1,0 +1,22 @@
+#!/usr/bin/env python3
+"""Copies a checkpoint without what only training needs, the optimizer's slots and the step.
+
+python -m sample_data.strip_checkpoint SOURCE_PREFIX TARGET_PREFIX
+"""
+
+import sys
+from pathlib import Path
+
+from albert import checkpoints
+from albert.custom_optimization import SLOT_NAMES
+
+
+def strip(source: Path, target: Path) -> None:
+    """Writes the weights of the checkpoint `source` as `target`."""
+    tensors = checkpoints.load_tensors(source)
+    is_state = {name: name == checkpoints.GLOBAL_STEP or name.rpartition("/")[2] in SLOT_NAMES for name in tensors}
+    checkpoints.save(target, {name: value for name, value in sorted(tensors.items()) if not is_state[name]})
+
+
+if __name__ == "__main__":
+    strip(*map(Path, sys.argv[1:]))
