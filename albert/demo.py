@@ -230,8 +230,8 @@ def _pretrain(options: argparse.Namespace, model: Model, devices: Devices) -> No
             **lengths,
         }
         _call(create_pretraining_data.cli, flags)
-    steps = options.steps or 200
-    warmup = options.warmup if options.warmup is not None else steps // 20
+    steps = options.steps or (2000 if options.input else 500)
+    warmup = options.warmup if options.warmup is not None else steps // 5
     flags = {
         "input_file": records["train"],
         "eval_input_file": records["eval"],
@@ -241,8 +241,11 @@ def _pretrain(options: argparse.Namespace, model: Model, devices: Devices) -> No
         **lengths,
         **devices.flags,
         "dtype": DTYPES[options.dtype],
-        "train_batch_size": options.batch or 32,
+        "train_batch_size": options.batch or 16,
         "eval_batch_size": 32,
+        # LAMB and its rate belong to batches of thousands.
+        "optimizer": "adamw",
+        "learning_rate": 5e-4,
         "num_train_steps": steps,
         "num_warmup_steps": warmup,
         "save_checkpoints_steps": options.save or steps,

@@ -73,7 +73,7 @@ def test_pretraining_goes_from_text_to_records_to_a_run(calls, tmp_path):
     assert train["random_seed"] != held_out["random_seed"]
     assert Path(train["input_file"]).name == "pretraining_text.txt"
     assert (given["input_file"], given["eval_input_file"]) == (train["output_file"], held_out["output_file"])
-    assert (given["num_train_steps"], given["train_batch_size"]) == ("40", "32")
+    assert (given["num_train_steps"], given["train_batch_size"]) == ("40", "16")
     calls.clear()
     run("pretraining", "-s", "40", "-o", str(tmp_path))
     assert [program for program, _ in calls] == ["run_pretraining"], "what is there is not made again"

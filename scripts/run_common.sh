@@ -62,7 +62,8 @@ fine_tune() {
   echo "$name: $batch x $NUM_GPUS replicas = $GBS examples/step, $duration; log in $LOG"
 
   # tee ignores the interrupt that Ctrl-C sends to both, so that the program can still say how it ended.
-  PYTHONUNBUFFERED=1 "$root/.venv/bin/python" -m "albert.$program" \
+  # A folder called albert where this is called from is not ours: safe path.
+  PYTHONSAFEPATH=1 PYTHONUNBUFFERED=1 "$root/.venv/bin/python" -m "albert.$program" \
     --do_train="$DO_TRAIN" \
     --do_eval="$DO_EVAL" \
     --do_predict="$DO_PREDICT" \
