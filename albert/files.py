@@ -1,9 +1,11 @@
-"""Writing small files whole or not at all, and adding to logs. Knows nothing of what they hold."""
+"""Writing files whole or not at all, and adding to logs. Knows nothing of what they hold."""
 
 import contextlib
 import os
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from albert.settings import UserError
 
@@ -14,24 +16,38 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Puts `data` at `path` by writing a temporary file beside it, flushing it to disk and renaming it.
+    """Puts `data` at `path`, as `whole_file` does."""
+    with whole_file(path) as file:
+        file.write(data)
 
-    Creates the directory. Raises UserError when the disk is full or not writable; what was at `path` is then untouched.
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """A file to write to, which is at `path` when the block ends, and not at all where it raises.
+
+    That is a temporary file beside `path`, flushed to disk and renamed. Creates the directory. Raises UserError when
+    the disk is full or not writable; what was at `path` is then untouched.
     """
     temporary = path.with_name(f"{path.name}.tmp-{uuid.uuid4().hex[:8]}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
+        if error.filename is not None and not _is_of(Path(os.fsdecode(error.filename)), path, temporary):
+            raise  # that of another file, which the block reads
         raise cannot_write(path, error) from error
     finally:
         # Where it could not be made, removing it fails too, which must not hide why.
         with contextlib.suppress(OSError):
             temporary.unlink()
+
+
+def _is_of(named: Path, path: Path, temporary: Path) -> bool:
+    return named in (path, temporary) or path.is_relative_to(named)
 
 
 def delete_leftovers(directory: Path) -> None:

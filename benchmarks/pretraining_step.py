@@ -27,21 +27,11 @@ from albert.modeling import AlbertModel, TokenLayout
 from albert.pretraining.head import PretrainingHead
 from albert.span_heads import SpanHead
 from albert.training_step import TrainingStep
+from benchmarks.engine_overhead import make_config
 from benchmarks.results_file import append_result
 
 # name: hidden size, layers, heads, rows, positions a row, masked positions a row
 MODELS = {"small": (256, 6, 4, 32, 128, 20), "base": (768, 12, 12, 8, 128, 20)}
-
-
-def make_config(hidden: int, layers: int, heads: int) -> AlbertConfig:
-    """An ALBERT of the given size with Google's vocabulary."""
-    return AlbertConfig(
-        vocab_size=30000,
-        hidden_size=hidden,
-        num_hidden_layers=layers,
-        num_attention_heads=heads,
-        intermediate_size=4 * hidden,
-    )
 
 
 def encoder_operations(config: AlbertConfig, rows: int, positions: int) -> float:

@@ -24,18 +24,9 @@ from albert.custom_optimization import LearningRateSchedule, create_optimizer
 from albert.distribution import create_strategy
 from albert.estimator import Estimator, EstimatorSpec, ModeKeys, RunConfig
 from albert.features import build_pair_features
-from albert.fused_ops import add_layer_norm
 from albert.input_pipeline import train_indices
-from albert.modeling import (
-    AlbertModel,
-    TokenLayout,
-    VariableSpec,
-    dense,
-    dense_specs,
-    encode,
-    get_activation,
-    layer_norm_specs,
-)
+from albert.modeling import AlbertModel, TokenLayout, VariableSpec, encode
+from albert.pretraining.head import PretrainingHead, cross_entropy
 from albert.tokenization import Tokenizer, load_tokenizer
 from sample_data.make_agreement_data import SEED, make_splits
 
@@ -86,28 +77,21 @@ def masked_batches(matrix: np.ndarray, tokenizer: Tokenizer, first_step: int, la
 
 
 def masked_lm_specs(config: AlbertConfig) -> list[VariableSpec]:
-    """The variables of upstream's masked-language-model head, which shares the word embeddings."""
-    scope, width = "cls/predictions/transform", config.embedding_size
-    return [
-        *dense_specs(f"{scope}/dense", config.hidden_size, width, config.initializer_range),
-        *layer_norm_specs(f"{scope}/LayerNorm", width),
-        VariableSpec("cls/predictions/output_bias", (config.vocab_size,), "zeros"),
-    ]
+    """The variables of the pretraining head that fill in masked pieces."""
+    return [spec for spec in PretrainingHead(config).variable_specs if spec.name.startswith("cls/predictions/")]
 
 
 def masked_lm_loss(config: AlbertConfig, features: Mapping[str, tf.Tensor], weights) -> tf.Tensor:
     """[B]: mean cross-entropy of each sentence's masked pieces."""
+    labels = features["label_ids"]
     layout = TokenLayout.one_per_row(features["input_ids"], tf.cast(features["input_ids"] > 0, tf.int32))
     encoded = encode(config, weights, layout)
-    scope = "cls/predictions/transform"
-    hidden = get_activation(config.hidden_act)(dense(encoded.sequence_output, weights, f"{scope}/dense"))
-    beta, gamma = weights[f"{scope}/LayerNorm/beta"], weights[f"{scope}/LayerNorm/gamma"]
-    hidden = add_layer_norm(hidden, tf.zeros_like(beta), tf.zeros_like(hidden), beta, gamma)
-    logits = tf.einsum("bse,ve->bsv", hidden, weights["bert/embeddings/word_embeddings"])
-    logits += weights["cls/predictions/output_bias"]
-    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(features["label_ids"], logits)
-    is_masked = tf.cast(features["label_ids"] > 0, tf.float32)
-    return tf.reduce_sum(losses * is_masked, axis=1) / tf.maximum(tf.reduce_sum(is_masked, axis=1), 1.0)
+    everywhere = tf.broadcast_to(tf.range(labels.shape[1]), labels.shape)
+    products = PretrainingHead(config).masked_lm_products(weights, encoded, everywhere)
+    losses = cross_entropy(products, weights["cls/predictions/output_bias"], tf.reshape(labels, [-1]))
+    is_masked = tf.cast(labels > 0, tf.float32)
+    sums = tf.reduce_sum(tf.reshape(losses, labels.shape) * is_masked, axis=1)
+    return sums / tf.maximum(tf.reduce_sum(is_masked, axis=1), 1.0)
 
 
 def pretrain(steps: int, learning_rate: float, model_dir: Path) -> Estimator:

@@ -10,13 +10,12 @@ import itertools
 import logging
 import os
 import re
-import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TextIO
 
 from tqdm import tqdm
 
+from albert.files import whole_file
 from albert.pretraining.sentences import LANGUAGES, clean, has_word, split_sentences, unwrap
 from albert.pretraining.termination import terminated_orderly
 from albert.pretraining.text_files import expand_patterns, read_lines
@@ -101,7 +100,7 @@ def write_corpus(settings: CorpusSettings) -> None:
     last_document, documents = None, 0
     with (
         terminated_orderly(),
-        _whole_file(settings.output) as corpus,
+        whole_file(settings.output) as corpus,
         tqdm(desc="splitting", total=num_bytes, unit="B", unit_scale=True, delay=1, disable=None, leave=False) as bar,
         contextlib.closing(
             in_order(
@@ -115,10 +114,10 @@ def write_corpus(settings: CorpusSettings) -> None:
             total += counts
             for document, lines in texts:
                 if document != last_document:
-                    corpus.write("" if last_document is None else "\n")
+                    corpus.write(b"" if last_document is None else b"\n")
                     last_document = document
                     documents += 1
-                corpus.write(lines)
+                corpus.write(lines.encode())
         if not total.sentences:
             raise UserError(f"--input={settings.input} holds no sentence. Give files with text in them.")
     _report(settings.output, total, documents, len(files))
@@ -129,27 +128,6 @@ def _check_output(output: Path, files: list[Path]) -> None:
         raise UserError(f"--output={output} is one of the files of --input. Give it another name.")
     if output.exists():
         raise UserError(f"--output={output} exists already. Give it another name, or move what is there away.")
-
-
-@contextlib.contextmanager
-def _whole_file(path: Path) -> Iterator[TextIO]:
-    """A file to write to that appears at `path` when the block ends, or not at all if it raises."""
-    temporary = path.with_name(f"{path.name}.tmp-{uuid.uuid4().hex[:8]}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("w", encoding="utf-8", newline="\n") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        if error.filename not in (None, str(temporary), str(path.parent)):
-            raise  # that of a file that is read
-        raise UserError(f"cannot write {path}: {error.strerror}. Free space or choose another --output.") from error
-    finally:
-        # Where it could not be made, removing it fails too, which must not hide why.
-        with contextlib.suppress(OSError):
-            temporary.unlink()
 
 
 def _paragraphs(files: list[Path], bar: tqdm) -> Iterator[_Paragraph]:

@@ -13,7 +13,6 @@ import os
 import shutil
 import tempfile
 import time
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -21,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 import tqdm
 
-from albert.files import cannot_write
+from albert.files import cannot_write, whole_file
 from albert.pretraining.documents import Corpus, tokenize_corpus
 from albert.pretraining.instances import (
     SPECIAL_TOKENS,
@@ -280,22 +279,12 @@ def _make_records(maker: RecordMaker) -> Made:
 def _write_outputs(folder: Path, num_buckets: int, num_records: int, outputs: list[Path]) -> None:
     if num_records < len(outputs):
         raise UserError(f"--output_file names {len(outputs)} files, but there are only {num_records} records.")
-    partials = [path.with_name(f".{path.name}.partial-{uuid.uuid4().hex[:8]}") for path in outputs]
-    try:
-        with contextlib.ExitStack() as opened:
-            files = [opened.enter_context(path.open("wb")) for path in partials]
-            records = in_key_order(folder, num_buckets)
-            progress = tqdm.tqdm(records, "writing", num_records, unit="record", unit_scale=True, disable=None)
-            for record, file in zip(progress, itertools.cycle(files), strict=False):
-                file.write(record)
-            for file in files:
-                file.flush()
-                os.fsync(file.fileno())
-        for partial, output in zip(partials, outputs, strict=True):
-            partial.replace(output)
-    finally:
-        for partial in partials:
-            partial.unlink(missing_ok=True)
+    with contextlib.ExitStack() as opened:
+        files = [opened.enter_context(whole_file(path)) for path in outputs]
+        records = in_key_order(folder, num_buckets)
+        progress = tqdm.tqdm(records, "writing", num_records, unit="record", unit_scale=True, disable=None)
+        for record, file in zip(progress, itertools.cycle(files), strict=False):
+            file.write(record)
 
 
 # --- What surrounds them ----------------------------------------------------------------------------------------------
