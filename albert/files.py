@@ -1,6 +1,7 @@
 """Writing files whole or not at all, and adding to logs. Knows nothing of what they hold."""
 
 import contextlib
+import glob
 import os
 import uuid
 from collections.abc import Iterator
@@ -50,11 +51,12 @@ def _is_of(named: Path, path: Path, temporary: Path) -> bool:
     return named in (path, temporary) or path.is_relative_to(named)
 
 
-def delete_leftovers(directory: Path) -> None:
-    """Removes the temporary files of `write_bytes` whose writer was killed. Only the process that writes there may call
-    it. Raises UserError where one cannot be removed.
+def delete_leftovers(directory: Path, name: str | None = None) -> None:
+    """Removes the temporary files of `whole_file`, for the file `name` there or for all, whose writer was killed.
+
+    Only the process that writes there may call it. Raises UserError where one cannot be removed.
     """
-    for leftover in directory.glob("*.tmp-" + 8 * "[0-9a-f]"):
+    for leftover in directory.glob(f"{'*' if name is None else glob.escape(name)}.tmp-" + 8 * "[0-9a-f]"):
         try:
             leftover.unlink(missing_ok=True)
         except OSError as error:

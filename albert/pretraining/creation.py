@@ -10,8 +10,6 @@ import dataclasses
 import itertools
 import logging
 import os
-import shutil
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +18,8 @@ from typing import NamedTuple
 import numpy as np
 import tqdm
 
-from albert.files import cannot_write, whole_file
+from albert.files import cannot_write, delete_leftovers, whole_file
+from albert.output_lock import LOCK, OutputLock
 from albert.pretraining.documents import Corpus, tokenize_corpus
 from albert.pretraining.instances import (
     SPECIAL_TOKENS,
@@ -115,7 +114,7 @@ def create(settings: CreationSettings) -> None:
     for path in outputs:
         path.parent.mkdir(parents=True, exist_ok=True)
     vocabulary = load_vocabulary(tokenizer, settings.spm_model_file, settings.vocab_file)
-    with terminated_orderly(), _disk_errors_named(outputs[0]), _temporary_folder(outputs[0]) as folder:
+    with terminated_orderly(), _disk_errors_named(outputs[0]), _temporary_folder(outputs) as folder:
         corpus = _tokenize(settings, inputs, tokenizer, vocabulary, folder)
         _check(corpus, settings)
         num_buckets = number_of_buckets(_expected_bytes(corpus, settings))
@@ -316,13 +315,29 @@ def _expected_bytes(corpus: Corpus, settings: CreationSettings) -> float:
 
 
 @contextlib.contextmanager
-def _temporary_folder(output: Path) -> Iterator[Path]:
-    """A new folder beside `output`, which goes with all that is in it, whatever happens."""
-    folder = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
+def _temporary_folder(outputs: list[Path]) -> Iterator[Path]:
+    """An empty folder beside the first of `outputs`, which goes with all that is in it, whatever happens.
+
+    Where an earlier process was killed, so that its folder and its part of the outputs are still there, they go first.
+    Raises UserError where another process makes the same output.
+    """
+    folder = outputs[0].with_name(f".{outputs[0].name}.parts")
+    lock = OutputLock(folder, "--output_file", outputs[0])
     try:
+        for output in outputs:
+            delete_leftovers(output.parent, output.name)
+        _empty(folder)
         yield folder
     finally:
-        shutil.rmtree(folder)
+        _empty(folder)
+        lock.release()
+        folder.rmdir()
+
+
+def _empty(folder: Path) -> None:
+    for path in folder.iterdir():
+        if path.name != LOCK:
+            path.unlink()
 
 
 @contextlib.contextmanager

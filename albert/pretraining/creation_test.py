@@ -1,11 +1,14 @@
 """Text to files of records: the same whatever the processes, whole or absent, and one line for what is wrong."""
 
+import contextlib
 import itertools
+import os
 import re
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -182,31 +185,53 @@ def test_sentences_that_are_cut_are_counted_and_the_first_is_named(tmp_path, cap
 
 
 def test_a_full_disk_leaves_nothing_behind(capsys, tmp_path):
-    for most in (100, 20_000):  # full while tokenising, and while making records
+    for most in (1000, 20_000):  # full while tokenising, and while making records
         with full_disk(most):
             line = refusal(capsys, tmp_path)
         assert f"cannot write {tmp_path}/records: " in line
 
 
-@pytest.mark.parametrize(("number", "workers"), [(signal.SIGTERM, 2), (signal.SIGINT, 1)])
-def test_a_signal_ends_it_with_nothing_left_behind(tmp_path, number, workers):
+@contextlib.contextmanager
+def at_work(folder: Path, workers: int) -> Iterator[subprocess.Popen[str]]:
+    """A process with processes of its own, which have begun to make very many records; all are killed at the end."""
     command = [sys.executable, "-m", "albert.create_pretraining_data"]
-    command += arguments(tmp_path, dupe_factor=1_000_000, num_workers=workers)
+    command += arguments(folder, dupe_factor=1_000_000, num_workers=workers)
     with subprocess.Popen(
         command,
         cwd=TESTDATA.parent.parent,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
-        while not list(tmp_path.glob(".records.*/bucket-*")):
-            assert process.poll() is None, process.stderr.read()
-            time.sleep(0.05)
+        try:
+            while not list(folder.glob(".records.*/bucket-*")):
+                assert process.poll() is None, process.stderr.read()
+                time.sleep(0.05)
+            yield process
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize(("number", "workers"), [(signal.SIGTERM, 2), (signal.SIGINT, 1)])
+def test_a_signal_ends_it_with_nothing_left_behind(tmp_path, number, workers):
+    with at_work(tmp_path, workers) as process:
         process.send_signal(number)
         told = process.communicate(timeout=60)[1]
     assert process.returncode == 128 + number, told
     assert "Traceback" not in told
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_process_left_goes_with_the_next_which_waits_for_none_alive(tmp_path, capsys, some_records):
+    with at_work(tmp_path, workers=2) as process:
+        assert cli(["create_pretraining_data", *arguments(tmp_path)]) == 2
+        holder = f"create_pretraining_data (process {process.pid} on"
+        assert f"error: --output_file={tmp_path}/records is in use by {holder}" in capsys.readouterr().err
+    (tmp_path / "records.tmp-0123abcd").touch()  # as it had been killed while writing
+    assert created(tmp_path) == some_records
+    assert [path.name for path in tmp_path.iterdir()] == ["records"]
 
 
 def test_records_do_not_depend_on_how_work_is_cut_up(tmp_path, monkeypatch, some_records):

@@ -1,7 +1,8 @@
 """TFRecord files of pretraining records, by this project's tool or upstream's: checked when opened, read at random.
 
 Owns where each record lies, what every record must be, and the digest of them all. Knows neither batches nor models.
-Every byte is read once at the beginning: a damaged or ill-fitting record is found then, and not days into training.
+Every byte is read once at the beginning: a damaged or ill-fitting record is found then, and not days into training. A
+run that goes on trusts the check with which it began, for as long as the files are as they were.
 """
 
 import contextlib
@@ -90,8 +91,22 @@ class RecordFiles:
         return [self._files[owner].read(number) for owner, number in places]
 
 
-def open_records(paths: Sequence[Path], record_format: RecordFormat) -> RecordFiles:
-    """Opens files and checks every record of them.
+@dataclasses.dataclass(frozen=True)
+class EarlierCheck:
+    """All records of `digest` were found good for the same format, at a time in seconds since the epoch."""
+
+    digest: str
+    time: float
+
+    def covers(self, files: Sequence["_RecordFile"], digest: str) -> bool:
+        """Whether it was of these files, and none was written since. Equal times may hide a change: not covered."""
+        return digest == self.digest and all(os.fstat(file.descriptor).st_mtime < self.time for file in files)
+
+
+def open_records(
+    paths: Sequence[Path], record_format: RecordFormat, earlier: EarlierCheck | None = None
+) -> RecordFiles:
+    """Opens files and checks every record of them, unless `earlier` covers them.
 
     Raises UserError naming file and record, counted from 0, where one is cut, damaged, no record of pretraining, of
     another length, or has an id that the model does not; or where there are no records at all.
@@ -102,13 +117,14 @@ def open_records(paths: Sequence[Path], record_format: RecordFormat) -> RecordFi
         raise UserError(
             f"{', '.join(map(str, paths))}: no records. Make some with python3 -m albert.create_pretraining_data"
         )
-    total_bytes = sum(int(file.lengths.sum()) for file in files)
-    with tqdm(desc="check records", total=total_bytes, unit="B", unit_scale=True, delay=1, disable=None) as bar:
-        for file in files:
-            _check(file, record_format, bar)
     digest = hashlib.sha256()
     for file in files:
         digest.update(np.stack([file.lengths, file.checksums], axis=1).tobytes())
+    if not (earlier and earlier.covers(files, digest.hexdigest())):
+        total_bytes = sum(int(file.lengths.sum()) for file in files)
+        with tqdm(desc="check records", total=total_bytes, unit="B", unit_scale=True, delay=1, disable=None) as bar:
+            for file in files:
+                _check(file, record_format, bar)
     return RecordFiles(record_format, sum(counts), digest.hexdigest(), files, np.cumsum([0, *counts[:-1]]))
 
 

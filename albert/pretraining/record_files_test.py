@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from albert.pretraining.record_files import RecordFormat, open_records
+from albert.pretraining.record_files import EarlierCheck, RecordFormat, open_records
 from albert.pretraining.testing import LENGTH, PREDICTIONS, VOCABULARY, random_columns, write_records
 from albert.settings import UserError
 from albert.testing import TESTDATA
@@ -121,6 +121,19 @@ def test_a_record_whose_bytes_changed_is_found(tmp_path):
     path.write_bytes(bytes(data))
     with pytest.raises(UserError, match="file, record 3: its checksum is wrong"):
         _open(path)
+
+
+def test_files_that_were_checked_and_not_written_since_are_not_checked_again(tmp_path):
+    path = write_records(tmp_path / "file", random_columns(4))
+    digest = _open(path).digest
+    data = bytearray(path.read_bytes())
+    data[-20] ^= 1  # as above: whoever looks at it finds it
+    path.write_bytes(bytes(data))
+    written = path.stat().st_mtime
+    assert open_records([path], FORMAT, EarlierCheck(digest, written + 1)).count == 4
+    for other in (EarlierCheck(digest, written), EarlierCheck("of other records", written + 1)):
+        with pytest.raises(UserError, match="its checksum is wrong"):
+            open_records([path], FORMAT, other)
 
 
 @pytest.mark.parametrize("content", [b"Once upon a time there was no record in this file.\n", b"ab"])

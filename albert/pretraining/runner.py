@@ -4,6 +4,7 @@ Knows no flags, and has no loop over steps.
 """
 
 import functools
+import json
 import logging
 
 from albert import distribution
@@ -11,10 +12,10 @@ from albert.albert_config import AlbertConfig
 from albert.custom_optimization import LearningRateSchedule
 from albert.estimator import EvalSpec
 from albert.input_pipeline import BatchShape
-from albert.output_dir import claim_output_dir
+from albert.output_dir import claim_output_dir, last_claim
 from albert.pretraining import batches
 from albert.pretraining.head import BEST_METRIC, PretrainingHead, metrics_of
-from albert.pretraining.record_files import RecordFiles, RecordFormat, open_records
+from albert.pretraining.record_files import EarlierCheck, RecordFiles, RecordFormat, open_records
 from albert.pretraining.settings import PretrainingSettings
 from albert.runner import (
     build_estimator,
@@ -66,23 +67,26 @@ def open_wanted_records(config: AlbertConfig, settings: PretrainingSettings) -> 
     both = {path.resolve() for path in data.input_files} & {path.resolve() for path in data.eval_input_files}
     if both and settings.do_train and settings.do_eval:
         logging.warning("Trained on and evaluated: %s. Scores there say little.", ", ".join(sorted(map(str, both))))
-    return {split: open_records(files, record_format) for split, is_wanted, files in wanted if is_wanted}
+    checks = earlier_checks(config, settings)
+    return {
+        split: open_records(files, record_format, checks.get(split)) for split, is_wanted, files in wanted if is_wanted
+    }
+
+
+def earlier_checks(config: AlbertConfig, settings: PretrainingSettings) -> dict[str, EarlierCheck]:
+    """What the run in the output directory found good when it began, by split; nothing where that was another model."""
+    claim, time = last_claim(settings.output_dir)
+    if claim.get("model") != json.loads(json.dumps(identity_of_model(config, settings))):
+        return {}
+    parts = (("train", claim.get("training", {})), ("dev", claim.get("evaluation", {})))
+    return {split: EarlierCheck(str(part["data_sha256"]), time) for split, part in parts if "data_sha256" in part}
 
 
 def identity_of_run(
     config: AlbertConfig, settings: PretrainingSettings, replicas: int, records: dict[str, RecordFiles]
 ) -> dict[str, dict[str, object]]:
     """What must be equal for an output_dir to be continued; see `albert.runner.identity_of_run`."""
-    data = settings.data
-    identity: dict[str, dict[str, object]] = {
-        "model": {
-            "task": data.task_name,
-            "albert_config": config.to_dict(),
-            "max_seq_length": data.max_seq_length,
-            "max_predictions_per_seq": data.max_predictions_per_seq,
-            "dtype": settings.model.dtype,
-        }
-    }
+    identity = {"model": identity_of_model(config, settings)}
     if settings.do_train:
         identity["training"] = {
             **identity_of_training(settings, replicas),
@@ -90,8 +94,23 @@ def identity_of_run(
             "data_sha256": records["train"].digest,
         }
     if settings.do_eval:
-        identity["evaluation"] = {"data_sha256": records["dev"].digest, "max_records": data.max_eval_records}
+        identity["evaluation"] = {
+            "data_sha256": records["dev"].digest,
+            "max_records": settings.data.max_eval_records,
+        }
     return identity
+
+
+def identity_of_model(config: AlbertConfig, settings: PretrainingSettings) -> dict[str, object]:
+    """The part of `identity_of_run` that decides which records fit."""
+    data = settings.data
+    return {
+        "task": data.task_name,
+        "albert_config": config.to_dict(),
+        "max_seq_length": data.max_seq_length,
+        "max_predictions_per_seq": data.max_predictions_per_seq,
+        "dtype": settings.model.dtype,
+    }
 
 
 def build_eval_spec(records: RecordFiles, settings: PretrainingSettings, replicas: int) -> EvalSpec:

@@ -1,5 +1,6 @@
 """Whole pretraining runs of a tiny model, in this process on two replicas, and as real programs."""
 
+import dataclasses
 import json
 import signal
 import subprocess
@@ -16,6 +17,7 @@ from albert.pretraining import runner
 from albert.pretraining.command_line import parse_pretraining_flags
 from albert.pretraining.testing import command, random_columns, write_records, write_run
 from albert.reports import TRAINING_LOG
+from albert.runner import load_config
 from albert.settings import UserError
 from albert.testing import SAMPLE_DATA, sample_command, send_signals, write_sample_data
 
@@ -108,6 +110,16 @@ def test_evaluating_alone_gives_the_metrics_of_the_best(finished):
     metrics = _run(finished, **flags, num_gpu_cores=1)
     expected = json.loads((finished / "metrics.json").read_text())
     assert metrics == pytest.approx(expected | {"global_step": 0}, rel=1e-5)
+
+
+def test_a_run_that_goes_on_trusts_the_check_it_began_with_unless_the_model_is_another(finished):
+    settings = parse_pretraining_flags(command(finished))
+    config = load_config(settings)
+    found = {split: check.digest for split, check in runner.earlier_checks(config, settings).items()}
+    opened = runner.open_wanted_records(config, settings)
+    assert found == {split: records.digest for split, records in opened.items()}
+    larger = dataclasses.replace(config, vocab_size=config.vocab_size + 1)
+    assert runner.earlier_checks(larger, settings) == {}
 
 
 def test_groups_can_start_from_group_0_of_a_smaller_model(finished, tmp_path):
