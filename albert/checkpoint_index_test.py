@@ -83,7 +83,9 @@ def test_every_cut_and_every_flipped_byte_is_an_error_or_none(prefix):
             check_index(index, 24)
 
 
-@pytest.mark.parametrize("prefix", [SAMPLE_DATA / "model.ckpt-best", TESTDATA / "tiny_groups/model.ckpt-best"])
+@pytest.mark.parametrize(
+    "prefix", [SAMPLE_DATA / "albert_tiny/model.ckpt-best", TESTDATA / "tiny_groups/model.ckpt-best"]
+)
 def test_good_checkpoints_have_no_fault(prefix):
     data = prefix.with_name(prefix.name + ".data-00000-of-00001")
     check_index(prefix.with_name(prefix.name + ".index"), data.stat().st_size)

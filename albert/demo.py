@@ -68,6 +68,11 @@ class Model:
     def config(self) -> Path:
         return self.folder / "albert_config.json"
 
+    @property
+    def checkpoint(self) -> Path:
+        """The prefix of its files."""
+        return self.folder / "model.ckpt-best"
+
     def check(self) -> None:
         """Raises UserError, saying what to do, unless the files are there."""
         for file in (self.config, self.vocabulary):
@@ -124,13 +129,12 @@ def _positive(text: str) -> int:
 def run(options: argparse.Namespace) -> None:
     """Does what was asked for. Exits with the code of the first program that fails."""
     model = Model(options.model)
+    model.check()
     if options.command == "pretraining":
-        model.check()
         _pretrain(options, model, Devices.found())
     elif options.task == "sample":
-        _fine_tune_sample(options, Devices.found())
+        _fine_tune_sample(options, model, Devices.found())
     else:
-        model.check()
         _fine_tune(options, model, Devices.found())
 
 
@@ -153,7 +157,7 @@ def _call(cli: Callable[[Sequence[str]], int], flags: Mapping[str, object], more
         sys.exit(code)
 
 
-def _fine_tune_sample(options: argparse.Namespace, devices: Devices) -> None:
+def _fine_tune_sample(options: argparse.Namespace, model: Model, devices: Devices) -> None:
     """The bundled task; an epoch of it is 6,000 / 32 = 187 steps."""
     output = _output_dir(options)
     flags = {
@@ -166,15 +170,15 @@ def _fine_tune_sample(options: argparse.Namespace, devices: Devices) -> None:
         "data_dir": SAMPLE / "glue_data",
         "cached_dir": ROOT / "cached_albert_tfrecord",
         "output_dir": output,
-        "albert_config_file": SAMPLE / "albert_config.json",
-        "init_checkpoint": SAMPLE / "model.ckpt-best",
-        "spm_model_file": SAMPLE / "agreement.model",
+        "albert_config_file": model.config,
+        "init_checkpoint": model.checkpoint,
+        "spm_model_file": model.vocabulary,
         "max_seq_length": options.max_seq_length or 32,
         "train_batch_size": _per_replica(options.batch or 32, devices),
         "eval_batch_size": 100,
         "predict_batch_size": 100,
-        "learning_rate": 5e-4,
-        "train_step": 500,
+        "learning_rate": 1e-4,
+        "train_step": 600,
         "warmup_step": 50,
         "save_checkpoints_steps": options.save or 100,
     }
@@ -217,7 +221,9 @@ def _pretrain(options: argparse.Namespace, model: Model, devices: Devices) -> No
             pattern = options.input / "*.txt" if options.input.is_dir() else options.input
             _call(prepare_corpus.cli, {"input": pattern, "output": corpus})
     records = {name: output / "data" / f"{name}.tf_record" for name in ("train", "eval")}
-    lengths = {"max_seq_length": 128, "max_predictions_per_seq": 20}
+    # A model learns much sooner from short sequences than from as many tokens in long ones (docs/pretraining.md).
+    sequences, tokens = (64, 32) if options.input else (16, 128)
+    lengths = {"max_seq_length": tokens, "max_predictions_per_seq": tokens * 5 // 32}
     for seed, (name, path) in enumerate(records.items()):
         if path.exists():
             continue  # this output folder goes on from an earlier call
@@ -241,7 +247,7 @@ def _pretrain(options: argparse.Namespace, model: Model, devices: Devices) -> No
         **lengths,
         **devices.flags,
         "dtype": DTYPES[options.dtype],
-        "train_batch_size": options.batch or 16,
+        "train_batch_size": options.batch or sequences,
         "eval_batch_size": 32,
         # LAMB and its rate belong to batches of thousands.
         "optimizer": "adamw",

@@ -90,6 +90,8 @@ def test_pretraining_on_a_folder_of_books_splits_them_first(calls, tmp_path):
     assert calls[0][1]["input"] == str(tmp_path / "books" / "*.txt")
     assert calls[1][1]["input_file"] == calls[0][1]["output"]
     assert calls[3][1]["dtype"] == "bfloat16"
+    for _, given in calls[1:]:
+        assert (given["max_seq_length"], given["max_predictions_per_seq"]) == ("32", "5")
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import pytest
 
 from albert import checkpoints
 from albert.run_multigpus_classifier import cli
-from albert.testing import SAMPLE_DATA, full_disk, sample_command, write_sample_data
+from albert.testing import AGREEMENT, full_disk, sample_command, write_sample_data
 
 ROOT = Path(__file__).parents[1]
 
@@ -94,7 +94,7 @@ def test_what_is_missing_or_damaged_is_named(capsys, folder):
     for suffix in checkpoints.SUFFIXES:
         Path(f"{damaged}{suffix}").write_bytes(b"damaged")
     small_vocabulary = folder / "small.json"
-    config = json.loads((SAMPLE_DATA / "albert_config.json").read_text())
+    config = json.loads((AGREEMENT / "albert_config.json").read_text())
     small_vocabulary.write_text(json.dumps({**config, "vocab_size": 100}))
     for flags, parts in (
         ({"data_dir": folder / "none"}, ["none/Agreement/train.tsv cannot be read", "make_agreement_data.py"]),
@@ -119,7 +119,7 @@ def test_what_is_missing_or_damaged_is_named(capsys, folder):
 
 def test_a_vocabulary_that_does_not_fit_the_checkpoint_is_told_with_both_shapes(capsys, folder):
     larger = folder / "larger.json"
-    config = json.loads((SAMPLE_DATA / "albert_config.json").read_text())
+    config = json.loads((AGREEMENT / "albert_config.json").read_text())
     larger.write_text(json.dumps({**config, "vocab_size": 200}))
     assert cli(sample_command(folder, "train", train_step=1)) == 0
     flags = {"output_dir": folder / "other", "init_checkpoint": folder / "out/model.ckpt-1"}

@@ -12,7 +12,7 @@ import pytest
 
 from albert import run_multigpus_squad_v1, run_multigpus_squad_v2
 from albert.squad_metrics import Question, scores_v1, scores_v2
-from albert.testing import SAMPLE_DATA, sample_command
+from albert.testing import AGREEMENT, SAMPLE_DATA, sample_command
 
 ROOT = Path(__file__).parents[1]
 CLI = {"1.1": run_multigpus_squad_v1.cli, "2.0": run_multigpus_squad_v2.cli}
@@ -209,7 +209,7 @@ def test_a_fault_in_a_file_is_told_with_its_place(capsys, tmp_path, split, chang
     [
         ({"train_file": "/nowhere/t.json"}, ["--train_file=/nowhere/t.json cannot be read"]),
         ({"predict_file": None}, ["--do_predict needs --predict_file"]),
-        ({"train_file": SAMPLE_DATA / "agreement.model"}, ["agreement.model is not UTF-8"]),
+        ({"train_file": AGREEMENT / "agreement.model"}, ["agreement.model is not UTF-8"]),
         ({"max_seq_length": 11}, ["--max_seq_length=11", "--max_query_length=8", "at least 12"]),
         ({"max_seq_length": 65}, ["--max_seq_length=65", "has 64 positions"]),
         ({"train_batch_size": 500}, ["--train_batch_size=500", "1000 examples"]),

@@ -22,6 +22,8 @@ from albert.throughput import StepRecord
 
 TESTDATA = Path(__file__).parent / "testdata"
 SAMPLE_DATA = Path(__file__).parents[1] / "sample_data"
+# A vocabulary and a configuration for the bundled task, of a model that is trained in no time.
+AGREEMENT = TESTDATA / "agreement"
 TINY_CONFIGS = ("tiny", "tiny_groups")
 
 # Settings without any problem, for a training run; the files need not exist.
@@ -146,8 +148,8 @@ def sample_command(folder: Path, *actions: str, **flags: object) -> list[str]:
         "data_dir": folder / "data",
         "cached_dir": folder / "cache",
         "output_dir": folder / "out",
-        "albert_config_file": SAMPLE_DATA / "albert_config.json",
-        "spm_model_file": SAMPLE_DATA / "agreement.model",
+        "albert_config_file": AGREEMENT / "albert_config.json",
+        "spm_model_file": AGREEMENT / "agreement.model",
         "max_seq_length": 32,
         "device": "cpu",
         "num_gpu_cores": 2,

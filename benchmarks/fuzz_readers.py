@@ -30,7 +30,7 @@ from benchmarks.fuzz_mutations import JSON, LINES, Mutator, change_message
 
 ROOT = Path(__file__).parents[1]
 TESTDATA = ROOT / "albert" / "testdata"
-SAMPLE_MODEL = ROOT / "sample_data" / "agreement.model"
+SAMPLE_MODEL = ROOT / "albert" / "testdata" / "agreement" / "agreement.model"
 
 _SETTINGS = DataSettings("", Path(), Path(), max_seq_length=64)
 _TEXTS = (

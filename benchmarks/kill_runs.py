@@ -19,6 +19,7 @@ from benchmarks.kill_fork import ForkedProcess
 
 ROOT = Path(__file__).parent.parent
 SAMPLE_DATA = ROOT / "sample_data"
+AGREEMENT = ROOT / "albert" / "testdata" / "agreement"
 # Small enough that a start costs little more than importing TensorFlow; with dropout, which a resume has to repeat.
 MODEL = {
     "embedding_size": 8,
@@ -74,7 +75,7 @@ class Run:
         for split in ("train", "dev", "test"):
             lines = (SAMPLE_DATA / "glue_data/Agreement" / f"{split}.tsv").read_text().splitlines(keepends=True)
             (data / f"{split}.tsv").write_text("".join(lines[: num_rows + 1]))
-        config = json.loads((SAMPLE_DATA / "albert_config.json").read_text())
+        config = json.loads((AGREEMENT / "albert_config.json").read_text())
         (self.folder / "albert_config.json").write_text(json.dumps({**config, **MODEL}))
         return self
 
@@ -86,7 +87,7 @@ class Run:
             "cached_dir": self.cached_dir,
             "output_dir": self.output_dir,
             "albert_config_file": self.folder / "albert_config.json",
-            "spm_model_file": SAMPLE_DATA / "agreement.model",
+            "spm_model_file": AGREEMENT / "agreement.model",
             "max_seq_length": 32,
             "device": "cpu",
             "num_gpu_cores": self.num_replicas,

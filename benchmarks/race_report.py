@@ -7,9 +7,10 @@ or "step_seconds" (one value a round: seconds per step of batch_size examples), 
 """
 
 import dataclasses
-import io
 import statistics
 from collections.abc import Mapping, Sequence
+
+from benchmarks.results_file import png
 
 OURS = "ours packed"
 OURS_PADDED = "ours padded"
@@ -269,9 +270,7 @@ def draw(sections: Sequence[Section]) -> bytes | None:
         _draw_panel(section, axes)
     for axes in panels[len(sections) :]:
         axes.set_axis_off()
-    picture = io.BytesIO()
-    figure.savefig(picture, dpi=120, format="png")
-    return picture.getvalue()
+    return png(figure)
 
 
 def _draw_panel(section: Section, axes: object) -> None:

@@ -2,11 +2,14 @@
 
 import contextlib
 import datetime
+import io
 import os
 import platform
 import shlex
 import sys
 from pathlib import Path
+
+from matplotlib.figure import Figure
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -18,6 +21,13 @@ def processor() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.machine()
+
+
+def png(figure: Figure) -> bytes:
+    """The picture as results have it."""
+    image = io.BytesIO()
+    figure.savefig(image, dpi=120, format="png")
+    return image.getvalue()
 
 
 def append_result(name: str, table: str, folder: Path = RESULTS) -> None:

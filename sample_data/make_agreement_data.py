@@ -7,22 +7,18 @@ both labels. Something always stands between subject and verb, so the same is tr
 no weighting of word or word-pair counts does better than chance. Nouns of random number in between (attractors), and
 sometimes in front of the subject, make sure that looking at the word before the verb or at the first noun fails too.
 
-Owns `sample_data/glue_data/Agreement/{train,dev,test}.tsv`, `agreement.model` (SentencePiece) and `albert_config.json`
-beside itself. Knows nothing of the package `albert` and needs no TensorFlow. Run it again to get the same files:
+Owns `sample_data/glue_data/Agreement/{train,dev,test}.tsv`. Knows nothing of the package `albert` and needs no
+TensorFlow. Run it again to get the same files:
 
     python sample_data/make_agreement_data.py
 """
 
 import argparse
 import dataclasses
-import io
-import json
 import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
-
-import sentencepiece
 
 T = TypeVar("T")
 
@@ -45,7 +41,6 @@ TRANSITIVE = tuple((verb + "s", verb) for verb in ("like", "see", "help", "visit
 INTRANSITIVE = tuple(
     (verb + "s", verb) for verb in ("sleep", "sing", "laugh", "wait", "work", "swim", "dance", "smile")
 )
-STEMS = {plural: noun for noun, plural in NOUNS + PLACES} | dict(TRANSITIVE + INTRANSITIVE)
 # None of these shows a number, so that only noun and verb do.
 DETERMINERS = ("the", "my", "your", "our", "their")
 ADJECTIVES = ("old", "young", "tall", "quiet", "happy", "famous", "clever", "small", "tired", "lucky")
@@ -58,27 +53,6 @@ PHRASES = (
 )
 
 MIN_WORDS, MAX_WORDS = 8, 16
-
-# Small enough to learn the task from nothing in a minute or two on two CPU cores. ALBERT's initializer range of 0.02 is
-# made for hidden sizes of 768 and more: at 64 it leaves the layers' outputs near 0 for a long time.
-CONFIG = {
-    "attention_probs_dropout_prob": 0.0,
-    "down_scale_factor": 1,
-    "embedding_size": 32,
-    "hidden_act": "gelu",
-    "hidden_dropout_prob": 0.0,
-    "hidden_size": 64,
-    "initializer_range": 0.09,
-    "inner_group_num": 1,
-    "intermediate_size": 256,
-    "max_position_embeddings": 64,
-    "num_attention_heads": 4,
-    "num_hidden_groups": 1,
-    "num_hidden_layers": 3,
-    "type_vocab_size": 2,
-}
-# Nearly all there can be: the trainer drops pieces that the 90 or so stems do not need.
-VOCABULARY_SIZE = 124
 
 
 @dataclasses.dataclass(frozen=True)
@@ -223,55 +197,12 @@ def tsv_text(split: str, rows: Sequence[Row]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def without_number_marks(sentence: str) -> str:
-    """The sentence with every noun and every verb as its bare stem."""
-    return " ".join(STEMS.get(word, word) for word in sentence.removesuffix(".").split()) + "."
-
-
-def train_sentencepiece(sentences: Sequence[str]) -> bytes:
-    """A serialized unigram model with ALBERT's special pieces at ALBERT's ids (<pad> 0 to [MASK] 4).
-
-    It never sees a number mark, so that "cats" becomes two pieces, "cat" and "s". A small model learns the task from
-    one mark for all nouns; from 24 unrelated plurals and 16 unrelated verbs it does not.
-    """
-    stems = [without_number_marks(sentence) for sentence in sentences]
-    # The trainer takes pieces from substrings of at least two different words. Every word once more at the end of a
-    # sentence ("near.") is a second word that holds it, so that most words become one piece.
-    words = sorted({word.removesuffix(".") for sentence in stems for word in sentence.split()})
-    model = io.BytesIO()
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter([*stems, *(word + "." for word in words)]),
-        model_writer=model,
-        model_type="unigram",
-        vocab_size=VOCABULARY_SIZE,
-        character_coverage=1.0,
-        normalization_rule_name="nmt_nfkc",
-        pad_id=0,
-        unk_id=1,
-        bos_id=-1,
-        eos_id=-1,
-        pad_piece="<pad>",
-        unk_piece="<unk>",
-        control_symbols=["[CLS]", "[SEP]", "[MASK]"],
-        num_threads=1,  # the order of floating-point sums, and with it the file, depends on the number of threads
-        minloglevel=2,
-    )
-    return model.getvalue()
-
-
-def config_text() -> str:
-    """The model's configuration as JSON."""
-    return json.dumps(CONFIG | {"vocab_size": VOCABULARY_SIZE}, indent=2, sort_keys=True) + "\n"
-
-
 def write_all(directory: Path, splits: Mapping[str, Sequence[Row]]) -> None:
-    """Writes every generated file below `directory`, replacing what is there."""
+    """Writes the three files below `directory`, replacing what is there."""
     task_dir = directory / "glue_data" / "Agreement"
     task_dir.mkdir(parents=True, exist_ok=True)
     for split, rows in splits.items():
         (task_dir / f"{split}.tsv").write_bytes(tsv_text(split, rows).encode())
-    (directory / "agreement.model").write_bytes(train_sentencepiece([row.sentence for row in splits["train"]]))
-    (directory / "albert_config.json").write_bytes(config_text().encode())
 
 
 def main() -> None:

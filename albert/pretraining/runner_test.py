@@ -19,7 +19,7 @@ from albert.pretraining.testing import command, random_columns, write_records, w
 from albert.reports import TRAINING_LOG
 from albert.runner import load_config
 from albert.settings import UserError
-from albert.testing import SAMPLE_DATA, sample_command, send_signals, write_sample_data
+from albert.testing import AGREEMENT, sample_command, send_signals, write_sample_data
 
 METRICS = {
     *("masked_lm_accuracy", "masked_lm_loss", "sentence_order_accuracy", "sentence_order_loss"),
@@ -165,8 +165,8 @@ def _program(module: str, arguments: list[str]) -> subprocess.CompletedProcess:
 
 
 def test_the_classifier_starts_from_a_pretrained_checkpoint(tmp_path):
-    # The model of the bundled task, whose vocabulary has 124 pieces.
-    config = json.loads((SAMPLE_DATA / "albert_config.json").read_text())
+    # The vocabulary has 124 pieces.
+    config = json.loads((AGREEMENT / "albert_config.json").read_text())
     write_run(tmp_path, **config)
     done = _program(
         "run_pretraining", command(tmp_path, num_gpu_cores=1, num_train_steps=2, save_checkpoints_steps=2)[1:]

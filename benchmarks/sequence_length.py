@@ -1,0 +1,115 @@
+"""How soon pretraining begins to work, by the length of its sequences: the same model, text and tokens a step.
+
+One run a length, each on records of its own from the same text, each with as many sequences a step as give the same
+number of tokens. What is compared is the loss of masked pieces on held-out text, which is made into records of the
+same length, so that short sequences have less context to tell a piece from.
+
+    python3 -m benchmarks.sequence_length --text=<corpus.txt> --held_out=<held_out.txt> --work_dir=<any folder>
+
+Runs that are in the work folder already go on. Writes benchmarks/results/sequence_length.md and sequence_length.png.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from matplotlib.figure import Figure
+from tqdm import tqdm
+
+from albert.files import write_bytes
+from benchmarks.results_file import RESULTS, append_result, png
+
+MODEL = Path(__file__).parents[1] / "sample_data" / "albert_tiny"
+METRIC = "masked_lm_loss"
+
+
+def program(name: str, *switches: str, **flags: object) -> None:
+    """Runs a program of the package; ends this one where it fails."""
+    command = [sys.executable, "-m", f"albert.{name}", *(f"--{switch}" for switch in switches)]
+    command += [f"--{flag}={value}" for flag, value in flags.items()]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr[-3000:]}")
+
+
+def losses(arguments: argparse.Namespace, length: int) -> dict[int, float]:
+    """The held-out loss by step."""
+    shape = {"max_seq_length": length, "max_predictions_per_seq": max(1, length * 5 // 32)}
+    records = {}
+    for name, text in (("train", arguments.text), ("held_out", arguments.held_out)):
+        records[name] = arguments.work_dir / f"{name}_{length}.tf_record"
+        if not records[name].exists():
+            flags = {"input_file": text, "output_file": records[name], "spm_model_file": arguments.spm_model_file}
+            program("create_pretraining_data", ngram=1, dupe_factor=1, **flags, **shape)
+    output = arguments.work_dir / f"length_{length}"
+    program(
+        "run_pretraining",
+        "do_eval",
+        input_file=records["train"],
+        eval_input_file=records["held_out"],
+        output_dir=output,
+        albert_config_file=arguments.albert_config_file,
+        dtype="bfloat16",
+        optimizer="adamw",
+        learning_rate=5e-4,
+        train_batch_size=arguments.tokens_per_step // length,
+        eval_batch_size=arguments.tokens_per_step // length,
+        num_train_steps=arguments.steps,
+        num_warmup_steps=arguments.steps // 10,
+        save_checkpoints_steps=arguments.steps // 10,
+        keep_checkpoint_max=1,
+        **shape,
+    )
+    evaluations = json.loads((output / "evaluations.json").read_text(encoding="utf-8"))
+    return {evaluation["step"]: evaluation["metrics"][METRIC] for evaluation in evaluations}
+
+
+def table(found: Mapping[int, Mapping[int, float]], tokens_per_step: int) -> str:
+    """Markdown, a row a length."""
+    steps = next(iter(found.values()))
+    lines = [
+        "| sequences x tokens | " + " | ".join(f"step {step}" for step in steps) + " |",
+        "| ---: |" + " ---: |" * len(steps),
+    ]
+    for length, values in found.items():
+        cells = " | ".join(f"{value:.2f}" for value in values.values())
+        lines.append(f"| {tokens_per_step // length} x {length} | {cells} |")
+    return "\n".join(lines)
+
+
+def picture(found: Mapping[int, Mapping[int, float]], tokens_per_step: int) -> bytes:
+    """PNG: one curve a length."""
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.add_subplot()
+    for length, values in found.items():
+        axes.plot(values.keys(), values.values(), "o-", label=f"{tokens_per_step // length} x {length} tokens a step")
+    axes.set_xlabel("training steps")
+    axes.set_ylabel("held-out loss of a masked piece, nats")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    return png(figure)
+
+
+def main() -> None:
+    """Runs what is missing, prints and writes the results."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--text", type=Path, required=True, help="a sentence a line, documents apart by blank lines")
+    parser.add_argument("--held_out", type=Path, required=True, help="other text of the same kind")
+    parser.add_argument("--work_dir", type=Path, required=True, help="where records and runs go, and are found again")
+    parser.add_argument("--albert_config_file", type=Path, default=MODEL / "albert_config.json")
+    parser.add_argument("--spm_model_file", type=Path, default=MODEL / "7k.model")
+    parser.add_argument("--lengths", nargs="+", type=int, default=[32, 128])
+    parser.add_argument("--tokens_per_step", type=int, default=4096)
+    parser.add_argument("--steps", type=int, default=1500)
+    arguments = parser.parse_args()
+    arguments.work_dir.mkdir(parents=True, exist_ok=True)
+    found = {length: losses(arguments, length) for length in tqdm(arguments.lengths, unit="run")}
+    append_result("sequence_length", table(found, arguments.tokens_per_step))
+    write_bytes(RESULTS / "sequence_length.png", picture(found, arguments.tokens_per_step))
+
+
+if __name__ == "__main__":
+    main()
