@@ -65,7 +65,8 @@ def _kill(folder, messages):
 
 DYING = _reader(_kill)
 HANGING = _reader(lambda folder, messages: [None for _ in iter(int, 1)])
-GREEDY = _reader(lambda folder, messages: len(bytearray(fuzz._MEMORY_BYTES)))
+# Twice the limit: what just fits would take its time to be zeroed.
+GREEDY = _reader(lambda folder, messages: len(bytearray(2 * fuzz._MEMORY_BYTES)))
 
 
 def test_readers_that_crash_hang_or_eat_memory_are_faults_and_the_other_cases_go_on():
