@@ -10,6 +10,7 @@ import datetime
 import os
 import subprocess
 import sys
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -69,6 +70,11 @@ class Model:
         return self.folder / "albert_config.json"
 
     @property
+    def learning_rate(self) -> float | None:
+        """Instead of the recipes', which are for Google's models; None for these."""
+        return 1e-4 if self.name == "tiny" else None
+
+    @property
     def checkpoint(self) -> Path:
         """The prefix of its files."""
         return self.folder / "model.ckpt-best"
@@ -120,10 +126,9 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError
-    return number
+    if not (text.isdecimal() and int(text)):
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number above 0")
+    return int(text)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -196,6 +201,7 @@ def _fine_tune(options: argparse.Namespace, model: Model, devices: Devices) -> N
         "SPM_MODEL": model.vocabulary,
         "DTYPE": DTYPES[options.dtype],
         "MSL": options.max_seq_length,
+        "LR": os.environ.get("LR", model.learning_rate),
         "EPOCH": options.epochs,
         "BS": options.batch and _per_replica(options.batch, devices),
         "DEVICE": devices.device,
@@ -215,12 +221,13 @@ def _pretrain(options: argparse.Namespace, model: Model, devices: Devices) -> No
     """Text to sentences, to records, to a run that is evaluated on other masks of the same text."""
     output = _output_dir(options)
     corpus = SAMPLE / "pretraining_text.txt"
+    data = output / "data" / _name_of_data(options.input or corpus, model)
     if options.input:
-        corpus = output / "data" / "corpus.txt"
+        corpus = data / "corpus.txt"
         if not corpus.exists():
             pattern = options.input / "*.txt" if options.input.is_dir() else options.input
             _call(prepare_corpus.cli, {"input": pattern, "output": corpus})
-    records = {name: output / "data" / f"{name}.tf_record" for name in ("train", "eval")}
+    records = {name: data / f"{name}.tf_record" for name in ("train", "eval")}
     # A model learns much sooner from short sequences than from as many tokens in long ones (docs/pretraining.md).
     sequences, tokens = (64, 32) if options.input else (16, 128)
     lengths = {"max_seq_length": tokens, "max_predictions_per_seq": tokens * 5 // 32}
@@ -258,6 +265,11 @@ def _pretrain(options: argparse.Namespace, model: Model, devices: Devices) -> No
     }
     _call(run_pretraining.cli, flags, options.flags)
     _show(output)
+
+
+def _name_of_data(text: Path, model: Model) -> str:
+    """For a folder: another text, also of the same name, and another vocabulary get another one."""
+    return f"{text.stem}-{model.name}-{zlib.crc32(bytes(text.resolve())):08x}"
 
 
 def _show(output: Path) -> None:

@@ -109,10 +109,12 @@ def test_other_tasks_go_through_the_scripts_that_know_their_recipes(calls, monke
         return type("Done", (), {"returncode": 0})
 
     monkeypatch.setattr(demo.subprocess, "run", fake_run)
+    monkeypatch.delenv("LR", raising=False)
     run("finetuning", *words)
     ((script, environment),) = ran
     assert script == ("multi_run_albert_squad.sh" if "squad" in words else "multi_run_albert_glue.sh")
     assert expected.items() <= environment.items()
+    assert environment["LR"] == "0.0001", "the recipes' rates are for Google's models"
     assert Path(environment["SPM_MODEL"]).is_file()
     assert (Path(environment["MODEL_DIR"]) / "model.ckpt-best.index").is_file()
     assert calls == []

@@ -22,6 +22,7 @@ _ITEMS_AHEAD_PER_WORKER = 2  # bounds what waits in memory for a worker, or for 
 
 # Unless more are asked for: each takes some 90 MB, and the one process that writes keeps up with about eight.
 _MAX_WORKERS = 8
+MAX_WORKERS = 256  # that may be asked for
 
 
 def number_of_workers(given: int) -> int:

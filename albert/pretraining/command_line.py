@@ -1,6 +1,7 @@
 """How the command line of `run_pretraining` becomes settings. No TensorFlow."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from absl import flags
 
@@ -24,7 +25,7 @@ def parse_pretraining_flags(argv: Sequence[str]) -> PretrainingSettings:
         try:
             files[f"{name}s"] = tuple(expand_patterns(values[name].value, name)) if values[name].value else ()
         except UserError as error:
-            files[f"{name}s"] = ()
+            files[f"{name}s"] = (Path(values[name].value),)  # told once: it is given, but not there
             problems.append(str(error).rstrip("."))
     data = PretrainingData(
         **files,
@@ -48,13 +49,18 @@ def _num_replicas(values: flags.FlagValues) -> int:
 
 def _batch_problems(values: flags.FlagValues, replicas: int) -> list[str]:
     total, micro_batches = values.train_batch_size, values.gradient_accumulation_steps
-    if min(replicas, micro_batches) < 1 or total % (replicas * micro_batches) == 0:
+    if min(total, replicas, micro_batches) < 1 or total % (replicas * micro_batches) == 0:
         return []
     return [
         f"--train_batch_size={total} sequences cannot be divided over {replicas} replicas x {micro_batches} "
         "micro-batches (--num_gpu_cores x --gradient_accumulation_steps): "
         f"give a multiple of {replicas * micro_batches}"
     ]
+
+
+def _share(total: int, parts: int) -> int:
+    """`total` over `parts`, rounded up. What is no number of sequences at all stays, to be told as it was given."""
+    return -(-total // max(1, parts)) if total > 0 else total
 
 
 def _settings(values: flags.FlagValues, data: PretrainingData) -> PretrainingSettings:
@@ -69,14 +75,14 @@ def _settings(values: flags.FlagValues, data: PretrainingData) -> PretrainingSet
         train=PretrainingTrainSettings(
             train_steps=values.num_train_steps,
             warmup_steps=values.num_warmup_steps,
-            per_replica_batch_size=values.train_batch_size // max(1, replicas * values.gradient_accumulation_steps),
+            per_replica_batch_size=_share(values.train_batch_size, replicas * values.gradient_accumulation_steps),
             poly_power=values.poly_power,
             start_warmup_step=values.start_warmup_step,
             **train_fields(values),
         ),
         speed=speed_settings(values, pack_sequences=False),
         # What is evaluated does not depend on how it is dealt: rounded up, any number of replicas will do.
-        per_replica_eval_batch_size=-(-values.eval_batch_size // replicas),
+        per_replica_eval_batch_size=_share(values.eval_batch_size, replicas),
         init_from_group0=values.init_from_group0,
         **run_fields(values),
     )

@@ -19,7 +19,7 @@ from albert.files import whole_file
 from albert.pretraining.sentences import LANGUAGES, clean, has_word, split_sentences, unwrap
 from albert.pretraining.termination import terminated_orderly
 from albert.pretraining.text_files import expand_patterns, read_lines
-from albert.processes import in_order, number_of_workers
+from albert.processes import MAX_WORKERS, in_order, number_of_workers
 from albert.settings import UserError
 
 _BATCH_CHARACTERS = 1 << 18
@@ -28,7 +28,6 @@ _MAX_PARAGRAPH_CHARACTERS = 1 << 18
 # Starting processes takes longer than splitting less than this.
 _MIN_BYTES_FOR_WORKERS = 4 << 20
 _LONG_SENTENCE_CHARACTERS = 1000
-_MAX_WORKERS = 256
 _SENTENCE_END = re.compile("[.!?\u2026\u3002\uff01\uff1f\u0964\u06d4\u061f][\"'\u201d\u2019\u00bb\u300d\u300f)]*\\s*")
 
 
@@ -56,8 +55,8 @@ class CorpusSettings:
                 f"--language={self.language} is no ISO 639-1 code, which has two letters: en for English, de for "
                 "German, zh for Chinese (https://en.wikipedia.org/wiki/List_of_ISO_639_language_codes has all)"
             )
-        if not 0 <= self.num_workers <= _MAX_WORKERS:
-            found.append(f"--num_workers={self.num_workers} must be in [0, {_MAX_WORKERS}]")
+        if not 0 <= self.num_workers <= MAX_WORKERS:
+            found.append(f"--num_workers={self.num_workers} must be in [0, {MAX_WORKERS}]")
         return found
 
 
