@@ -34,7 +34,7 @@ LAYERS = (
     ("modeling", "custom_optimization"),
     ("dropout", "fused_ops", "albert_config", "checkpoint_index"),
     ("pretraining.creation", "pretraining.settings"),
-    ("pretraining.masking",),
+    ("pretraining.masking", "pretraining.noise"),
     ("pretraining.shuffle", "pretraining.instances", "pretraining.documents"),
     ("pretraining.pieces", "pretraining.randomness"),
     (

@@ -26,6 +26,7 @@ from albert.pretraining.instances import (
     Pair,
     PairSettings,
     Sequences,
+    has_neighbours,
     pairs_of_document,
     sequences,
 )
@@ -36,13 +37,14 @@ from albert.pretraining.masking import (
     mask,
     word_units,
 )
+from albert.pretraining.noise import with_noise
 from albert.pretraining.pieces import Vocabulary, load_vocabulary
 from albert.pretraining.randomness import Stream, draw, key_of
 from albert.pretraining.records import encode_records, num_predictions, record_features
 from albert.pretraining.shuffle import add_to_buckets, in_key_order, number_of_buckets
 from albert.pretraining.termination import terminated_orderly
 from albert.pretraining.text_files import expand_patterns
-from albert.processes import in_order, number_of_workers
+from albert.processes import MAX_WORKERS, in_order, number_of_workers
 from albert.settings import UserError
 from albert.tokenization import Tokenizer, load_tokenizer
 
@@ -54,7 +56,7 @@ _POSITIONS_PER_BATCH = 1 << 17
 _TOKENS_PER_BLOCK = 1 << 18
 
 # What is drawn of a document's key, so that no two draws are the same.
-_PAIRS, _MASKS, _ORDER, _TIES = range(4)
+_PAIRS, _MASKS, _ORDER, _TIES, _NOISE = range(5)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +78,7 @@ class CreationSettings(PairSettings, MaskSettings):
         if not (self.spm_model_file or self.vocab_file):
             found.append("--spm_model_file (or --vocab_file for a WordPiece model) is missing")
         for flag, least in (
-            ("max_seq_length", SPECIAL_TOKENS + 2),
+            ("max_seq_length", SPECIAL_TOKENS + (3 if self.noisy_copies else 2)),
             ("max_predictions_per_seq", 1),
             ("ngram", 1),
             ("dupe_factor", 1),
@@ -84,9 +86,13 @@ class CreationSettings(PairSettings, MaskSettings):
         ):
             if (value := getattr(self, flag)) < least:
                 found.append(f"--{flag}={value} must be at least {least}")
+        if self.num_workers > MAX_WORKERS:
+            found.append(f"--num_workers={self.num_workers} must be at most {MAX_WORKERS}")
         for flag in ("masked_lm_prob", "short_seq_prob"):
             if not 0 <= (value := getattr(self, flag)) <= 1:
                 found.append(f"--{flag}={value} must be in [0, 1]")
+        if self.noisy_copies and self.random_next_sentence:
+            found.append("--noisy_copies and --random_next_sentence exclude each other")
         return found
 
 
@@ -199,10 +205,12 @@ class RecordMaker:
     def _masked(self, pairs: list[Pair], document_keys: list[int], numbers: list[int]) -> Batch:
         # Mapped anew each time, so that what was read of a long document does not stay in memory.
         text = sequences(self.corpus.open().ids, pairs, self.settings.max_seq_length, self.vocabulary)
-        mask_keys, order_keys, ties = (
+        mask_keys, order_keys, ties, noise_keys = (
             draw(draw(np.array(document_keys, np.uint64), purpose), np.array(numbers))
-            for purpose in (_MASKS, _ORDER, _TIES)
+            for purpose in (_MASKS, _ORDER, _TIES, _NOISE)
         )
+        if self.settings.noisy_copies:
+            text = with_noise(text, self.vocabulary, noise_keys)
         units = word_units(text, self.vocabulary, self.settings)
         draws = HashedMaskDraws(mask_keys, units.counts, self.settings, self.vocabulary.size)
         return Batch(text, mask(text, units, self.vocabulary, self.settings, draws), order_keys, ties)
@@ -236,7 +244,7 @@ def _tokenize(
             tokenizer,
             vocabulary,
             folder,
-            max_sentence_tokens=settings.max_tokens,
+            max_sentence_tokens=settings.max_text_tokens,
             num_workers=number_of_workers(settings.num_workers),
             on_bytes=progress.update,
         )
@@ -248,6 +256,13 @@ def _check(corpus: Corpus, settings: CreationSettings) -> None:
             "--random_next_sentence pairs text of different documents, but there is only one document. Separate "
             "documents by blank lines, or leave the flag out."
         )
+    if not has_neighbours(corpus.open(), settings.max_text_tokens):
+        raise UserError(
+            f"--input_file={settings.input_file}: nowhere do two lines, one after the other, fit into the "
+            f"{settings.max_text_tokens} tokens of a sequence, so that no text could be paired with what follows it. "
+            "Put one sentence on a line and blank lines only between documents (albert.prepare_corpus does), or raise "
+            "--max_seq_length."
+        )
     if corpus.num_documents == 1:
         _LOG.warning(
             "There is only one document: the second half of a pair that should come from another one, because the "
@@ -256,7 +271,7 @@ def _check(corpus: Corpus, settings: CreationSettings) -> None:
     if corpus.num_long_sentences:
         _LOG.warning(
             "%d sentences have more than the %d tokens that fit into a sequence and will be cut; the first is %s.",
-            *(corpus.num_long_sentences, settings.max_tokens, corpus.first_long_sentence),
+            *(corpus.num_long_sentences, settings.max_text_tokens, corpus.first_long_sentence),
         )
 
 
@@ -309,7 +324,7 @@ def _output_paths(names: str, inputs: list[Path]) -> list[Path]:
 
 def _expected_bytes(corpus: Corpus, settings: CreationSettings) -> float:
     """Roughly the size of all records: of an id two bytes, of the other three features of a position one each."""
-    records = settings.dupe_factor * (1.3 * corpus.num_tokens / settings.max_tokens + corpus.num_documents)
+    records = settings.dupe_factor * (1.3 * corpus.num_tokens / settings.max_text_tokens + corpus.num_documents)
     places = num_predictions(settings.max_predictions_per_seq, settings.do_permutation)
     return records * (200 + 5 * settings.max_seq_length + 8 * places)
 
@@ -319,7 +334,7 @@ def _temporary_folder(outputs: list[Path]) -> Iterator[Path]:
     """An empty folder beside the first of `outputs`, which goes with all that is in it, whatever happens.
 
     Where an earlier process was killed, so that its folder and its part of the outputs are still there, they go first.
-    Raises UserError where another process makes the same output.
+    Raises UserError where another process makes that output.
     """
     folder = outputs[0].with_name(f".{outputs[0].name}.parts")
     lock = OutputLock(folder, "--output_file", outputs[0])

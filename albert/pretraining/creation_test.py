@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
@@ -182,6 +183,55 @@ def test_sentences_that_are_cut_are_counted_and_the_first_is_named(tmp_path, cap
     created(tmp_path, max_seq_length=16)
     # 13 tokens fit; the first line of the text has more.
     assert re.search(rf"\d+ sentences have more than the 13 tokens .* the first is {TEXT}:1\.", caplog.text)
+
+
+@pytest.mark.parametrize("noisy_copies", [False, True])
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["word " * 100, "more " * 100],  # none fits
+        ["One sentence.", "", "Another one.", "", "A third."],  # each a document
+        ["word " * 100, "", "word " * 100, "This fits, but is the last of its document."],
+        ["The only sentence."],
+    ],
+)
+def test_text_in_which_nothing_is_followed_by_anything_is_refused(capsys, tmp_path, lines, noisy_copies):
+    text = tmp_path / "text.txt"
+    text.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    line = refusal(capsys, tmp_path, input_file=text, noisy_copies=noisy_copies)
+    assert f"--input_file={text}: nowhere do two lines, one after the other, fit into the" in line
+    text.write_text("\n".join([*lines, "", "This fits.", "So does this."]) + "\n", encoding="utf-8")
+    assert created(tmp_path, input_file=text, noisy_copies=noisy_copies)
+
+
+def test_noisy_copies_need_room_for_two_texts(capsys, tmp_path):
+    line = refusal(capsys, tmp_path, max_seq_length=5, noisy_copies=True)
+    assert "--max_seq_length=5 must be at least 6" in line
+    text = tmp_path / "text.txt"
+    text.write_text("a\nthe\n" * 20, encoding="utf-8")
+    for record in created(tmp_path, input_file=text, max_seq_length=6, noisy_copies=True):
+        ids = tf.train.Example.FromString(record).features.feature["input_ids"].int64_list.value
+        assert (ids[0], ids[2]) == (2, 3), "[CLS] and [SEP] are where they belong"
+
+
+def test_noisy_copies_have_their_words_from_both_texts(tmp_path):
+    share = {0: [], 1: []}
+    for record in created(tmp_path, noisy_copies=True, masked_lm_prob=0, max_predictions_per_seq=1):
+        feature = tf.train.Example.FromString(record).features.feature
+        ids = np.array(feature["input_ids"].int64_list.value)
+        in_b = np.array(feature["segment_ids"].int64_list.value) == 1
+        [label] = feature["next_sentence_labels"].int64_list.value
+        # Of B without its [SEP], what is also in A.
+        share[label].append(np.isin(ids[in_b][:-1], ids[~in_b][1:]).mean())
+    # 82 % and 18 % of the words, if none were left out and both texts were as long; and some are in both by chance.
+    assert np.mean(share[0]) > 0.75
+    assert np.mean(share[1]) < 0.45
+    assert abs(len(share[0]) - len(share[1])) < 5 * len(share[0] + share[1]) ** 0.5
+
+
+def test_noisy_copies_and_random_next_sentences_exclude_each_other(capsys, tmp_path):
+    line = refusal(capsys, tmp_path, noisy_copies=True, random_next_sentence=True)
+    assert "--noisy_copies and --random_next_sentence exclude each other" in line
 
 
 def test_a_full_disk_leaves_nothing_behind(capsys, tmp_path):

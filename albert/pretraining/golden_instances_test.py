@@ -188,7 +188,7 @@ class ReplayedMasks:
 
 
 def only(settings_class: type, flags: dict):
-    return settings_class(**{name: flags[name] for name in settings_class.__dataclass_fields__})
+    return settings_class(**{name: flags[name] for name in settings_class.__dataclass_fields__ if name in flags})
 
 
 def replayed(original: RecordingOriginal, text: Text, flags: dict) -> tuple[list[Pair], list[int], Masked]:

@@ -17,6 +17,7 @@ from albert.pretraining.pieces import Vocabulary
 SPECIAL_TOKENS = 3  # [CLS] A [SEP] B [SEP]
 # The original gives up after so many draws of a document that should be another one.
 _TRIES_FOR_ANOTHER_DOCUMENT = 10
+_SENTENCES_AT_A_TIME = 1 << 16
 
 
 class Draws(Protocol):
@@ -36,15 +37,24 @@ class PairSettings:
     max_seq_length: int
     short_seq_prob: float
     random_next_sentence: bool
+    noisy_copies: bool = dataclasses.field(default=False, kw_only=True)
 
     @property
     def max_tokens(self) -> int:
         """Most tokens of both segments together."""
         return self.max_seq_length - SPECIAL_TOKENS
 
+    @property
+    def max_text_tokens(self) -> int:
+        """Most tokens of the text that a pair is made of; of noisy copies, about half of it comes twice."""
+        return self.max_tokens * 2 // 3 if self.noisy_copies else self.max_tokens
+
 
 class Pair(NamedTuple):
-    """Segment A is ids[a_start:a_start + a_length] of the corpus, B likewise; label 1 if B does not follow A."""
+    """Segment A is ids[a_start:a_start + a_length] of the corpus, B likewise; label 1 if B does not follow A.
+
+    Of noisy copies the label is what B is to become; see `albert.pretraining.noise`.
+    """
 
     a_start: int
     a_length: int
@@ -60,10 +70,12 @@ def pairs_of_document(corpus: CorpusArrays, document: int, settings: PairSetting
     shorter one, drawn once for the pass. A border between two sentences is drawn. What is before is A, what is behind
     B; half of the time they are swapped. A chunk of one sentence gets its B from another document, and so does, with
     `random_next_sentence`, half of the others; what of a chunk is not used then is used for the next.
+
+    With `noisy_copies` nothing is swapped, and a label is drawn, for which `albert.pretraining.noise` makes another B.
     """
-    target = settings.max_tokens
+    target = settings.max_text_tokens
     if draws.uniform() < settings.short_seq_prob:
-        target = draws.between(2, settings.max_tokens)
+        target = draws.between(2, target)
     starts = corpus.sentence_starts
     sentence, end = (int(number) for number in corpus.document_starts[document : document + 2])
     while sentence < end:
@@ -77,11 +89,26 @@ def pairs_of_document(corpus: CorpusArrays, document: int, settings: PairSetting
             chunk_end = a_end
         else:
             b = (a[1], int(starts[chunk_end]))
-            swapped = not settings.random_next_sentence and draws.uniform() < 0.5
+            in_order = settings.random_next_sentence or settings.noisy_copies
+            swapped = not in_order and draws.uniform() < 0.5
             segments, label = ((b, a), 1) if swapped else ((a, b), 0)
-        (a_start, a_length), (b_start, b_length) = _truncated(*segments, settings.max_tokens, draws)
+        if settings.noisy_copies:
+            label = int(draws.uniform() < 0.5)
+        (a_start, a_length), (b_start, b_length) = _truncated(*segments, settings.max_text_tokens, draws)
         yield Pair(a_start, a_length, b_start, b_length, label)
         sentence = chunk_end
+
+
+def has_neighbours(corpus: CorpusArrays, max_text_tokens: int) -> bool:
+    """Whether any text can be paired with what follows it: a sentence, room behind it, and another one there."""
+    starts = corpus.sentence_starts
+    for first in range(0, len(starts) - 1, _SENTENCES_AT_A_TIME):
+        lengths = np.diff(starts[first : first + _SENTENCES_AT_A_TIME + 1])
+        numbers = first + np.arange(len(lengths))
+        document_ends = corpus.document_starts[np.searchsorted(corpus.document_starts, numbers, side="right")]
+        if ((lengths < max_text_tokens) & (numbers + 1 < document_ends)).any():
+            return True
+    return False
 
 
 def _end_of_tokens(starts: np.ndarray, first: int, end: int, tokens: int) -> int:

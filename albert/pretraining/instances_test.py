@@ -18,8 +18,8 @@ CORPUS = CorpusArrays(
 VOCABULARY = Vocabulary(2, 3, 4, 0, 1, np.ones(100, bool))
 
 
-def settings(max_seq_length: int = 15, short_seq_prob: float = 0.0, random_next_sentence: bool = False) -> PairSettings:
-    return PairSettings(max_seq_length, short_seq_prob, random_next_sentence)
+def settings(max_seq_length: int = 15, short_seq_prob: float = 0.0, **kind: bool) -> PairSettings:
+    return PairSettings(max_seq_length, short_seq_prob, **{"random_next_sentence": False, **kind})
 
 
 def many_passes(document: int, of: PairSettings, passes: int = 400, corpus: CorpusArrays = CORPUS) -> list[list[Pair]]:
@@ -32,7 +32,10 @@ def document_of(token: int) -> int:
 
 def test_every_pair_fits_and_has_text_in_both_segments():
     for document in range(3):
-        for of in (settings(), settings(5, 0.5), settings(15, 0.5, random_next_sentence=True)):
+        for of in (
+            *(settings(), settings(5, 0.5), settings(15, 0.5, random_next_sentence=True)),
+            settings(15, 0.5, noisy_copies=True),
+        ):
             for pairs in many_passes(document, of):
                 for pair in pairs:
                     assert min(pair.a_length, pair.b_length) >= 1
@@ -83,6 +86,19 @@ def test_text_that_random_next_sentences_replace_is_used_for_the_next_pair():
         assert all(pair.label == (document_of(pair.b_start) != 0) for pair in pairs)
         labels.append(pairs[0].label)
     assert abs(np.mean(labels) - 0.5) < 5 * 0.025  # of 400
+
+
+def test_for_noisy_copies_text_is_in_order_under_either_label_and_leaves_room_for_the_copy():
+    labels = []
+    for pairs in many_passes(0, settings(21, noisy_copies=True)):
+        # 18 tokens fit; two thirds of them make the chunks of 12, as above.
+        assert len(pairs) == 2
+        for pair, first in zip(pairs, (0, 12), strict=True):
+            assert pair.a_start == first
+            assert pair.b_start == first + pair.a_length
+            assert pair.a_length + pair.b_length == 12
+            labels.append(pair.label)
+    assert abs(np.mean(labels) - 0.5) < 5 * 0.018  # of 800
 
 
 def test_short_sequences_are_as_frequent_as_asked_for():

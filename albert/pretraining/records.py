@@ -29,7 +29,7 @@ def record_features(max_seq_length: int, predictions: int) -> tuple[Feature, ...
 
     `input_mask` is 0 on padding, `segment_ids` 1 in the second half, `token_boundary` 1 where a word begins.
     `masked_lm_ids` are the true tokens at `masked_lm_positions`; `masked_lm_weights` is 0 where there is no prediction.
-    `next_sentence_labels` is 1 where the second half does not follow the first.
+    `next_sentence_labels` is 1 where the second half does not follow the first, or is not a noisy copy of it.
     """
     return (
         Feature("input_ids", "int64", max_seq_length),
