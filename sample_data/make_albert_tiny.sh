@@ -4,9 +4,10 @@
 #
 #   sample_data/make_albert_tiny.sh NOVELS_FOLDER WORK_FOLDER
 #
-# In two phases: sequences of 32 tokens, then of 128. Attention starts out even over all positions, so that in a short
-# sequence the neighbours of a masked piece count for more: it begins to work after 500 steps of 128 x 32 tokens, and
-# had not after 4,000 steps of 32 x 128.
+# In three phases (docs/pretraining.md says more of them). Sequences of 32 tokens first, then of 128: attention starts out
+# even over all positions, so that in a short sequence the neighbours of a masked piece count for more; it begins to work
+# after 500 steps of 128 x 32 tokens, and had not after 4,000 steps of 32 x 128. Last, pairs with noisy copies, by which
+# it learns what two texts have in common.
 #
 # Safe to stop and to start again: what is there is kept, and the run goes on from its newest checkpoint.
 set -euo pipefail
@@ -29,12 +30,16 @@ make_corpus() {
 }
 # TOKENS: how many of a sequence are predicted at most.
 predictions() { echo $(($1 * 5 / 32)); }
-# TEXT TOKENS PASSES: single pieces are masked, which is easier than the default's runs of up to three.
+# TOKENS PASSES FLAG...: records of both texts. Single pieces are masked, which is easier than runs of up to three.
 make_records() {
-  local output=$work/$1_$2.tf_record
-  [[ -f $output ]] || "$python" -m albert.create_pretraining_data --input_file="$work/$1.txt" --output_file="$output" \
-    --spm_model_file="$work/7k.model" --max_seq_length="$2" --max_predictions_per_seq="$(predictions "$2")" \
-    --ngram=1 --dupe_factor="$3"
+  local name output passes
+  for name in train held_out; do
+    output=$work/${name}_$1.tf_record passes=1
+    if [[ $name == train ]]; then passes=$2; fi
+    [[ -f $output ]] || "$python" -m albert.create_pretraining_data --input_file="$work/$name.txt" \
+      --output_file="$output" --spm_model_file="$work/7k.model" --max_seq_length="$1" \
+      --max_predictions_per_seq="$(predictions "$1")" --ngram=1 --dupe_factor="$passes" "${@:3}"
+  done
 }
 # TOKENS SEQUENCES STEPS FLAG...
 pretrain() {
@@ -42,20 +47,21 @@ pretrain() {
     --eval_input_file="$work/held_out_$1.tf_record" --do_eval --output_dir="$work/model_$1" \
     --albert_config_file="$target/albert_config.json" --max_seq_length="$1" \
     --max_predictions_per_seq="$(predictions "$1")" --train_batch_size="$2" --eval_batch_size="$2" \
-    --num_train_steps="$3" --dtype=bfloat16 --optimizer=adamw --save_checkpoints_steps=2000 "${@:4}"
+    --num_train_steps="$3" --optimizer=adamw --save_checkpoints_steps=2000 "${@:4}"
 }
 
 make_corpus "$work/train.txt" "$(comma_separated "${train[@]}")"
 make_corpus "$work/held_out.txt" "$(comma_separated "${held_out[@]}")"
 [[ -f $work/7k.model ]] ||
   "$python" -m albert.train_sentencepiece --vocab_size 7000 --model_prefix "$work/7k" --input "$novels/*.txt"
-for length in 32 128; do
-  make_records train "$length" "$((length == 32 ? 5 : 2))"
-  make_records held_out "$length" 1
-done
-pretrain 32 128 12000 --learning_rate=5e-4 --num_warmup_steps=500
-pretrain 128 32 6000 --learning_rate=3e-4 --num_warmup_steps=200 --init_checkpoint="$work/model_32/model.ckpt-best"
+make_records 32 5
+make_records 128 2
+make_records 64 1 --noisy_copies
+pretrain 32 128 12000 --learning_rate=5e-4 --num_warmup_steps=500 --dtype=bfloat16
+pretrain 128 32 6000 --learning_rate=3e-4 --num_warmup_steps=200 --dtype=bfloat16 \
+  --init_checkpoint="$work/model_32/model.ckpt-best"
+pretrain 64 32 6000 --learning_rate=5e-4 --num_warmup_steps=200 --init_checkpoint="$work/model_128/model.ckpt-best"
 
 # Without the optimizer's slots, which are two thirds of the file and of no use to fine-tuning.
-"$python" -m sample_data.strip_checkpoint "$work/model_128/model.ckpt-best" "$target/model.ckpt-best"
+"$python" -m sample_data.strip_checkpoint "$work/model_64/model.ckpt-best" "$target/model.ckpt-best"
 cp "$work/7k.model" "$target/"
