@@ -8,8 +8,8 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from albert.json_text import parse_json, shown
-from albert.settings import UserError
+from albert.errors import UserError
+from albert.system.json_text import parse_json, shown
 
 # The names of `hidden_act`, which None and "" extend: both are linear.
 ACTIVATIONS = ("gelu", "linear", "relu", "tanh")

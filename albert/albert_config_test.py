@@ -5,7 +5,7 @@ import json
 import pytest
 
 from albert.albert_config import AlbertConfig
-from albert.settings import UserError
+from albert.errors import UserError
 
 GOOD = {"vocab_size": 30, "hidden_size": 32, "num_attention_heads": 4}
 

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from albert.distribution import create_strategy
+from albert.engine.distribution import create_strategy
 
 create_strategy("mirror", 4, "cpu")
 # Without this, tests that compare bitwise would depend on the machine's number of threads.

@@ -4,10 +4,10 @@ import dataclasses
 import sys
 from collections.abc import Sequence
 
-from albert.flags import missing, parse, path_of, raise_for
-from albert.pretraining.creation import CreationSettings, create
-from albert.pretraining.programs import CREATE_PRETRAINING_DATA
-from albert.program import main
+from albert.cli.flags import missing, parse, path_of, raise_for
+from albert.cli.pretraining_programs import CREATE_PRETRAINING_DATA
+from albert.cli.program import main
+from albert.pretraining_data.creation import CreationSettings, create
 
 
 def parse_flags(argv: Sequence[str]) -> CreationSettings:

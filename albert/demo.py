@@ -15,8 +15,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from albert import create_pretraining_data, prepare_corpus, run_multigpus_classifier, run_pretraining
-from albert.program import main
-from albert.settings import UserError
+from albert.cli.program import main
+from albert.errors import UserError
 
 ROOT = Path(__file__).parent.parent
 SAMPLE = ROOT / "sample_data"

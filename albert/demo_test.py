@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from albert import demo, flags
+from albert import demo
+from albert.cli import flags
 from albert.demo import Devices
-from albert.settings import UserError
+from albert.errors import UserError
 
 
 @pytest.fixture

@@ -20,8 +20,8 @@ from collections.abc import Callable, Mapping, Sequence
 import tensorflow as tf
 
 from albert.albert_config import ACTIVATIONS, AlbertConfig
-from albert.dropout import DropoutKey, attention_dropout, sequence_dropout, token_dropout
-from albert.fused_ops import add_layer_norm, bias_gelu, masked_softmax
+from albert.ops.dropout import DropoutKey, attention_dropout, sequence_dropout, token_dropout
+from albert.ops.fused import add_layer_norm, bias_gelu, masked_softmax
 
 Weights = Mapping[str, "tf.Variable | tf.Tensor"]
 

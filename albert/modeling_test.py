@@ -8,10 +8,10 @@ import tensorflow as tf
 
 from albert import modeling
 from albert.albert_config import AlbertConfig
-from albert.dropout import DropoutKey
-from albert.fused_ops import add_layer_norm
+from albert.errors import UserError
 from albert.modeling import TokenLayout
-from albert.settings import UserError
+from albert.ops.dropout import DropoutKey
+from albert.ops.fused import add_layer_norm
 from albert.testing import TESTDATA, TINY_CONFIGS, below, golden, tiny_config, tiny_weights
 
 FORWARD = golden("forward")

@@ -3,10 +3,10 @@
 import sys
 from collections.abc import Sequence
 
-from albert.flags import missing, parse, path_of, raise_for
-from albert.pretraining.corpus import CorpusSettings, write_corpus
-from albert.pretraining.programs import PREPARE_CORPUS
-from albert.program import main
+from albert.cli.flags import missing, parse, path_of, raise_for
+from albert.cli.pretraining_programs import PREPARE_CORPUS
+from albert.cli.program import main
+from albert.pretraining_data.corpus import CorpusSettings, write_corpus
 
 
 def parse_flags(argv: Sequence[str]) -> CorpusSettings:

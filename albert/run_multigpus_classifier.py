@@ -3,8 +3,8 @@
 import sys
 from collections.abc import Sequence
 
-from albert.flags import parse_classifier_flags
-from albert.program import fine_tune, main
+from albert.cli.flags import parse_classifier_flags
+from albert.cli.program import fine_tune, main
 from albert.settings import Settings
 from albert.tasks import get_task
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from albert import checkpoints
+from albert.engine import checkpoint_files
 from albert.run_multigpus_classifier import cli
 from albert.testing import AGREEMENT, full_disk, sample_command, write_sample_data
 
@@ -91,7 +91,7 @@ def test_what_is_missing_or_damaged_is_named(capsys, folder):
     wrong_type.write_text(json.dumps({"vocab_size": 124, "hidden_size": "large"}))
     wrong_model.write_bytes(b"not a model")
     damaged = folder / "model.ckpt-1"
-    for suffix in checkpoints.SUFFIXES:
+    for suffix in checkpoint_files.SUFFIXES:
         Path(f"{damaged}{suffix}").write_bytes(b"damaged")
     small_vocabulary = folder / "small.json"
     config = json.loads((AGREEMENT / "albert_config.json").read_text())
@@ -183,7 +183,7 @@ def test_a_run_killed_softly_twice_ends_bitwise_as_one_left_alone(folder):
     for process in (alone, _start(folder, "stopped")):
         assert _end(process)[0] == 0
     assert [json.loads(line)["step"] for line in log.read_text().splitlines()] == list(range(1, 301))
-    expected, found = (checkpoints.load_tensors(folder / out / "model.ckpt-300") for out in ("alone", "stopped"))
+    expected, found = (checkpoint_files.load_tensors(folder / out / "model.ckpt-300") for out in ("alone", "stopped"))
     assert found.keys() == expected.keys()
     for name, value in expected.items():
         np.testing.assert_array_equal(found[name], value, err_msg=name)

@@ -3,8 +3,8 @@
 import sys
 from collections.abc import Sequence
 
-from albert.flags import parse_race_flags
-from albert.program import fine_tune, main
+from albert.cli.flags import parse_race_flags
+from albert.cli.program import fine_tune, main
 
 
 def cli(argv: Sequence[str] = sys.argv) -> int:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from albert import run_multigpus_squad_v1, run_multigpus_squad_v2
-from albert.squad_metrics import Question, scores_v1, scores_v2
+from albert.tasks.squad.metrics import Question, scores_v1, scores_v2
 from albert.testing import AGREEMENT, SAMPLE_DATA, sample_command
 
 ROOT = Path(__file__).parents[1]

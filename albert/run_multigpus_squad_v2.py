@@ -4,8 +4,8 @@ import functools
 import sys
 from collections.abc import Sequence
 
-from albert.flags import parse_squad_flags
-from albert.program import fine_tune, main
+from albert.cli.flags import parse_squad_flags
+from albert.cli.program import fine_tune, main
 
 
 def cli(argv: Sequence[str] = sys.argv) -> int:

@@ -3,16 +3,16 @@
 import sys
 from collections.abc import Sequence
 
-from albert.pretraining.command_line import parse_pretraining_flags
-from albert.pretraining.settings import PretrainingSettings
-from albert.program import main
+from albert.cli.pretraining import parse_pretraining_flags
+from albert.cli.program import main
+from albert.settings import PretrainingSettings
 
 
 def run(settings: PretrainingSettings) -> None:
     """Pretrains. Imports TensorFlow only now, when the flags are known to be right."""
-    from albert.pretraining import runner
+    from albert.runs import pretraining
 
-    runner.run(settings)
+    pretraining.run(settings)
 
 
 def cli(argv: Sequence[str] = sys.argv) -> int:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from albert import flags
-from albert.flag_tables import FINE_TUNING_PROGRAMS, flag_names
-from albert.pretraining.programs import PROGRAMS
+from albert.cli import flags
+from albert.cli.flag_tables import FINE_TUNING_PROGRAMS, flag_names
+from albert.cli.pretraining_programs import PROGRAMS
 
 ROOT = Path(__file__).parent.parent
 FINE_TUNING_SCRIPTS = sorted(path.name for path in ROOT.glob("multi_run_albert_*.sh"))

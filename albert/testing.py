@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from albert import reports
 from albert.albert_config import AlbertConfig
+from albert.engine.throughput import StepRecord
 from albert.modeling import TokenLayout
+from albert.runs import reports
 from albert.settings import DataSettings, ModelSettings, Settings, TrainSettings
-from albert.throughput import StepRecord
 
 TESTDATA = Path(__file__).parent / "testdata"
 SAMPLE_DATA = Path(__file__).parents[1] / "sample_data"

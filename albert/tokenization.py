@@ -14,8 +14,8 @@ import sentencepiece
 from google.protobuf.message import DecodeError
 from sentencepiece import sentencepiece_model_pb2
 
-from albert.json_text import shown
-from albert.settings import UserError
+from albert.errors import UserError
+from albert.system.json_text import shown
 
 _WORD_BOUNDARY = "\u2581"  # what SentencePiece puts in front of a piece that begins a word
 _MAX_WORD_CHARACTERS = 200  # longer words become [UNK] without being searched for pieces

@@ -8,7 +8,7 @@ import pytest
 import sentencepiece
 from sentencepiece import sentencepiece_model_pb2
 
-from albert.settings import UserError
+from albert.errors import UserError
 from albert.tokenization import SentencePieceTokenizer, WordPieceTokenizer, load_tokenizer, preprocess_text, split_words
 
 CASINGS = [("lower", True), ("cased", False)]

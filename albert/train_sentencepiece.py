@@ -3,10 +3,10 @@
 import sys
 from collections.abc import Sequence
 
-from albert.flags import missing, parse, path_of, raise_for
-from albert.pretraining.programs import TRAIN_SENTENCEPIECE
-from albert.pretraining.vocabulary import VocabularySettings, train_vocabulary
-from albert.program import main
+from albert.cli.flags import missing, parse, path_of, raise_for
+from albert.cli.pretraining_programs import TRAIN_SENTENCEPIECE
+from albert.cli.program import main
+from albert.pretraining_data.vocabulary_training import VocabularySettings, train_vocabulary
 
 
 def parse_flags(argv: Sequence[str]) -> VocabularySettings:

@@ -20,9 +20,9 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+from albert.data.tfrecord_cache import RecordCache, open_or_build, sha256_of_files
 from albert.settings import DataSettings
 from albert.tasks import get_task
-from albert.tfrecord_cache import RecordCache, open_or_build, sha256_of_files
 from albert.tokenization import load_tokenizer
 from benchmarks.results_file import append_result
 

@@ -20,14 +20,14 @@ import tensorflow as tf
 
 from albert.albert_config import AlbertConfig
 from albert.custom_optimization import LearningRateSchedule, clip_scale, create_optimizer
-from albert.distribution import create_strategy
-from albert.estimator import Estimator, ModeKeys, RunConfig
-from albert.heads import ClassificationHead
-from albert.input_pipeline import BatchShape, Source, train_dataset
-from albert.model_fn import build_model_fn
+from albert.data.input_pipeline import BatchShape, Source, train_dataset
+from albert.data.schema import Column
+from albert.data.tfrecord_cache import RecordCache, open_or_build
+from albert.engine.distribution import create_strategy
+from albert.engine.estimator import Estimator, ModeKeys, RunConfig
+from albert.heads.pooled import ClassificationHead
 from albert.modeling import AlbertModel
-from albert.tasks.base import Column
-from albert.tfrecord_cache import RecordCache, open_or_build
+from albert.runs.model_fn import build_model_fn
 from benchmarks.results_file import append_result
 
 POSITIONS = 128

@@ -30,10 +30,10 @@ def compile_step(size: str, rows: int, recompute: bool) -> None:
 
     from albert.albert_config import AlbertConfig
     from albert.custom_optimization import LearningRateSchedule, create_optimizer
-    from albert.heads import ClassificationHead
-    from albert.model_fn import build_model_fn
+    from albert.engine.training_step import TrainingStep
+    from albert.heads.pooled import ClassificationHead
     from albert.modeling import Computation, TokenLayout, encoder_specs
-    from albert.training_step import TrainingStep
+    from albert.runs.model_fn import build_model_fn
 
     hidden, layers, heads = SIZES[size]
     config = AlbertConfig(

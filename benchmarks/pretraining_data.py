@@ -22,9 +22,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from albert.flags import parse
-from albert.pretraining.programs import CREATE_PRETRAINING_DATA
-from albert.pretraining.text_files import expand_patterns
+from albert.cli.flags import parse
+from albert.cli.pretraining_programs import CREATE_PRETRAINING_DATA
+from albert.pretraining_data.text_files import expand_patterns
 from benchmarks.results_file import append_result
 
 SAMPLE_EVERY = 50

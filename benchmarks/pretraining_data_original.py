@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 import sentencepiece
 
-from albert.pretraining.pieces import is_start_piece
-from albert.pretraining.text_files import read_lines
+from albert.pretraining_data.pieces import is_start_piece
+from albert.pretraining_data.text_files import read_lines
 from albert.tokenization import Tokenizer, load_tokenizer
 
 CLS, SEP, MASK = "[CLS]", "[SEP]", "[MASK]"

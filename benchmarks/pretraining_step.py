@@ -20,13 +20,13 @@ import tensorflow as tf
 
 from albert.albert_config import AlbertConfig
 from albert.custom_optimization import LearningRateSchedule, create_optimizer
-from albert.distribution import keep_freed_memory
-from albert.heads import Head
-from albert.model_fn import build_model_fn
+from albert.engine.distribution import keep_freed_memory
+from albert.engine.training_step import TrainingStep
+from albert.heads.pooled import Head
+from albert.heads.pretraining import PretrainingHead
+from albert.heads.span import SpanHead
 from albert.modeling import AlbertModel, TokenLayout
-from albert.pretraining.head import PretrainingHead
-from albert.span_heads import SpanHead
-from albert.training_step import TrainingStep
+from albert.runs.model_fn import build_model_fn
 from benchmarks.engine_overhead import make_config
 from benchmarks.results_file import append_result
 

@@ -30,10 +30,10 @@ def png(figure: Figure) -> bytes:
     return image.getvalue()
 
 
-def append_result(name: str, table: str, folder: Path = RESULTS) -> None:
-    """Prints `table` (Markdown) and appends it to `<folder>/<name>.md` under the command of `benchmarks.<name>`."""
+def append_result(name: str, table: str, folder: Path = RESULTS, package: str = "benchmarks") -> None:
+    """Prints `table` (Markdown) and appends it to `<folder>/<name>.md` under the command of `<package>.<name>`."""
     print(table)
-    command = shlex.join(["python3", "-m", f"benchmarks.{name}", *sys.argv[1:]])
+    command = shlex.join(["python3", "-m", f"{package}.{name}", *sys.argv[1:]])
     heading = f"{datetime.date.today()}, {len(os.sched_getaffinity(0))} cores of {processor()}"
     folder.mkdir(exist_ok=True)
     with (folder / f"{name}.md").open("a", encoding="utf-8") as results:

@@ -19,7 +19,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
-from albert.files import write_bytes
+from albert.system.files import write_bytes
 from benchmarks.results_file import RESULTS, append_result, png
 
 MODEL = Path(__file__).parents[1] / "sample_data" / "albert_tiny"

@@ -18,10 +18,10 @@ from typing import TypeVar
 
 import numpy as np
 
+from albert.data.tfrecord_cache import RecordCache, open_or_build
 from albert.settings import DataSettings
-from albert.tasks.span_alignment import UNALIGNED, align
-from albert.tasks.squad import Paragraph, SquadTask, all_questions
-from albert.tfrecord_cache import RecordCache, open_or_build
+from albert.tasks.squad.span_alignment import UNALIGNED, align
+from albert.tasks.squad.task import Paragraph, SquadTask, all_questions
 from albert.tokenization import Tokenizer, load_tokenizer, preprocess_text
 from benchmarks.results_file import append_result
 

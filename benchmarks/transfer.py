@@ -28,7 +28,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
-from albert.files import write_bytes
+from albert.system.files import write_bytes
 from benchmarks.results_file import append_result, png
 
 HERE = Path(__file__).parent

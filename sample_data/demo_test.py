@@ -4,8 +4,8 @@ import json
 import subprocess
 from pathlib import Path
 
-from albert import checkpoints
 from albert.albert_config import AlbertConfig
+from albert.engine import checkpoint_files
 from albert.modeling import AlbertModel
 
 ROOT = Path(__file__).parent.parent
@@ -14,10 +14,10 @@ ROOT = Path(__file__).parent.parent
 def test_the_bundled_checkpoint_has_every_encoder_variable():
     folder = ROOT / "sample_data/albert_tiny"
     model = AlbertModel(AlbertConfig.from_json_file(folder / "albert_config.json"))
-    report = checkpoints.load_weights(folder / "model.ckpt-best", model.weights)
+    report = checkpoint_files.load_weights(folder / "model.ckpt-best", model.weights)
     assert report.fresh == ()
     assert all(name.startswith("cls/") for name in report.unused)
-    assert sum(value.size for value in checkpoints.load_tensors(folder / "model.ckpt-best").values()) < 2_000_000
+    assert sum(value.size for value in checkpoint_files.load_tensors(folder / "model.ckpt-best").values()) < 2_000_000
 
 
 def test_the_demo_learns_what_no_bag_of_words_can(tmp_path):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from albert.downloads.dataset import Dataset
-from albert.settings import UserError
+from albert.errors import UserError
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from albert.downloads.dataset import RemoteFile
-from albert.files import write_text
-from albert.json_text import parse_json
-from albert.settings import UserError
+from albert.errors import UserError
+from albert.system.files import write_text
+from albert.system.json_text import parse_json
 
 FILE_NAME = "download.lock.json"
 

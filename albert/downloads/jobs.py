@@ -21,7 +21,7 @@ from albert.downloads import first_use
 from albert.downloads.dataset import DownloadError, RemoteFile
 from albert.downloads.placement import Place
 from albert.downloads.transfer import Listener, Patience, Stopped, fetch
-from albert.settings import UserError
+from albert.errors import UserError
 
 OK, FAILED, INTERRUPTED = 0, 1, 130
 

@@ -15,7 +15,7 @@ from albert.downloads.datasets import build_from_archive
 from albert.downloads.jobs import FAILED, OK, Options, run
 from albert.downloads.placement import Place
 from albert.downloads.testing import IMPATIENT, answer, cut, damaged, raw, refuse, stall, tar_bytes, zip_bytes
-from albert.settings import UserError
+from albert.errors import UserError
 
 OPTIONS = Options(parallel=3, patience=IMPATIENT)
 TRAIN, DEV = b"train\n" * 40_000, b"dev\n"

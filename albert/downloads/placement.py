@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from albert.downloads.dataset import Dataset, DownloadError, RemoteFile
-from albert.json_text import parse_json
+from albert.system.json_text import parse_json
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -211,7 +211,7 @@ def bare_checkout(tmp_path):
     """A copy of what downloads need, whose set-up makes a Python that only notes how it is called."""
     root = tmp_path / "check out"
     shutil.copytree(ROOT / "albert/downloads", root / "albert/downloads")
-    for name in ("albert/__init__.py", "albert/settings.py", "albert/files.py", DATA[1], MODELS[0], "scripts"):
+    for name in ("albert/__init__.py", "albert/settings.py", "albert/system/files.py", DATA[1], MODELS[0], "scripts"):
         source = ROOT / name
         (shutil.copytree if source.is_dir() else shutil.copy)(source, root / source.relative_to(ROOT))
     setup = root / "scripts/setup.sh"

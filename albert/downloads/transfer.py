@@ -19,8 +19,8 @@ import requests
 import urllib3
 
 from albert.downloads.dataset import DownloadError, RemoteFile
-from albert.json_text import parse_json
-from albert.settings import UserError
+from albert.errors import UserError
+from albert.system.json_text import parse_json
 
 # As much as is lost at most when a transfer breaks.
 _CHUNK_BYTES = 1 << 14

@@ -23,7 +23,7 @@ from albert.downloads.testing import (
     stall,
 )
 from albert.downloads.transfer import Listener, Stopped, fetch
-from albert.settings import UserError
+from albert.errors import UserError
 from albert.testing import full_disk
 
 CONTENT = random.Random(0).randbytes(300_000)

@@ -1,6 +1,6 @@
 """The registry of fine-tuning tasks: the one place where a task is found by its name."""
 
-from albert.settings import UserError
+from albert.errors import UserError
 from albert.tasks import glue
 from albert.tasks.base import Task
 

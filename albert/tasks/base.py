@@ -12,21 +12,15 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
+from albert.data.schema import Column, HostRecord, Record
 from albert.settings import DataSettings
 from albert.tokenization import Tokenizer
 
 if TYPE_CHECKING:  # these import TensorFlow, which reading and featurising must not
     from albert.albert_config import AlbertConfig
-    from albert.heads import Head
+    from albert.heads.pooled import Head
 
 Split = Literal["train", "dev", "test"]
-
-# One training record without padding: {"input_ids": [...], "segment_ids": [...], "label_ids": [label]}.
-Record = dict[str, list[int] | list[float]]
-
-
-# The "host" columns of a record.
-HostRecord = Mapping[str, np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,18 +31,6 @@ class Example:
     text_a: str
     text_b: str | None
     label: str | float | None
-
-
-@dataclasses.dataclass(frozen=True)
-class Column:
-    """One column of a record.
-
-    "tokens" holds one number for each of the record's tokens, "scalar" a single one; "host" holds any number of
-    integers that never go to the model, but come back for scoring.
-    """
-
-    kind: Literal["tokens", "scalar", "host"]
-    dtype: Literal["int32", "float32"]
 
 
 class Task(Protocol):

@@ -13,16 +13,18 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from albert.features import build_pair_features
-from albert.json_text import shown
-from albert.metrics import Metric, accuracy, f1, matthews_correlation, mean_squared_error, pearson, spearman
-from albert.settings import DataSettings, UserError
-from albert.tasks.base import Column, Example, HostRecord, Record, Split
+from albert.data.schema import Column, HostRecord, Record
+from albert.errors import UserError
+from albert.settings import DataSettings
+from albert.system.json_text import shown
+from albert.tasks.base import Example, Split
+from albert.tasks.metrics import Metric, accuracy, f1, matthews_correlation, mean_squared_error, pearson, spearman
+from albert.tasks.pair_features import build_pair_features
 from albert.tokenization import Tokenizer
 
 if TYPE_CHECKING:  # these import TensorFlow, which reading and featurising must not
     from albert.albert_config import AlbertConfig
-    from albert.heads import Head
+    from albert.heads.pooled import Head
 
 _LOG = logging.getLogger(__name__)
 
@@ -194,9 +196,11 @@ class ClassificationTask(GlueTask):
 
     def head(self, config: "AlbertConfig") -> "Head":
         """A classifier over the row's labels."""
-        from albert import heads  # here, because it imports TensorFlow, which processes that featurise must not
+        from albert.heads import (
+            pooled,
+        )
 
-        return heads.ClassificationHead(config, num_labels=len(self.labels))
+        return pooled.ClassificationHead(config, num_labels=len(self.labels))
 
     def _parse_label(self, text: str) -> str:
         if text not in self.labels:
@@ -221,9 +225,11 @@ class RegressionTask(GlueTask):
 
     def head(self, config: "AlbertConfig") -> "Head":
         """A regression of one number."""
-        from albert import heads  # here, because it imports TensorFlow, which processes that featurise must not
+        from albert.heads import (
+            pooled,
+        )
 
-        return heads.RegressionHead(config)
+        return pooled.RegressionHead(config)
 
     def _parse_label(self, text: str) -> float:
         try:

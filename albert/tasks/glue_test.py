@@ -10,7 +10,8 @@ import sys
 import numpy as np
 import pytest
 
-from albert.settings import DataSettings, UserError
+from albert.errors import UserError
+from albert.settings import DataSettings
 from albert.tasks import get_task, task_names
 from albert.tasks.base import Example
 from albert.tokenization import load_tokenizer
@@ -175,13 +176,13 @@ def test_label_column_is_a_float_only_for_regression():
 
 
 def test_head_fits_the_labels(testdata):
-    from albert import heads
     from albert.albert_config import AlbertConfig
+    from albert.heads import pooled
 
     config = AlbertConfig.from_json_file(testdata / "tiny" / "albert_config.json")
-    assert get_task("mnli").head(config) == heads.ClassificationHead(config, num_labels=3)
-    assert get_task("mrpc").head(config) == heads.ClassificationHead(config, num_labels=2)
-    assert get_task("sts-b").head(config) == heads.RegressionHead(config)
+    assert get_task("mnli").head(config) == pooled.ClassificationHead(config, num_labels=3)
+    assert get_task("mrpc").head(config) == pooled.ClassificationHead(config, num_labels=2)
+    assert get_task("sts-b").head(config) == pooled.RegressionHead(config)
 
 
 def test_identity_is_plain_data_and_differs_between_tasks():

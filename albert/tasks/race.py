@@ -14,15 +14,17 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from albert.json_text import parse_json, shown
-from albert.metrics import accuracy
-from albert.settings import DataSettings, UserError
-from albert.tasks.base import Column, Record, Split
+from albert.data.schema import Column, Record
+from albert.errors import UserError
+from albert.settings import DataSettings
+from albert.system.json_text import parse_json, shown
+from albert.tasks.base import Split
+from albert.tasks.metrics import accuracy
 from albert.tokenization import Tokenizer
 
 if TYPE_CHECKING:  # these import TensorFlow, which reading and featurising must not
     from albert.albert_config import AlbertConfig
-    from albert.heads import Head
+    from albert.heads.pooled import Head
 
 _LOG = logging.getLogger(__name__)
 
@@ -136,7 +138,7 @@ class RaceTask:
 
     def head(self, config: "AlbertConfig") -> "Head":
         """One score per sequence, and a choice among the four of a question."""
-        from albert.heads import ChoiceHead  # here, because it imports TensorFlow, which featurising must not
+        from albert.heads.pooled import ChoiceHead  # here, because it imports TensorFlow, which featurising must not
 
         return ChoiceHead(config, dropout_rate=self.dropout_prob, num_choices=self.sequences_per_example)
 

@@ -8,7 +8,8 @@ import sys
 import numpy as np
 import pytest
 
-from albert.settings import DataSettings, UserError
+from albert.errors import UserError
+from albert.settings import DataSettings
 from albert.tasks.race import RaceExample, RaceTask, answered_questions
 from albert.testing import golden
 from albert.tokenization import load_tokenizer
@@ -432,7 +433,7 @@ def test_result_files():
 
 
 def test_head_chooses_among_four_with_the_dropout_asked_for():
-    from albert.heads import ChoiceHead
+    from albert.heads.pooled import ChoiceHead
     from albert.testing import tiny_config
 
     assert RaceTask(dropout_prob=0.3).head(tiny_config()) == ChoiceHead(tiny_config(), 0.3, num_choices=4)

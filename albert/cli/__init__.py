@@ -1,0 +1,1 @@
+"""How a command line becomes settings, and a result an exit code. Imports no TensorFlow."""

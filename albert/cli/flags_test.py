@@ -1,0 +1,379 @@
+"""The command lines as the predecessor had them, parsed strictly. Needs no TensorFlow."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from albert.cli.flag_tables import FINE_TUNING_PROGRAMS, flag_names
+from albert.cli.flags import HelpRequested, parse_classifier_flags, parse_race_flags, parse_squad_flags
+from albert.errors import UserError
+from albert.settings import Settings
+from albert.tasks.base import Task
+
+MODEL = ["--output_dir=o", "--albert_config_file=c", "--spm_model_file=s"]
+SQUAD_FILES = ["--train_file=t", "--predict_file=p"]
+
+Job = tuple[Task | None, Settings]
+
+# Program -> what parses its flags, and flags that it cannot do without.
+PROGRAMS = {
+    "run_multigpus_classifier": (
+        lambda argv: (None, parse_classifier_flags(argv)),
+        [*MODEL, "--data_dir=d", "--task_name=MRPC"],
+    ),
+    "run_multigpus_squad_v1": (lambda argv: parse_squad_flags(argv, "1.1"), [*MODEL, *SQUAD_FILES]),
+    "run_multigpus_squad_v2": (lambda argv: parse_squad_flags(argv, "2.0"), [*MODEL, *SQUAD_FILES]),
+    "run_multigpus_race": (parse_race_flags, [*MODEL, "--data_dir=d"]),
+}
+CLASSIFIER, SQUAD_V1, SQUAD_V2, RACE = PROGRAMS
+SQUAD = (SQUAD_V1, SQUAD_V2)
+
+# Programs, flag, a value that is no program's default, where it ends up in task or settings, and as what.
+VALUES = (
+    (PROGRAMS, "strategy_type", "one", "strategy_type", "one"),
+    (PROGRAMS, "num_gpu_cores", "8", "num_replicas", 8),
+    (PROGRAMS, "device", "cpu", "device", "cpu"),
+    (PROGRAMS, "data_dir", "other", "data.data_dir", Path("other")),
+    (PROGRAMS, "cached_dir", "other", "data.cached_dir", Path("other")),
+    (PROGRAMS, "output_dir", "other", "output_dir", Path("other")),
+    (PROGRAMS, "max_seq_length", "256", "data.max_seq_length", 256),
+    (PROGRAMS, "train_batch_size", "2", "train.per_replica_batch_size", 2),
+    (PROGRAMS, "eval_batch_size", "3", "per_replica_eval_batch_size", 3),
+    (PROGRAMS, "predict_batch_size", "4", "per_replica_predict_batch_size", 4),
+    (PROGRAMS, "learning_rate", "3e-4", "train.learning_rate", 3e-4),
+    (PROGRAMS, "optimizer", "lamb", "train.optimizer", "lamb"),
+    (PROGRAMS, "albert_dropout_prob", "0.1", "model.albert_dropout_prob", 0.1),
+    (PROGRAMS, "albert_config_file", "other", "model.albert_config_file", Path("other")),
+    (PROGRAMS, "init_checkpoint", "m/model.ckpt-best", "model.init_checkpoint", Path("m/model.ckpt-best")),
+    (PROGRAMS, "vocab_file", "v.txt", "data.vocab_file", Path("v.txt")),
+    (PROGRAMS, "spm_model_file", "other", "data.spm_model_file", Path("other")),
+    (PROGRAMS, "save_checkpoints_steps", "250", "train.save_checkpoints_steps", 250),
+    (PROGRAMS, "keep_checkpoint_max", "0", "train.keep_checkpoint_max", 0),
+    (PROGRAMS, "log_steps", "7", "train.log_steps", 7),
+    (PROGRAMS, "skip_nonfinite_steps", "3", "train.skip_nonfinite_steps", 3),
+    (PROGRAMS, "seed", "-1", "train.seed", -1),
+    (PROGRAMS, "dtype", "bfloat16", "model.dtype", "bfloat16"),
+    (PROGRAMS, "gradient_accumulation_steps", "4", "train.gradient_accumulation_steps", 4),
+    (PROGRAMS, "profile_steps", "10,20", "speed.profile_steps", (10, 20)),
+    ((CLASSIFIER,), "task_name", "RTE", "data.task_name", "RTE"),
+    ((CLASSIFIER, RACE), "train_step", "5336", "train.train_steps", 5336),
+    ((CLASSIFIER, RACE), "warmup_step", "320", "train.warmup_steps", 320),
+    (SQUAD, "train_file", "d/t.json", "task.train_file", "d/t.json"),
+    (SQUAD, "predict_file", "d/p.json", "task.predict_file", "d/p.json"),
+    (SQUAD, "num_train_epochs", "0.5", "train.num_train_epochs", 0.5),
+    (SQUAD, "warmup_proportion", "0.25", "train.warmup_proportion", 0.25),
+    (SQUAD, "train_feature_file", "f", "data.feature_files", {"train": Path("f")}),
+    (SQUAD, "predict_feature_file", "f", "data.feature_files", {"dev": Path("f")}),
+    (SQUAD, "predict_feature_left_file", "f", "data.left_file", Path("f")),
+    (SQUAD, "doc_stride", "32", "task.doc_stride", 32),
+    (SQUAD, "max_query_length", "16", "task.max_query_length", 16),
+    (SQUAD, "n_best_size", "3", "task.n_best_size", 3),
+    (SQUAD, "max_answer_length", "10", "task.max_answer_length", 10),
+    ((SQUAD_V2,), "start_n_top", "2", "task.start_n_top", 2),
+    ((SQUAD_V2,), "end_n_top", "3", "task.end_n_top", 3),
+    ((SQUAD_V2,), "null_score_diff_threshold", "-1.5", "task.null_score_diff_threshold", -1.5),
+    ((SQUAD_V2, RACE), "dropout_prob", "0.2", "task.dropout_prob", 0.2),
+    ((RACE,), "max_qa_length", "32", "task.max_qa_length", 32),
+    ((RACE,), "train_feature_file", "f", "data.feature_files", {"train": Path("f")}),
+    ((RACE,), "eval_feature_file", "f", "data.feature_files", {"dev": Path("f")}),
+    ((RACE,), "predict_file", "f", "data.feature_files", {"test": Path("f")}),
+    ((RACE,), "num_keep_checkpoint", "0", "train.keep_checkpoint_max", 0),
+)
+BOOLEANS = (
+    (PROGRAMS, "do_train", "do_train"),
+    ((CLASSIFIER, RACE), "do_eval", "do_eval"),
+    ((CLASSIFIER, RACE), "do_predict", "do_predict"),
+    (PROGRAMS, "do_lower_case", "data.do_lower_case"),
+    (PROGRAMS, "discard_classifier_weights", "model.discard_classifier_weights"),
+    (PROGRAMS, "overwrite_output_dir", "overwrite_output_dir"),
+    (PROGRAMS, "pack_sequences", "speed.pack_sequences"),
+    (PROGRAMS, "use_xla", "speed.use_xla"),
+    (PROGRAMS, "recompute_activations", "speed.recompute_activations"),
+    ((SQUAD_V2,), "original_thresholds", "task.original_thresholds"),
+    ((RACE,), "high_only", "task.high_only"),
+    ((RACE,), "middle_only", "task.middle_only"),
+)
+# Tested below, each by itself.
+OTHERS = {
+    CLASSIFIER: set(),
+    SQUAD_V1: {"do_eval", "do_predict"},
+    SQUAD_V2: {"do_eval", "do_predict"},
+    RACE: {"task_name"},
+}
+
+
+def _flags_of(program: str) -> set[str]:
+    return {flag for programs, flag, *_ in VALUES + BOOLEANS if program in programs} | OTHERS[program]
+
+
+def _parse(program: str, *arguments: str) -> Job:
+    parse, required = PROGRAMS[program]
+    return parse(["program", *required, "--do_eval", *arguments])
+
+
+def _classifier(*arguments: str) -> Settings:
+    return _parse(CLASSIFIER, *arguments)[1]
+
+
+def _at(job: Job, place: str) -> object:
+    task, value = job
+    if place.startswith("task."):
+        return getattr(task, place.removeprefix("task."))
+    for name in place.split("."):
+        value = getattr(value, name)
+    return value
+
+
+@pytest.mark.parametrize(
+    ("program", "flag", "text", "place", "value"),
+    [(program, *row) for programs, *row in VALUES for program in programs],
+)
+def test_a_flag_takes_its_value_after_an_equals_sign_or_a_space(program, flag, text, place, value):
+    assert _at(_parse(program, f"--{flag}={text}"), place) == value
+    assert _at(_parse(program, f"--{flag}", text), place) == value
+    assert _at(_parse(program), place) != value
+
+
+@pytest.mark.parametrize(
+    ("program", "flag", "place"), [(program, *row) for programs, *row in BOOLEANS for program in programs]
+)
+def test_a_boolean_is_set_by_its_name_and_cleared_by_no(program, flag, place):
+    for argument, expected in (("{}", True), ("no{}", False), ("{}=true", True), ("{}=False", False), ("{}=1", True)):
+        job = _parse(program, "--do_train", "--do_predict", f"--{argument.format(flag)}")
+        assert _at(job, place) is expected, argument
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_every_flag_is_tested_here(program):
+    names = flag_names(FINE_TUNING_PROGRAMS)[program]
+    booleans = {name for name in names if f"no{name}" in names}
+    negations = {f"no{name}" for name in booleans}
+    assert names - negations - {"help", "h", "flagfile", "undefok"} == _flags_of(program)
+    assert {"nodo_train", "nohelp"} <= names
+    assert flag_names(FINE_TUNING_PROGRAMS).keys() == PROGRAMS.keys()
+
+
+def test_the_last_of_two_values_counts():
+    # The run scripts rely on it: flags after their own replace them.
+    assert _classifier("--seed=1", "--seed=2").train.seed == 2
+    assert _parse(RACE, "--num_keep_checkpoint=1", "--keep_checkpoint_max=2")[1].train.keep_checkpoint_max == 2
+
+
+def test_the_home_directory_may_be_written_as_a_tilde():
+    assert _classifier("--data_dir=~/glue_data").data.data_dir == Path.home() / "glue_data"
+    assert _parse(SQUAD_V1, "--train_file=~/t.json")[0].train_file == str(Path.home() / "t.json")
+
+
+# Defaults, as the predecessor's programs had them ---------------------------------------------------------------------
+
+
+def test_what_is_not_given_has_the_default_that_the_help_promises():
+    settings = _classifier()
+    assert settings.data.cached_dir == Path("cached_albert_tfrecord")
+    assert (settings.train.train_steps, settings.train.warmup_steps, settings.train.optimizer) == (1000, 0, "adamw")
+    assert settings.model.albert_dropout_prob is None  # the configuration file's rates
+    assert (settings.num_replicas, settings.strategy_type, settings.device) == (1, "mirror", "auto")
+    assert settings.data.feature_files == {}
+
+
+@pytest.mark.parametrize("program", SQUAD)
+def test_defaults_of_squad(program):
+    task, settings = _parse(program)
+    assert f"run_multigpus_squad_v{task.version[0]}" == program
+    assert (settings.data.task_name, settings.data.data_dir, settings.data.max_seq_length) == (task.name, Path(), 384)
+    assert (settings.train.train_steps, settings.train.num_train_epochs) == (None, 3.0)
+    assert (settings.train.warmup_steps, settings.train.warmup_proportion) == (0, 0.1)
+    assert (settings.train.learning_rate, settings.train.save_checkpoints_steps) == (5e-5, 1000)
+    assert (task.doc_stride, task.max_query_length, task.n_best_size, task.max_answer_length) == (128, 64, 20, 30)
+    assert (task.start_n_top, task.end_n_top, task.dropout_prob) == (5, 5, 0.1)
+    assert (task.null_score_diff_threshold, task.original_thresholds) == (None, False)
+    assert (settings.data.feature_files, settings.data.left_file) == ({}, None)
+    assert settings.do_train is False
+
+
+def test_defaults_of_race():
+    task, settings = PROGRAMS[RACE][0](["program", *PROGRAMS[RACE][1]])
+    assert (settings.do_train, settings.do_eval, settings.do_predict) == (True, True, False)
+    assert (settings.data.task_name, settings.data.max_seq_length, settings.data.feature_files) == ("race", 512, {})
+    assert (settings.train.train_steps, settings.train.warmup_steps, settings.train.learning_rate) == (
+        12000,
+        1000,
+        1e-5,
+    )
+    assert (settings.train.save_checkpoints_steps, settings.train.num_train_epochs) == (100, None)
+    assert (task.max_qa_length, task.dropout_prob, task.levels) == (128, 0.1, ("middle", "high"))
+
+
+# What is particular to SQuAD and RACE ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("flag", ["do_eval", "do_predict"])
+def test_to_predict_squad_is_to_evaluate_it(flag):
+    for value in (True, False):
+        argv = ["program", *PROGRAMS[SQUAD_V2][1], "--do_train", f"--{flag}={value}"]
+        _, settings = parse_squad_flags(argv, "2.0")
+        assert (settings.do_eval, settings.do_predict) == (value, value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "missing"),
+    [
+        (["--do_train", "--predict_file=p"], "--do_train needs --train_file"),
+        (["--do_predict", "--train_file=t"], "--do_predict needs --predict_file"),
+        (["--do_train", "--predict_file=p", "--train_file="], "--do_train needs --train_file"),
+    ],
+)
+def test_squad_needs_the_files_it_reads_and_no_others(arguments, missing):
+    with pytest.raises(UserError, match=missing) as raised:
+        parse_squad_flags(["program", *MODEL, *arguments], "1.1")
+    assert ";" not in str(raised.value)
+    needed = missing.split("--")[-1]
+    parse_squad_flags(["program", *MODEL, *arguments, f"--{needed}=x"], "1.1")
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "message"),
+    [
+        ("doc_stride", 0, "--doc_stride=0 must be at least 1"),
+        ("n_best_size", 0, "--n_best_size=0 must be at least 1"),
+        ("max_answer_length", -1, "--max_answer_length=-1 must be at least 1"),
+        ("start_n_top", 0, "--start_n_top=0 must be at least 1"),
+        ("end_n_top", 0, "--end_n_top=0 must be at least 1"),
+        ("dropout_prob", 1, r"--dropout_prob=1.0 must be in \[0, 1\)"),
+        ("max_query_length", 381, "--max_seq_length=384 leaves no room"),
+        ("num_train_epochs", 0, "--num_train_epochs=0.0 must be above 0"),
+        ("warmup_proportion", 1.5, r"--warmup_proportion=1.5 must be in \[0, 1\]"),
+    ],
+)
+def test_numbers_that_squad_cannot_work_with_are_named(flag, value, message):
+    with pytest.raises(UserError, match=message) as raised:
+        _parse(SQUAD_V2, f"--{flag}={value}")
+    assert "; --" not in str(raised.value)
+
+
+def test_squads_problems_are_told_together():
+    with pytest.raises(UserError) as raised:
+        parse_squad_flags(["program", "--do_train", "--doc_stride=0", "--train_batch_size=0"], "2.0")
+    for part in (
+        "--output_dir, --albert_config_file must be given",
+        "--spm_model_file",
+        "--train_batch_size=0 must be at least 1",
+        "--doc_stride=0 must be at least 1",
+        "--do_train needs --train_file",
+    ):
+        assert part in str(raised.value)
+
+
+def test_races_problems_are_told_together():
+    with pytest.raises(UserError) as raised:
+        parse_race_flags(["program", "--high_only", "--middle_only", "--max_qa_length=0", "--task_name=mrpc"])
+    for part in (
+        "--data_dir, --output_dir, --albert_config_file must be given",
+        "--high_only and --middle_only exclude each other",
+        "--max_qa_length=0 must be at least 1",
+        "--task_name=mrpc is not race, the only task of this program; albert.run_multigpus_classifier has",
+    ):
+        assert part in str(raised.value)
+
+
+def test_race_may_be_named_in_capitals():
+    assert _parse(RACE, "--task_name=RACE")[1].data.task_name == "race"
+
+
+@pytest.mark.parametrize(
+    ("program", "argument"),
+    [
+        (CLASSIFIER, "--train_file=t"),
+        (CLASSIFIER, "--num_train_epochs=3"),
+        (SQUAD_V1, "--start_n_top=5"),
+        (SQUAD_V1, "--dropout_prob=0.1"),
+        (SQUAD_V2, "--train_step=5"),
+        (SQUAD_V2, "--task_name=squad"),
+        (SQUAD_V2, "--max_qa_length=5"),
+        (RACE, "--num_train_epochs=3"),
+        (RACE, "--doc_stride=128"),
+    ],
+)
+def test_a_flag_of_another_program_stops_this_one(program, argument):
+    with pytest.raises(UserError, match=argument[2:].split("=")[0]):
+        _parse(program, argument)
+
+
+# Mistakes and help ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("--trian_step=5", "trian_step"),
+        ("--notrain_step", "notrain_step"),
+        ("--train_ste=5", "train_ste"),
+        ("--train_step=many", "train_step.*many"),
+        ("--train_step=1.5", r"train_step.*1\.5"),
+        ("--learning_rate=fast", "learning_rate.*fast"),
+        ("--do_train=maybe", "do_train.*maybe"),
+        ("--optimizer=sgd", "optimizer.*sgd.*adamw.*lamb"),
+        ("--dtype=float16", "dtype.*float16.*float32.*bfloat16"),
+        ("--profile_steps=10", "--profile_steps=10 must be two step numbers, as 10,20"),
+        ("--profile_steps=a,b", "--profile_steps=a,b must be two step numbers"),
+        ("--strategy_type=tpu", "strategy_type.*tpu.*one.*mirror"),
+        ("--seed", "seed"),
+        ("true", "unexpected argument 'true'"),
+        ("--flagfile=/nowhere/flags", "/nowhere/flags"),
+    ],
+)
+def test_what_cannot_be_parsed_is_named_in_one_line(argument, message):
+    with pytest.raises(UserError, match=message) as raised:
+        _classifier(argument)
+    assert "\n" not in str(raised.value)
+
+
+def test_all_problems_are_told_together():
+    with pytest.raises(UserError) as raised:
+        parse_classifier_flags(["program", "--task_name=MRPC", "--train_step=0", "--learning_rate=nan"])
+    for part in (
+        "--data_dir, --output_dir, --albert_config_file must be given",
+        "nothing to do: add --do_train, --do_eval or --do_predict",
+        "--spm_model_file",
+        "--train_step=0 must be at least 1",
+        "--learning_rate=nan must be above 0",
+    ):
+        assert part in str(raised.value)
+
+
+def test_an_empty_path_is_a_missing_one():
+    # As a script passes it when a variable is empty.
+    assert _classifier("--init_checkpoint=").model.init_checkpoint is None
+    for program in PROGRAMS:
+        with pytest.raises(UserError, match="--data_dir must be given"):
+            _parse(program, "--data_dir=")
+
+
+@pytest.mark.parametrize("spelling", ["--help", "-h"])
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_help_lists_every_flag_of_the_program_whatever_else_is_missing(program, spelling):
+    with pytest.raises(HelpRequested) as raised:
+        PROGRAMS[program][0](["program", spelling])
+    text = str(raised.value)
+    assert f"python3 -m albert.{program} " in text
+    for flag in set().union(*map(_flags_of, PROGRAMS)):
+        is_listed = f" --{flag}:" in text or f"--[no]{flag}:" in text
+        assert is_listed == (flag in _flags_of(program)), flag
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_help_neither_imports_tensorflow_nor_minds_a_reader_that_stops(program):
+    code = (
+        f"import sys; from albert.{program} import cli; code = cli(['program', '--help']); "
+        "sys.exit(99 if 'tensorflow' in sys.modules else code)"
+    )
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    root = Path(__file__).parents[2]
+    command = [sys.executable, "-c", code]
+    ended = subprocess.run(command, stdout=write_end, stderr=subprocess.PIPE, check=False, cwd=root)
+    os.close(write_end)
+    assert (ended.returncode, ended.stderr) == (0, b"")

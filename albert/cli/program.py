@@ -1,0 +1,68 @@
+"""What every entry point does around its work: logging, one line for a user's mistake, exit codes. No TensorFlow."""
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from albert.cli.flags import HelpRequested
+from albert.errors import UserError
+from albert.settings import Settings
+from albert.system.signals import Interrupted
+from albert.tasks.base import Task
+
+T = TypeVar("T")
+
+USER_ERROR = 2
+
+
+def main(argv: Sequence[str], parse: Callable[[Sequence[str]], T], work: Callable[[T], None]) -> int:
+    """Parses, works, and returns the exit code.
+
+    0 when done; 2 after a mistake of the user's, told in one line; 128 + the signal's number when asked to stop. A bug
+    keeps its traceback.
+    """
+    _configure_logging()
+    try:
+        work(parse(argv))
+    except HelpRequested as help_text:
+        _print_as_far_as_read(str(help_text))
+    except UserError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return USER_ERROR
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
+        return USER_ERROR
+    except Interrupted as stop:
+        print(f"{stop}; the same command, without --overwrite_output_dir, continues from there.", file=sys.stderr)
+        return 128 + stop.signal_number
+    except KeyboardInterrupt:
+        print("stopped; what was saved before is intact.", file=sys.stderr)
+        return 130
+    return 0
+
+
+def fine_tune(job: tuple[Task, Settings]) -> None:
+    """Runs a task. Imports TensorFlow only now, when the flags are known to be right."""
+    from albert.runs.fine_tuning import run
+
+    run(*job)
+
+
+def _print_as_far_as_read(text: str) -> None:
+    """Prints `text`, of which `| head` or a pager may not want the end."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        # Python flushes once more at its exit, and would complain then.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _configure_logging() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
+    # TensorFlow's C++ start-up notices say nothing about the run; errors stay.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    logging.getLogger("tensorflow").setLevel(logging.WARNING)

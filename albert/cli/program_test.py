@@ -1,0 +1,90 @@
+"""How a program ends: exit codes, and what stands on the terminal."""
+
+import errno
+import signal
+
+import pytest
+
+from albert.cli.flags import HelpRequested
+from albert.cli.program import main
+from albert.errors import UserError
+from albert.system.signals import Interrupted, StopOnSignal
+
+
+def _end(raised: BaseException | None = None, parse=lambda argv: argv) -> int:
+    def work(_settings: object) -> None:
+        if raised:
+            raise raised
+
+    return main(["program", "--flag"], parse, work)
+
+
+def test_work_that_is_done_is_silent_and_0(capsys):
+    assert _end() == 0
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "line"),
+    [
+        (UserError("--x=3 is\n  wrong"), 2, "error: --x=3 is wrong"),
+        (PermissionError(errno.EACCES, "Permission denied", "/data/x"), 2, "error: /data/x: Permission denied"),
+        (KeyboardInterrupt(), 130, "stopped; what was saved before is intact."),
+        (
+            Interrupted("stopped after step 3 of 9, which is saved", signal.SIGTERM),
+            143,
+            "stopped after step 3 of 9, which is saved; the same command, without --overwrite_output_dir, continues "
+            "from there.",
+        ),
+    ],
+)
+def test_an_end_that_the_user_can_understand_is_one_line(capsys, raised, code, line):
+    assert _end(raised) == code
+    assert capsys.readouterr() == ("", line + "\n")
+
+
+def test_a_mistake_in_the_flags_ends_like_one_in_the_work(capsys):
+    def parse(_argv):
+        raise UserError("unknown flag")
+
+    assert _end(parse=parse) == 2
+    assert capsys.readouterr().err == "error: unknown flag\n"
+
+
+def test_help_goes_to_standard_output(capsys):
+    def parse(_argv):
+        raise HelpRequested("usage: ...")
+
+    assert _end(parse=parse) == 0
+    assert capsys.readouterr() == ("usage: ...\n", "")
+
+
+@pytest.mark.parametrize("bug", [KeyError("x"), AssertionError("must not be"), OSError("without a file")])
+def test_a_bug_keeps_its_traceback(bug):
+    with pytest.raises(type(bug)):
+        _end(bug)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_is_a_request_and_the_second_does_what_it_always_did(number):
+    class SecondError(Exception):
+        pass
+
+    def as_always(_number, _frame):
+        raise SecondError
+
+    before = signal.signal(number, as_always)
+    try:
+        with StopOnSignal() as stop:
+            stop.raise_if_requested("not yet")
+            assert not stop.requested
+            signal.raise_signal(number)
+            assert stop.requested
+            with pytest.raises(SecondError):
+                signal.raise_signal(number)
+            with pytest.raises(Interrupted, match="now") as raised:
+                stop.raise_if_requested("now")
+            assert raised.value.signal_number == number
+        assert signal.getsignal(number) is as_always
+    finally:
+        signal.signal(number, before)

@@ -1,0 +1,324 @@
+"""Batches from a record cache: which records make up step t, and how they become rows of tokens.
+
+Owns the order of training and the shapes of batches. The data position is arithmetic, not iterator state: the batch of
+a step is a function of the seed, the step, the global batch size and the number of records, so that a run continues
+where it stopped, on any number of replicas.
+
+May not know tasks, models, strategies or flags. The engine feeds the datasets through
+`strategy.distribute_datasets_from_function`, which deals consecutive elements to the replicas; hence each element here
+is one replica's share of a global batch.
+
+An example consists of `sequences_per_example` token sequences, each a record (one; for multiple choice one a choice).
+In the elements, b is the number of examples of a share, n of its sequences, and R x L the rows they lie in:
+
+    input_ids, segment_ids and any other token column [R, L]: 0 where no token is;
+    position_ids [R, L]: each token's place in its sequence;
+    sequence_ids [R, L]: 1 + the number of its sequence in the share, 0 where no token is;
+    sequence_starts, sequence_lengths [n]: in the rows joined into R * L positions;
+    sequence_rows [n]: the sequence's number in the global batch;
+    each scalar column [b], such as label_ids;
+    example_ids int64 [b]: the example's number in the cache, -1 where the share only fills a batch;
+    example_weights float32 [b]: 1 for a real example, 0 for such filling.
+
+Integers are int32 unless said otherwise. With several micro-batches everything has one more axis in front. L is fixed,
+R one of a few numbers.
+"""
+
+import dataclasses
+import functools
+import logging
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from albert.data import packing
+from albert.data.order import train_indices
+from albert.data.packing import RowShapes
+from albert.data.schema import Column
+from albert.data.tfrecord_cache import RecordCache
+from albert.errors import UserError
+from albert.system.callback_errors import keeping_errors
+
+# Steps whose batches the shapes of a run are chosen by.
+_SAMPLED_STEPS = 100
+_RECORDS_AT_A_TIME = 4096
+
+
+@dataclasses.dataclass(frozen=True)
+class BatchShape:
+    """How many examples a step has: per_replica_batch_size x micro_batches x num_replicas = global_batch_size."""
+
+    per_replica_batch_size: int
+    num_replicas: int
+    micro_batches: int = 1
+
+    @property
+    def global_batch_size(self) -> int:
+        """Examples of one step over all replicas."""
+        return self.per_replica_batch_size * self.micro_batches * self.num_replicas
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """Where examples come from and how they are laid out.
+
+    Attributes:
+      cache: the records.
+      feature_spec: their columns; "host" columns stay out of batches.
+      max_seq_length: the longest a sequence may be; rows without packing are this long.
+      sequences_per_example: example e is records e * this, ..., in order.
+      is_packed: several sequences may share a row.
+    """
+
+    cache: RecordCache
+    feature_spec: Mapping[str, Column]
+    max_seq_length: int
+    sequences_per_example: int = 1
+    is_packed: bool = True
+
+    def __post_init__(self) -> None:
+        longest = self.cache.token_counts.max(initial=0)
+        assert longest <= self.max_seq_length, (
+            f"{self.cache.path} has {longest} tokens, more than {self.max_seq_length}"
+        )
+        assert self.cache.count % self.sequences_per_example == 0, f"{self.cache.path} has part of an example"
+
+    @property
+    def num_examples(self) -> int:
+        return self.cache.count // self.sequences_per_example
+
+    @functools.cached_property
+    def costs(self) -> np.ndarray:
+        """int64 [num_examples]: tokens of each example."""
+        return self.cache.token_counts.reshape(self.num_examples, -1).sum(axis=1, dtype=np.int64)
+
+    def records_of(self, examples: np.ndarray) -> np.ndarray:
+        """int64 [..., n]: the records of `examples` [..., b]; -1 for those of example -1."""
+        first = examples[..., None] * self.sequences_per_example
+        records = first + np.arange(self.sequences_per_example)
+        records = np.where(examples[..., None] < 0, -1, records)
+        return records.reshape(*examples.shape[:-1], -1)
+
+    def lengths_of(self, examples: np.ndarray) -> np.ndarray:
+        """int32 [..., n]: the lengths of their sequences, 0 for those of example -1."""
+        records = self.records_of(examples)
+        return np.where(records < 0, 0, self.cache.token_counts[records])
+
+
+@dataclasses.dataclass(frozen=True)
+class _Share:
+    """What one replica gets of one global batch, in M micro-batches of b examples; -1 where an example is missing."""
+
+    examples: np.ndarray  # int64 [M, b]
+    batch_rows: np.ndarray  # int64 [M, b], row in the global batch
+
+
+# --- Datasets -------------------------------------------------------------------------------------
+
+
+def train_dataset(
+    source: Source,
+    shape: BatchShape,
+    seed: int,
+    first_step: int,
+    last_step: int,
+    replica_ids: range | None = None,
+) -> tf.data.Dataset:
+    """The shares of the global batches of steps first_step, ..., last_step - 1, in (step, replica) order.
+
+    `first_step` is the number of steps already made. `replica_ids` are the replicas whose shares are wanted, by default
+    all: a worker of several asks for its own. Every example of every share is a real one; which replica computes it
+    depends on lengths, so that all have as much to do.
+
+    Raises UserError where one global batch is more than all examples.
+    """
+    if source.num_examples < shape.global_batch_size:
+        accumulated = f" with --gradient_accumulation_steps={shape.micro_batches}" if shape.micro_batches > 1 else ""
+        raise UserError(
+            f"--train_batch_size={shape.per_replica_batch_size} on --num_gpu_cores={shape.num_replicas}{accumulated} "
+            f"needs {shape.global_batch_size} examples a step, but the training split has {source.num_examples}. "
+            "Lower --train_batch_size or --num_gpu_cores."
+        )
+    assert 0 <= first_step <= last_step, f"steps must be 0 <= first <= last, got {first_step} and {last_step}"
+
+    @functools.lru_cache(maxsize=16)  # the replicas of a few steps ask at the same time
+    def shares_of(step: int) -> list[_Share]:
+        return _train_shares(source, step, shape, seed)
+
+    shapes = _train_shapes(source, shape, seed)
+    steps = range(first_step, last_step)
+    return _dataset(source, shape, shapes, steps, replica_ids, lambda step, replica: shares_of(step)[replica])
+
+
+def _train_shares(source: Source, step: int, shape: BatchShape, seed: int) -> list[_Share]:
+    """One share for each replica. Examples are dealt by length where they are packed, in order where they are not."""
+    examples = train_indices(step, shape.global_batch_size, source.num_examples, seed)
+    num_parts = shape.num_replicas * shape.micro_batches
+    rows = np.arange(shape.global_batch_size)
+    parts = packing.deal(source.costs[examples], num_parts) if source.is_packed else rows.reshape(num_parts, -1)
+    parts = parts.reshape(shape.num_replicas, shape.micro_batches, shape.per_replica_batch_size)
+    return [_Share(examples[part], part) for part in parts]
+
+
+def _train_shapes(source: Source, shape: BatchShape, seed: int) -> RowShapes:
+    """Chosen by the first steps of the run, wherever it continues from: a function of data, batch and seed."""
+    if not source.is_packed:
+        return RowShapes(source.max_seq_length, (shape.per_replica_batch_size * source.sequences_per_example,))
+    shares = [s for step in range(_SAMPLED_STEPS) for s in _train_shares(source, step, shape, seed)]
+    lengths = [source.lengths_of(examples) for share in shares for examples in share.examples]
+    longest = int(source.cache.token_counts.max(initial=1))
+    shapes = packing.choose_shapes(lengths, longest, source.max_seq_length)
+    needed = [shapes.rows_for(packing.pack(batch, shapes.row_length)[1]) for batch in lengths]
+    padding = 1 - sum(int(batch.sum()) for batch in lengths) / (sum(needed) * shapes.row_length)
+    logging.info(
+        "Packing: %d examples/replica in %s rows of %d tokens instead of %d of %d; %.1f %% padding instead of %.1f %%.",
+        shape.per_replica_batch_size, "/".join(map(str, shapes.row_counts)), shapes.row_length,
+        len(lengths[0]), source.max_seq_length, 100 * padding,
+        100 * (1 - source.cache.token_counts.mean() / source.max_seq_length),
+    )  # fmt: skip
+    return shapes
+
+
+def eval_dataset(source: Source, shape: BatchShape, replica_ids: range | None = None) -> tf.data.Dataset:
+    """Shares that hold every example once, in (step, replica) order.
+
+    All shares have the same shape, of about per_replica_batch_size x sequences_per_example x max_seq_length positions;
+    packed, they hold as many examples as go in there. Where examples run out, shares are filled with padding.
+    """
+    if source.is_packed:
+        max_positions = shape.per_replica_batch_size * source.sequences_per_example * source.max_seq_length
+        plan = packing.plan_shares(source.costs, source.lengths_of, source.max_seq_length, max_positions)
+    else:
+        size = shape.per_replica_batch_size
+        examples = np.full(-(-source.num_examples // size) * size, -1, np.int64)
+        examples[: source.num_examples] = np.arange(source.num_examples)
+        rows = RowShapes(source.max_seq_length, (size * source.sequences_per_example,))
+        plan = packing.Shares(examples.reshape(-1, size), rows)
+    num_shares, size = plan.examples.shape
+
+    def share_of(step: int, replica: int) -> _Share:
+        number = step * shape.num_replicas + replica
+        examples = plan.examples[number] if number < num_shares else np.full(size, -1, np.int64)
+        return _Share(examples[None], np.arange(size)[None])
+
+    steps = range(-(-num_shares // shape.num_replicas))
+    one_batch = BatchShape(size, shape.num_replicas)
+    return _dataset(source, one_batch, plan.shapes, steps, replica_ids, share_of)
+
+
+def _dataset(
+    source: Source,
+    shape: BatchShape,
+    shapes: RowShapes,
+    steps: range,
+    replica_ids: range | None,
+    share_of: Callable[[int, int], _Share],
+) -> tf.data.Dataset:
+    replicas = range(shape.num_replicas) if replica_ids is None else replica_ids
+    num_parts, part_size = shape.micro_batches, shape.per_replica_batch_size
+    num_sequences = part_size * source.sequences_per_example
+
+    def read_share(element: np.ndarray) -> tuple[np.ndarray, ...]:
+        step, replica = divmod(int(element), len(replicas))
+        share = share_of(steps[step], replicas[replica])
+        records = source.records_of(share.examples).ravel()
+        # An empty string is a tf.train.Example without columns; parsing fills it with zeros.
+        serialized = np.full(len(records), b"", object)
+        serialized[records >= 0] = source.cache.read(records[records >= 0])
+        return serialized, *_lay_out(source, share, shapes)
+
+    layout_dtypes = dict.fromkeys(_LAYOUT, tf.int32) | {"places": tf.int64, "example_ids": tf.int64}
+    layout_shapes = dict.fromkeys(_LAYOUT, (num_sequences,)) | {"example_ids": (part_size,)}
+    layout_shapes |= dict.fromkeys(_TOKEN_LAYOUT, (None, shapes.row_length))
+
+    def make_batch(element: tf.Tensor) -> dict[str, tf.Tensor]:
+        serialized, *layout = tf.numpy_function(
+            keeping_errors(read_share), [element], (tf.string, *layout_dtypes.values()), stateful=False
+        )
+        serialized.set_shape([num_parts * num_sequences])
+        columns = dict(zip(layout_dtypes, layout, strict=True))
+        places = tf.ensure_shape(columns.pop("places"), [None])
+        for name, tensor in columns.items():
+            tensor.set_shape([num_parts, *layout_shapes[name]])
+        batch = columns | _parse(serialized, source, places, columns["position_ids"])
+        batch["example_weights"] = tf.cast(batch["example_ids"] >= 0, tf.float32)
+        return batch if num_parts > 1 else {name: tensor[0] for name, tensor in batch.items()}
+
+    elements = tf.data.Dataset.range(len(steps) * len(replicas))
+    batches = elements.map(make_batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return batches.prefetch(tf.data.AUTOTUNE)
+
+
+def read_columns(cache: RecordCache, names: Sequence[str]) -> list[dict[str, np.ndarray]]:
+    """The integer columns `names` of every record, each int32 [any]; [] without names."""
+    spec = {name: tf.io.RaggedFeature(tf.int64) for name in names}
+    records: list[dict[str, np.ndarray]] = []
+    for first in range(0, cache.count if names else 0, _RECORDS_AT_A_TIME):
+        numbers = np.arange(first, min(first + _RECORDS_AT_A_TIME, cache.count))
+        parsed = tf.io.parse_example(tf.constant(cache.read(numbers)), spec)
+        columns = [
+            np.split(parsed[name].values.numpy().astype(np.int32), parsed[name].row_splits[1:-1].numpy())
+            for name in names
+        ]
+        records += [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
+    return records
+
+
+_TOKEN_LAYOUT = ("position_ids", "sequence_ids")
+_LAYOUT = ("places", *_TOKEN_LAYOUT, "sequence_starts", "sequence_lengths", "sequence_rows", "example_ids")
+
+
+def _lay_out(source: Source, share: _Share, shapes: RowShapes) -> tuple[np.ndarray, ...]:
+    """The arrays called _LAYOUT, with the micro-batches as first axis.
+
+    "places" int64 [T] says where each token of all records, in order, lies when all micro-batches' rows are joined.
+    """
+    lengths = source.lengths_of(share.examples)
+    arrange = packing.pack if source.is_packed else packing.one_per_row
+    arranged = [arrange(part, shapes.row_length) for part in lengths]
+    # The micro-batches of a share have one shape.
+    rows = shapes.rows_for(max(needed for _, needed in arranged))
+    starts = np.stack([part for part, _ in arranged])
+    position_ids = np.zeros((len(lengths), rows * shapes.row_length), np.int32)
+    sequence_ids = np.zeros_like(position_ids)
+    places = []
+    for i, (part, part_starts) in enumerate(zip(lengths, starts, strict=True)):
+        where, positions, numbers = packing.token_positions(part, part_starts)
+        position_ids[i, where] = positions
+        sequence_ids[i, where] = numbers + 1
+        places.append(where + i * rows * shapes.row_length)
+    in_rows = (len(lengths), rows, shapes.row_length)
+    k = source.sequences_per_example
+    sequence_rows = (share.batch_rows[..., None] * k + np.arange(k)).reshape(len(lengths), -1).astype(np.int32)
+    return (
+        np.concatenate(places),
+        position_ids.reshape(in_rows),
+        sequence_ids.reshape(in_rows),
+        starts,
+        lengths.astype(np.int32),
+        sequence_rows,
+        share.examples,
+    )
+
+
+def _parse(serialized: tf.Tensor, source: Source, places: tf.Tensor, rows: tf.Tensor) -> dict[str, tf.Tensor]:
+    """string [M * n] -> the columns for the model, in the shapes that the module promises; `rows` is any [M, R, L].
+
+    A batch of records at a time: five times faster than one by one.
+    """
+    on_disk = {"int32": tf.int64, "float32": tf.float32}
+    spec = {name: column for name, column in source.feature_spec.items() if column.kind != "host"}
+    parsed = tf.io.parse_example(
+        serialized, {name: tf.io.RaggedFeature(on_disk[column.dtype]) for name, column in spec.items()}
+    )
+    num_records, k = serialized.shape[0], source.sequences_per_example
+    batch = {}
+    for name, column in spec.items():
+        if column.kind == "tokens":
+            flat = tf.scatter_nd(places[:, None], tf.cast(parsed[name].values, column.dtype), [tf.size(rows)])
+            batch[name] = tf.ensure_shape(tf.reshape(flat, tf.shape(rows)), rows.shape)
+        else:
+            scalars = tf.cast(parsed[name].to_tensor(shape=[num_records, 1]), column.dtype)
+            batch[name] = tf.reshape(scalars, [rows.shape[0], num_records // rows.shape[0] // k, k])[..., 0]
+    return batch

@@ -1,0 +1,178 @@
+"""Expected assignments: testdata/assignment_maps.json; checkpoints: testdata/tiny*, e2e, written by TensorFlow 1.15."""
+
+import json
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from albert import modeling
+from albert.engine import checkpoint_files
+from albert.errors import UserError
+from albert.heads import pooled
+from albert.testing import TESTDATA, TINY_CONFIGS, tiny_config, tiny_disk, unwritable
+
+MAPS = json.loads((TESTDATA / "assignment_maps.json").read_text())
+
+
+@pytest.mark.parametrize("case", sorted(MAPS))
+def test_assignment_equals_the_original(case):
+    graph, checkpoint, groups = (part.split("=")[1] for part in case.split())
+    head = pooled.ClassificationHead(tiny_config(graph), num_labels=2)
+    specs = [*modeling.encoder_specs(tiny_config(graph)), *head.variable_specs]
+    entries = dict(tf.train.list_variables(str(TESTDATA / checkpoint / "model.ckpt-best")))
+    found = checkpoint_files.assignment_map([spec.name for spec in specs], entries, int(groups))
+
+    recorded = MAPS[case]["assignment_map"]
+    per_group = recorded if isinstance(recorded, list) else [recorded]
+    expected = {variable: entry for group in per_group for entry, variable in group.items()}
+    if int(groups) < 2:
+        assert found == expected
+    # With groups, upstream inverts a dictionary, so of several variables that start from one entry it keeps the last.
+    assert expected.items() <= found.items()
+    assert sorted({spec.name for spec in specs} - set(found)) == sorted(MAPS[case]["not_initialized"])
+
+
+@pytest.mark.parametrize("name", TINY_CONFIGS)
+def test_a_tf1_checkpoint_loads_with_a_report(name):
+    head = pooled.ClassificationHead(tiny_config(name), num_labels=2)
+    model = modeling.AlbertModel(tiny_config(name), head.variable_specs)
+    report = checkpoint_files.load_weights(TESTDATA / name / "model.ckpt-best", model.weights)
+    assert report.fresh == ("output_weights", "output_bias")
+    assert all(entry.startswith("cls/") for entry in report.unused)
+    reader = tf.train.load_checkpoint(str(TESTDATA / name / "model.ckpt-best"))
+    for variable in report.loaded:
+        np.testing.assert_array_equal(model.weights[variable], reader.get_tensor(variable))
+
+
+def test_discarding_keeps_the_head_fresh_and_the_attention_output():
+    names = ["output_weights", "output_bias", "a/attention_1/output/dense/kernel"]
+    assert list(checkpoint_files.assignment_map(names, names, discard_classifier_weights=True)) == names[2:]
+
+
+def test_a_head_of_another_shape_is_an_error_with_both_shapes_unless_discarded():
+    head = pooled.ClassificationHead(tiny_config(), num_labels=3)
+    model = modeling.AlbertModel(tiny_config(), head.variable_specs)
+    with pytest.raises(UserError, match=r"output_weights has shape \[2, 32\].*needs \[3, 32\].*--discard_classifier"):
+        checkpoint_files.load_weights(TESTDATA / "e2e/model.ckpt-20", model.weights)
+    report = checkpoint_files.load_weights(
+        TESTDATA / "e2e/model.ckpt-20", model.weights, discard_classifier_weights=True
+    )
+    assert report.fresh == ("output_weights", "output_bias")
+
+
+def test_a_vocabulary_that_does_not_fit_names_both_sizes():
+    config = modeling.AlbertConfig.from_dict(tiny_config().to_dict() | {"vocab_size": 30000})
+    with pytest.raises(UserError, match=r"shape \[1000, 16\].*needs \[30000, 16\].*vocab_size"):
+        checkpoint_files.load_weights(TESTDATA / "tiny/model.ckpt-best", modeling.AlbertModel(config).weights)
+
+
+def test_what_is_saved_is_read_back_by_name(tmp_path):
+    tensors = {"bert/a/kernel": np.arange(6.0, dtype=np.float32).reshape(2, 3), "global_step": np.int64(7)}
+    checkpoint_files.save(tmp_path / "new/model.ckpt-7", tensors)
+    reader = tf.train.load_checkpoint(str(tmp_path / "new/model.ckpt-7"))
+    assert reader.get_variable_to_shape_map() == {"bert/a/kernel": [2, 3], "global_step": []}
+    np.testing.assert_array_equal(reader.get_tensor("bert/a/kernel"), tensors["bert/a/kernel"])
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == [
+        "model.ckpt-7.data-00000-of-00001",
+        "model.ckpt-7.index",
+    ]
+
+
+def test_copies_are_independent_of_what_happens_to_the_source(tmp_path):
+    checkpoint_files.save(tmp_path / "a", {"x": np.float32(1)})
+    checkpoint_files.copy(tmp_path / "a", tmp_path / "best")
+    checkpoint_files.save(tmp_path / "a", {"x": np.float32(2)})
+    assert checkpoint_files.load_tensors(tmp_path / "best")["x"] == 1
+    checkpoint_files.delete(tmp_path / "a")
+    assert not checkpoint_files.exists(tmp_path / "a")
+    assert checkpoint_files.load_tensors(tmp_path / "best")["x"] == 1
+
+
+def test_missing_and_damaged_checkpoints_are_named(tmp_path):
+    with pytest.raises(UserError, match=r"model\.ckpt-best.*missing.*download_pretrained_models"):
+        checkpoint_files.load_tensors(tmp_path / "model.ckpt-best")
+    checkpoint_files.save(tmp_path / "c", {"x": np.zeros(1000, np.float32)})
+    data = tmp_path / "c.data-00000-of-00001"
+    content = bytearray(data.read_bytes())
+    content[100] ^= 1
+    data.write_bytes(content)
+    with pytest.raises(UserError, match="cannot be read, it may be damaged"):
+        checkpoint_files.load_tensors(tmp_path / "c")
+    for length in (0, 100, len(content) - 1):
+        data.write_bytes(content[:length])
+        with pytest.raises(UserError, match="cannot be read, it may be damaged"):
+            checkpoint_files.load_tensors(tmp_path / "c")
+    (tmp_path / "c.index").write_bytes(b"nonsense")
+    with pytest.raises(UserError, match="cannot be read, it may be damaged"):
+        checkpoint_files.load_tensors(tmp_path / "c")
+
+
+def test_a_checkpoint_of_something_else_is_refused(tmp_path):
+    checkpoint_files.save(tmp_path / "other", {"dense/kernel": np.zeros(3, np.float32)})
+    with pytest.raises(UserError, match="none of the encoder"):
+        checkpoint_files.load_weights(tmp_path / "other", modeling.AlbertModel(tiny_config()).weights)
+
+
+FULL_DISK = """
+import resource, signal, sys
+import numpy as np
+from albert import checkpoints
+from albert.settings import UserError
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+checkpoint_files.save(sys.argv[1] + "/c", {"x": np.float32(1)})
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+try:
+    checkpoint_files.save(sys.argv[1] + "/c", {"x": np.zeros(1_000_000, np.float32)})
+except UserError as error:
+    print(error)
+"""
+
+
+def test_a_full_disk_leaves_the_previous_checkpoint_and_no_temporary_file(tmp_path):
+    # A limit on the size of files stands in for a full disk; it needs a process of its own.
+    assert resource.RLIMIT_FSIZE is not None
+    command = [sys.executable, "-c", FULL_DISK, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2], check=False)
+    assert "cannot write checkpoint" in done.stdout, done.stderr[-2000:]
+    assert checkpoint_files.load_tensors(tmp_path / "c")["x"] == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["c.data-00000-of-00001", "c.index"]
+
+
+def test_a_disk_that_is_really_full_leaves_what_was_there(tmp_path):
+    def names():
+        return sorted(path.name for path in disk.iterdir())
+
+    with tiny_disk(tmp_path / "disk", "64k") as disk:
+        checkpoint_files.save(disk / "c", {"x": np.float32(1)})
+        before = names()
+        for prefix in ("c", "other"):
+            with pytest.raises(
+                UserError, match=rf"cannot write checkpoint .*/{prefix}: No space left on device\. Free"
+            ):
+                checkpoint_files.save(disk / prefix, {"x": np.zeros(100_000, np.float32)})
+        with pytest.raises(UserError, match=r"cannot write .*/checkpoint: No space"):
+            checkpoint_files.write_state(disk, ["c"] * 10_000)
+        assert names() == before
+        checkpoint_files.save(tmp_path / "large", {"x": np.zeros(100_000, np.float32)})
+        # From another file system: no hard links.
+        with pytest.raises(UserError, match=r"cannot write checkpoint .*/best: No space"):
+            checkpoint_files.copy(tmp_path / "large", disk / "best")
+        assert names() == before
+        assert checkpoint_files.load_tensors(disk / "c")["x"] == 1
+
+
+def test_a_folder_that_cannot_be_written_keeps_its_checkpoint(tmp_path):
+    checkpoint_files.save(tmp_path / "c", {"x": np.float32(1)})
+    before = sorted(path.name for path in tmp_path.iterdir())
+    with unwritable(tmp_path):
+        with pytest.raises(UserError, match=r"cannot write checkpoint .*/c: Operation not permitted"):
+            checkpoint_files.save(tmp_path / "c", {"x": np.float32(2)})
+        with pytest.raises(UserError, match=r"cannot write checkpoint .*/best: Operation not permitted"):
+            checkpoint_files.copy(tmp_path / "c", tmp_path / "best")
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+    assert checkpoint_files.load_tensors(tmp_path / "c")["x"] == 1

@@ -1,0 +1,183 @@
+"""The checkpoints of one run: which there are, which can be used, which are kept, and which is the best.
+
+Owns the names `model.ckpt-<step>` and `model.ckpt-best` in one directory, and what happens when some are damaged. Knows
+no training and no variables: states are arrays by name, with the step under `checkpoint_files.GLOBAL_STEP`.
+"""
+
+import logging
+import math
+import re
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from albert.engine import checkpoint_files
+from albert.engine.checkpoint_files import DamagedCheckpoint
+from albert.errors import UserError
+
+State = dict[str, np.ndarray]
+BEST = "best"
+
+
+class CheckpointStore:
+    """The checkpoints in `directory`, of which retention keeps the newest `keep_max` (0: all) and the best."""
+
+    def __init__(self, directory: Path, keep_max: int):
+        self._directory = directory
+        self._keep_max = keep_max
+
+    def path(self, step: int | str) -> Path:
+        """Prefix of the checkpoint after `step` updates, or of "best"."""
+        return self._directory / f"model.ckpt-{step}"
+
+    @property
+    def steps(self) -> list[int]:
+        """Steps of the complete checkpoints, ascending."""
+        return [step for step in self._traces() if checkpoint_files.exists(self.path(step))]
+
+    def _traces(self) -> list[int]:
+        """Steps of which at least one file is there, ascending."""
+        found = (re.match(r"model\.ckpt-(\d+)\.(index|data-)", p.name) for p in self._directory.glob("model.ckpt-*"))
+        steps = {int(match.group(1)) for match in found if match}
+        return sorted(step for step in steps if checkpoint_files.has_traces(self.path(step)))
+
+    # Writing ----------------------------------------------------------------------------------------------------------
+
+    def save(self, step: int, state: Mapping[str, object], is_due: Callable[[int], bool]) -> None:
+        """Saves `state` and removes what is no longer kept.
+
+        What a stop saved between two due steps takes no place among the kept ones, and goes with the next save. So does
+        what is from later steps: a resumption could not use it, and training makes it again.
+        """
+        checkpoint_files.save(self.path(step), state)
+        self._keep_newest(step, is_due)
+
+    def finish_save(self, step: int, is_due: Callable[[int], bool]) -> None:
+        """Does what is left to do where the process was killed after it wrote the checkpoint of `step`, the newest.
+
+        After a save that came to its end this removes nothing, also where another number of checkpoints is kept by now.
+        """
+        named = checkpoint_files.read_state(self._directory)
+        if self.path(step).name not in named:
+            self._keep_newest(step, is_due)
+        else:
+            self._delete_all_but(named)
+
+    def _keep_newest(self, step: int, is_due: Callable[[int], bool]) -> None:
+        due = [kept for kept in self.steps if is_due(kept) and kept <= step]
+        # A maximum of 0 keeps all: [-0:] is the whole list.
+        kept = [self.path(each).name for each in sorted({*due[-self._keep_max :], step})]
+        checkpoint_files.write_state(self._directory, kept)
+        self._delete_all_but(kept)
+
+    def _delete_all_but(self, names: Collection[str]) -> None:
+        for prefix in map(self.path, self._traces()):
+            if prefix.name not in names:
+                checkpoint_files.delete(prefix)
+
+    def keep_as_best(self, step: int) -> None:
+        """Makes `model.ckpt-best` a copy of the checkpoint of `step`."""
+        checkpoint_files.copy(self.path(step), self.path(BEST))
+
+    # Reading ----------------------------------------------------------------------------------------------------------
+
+    def load_to_resume(self, best_step: int | None) -> tuple[Path, State] | None:
+        """The checkpoint from which training goes on, and its state; None where there never was one.
+
+        The newest that is not damaged; the log names those that are. `model.ckpt-best`, which is as good as any, is the
+        last resort. The best model so far, that of `best_step`, must not get lost: where it is damaged too, training
+        goes on from a checkpoint before it, so as to make it again.
+
+        Raises UserError, naming all, where there are checkpoints but none will do. Then nothing was changed.
+        """
+        checkpoint_files.clean_up(self._directory)
+        problems: dict[Path, str] = {}
+        has_best = best_step is None or self._mend_best(best_step, problems)
+        limit = math.inf if has_best else best_step
+        usable = [self.path(step) for step in reversed(self._traces()) if step < limit]
+        for prefix in [*usable, *([self.path(BEST)] if has_best else [])]:
+            state = self._try_to_load(prefix, problems)
+            if state is not None:
+                if problems:
+                    logging.warning("Training goes on from %s; what came after it is made again.", prefix)
+                return prefix, state
+        if self._traces() or checkpoint_files.has_traces(self.path(BEST)):
+            raise self._nothing_to_resume(problems, None if has_best else best_step)
+        return None
+
+    def _mend_best(self, best_step: int, problems: dict[Path, str]) -> bool:
+        """Whether the model of `best_step` is in `model.ckpt-best`, into which it is copied again if need be."""
+        if self._try_to_load(self.path(BEST), problems) is not None:
+            return True
+        if self._try_to_load(self.path(best_step), problems) is None:
+            return False
+        self.keep_as_best(best_step)
+        del problems[self.path(BEST)]
+        logging.warning("%s is made again from %s.", self.path(BEST), self.path(best_step))
+        return True
+
+    def _nothing_to_resume(self, problems: Mapping[Path, str], lost_best: int | None) -> UserError:
+        readable = [self.path(step).name for step in self._traces() if self.path(step) not in problems]
+        advice = "Put back a copy of one, or train anew with another --output_dir or --overwrite_output_dir."
+        if readable:
+            advice = (
+                f"{', '.join(readable)} can be read, but the best model, that of step {lost_best}, is lost, and "
+                "nothing from before it is left to make it again. To do without, move evaluations.json away."
+            )
+        return UserError(f"no checkpoint in {self._directory} to continue from: {_told(problems)}. {advice}")
+
+    def load_best(self, best_step: int | None) -> tuple[Path, State] | None:
+        """The state of the best model, that of `best_step` (None: nothing was judged); None without any checkpoint.
+
+        That is `model.ckpt-best`, or the checkpoint of which it is a copy, otherwise the newest. Raises UserError where
+        it is damaged: another model than the one that was asked for is never used instead.
+        """
+        problems: dict[Path, str] = {}
+        if best_step is None and not checkpoint_files.has_traces(self.path(BEST)):
+            return self._load_newest()
+        for name in (BEST, best_step):
+            state = None if name is None else self._try_to_load(self.path(name), problems)
+            if state is None:
+                continue
+            step = int(state[checkpoint_files.GLOBAL_STEP])
+            if best_step not in (None, step):
+                logging.warning("%s is of step %d, not of step %d.", self.path(name), step, best_step)
+            if name != BEST:
+                logging.warning("Using %s instead, of which model.ckpt-best is a copy.", self.path(name))
+            return self.path(name), state
+        raise UserError(
+            f"the best model in {self._directory} is lost: {_told(problems)}. Put back a copy of it, or train on: it "
+            "is made again where a checkpoint from before it is left."
+        )
+
+    def _load_newest(self) -> tuple[Path, State] | None:
+        if not self._traces():
+            return None
+        prefix = self.path(self._traces()[-1])
+        try:
+            return prefix, checkpoint_files.load_tensors(prefix)
+        except DamagedCheckpoint as error:
+            raise UserError(f"{error}. Train on to have it made again, or remove it to use the one before.") from error
+
+    def load_step(self, step: int) -> State | None:
+        """The state after `step` updates; None, with a warning, where it is damaged."""
+        return self._try_to_load(self.path(step), {})
+
+    def _try_to_load(self, prefix: Path, problems: dict[Path, str]) -> State | None:
+        """The state in the checkpoint; None where it is missing or damaged, which goes into `problems` and the log."""
+        if prefix in problems:
+            return None
+        if not checkpoint_files.has_traces(prefix):
+            problems[prefix] = "missing"
+            return None
+        try:
+            return checkpoint_files.load_tensors(prefix)
+        except DamagedCheckpoint as error:
+            problems[prefix] = "incomplete" if not checkpoint_files.exists(prefix) else "damaged"
+            logging.warning("%s", error)
+            return None
+
+
+def _told(problems: Mapping[Path, str]) -> str:
+    return ", ".join(f"{prefix.name} is {what}" for prefix, what in problems.items())

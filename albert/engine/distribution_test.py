@@ -1,0 +1,88 @@
+"""Devices and strategies. albert/conftest.py gives every test process four logical CPU devices."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from albert.engine import distribution
+from albert.errors import UserError
+
+
+class _Gpu:
+    device_type = "GPU"
+
+    def __init__(self, number: int):
+        self.name = f"/physical_device:GPU:{number}"
+
+
+@pytest.fixture
+def visible_gpus(monkeypatch) -> list[_Gpu]:
+    """The GPUs that TensorFlow seems to see: none at first; tests append."""
+    gpus: list[_Gpu] = []
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: gpus if kind == "GPU" else [])
+    return gpus
+
+
+def test_more_gpus_than_visible_are_refused_with_those_that_are(visible_gpus):
+    with pytest.raises(UserError, match="--num_gpu_cores=1, but 0 visible to TensorFlow: none"):
+        distribution.create_strategy("mirror", 1, "gpu")
+    visible_gpus += [_Gpu(0), _Gpu(1)]
+    message = "--num_gpu_cores=8, but 2 visible to TensorFlow: /physical_device:GPU:0, /physical_device:GPU:1"
+    for device in ("gpu", "auto"):
+        with pytest.raises(UserError, match=message):
+            distribution.create_strategy("mirror", 8, device)
+
+
+def test_replicas_without_any_gpu_are_refused_with_what_to_do(visible_gpus):
+    assert visible_gpus == []
+    with pytest.raises(UserError, match=r"--num_gpu_cores=2, but no GPU is visible.*--device=cpu"):
+        distribution.create_strategy("mirror", 2, "auto")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("multi", 1, "cpu"), "--strategy_type=multi is unknown; known are one, mirror"),
+        (("mirror", 0, "cpu"), "--num_gpu_cores=0 must be at least 1"),
+        (("mirror", 1, "tpu"), "--device=tpu is unknown; known are auto, gpu, cpu"),
+    ],
+)
+def test_unknown_values_are_refused_with_the_known_ones(arguments, message):
+    with pytest.raises(UserError, match=message):
+        distribution.create_strategy(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("strategy_type", "wanted", "made", "description"),
+    [
+        ("mirror", 1, 1, "1 replica on CPU:0"),
+        ("mirror", 3, 3, "3 replicas on CPU:0, CPU:1, CPU:2"),
+        ("one", 4, 1, "1 replica on CPU:0"),
+    ],
+)
+def test_strategies_have_the_replicas_asked_for(strategy_type, wanted, made, description):
+    strategy = distribution.create_strategy(strategy_type, wanted, "cpu")
+    assert strategy.num_replicas_in_sync == made
+    assert distribution.describe(strategy) == description
+
+
+@pytest.mark.parametrize("replicas", [1, 2, 4])
+def test_all_reduce_sums_tensors_of_any_shape(replicas):
+    # Replica r contributes r + 1 times each tensor, so the sum is 1, 3 or 10 times each.
+    strategy = distribution.create_strategy("mirror", replicas, "cpu")
+    tensors = [tf.constant(5.0), tf.constant([[1.0, 2.0], [3.0, 4.0]]), tf.zeros([0]), tf.constant([7.0])]
+
+    @tf.function
+    def summed():
+        def in_replica():
+            factor = float(distribution.replica_index() + 1)
+            return distribution.all_reduce_sum([factor * tensor for tensor in tensors])
+
+        return [distribution.local_values(strategy, value) for value in strategy.run(in_replica)]
+
+    factor = replicas * (replicas + 1) / 2
+    for tensor, values in zip(tensors, summed(), strict=True):
+        assert len(values) == replicas
+        for value in values:
+            assert value.shape == tensor.shape
+            np.testing.assert_array_equal(value, factor * tensor)

@@ -1,0 +1,395 @@
+"""The engine: one training loop and one evaluation loop over the replicas of a `tf.distribute` strategy.
+
+Owns `RunConfig` and `Estimator`. Knows no model, task or flag: a `model_fn` turns one replica's batch and weights into
+an `EstimatorSpec`, and everything that crosses replicas happens here and in `albert.engine.training_step`.
+"""
+
+import dataclasses
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from albert.custom_optimization import SLOT_NAMES, AdamWeightDecayOptimizer
+from albert.engine import checkpoint_files, distribution
+from albert.engine.checkpoint_store import CheckpointStore
+from albert.engine.estimator_spec import EstimatorSpec, Features, ModeKeys, ModelFn
+from albert.engine.evaluations import Evaluation, EvaluationLog
+from albert.engine.nonfinite_steps import NonfiniteSteps
+from albert.engine.profiling import Profiler
+from albert.engine.throughput import StepRecord, Throughput
+from albert.engine.training_step import REPORT, TrainingStep
+from albert.errors import UserError
+from albert.system.callback_errors import kept_errors_raised
+from albert.system.signals import StopOnSignal
+
+__all__ = ["Estimator", "EstimatorSpec", "EvalSpec", "ModeKeys", "ModelFn", "RunConfig", "StepRecord"]
+
+# A call to the compiled loop lasts about this long: signals are only seen between calls.
+SECONDS_PER_CALL = 1.0
+Arrays = dict[str, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class RunConfig:
+    """Where a run lives and how often it reports.
+
+    Attributes:
+      model_dir: checkpoints go here.
+      global_batch_size: examples per training step over all replicas; for throughput figures.
+      save_checkpoints_steps: steps between checkpoints, each of which is evaluated.
+      keep_checkpoint_max: newest checkpoints kept; 0 keeps all. `model.ckpt-best` does not count and is never deleted.
+      log_steps: steps between lines in the log.
+      micro_batches: parts that a replica's batch comes in, one after the other; see `TrainingStep`.
+      use_xla: compile the forward and backward pass of each replica.
+      profile_steps: the steps (first, last) whose profile is written to `model_dir`; None for none.
+      skip_nonfinite_steps: steps whose loss or gradient is not finite that are left out before the next one stops
+        training; see `NonfiniteSteps`.
+    """
+
+    model_dir: Path
+    global_batch_size: int
+    save_checkpoints_steps: int = 1000
+    keep_checkpoint_max: int = 5
+    log_steps: int = 100
+    micro_batches: int = 1
+    use_xla: bool = False
+    profile_steps: tuple[int, int] | None = None
+    skip_nonfinite_steps: int = 0
+
+    def __post_init__(self) -> None:
+        lowest = {"save_checkpoints_steps": 1, "keep_checkpoint_max": 0, "log_steps": 1, "skip_nonfinite_steps": 0}
+        for name, least in lowest.items():
+            if getattr(self, name) < least:
+                raise UserError(f"--{name}={getattr(self, name)} must be at least {least}")
+
+
+@dataclasses.dataclass(frozen=True)
+class EvalSpec:
+    """How a checkpoint is judged: the rows, what scores all predictions at once, and the metric to maximise.
+
+    `has_labels`: the rows have labels for a loss, and not only what `score_fn` knows.
+    """
+
+    input_fn: Callable[[], tf.data.Dataset]
+    score_fn: Callable[[Arrays], Mapping[str, float]]
+    best_metric: str
+    has_labels: bool = True
+
+
+class TrainingObserver(Protocol):
+    """Told what happens during training; writes curves, TensorBoard and the like."""
+
+    def on_start(self, first_step: int) -> None: ...
+
+    def on_steps(self, records: Sequence[StepRecord]) -> None: ...
+
+    def on_evaluation(self, evaluation: Evaluation) -> None: ...
+
+
+class Estimator:
+    """Trains, evaluates and predicts with one set of weights mirrored over the strategy's replicas.
+
+    Args:
+      model_fn: `(features, mode, weights, step) -> EstimatorSpec` for one replica. `weights` maps names to tensors, to
+        which the gradient is taken; `step` [] int64 is the number of updates made before.
+      create_weights: makes the variables by name; called once, inside the strategy's scope.
+      optimizer: the update rule.
+      learning_rate: rate [] float32 of a step [] int64.
+      strategy: from `distribution.create_strategy`.
+      config: directory and intervals.
+      warm_start: called with the variables when training starts without a checkpoint in `model_dir`.
+    """
+
+    def __init__(
+        self,
+        model_fn: ModelFn,
+        create_weights: Callable[[], dict[str, tf.Variable]],
+        optimizer: AdamWeightDecayOptimizer,
+        learning_rate: Callable[[tf.Tensor], tf.Tensor],
+        strategy: tf.distribute.Strategy,
+        config: RunConfig,
+        warm_start: Callable[[Mapping[str, tf.Variable]], object] | None = None,
+    ):
+        self._model_fn = model_fn
+        self._training_step = TrainingStep(model_fn, optimizer, learning_rate, config.use_xla, config.micro_batches)
+        self._strategy = strategy
+        self._config = config
+        self._warm_start = warm_start
+        self._slots: dict[str, list[tf.Variable]] = {}
+        with strategy.scope():
+            self.weights = create_weights()
+        self.global_step = 0
+        self.throughput = Throughput(config.global_batch_size)
+        self.evaluations = EvaluationLog(config.model_dir)
+        self._store = CheckpointStore(config.model_dir, config.keep_checkpoint_max)
+        self._compiled_train_steps = tf.function(self._train_steps)
+        self._outputs = {mode: tf.function(self._outputs_of(mode)) for mode in (ModeKeys.EVAL, ModeKeys.PREDICT)}
+
+    # Training ---------------------------------------------------------------------------------------------------------
+
+    def train(
+        self,
+        input_fn: Callable[[int, int], tf.data.Dataset],
+        max_steps: int,
+        eval_spec: EvalSpec | None = None,
+        observers: Sequence[TrainingObserver] = (),
+    ) -> None:
+        """Trains until `max_steps` updates were ever made in `model_dir`; does nothing when they were.
+
+        Continues from the newest checkpoint that is whole, otherwise from `warm_start`. `input_fn(first, last)` yields
+        the batches of steps first..last - 1, replica by replica. With an `eval_spec` each checkpoint is evaluated; the
+        best becomes `model.ckpt-best`.
+
+        Raises:
+          UserError: the loss or the gradient stopped being finite (checkpoints stay as they are), a disk is full, or
+            all checkpoints are damaged.
+          Interrupted: SIGINT or SIGTERM came; the state was saved, and the same call continues from it.
+        """
+        self._start_or_resume()
+        for observer in observers:
+            observer.on_start(self.global_step)
+        if eval_spec and self._is_due(self.global_step, max_steps) and self.global_step not in self.evaluations.steps:
+            self._evaluate_checkpoint(eval_spec, observers)
+        if self.global_step >= max_steps:
+            self._store.finish_save(self.global_step, lambda step: self._is_due(step, max_steps))
+            logging.info("Step %d of %d: nothing left to train.", self.global_step, max_steps)
+            return
+        iterator = iter(self._distribute(lambda: input_fn(self.global_step, max_steps)))
+        bar = tqdm(total=max_steps, initial=self.global_step, desc="train", unit="step", disable=None)
+        profiler = Profiler(self._config.model_dir, self._config.profile_steps)
+        nonfinite = NonfiniteSteps(self._config.skip_nonfinite_steps, input_fn, self._config.model_dir)
+        with StopOnSignal() as stop, bar, profiler:
+            while self.global_step < max_steps:
+                count = min(self._steps_until_boundary(max_steps), profiler.advance_to(self.global_step))
+                self._report(nonfinite.tolerated(self._run_steps(iterator, count)), observers, bar)
+                nonfinite.raise_if_too_many()
+                is_due = self._is_due(self.global_step, max_steps)
+                if is_due or stop.requested:
+                    self._store.save(self.global_step, self._state(), lambda step: self._is_due(step, max_steps))
+                    stop.raise_if_requested(f"stopped after step {self.global_step} of {max_steps}, which is saved")
+                if is_due and eval_spec:
+                    self._evaluate_checkpoint(eval_spec, observers)
+                    stop.raise_if_requested(f"stopped after step {self.global_step} of {max_steps}, which is saved")
+
+    def _is_due(self, step: int, max_steps: int) -> bool:
+        """Whether an undisturbed run saves and evaluates after `step`; a stop may save in between."""
+        return step > 0 and (step % self._config.save_checkpoints_steps == 0 or step == max_steps)
+
+    def _steps_until_boundary(self, max_steps: int) -> int:
+        interval = self._config.save_checkpoints_steps
+        boundary = min(max_steps, (self.global_step // interval + 1) * interval)
+        return min(boundary - self.global_step, self.throughput.steps_for(SECONDS_PER_CALL))
+
+    def _run_steps(self, iterator, count: int) -> list[StepRecord]:
+        """Makes `count` steps and returns what they reported; those that are not finite change no weight."""
+        begin = time.perf_counter()
+        first = tf.constant(self.global_step, tf.int64)
+        with kept_errors_raised():
+            rows = self._compiled_train_steps(iterator, first, tf.constant(count)).numpy()
+        seconds = time.perf_counter() - begin
+        self.throughput.add(seconds, rows[:, REPORT.index("real_tokens")], rows[:, REPORT.index("computed_tokens")])
+        speed = self.throughput.speed
+        records = [StepRecord(self.global_step + 1 + i, *map(float, row), speed) for i, row in enumerate(rows)]
+        self.global_step += count
+        return records
+
+    def _train_steps(self, iterator, first_step: tf.Tensor, num_steps: tf.Tensor) -> tf.Tensor:
+        """[num_steps, len(REPORT)]: one call for many steps."""
+        reports = tf.TensorArray(tf.float32, num_steps, element_shape=[len(REPORT)])
+        for i in tf.range(num_steps):
+            report = self._strategy.run(self._replica_step, args=(next(iterator), first_step + tf.cast(i, tf.int64)))
+            reports = reports.write(i, distribution.local_values(self._strategy, report)[0])
+        return reports.stack()
+
+    def _replica_step(self, features: Features, step: tf.Tensor) -> tf.Tensor:
+        """One update on one replica; see REPORT. Inside a replica."""
+        slots = {name: [self._local_value(slot) for slot in slots] for name, slots in self._slots.items()}
+        return self._training_step(self._local(self.weights), slots, features, step)
+
+    def _local_value(self, variable: tf.Variable) -> tf.Variable:
+        return distribution.local_values(self._strategy, variable)[distribution.replica_index()]
+
+    def _local(self, variables: Mapping[str, tf.Variable]) -> dict[str, tf.Variable]:
+        return {name: self._local_value(variable) for name, variable in variables.items()}
+
+    def _report(self, records: Sequence[StepRecord], observers: Iterable[TrainingObserver], bar: tqdm) -> None:
+        if not records:
+            return
+        last = records[-1]
+        bar.update(len(records))
+        bar.set_postfix_str(f"loss {last.loss:.4f}, {last.speed.summary()}")
+        if last.step // self._config.log_steps > (last.step - len(records)) // self._config.log_steps:
+            logging.info(
+                "step %d: loss %.4f, gradient norm %.3f, learning rate %.3g; %s",
+                last.step, last.loss, last.gradient_norm, last.learning_rate, last.speed.summary(),
+            )  # fmt: skip
+        for observer in observers:
+            observer.on_steps(records)
+
+    # Checkpoints ------------------------------------------------------------------------------------------------------
+
+    def checkpoint_path(self, step: int | str) -> Path:
+        """Prefix of the checkpoint after `step` updates, or of "best"."""
+        return self._store.path(step)
+
+    @property
+    def checkpoint_steps(self) -> list[int]:
+        """Steps of the complete checkpoints in `model_dir`, ascending."""
+        return self._store.steps
+
+    def _start_or_resume(self) -> None:
+        if not self._slots:
+            with self._strategy.scope():
+                self._slots = {
+                    name: [tf.Variable(tf.zeros(variable.shape), name=f"{name}/{slot}") for slot in SLOT_NAMES]
+                    for name, variable in self.weights.items()
+                }
+        best = self.evaluations.best
+        found = self._store.load_to_resume(best and best.step)
+        if found:
+            self._assign(*found)
+            logging.info("Continuing from %s.", found[0])
+        elif self._warm_start:
+            self._warm_start(self.weights)
+        self.evaluations.continue_from(self.global_step)
+
+    def _state(self) -> dict[str, object]:
+        """Everything a checkpoint holds, by name; the same names for any number of replicas."""
+        state: dict[str, object] = {checkpoint_files.GLOBAL_STEP: np.int64(self.global_step), **self.weights}
+        for name, slots in self._slots.items():
+            state |= {f"{name}/{slot}": value for slot, value in zip(SLOT_NAMES, slots, strict=True)}
+        return state
+
+    def restore_best(self) -> bool:
+        """Takes the state of the best checkpoint, or the newest where none was judged; whether there is one.
+
+        Raises UserError when it is damaged or lacks an entry.
+        """
+        best = self.evaluations.best
+        found = self._store.load_best(best and best.step)
+        if found:
+            self._assign(*found)
+        return found is not None
+
+    def _assign(self, prefix: Path, tensors: Mapping[str, np.ndarray]) -> None:
+        """Takes weights, step and, once training began, optimizer slots from what the checkpoint at `prefix` holds."""
+        state = self._state()
+        for name, variable in state.items():
+            needed = _kind(variable)
+            found = _kind(tensors[name]) if name in tensors else "nothing"
+            if found != needed:
+                raise UserError(
+                    f"{prefix} holds {found} under {name}, but this run needs {needed}. Is it another model's?"
+                )
+        self.global_step = int(tensors[checkpoint_files.GLOBAL_STEP])
+        for name, variable in state.items():
+            if name != checkpoint_files.GLOBAL_STEP:
+                variable.assign(tensors[name])
+
+    # Evaluation and prediction ----------------------------------------------------------------------------------------
+
+    def evaluate_checkpoints(self, eval_spec: EvalSpec) -> None:
+        """Evaluates every checkpoint in `model_dir` that has not been, and keeps the best as `model.ckpt-best`.
+
+        One that is damaged is left out, with a warning. Raises UserError where all are.
+        """
+        checkpoint_files.clean_up(self._config.model_dir)
+        waiting = [step for step in self.checkpoint_steps if step not in self.evaluations.steps]
+        for step in waiting:
+            state = self._store.load_step(step)
+            if state is not None:
+                self._assign(self.checkpoint_path(step), state)
+                self._evaluate_checkpoint(eval_spec, ())
+        if waiting and not self.evaluations.steps and not checkpoint_files.exists(self.checkpoint_path("best")):
+            names = ", ".join(self.checkpoint_path(step).name for step in waiting)
+            raise UserError(
+                f"every checkpoint in {self._config.model_dir} is damaged: {names}. Put back a copy of one."
+            )
+
+    def _evaluate_checkpoint(self, eval_spec: EvalSpec, observers: Iterable[TrainingObserver]) -> None:
+        """Judges the current weights, which `model.ckpt-<step>` holds; copies that if none before was as good."""
+        metrics = self.evaluate(eval_spec.input_fn, eval_spec.score_fn, eval_spec.has_labels)
+        value = metrics[eval_spec.best_metric]
+        evaluation = Evaluation(self.global_step, metrics, eval_spec.best_metric, self.evaluations.improves(value))
+        if evaluation.is_best:
+            self._store.keep_as_best(self.global_step)
+        self.evaluations.append(evaluation)
+        logging.info(
+            "step %d: %s%s", self.global_step, evaluation.summary(), " (best so far)" if evaluation.is_best else ""
+        )
+        for observer in observers:
+            observer.on_evaluation(evaluation)
+
+    def evaluate(
+        self,
+        input_fn: Callable[[], tf.data.Dataset],
+        score_fn: Callable[[Arrays], Mapping[str, float]],
+        has_labels: bool = True,
+    ) -> dict[str, float]:
+        """`score_fn` of the predictions for every example, `global_step`, and with labels the mean loss `eval_loss`."""
+        outputs = self._collect(input_fn, ModeKeys.EVAL if has_labels else ModeKeys.PREDICT)
+        losses = outputs.pop("per_example_loss", None)
+        loss = {} if losses is None else {"eval_loss": float(np.mean(losses, dtype=np.float64))}
+        return {**score_fn(outputs), **loss, "global_step": self.global_step}
+
+    def predict(self, input_fn: Callable[[], tf.data.Dataset]) -> Arrays:
+        """Predictions for every example, by name; first axis in the order of the example ids 0, 1, ..."""
+        return self._collect(input_fn, ModeKeys.PREDICT)
+
+    def _collect(self, input_fn: Callable[[], tf.data.Dataset], mode: ModeKeys) -> Arrays:
+        """Runs every batch on its replica and returns the outputs of the real rows sorted by example id.
+
+        Raises RuntimeError unless the ids are exactly 0 .. n - 1: an example lost or counted twice is a bug.
+        """
+        dataset = input_fn()
+        total = int(dataset.cardinality()) // self._strategy.num_replicas_in_sync
+        batches = self._distribute(lambda: dataset)
+        parts: list[Arrays] = []
+        with kept_errors_raised():
+            for features in tqdm(batches, mode.name.lower(), total, unit="batch", disable=None, leave=False):
+                for outputs in self._outputs[mode](features):
+                    parts.append({name: tensor.numpy() for name, tensor in outputs.items()})
+        merged = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        real = merged.pop("example_weights") > 0
+        ids = merged.pop("example_ids")[real]
+        if not np.array_equal(np.sort(ids), np.arange(len(ids))):
+            raise RuntimeError(f"{len(ids)} rows evaluated, but their ids are not 0 to {len(ids) - 1}, each once")
+        order = np.argsort(ids)
+        return {name: values[real][order] for name, values in merged.items()}
+
+    def _outputs_of(self, mode: ModeKeys) -> Callable[[Features], list[dict[str, tf.Tensor]]]:
+        """The function that turns a distributed batch into one dictionary of outputs per local replica."""
+
+        @tf.function(jit_compile=self._config.use_xla or None)
+        def forward(weights: Mapping[str, tf.Tensor], features: Features) -> dict[str, tf.Tensor]:
+            spec = self._model_fn(features, mode, weights, tf.constant(0, tf.int64))
+            outputs = {**spec.predictions, "example_ids": spec.example_ids, "example_weights": spec.example_weights}
+            if mode == ModeKeys.EVAL:
+                outputs["per_example_loss"] = spec.per_example_loss
+            return outputs
+
+        def replica_outputs(features: Features) -> dict[str, tf.Tensor]:
+            weights = {name: tf.convert_to_tensor(v) for name, v in self._local(self.weights).items()}
+            return forward(weights, features)
+
+        def outputs(features: Features) -> list[dict[str, tf.Tensor]]:
+            per_replica = self._strategy.run(replica_outputs, args=(features,))
+            local = {name: distribution.local_values(self._strategy, value) for name, value in per_replica.items()}
+            return [dict(zip(local, values, strict=True)) for values in zip(*local.values(), strict=True)]
+
+        return outputs
+
+    def _distribute(self, make_dataset: Callable[[], tf.data.Dataset]):
+        """Deals consecutive elements of the data set to consecutive replicas."""
+        return self._strategy.distribute_datasets_from_function(lambda _context: make_dataset())
+
+
+def _kind(value: tf.Variable | np.ndarray | np.generic) -> str:
+    """Type and shape, as "float32 [2, 3]"."""
+    return f"{tf.as_dtype(value.dtype).name} {list(value.shape)}"

@@ -1,0 +1,115 @@
+"""What every evaluated checkpoint scored, and which was best: `evaluations.json` beside the checkpoints.
+
+Owns that file and the comparison. Knows neither TensorFlow nor any task.
+"""
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+from albert.errors import UserError
+from albert.system.files import write_text
+from albert.system.json_text import parse_json
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """The metrics after `step` updates; `is_best` compares `best_metric` with every evaluation before."""
+
+    step: int
+    metrics: Mapping[str, float]
+    best_metric: str
+    is_best: bool
+
+    @property
+    def value(self) -> float:
+        """The metric that is maximised."""
+        return self.metrics[self.best_metric]
+
+    def summary(self) -> str:
+        """`name = value` of every metric but the step, in one line."""
+        return ", ".join(
+            f"{name} = {value:.4f}" for name, value in sorted(self.metrics.items()) if name != "global_step"
+        )
+
+
+def _evaluation(entry: Mapping[str, object]) -> Evaluation:
+    """The evaluation that stands in the file as `entry`. Raises ValueError for what `append` never wrote."""
+    names = {field.name for field in dataclasses.fields(Evaluation)}
+    if not isinstance(entry, dict) or entry.keys() != names:
+        raise ValueError(f"an entry does not hold {', '.join(sorted(names))}")
+    read = Evaluation(**entry)
+    if type(read.step) is not int or type(read.is_best) is not bool or not isinstance(read.metrics, dict):
+        raise ValueError("an entry has no step, no metrics or no verdict")
+    if not all(type(number) in (int, float) for number in read.metrics.values()):
+        raise ValueError("a metric is no number")
+    if read.best_metric not in list(read.metrics):  # a list, because it need not be a string
+        raise ValueError("an entry lacks its best metric")
+    return read
+
+
+class EvaluationLog:
+    """All evaluations of a run in order, kept in `<directory>/evaluations.json`.
+
+    Reads the file when it is created. Raises UserError, naming it, when it is not what `append` writes.
+
+    Where training goes back, `continue_from` says to which step. The evaluations of later steps then no longer count,
+    but each stays in the file until training has come past it: which of them was the best must not be forgotten as long
+    as it has not been made again.
+    """
+
+    def __init__(self, directory: Path):
+        self._path = Path(directory) / "evaluations.json"
+        self._entries: list[Evaluation] = []
+        self._valid_up_to = math.inf
+        if not self._path.exists():
+            return
+        try:
+            self._entries = [_evaluation(entry) for entry in parse_json(self._path.read_bytes())]
+        except (OSError, ValueError, TypeError) as error:
+            raise UserError(
+                f"{self._path} is damaged ({error}). Move it away to have the checkpoints evaluated again."
+            ) from error
+
+    def __iter__(self):
+        return iter(self._entries)
+
+    @property
+    def steps(self) -> set[int]:
+        """Steps that were evaluated, and are not made again."""
+        return {entry.step for entry in self._valid}
+
+    @property
+    def best(self) -> Evaluation | None:
+        """The evaluation whose weights are in `model.ckpt-best`, or will be again."""
+        return _last_best(self._entries)
+
+    @property
+    def _valid(self) -> list[Evaluation]:
+        return [entry for entry in self._entries if entry.step <= self._valid_up_to]
+
+    def continue_from(self, step: int) -> None:
+        """Says that everything after `step` is made again."""
+        self._valid_up_to = step
+
+    def improves(self, value: float) -> bool:
+        """Whether `value` beats the best so far. The first does, and a number beats NaN: there is always a best."""
+        best = _last_best(self._valid)
+        return best is None or (not math.isnan(value) and (math.isnan(best.value) or value > best.value))
+
+    def append(self, evaluation: Evaluation) -> None:
+        """Adds an evaluation, in place of those that were made again up to its step, and writes the file."""
+        self._entries = [
+            *self._valid,
+            evaluation,
+            *(entry for entry in self._entries if entry.step > max(self._valid_up_to, evaluation.step)),
+        ]
+        self._valid_up_to = max(self._valid_up_to, evaluation.step)
+        text = json.dumps([dataclasses.asdict(entry) for entry in self._entries], indent=1)
+        write_text(self._path, text + "\n")
+
+
+def _last_best(entries: list[Evaluation]) -> Evaluation | None:
+    return next((entry for entry in reversed(entries) if entry.is_best), None)

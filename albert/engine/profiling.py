@@ -1,0 +1,78 @@
+"""A TensorFlow profile of a few training steps, for TensorBoard's profile page. Knows no loop."""
+
+import contextlib
+import logging
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+
+import tensorflow as tf
+
+from albert.errors import UserError
+
+# Where TensorBoard looks, below the directory.
+_PROFILES = Path("plugins/profile")
+
+
+class Profiler:
+    """Profiles from when `first` steps are done until `last` are. Entered around the loop.
+
+    `steps` None profiles nothing. A profile appears whole or not at all; where it cannot be written, entering, ending
+    and `advance_to` raise UserError.
+    """
+
+    def __init__(self, directory: Path, steps: tuple[int, int] | None):
+        self._directory = directory
+        self._steps = steps
+        self._is_running = False
+        self._temporary = directory / f"profile.tmp-{uuid.uuid4().hex[:8]}"
+
+    def __enter__(self) -> "Profiler":
+        for leftover in self._directory.glob("profile.tmp-*"):  # its writer was killed
+            shutil.rmtree(leftover, ignore_errors=True)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._is_running:
+            self._stop()
+
+    def advance_to(self, step: int) -> int:
+        """Begins or ends the profile if `step` is where it does; returns how many steps follow until the next."""
+        if self._steps is None:
+            return 1 << 30
+        first, last = self._steps
+        if self._is_running and step >= last:
+            self._stop()
+        elif not self._is_running and first <= step < last:
+            with self._errors_named():
+                tf.profiler.experimental.start(str(self._temporary))
+            self._is_running = True
+        boundaries = [boundary - step for boundary in self._steps if boundary > step]
+        return min(boundaries, default=1 << 30)
+
+    def _stop(self) -> None:
+        self._is_running = False
+        with self._errors_named():
+            tf.profiler.experimental.stop()
+            for profile in (self._temporary / _PROFILES).iterdir():
+                (self._directory / _PROFILES).mkdir(parents=True, exist_ok=True)
+                profile.rename(self._directory / _PROFILES / profile.name)
+        shutil.rmtree(self._temporary, ignore_errors=True)
+        logging.info("Profile of steps %d to %d: tensorboard --logdir %s", *self._steps, self._directory)
+
+    @contextlib.contextmanager
+    def _errors_named(self) -> Iterator[None]:
+        try:
+            yield
+        except (tf.errors.OpError, OSError) as error:
+            shutil.rmtree(self._temporary, ignore_errors=True)
+            # TensorFlow says "<file>; <reason>".
+            reason = getattr(error, "strerror", None) or error.message.rpartition("; ")[2]
+            raise UserError(
+                f"cannot write the profile in {self._directory}: {reason}. Free space, choose another --output_dir, or "
+                "leave out --profile_steps."
+            ) from error

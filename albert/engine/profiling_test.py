@@ -1,0 +1,43 @@
+"""A profile is whole, or absent with one line that says why."""
+
+from pathlib import Path
+
+import pytest
+import tensorflow as tf
+
+from albert.engine.profiling import Profiler
+from albert.errors import UserError
+from albert.testing import full_disk, unwritable
+
+
+def _profile(directory: Path) -> None:
+    with Profiler(directory, (1, 3)) as profiler:
+        assert [profiler.advance_to(step) for step in (0, 1)] == [1, 2]
+        tf.matmul(tf.ones([2, 2]), tf.ones([2, 2]))
+        profiler.advance_to(3)
+
+
+def test_a_profile_is_where_tensorboard_looks_and_nothing_else_is_left(tmp_path):
+    (tmp_path / "profile.tmp-0a1b2c3d/plugins").mkdir(parents=True)  # a killed writer's
+    _profile(tmp_path)
+    assert len(list(tmp_path.glob("plugins/profile/*/*.xplane.pb"))) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["plugins"]
+
+
+def test_a_full_disk_is_told_in_one_line_and_nothing_half_written_is_left(tmp_path):
+    message = r"cannot write the profile in .*: File too large\. Free space"
+    with full_disk(100), pytest.raises(UserError, match=message):
+        _profile(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written_is_told_in_one_line(tmp_path):
+    with (
+        unwritable(tmp_path),
+        pytest.raises(UserError, match=r"cannot write the profile in .*: Operation not permitted"),
+    ):
+        _profile(tmp_path)
+    (tmp_path / "plugins").touch()
+    with pytest.raises(UserError, match=r"cannot write the profile in .*: "):
+        _profile(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["plugins"]

@@ -1,0 +1,1 @@
+"""Operations that are compiled into one pass over memory."""

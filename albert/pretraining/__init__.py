@@ -1,1 +1,0 @@
-"""Pretraining from text: sentences, vocabulary, training records, and the run itself."""

@@ -1,0 +1,1 @@
+"""From text to pretraining records: sentences, vocabulary, instances, masks. Imports no TensorFlow."""

@@ -1,0 +1,360 @@
+"""Creating pretraining data: text to files of masked records. No TensorFlow.
+
+Three phases: text is tokenised once; each pass through each document makes records, in any number of processes, which
+go to buckets on disk; the buckets are read in the order of random keys. What comes out depends on the text, the
+vocabulary and the settings, and not on the number of processes. Memory does not grow with the corpus.
+"""
+
+import contextlib
+import dataclasses
+import itertools
+import logging
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import tqdm
+
+from albert.data.counter_hash import Stream, draw, key_of
+from albert.data.record_encoding import encode_records, num_predictions, record_features
+from albert.errors import UserError
+from albert.pretraining_data.documents import Corpus, tokenize_corpus
+from albert.pretraining_data.instances import (
+    SPECIAL_TOKENS,
+    Pair,
+    PairSettings,
+    Sequences,
+    has_neighbours,
+    pairs_of_document,
+    sequences,
+)
+from albert.pretraining_data.masking import HashedMaskDraws, Masked, MaskSettings, mask, word_units
+from albert.pretraining_data.noise import with_noise
+from albert.pretraining_data.pieces import Vocabulary, load_vocabulary
+from albert.pretraining_data.shuffle import add_to_buckets, in_key_order, number_of_buckets
+from albert.pretraining_data.text_files import expand_patterns
+from albert.system.files import cannot_write, delete_leftovers, whole_file
+from albert.system.locks import LOCK, OutputLock
+from albert.system.processes import MAX_WORKERS, in_order, number_of_workers
+from albert.system.termination import terminated_orderly
+from albert.tokenization import Tokenizer, load_tokenizer
+
+_LOG = logging.getLogger(__name__)
+
+# Positions of the sequences that are masked at once: enough for NumPy to be quick, few enough to stay in the caches.
+_POSITIONS_PER_BATCH = 1 << 17
+# Tokens of the documents that a process is given at once.
+_TOKENS_PER_BLOCK = 1 << 18
+
+# What is drawn of a document's key, so that no two draws are the same.
+_PAIRS, _MASKS, _ORDER, _TIES, _NOISE = range(5)
+
+
+@dataclasses.dataclass(frozen=True)
+class CreationSettings(PairSettings, MaskSettings):
+    """What `create` is asked to do; the fields are the flags of the same names."""
+
+    input_file: str
+    output_file: str
+    spm_model_file: Path | None
+    vocab_file: Path | None
+    do_lower_case: bool
+    random_seed: int
+    dupe_factor: int
+    num_workers: int
+
+    def problems(self) -> list[str]:
+        """What cannot work, each as one phrase."""
+        found = []
+        if not (self.spm_model_file or self.vocab_file):
+            found.append("--spm_model_file (or --vocab_file for a WordPiece model) is missing")
+        for flag, least in (
+            ("max_seq_length", SPECIAL_TOKENS + (3 if self.noisy_copies else 2)),
+            ("max_predictions_per_seq", 1),
+            ("ngram", 1),
+            ("dupe_factor", 1),
+            ("num_workers", 0),
+        ):
+            if (value := getattr(self, flag)) < least:
+                found.append(f"--{flag}={value} must be at least {least}")
+        if self.num_workers > MAX_WORKERS:
+            found.append(f"--num_workers={self.num_workers} must be at most {MAX_WORKERS}")
+        for flag in ("masked_lm_prob", "short_seq_prob"):
+            if not 0 <= (value := getattr(self, flag)) <= 1:
+                found.append(f"--{flag}={value} must be in [0, 1]")
+        if self.noisy_copies and self.random_next_sentence:
+            found.append("--noisy_copies and --random_next_sentence exclude each other")
+        return found
+
+
+class Made(NamedTuple):
+    """What came of some documents, in numbers."""
+
+    tokens_read: int  # of the corpus
+    records: int
+    tokens: int  # in the records, without padding
+    masked: int
+
+    def __add__(self, other: "Made") -> "Made":
+        return Made(*map(sum, zip(self, other, strict=True)))
+
+
+def create(settings: CreationSettings) -> None:
+    """Writes the records that `settings` ask for: all output files whole, or none.
+
+    Raises UserError for everything that is the user's to put right.
+    """
+    started = time.monotonic()
+    inputs = expand_patterns(settings.input_file, "input_file")
+    outputs = _output_paths(settings.output_file, inputs)
+    tokenizer = load_tokenizer(settings.spm_model_file, settings.vocab_file, settings.do_lower_case)
+    for path in outputs:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    vocabulary = load_vocabulary(tokenizer, settings.spm_model_file, settings.vocab_file)
+    with terminated_orderly(), _disk_errors_named(outputs[0]), _temporary_folder(outputs) as folder:
+        corpus = _tokenize(settings, inputs, tokenizer, vocabulary, folder)
+        _check(corpus, settings)
+        num_buckets = number_of_buckets(_expected_bytes(corpus, settings))
+        made = _make_records(RecordMaker(settings, corpus, vocabulary, folder, num_buckets))
+        _write_outputs(folder, num_buckets, made.records, outputs)
+    _LOG.info(
+        "%d documents, %d sentences, %d tokens -> %d records in %s: %d tokens to predict (%.1f %% of all), %.1f %% "
+        "padding. %.0f s.",
+        *(corpus.num_documents, corpus.num_sentences, corpus.num_tokens, made.records),
+        *(settings.output_file, made.masked, 100 * made.masked / made.tokens),
+        *(100 - 100 * made.tokens / (made.records * settings.max_seq_length), time.monotonic() - started),
+    )
+
+
+class _Block(NamedTuple):
+    """Neighbouring documents, in one pass."""
+
+    dupe: int
+    first_document: int
+    end_document: int
+
+
+class Batch(NamedTuple):
+    """N masked sequences, and by which numbers (uint64 [N]) their records are shuffled."""
+
+    text: Sequences
+    masked: Masked
+    order_keys: np.ndarray
+    ties: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class RecordMaker:
+    """Makes the records of documents and puts them into buckets; is sent to every process."""
+
+    settings: CreationSettings
+    corpus: Corpus
+    vocabulary: Vocabulary
+    folder: Path
+    num_buckets: int
+
+    def blocks(self) -> Iterator[_Block]:
+        """All passes through all documents, in portions of about the same size."""
+        for dupe in range(self.settings.dupe_factor):
+            arrays = self.corpus.open()
+            first = 0
+            while first < arrays.num_documents:
+                last_token = arrays.sentence_starts[arrays.document_starts[first]] + _TOKENS_PER_BLOCK
+                last_sentence = np.searchsorted(arrays.sentence_starts, last_token)
+                end = max(first + 1, int(np.searchsorted(arrays.document_starts, last_sentence, side="right")) - 1)
+                yield _Block(dupe, first, end)
+                first = end
+
+    def __call__(self, block: _Block) -> Made:
+        """Makes the records of `block` and returns how many."""
+        first_document, end_document = self.corpus.open().document_starts[[*block[1:]]]
+        first_token, end_token = self.corpus.open().sentence_starts[[first_document, end_document]].tolist()
+        made = Made(end_token - first_token, 0, 0, 0)
+        for batch in self.batches(block):
+            features = record_features(self.settings.max_seq_length, batch.masked.positions.shape[1])
+            records = encode_records(features, columns_of(batch.text, batch.masked))
+            add_to_buckets(self.folder, self.num_buckets, batch.order_keys, batch.ties, records)
+            made += Made(0, len(records), int(batch.text.lengths.sum()), int(batch.masked.counts.sum()))
+        return made
+
+    def batches(self, block: _Block) -> Iterator[Batch]:
+        """The sequences of `block`, masked."""
+        pairs = self._pairs(block)
+        batch_size = max(1, _POSITIONS_PER_BATCH // self.settings.max_seq_length)
+        while some := list(itertools.islice(pairs, batch_size)):
+            yield self._masked(*(list(column) for column in zip(*some, strict=True)))
+
+    def _pairs(self, block: _Block) -> Iterator[tuple[Pair, int, int]]:
+        """Each pair with the key of its document and pass, and its number there."""
+        corpus = self.corpus.open()
+        for document in range(block.first_document, block.end_document):
+            key = key_of(self.settings.random_seed, block.dupe, document)
+            draws = Stream(key_of(key, _PAIRS))
+            for number, pair in enumerate(pairs_of_document(corpus, document, self.settings, draws)):
+                yield pair, key, number
+
+    def _masked(self, pairs: list[Pair], document_keys: list[int], numbers: list[int]) -> Batch:
+        # Mapped anew each time, so that what was read of a long document does not stay in memory.
+        text = sequences(self.corpus.open().ids, pairs, self.settings.max_seq_length, self.vocabulary)
+        mask_keys, order_keys, ties, noise_keys = (
+            draw(draw(np.array(document_keys, np.uint64), purpose), np.array(numbers))
+            for purpose in (_MASKS, _ORDER, _TIES, _NOISE)
+        )
+        if self.settings.noisy_copies:
+            text = with_noise(text, self.vocabulary, noise_keys)
+        units = word_units(text, self.vocabulary, self.settings)
+        draws = HashedMaskDraws(mask_keys, units.counts, self.settings, self.vocabulary.size)
+        return Batch(text, mask(text, units, self.vocabulary, self.settings, draws), order_keys, ties)
+
+
+def columns_of(text: Sequences, masked: Masked) -> dict[str, np.ndarray]:
+    """The features of records, [N, length] each."""
+    positions, places = (np.arange(array.shape[1]) for array in (text.ids, masked.positions))
+    return {
+        "input_ids": masked.input_ids,
+        "input_mask": (positions < text.lengths[:, None]).astype(np.int32),
+        "segment_ids": text.segment_ids,
+        "token_boundary": masked.token_boundary,
+        "masked_lm_positions": masked.positions,
+        "masked_lm_ids": masked.ids,
+        "masked_lm_weights": (places < masked.counts[:, None]).astype(np.float32),
+        "next_sentence_labels": text.labels[:, None],
+    }
+
+
+# --- The phases -------------------------------------------------------------------------------------------------------
+
+
+def _tokenize(
+    settings: CreationSettings, inputs: list[Path], tokenizer: Tokenizer, vocabulary: Vocabulary, folder: Path
+) -> Corpus:
+    total = sum(path.stat().st_size for path in inputs)
+    with tqdm.tqdm(desc="tokenizing", total=total, unit="B", unit_scale=True, disable=None) as progress:
+        return tokenize_corpus(
+            inputs,
+            tokenizer,
+            vocabulary,
+            folder,
+            max_sentence_tokens=settings.max_text_tokens,
+            num_workers=number_of_workers(settings.num_workers),
+            on_bytes=progress.update,
+        )
+
+
+def _check(corpus: Corpus, settings: CreationSettings) -> None:
+    if corpus.num_documents == 1 and settings.random_next_sentence:
+        raise UserError(
+            "--random_next_sentence pairs text of different documents, but there is only one document. Separate "
+            "documents by blank lines, or leave the flag out."
+        )
+    if not has_neighbours(corpus.open(), settings.max_text_tokens):
+        raise UserError(
+            f"--input_file={settings.input_file}: nowhere do two lines, one after the other, fit into the "
+            f"{settings.max_text_tokens} tokens of a sequence, so that no text could be paired with what follows it. "
+            "Put one sentence on a line and blank lines only between documents (albert.prepare_corpus does), or raise "
+            "--max_seq_length."
+        )
+    if corpus.num_documents == 1:
+        _LOG.warning(
+            "There is only one document: the second half of a pair that should come from another one, because the "
+            "first is a single long sentence, comes from the same. Blank lines separate documents."
+        )
+    if corpus.num_long_sentences:
+        _LOG.warning(
+            "%d sentences have more than the %d tokens that fit into a sequence and will be cut; the first is %s.",
+            *(corpus.num_long_sentences, settings.max_text_tokens, corpus.first_long_sentence),
+        )
+
+
+def _make_records(maker: RecordMaker) -> Made:
+    total = maker.corpus.num_tokens * maker.settings.dupe_factor
+    made = Made(0, 0, 0, 0)
+    workers = number_of_workers(maker.settings.num_workers)
+    with (
+        tqdm.tqdm(desc="masking", total=total, unit="token", unit_scale=True, disable=None) as progress,
+        # Closed when the block is left, however: no process may then still write into the folder.
+        contextlib.closing(in_order(maker, maker.blocks(), workers)) as parts,
+    ):
+        for part in parts:
+            made += part
+            progress.update(part.tokens_read)
+    return made
+
+
+def _write_outputs(folder: Path, num_buckets: int, num_records: int, outputs: list[Path]) -> None:
+    if num_records < len(outputs):
+        raise UserError(f"--output_file names {len(outputs)} files, but there are only {num_records} records.")
+    with contextlib.ExitStack() as opened:
+        files = [opened.enter_context(whole_file(path)) for path in outputs]
+        records = in_key_order(folder, num_buckets)
+        progress = tqdm.tqdm(records, "writing", num_records, unit="record", unit_scale=True, disable=None)
+        for record, file in zip(progress, itertools.cycle(files), strict=False):
+            file.write(record)
+
+
+# --- What surrounds them ----------------------------------------------------------------------------------------------
+
+
+def _output_paths(names: str, inputs: list[Path]) -> list[Path]:
+    outputs = [Path(name.strip()).expanduser() for name in names.split(",") if name.strip()]
+    if not outputs:
+        raise UserError(f"--output_file={names!r} names no file.")
+    read = {os.path.realpath(path) for path in inputs}
+    written: set[str] = set()
+    for path in outputs:
+        place = os.path.realpath(path)
+        if place in read:
+            raise UserError(f"--output_file={path} is one of the files of --input_file. Name another one.")
+        if path.exists():
+            raise UserError(f"--output_file={path} exists already. Delete it, or name another one.")
+        if place in written:
+            raise UserError(f"--output_file names {path} twice. Every file once.")
+        written.add(place)
+    return outputs
+
+
+def _expected_bytes(corpus: Corpus, settings: CreationSettings) -> float:
+    """Roughly the size of all records: of an id two bytes, of the other three features of a position one each."""
+    records = settings.dupe_factor * (1.3 * corpus.num_tokens / settings.max_text_tokens + corpus.num_documents)
+    places = num_predictions(settings.max_predictions_per_seq, settings.do_permutation)
+    return records * (200 + 5 * settings.max_seq_length + 8 * places)
+
+
+@contextlib.contextmanager
+def _temporary_folder(outputs: list[Path]) -> Iterator[Path]:
+    """An empty folder beside the first of `outputs`, which goes with all that is in it, whatever happens.
+
+    Where an earlier process was killed, so that its folder and its part of the outputs are still there, they go first.
+    Raises UserError where another process makes that output.
+    """
+    folder = outputs[0].with_name(f".{outputs[0].name}.parts")
+    lock = OutputLock(folder, "--output_file", outputs[0])
+    try:
+        for output in outputs:
+            delete_leftovers(output.parent, output.name)
+        _empty(folder)
+        yield folder
+    finally:
+        _empty(folder)
+        lock.release()
+        folder.rmdir()
+
+
+def _empty(folder: Path) -> None:
+    for path in folder.iterdir():
+        if path.name != LOCK:
+            path.unlink()
+
+
+@contextlib.contextmanager
+def _disk_errors_named(output: Path) -> Iterator[None]:
+    """Tells where there is no room, of which the error of a write says nothing."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        raise cannot_write(output, error) from error

@@ -1,0 +1,292 @@
+"""Text to files of records: the same whatever the processes, whole or absent, and one line for what is wrong."""
+
+import contextlib
+import itertools
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from albert.create_pretraining_data import cli
+from albert.testing import full_disk
+
+TESTDATA = Path(__file__).parent.parent / "testdata"
+TEXT = TESTDATA / "pretraining_data" / "text.txt"
+SPM_MODEL_FILE = TESTDATA / "30k-clean.model"
+
+
+def arguments(folder: Path, **flags: object) -> list[str]:
+    """A command line for small records of the golden text; None omits a flag."""
+    chosen = {
+        "input_file": TEXT,
+        "output_file": folder / "records",
+        "spm_model_file": SPM_MODEL_FILE,
+        "max_seq_length": 64,
+        "max_predictions_per_seq": 10,
+        "dupe_factor": 3,
+        "num_workers": 1,
+        **flags,
+    }
+    return [f"--{name}={value}" for name, value in chosen.items() if value is not None]
+
+
+def created(folder: Path, **flags: object) -> list[bytes]:
+    """The records that the program makes."""
+    folder.mkdir(exist_ok=True)
+    assert cli(["create_pretraining_data", *arguments(folder, **flags)]) == 0
+    return read(folder / "records")
+
+
+def read(path: Path) -> list[bytes]:
+    """TensorFlow checks the checksums."""
+    return list(tf.data.TFRecordDataset(str(path)).as_numpy_iterator())
+
+
+@pytest.fixture(scope="module")
+def some_records(tmp_path_factory) -> list[bytes]:
+    return created(tmp_path_factory.mktemp("some"))
+
+
+def test_the_number_of_processes_changes_nothing(tmp_path, some_records):
+    assert created(tmp_path, num_workers=2) == some_records
+    assert [path.name for path in tmp_path.iterdir()] == ["records"]
+
+
+def test_records_are_dealt_to_files_in_turn(tmp_path, some_records):
+    created(tmp_path, output_file=f"{tmp_path}/records,{tmp_path}/new/folder/b, {tmp_path}/c")
+    shares = [read(tmp_path / name) for name in ("records", "new/folder/b", "c")]
+    dealt = itertools.chain.from_iterable(itertools.zip_longest(*shares))
+    assert [record for record in dealt if record is not None] == some_records
+
+
+def test_a_seed_gives_the_same_records_and_another_seed_others(tmp_path, some_records):
+    assert created(tmp_path / "same", random_seed=12345) == some_records
+    assert created(tmp_path / "other", random_seed=-1) != some_records
+
+
+def test_passes_go_on_where_fewer_ended(tmp_path, some_records):
+    # A pass depends on its number, so that the records of fewer passes are among those of more.
+    assert set(created(tmp_path, dupe_factor=2)) < set(some_records)
+
+
+def test_what_was_made_is_told_in_numbers(tmp_path, caplog):
+    caplog.set_level("INFO")
+    records = created(tmp_path)
+    examples = [tf.train.Example.FromString(record).features.feature for record in records]
+    tokens = sum(sum(example["input_mask"].int64_list.value) for example in examples)
+    masked = sum(sum(example["masked_lm_weights"].float_list.value) for example in examples)
+    assert all(example["input_ids"].int64_list.value[0] == 2 for example in examples)
+    told = re.search(
+        r"3 documents, 61 sentences, 899 tokens -> (\d+) records .*: (\d+) tokens .* ([\d.]+) % padding", caplog.text
+    )
+    assert [int(told[1]), int(told[2])] == [len(records), masked]
+    assert abs(float(told[3]) - 100 * (1 - tokens / (64 * len(records)))) < 0.06
+
+
+def test_permuted_tokens_get_places_of_their_own(tmp_path):
+    record = created(tmp_path, do_permutation=True)[0]
+    assert len(tf.train.Example.FromString(record).features.feature["masked_lm_ids"].int64_list.value) == 20
+
+
+def test_word_piece_vocabularies_serve_as_well(tmp_path):
+    text = tmp_path / "text.txt"
+    text.write_text("the unwanted runner\nthe unwanted\n\nrunner unwanted\nthe\n", encoding="utf-8")
+    vocab_file = TESTDATA / "wordpiece_vocab.txt"
+    records = created(tmp_path, input_file=text, spm_model_file=None, vocab_file=vocab_file, max_seq_length=16)
+    pieces = vocab_file.read_text(encoding="utf-8").splitlines()
+    for record in records:
+        example = tf.train.Example.FromString(record).features.feature
+        assert pieces[example["input_ids"].int64_list.value[0]] == "[CLS]"
+
+
+# --- What cannot be done ----------------------------------------------------------------------------------------------
+
+
+def refusal(capsys, folder: Path, **flags: object) -> str:
+    """The only line on the terminal. Nothing new may be left behind."""
+    before = sorted(folder.rglob("*"))
+    assert cli(["create_pretraining_data", *arguments(folder, **flags)]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    [line] = [line for line in printed.err.splitlines() if line.startswith("error: ")]
+    assert sorted(folder.rglob("*")) == before
+    return line
+
+
+@pytest.mark.parametrize(
+    ("flags", "line"),
+    [
+        ({"max_seq_length": 4}, "--max_seq_length=4 must be at least 5"),
+        ({"max_predictions_per_seq": 0}, "--max_predictions_per_seq=0 must be at least 1"),
+        ({"ngram": 0, "dupe_factor": 0}, "--ngram=0 must be at least 1; --dupe_factor=0 must be at least 1"),
+        ({"num_workers": -1}, "--num_workers=-1 must be at least 0"),
+        ({"masked_lm_prob": 1.01}, "--masked_lm_prob=1.01 must be in [0, 1]"),
+        ({"short_seq_prob": "nan"}, "--short_seq_prob=nan must be in [0, 1]"),
+        ({"spm_model_file": None}, "--spm_model_file (or --vocab_file for a WordPiece model) is missing"),
+        ({"input_file": None, "output_file": None}, "--input_file, --output_file must be given"),
+        ({"output_file": ","}, "--output_file=',' names no file"),
+        ({"output_file": TEXT}, f"--output_file={TEXT} is one of the files of --input_file"),
+        ({"input_file": "/nowhere/*.txt"}, "--input_file: no file matches '/nowhere/*.txt'"),
+        ({"spm_model_file": TEXT}, f"--spm_model_file={TEXT} is not a whole SentencePiece model"),
+        ({"spm_model_file": None, "vocab_file": TEXT}, f"--vocab_file={TEXT}, line 10: 'The' stands on"),
+    ],
+)
+def test_what_cannot_work_is_one_line(capsys, tmp_path, flags, line):
+    assert line in refusal(capsys, tmp_path, **flags)
+
+
+def test_a_vocabulary_without_special_tokens_is_refused(capsys, tmp_path):
+    (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\nthe\n", encoding="utf-8")
+    line = refusal(capsys, tmp_path, spm_model_file=None, vocab_file=tmp_path / "vocab.txt")
+    assert "lacks [MASK]" in line
+
+
+def test_what_is_there_is_not_overwritten(capsys, tmp_path):
+    (tmp_path / "records").write_bytes(b"precious")
+    assert f"--output_file={tmp_path}/records exists already. Delete it" in refusal(capsys, tmp_path)
+    assert (tmp_path / "records").read_bytes() == b"precious"
+
+
+def test_a_file_cannot_be_written_twice(capsys, tmp_path):
+    assert "twice" in refusal(
+        capsys, tmp_path, output_file=f"{tmp_path}/a,{tmp_path}/b,{tmp_path}/../{tmp_path.name}/a"
+    )
+
+
+def test_an_empty_corpus_is_refused(capsys, tmp_path):
+    (tmp_path / "text.txt").write_text("\n \n\n", encoding="utf-8")
+    assert "No text in " in refusal(capsys, tmp_path, input_file=tmp_path / "text.txt")
+
+
+def test_more_files_than_records_are_refused(capsys, tmp_path):
+    names = ",".join(str(tmp_path / str(number)) for number in range(2000))
+    assert "names 2000 files, but there are only " in refusal(capsys, tmp_path, output_file=names)
+
+
+def test_one_document_has_no_other_to_pair_with(capsys, tmp_path, caplog):
+    text = tmp_path / "text.txt"
+    text.write_text("One sentence.\nAnother one.\n", encoding="utf-8")
+    assert "there is only one document" in refusal(capsys, tmp_path, input_file=text, random_next_sentence=True)
+    assert created(tmp_path, input_file=text)
+    assert "There is only one document" in caplog.text
+
+
+def test_sentences_that_are_cut_are_counted_and_the_first_is_named(tmp_path, caplog):
+    created(tmp_path, max_seq_length=16)
+    # 13 tokens fit; the first line of the text has more.
+    assert re.search(rf"\d+ sentences have more than the 13 tokens .* the first is {TEXT}:1\.", caplog.text)
+
+
+@pytest.mark.parametrize("noisy_copies", [False, True])
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["word " * 100, "more " * 100],  # none fits
+        ["One sentence.", "", "Another one.", "", "A third."],  # each a document
+        ["word " * 100, "", "word " * 100, "This fits, but is the last of its document."],
+        ["The only sentence."],
+    ],
+)
+def test_text_in_which_nothing_is_followed_by_anything_is_refused(capsys, tmp_path, lines, noisy_copies):
+    text = tmp_path / "text.txt"
+    text.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    line = refusal(capsys, tmp_path, input_file=text, noisy_copies=noisy_copies)
+    assert f"--input_file={text}: nowhere do two lines, one after the other, fit into the" in line
+    text.write_text("\n".join([*lines, "", "This fits.", "So does this."]) + "\n", encoding="utf-8")
+    assert created(tmp_path, input_file=text, noisy_copies=noisy_copies)
+
+
+def test_noisy_copies_need_room_for_two_texts(capsys, tmp_path):
+    line = refusal(capsys, tmp_path, max_seq_length=5, noisy_copies=True)
+    assert "--max_seq_length=5 must be at least 6" in line
+    text = tmp_path / "text.txt"
+    text.write_text("a\nthe\n" * 20, encoding="utf-8")
+    for record in created(tmp_path, input_file=text, max_seq_length=6, noisy_copies=True):
+        ids = tf.train.Example.FromString(record).features.feature["input_ids"].int64_list.value
+        assert (ids[0], ids[2]) == (2, 3), "[CLS] and [SEP] are where they belong"
+
+
+def test_noisy_copies_have_their_words_from_both_texts(tmp_path):
+    share = {0: [], 1: []}
+    for record in created(tmp_path, noisy_copies=True, masked_lm_prob=0, max_predictions_per_seq=1):
+        feature = tf.train.Example.FromString(record).features.feature
+        ids = np.array(feature["input_ids"].int64_list.value)
+        in_b = np.array(feature["segment_ids"].int64_list.value) == 1
+        [label] = feature["next_sentence_labels"].int64_list.value
+        # Of B without its [SEP], what is also in A.
+        share[label].append(np.isin(ids[in_b][:-1], ids[~in_b][1:]).mean())
+    # 82 % and 18 % of the words, if none were left out and both texts were as long; and some are in both by chance.
+    assert np.mean(share[0]) > 0.75
+    assert np.mean(share[1]) < 0.45
+    assert abs(len(share[0]) - len(share[1])) < 5 * len(share[0] + share[1]) ** 0.5
+
+
+def test_noisy_copies_and_random_next_sentences_exclude_each_other(capsys, tmp_path):
+    line = refusal(capsys, tmp_path, noisy_copies=True, random_next_sentence=True)
+    assert "--noisy_copies and --random_next_sentence exclude each other" in line
+
+
+def test_a_full_disk_leaves_nothing_behind(capsys, tmp_path):
+    for most in (1000, 20_000):  # full while tokenising, and while making records
+        with full_disk(most):
+            line = refusal(capsys, tmp_path)
+        assert f"cannot write {tmp_path}/records: " in line
+
+
+@contextlib.contextmanager
+def at_work(folder: Path, workers: int) -> Iterator[subprocess.Popen[str]]:
+    """A process with processes of its own, which have begun to make very many records; all are killed at the end."""
+    command = [sys.executable, "-m", "albert.create_pretraining_data"]
+    command += arguments(folder, dupe_factor=1_000_000, num_workers=workers)
+    with subprocess.Popen(
+        command,
+        cwd=TESTDATA.parent.parent,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as process:
+        try:
+            while not list(folder.glob(".records.*/bucket-*")):
+                assert process.poll() is None, process.stderr.read()
+                time.sleep(0.05)
+            yield process
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize(("number", "workers"), [(signal.SIGTERM, 2), (signal.SIGINT, 1)])
+def test_a_signal_ends_it_with_nothing_left_behind(tmp_path, number, workers):
+    with at_work(tmp_path, workers) as process:
+        process.send_signal(number)
+        told = process.communicate(timeout=60)[1]
+    assert process.returncode == 128 + number, told
+    assert "Traceback" not in told
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_process_left_goes_with_the_next_which_waits_for_none_alive(tmp_path, capsys, some_records):
+    with at_work(tmp_path, workers=2) as process:
+        assert cli(["create_pretraining_data", *arguments(tmp_path)]) == 2
+        holder = f"create_pretraining_data (process {process.pid} on"
+        assert f"error: --output_file={tmp_path}/records is in use by {holder}" in capsys.readouterr().err
+    (tmp_path / "records.tmp-0123abcd").touch()  # as it had been killed while writing
+    assert created(tmp_path) == some_records
+    assert [path.name for path in tmp_path.iterdir()] == ["records"]
+
+
+def test_records_do_not_depend_on_how_work_is_cut_up(tmp_path, monkeypatch, some_records):
+    # However the documents are dealt to processes, and however few sequences are masked at once.
+    monkeypatch.setattr("albert.pretraining_data.creation._TOKENS_PER_BLOCK", 300)
+    monkeypatch.setattr("albert.pretraining_data.creation._POSITIONS_PER_BATCH", 128)
+    monkeypatch.setattr("albert.pretraining_data.creation.number_of_buckets", lambda _: 5)
+    assert created(tmp_path) == some_records

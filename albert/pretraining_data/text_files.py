@@ -1,0 +1,77 @@
+"""Finding and reading text files: patterns to files, files to lines of UTF-8. Knows nothing of what the lines hold."""
+
+import glob
+import os
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from albert.errors import UserError
+
+_LINES_BETWEEN_REPORTS = 256
+# How Python's "surrogateescape" shows a byte that is not UTF-8. No UTF-8 text decodes to these.
+_WRONG_BYTE = re.compile("[\udc80-\udcff]")
+
+
+def expand_patterns(patterns: str, flag: str) -> list[Path]:
+    """The files that comma-separated names and patterns (`*`, `?`, `[...]`, `**`) stand for, ~ expanded.
+
+    In the order of the patterns, sorted within each; every file once, however often and through whatever links it is
+    named. A folder is not a file. `flag` is the name, without dashes, of the flag that holds `patterns`.
+
+    Raises:
+      UserError: nothing is named, or a pattern matches no file.
+    """
+    files: dict[str, Path] = {}
+    named = [pattern.strip() for pattern in patterns.split(",") if pattern.strip()]
+    if not named:
+        raise UserError(f"--{flag}={patterns!r} names no file. Give file names or patterns, comma-separated.")
+    for pattern in named:
+        matches = _matches(str(Path(pattern).expanduser()))
+        if not matches:
+            raise UserError(
+                f"--{flag}: no file matches {pattern!r}. Correct the name; a pattern stands in quotes, "
+                f"or the shell expands it: --{flag}='books/*.txt'."
+            )
+        for match in matches:
+            files.setdefault(os.path.realpath(match), match)
+    return list(files.values())
+
+
+def read_lines(
+    path: Path, *, max_characters: int = -1, on_bytes: Callable[[int], object] | None = None
+) -> Iterator[tuple[int, str]]:
+    r"""(line number from 1, text without its line end) for every line, ended by \n, \r\n or \r; a BOM is left out.
+
+    Args:
+      path: a UTF-8 file. Memory is that of its longest line.
+      max_characters: a longer line comes in parts of at most so many, which share its number; -1 for never.
+      on_bytes: told now and then how many bytes were read since, and at the end of those that are left.
+
+    Raises:
+      UserError: a byte is not UTF-8; names the file and the line.
+    """
+    number, reported, line_goes_on = 0, 0, False
+    with Path(path).open(encoding="utf-8-sig", errors="surrogateescape") as file:
+        for count, line in enumerate(iter(lambda: file.readline(max_characters), ""), start=1):
+            number += not line_goes_on
+            line_goes_on = not line.endswith("\n")
+            if not line.isascii() and (wrong := _WRONG_BYTE.search(line)):
+                raise UserError(
+                    f"{path}, line {number}: the byte 0x{ord(wrong[0]) - 0xDC00:02x} is not UTF-8. "
+                    f"Convert the file, for example with: iconv -f latin1 -t utf-8."
+                )
+            yield number, line.removesuffix("\n")
+            if on_bytes and count % _LINES_BETWEEN_REPORTS == 0:
+                position = file.buffer.tell()
+                on_bytes(position - reported)
+                reported = position
+        if on_bytes:
+            on_bytes(file.buffer.tell() - reported)
+
+
+def _matches(pattern: str) -> list[Path]:
+    path = Path(pattern)
+    # A name such as "part[1].txt" may be meant as it stands. Path.glob takes no absolute pattern.
+    found = [path] if path.exists() else map(Path, sorted(glob.glob(pattern, recursive=True)))  # noqa: PTH207
+    return [match for match in found if not match.is_dir()]

@@ -1,0 +1,56 @@
+import pytest
+
+from albert.errors import UserError
+from albert.pretraining_data.text_files import expand_patterns, read_lines
+
+
+def written(path, data):
+    path.write_bytes(data)
+    return path
+
+
+def test_patterns_become_files_in_their_order_each_once(tmp_path):
+    for name in ("b.txt", "a.txt", "c.md"):
+        written(tmp_path / name, b"")
+    (tmp_path / "folder.txt").mkdir()
+    (tmp_path / "link.md").symlink_to(tmp_path / "a.txt")
+    found = expand_patterns(f"{tmp_path}/c.md, {tmp_path}/*.txt,{tmp_path}/b.txt,{tmp_path}/*.md", "input")
+    assert [path.name for path in found] == ["c.md", "a.txt", "b.txt"]
+
+
+def test_a_name_with_brackets_may_be_meant_as_it_stands(tmp_path):
+    path = written(tmp_path / "part[1].txt", b"")
+    assert expand_patterns(str(path), "input") == [path]
+
+
+@pytest.mark.parametrize("patterns", ["", " , ", "nothing/*.txt", "."])
+def test_a_pattern_without_a_file_is_named(patterns, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"--input_file.*no file") as error:
+        expand_patterns(patterns, "input_file")
+    assert patterns.strip(" ,") in str(error.value)
+
+
+def test_lines_are_those_of_all_systems_without_ends_and_bom(tmp_path):
+    path = written(tmp_path / "text", b"\xef\xbb\xbfone\r\ntwo\rthree\n\nfive \xe2\x80\xa8 still")
+    assert list(read_lines(path)) == [(1, "one"), (2, "two"), (3, "three"), (4, ""), (5, "five \u2028 still")]
+
+
+def test_a_long_line_comes_in_parts_of_the_same_number(tmp_path):
+    path = written(tmp_path / "text", b"abcde\nf\n")
+    assert list(read_lines(path, max_characters=3)) == [(1, "abc"), (1, "de"), (2, "f")]
+
+
+@pytest.mark.parametrize("wrong", [b"\xe9", b"\xed\xb2\x80", b"\xff\xfe"], ids=["latin-1", "surrogate", "utf-16"])
+def test_a_wrong_byte_is_told_with_file_and_line(wrong, tmp_path):
+    path = written(tmp_path / "text", "über\n".encode() + b"caf" + wrong + b"\n")
+    with pytest.raises(UserError, match=rf"text, line 2: the byte 0x{wrong[0]:02x} is not UTF-8"):
+        list(read_lines(path))
+
+
+def test_all_bytes_are_told(tmp_path):
+    path = written(tmp_path / "text", b"line\n" * 3000)
+    told = []
+    assert sum(1 for _ in read_lines(path, on_bytes=told.append)) == 3000
+    assert sum(told) == 15000
+    assert len(told) > 2

@@ -1,0 +1,42 @@
+"""The one `model_fn`: encoder plus head as the engine wants them. Knows no flags, files or loops over steps."""
+
+import tensorflow as tf
+
+from albert.albert_config import AlbertConfig
+from albert.engine.estimator_spec import EstimatorSpec, Features, ModeKeys, ModelFn
+from albert.heads.pooled import Head
+from albert.modeling import FLOAT32, Computation, TokenLayout, Weights, encode
+from albert.ops.dropout import DropoutKey
+
+# Columns that prediction does not look at, though a cache that also serves evaluation has them.
+LABELS = ("label_ids", "start_positions", "end_positions", "is_impossible")
+
+
+def build_model_fn(config: AlbertConfig, head: Head, seed: int = 0, computation: Computation = FLOAT32) -> ModelFn:
+    """The function `Estimator` calls with one replica's batch: b examples, whose n sequences lie in R rows of length L.
+
+    Features: input_ids, segment_ids, position_ids, sequence_ids int32 [R, L] and sequence_starts, sequence_lengths
+    int32 [n] as in `TokenLayout`; sequence_rows int32 [n] (row in the global batch, which decides a sequence's
+    dropout); label_ids and what else the head reads [b], except to predict; example_ids int64 [b], example_weights
+    float32 [b].
+    """
+
+    def model_fn(features: Features, mode: ModeKeys, weights: Weights, step: tf.Tensor) -> EstimatorSpec:
+        layout = TokenLayout(**{name: features[name] for name in TokenLayout.__annotations__})
+        dropout_key = None
+        if mode == ModeKeys.TRAIN:
+            rows = features["sequence_rows"]
+            dropout_key = DropoutKey.of_layout(seed, step, rows, layout.sequence_ids, layout.position_ids)
+        encoded = encode(config, weights, layout, dropout_key, computation, not head.reads_tokens)
+        readable = {name: v for name, v in features.items() if mode != ModeKeys.PREDICT or name not in LABELS}
+        predictions = head.predict(weights, encoded, dropout_key, readable)
+        return EstimatorSpec(
+            mode=mode,
+            example_ids=features["example_ids"],
+            example_weights=features["example_weights"],
+            per_example_loss=None if mode == ModeKeys.PREDICT else head.per_example_loss(predictions, features),
+            predictions=predictions,
+            token_counts=layout.token_counts(),
+        )
+
+    return model_fn

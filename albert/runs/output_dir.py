@@ -1,0 +1,132 @@
+"""An output directory belongs to one run, `run_settings.json` says to which, and at any time to one process.
+
+Owns that file, and moving a directory aside. Knows no task and no model. No TensorFlow.
+"""
+
+import json
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from albert.errors import UserError
+from albert.settings import Settings
+from albert.system.files import delete_leftovers, write_text
+from albert.system.json_text import parse_json, shown
+from albert.system.locks import LOCK, OutputLock
+
+RUN_SETTINGS = "run_settings.json"
+# What makes a directory worth protecting: checkpoints and result files. A run that stopped before it had any, say
+# because of a wrong flag, leaves nothing that other settings could mix with.
+_WORK = ("model.ckpt-*.index", "*_results.*", "evaluations.json")
+
+
+def claim_output_dir(
+    settings: Settings, identity: Mapping[str, Mapping[str, object]], source_files: Iterable[Path] = ()
+) -> OutputLock:
+    """Makes `settings.output_dir` this run's, or checks that it is, and keeps other processes out of it.
+
+    `identity` has a dictionary of settings for each part of this run; a part that the directory has too must agree.
+    `source_files` are the data that the run reads. Others may come in when the lock that is returned is released.
+
+    Raises UserError naming the process that works there, every setting that differs, when the directory holds
+    checkpoints or results of which nobody knows the settings, or when it cannot be written.
+    """
+    lock = OutputLock(settings.output_dir)
+    try:
+        if settings.overwrite_output_dir:
+            _check_may_move(settings, source_files)
+            lock = _moved_aside(lock)
+        _claim(settings.output_dir, identity)
+    except BaseException:
+        lock.release()
+        raise
+    return lock
+
+
+def last_claim(directory: Path) -> tuple[dict[str, dict[str, object]], float]:
+    """The settings of the run that `directory` was last claimed for, and when, in seconds since the epoch.
+
+    Nothing, at time 0, where there are none or they cannot be read.
+    """
+    path = directory / RUN_SETTINGS
+    try:
+        return _read(path), path.stat().st_mtime
+    except (OSError, UserError):
+        return {}, 0.0
+
+
+def _claim(directory: Path, identity: Mapping[str, Mapping[str, object]]) -> None:
+    path = directory / RUN_SETTINGS
+    found = {}
+    if _holds_work(directory):
+        if not path.exists():
+            raise UserError(
+                f"--output_dir={directory} holds checkpoints or results, but no {RUN_SETTINGS} that says of which run. "
+                "Choose another --output_dir; --init_checkpoint reads a model from where it is."
+            )
+        found = _read(path)
+    differing = [line for part in identity if part in found for line in _differences(found[part], identity[part])]
+    if differing:
+        raise UserError(
+            f"--output_dir={directory} holds another run: {'; '.join(differing)}. Choose another --output_dir, repeat "
+            "that run's settings, or add --overwrite_output_dir to move it aside."
+        )
+    delete_leftovers(directory)
+    claimed = {**found, **identity}
+    if claimed != found:
+        write_text(path, json.dumps(claimed, indent=2, sort_keys=True) + "\n")
+
+
+def _holds_work(directory: Path) -> bool:
+    return any(next(directory.glob(pattern), None) for pattern in _WORK)
+
+
+def _read(path: Path) -> dict[str, dict[str, object]]:
+    try:
+        found = parse_json(path.read_bytes())
+        if not isinstance(found, dict) or not all(isinstance(part, dict) for part in found.values()):
+            raise ValueError("it does not hold the settings of a run")
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{path} cannot be read ({error}): choose another --output_dir or add --overwrite_output_dir"
+        ) from error
+    return found
+
+
+def _differences(theirs: Mapping[str, object], ours: Mapping[str, object], prefix: str = "") -> Iterator[str]:
+    ours = json.loads(json.dumps(ours))  # tuples become lists, as they did in the file
+    for key in sorted({*theirs, *ours}):
+        there, here = theirs.get(key), ours.get(key)
+        if isinstance(there, dict) and isinstance(here, dict):
+            yield from _differences(there, here, f"{prefix}{key}.")
+        elif there != here:
+            yield f"{shown(prefix + key)[1:-1]} is {shown(there)} there and {shown(here)} here"
+
+
+def _check_may_move(settings: Settings, source_files: Iterable[Path]) -> None:
+    """Raises UserError if what this run reads, or the working directory, would move away with the output directory."""
+    data, model = settings.data, settings.model
+    needed = (Path.cwd(), *data.paths(), *source_files, model.albert_config_file, model.init_checkpoint)
+    for path in needed:
+        if path and path.resolve().is_relative_to(settings.output_dir.resolve()):
+            raise UserError(
+                f"--overwrite_output_dir would move --output_dir={settings.output_dir} aside, and with it {path}, "
+                "which this run needs. Choose another --output_dir."
+            )
+
+
+def _moved_aside(lock: OutputLock) -> OutputLock:
+    """Renames the directory, unless it is empty; the lock of the new, empty one."""
+    directory, number = lock.directory, 1
+    if [file.name for file in directory.iterdir()] == [LOCK]:
+        return lock
+    while (target := directory.with_name(f"{directory.name}.old-{number}")).exists():
+        number += 1
+    try:
+        directory.rename(target)
+    except OSError as error:
+        raise UserError(f"cannot move --output_dir={directory} aside to {target}: {error.strerror}") from error
+    lock.follow(target)
+    lock.release()
+    logging.info("Moved %s aside to %s.", directory, target)
+    return OutputLock(directory)

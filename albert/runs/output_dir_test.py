@@ -1,0 +1,169 @@
+"""To which run an output directory belongs, and what happens when another one wants it."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from albert.errors import UserError
+from albert.runs.output_dir import RUN_SETTINGS, claim_output_dir
+from albert.system.locks import LOCK, OutputLock
+from albert.testing import GOOD_SETTINGS
+
+IDENTITY = {"model": {"task": "mrpc", "config": {"hidden_size": 64, "layers": (1, 2)}}, "training": {"seed": 1}}
+
+
+def _claim(directory: Path, identity=IDENTITY, source_files=(), **changes: object) -> None:
+    """Claims it for a run that is done at once."""
+    settings = dataclasses.replace(GOOD_SETTINGS, output_dir=directory, **changes)
+    with claim_output_dir(settings, identity, source_files):
+        pass
+
+
+def _with(part: str, **values: object) -> dict:
+    return {**IDENTITY, part: {**IDENTITY[part], **values}}
+
+
+@pytest.fixture
+def trained(tmp_path) -> Path:
+    """A directory that IDENTITY's run has claimed and in which it has left a checkpoint."""
+    _claim(tmp_path / "run")
+    (tmp_path / "run/model.ckpt-4.index").touch()
+    return tmp_path / "run"
+
+
+def test_the_same_run_may_come_back(trained):
+    before = (trained / RUN_SETTINGS).read_text()
+    _claim(trained)
+    assert (trained / RUN_SETTINGS).read_text() == before
+    assert json.loads(before) == json.loads(json.dumps(IDENTITY))
+
+
+def test_every_setting_that_differs_is_named_with_both_values(trained):
+    other = {"model": {"task": "rte", "config": {"hidden_size": 128, "layers": [1, 2]}}, "training": {"seed": 2}}
+    with pytest.raises(UserError) as raised:
+        _claim(trained, other)
+    assert "task is 'mrpc' there and 'rte' here" in str(raised.value)
+    assert "config.hidden_size is 64 there and 128 here" in str(raised.value)
+    assert "seed is 1 there and 2 here" in str(raised.value)
+    assert "layers" not in str(raised.value)
+    assert json.loads((trained / RUN_SETTINGS).read_text())["model"]["task"] == "mrpc"
+
+
+def test_a_setting_that_only_one_side_has_differs(trained):
+    with pytest.raises(UserError, match="dtype is None there and 'bfloat16' here"):
+        _claim(trained, _with("model", dtype="bfloat16"))
+
+
+def test_only_the_parts_that_a_run_has_are_compared_and_the_others_stay(trained):
+    _claim(trained, {"model": IDENTITY["model"], "evaluation": {"data": "d"}})
+    assert set(json.loads((trained / RUN_SETTINGS).read_text())) == {"model", "training", "evaluation"}
+    with pytest.raises(UserError, match="seed"):
+        _claim(trained, _with("training", seed=2))
+
+
+def test_a_directory_with_results_of_a_foreign_model_may_be_trained_in_only_with_that_model(tmp_path):
+    _claim(tmp_path, {"model": IDENTITY["model"]})
+    (tmp_path / "eval_results.txt").touch()
+    with pytest.raises(UserError, match="task"):
+        _claim(tmp_path, _with("model", task="rte"))
+    _claim(tmp_path, _with("training", seed=5))
+    assert json.loads((tmp_path / RUN_SETTINGS).read_text())["training"] == {"seed": 5}
+
+
+@pytest.mark.parametrize(
+    "name", ["model.ckpt-best.index", "model.ckpt-7.index", "eval_results.txt", "evaluations.json"]
+)
+def test_work_of_an_unknown_run_is_refused_and_left_alone(tmp_path, name):
+    # For example a downloaded model: continuing there would overwrite its model.ckpt-best.
+    (tmp_path / name).write_text("theirs")
+    with pytest.raises(UserError, match=r"no run_settings\.json.*another --output_dir"):
+        _claim(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_a_run_that_left_no_work_leaves_the_directory_free(tmp_path):
+    # It stopped at a wrong flag; correcting the flag must not need another directory.
+    _claim(tmp_path)
+    (tmp_path / "events.out.tfevents.1").touch()
+    _claim(tmp_path, _with("model", task="rte"))
+    assert json.loads((tmp_path / RUN_SETTINGS).read_text())["model"]["task"] == "rte"
+
+
+@pytest.mark.parametrize(
+    "contents", [b"{", b"[]", b"3", b'{"model": 3}', b"\xff", b"[" * 100_000, b'{"a": {}, "a": {}}']
+)
+def test_settings_that_cannot_be_read_are_named(trained, contents):
+    (trained / RUN_SETTINGS).write_bytes(contents)
+    with pytest.raises(UserError, match=r"run_settings\.json cannot be read .*--overwrite_output_dir"):
+        _claim(trained)
+
+
+def test_overwriting_moves_what_is_there_aside(trained):
+    for number in (1, 2):
+        (trained / f"note-{number}").touch()
+        _claim(trained, _with("model", task=f"task {number}"), overwrite_output_dir=True)
+        assert [file.name for file in trained.iterdir()] == [RUN_SETTINGS]
+    assert (trained.with_name("run.old-1") / "model.ckpt-4.index").exists()
+    assert (trained.with_name("run.old-2") / "note-2").exists()
+
+
+def test_overwriting_what_is_not_there_only_claims(tmp_path):
+    _claim(tmp_path / "new/run", overwrite_output_dir=True)
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["run"]
+
+
+def test_overwriting_does_not_take_away_what_the_run_reads(trained, monkeypatch):
+    model = dataclasses.replace(GOOD_SETTINGS.model, init_checkpoint=trained / "model.ckpt-4")
+    with pytest.raises(UserError, match=r"would move --output_dir=.*aside, and with it .*model\.ckpt-4"):
+        _claim(trained, overwrite_output_dir=True, model=model)
+    for name in ("train.json", "features.tf_record", "left.json"):
+        (trained / name).touch()
+    data = GOOD_SETTINGS.data
+    for named, changes in (
+        ("train.json", {"source_files": [trained / "train.json"]}),
+        (
+            "features.tf_record",
+            {"data": dataclasses.replace(data, feature_files={"train": trained / "features.tf_record"})},
+        ),
+        ("left.json", {"data": dataclasses.replace(data, left_file=trained / "left.json")}),
+    ):
+        with pytest.raises(UserError, match=f"aside, and with it .*{named}"):
+            _claim(trained, overwrite_output_dir=True, **changes)
+    monkeypatch.chdir(trained)
+    with pytest.raises(UserError, match=r"would move --output_dir=\. aside"):
+        _claim(Path(), overwrite_output_dir=True)
+    assert (trained / "model.ckpt-4.index").exists()
+
+
+def test_a_file_in_place_of_the_directory_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"cannot write .*/file: File exists"):
+        _claim(tmp_path / "file")
+
+
+def test_a_directory_that_another_process_works_in_is_neither_claimed_nor_moved(trained):
+    before = sorted(path.name for path in trained.iterdir())
+    with OutputLock(trained):
+        for overwrite in (False, True):
+            with pytest.raises(UserError, match=r"is in use by .*process \d+ on "):
+                _claim(trained, _with("model", task="rte"), overwrite_output_dir=overwrite)
+        assert sorted(path.name for path in trained.iterdir()) == sorted([*before, LOCK])
+    assert [path.name for path in trained.parent.iterdir()] == [trained.name]
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_who_has_claimed_a_directory_keeps_others_out_until_done(trained, overwrite):
+    settings = dataclasses.replace(GOOD_SETTINGS, output_dir=trained, overwrite_output_dir=overwrite)
+    with claim_output_dir(settings, IDENTITY), pytest.raises(UserError, match="is in use"):
+        _claim(trained)
+    _claim(trained)
+    # Neither here nor in what was moved aside is anything left of the lock.
+    assert not list(trained.parent.glob(f"*/{LOCK}"))
+
+
+def test_a_refused_claim_leaves_no_lock(trained):
+    with pytest.raises(UserError, match="task"):
+        _claim(trained, _with("model", task="rte"))
+    assert not (trained / LOCK).exists()

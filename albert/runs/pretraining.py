@@ -1,0 +1,123 @@
+"""From settings and record files to a pretrained model: puts together parts of fine-tuning and those of pretraining.
+
+Knows no flags, and has no loop over steps.
+"""
+
+import functools
+import json
+import logging
+
+from albert.albert_config import AlbertConfig
+from albert.custom_optimization import LearningRateSchedule
+from albert.data import pretraining_batches
+from albert.data.input_pipeline import BatchShape
+from albert.data.pretraining_records import EarlierCheck, RecordFiles, RecordFormat, open_records
+from albert.engine import distribution
+from albert.engine.estimator import EvalSpec
+from albert.heads.pretraining import BEST_METRIC, PretrainingHead, metrics_of
+from albert.runs.fine_tuning import (
+    build_estimator,
+    check_model,
+    identity_of_training,
+    load_config,
+    log_batch,
+    log_devices,
+    resolve,
+    train_and_evaluate,
+)
+from albert.runs.output_dir import claim_output_dir, last_claim
+from albert.settings import PretrainingSettings
+
+
+def run(settings: PretrainingSettings) -> dict[str, float]:
+    """Does what `settings` ask for and returns the metrics of the best checkpoint (empty without --do_eval).
+
+    Raises UserError for everything the user can mend, and Interrupted after a signal.
+    """
+    config = load_config(settings)
+    check_model(config, settings)
+    strategy = distribution.create_strategy(settings.strategy_type, settings.num_replicas, settings.device)
+    replicas = strategy.num_replicas_in_sync
+    settings = resolve(settings, strategy)
+    log_devices(settings, strategy)
+    records = open_wanted_records(config, settings)
+    with claim_output_dir(settings, identity_of_run(config, settings, replicas, records)):
+        train = settings.train
+        schedule = LearningRateSchedule(
+            train.learning_rate, train.train_steps, train.warmup_steps, train.poly_power, train.start_warmup_step
+        )
+        num_of_group = config.num_hidden_groups if settings.init_from_group0 else 0
+        estimator = build_estimator(config, PretrainingHead(config), strategy, settings, schedule, num_of_group)
+        train_input_fn = None
+        if settings.do_train:
+            log_batch(train, records["train"].count, replicas)
+            shape = BatchShape(train.per_replica_batch_size, replicas, train.gradient_accumulation_steps)
+            train_input_fn = functools.partial(pretraining_batches.train_dataset, records["train"], shape, train.seed)
+        eval_spec = build_eval_spec(records["dev"], settings, replicas) if settings.do_eval else None
+        return train_and_evaluate(estimator, train_input_fn, eval_spec, settings, BEST_METRIC, replicas)
+
+
+def open_wanted_records(config: AlbertConfig, settings: PretrainingSettings) -> dict[str, RecordFiles]:
+    """The records to train on ("train") and to evaluate on ("dev"), where that is asked for; all checked."""
+    data = settings.data
+    record_format = RecordFormat(
+        data.max_seq_length, data.max_predictions_per_seq, config.vocab_size, config.type_vocab_size
+    )
+    wanted = (("train", settings.do_train, data.input_files), ("dev", settings.do_eval, data.eval_input_files))
+    both = {path.resolve() for path in data.input_files} & {path.resolve() for path in data.eval_input_files}
+    if both and settings.do_train and settings.do_eval:
+        logging.warning("Trained on and evaluated: %s. Scores there say little.", ", ".join(sorted(map(str, both))))
+    checks = earlier_checks(config, settings)
+    return {
+        split: open_records(files, record_format, checks.get(split)) for split, is_wanted, files in wanted if is_wanted
+    }
+
+
+def earlier_checks(config: AlbertConfig, settings: PretrainingSettings) -> dict[str, EarlierCheck]:
+    """What the run in the output directory found good when it began, by split; nothing where that was another model."""
+    claim, time = last_claim(settings.output_dir)
+    if claim.get("model") != json.loads(json.dumps(identity_of_model(config, settings))):
+        return {}
+    parts = (("train", claim.get("training", {})), ("dev", claim.get("evaluation", {})))
+    return {split: EarlierCheck(str(part["data_sha256"]), time) for split, part in parts if "data_sha256" in part}
+
+
+def identity_of_run(
+    config: AlbertConfig, settings: PretrainingSettings, replicas: int, records: dict[str, RecordFiles]
+) -> dict[str, dict[str, object]]:
+    """What must be equal for an output_dir to be continued; see `albert.runs.fine_tuning.identity_of_run`."""
+    identity = {"model": identity_of_model(config, settings)}
+    if settings.do_train:
+        identity["training"] = {
+            **identity_of_training(settings, replicas),
+            "init_from_group0": settings.init_from_group0,
+            "data_sha256": records["train"].digest,
+        }
+    if settings.do_eval:
+        identity["evaluation"] = {
+            "data_sha256": records["dev"].digest,
+            "max_records": settings.data.max_eval_records,
+        }
+    return identity
+
+
+def identity_of_model(config: AlbertConfig, settings: PretrainingSettings) -> dict[str, object]:
+    """The part of `identity_of_run` that decides which records fit."""
+    data = settings.data
+    return {
+        "task": data.task_name,
+        "albert_config": config.to_dict(),
+        "max_seq_length": data.max_seq_length,
+        "max_predictions_per_seq": data.max_predictions_per_seq,
+        "dtype": settings.model.dtype,
+    }
+
+
+def build_eval_spec(records: RecordFiles, settings: PretrainingSettings, replicas: int) -> EvalSpec:
+    """The four metrics on the first records, as many as are evaluated.
+
+    The engine forms no loss, though there are labels: this one is not a mean over sequences, but a quotient of sums.
+    """
+    shape = BatchShape(settings.per_replica_eval_batch_size, replicas)
+    dataset = pretraining_batches.eval_dataset(records, shape, settings.data.max_eval_records)
+    return EvalSpec(lambda: dataset, metrics_of, BEST_METRIC, has_labels=False)

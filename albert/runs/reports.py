@@ -1,0 +1,252 @@
+"""What a run leaves for people: result files, the training log, TensorBoard scalars and the curve's picture.
+
+Owns names and formats of those files. Knows no loop and no model; figures come from the engine's records.
+"""
+
+import contextlib
+import dataclasses
+import io
+import json
+import logging
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import NoneType
+
+import numpy as np
+import tensorflow as tf
+
+from albert.engine.evaluations import Evaluation
+from albert.engine.throughput import StepRecord, Throughput
+from albert.errors import UserError
+from albert.settings import Settings
+from albert.system.files import append_text, write_bytes, write_text
+from albert.system.json_text import parse_json
+
+TRAINING_LOG = "training_log.jsonl"
+CURVE = "training_curve.png"
+
+
+class TrainingLog:
+    """One JSON object per training step in `training_log.jsonl`; rows of steps that are made again are dropped."""
+
+    def __init__(self, output_dir: Path):
+        self._path = output_dir / TRAINING_LOG
+
+    def on_start(self, first_step: int) -> None:
+        """Keeps the rows up to `first_step`, from where training goes on."""
+        kept = [row for row in read_training_log(self._path) if row["step"] <= first_step]
+        write_text(self._path, "".join(json.dumps(row) + "\n" for row in kept))
+
+    def on_steps(self, records: Sequence[StepRecord]) -> None:
+        """Appends; a line cut by a kill or a full disk is dropped at the next start."""
+        append_text(self._path, "".join(json.dumps(_json_numbers(_flat(r))) + "\n" for r in records))
+
+    def on_evaluation(self, evaluation: Evaluation) -> None:
+        """Evaluations have a file of their own."""
+
+
+def read_training_log(path: Path) -> list[dict[str, float]]:
+    """The rows of a training log, those with a step and a loss; nothing if it is missing.
+
+    A cut last line is left out, and so is, with a warning, every other line that is no row. Raises UserError if the
+    file cannot be read.
+    """
+    try:
+        *lines, last = path.read_bytes().split(b"\n")
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}. Move it away to begin a new one.") from error
+    rows = [_row(line) for line in lines if line.strip()]
+    num_left_out = rows.count(None)
+    if num_left_out:
+        logging.warning("%s: %d lines are left out that are no rows of a training log", path, num_left_out)
+    return [row for row in (*rows, _row(last)) if row is not None]
+
+
+def _row(line: bytes) -> dict[str, float] | None:
+    try:
+        row = parse_json(line)
+    except ValueError:
+        return None
+    is_row = isinstance(row, dict) and type(row.get("step")) is int and type(row.get("loss")) in (int, float, NoneType)
+    return row if is_row and "loss" in row else None
+
+
+def _flat(record: StepRecord) -> dict[str, float]:
+    """The record's numbers by name, those of its speed among them."""
+    values = dataclasses.asdict(record)
+    return values | values.pop("speed")
+
+
+def _json_numbers(values: Mapping[str, float]) -> dict[str, float | None]:
+    """`values` with null for what JSON has no number for: NaN and the infinities."""
+    return {name: value if math.isfinite(value) else None for name, value in values.items()}
+
+
+class TensorBoard:
+    """Scalars under `train/` and `dev/`: `tensorboard --logdir <output_dir>`."""
+
+    def __init__(self, output_dir: Path):
+        self._output_dir = output_dir
+        with self._errors_named():
+            self._writer = tf.summary.create_file_writer(str(output_dir))
+
+    def on_start(self, first_step: int) -> None:
+        """Nothing: TensorBoard itself shows the newest value of a step that was made twice."""
+
+    def on_steps(self, records: Sequence[StepRecord]) -> None:
+        """One point per call of the compiled loop: its last step."""
+        values = _flat(records[-1])
+        self._write("train", values.pop("step"), values)
+
+    def on_evaluation(self, evaluation: Evaluation) -> None:
+        """Every dev metric at its step."""
+        metrics = {name: value for name, value in evaluation.metrics.items() if name != "global_step"}
+        self._write("dev", evaluation.step, metrics)
+
+    def _write(self, folder: str, step: int, values: Mapping[str, float]) -> None:
+        with self._errors_named(), self._writer.as_default(step):
+            for name, value in values.items():
+                if math.isfinite(value):
+                    tf.summary.scalar(f"{folder}/{name}", value)
+            self._writer.flush()
+
+    @contextlib.contextmanager
+    def _errors_named(self) -> Iterator[None]:
+        try:
+            yield
+        except tf.errors.OpError as error:
+            # "<operation> <file>; <reason>\n<more>"
+            reason = error.message.partition("\n")[0].rpartition("; ")[2]
+            raise UserError(
+                f"cannot write TensorBoard's events in {self._output_dir}: {reason}. Free space or choose another "
+                "--output_dir."
+            ) from error
+
+
+class Results:
+    """`eval_results.txt` (the predecessor's lines) and `eval_results.json` of one run."""
+
+    def __init__(self, settings: Settings, best_metric: str, num_replicas: int):
+        self._settings = settings
+        self._best_metric = best_metric
+        train = settings.train
+        # A run that does not train, or has nothing left to, says how the model was trained before it.
+        self._hyperparameters = _hyperparameters_on_disk(settings.output_dir)
+        if not settings.do_train:
+            return
+        self._hyperparameters |= {
+            "Training batch size": train.per_replica_batch_size,
+            "Gradient accumulation steps": train.gradient_accumulation_steps,
+            "Max sequence length": settings.data.max_seq_length,
+            "Learning rate": train.learning_rate,
+            "Num of GPU cores": num_replicas,
+            "Global batch size": train.global_batch_size(num_replicas),
+            "Optimizer": train.optimizer,
+            "Seed": train.seed,
+            "Training steps": train.train_steps,
+            "Warmup steps": train.warmup_steps,
+        }
+
+    def trained(self, throughput: Throughput) -> None:
+        """Adds time and speed of this process's training steps without warm-up; nothing when it made none."""
+        if throughput.seconds:
+            speed = throughput.speed
+            self._hyperparameters |= {
+                "Total time": round(throughput.seconds, 2),
+                "Speed": round(speed.examples_per_second, 2),
+                "Seconds per step": round(speed.seconds_per_step, 4),
+            }
+            if not math.isnan(speed.padding_share):
+                self._hyperparameters |= {
+                    "Real tokens per second": round(speed.tokens_per_second, 1),
+                    "Share of padding": round(speed.padding_share, 4),
+                }
+
+    def evaluated(self, evaluations: Iterable[Evaluation], best_metrics: Mapping[str, float]) -> None:
+        """Writes both files: every evaluated checkpoint, and the metrics of the best."""
+        evaluations = list(evaluations)
+        lines = ["===== Hyperparameters ====="]
+        lines += [f"{name} = {value}" for name, value in self._hyperparameters.items()]
+        best = None
+        for evaluation in evaluations:
+            best = evaluation if evaluation.is_best else best
+            lines += ["===== Evaluations ====="]
+            lines += [f"{name} = {value}" for name, value in sorted(evaluation.metrics.items())]
+            lines += [f"best = {best.value}"]
+            if evaluation.is_best:
+                lines += [f"saved model.ckpt-{evaluation.step} to model.ckpt-best"]
+            lines += ["=" * 50]
+        lines += [f"best {self._best_metric} = {best_metrics[self._best_metric]} at step {best_metrics['global_step']}"]
+        write_text(self._settings.output_dir / "eval_results.txt", "\n".join(lines) + "\n")
+        summary = {
+            "task": self._settings.data.task_name,
+            "hyperparameters": self._hyperparameters,
+            "best_metric": self._best_metric,
+            "best": _json_numbers(best_metrics),
+            "evaluations": [{"is_best": e.is_best, **_json_numbers(e.metrics)} for e in evaluations],
+        }
+        write_text(self._settings.output_dir / "eval_results.json", json.dumps(summary, indent=2) + "\n")
+
+
+def _hyperparameters_on_disk(output_dir: Path) -> dict[str, object]:
+    """What `eval_results.json` says of training; nothing if it is missing or not ours."""
+    try:
+        found = parse_json((output_dir / "eval_results.json").read_bytes())["hyperparameters"]
+        json.dumps(found, ensure_ascii=False).encode()  # ValueError for half a surrogate pair, which cannot be written
+    except (OSError, ValueError, TypeError, KeyError):
+        return {}
+    is_ours = isinstance(found, dict) and all(isinstance(value, str | int | float) for value in found.values())
+    return found if is_ours else {}
+
+
+def draw_curve(output_dir: Path, evaluations: Iterable[Evaluation], best_metric: str) -> Path | None:
+    """Draws `training_curve.png`: loss and dev metric over steps. None when nothing was trained."""
+    rows = read_training_log(output_dir / TRAINING_LOG)
+    if not rows:
+        return None
+    # The object interface draws without a display and without touching pyplot's global state.
+    from matplotlib.figure import Figure
+
+    steps = [row["step"] for row in rows]
+    # A loss that was no number is null there, and a gap here.
+    losses = np.array([math.nan if row["loss"] is None else row["loss"] for row in rows])
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = figure.add_subplot()
+    axes.plot(steps, losses, color="tab:blue", alpha=0.25, linewidth=0.8)
+    window = max(1, len(losses) // 50)
+    finite = np.isfinite(losses)
+    sums, counts = (np.convolve(v, np.ones(window), mode="valid") for v in (np.where(finite, losses, 0), finite))
+    smooth = np.where(counts > 0, sums / np.maximum(counts, 1), math.nan)
+    axes.plot(steps[window - 1 :], smooth, color="tab:blue", label=f"training loss (mean of {window} steps)")
+    axes.set(xlabel="step", ylabel="training loss")
+    axes.set_title(output_dir.name, parse_math=False)  # a name with dollar signs is no formula
+    axes.set_ylim(bottom=0)
+    evaluations = [e for e in evaluations if not math.isnan(e.value)]
+    handles = list(axes.get_legend_handles_labels()[0])
+    if evaluations:
+        metric_axes = axes.twinx()
+        (line,) = metric_axes.plot(
+            [e.step for e in evaluations],
+            [e.value for e in evaluations],
+            "o-",
+            color="tab:orange",
+            label=f"dev {best_metric}",
+        )
+        best = [e for e in evaluations if e.is_best][-1:]
+        metric_axes.plot([e.step for e in best], [e.value for e in best], "*", color="tab:red", markersize=14)
+        metric_axes.set_ylabel(f"dev {best_metric} (star: best)")
+        handles.append(line)
+    figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize="small")
+    picture = io.BytesIO()
+    figure.savefig(picture, dpi=120, format="png")
+    write_bytes(output_dir / CURVE, picture.getvalue())
+    return output_dir / CURVE
+
+
+def write_files(output_dir: Path, files: Mapping[str, str]) -> None:
+    """Writes each text under its file name."""
+    for name, text in files.items():
+        write_text(output_dir / name, text)

@@ -1,0 +1,282 @@
+"""The files a run leaves for people, compared with contents written by hand."""
+
+import collections
+import dataclasses
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.util.tensor_util import make_ndarray
+
+from albert.engine.evaluations import Evaluation
+from albert.engine.throughput import Speed, StepRecord, Throughput
+from albert.errors import UserError
+from albert.runs import reports
+from albert.tasks import get_task
+from albert.tasks.base import Example
+from albert.testing import GOOD_SETTINGS, full_disk, tiny_disk, unwritable
+
+
+def _records(first: int, last: int, loss: float = 0.5) -> list[StepRecord]:
+    speed = Speed(0.02, 200.0, 2000.0, 0.125)
+    return [
+        StepRecord(step, loss, 1.5, 1e-5, 35.0, 40.0, Speed() if step == 1 else speed)
+        for step in range(first, last + 1)
+    ]
+
+
+def _evaluation(step: int, f1: float, is_best: bool) -> Evaluation:
+    return Evaluation(step, {"f1": f1, "eval_loss": 0.25, "global_step": step}, "f1", is_best)
+
+
+# The training log -----------------------------------------------------------------------------------------------------
+
+
+def test_the_training_log_has_one_json_object_a_step(tmp_path):
+    log = reports.TrainingLog(tmp_path)
+    log.on_start(0)
+    log.on_steps(_records(1, 2))
+    first, second = (tmp_path / "training_log.jsonl").read_text().splitlines()
+    assert first == (
+        '{"step": 1, "loss": 0.5, "gradient_norm": 1.5, "learning_rate": 1e-05, "real_tokens": 35.0, '
+        '"computed_tokens": 40.0, "seconds_per_step": null, "examples_per_second": null, "tokens_per_second": null, '
+        '"padding_share": null}'
+    )
+    expected = dataclasses.asdict(_records(2, 2)[0])
+    assert json.loads(second) == expected | expected.pop("speed")
+
+
+def test_going_on_drops_the_steps_that_are_made_again_and_a_cut_line(tmp_path):
+    path = tmp_path / "training_log.jsonl"
+    log = reports.TrainingLog(tmp_path)
+    log.on_start(0)
+    log.on_steps(_records(1, 7))
+    path.write_bytes(path.read_bytes() + b'{"step": 8, "lo\xff')  # killed while writing
+    assert [row["step"] for row in reports.read_training_log(path)] == [1, 2, 3, 4, 5, 6, 7]
+    log = reports.TrainingLog(tmp_path)
+    log.on_start(4)  # the newest checkpoint
+    log.on_steps(_records(5, 6, loss=0.25))
+    rows = reports.read_training_log(path)
+    assert [row["step"] for row in rows] == [1, 2, 3, 4, 5, 6]
+    assert [row["loss"] for row in rows] == [0.5] * 4 + [0.25] * 2
+    log.on_start(6)
+    assert len(path.read_text().splitlines()) == 6
+
+
+def test_a_run_without_checkpoint_starts_the_log_anew(tmp_path):
+    log = reports.TrainingLog(tmp_path)
+    log.on_start(0)
+    log.on_steps(_records(1, 3))
+    log.on_start(0)
+    assert reports.read_training_log(tmp_path / "training_log.jsonl") == []
+    assert reports.read_training_log(tmp_path / "none") == []
+
+
+def test_lines_that_are_no_rows_are_left_out_and_counted(tmp_path, caplog):
+    path = tmp_path / "training_log.jsonl"
+    rows = [b'{"step": 1, "loss": 0.5}', b'{"step": 2, "loss": null}', b'{"step": 4, "loss": 0.25}']
+    bad = [b"[" * 100_000, b'{"step": "3", "loss": 1}', b'{"step": 3}', b'{"step": 3, "loss": {}}', b"\xff", b"3"]
+    path.write_bytes(b"\n".join([rows[0], *bad, rows[1], b"", rows[2]]) + b"\n")
+    assert [row["step"] for row in reports.read_training_log(path)] == [1, 2, 4]
+    assert f"{path}: {len(bad)} lines are left out" in caplog.text
+    reports.TrainingLog(tmp_path).on_start(2)
+    assert [row["step"] for row in reports.read_training_log(path)] == [1, 2]
+
+
+def test_a_training_log_that_cannot_be_read_is_named(tmp_path):
+    (tmp_path / "training_log.jsonl").mkdir()
+    with pytest.raises(UserError, match=r"training_log\.jsonl cannot be read"):
+        reports.read_training_log(tmp_path / "training_log.jsonl")
+
+
+@pytest.mark.parametrize(
+    "content", ["[" * 100_000, '{"hyperparameters": {"a": [1]}}', '{"hyperparameters": {"a": "\\ud800"}}', "[]", "{}"]
+)
+def test_results_that_are_not_ours_say_nothing_of_training(tmp_path, content):
+    (tmp_path / "eval_results.json").write_text(content)
+    assert reports._hyperparameters_on_disk(tmp_path) == {}
+
+
+# TensorBoard ----------------------------------------------------------------------------------------------------------
+
+
+def test_tensorboard_reads_back_every_scalar(tmp_path):
+    board = reports.TensorBoard(tmp_path)
+    board.on_start(0)
+    board.on_steps(_records(1, 1))
+    board.on_steps(_records(2, 5))
+    board.on_evaluation(Evaluation(5, {"f1": 0.75, "eval_loss": math.nan, "global_step": 5}, "f1", True))
+    events = EventAccumulator(str(tmp_path)).Reload()
+    found = {
+        tag: [(event.step, round(float(make_ndarray(event.tensor_proto)), 6)) for event in events.Tensors(tag)]
+        for tag in events.Tags()["tensors"]
+    }
+    assert found == {
+        # One point a call of the loop, at its last step; what is not a number is left out.
+        "train/loss": [(1, 0.5), (5, 0.5)],
+        "train/gradient_norm": [(1, 1.5), (5, 1.5)],
+        "train/learning_rate": [(1, 1e-5), (5, 1e-5)],
+        "train/real_tokens": [(1, 35.0), (5, 35.0)],
+        "train/computed_tokens": [(1, 40.0), (5, 40.0)],
+        "train/seconds_per_step": [(5, 0.02)],
+        "train/examples_per_second": [(5, 200.0)],
+        "train/tokens_per_second": [(5, 2000.0)],
+        "train/padding_share": [(5, 0.125)],
+        "dev/f1": [(5, 0.75)],
+    }
+
+
+def test_a_full_disk_is_told_as_the_users_matter(tmp_path):
+    board = reports.TensorBoard(tmp_path)
+    message = r"cannot write TensorBoard's events in .*: {}\. Free space"
+    with full_disk(max_file_bytes=200), pytest.raises(UserError, match=message.format("File too large")):
+        board.on_steps(_records(1, 2))
+    with unwritable(tmp_path), pytest.raises(UserError, match=message.format("Operation not permitted")):
+        reports.TensorBoard(tmp_path)
+    with tiny_disk(tmp_path / "disk", "8k") as disk:
+        board = reports.TensorBoard(disk)
+        with pytest.raises(UserError, match=message.format("No space left on device")):
+            collections.deque(board.on_steps(_records(step, step)) for step in range(100))
+
+
+# Evaluation results ---------------------------------------------------------------------------------------------------
+
+
+def test_best_is_told_after_the_comparison(tmp_path):
+    # The predecessor printed the best of before; here step 20's block already names step 20's value.
+    results = reports.Results(dataclasses.replace(GOOD_SETTINGS, output_dir=tmp_path), "f1", num_replicas=2)
+    throughput = Throughput(global_batch_size=8)
+    for seconds in (30.0, 20.0, 2.0, 2.0):  # the first two calls trace and compile
+        throughput.add(seconds, [70.0] * 10, [80.0] * 10)
+    results.trained(throughput)
+    evaluations = [_evaluation(10, 0.5, True), _evaluation(20, 0.75, True), _evaluation(30, 0.625, False)]
+    results.evaluated(evaluations, {"f1": 0.75, "eval_loss": 0.25, "global_step": 20})
+    # 20 steps of 8 examples in 4 s are 40 examples/s.
+    assert (tmp_path / "eval_results.txt").read_text() == (
+        "===== Hyperparameters =====\n"
+        "Training batch size = 4\n"
+        "Gradient accumulation steps = 1\n"
+        "Max sequence length = 128\n"
+        "Learning rate = 1e-05\n"
+        "Num of GPU cores = 2\n"
+        "Global batch size = 8\n"
+        "Optimizer = adamw\n"
+        "Seed = 42\n"
+        "Training steps = 10\n"
+        "Warmup steps = 2\n"
+        "Total time = 4.0\n"
+        "Speed = 40.0\n"
+        "Seconds per step = 0.2\n"
+        "Real tokens per second = 350.0\n"
+        "Share of padding = 0.125\n"
+        "===== Evaluations =====\n"
+        "eval_loss = 0.25\nf1 = 0.5\nglobal_step = 10\n"
+        "best = 0.5\nsaved model.ckpt-10 to model.ckpt-best\n"
+        "==================================================\n"
+        "===== Evaluations =====\n"
+        "eval_loss = 0.25\nf1 = 0.75\nglobal_step = 20\n"
+        "best = 0.75\nsaved model.ckpt-20 to model.ckpt-best\n"
+        "==================================================\n"
+        "===== Evaluations =====\n"
+        "eval_loss = 0.25\nf1 = 0.625\nglobal_step = 30\n"
+        "best = 0.75\n"
+        "==================================================\n"
+        "best f1 = 0.75 at step 20\n"
+    )
+    summary = json.loads((tmp_path / "eval_results.json").read_text())
+    assert summary["task"] == "mrpc"
+    assert summary["hyperparameters"]["Speed"] == 40
+    assert summary["best"] == {"f1": 0.75, "eval_loss": 0.25, "global_step": 20}
+    assert [(e["global_step"], e["is_best"]) for e in summary["evaluations"]] == [(10, True), (20, True), (30, False)]
+
+
+def test_results_without_training_have_no_speed_and_no_evaluations(tmp_path):
+    results = reports.Results(dataclasses.replace(GOOD_SETTINGS, output_dir=tmp_path), "f1", num_replicas=1)
+    results.trained(Throughput(8))
+    results.evaluated([], {"f1": 0.5, "eval_loss": math.inf, "global_step": 0})
+    text = (tmp_path / "eval_results.txt").read_text()
+    assert text.endswith("Warmup steps = 2\nbest f1 = 0.5 at step 0\n")
+    # JSON has no infinity.
+    assert json.loads((tmp_path / "eval_results.json").read_text())["best"]["eval_loss"] is None
+
+
+# The curve ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("num_steps", [1, 120])
+def test_the_curve_is_a_picture_that_shows_something(tmp_path, num_steps):
+    folder = tmp_path / "run_$x_{"  # must not be taken for a formula
+    folder.mkdir()
+    log = reports.TrainingLog(folder)
+    log.on_start(0)
+    log.on_steps(_records(1, num_steps))
+    evaluations = [_evaluation(1, 0.5, True), _evaluation(num_steps, math.nan, False)]
+    assert reports.draw_curve(folder, evaluations, "f1") == folder / "training_curve.png"
+    with PIL.Image.open(folder / "training_curve.png") as picture:
+        assert picture.format == "PNG"
+        # Blue of the loss and orange of the metric, as matplotlib's tab: colours are defined.
+        colours = {colour[:3] for _, colour in picture.convert("RGBA").getcolors(1 << 20)}
+    assert {(31, 119, 180), (255, 127, 14)} <= colours
+    assert {file.name for file in folder.iterdir()} == {"training_curve.png", "training_log.jsonl"}
+
+
+@pytest.mark.parametrize("num_steps", [2, 120])
+def test_a_loss_that_is_no_number_is_null_in_the_log_and_a_gap_elsewhere(tmp_path, num_steps):
+    log, board = reports.TrainingLog(tmp_path), reports.TensorBoard(tmp_path)
+    for observer in (log, board):
+        observer.on_start(0)
+        observer.on_steps(_records(1, 1, math.nan))
+        observer.on_steps(_records(2, num_steps))
+        observer.on_steps(_records(num_steps + 1, num_steps + 1, math.inf))
+    losses = [row["loss"] for row in reports.read_training_log(tmp_path / "training_log.jsonl")]
+    assert losses == [None, *[0.5] * (num_steps - 1), None]
+    assert reports.draw_curve(tmp_path, [], "f1")
+    events = EventAccumulator(str(tmp_path)).Reload()
+    assert [event.step for event in events.Tensors("train/loss")] == [num_steps]
+    assert [event.step for event in events.Tensors("train/gradient_norm")] == [1, num_steps, num_steps + 1]
+
+
+def test_a_run_of_which_every_loss_is_no_number_has_a_curve_too(tmp_path):
+    log = reports.TrainingLog(tmp_path)
+    log.on_start(0)
+    log.on_steps(_records(1, 3, math.nan))
+    assert reports.draw_curve(tmp_path, [], "f1")
+
+
+def test_without_training_there_is_no_curve(tmp_path):
+    assert reports.draw_curve(tmp_path, [], "f1") is None
+    assert list(tmp_path.iterdir()) == []
+
+
+# Predictions ----------------------------------------------------------------------------------------------------------
+
+
+def _examples(*guids: str) -> list[Example]:
+    return [Example(guid, "a", "b", None) for guid in guids]
+
+
+def _read(folder: Path, *names: str) -> list[str]:
+    assert {file.name for file in folder.iterdir()} == set(names)
+    return [(folder / name).read_text() for name in names]
+
+
+def test_classes_are_predicted_by_label_under_the_leaderboards_file_name(tmp_path):
+    probabilities = np.array([[0.25, 0.75], [1.0, 0.0]], np.float32)
+    predictions = {"probabilities": probabilities, "predictions": np.array([1, 0], np.int32)}
+    reports.write_files(tmp_path, get_task("rte").result_files(_examples("7", "3"), predictions))
+    results, submit, leaderboard = _read(tmp_path, "test_results.tsv", "submit_results.tsv", "RTE.tsv")
+    assert results == "0.25\t0.75\n1.0\t0.0\n"
+    assert submit == leaderboard == "index\tprediction\n7\tnot_entailment\n3\tentailment\n"
+
+
+def test_scores_are_clipped_for_the_leaderboard_only(tmp_path):
+    scores = np.array([5.25, -0.5, 2.5], np.float32)
+    predictions = {"probabilities": scores[:, None], "predictions": scores}
+    reports.write_files(tmp_path, get_task("sts-b").result_files(_examples("0", "1", "2"), predictions))
+    results, submit, leaderboard = _read(tmp_path, "test_results.tsv", "submit_results.tsv", "STS-B.tsv")
+    assert results == "5.25\n-0.5\n2.5\n"
+    assert submit == leaderboard == "index\tprediction\n0\t5.000\n1\t0.000\n2\t2.500\n"

@@ -1,0 +1,4 @@
+"""The operating system: files that are whole or absent, locks, processes, signals, strict JSON.
+
+Imports no TensorFlow.
+"""

@@ -1,0 +1,78 @@
+"""Work dealt to processes, its results in order. Knows nothing of the work. No TensorFlow."""
+
+import collections
+import functools
+import multiprocessing
+import multiprocessing.connection
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import TypeVar
+
+from albert.errors import UserError
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+_ITEMS_AHEAD_PER_WORKER = 2  # bounds what waits in memory for a worker, or for its turn
+
+
+# Unless more are asked for: each takes some 90 MB, and the one process that writes keeps up with about eight.
+_MAX_WORKERS = 8
+MAX_WORKERS = 256  # that may be asked for
+
+
+def number_of_workers(given: int) -> int:
+    """`given`, or if that is 0 the number of processors that this process may use, up to a limit."""
+    return given or min(_MAX_WORKERS, len(os.sched_getaffinity(0)))
+
+
+def in_order(work: Callable[[T], R], items: Iterable[T], num_workers: int) -> Iterator[R]:
+    """`work(item)` for each of `items`, in their order, computed by `num_workers` processes; by this one if that is 1.
+
+    `items` is read only a few ahead of the results. `work` is sent to each process once, and must be picklable. What it
+    raises reaches the caller. Raises UserError if a process dies.
+    """
+    if num_workers == 1:
+        yield from map(work, items)
+        return
+    in_flight: collections.deque[Future] = collections.deque()
+    # Not "fork": a copy of a process in which TensorFlow runs threads may deadlock. Not "spawn": starting a worker that
+    # dies before it has read its arguments, of which a tokenizer alone is more than a pipe holds, waits for ever.
+    context = multiprocessing.get_context("forkserver")
+    with ProcessPoolExecutor(num_workers, context, _start_worker, (work,)) as pool:
+        try:
+            for item in items:
+                in_flight.append(pool.submit(_work_in_worker, item))
+                if len(in_flight) >= num_workers * _ITEMS_AHEAD_PER_WORKER:
+                    yield in_flight.popleft().result()
+            while in_flight:
+                yield in_flight.popleft().result()
+        except (BrokenProcessPool, BrokenPipeError) as error:  # died later, or while being started
+            raise UserError(
+                "A process that was preparing the data died; the usual reason is too little memory. Close other "
+                "programs, or use fewer processes or a machine with more memory, then start again."
+            ) from error
+        finally:
+            for future in in_flight:
+                future.cancel()
+
+
+_worker_work: Callable  # set once in each worker, so that it is not sent with each item
+
+
+def _start_worker(work: Callable) -> None:
+    global _worker_work
+    _worker_work = work
+    # Ctrl-C reaches the whole process group; the parent answers it and stops its workers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # A killed parent cannot stop its workers, which would wait for their next item for ever.
+    parent_ended = functools.partial(multiprocessing.connection.wait, [multiprocessing.parent_process().sentinel])
+    threading.Thread(target=lambda: (parent_ended(), os._exit(1)), daemon=True).start()
+
+
+def _work_in_worker(item: T) -> R:
+    return _worker_work(item)

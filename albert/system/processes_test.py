@@ -1,0 +1,63 @@
+"""Work dealt to processes."""
+
+import os
+import time
+
+import pytest
+
+from albert.errors import UserError
+from albert.system.processes import in_order, number_of_workers
+
+
+def slow_if_even(item: int) -> tuple[int, int]:
+    time.sleep(0.02 * (item % 2 == 0))
+    return item, os.getpid()
+
+
+def fails_at_3(item: int) -> int:
+    if item == 3:
+        raise UserError("item 3 is wrong")
+    return item
+
+
+def dies_at_3(item: int) -> int:
+    if item == 3:
+        os._exit(9)
+    return item
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_results_come_in_order(workers):
+    results = list(in_order(slow_if_even, range(20), workers))
+    assert [item for item, _ in results] == list(range(20))
+    assert (os.getpid() in {process for _, process in results}) == (workers == 1)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_errors_reach_the_caller(workers):
+    with pytest.raises(UserError, match="item 3 is wrong"):
+        list(in_order(fails_at_3, range(20), workers))
+
+
+def test_a_process_that_dies_is_told():
+    with pytest.raises(UserError, match=r"died.*too little memory"):
+        list(in_order(dies_at_3, range(20), 2))
+
+
+def test_items_are_read_only_a_few_ahead():
+    read = []
+
+    def items():
+        for item in range(1000):
+            read.append(item)
+            yield item
+
+    for done, _ in enumerate(in_order(fails_at_3, (item + 4 for item in items()), 2)):
+        assert len(read) <= done + 1 + 2 * 2
+        if done == 50:
+            break
+
+
+def test_workers_are_as_many_as_processors_unless_said():
+    assert number_of_workers(3) == 3
+    assert number_of_workers(0) == len(os.sched_getaffinity(0))

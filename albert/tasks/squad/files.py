@@ -1,0 +1,196 @@
+"""SQuAD's files: questions on paragraphs, read from JSON, and what is done with those that are not as they should be.
+
+Knows no tokens and no features.
+"""
+
+import dataclasses
+import logging
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from albert.errors import UserError
+from albert.system.json_text import parse_json, shown
+
+_LOG = logging.getLogger(__name__)
+
+_LISTED_IDS = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class Question:
+    """One question. `answers` are (text, first character in the context); a test set has none of them.
+
+    The first character is -1 where a file that is only predicted does not give it.
+    """
+
+    id: str
+    text: str
+    answers: tuple[tuple[str, int], ...]
+    is_impossible: bool
+
+    @property
+    def has_gold(self) -> bool:
+        """Whether the file says how it is to be answered: with one of `answers`, or not at all."""
+        return self.is_impossible or bool(self.answers)
+
+
+@dataclasses.dataclass(frozen=True)
+class Paragraph:
+    """A context and its questions: what is aligned once.
+
+    `place` is where it stands in the JSON, as "data[3].paragraphs[0]". `first_question` is how many questions the
+    paragraphs before it have. `for_training` says that records carry the place of the answer.
+    """
+
+    context: str
+    questions: tuple[Question, ...]
+    place: str
+    first_question: int
+    for_training: bool
+
+
+def all_questions(paragraphs: Iterable[Paragraph]) -> list[Question]:
+    """The questions in the order that "question_index" counts."""
+    return [question for paragraph in paragraphs for question in paragraph.questions]
+
+
+class Tally:
+    """Counts questions of one file by what happened to them, and keeps the first ids."""
+
+    def __init__(self, path: Path):
+        self._path = path
+        self._ids: dict[str, list[str]] = {}
+
+    def add(self, what: str, question_id: str) -> None:
+        self._ids.setdefault(what, []).append(question_id)
+
+    def report(self, total: int) -> None:
+        """One warning for each thing that happened; `total` is the number of questions there are."""
+        for what, ids in self._ids.items():
+            listed = ", ".join(ids[:_LISTED_IDS]) + (", ..." if len(ids) > _LISTED_IDS else "")
+            _LOG.warning("%s: %d of %d questions %s: %s", self._path, len(ids), total, what, listed)
+
+
+def read_paragraphs(path: Path, version: str, for_training: bool) -> Iterator[Paragraph]:
+    """The paragraphs of a file of SQuAD `version` ("1.1" or "2.0"), in its order; logs at the end what was left out.
+
+    Left out are training questions whose answer does not stand at its answer_start. Raises UserError, naming file and
+    place, for what is not SQuAD, for empty texts, ids that occur twice, and files without usable questions.
+    """
+    return _Reading(path, version, for_training).paragraphs()
+
+
+class _Reading:
+    """One pass over one file."""
+
+    def __init__(self, path: Path, version: str, for_training: bool):
+        self._path = path
+        self._version = version
+        self._for_training = for_training
+        self._tally = Tally(path)
+        self._places: dict[str, str] = {}  # by question id
+
+    def paragraphs(self) -> Iterator[Paragraph]:
+        """What `read_paragraphs` returns."""
+        kept = 0
+        for place, paragraph in self._paragraph_objects(self._load()):
+            context = self._text(place, paragraph, "context")
+            questions = tuple(self._questions(place, paragraph, context))
+            yield Paragraph(context, questions, place, kept, self._for_training)
+            kept += len(questions)
+        self._tally.report(len(self._places))
+        if not kept:
+            raise UserError(f"{self._path} has no {'usable ' if self._places else ''}questions; name another file.")
+
+    def _load(self) -> Any:
+        try:
+            return parse_json(self._path.read_bytes())
+        except OSError as error:
+            raise UserError(f"{self._path} cannot be read: {error.strerror}.") from error
+        except ValueError as error:
+            raise UserError(f"{self._path} is {error}; fetch or write it again.") from error
+
+    def _paragraph_objects(self, root: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+        for article_place, article in self._objects("", root, "data"):
+            yield from self._objects(article_place, article, "paragraphs")
+
+    def _questions(self, place: str, paragraph: dict[str, Any], context: str) -> Iterator[Question]:
+        for question_place, fields in self._objects(place, paragraph, "qas"):
+            question = self._question(question_place, fields)
+            if not self._for_training or self._can_be_learned(question_place, question, context):
+                yield question
+
+    def _question(self, place: str, fields: dict[str, Any]) -> Question:
+        question_id = self._text(place, fields, "id")
+        if question_id in self._places:
+            raise self._not_squad(place, f"its id {shown(question_id)} is also that of {self._places[question_id]}")
+        self._places[question_id] = place
+        answers = []
+        for answer_place, answer in self._objects(place, fields, "answers", default=[]):
+            # Only training needs to know where an answer stands.
+            start = self._member(answer_place, answer, "answer_start", int, None if self._for_training else -1)
+            answers.append((self._text(answer_place, answer, "text", may_be_empty=True), start))
+        is_impossible = self._member(place, fields, "is_impossible", bool, default=False)
+        return Question(question_id, self._text(place, fields, "question"), tuple(answers), is_impossible)
+
+    def _can_be_learned(self, place: str, question: Question, context: str) -> bool:
+        if question.is_impossible:
+            if self._version == "1.1":
+                self._tally.add("are marked is_impossible, but SQuAD 1.1 always answers", question.id)
+            return True
+        if not question.answers:
+            raise self._not_squad(place, 'to be trained on, it needs one of "answers" or "is_impossible": true')
+        if len(question.answers) > 1:
+            self._tally.add("have several answers, of which the first is trained on", question.id)
+        text, start = question.answers[0]
+        stands_there = text and start >= 0 and context.startswith(text, start)
+        if not stands_there:
+            self._tally.add("are left out because the answer does not stand at its answer_start", question.id)
+        return bool(stands_there)
+
+    def _objects(
+        self, place: str, holder: dict[str, Any], name: str, default: list[Any] | None = None
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
+        """(place, object) for each element of the list called `name`."""
+        for number, value in enumerate(self._member(place, holder, name, list, default)):
+            yield f"{place}.{name}[{number}]".removeprefix("."), value
+
+    def _text(self, place: str, holder: dict[str, Any], name: str, may_be_empty: bool = False) -> str:
+        text = self._member(place, holder, name, str)
+        if not may_be_empty and not text.strip():
+            raise self._not_squad(place, f'"{name}" is empty')
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise self._not_squad(place, f'"{name}" has half of a surrogate pair, which is no character') from None
+        return text
+
+    def _member(self, place: str, holder: Any, name: str, kind: type, default: Any = None) -> Any:
+        """`holder[name]`, or `default` where it is missing or null. Raises UserError unless it is a `kind`."""
+        if type(holder) is not dict:
+            raise self._not_squad(place, f"is {_kind_name(holder)} instead of an object")
+        value = default if holder.get(name) is None else holder[name]
+        if type(value) is not kind:  # not isinstance: true is no number
+            fault = "is missing" if value is None else f"is {_kind_name(value)} instead of {_KIND_NAMES[kind]}"
+            raise self._not_squad(place, f'"{name}" {fault}')
+        return value
+
+    def _not_squad(self, place: str, fault: str) -> UserError:
+        where = place or "the outermost value"
+        return UserError(f"{self._path}, {where}: {fault}; correct it, or name a file in SQuAD's JSON format.")
+
+
+_KIND_NAMES = {
+    dict: "an object",
+    list: "a list",
+    str: "a string",
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number with a fraction",
+    type(None): "null",
+}
+
+
+def _kind_name(value: Any) -> str:
+    return _KIND_NAMES[type(value)]

@@ -1,0 +1,385 @@
+"""SQuAD 1.1 and 2.0: paragraphs with their questions become windows of tokens.
+
+Owns the windows, and which characters of a context stand behind which tokens. Knows nothing of caches, batches or
+devices. How single characters are aligned is `span_alignment`'s matter, and what files may hold `squad_files`'.
+"""
+
+import dataclasses
+import functools
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+
+from albert.data.schema import Column, HostRecord, Record
+from albert.errors import UserError
+from albert.settings import DataSettings
+from albert.tasks.base import Split
+from albert.tasks.squad import metrics
+from albert.tasks.squad.files import Paragraph, Question, Tally, all_questions, read_paragraphs
+from albert.tasks.squad.predictions import Predictions, predict_v1, predict_v2, prediction_files
+from albert.tasks.squad.span_alignment import align, span_ends, span_starts
+from albert.tokenization import Tokenizer, preprocess_text
+
+if TYPE_CHECKING:  # these import TensorFlow, which reading and featurising must not
+    from albert.albert_config import AlbertConfig
+    from albert.heads.pooled import Head
+
+_SPECIAL_TOKENS = 3  # [CLS] question [SEP] document [SEP]
+_WORD_BOUNDARY = "\u2581"  # SentencePiece's space
+
+_TOKENS = Column("tokens", "int32")
+_SCALAR = Column("scalar", "int32")
+_HOST = Column("host", "int32")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SquadTask:
+    """SQuAD of one version, read from `train_file` and `predict_file` (paths from the data directory, or absolute).
+
+    An item is a paragraph, a record one window of its document with one question. Beyond what the model reads, a record
+    has what decoding needs (W tokens of the document in the window):
+
+    - "question_index" [1]: the question's number, from 0, among the questions of all items;
+    - "doc_span_index" [1]: the window's number, from 0, among those of its question;
+    - "paragraph_len" [1]: tokens of the input, despite its name, which is the original's;
+    - "query_len" [1]: tokens of the question before it was truncated;
+    - "tok_start_to_orig_index", "tok_end_to_orig_index" [W]: first and last character in the context of each token;
+    - "token_is_max_context", of the input's length: 1 for tokens of the document that no other window shows with more
+      context, 0 for its other tokens, -1 for what is not of the document.
+
+    "p_mask" is 1 for tokens that cannot be an answer: the question and both [SEP]. Padding is to be masked as well.
+    "start_positions" and "end_positions" index `input_ids` and are 0, [CLS], in windows without the whole answer, whose
+    "is_impossible" is 1. Outside training all three are 0.
+    """
+
+    version: Literal["1.1", "2.0"]
+    train_file: str | None = None
+    predict_file: str | None = None
+    doc_stride: int = 128  # tokens from the beginning of one window to that of the next
+    max_query_length: int = 64  # tokens
+    n_best_size: int = 20
+    max_answer_length: int = 30  # tokens
+    start_n_top: int = 5  # of 2.0's beam
+    end_n_top: int = 5
+    dropout_prob: float = 0.1  # of 2.0's answerability, in training
+    null_score_diff_threshold: float | None = None  # of 2.0; None: the best on the gold answers, 0 where there are none
+    original_thresholds: bool = False
+
+    predict_split: ClassVar[Split] = "dev"
+    has_dev_labels: ClassVar[bool] = False
+    reported_columns: ClassVar[tuple[str, ...]] = ("question_index", "query_len")
+    best_metric: ClassVar[str] = "f1"
+    sequences_per_example: ClassVar[int] = 1
+    feature_spec: ClassVar[Mapping[str, Column]] = {
+        "input_ids": _TOKENS,
+        "segment_ids": _TOKENS,
+        "p_mask": _TOKENS,
+        "start_positions": _SCALAR,
+        "end_positions": _SCALAR,
+        "is_impossible": _SCALAR,
+        "question_index": _HOST,
+        "doc_span_index": _HOST,
+        "paragraph_len": _HOST,
+        "query_len": _HOST,
+        "tok_start_to_orig_index": _HOST,
+        "tok_end_to_orig_index": _HOST,
+        "token_is_max_context": _HOST,
+    }
+
+    @property
+    def name(self) -> str:
+        """ "squad1.1" or "squad2.0"."""
+        return f"squad{self.version}"
+
+    @property
+    def splits(self) -> tuple[Split, ...]:
+        """The splits that have a file."""
+        return ("train",) * bool(self.train_file) + ("dev",) * bool(self.predict_file)
+
+    def problems(self, settings: DataSettings) -> list[str]:
+        """What cannot work, each as one phrase."""
+        found = []
+        if self.doc_stride < 1:
+            found.append(f"--doc_stride={self.doc_stride} must be at least 1")
+        if self.max_query_length < 1:
+            found.append(f"--max_query_length={self.max_query_length} must be at least 1")
+        for name in ("n_best_size", "max_answer_length", "start_n_top", "end_n_top"):
+            if getattr(self, name) < 1:
+                found.append(f"--{name}={getattr(self, name)} must be at least 1")
+        if not 0 <= self.dropout_prob < 1:
+            found.append(f"--dropout_prob={self.dropout_prob} must be in [0, 1)")
+        if settings.max_seq_length <= self.max_query_length + _SPECIAL_TOKENS:
+            found.append(
+                f"--max_seq_length={settings.max_seq_length} leaves no room for the context beside a question of "
+                f"--max_query_length={self.max_query_length} and {_SPECIAL_TOKENS} special tokens; it must be at least "
+                f"{self.max_query_length + _SPECIAL_TOKENS + 1}"
+            )
+        if settings.vocab_file and not settings.spm_model_file:
+            found.append("--vocab_file cannot be used for SQuAD, whose answers are found by sentence pieces; name a "
+                         "--spm_model_file")  # fmt: skip
+        return found
+
+    def source_files(self, split: Split, data_dir: Path) -> tuple[Path, ...]:
+        """The one file of a split. Raises UserError if none was named or it cannot be opened."""
+        flag, name = ("train_file", self.train_file) if split == "train" else ("predict_file", self.predict_file)
+        if not name:
+            raise UserError(f"--{flag} is missing; name a file in SQuAD's JSON format.")
+        path = Path(data_dir) / name
+        try:
+            path.open("rb").close()
+        except OSError as error:
+            raise UserError(
+                f"--{flag}={path} cannot be read ({error.strerror}); name a file in SQuAD's JSON format."
+            ) from error
+        return (path,)
+
+    def read(self, split: Split, data_dir: Path) -> Iterator[Paragraph]:
+        """The paragraphs of a split, in the file's order; `read_paragraphs` says what is refused and what left out."""
+        (path,) = self.source_files(split, data_dir)
+        return read_paragraphs(path, self.version, for_training=split == "train")
+
+    def featurize(self, item: Paragraph, tokenizer: Tokenizer, settings: DataSettings) -> list[Record]:
+        """The windows of all questions of a paragraph, in their order.
+
+        A question has none if the context's characters cannot be aligned with its tokens, or if in training no token
+        stands for its answer (`questions_without_windows`). Raises UserError for `problems`.
+        """
+        if problems := self.problems(settings):
+            raise UserError("; ".join(problems) + ".")
+        document = _tokenized_document(item.context, tokenizer)
+        if document is None:
+            return []
+
+        @functools.cache  # questions of equal length see the same windows
+        def windows(room: int) -> list[_Window]:
+            return _windows(len(document.ids), room, self.doc_stride)
+
+        records: list[Record] = []
+        for number, question in enumerate(item.questions, start=item.first_question):
+            answer = _answer_tokens(question, document) if item.for_training else None
+            if answer == _NO_TOKENS:
+                continue
+            query = tokenizer.encode(question.text)
+            kept = query[: self.max_query_length]
+            room = settings.max_seq_length - len(kept) - _SPECIAL_TOKENS
+            for index, window in enumerate(windows(room)):
+                shown = _features(kept, document, window, tokenizer)
+                label = _label(answer, window, len(kept) + 2) if item.for_training else _UNLABELLED
+                place = {"question_index": [number], "doc_span_index": [index], "query_len": [len(query)]}
+                records.append(shown | label | place)
+        return records
+
+    def identity(self) -> dict[str, Any]:
+        """What decides the records beside the file: the windows. Versions differ in the loss only."""
+        return {"task": "squad", "doc_stride": self.doc_stride, "max_query_length": self.max_query_length}
+
+    def head(self, config: "AlbertConfig") -> "Head":
+        """Start and end in 1.1; in 2.0 beams of both, and whether there is an answer at all."""
+        from albert.heads.span import SpanHead, SpanHeadV2  # these import TensorFlow, which featurising must not
+
+        if self.version == "1.1":
+            return SpanHead(config)
+        return SpanHeadV2(config, self.start_n_top, self.end_n_top, self.dropout_prob)
+
+    def can_score(self, items: Sequence[Paragraph]) -> bool:
+        """Whether any question has gold answers, or is known to have none."""
+        return any(question.has_gold for question in all_questions(items))
+
+    def report(self, source: Path, items: Sequence[Paragraph], records: Sequence[HostRecord]) -> None:
+        """Warns of questions without windows and of truncated ones, and says how questions became windows."""
+        log_losses(source, items, records, self.max_query_length)
+        questions = len(all_questions(items))
+        logging.info("%s: %d paragraphs with %d questions in %d windows.", source, len(items), questions, len(records))
+
+    def score(
+        self, items: Sequence[Paragraph], predictions: Mapping[str, np.ndarray], records: Sequence[HostRecord] = ()
+    ) -> dict[str, float]:
+        """The official scripts' measures, in percent: `metrics.score_v1` or `score_v2`."""
+        questions = _questions_to_score(items)
+        return self._scores(questions, self._answers(questions, predictions, records))
+
+    def result_files(
+        self, items: Sequence[Paragraph], predictions: Mapping[str, np.ndarray], records: Sequence[HostRecord] = ()
+    ) -> dict[str, str]:
+        """`predictions.json`, `nbest_predictions.json` and, in 2.0, `null_odds.json`."""
+        questions = _questions_to_score(items)
+        answers = self._answers(questions, predictions, records)
+        texts = answers.texts
+        if self.version == "2.0":
+            threshold = self._scores(questions, answers).get("null_score_diff_threshold")
+            if threshold is None:  # without gold answers
+                given = self.null_score_diff_threshold
+                threshold = metrics.UNTUNED_THRESHOLD if given is None else given
+            texts = metrics.apply_threshold(texts, answers.null_odds, threshold)
+        return prediction_files(answers, texts)
+
+    def _answers(
+        self,
+        questions: Sequence[metrics.Question],
+        predictions: Mapping[str, np.ndarray],
+        records: Sequence[HostRecord],
+    ) -> Predictions:
+        predict = predict_v1 if self.version == "1.1" else predict_v2
+        windows = windows_by_question(len(questions), records)
+        return predict(questions, windows, records, [predictions], self.n_best_size, self.max_answer_length)
+
+    def _scores(self, questions: Sequence[metrics.Question], answers: Predictions) -> dict[str, float]:
+        if self.version == "1.1":
+            return metrics.score_v1(questions, answers.texts)
+        threshold, original = self.null_score_diff_threshold, self.original_thresholds
+        return metrics.score_v2(questions, answers.texts, answers.null_odds, threshold, original)
+
+
+def _questions_to_score(paragraphs: Iterable[Paragraph]) -> list[metrics.Question]:
+    """The questions of all paragraphs, as `squad_metrics` wants them."""
+    return [
+        metrics.Question(q.id, p.context, tuple(text for text, _ in q.answers) if q.has_gold else None)
+        for p in paragraphs
+        for q in p.questions
+    ]
+
+
+def windows_by_question(
+    num_questions: int, records: Iterable[Mapping[str, Sequence[int] | np.ndarray]]
+) -> list[list[int]]:
+    """For each question, as `all_questions` counts them, the numbers of its records. Needs only "question_index"."""
+    windows: list[list[int]] = [[] for _ in range(num_questions)]
+    for number, record in enumerate(records):
+        windows[_number(record["question_index"])].append(number)
+    return windows
+
+
+def questions_without_windows(
+    paragraphs: Iterable[Paragraph], records: Iterable[Mapping[str, Sequence[int] | np.ndarray]]
+) -> list[Question]:
+    """The questions no record belongs to: their context could not be aligned. Needs only "question_index"."""
+    questions = all_questions(paragraphs)
+    windows = windows_by_question(len(questions), records)
+    return [question for question, numbers in zip(questions, windows, strict=True) if not numbers]
+
+
+def log_losses(
+    source: Path,
+    paragraphs: Sequence[Paragraph],
+    records: Sequence[Mapping[str, Sequence[int] | np.ndarray]],
+    max_query_length: int,
+) -> None:
+    """Warns of questions in `source` without windows and of truncated ones; needs "question_index" and "query_len"."""
+    questions = all_questions(paragraphs)
+    tally = Tally(source)
+    for question in questions_without_windows(paragraphs, records):
+        tally.add("have no features because characters cannot be matched with tokens", question.id)
+    query_lengths = {_number(record["question_index"]): _number(record["query_len"]) for record in records}
+    for number, length in query_lengths.items():
+        if length > max_query_length:
+            tally.add(f"were cut to --max_query_length={max_query_length} tokens", questions[number].id)
+    tally.report(len(questions))
+
+
+def _number(values: Sequence[int] | np.ndarray) -> int:
+    return int(np.asarray(values).item())
+
+
+# --- Windows ---------------------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class _Document:
+    """A context as T tokens and n characters."""
+
+    ids: list[int]  # [T]
+    first_characters: list[int]  # [T]
+    last_characters: list[int]  # [T], inclusive
+    first_tokens: list[int]  # [n], the token at which an answer that begins at the character begins
+    last_tokens: list[int]  # [n], inclusive
+
+
+@dataclasses.dataclass(frozen=True)
+class _Window:
+    start: int  # the first token
+    stop: int
+    is_max_context: list[int]  # [stop - start], 0 or 1
+
+
+def _tokenized_document(context: str, tokenizer: Tokenizer) -> _Document | None:
+    pieces = tokenizer.tokenize(tokenizer.preprocess(context))
+    text = [_preprocessed_character(character, tokenizer.do_lower_case) for character in context]
+    alignment = align(text, "".join(pieces).replace(_WORD_BOUNDARY, " "))
+    if alignment is None:
+        return None
+    ids = tokenizer.encode(context)
+    assert len(ids) == len(pieces), f"{len(ids)} ids for {len(pieces)} pieces of {context[:50]!r}"
+    lengths = np.array([len(piece) for piece in pieces])
+    stops = np.cumsum(lengths)
+    token_of_character = np.repeat(np.arange(len(pieces)), lengths)
+    return _Document(
+        ids,
+        first_characters=span_starts(alignment.text_of_pieces, len(context))[stops - lengths].tolist(),
+        last_characters=span_ends(alignment.text_of_pieces, len(context))[stops - 1].tolist(),
+        first_tokens=token_of_character[span_starts(alignment.pieces_of_text)].tolist(),
+        last_tokens=token_of_character[span_ends(alignment.pieces_of_text)].tolist(),
+    )
+
+
+@functools.lru_cache(maxsize=65536)
+def _preprocessed_character(character: str, lower: bool) -> str:
+    return preprocess_text(character, remove_space=False, lower=lower)
+
+
+def _windows(num_tokens: int, room: int, stride: int) -> list[_Window]:
+    """Windows of at most `room` tokens that cover `num_tokens`, each beginning `stride` after the one before it."""
+    spans = [(0, min(num_tokens, room))]
+    while spans[-1][1] < num_tokens:
+        start, stop = spans[-1]
+        start += min(stop - start, stride)
+        spans.append((start, min(num_tokens, start + room)))
+    best_score, best_window = np.full(num_tokens, -np.inf), np.zeros(num_tokens, np.int64)
+    for number, (start, stop) in enumerate(spans):
+        left = np.arange(stop - start)
+        score = np.minimum(left, left[::-1]) + 0.01 * (stop - start)  # the tokens at hand on the side with fewer
+        better = np.flatnonzero(score > best_score[start:stop]) + start
+        best_score[better] = score[better - start]
+        best_window[better] = number
+    return [
+        _Window(start, stop, (best_window[start:stop] == number).astype(int).tolist())
+        for number, (start, stop) in enumerate(spans)
+    ]
+
+
+def _features(query: list[int], document: _Document, window: _Window, tokenizer: Tokenizer) -> Record:
+    """What the model reads of a window, and what decoding needs to know of its document."""
+    shown = slice(window.start, window.stop)
+    length = window.stop - window.start
+    return {
+        "input_ids": [tokenizer.cls_id, *query, tokenizer.sep_id, *document.ids[shown], tokenizer.sep_id],
+        "segment_ids": [0] * (len(query) + 2) + [1] * (length + 1),
+        "p_mask": [0] + [1] * (len(query) + 1) + [0] * length + [1],
+        "paragraph_len": [len(query) + length + _SPECIAL_TOKENS],
+        "tok_start_to_orig_index": document.first_characters[shown],
+        "tok_end_to_orig_index": document.last_characters[shown],
+        "token_is_max_context": [-1] * (len(query) + 2) + window.is_max_context + [-1],
+    }
+
+
+_NO_TOKENS = (-1, -1)  # an answer whose characters all vanished between two tokens
+_UNLABELLED: Record = {"start_positions": [0], "end_positions": [0], "is_impossible": [0]}
+_WITHOUT_ANSWER: Record = {"start_positions": [0], "end_positions": [0], "is_impossible": [1]}
+
+
+def _answer_tokens(question: Question, document: _Document) -> tuple[int, int] | None:
+    """First and last token of the answer to learn; None for an impossible question."""
+    if question.is_impossible:
+        return None
+    text, start = question.answers[0]
+    first, last = document.first_tokens[start], document.last_tokens[start + len(text) - 1]
+    return (first, last) if first <= last else _NO_TOKENS
+
+
+def _label(answer: tuple[int, int] | None, window: _Window, doc_offset: int) -> Record:
+    if answer is None or answer[0] < window.start or answer[1] >= window.stop:
+        return _WITHOUT_ANSWER
+    first, last = (token - window.start + doc_offset for token in answer)
+    return {"start_positions": [first], "end_positions": [last], "is_impossible": [0]}

@@ -1,0 +1,1 @@
+"""Names and files of weights in other formats, and how they become this model's variables."""

@@ -1,0 +1,275 @@
+"""The readers of what runs leave behind that are fuzzed: caches, checkpoints, settings, logs and results."""
+
+import dataclasses
+import functools
+import hashlib
+import json
+import re
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+from tensorflow.core.protobuf import tensor_bundle_pb2
+
+from albert.data.schema import Column
+from albert.data.tfrecord_cache import open_or_build
+from albert.engine import checkpoint_files
+from albert.engine.evaluations import Evaluation, EvaluationLog
+from albert.runs.output_dir import RUN_SETTINGS, claim_output_dir
+from albert.runs.reports import TRAINING_LOG, Results, TrainingLog, draw_curve, read_training_log
+from albert.settings import DataSettings, ModelSettings, Settings, TrainSettings
+from robustness.fuzz_cases import Reader, Rows, Seed
+from robustness.fuzz_mutations import JSON, LINES, change_message
+from robustness.fuzz_readers import TESTDATA
+from robustness.fuzz_tables import read_table, write_table
+
+_SPEC = {"input_ids": Column("tokens", "int32"), "label_ids": Column("scalar", "float32")}
+_NUM_ITEMS = 5
+
+
+# --- Caches -----------------------------------------------------------------------------------------------------------
+
+
+def _open_cache(folder: Path, name: str | None) -> Any:
+    return open_or_build(
+        directory=folder,
+        stem="mrpc",
+        path=folder / name if name else None,
+        identity={"task": "mrpc", "max_seq_length": 128},
+        items=lambda: range(_NUM_ITEMS),
+        featurize=lambda i: [{"input_ids": [2, i, 3] * (i + 1), "label_ids": [i / 2]}],
+        feature_spec=_SPEC,
+        num_workers=1,
+    )
+
+
+@functools.cache
+def _cache_seeds() -> list[Seed]:
+    seeds = []
+    for name in (None, "features"):
+        with tempfile.TemporaryDirectory() as folder:
+            cache = _open_cache(Path(folder), name)
+            files = {cache.path.name: cache.path.read_bytes()}
+            manifest = cache.path.with_name(cache.path.name + ".json")
+            files[manifest.name] = manifest.read_bytes()
+            seeds.append(Seed(files, (name,)))
+    return seeds
+
+
+def _read_cache(folder: Path, messages: Sequence[str], name: str | None) -> Rows:
+    before = [path.read_bytes() for path in folder.glob("*.json") if path.is_file()]
+    cache = _open_cache(folder, name)
+    manifest = cache.path.with_name(cache.path.name + ".json").read_bytes()
+    if manifest in before and manifest not in [data for seed in _cache_seeds() for data in seed.files.values()]:
+        # Others wrote it, and its checksums are right: what it says of single records cannot be known to be wrong.
+        return Rows(cache.count)
+    records = cache.read(range(cache.count))
+    tokens = [len(tf.train.Example.FromString(r).features.feature["input_ids"].int64_list.value) for r in records]
+    expected = [3 * (i + 1) for i in range(_NUM_ITEMS)]
+    assert tokens == expected == cache.token_counts.tolist(), (tokens, cache.token_counts)
+    return Rows(cache.count)
+
+
+def _seal_manifest(files: dict[str, bytes]) -> dict[str, bytes]:
+    sealed = dict(files)
+    for name, data in files.items():
+        if not name.endswith(".json"):
+            continue
+        try:
+            manifest = json.loads(data)
+            manifest.pop("manifest_sha256", None)
+            text = json.dumps(manifest, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        except (ValueError, AttributeError, TypeError, RecursionError):
+            continue
+        checksum = hashlib.sha256(text.encode()).hexdigest()
+        sealed[name] = json.dumps(manifest | {"manifest_sha256": checksum}).encode()
+    return sealed
+
+
+# --- Checkpoints ------------------------------------------------------------------------------------------------------
+
+
+def _checkpoint_seeds() -> list[Seed]:
+    prefix = TESTDATA / "tiny/model.ckpt-best"
+    return [
+        Seed({f"model.ckpt{suffix}": Path(f"{prefix}{suffix}").read_bytes() for suffix in checkpoint_files.SUFFIXES})
+    ]
+
+
+@functools.cache
+def _weights() -> dict[str, tf.Variable]:
+    reader = tf.train.load_checkpoint(str(TESTDATA / "tiny/model.ckpt-best"))
+    shapes = reader.get_variable_to_shape_map()
+    return {
+        name: tf.Variable(tf.zeros(shape)) for name, shape in shapes.items() if name != checkpoint_files.GLOBAL_STEP
+    }
+
+
+def _read_checkpoint(folder: Path, messages: Sequence[str]) -> None:
+    prefix = folder / "model.ckpt"
+    report = checkpoint_files.load_weights(prefix, _weights())
+    assert {*report.loaded, *report.fresh} == set(_weights()), "variables neither loaded nor fresh"
+    checkpoint_files.load_tensors(prefix)
+
+
+def _change_index(rng: Any, data: bytes, other: bytes) -> bytes:
+    """Changes fields of entries of an index, or its entries, behind good checksums."""
+    try:
+        entries = read_table(data)
+        for _ in range(rng.randint(1, 2)):
+            key = rng.choice(sorted(entries))
+            kind = tensor_bundle_pb2.BundleEntryProto if key else tensor_bundle_pb2.BundleHeaderProto
+            match rng.randrange(6):
+                case 0:
+                    del entries[key]
+                case 1:
+                    entries[rng.choice((b"", b"bert/x", b"\xff", key + b"/adam_m", b"x" * 5000))] = entries[key]
+                case 2:
+                    entries[key] = entries[rng.choice(sorted(entries))]
+                case _:
+                    message = kind.FromString(entries[key])
+                    change_message(rng, message)
+                    entries[key] = message.SerializeToString()
+        return write_table(entries)
+    except Exception:  # no table any more, or no message
+        return data
+
+
+# --- Settings, logs, results ------------------------------------------------------------------------------------------
+
+_SETTINGS = Settings(
+    data=DataSettings("mrpc", Path("data"), Path("cache"), max_seq_length=128, spm_model_file=Path("spm.model")),
+    model=ModelSettings(Path("albert_config.json")),
+    train=TrainSettings(10, 2, 1e-5, "adamw", per_replica_batch_size=4),
+    output_dir=Path("out"),
+    do_eval=True,
+)
+_IDENTITY = {
+    "model": {"task": "mrpc", "max_seq_length": 128, "albert_config": {"hidden_size": 32, "hidden_act": "gelu"}},
+    "training": {"seed": 42, "learning_rate": 1e-5, "shape": [1, 2]},
+}
+_METRICS = {"f1": 0.5, "eval_accuracy": 0.25, "global_step": 4}
+
+
+def _in(folder: Path) -> Settings:
+    return dataclasses.replace(_SETTINGS, output_dir=folder)
+
+
+def _json_seed(name: str, value: object, **others: object) -> Seed:
+    return Seed(
+        {name: json.dumps(value).encode(), **{key: json.dumps(other).encode() for key, other in others.items()}}
+    )
+
+
+def _read_run_settings(folder: Path, messages: Sequence[str]) -> None:
+    (folder / "model.ckpt-4.index").touch()
+    claim_output_dir(_in(folder), _IDENTITY)
+
+
+def _evaluation_seeds() -> list[Seed]:
+    rows = [dataclasses.asdict(Evaluation(step, _METRICS, "f1", step == 4)) for step in (4, 8)]
+    rows[1]["metrics"] = {**_METRICS, "f1": float("nan"), "global_step": 8}
+    return [_json_seed("evaluations.json", rows), _json_seed("evaluations.json", rows[:1])]
+
+
+def _read_evaluations(folder: Path, messages: Sequence[str]) -> Rows:
+    log = EvaluationLog(folder)
+    rows = list(log)
+    log.improves(0.5)
+    assert sorted(log.steps) == sorted({row.step for row in rows}), log.steps
+    for row in rows:
+        row.summary()
+    log.append(Evaluation(12, _METRICS, "f1", False))
+    best = log.best
+    if best:
+        Results(_in(folder / "out"), "f1", 1).evaluated(log, _METRICS)
+    return Rows(len(rows))
+
+
+def _count_evaluations(folder: Path) -> int:
+    return len(json.loads((folder / "evaluations.json").read_bytes())) - 1  # the one that was appended
+
+
+def _training_log_seeds() -> list[Seed]:
+    row = {"step": 1, "loss": 0.7, "gradient_norm": 1.5, "learning_rate": 1e-5, "padding_share": None}
+    lines = [json.dumps({**row, "step": step, "loss": 0.7 / step}) + "\n" for step in range(1, 7)]
+    return [Seed({TRAINING_LOG: "".join(lines).encode()})]
+
+
+def _read_training_log(folder: Path, messages: list[str]) -> Rows | None:
+    if not read_training_log(folder / TRAINING_LOG):
+        return None
+    # With a line end, so that none of the lines may be left out for being cut.
+    whole = folder / "out" / TRAINING_LOG
+    whole.write_bytes((folder / TRAINING_LOG).read_bytes() + b"\n")
+    messages.clear()
+    num_rows = len(read_training_log(whole))
+    left_out = re.search(r": (\d+) lines are left out", " ".join(messages))
+    if whole.stat().st_size % 8 == 0:  # some of them: a picture takes longer than everything else here
+        draw_curve(folder, [Evaluation(4, _METRICS, "f1", True)], "f1")
+    TrainingLog(folder).on_start(3)
+    return Rows(num_rows, int(left_out[1]) if left_out else 0)
+
+
+def _count_training_log(folder: Path) -> int:
+    return sum(1 for line in (folder / "out" / TRAINING_LOG).read_bytes().split(b"\n") if line.strip())
+
+
+def _result_seeds() -> list[Seed]:
+    hyperparameters = {"Training batch size": 4, "Learning rate": 1e-5, "Optimizer": "adamw"}
+    return [_json_seed("eval_results.json", {"task": "mrpc", "hyperparameters": hyperparameters, "best": _METRICS})]
+
+
+def _read_results(folder: Path, messages: Sequence[str]) -> None:
+    results = Results(_in(folder), "f1", 1)
+    if (folder / "eval_results.json").is_dir():
+        return  # has no results; cannot be written either, which `write_text` says
+    results.evaluated([Evaluation(4, _METRICS, "f1", True)], _METRICS)
+    written = json.loads((folder / "eval_results.json").read_bytes())
+    assert isinstance(written["hyperparameters"], dict), written
+
+
+READERS: tuple[Reader, ...] = (
+    Reader(
+        name="cache",
+        seeds=_cache_seeds,
+        read=_read_cache,
+        count=lambda folder, name: _NUM_ITEMS,
+        mutators=JSON,
+        seal=_seal_manifest,
+        writes=("mrpc_*", "features*"),
+    ),
+    Reader(name="checkpoint", seeds=_checkpoint_seeds, read=_read_checkpoint, mutators=(_change_index,) * 16),
+    Reader(
+        name="run_settings",
+        seeds=lambda: [_json_seed(RUN_SETTINGS, _IDENTITY), _json_seed(RUN_SETTINGS, {"model": _IDENTITY["model"]})],
+        read=_read_run_settings,
+        mutators=JSON,
+        writes=(RUN_SETTINGS, "model.ckpt-4.index"),
+    ),
+    Reader(
+        name="evaluations",
+        seeds=_evaluation_seeds,
+        read=_read_evaluations,
+        count=_count_evaluations,
+        mutators=JSON,
+        writes=("evaluations.json",),
+    ),
+    Reader(
+        name="training_log",
+        seeds=_training_log_seeds,
+        read=_read_training_log,
+        count=_count_training_log,
+        mutators=(*JSON, *LINES),
+        writes=(TRAINING_LOG, "training_curve.png"),
+    ),
+    Reader(
+        name="eval_results",
+        seeds=_result_seeds,
+        read=_read_results,
+        mutators=JSON,
+        writes=("eval_results.json", "eval_results.txt"),
+    ),
+)
