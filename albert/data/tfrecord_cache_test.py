@@ -167,7 +167,7 @@ def test_opening_needs_no_tensorflow(tmp_path):
     build(tmp_path)
     script = f"""
         import sys
-        from albert import tfrecord_cache_test as t
+        from albert.data import tfrecord_cache_test as t
         print(t.build(t.Path({str(tmp_path)!r}), items=t.must_not_build).count, "tensorflow" in sys.modules)
     """
     assert run_script(script).communicate()[0].split() == ["20", "False"]
@@ -367,7 +367,7 @@ def test_a_full_disk_is_one_clear_error_and_leaves_only_what_was_there(tmp_path)
     # not enough when the writer's buffer is written at the end; 20,000 records fill it many times over.
     script = """
         import resource, sys
-        from albert import tfrecord_cache_test as t
+        from albert.data import tfrecord_cache_test as t
         directory = t.Path(sys.argv[1])
         for limit, count in ((300, 2), (50, 2), (30_000, 20_000)):
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
@@ -399,7 +399,7 @@ def test_of_two_processes_one_builds_and_the_other_waits_for_it(tmp_path):
     # The first builds until the second says that it waits; the second must not build at all.
     script = """
         import logging, sys, time
-        from albert import tfrecord_cache_test as t
+        from albert.data import tfrecord_cache_test as t
 
         directory, role = t.Path(sys.argv[1]), sys.argv[2]
         def until(name):
@@ -438,7 +438,7 @@ def one_record_leaving_a_trace(directory, item):
 def test_a_killed_build_leaves_no_processes_and_the_next_build_succeeds(tmp_path):
     script = """
         import functools, sys
-        from albert import tfrecord_cache_test as t
+        from albert.data import tfrecord_cache_test as t
         directory = t.Path(sys.argv[1])
         featurize = functools.partial(t.one_record_leaving_a_trace, directory / "pids")
         t.build(directory / "c", items=t.rows_without_end, featurize=featurize, num_workers=2)

@@ -121,7 +121,7 @@ def test_a_checkpoint_of_something_else_is_refused(tmp_path):
 FULL_DISK = """
 import resource, signal, sys
 import numpy as np
-from albert import checkpoints
+from albert.engine import checkpoint_files
 from albert.settings import UserError
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 checkpoint_files.save(sys.argv[1] + "/c", {"x": np.float32(1)})
