@@ -154,9 +154,7 @@ def test_the_top_of_the_package_fits_on_a_screen():
 
 
 def test_imports_go_downward_and_not_in_circles():
-    # Tasks still build their own heads.
-    found = [line for line in wrong_directions(ROW_OF, all_imports()) if " imports heads" not in line]
-    assert found == []
+    assert wrong_directions(ROW_OF, all_imports()) == []
     assert circles(all_imports()) == set()
 
 

@@ -22,7 +22,7 @@ from albert.albert_config import AlbertConfig
 from albert.custom_optimization import LearningRateSchedule, create_optimizer
 from albert.engine.distribution import keep_freed_memory
 from albert.engine.training_step import TrainingStep
-from albert.heads.pooled import Head
+from albert.heads.base import Head
 from albert.heads.pretraining import PretrainingHead
 from albert.heads.span import SpanHead
 from albert.modeling import AlbertModel, TokenLayout

@@ -1,57 +1,15 @@
-"""What sits on top of the encoder: from its output to predictions, and from predictions to one loss per example.
-
-Owns the protocol of all heads, and the heads that read the pooled output; those that read every token are in
-span_heads.py. A head has its variables (upstream's names), logits and loss, and knows neither checkpoints, flags nor
-training. It is a frozen description with three members, so that a new one is a class and changes nothing here:
-
-* `variable_specs`: its variables;
-* `predict(weights, encoded, dropout_key, features)`: a dictionary of tensors, first axis b, the examples;
-* `per_example_loss(predictions, features)`: [b] float32. The engine averages it over the examples of a global batch.
-
-An example is a sequence, so that b = n, except for multiple choice.
-"""
+"""The heads that read the pooled output: classification, multiple choice, regression."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from types import MappingProxyType
-from typing import ClassVar, Protocol
+from collections.abc import Mapping
+from typing import ClassVar
 
 import tensorflow as tf
 
 from albert.albert_config import AlbertConfig
+from albert.heads.base import FIRST_HEAD_SITE, NO_FEATURES, OUTPUT_STDDEV, POOLED_DROPOUT, Features
 from albert.modeling import EncoderOutput, VariableSpec, Weights
 from albert.ops.dropout import DropoutKey, sequence_dropout
-
-# Upstream drops a tenth of the pooled output when it trains, whatever the configuration says.
-POOLED_DROPOUT = 0.1
-# Upstream initialises classifier weights with this deviation, not with `initializer_range`.
-OUTPUT_STDDEV = 0.02
-# Sites of the encoder are 0 .. 3 * layers * inner groups; heads count from here.
-FIRST_HEAD_SITE = 1 << 16
-
-
-# What a head may read beside the encoder's output, by name.
-Features = Mapping[str, tf.Tensor]
-NO_FEATURES: Features = MappingProxyType({})
-
-
-class Head(Protocol):
-    """What a task puts on the encoder."""
-
-    reads_tokens: ClassVar[bool]  # whether it needs more of the encoder than `pooled_output`
-
-    @property
-    def variable_specs(self) -> Sequence[VariableSpec]: ...
-
-    def predict(
-        self,
-        weights: Weights,
-        encoded: EncoderOutput,
-        dropout_key: DropoutKey | None = None,
-        features: Features = NO_FEATURES,
-    ) -> dict[str, tf.Tensor]: ...
-
-    def per_example_loss(self, predictions: Mapping[str, tf.Tensor], features: Features) -> tf.Tensor: ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,6 +23,7 @@ class _PooledLinearHead:
     dropout_rate: float = POOLED_DROPOUT
 
     reads_tokens: ClassVar[bool] = False
+    label_columns: ClassVar[tuple[str, ...]] = ("label_ids",)
 
     @property
     def _num_logits(self) -> int:

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from albert.albert_config import AlbertConfig
-from albert.heads.pooled import NO_FEATURES, Features
+from albert.heads.base import NO_FEATURES, Features
 from albert.modeling import (
     EncoderOutput,
     VariableSpec,
@@ -43,6 +43,7 @@ class PretrainingHead:
     config: AlbertConfig
 
     reads_tokens: ClassVar[bool] = True
+    label_columns: ClassVar[tuple[str, ...]] = ()  # its predictions are sums that need the labels
 
     @property
     def variable_specs(self) -> tuple[VariableSpec, ...]:

@@ -1,7 +1,5 @@
 """The heads that find an answer in a text: SQuAD 1.1's, and SQuAD 2.0's, which also says whether there is one.
 
-Owns their variables (upstream's names), logits and losses, as heads.py does for those on the pooled output.
-
 What is as wide as the model is computed for the T = R * L positions of the rows as they lie, so that packing saves here
 what it saves in the encoder; only logits are brought into the order [n, S], position by position of each sequence. S is
 L, which no sequence exceeds, or the size of a beam that is wider. Everything is float32. A position that cannot be an
@@ -15,7 +13,7 @@ from typing import ClassVar, NamedTuple
 import tensorflow as tf
 
 from albert.albert_config import AlbertConfig
-from albert.heads.pooled import FIRST_HEAD_SITE, NO_FEATURES, OUTPUT_STDDEV, Features
+from albert.heads.base import FIRST_HEAD_SITE, NO_FEATURES, OUTPUT_STDDEV, Features
 from albert.modeling import EncoderOutput, TokenLayout, VariableSpec, Weights, dense, dense_specs, layer_norm_specs
 from albert.ops.dropout import DropoutKey, sequence_dropout
 from albert.ops.fused import LAYER_NORM_EPSILON
@@ -84,6 +82,7 @@ class SpanHead:
     softmax_over_padding: bool = False
 
     reads_tokens: ClassVar[bool] = True
+    label_columns: ClassVar[tuple[str, ...]] = ("start_positions", "end_positions", "is_impossible")
 
     @property
     def variable_specs(self) -> tuple[VariableSpec, ...]:
@@ -137,6 +136,7 @@ class SpanHeadV2:
     dropout_rate: float = ANSWER_CLASS_DROPOUT
 
     reads_tokens: ClassVar[bool] = True
+    label_columns: ClassVar[tuple[str, ...]] = ("start_positions", "end_positions", "is_impossible")
 
     @property
     def variable_specs(self) -> tuple[VariableSpec, ...]:

@@ -24,7 +24,8 @@ from albert.data.tfrecord_cache import RecordCache
 from albert.engine import checkpoint_files, distribution
 from albert.engine.estimator import Estimator, EvalSpec, RunConfig
 from albert.errors import UserError
-from albert.heads.pooled import Head
+from albert.heads import head_for
+from albert.heads.base import Head
 from albert.modeling import AlbertModel, Computation
 from albert.runs import reports
 from albert.runs.model_fn import build_model_fn
@@ -58,7 +59,7 @@ def run(task: Task, settings: Settings) -> dict[str, float]:
 
         train = settings.train
         schedule = LearningRateSchedule(train.learning_rate, train.train_steps or 1, train.warmup_steps)
-        estimator = build_estimator(config, task.head(config), strategy, settings, schedule)
+        estimator = build_estimator(config, head_for(task.output, config), strategy, settings, schedule)
         inputs = InputFunctions(task, caches, settings, replicas)
         eval_spec = build_eval_spec(task, inputs, judged) if settings.do_eval and judged.can_be_scored else None
         metrics = train_and_evaluate(estimator, inputs.train, eval_spec, settings, task.best_metric, replicas)
@@ -195,7 +196,7 @@ def identity_of_run(
             **identity_of_training(settings, replicas),
             "discard_classifier_weights": settings.model.discard_classifier_weights,
             "data_sha256": digests["train"],
-            "head": {name: value for name, value in vars(task.head(config)).items() if name != "config"},
+            "head": {name: value for name, value in vars(head_for(task.output, config)).items() if name != "config"},
         }
     if settings.do_eval:
         identity["evaluation"] = {"data_sha256": digests["dev"]}

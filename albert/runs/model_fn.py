@@ -4,12 +4,9 @@ import tensorflow as tf
 
 from albert.albert_config import AlbertConfig
 from albert.engine.estimator_spec import EstimatorSpec, Features, ModeKeys, ModelFn
-from albert.heads.pooled import Head
+from albert.heads.base import Head
 from albert.modeling import FLOAT32, Computation, TokenLayout, Weights, encode
 from albert.ops.dropout import DropoutKey
-
-# Columns that prediction does not look at, though a cache that also serves evaluation has them.
-LABELS = ("label_ids", "start_positions", "end_positions", "is_impossible")
 
 
 def build_model_fn(config: AlbertConfig, head: Head, seed: int = 0, computation: Computation = FLOAT32) -> ModelFn:
@@ -28,7 +25,9 @@ def build_model_fn(config: AlbertConfig, head: Head, seed: int = 0, computation:
             rows = features["sequence_rows"]
             dropout_key = DropoutKey.of_layout(seed, step, rows, layout.sequence_ids, layout.position_ids)
         encoded = encode(config, weights, layout, dropout_key, computation, not head.reads_tokens)
-        readable = {name: v for name, v in features.items() if mode != ModeKeys.PREDICT or name not in LABELS}
+        # A cache that also serves evaluation has labels, which prediction must not look at.
+        hidden = head.label_columns if mode == ModeKeys.PREDICT else ()
+        readable = {name: value for name, value in features.items() if name not in hidden}
         predictions = head.predict(weights, encoded, dropout_key, readable)
         return EstimatorSpec(
             mode=mode,

@@ -1,70 +1,164 @@
-"""The contract every fine-tuning task signs, and the plain data that passes through it.
+"""What a fine-tuning task is, and the plain data that passes through it.
 
-Owns no behaviour. The runner, the cache and the input pipeline know a task only through what stands here.
+The runs, the caches and the batches know a task only through this module. A new kind of task subclasses `Task`, or
+`TextTask` where one or two texts have a label.
 """
 
-from __future__ import annotations
-
+import abc
 import dataclasses
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from albert.data.schema import Column, HostRecord, Record
 from albert.settings import DataSettings
+from albert.system.json_text import shown
 from albert.tokenization import Tokenizer
-
-if TYPE_CHECKING:  # these import TensorFlow, which reading and featurising must not
-    from albert.albert_config import AlbertConfig
-    from albert.heads.pooled import Head
 
 Split = Literal["train", "dev", "test"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Example:
-    """One row of a data file, its texts as they stand there. `label` is None where the file has none (test rows)."""
+    """One row of a data file, its texts as they appear there.
+
+    `label` is what `Labels.parse` or `Score.parse` made of the row's label: a class number or a score. It is None where
+    the file has none (test rows).
+    """
 
     guid: str
     text_a: str
     text_b: str | None
-    label: str | float | None
+    label: int | float | None
 
 
-class Task(Protocol):
-    """A task: where its rows are, how they become records, which head learns them and what counts as good.
+# --- What a task predicts: plain data, from which `heads.head_for` makes a head ------------------------------------
 
-    Predictions are arrays over all N examples of a split, in the order of `read`. Classification with C labels:
-    "logits" and "probabilities" [N, C] float32, "predictions" [N] int32. Regression: "logits" and "predictions" [N]
-    float32.
+
+@dataclasses.dataclass(frozen=True)
+class Labels:
+    """One of several classes, numbered in the order of their names."""
+
+    names: tuple[str, ...]
+
+    dtype: ClassVar[Literal["int32", "float32"]] = "int32"
+
+    def parse(self, text: str) -> int:
+        """The class called `text`. Raises ValueError listing the names where there is none."""
+        if text not in self.names:
+            raise ValueError(f"label {shown(text)} is not one of {', '.join(self.names)}")
+        return self.names.index(text)
+
+    def format(self, predictions: np.ndarray) -> list[str]:
+        """The names of the predicted classes [N]."""
+        return [self.names[index] for index in predictions]
+
+
+@dataclasses.dataclass(frozen=True)
+class Score:
+    """A number between two bounds. The model may predict beyond them; what is written is clipped."""
+
+    low: float
+    high: float
+
+    dtype: ClassVar[Literal["int32", "float32"]] = "float32"
+
+    def parse(self, text: str) -> float:
+        """The number `text` gives. Raises ValueError saying what is allowed."""
+        try:
+            score = float(text)
+        except ValueError:
+            score = math.nan
+        if math.isnan(score):
+            raise ValueError(f"score {shown(text)} is not a number from {self.low:g} to {self.high:g}")
+        if not self.low <= score <= self.high:
+            raise ValueError(f"score {shown(text)} is not from {self.low:g} to {self.high:g}")
+        return score
+
+    def format(self, predictions: np.ndarray) -> list[str]:
+        """The predicted scores [N], clipped, with three decimals."""
+        return [f"{score:.3f}" for score in np.clip(predictions, self.low, self.high)]
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """One of `count` token sequences, which together are an example. `dropout_rate` is that of the pooled output."""
+
+    count: int
+    dropout_rate: float = 0.1
+
+
+@dataclasses.dataclass(frozen=True)
+class Span:
+    """An answer in a text: its first and last token; in version "2.0" perhaps none.
+
+    The other fields are of 2.0 alone: how many starts and how many ends for each start are followed, and the dropout
+    rate where the model decides whether there is an answer.
+    """
+
+    version: Literal["1.1", "2.0"]
+    start_n_top: int = 5
+    end_n_top: int = 5
+    dropout_rate: float = 0.1
+
+
+Output = Labels | Score | Choice | Span
+
+
+# --- The task -------------------------------------------------------------------------------------------------------
+
+
+class Task(abc.ABC):
+    """A task: where its rows are, how they become records, what it predicts and which scores count.
+
+    Predictions are arrays over all N examples of a split, in the order of `read`. For `Labels` with C names and for
+    `Choice` with C sequences: "logits" and "probabilities" [N, C] float32, "predictions" [N] int32. For `Score`:
+    "logits" and "predictions" [N] float32, "probabilities" [N, 1]. For `Span`: see `heads.span`.
     """
 
     name: str
-    predict_split: Split  # what is predicted when training is done
-    has_dev_labels: bool  # dev records have labels for a loss, and not only items that can be scored
-    reported_columns: tuple[str, ...]  # the "host" columns that `report` reads
     best_metric: str  # the key of `score` by which the best checkpoint is chosen; larger is better
-    splits: tuple[Split, ...]
-    feature_spec: Mapping[str, Column]
-    sequences_per_example: int  # records that make up an example that is trained on: the choices of a question, or 1
 
+    predict_split: ClassVar[Split] = "test"  # what is predicted after training
+    has_dev_labels: ClassVar[bool] = True  # dev records have labels for a loss, and not only items that can be scored
+    reported_columns: ClassVar[tuple[str, ...]] = ()  # the "host" columns that `report` reads
+    sequences_per_example: ClassVar[int] = 1  # records that make up an example: the choices of a question, or 1
+
+    @property
+    @abc.abstractmethod
+    def splits(self) -> tuple[Split, ...]:
+        """The splits this task has files for."""
+
+    @property
+    @abc.abstractmethod
+    def feature_spec(self) -> Mapping[str, Column]:
+        """The columns of its records."""
+
+    @property
+    @abc.abstractmethod
+    def output(self) -> Output:
+        """What the model predicts."""
+
+    @abc.abstractmethod
     def source_files(self, split: Split, data_dir: Path) -> tuple[Path, ...]:
         """The files `read` reads, all there. Raises UserError where one is missing or there is no such split."""
 
-    def read(self, split: Split, data_dir: Path) -> Iterator[Example]:
+    @abc.abstractmethod
+    def read(self, split: Split, data_dir: Path) -> Iterator[Any]:
         """The rows one by one, never all in memory. Raises UserError naming file and line for a row it cannot use."""
 
-    def featurize(self, example: Example, tokenizer: Tokenizer, settings: DataSettings) -> list[Record]:
+    @abc.abstractmethod
+    def featurize(self, example: Any, tokenizer: Tokenizer, settings: DataSettings) -> list[Record]:
         """The records of one example. Can be pickled as a bound method; imports no TensorFlow."""
 
+    @abc.abstractmethod
     def identity(self) -> dict[str, Any]:
         """What of the task decides the records made from given files, as JSON-able data: part of a cache's digest."""
 
-    def head(self, config: AlbertConfig) -> Head:
-        """What stands on top of the encoder, with its loss and its predictions."""
-
+    @abc.abstractmethod
     def score(
         self, items: Sequence[Any], predictions: Mapping[str, np.ndarray], records: Sequence[HostRecord] = ()
     ) -> dict[str, float]:
@@ -73,6 +167,7 @@ class Task(Protocol):
         `items` are all that `read` gave, `records` the "host" columns of all records.
         """
 
+    @abc.abstractmethod
     def result_files(
         self, items: Sequence[Any], predictions: Mapping[str, np.ndarray], records: Sequence[HostRecord] = ()
     ) -> dict[str, str]:
@@ -80,6 +175,8 @@ class Task(Protocol):
 
     def can_score(self, items: Sequence[Any]) -> bool:
         """Whether any item has a gold answer."""
+        return any(item.label is not None for item in items)
 
     def report(self, source: Path, items: Sequence[Any], records: Sequence[HostRecord]) -> None:
-        """Logs what of the items of a file did not become records, or not whole."""
+        """Logs what of the items of a file did not become records, or not whole. By default every item became one."""
+        return

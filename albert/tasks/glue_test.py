@@ -12,11 +12,12 @@ import pytest
 
 from albert.errors import UserError
 from albert.settings import DataSettings
-from albert.tasks import get_task, task_names
-from albert.tasks.base import Example
+from albert.tasks import get_task, glue
+from albert.tasks.base import Example, Labels
 from albert.tokenization import load_tokenizer
 
 CASINGS = {"lower": True, "cased": False}
+TASK_NAMES = [task.name for task in glue.TASKS]
 FEATURE_TASKS = ("mrpc", "cola", "sts-b", "rte", "sst-2", "qnli", "wnli")
 
 
@@ -48,6 +49,12 @@ EXAMPLE_SETS = [
 ]
 
 
+def _written_label(task, example):
+    """The label as the file has it: a class by its name."""
+    output = get_task(task).output
+    return output.names[example.label] if isinstance(output, Labels) and example.label is not None else example.label
+
+
 @pytest.mark.parametrize(("task", "split", "casing"), EXAMPLE_SETS)
 def test_examples_equal_the_original(testdata, tokenizers, task, split, casing):
     # glue_examples.json: the original's processors; it preprocesses texts and gives test rows a made-up label.
@@ -59,7 +66,7 @@ def test_examples_equal_the_original(testdata, tokenizers, task, split, casing):
             "guid": example.guid,
             "text_a": preprocess(example.text_a),
             "text_b": None if example.text_b is None else preprocess(example.text_b),
-            "label": example.label,
+            "label": _written_label(task, example),
         }
         for example in examples
     ] == [row | {"label": None if split == "test" else row["label"]} for row in expected]
@@ -119,8 +126,8 @@ def test_records_equal_the_original_files(testdata, tokenizers, task):
 
 def test_registry_has_every_task():
     expected = "cola sst-2 mrpc qqp sts-b mnli mismnli qnli rte wnli ax agreement"
-    assert " ".join(task_names()) == expected
-    assert all(get_task(name).name == name for name in task_names())
+    assert " ".join(TASK_NAMES) == expected
+    assert all(get_task(name).name == name for name in TASK_NAMES)
 
 
 @pytest.mark.parametrize(
@@ -147,14 +154,14 @@ def test_unknown_task_is_refused_with_all_names():
 
 def test_best_metric_is_one_that_is_scored():
     expected = {"cola": "matthew_corr", "sts-b": "pearson", "mrpc": "f1", "qqp": "f1"}
-    for name in task_names():
+    for name in TASK_NAMES:
         task = get_task(name)
         assert task.best_metric == expected.get(name, "eval_accuracy")
         assert task.best_metric in dict(task.metrics)
 
 
 def test_only_the_diagnostic_task_lacks_splits(tmp_path):
-    for name in task_names():
+    for name in TASK_NAMES:
         assert get_task(name).splits == (("test",) if name == "ax" else ("train", "dev", "test"))
     with pytest.raises(UserError, match="Task ax has no train split, only test"):
         get_task("ax").read("train", tmp_path)
@@ -167,7 +174,7 @@ def test_both_mnli_tasks_train_on_the_same_file(testdata):
 
 
 def test_label_column_is_a_float_only_for_regression():
-    for name in task_names():
+    for name in TASK_NAMES:
         spec = get_task(name).feature_spec
         assert list(spec) == ["input_ids", "segment_ids", "label_ids"]
         assert spec["input_ids"] == spec["segment_ids"] == dataclasses.replace(spec["input_ids"], kind="tokens")
@@ -177,17 +184,17 @@ def test_label_column_is_a_float_only_for_regression():
 
 def test_head_fits_the_labels(testdata):
     from albert.albert_config import AlbertConfig
-    from albert.heads import pooled
+    from albert.heads import head_for, pooled
 
     config = AlbertConfig.from_json_file(testdata / "tiny" / "albert_config.json")
-    assert get_task("mnli").head(config) == pooled.ClassificationHead(config, num_labels=3)
-    assert get_task("mrpc").head(config) == pooled.ClassificationHead(config, num_labels=2)
-    assert get_task("sts-b").head(config) == pooled.RegressionHead(config)
+    assert head_for(get_task("mnli").output, config) == pooled.ClassificationHead(config, num_labels=3)
+    assert head_for(get_task("mrpc").output, config) == pooled.ClassificationHead(config, num_labels=2)
+    assert head_for(get_task("sts-b").output, config) == pooled.RegressionHead(config)
 
 
 def test_identity_is_plain_data_and_differs_between_tasks():
-    identities = {json.dumps(get_task(name).identity(), sort_keys=True) for name in task_names()}
-    assert len(identities) == len(task_names())
+    identities = {json.dumps(get_task(name).identity(), sort_keys=True) for name in TASK_NAMES}
+    assert len(identities) == len(TASK_NAMES)
 
 
 def test_featurizing_can_be_sent_to_another_process(tokenizers, tmp_path):
@@ -230,8 +237,8 @@ def test_byte_order_mark_line_ends_and_missing_last_newline_make_no_difference(t
     _write(tmp_path / "SST-2", "dev.tsv", plain)
     expected = _read("sst-2", "dev", tmp_path)
     assert [(example.guid, example.text_a, example.label) for example in expected] == [
-        ("dev-1", "ein Fuß ", "1"),
-        ("dev-2", "zwei", "0"),
+        ("dev-1", "ein Fuß ", 1),
+        ("dev-2", "zwei", 0),
     ]
     for variant in ("\ufeff" + plain, plain.replace("\n", "\r\n"), plain.removesuffix("\n")):
         _write(tmp_path / "SST-2", "dev.tsv", variant)
@@ -241,7 +248,7 @@ def test_byte_order_mark_line_ends_and_missing_last_newline_make_no_difference(t
 def test_byte_order_mark_is_no_part_of_a_file_without_header(tmp_path):
     _write(tmp_path / "CoLA", "dev.tsv", "\ufeffgj04\t1\t\tGood.\ngj04\t0\t*\tBad.\n")
     examples = _read("cola", "dev", tmp_path)
-    assert [(example.guid, example.label) for example in examples] == [("dev-0", "1"), ("dev-1", "0")]
+    assert [(example.guid, example.label) for example in examples] == [("dev-0", 1), ("dev-1", 0)]
 
 
 def test_only_a_line_feed_ends_a_row(tmp_path):
@@ -264,7 +271,7 @@ def test_short_qqp_rows_are_skipped_and_reported_once(tmp_path, caplog):
     _write(tmp_path / "QQP", "train.tsv", f"id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate\n{row}\n8\tx\n{row}\n\n")
     with caplog.at_level(logging.WARNING):
         examples = _read("qqp", "train", tmp_path)
-    assert [example.label for example in examples] == ["1", "1"]
+    assert [example.label for example in examples] == [1, 1]
     (message,) = caplog.messages
     assert "QQP/train.tsv: skipped 2 rows with too few columns, the first on line 3" in message
 
@@ -346,22 +353,22 @@ def _labelled(labels):
 
 def test_paraphrases_are_scored_by_accuracy_and_f1():
     # tp=2 fp=1 by hand, so F1 = 4/5; the second tp=1 fp=1 tn=1, so F1 = 2/3.
-    scores = get_task("mrpc").score(_labelled("101"), {"predictions": np.array([1, 1, 1], np.int32)})
+    scores = get_task("mrpc").score(_labelled([1, 0, 1]), {"predictions": np.array([1, 1, 1], np.int32)})
     assert scores == pytest.approx({"eval_accuracy": 2 / 3, "f1": 4 / 5})
-    scores = get_task("qqp").score(_labelled("100"), {"predictions": np.array([1, 1, 0], np.int32)})
+    scores = get_task("qqp").score(_labelled([1, 0, 0]), {"predictions": np.array([1, 1, 0], np.int32)})
     assert scores == pytest.approx({"eval_accuracy": 2 / 3, "f1": 2 / 3})
 
 
 def test_acceptability_is_scored_by_matthews_correlation():
     # tp=1 tn=1 fp=1 fn=0: (1*1 - 1*0) / sqrt(2*1*2*1)
-    scores = get_task("cola").score(_labelled("100"), {"predictions": np.array([1, 1, 0], np.int32)})
+    scores = get_task("cola").score(_labelled([1, 0, 0]), {"predictions": np.array([1, 1, 0], np.int32)})
     assert scores == pytest.approx({"matthew_corr": 1 / 2, "eval_accuracy": 2 / 3})
 
 
 def test_labels_are_numbered_in_the_order_of_the_original():
-    examples = _labelled(["neutral", "contradiction", "entailment"])
+    examples = _labelled(map(get_task("mnli").output.parse, ["neutral", "contradiction", "entailment"]))
     assert get_task("mnli").score(examples, {"predictions": np.array([2, 0, 1])}) == {"eval_accuracy": 1.0}
-    examples = _labelled(["not_entailment", "entailment"])
+    examples = _labelled(map(get_task("rte").output.parse, ["not_entailment", "entailment"]))
     assert get_task("rte").score(examples, {"predictions": np.array([1, 0])}) == {"eval_accuracy": 1.0}
 
 
@@ -420,7 +427,7 @@ def test_submitted_similarity_stays_within_its_bounds():
 )
 def test_real_file_gives_every_row(shared_data, task, split, labels):
     examples = _read(task, split, shared_data / "glue_data")
-    found = [example.label for example in examples]
+    found = [_written_label(task, example) for example in examples]
     assert {label: found.count(label) for label in set(found)} == labels
     assert all(example.text_a.strip() for example in examples)
 

@@ -10,7 +10,7 @@ import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -18,13 +18,9 @@ from albert.data.schema import Column, Record
 from albert.errors import UserError
 from albert.settings import DataSettings
 from albert.system.json_text import parse_json, shown
-from albert.tasks.base import Split
+from albert.tasks.base import Choice, Split, Task
 from albert.tasks.metrics import accuracy
 from albert.tokenization import Tokenizer
-
-if TYPE_CHECKING:  # these import TensorFlow, which reading and featurising must not
-    from albert.albert_config import AlbertConfig
-    from albert.heads.pooled import Head
 
 _LOG = logging.getLogger(__name__)
 
@@ -51,7 +47,7 @@ class RaceExample:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class RaceTask:
+class RaceTask(Task):
     """Multiple choice among four options; an example is a question, and four token sequences.
 
     Each level's folder holds one article a file, or `all.txt` with one article a line, which then is read instead.
@@ -66,9 +62,6 @@ class RaceTask:
     dropout_prob: float = 0.1  # of the pooled output, in training
 
     best_metric: ClassVar[str] = "accuracy"
-    predict_split: ClassVar[Split] = "test"
-    has_dev_labels: ClassVar[bool] = True
-    reported_columns: ClassVar[tuple[str, ...]] = ()
     splits: ClassVar[tuple[Split, ...]] = ("train", "dev", "test")
     sequences_per_example: ClassVar[int] = len(_ANSWERS)
     feature_spec: ClassVar[Mapping[str, Column]] = {
@@ -136,11 +129,10 @@ class RaceTask:
         del options["dropout_prob"]
         return options
 
-    def head(self, config: "AlbertConfig") -> "Head":
-        """One score per sequence, and a choice among the four of a question."""
-        from albert.heads.pooled import ChoiceHead  # here, because it imports TensorFlow, which featurising must not
-
-        return ChoiceHead(config, dropout_rate=self.dropout_prob, num_choices=self.sequences_per_example)
+    @property
+    def output(self) -> Choice:
+        """One of the four options of a question."""
+        return Choice(self.sequences_per_example, self.dropout_prob)
 
     def score(
         self, items: Sequence[RaceExample], predictions: Mapping[str, np.ndarray], records: Sequence[Any] = ()
@@ -170,13 +162,6 @@ class RaceTask:
             "test_results.tsv": "".join("\t".join(map(str, row)) + "\n" for row in probabilities.tolist()),
             "submit_results.tsv": "index\tprediction\n" + "".join(f"{guid}\t{_ANSWERS[i]}\n" for guid, i in rows),
         }
-
-    def can_score(self, items: Sequence[RaceExample]) -> bool:
-        """Whether any question has a label."""
-        return any(item.label is not None for item in items)
-
-    def report(self, source: Path, items: Sequence[RaceExample], records: Sequence[Any]) -> None:
-        """Nothing: `read` has reported what is odd, and every question becomes records."""
 
     def _level_files(self, split: Split, data_dir: Path, level: str) -> tuple[Path, ...]:
         if split not in self.splits:

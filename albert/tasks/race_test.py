@@ -433,10 +433,11 @@ def test_result_files():
 
 
 def test_head_chooses_among_four_with_the_dropout_asked_for():
+    from albert.heads import head_for
     from albert.heads.pooled import ChoiceHead
     from albert.testing import tiny_config
 
-    assert RaceTask(dropout_prob=0.3).head(tiny_config()) == ChoiceHead(tiny_config(), 0.3, num_choices=4)
+    assert head_for(RaceTask(dropout_prob=0.3).output, tiny_config()) == ChoiceHead(tiny_config(), 0.3, num_choices=4)
     # Dropout does not change the records.
     assert RaceTask(dropout_prob=0.3).identity() == RaceTask().identity()
 

@@ -21,7 +21,8 @@ from albert.data.schema import Column
 from albert.data.tfrecord_cache import RecordCache, open_or_build, sha256_of_files
 from albert.engine.distribution import create_strategy
 from albert.engine.estimator import Estimator, RunConfig
-from albert.heads.pooled import ClassificationHead, Head, RegressionHead
+from albert.heads.base import Head
+from albert.heads.pooled import ClassificationHead, RegressionHead
 from albert.heads.span import SpanHead
 from albert.modeling import AlbertModel, Computation
 from albert.runs.model_fn import build_model_fn

@@ -45,7 +45,7 @@ def glue_sample(
     ]
     dtype = task.feature_spec["label_ids"].dtype
     rows = [(record["input_ids"], record["segment_ids"], record["label_ids"]) for record in records]
-    kind, num_labels = ("regression", 1) if dtype == "float32" else ("classification", len(task.labels))
+    kind, num_labels = ("regression", 1) if dtype == "float32" else ("classification", len(task.output.names))
     return Sample(Rows.from_lists(rows, dtype), kind, num_labels, f"drawn from {len(examples)} of {task_name} train")
 
 

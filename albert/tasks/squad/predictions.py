@@ -39,14 +39,12 @@ class Predictions:
     """What is predicted for every question, by its id and in the order of the questions.
 
     `texts`: the best answer whatever the null odds. `nbest`: at least one entry each. `null_odds`: larger means "no
-    answer"; {} in SQuAD 1.1. `without_windows`: the ids of questions that no record belongs to; the caller
-    reports them.
+    answer"; {} in SQuAD 1.1.
     """
 
     texts: dict[str, str]
     nbest: dict[str, list[NBestEntry]]
     null_odds: dict[str, float]
-    without_windows: tuple[str, ...]
 
 
 class _Spans(NamedTuple):
@@ -72,10 +70,9 @@ def predict_v1(
     questions: Sequence[Question],
     windows: Sequence[Sequence[int]],
     records: Sequence[Mapping[str, np.ndarray]],
-    outputs: Sequence[Mapping[str, np.ndarray]],
+    output: Mapping[str, np.ndarray],
     n_best_size: int = 20,
     max_answer_length: int = 30,
-    text_without_windows: str = "",
 ) -> Predictions:
     """SQuAD 1.1: the best spans among the n best starts and n best ends of each window.
 
@@ -85,60 +82,59 @@ def predict_v1(
         records: [N], each with `token_is_max_context`: for positions in the input 1, 0, or -1 where there is no token
             of the paragraph; `tok_start_to_orig_index`, `tok_end_to_orig_index`: first and last character in the
             context of each of the paragraph's tokens, at least as long as there are such.
-        outputs: of each model: `start_log_prob`, `end_log_prob` [N, S], of any scale. The scores of spans that several
-            models propose are averaged.
+        output: of the model: `start_log_prob`, `end_log_prob` [N, S], of any scale.
         n_best_size: starts and ends looked at in each window, and the length of the n-best lists.
         max_answer_length: in tokens.
-        text_without_windows: the answer to a question without windows.
     """
 
-    def propose(output: Mapping[str, np.ndarray], row: int) -> _Spans:
+    _warn_of_not_numbers(output)
+
+    def propose(row: int) -> _Spans:
         start, end = output["start_log_prob"][row], output["end_log_prob"][row]
         starts, ends = _best(start, n_best_size), _best(end, n_best_size)
         starts, ends = np.repeat(starts, len(ends)), np.tile(ends, len(starts))
         return _Spans(starts, ends, start[starts], end[ends])
 
-    found = _find_answers(questions, windows, records, outputs, propose, n_best_size, max_answer_length)
+    found = _find_answers(questions, windows, records, propose, n_best_size, max_answer_length)
     nbest = {}
     for question, rows, answers in zip(questions, windows, found, strict=True):
-        nothing = NBestEntry(NO_SPAN_V1 if len(rows) else text_without_windows, 1.0, 0.0, 0.0)
+        nothing = NBestEntry(NO_SPAN_V1 if len(rows) else "", 1.0, 0.0, 0.0)
         nbest[question.id] = answers or [nothing]
-    return _predictions(questions, windows, nbest, null_odds={})
+    return _predictions(questions, nbest, null_odds={})
 
 
 def predict_v2(
     questions: Sequence[Question],
     windows: Sequence[Sequence[int]],
     records: Sequence[Mapping[str, np.ndarray]],
-    outputs: Sequence[Mapping[str, np.ndarray]],
+    output: Mapping[str, np.ndarray],
     n_best_size: int = 20,
     max_answer_length: int = 30,
 ) -> Predictions:
     """SQuAD 2.0: the best spans of each window's beam, and null odds: the lowest logit of any window.
 
-    Arguments as for `predict_v1`, except `outputs`, of each model: `start_top_log_probs`, `start_top_index` [N, K];
+    Arguments as for `predict_v1`, except `output`: `start_top_log_probs`, `start_top_index` [N, K];
     `end_top_log_probs`, `end_top_index` [N, K * M], the M ends of the first start first; `cls_logits` [N], larger means
-    "no answer". Null odds of several models are averaged.
+    "no answer".
     """
 
-    def propose(output: Mapping[str, np.ndarray], row: int) -> _Spans:
+    _warn_of_not_numbers(output)
+
+    def propose(row: int) -> _Spans:
         ends = output["end_top_index"][row]
         ends_per_start = len(ends) // len(output["start_top_index"][row])
         starts = np.repeat(output["start_top_index"][row], ends_per_start)
         start_log_probs = np.repeat(output["start_top_log_probs"][row], ends_per_start)
         return _Spans(starts, ends, start_log_probs, output["end_top_log_probs"][row])
 
-    found = _find_answers(questions, windows, records, outputs, propose, n_best_size, max_answer_length)
+    found = _find_answers(questions, windows, records, propose, n_best_size, max_answer_length)
     nothing = NBestEntry("", 1.0, NO_SPAN_LOG_PROB, NO_SPAN_LOG_PROB)
     nbest = {question.id: answers or [nothing] for question, answers in zip(questions, found, strict=True)}
     null_odds = {}
     for question, rows in zip(questions, windows, strict=True):
         # fmin: a logit that is not a number is no reason to answer.
-        lowest = [
-            np.fmin.reduce(output["cls_logits"][list(rows)], initial=CERTAINLY_UNANSWERABLE) for output in outputs
-        ]
-        null_odds[question.id] = float(np.mean(lowest, dtype=np.float64))
-    return _predictions(questions, windows, nbest, null_odds)
+        null_odds[question.id] = float(np.fmin.reduce(output["cls_logits"][list(rows)], initial=CERTAINLY_UNANSWERABLE))
+    return _predictions(questions, nbest, null_odds)
 
 
 def prediction_files(predictions: Predictions, final_texts: Mapping[str, str]) -> dict[str, str]:
@@ -159,47 +155,37 @@ def prediction_files(predictions: Predictions, final_texts: Mapping[str, str]) -
 
 def _predictions(
     questions: Sequence[Question],
-    windows: Sequence[Sequence[int]],
     nbest: dict[str, list[NBestEntry]],
     null_odds: dict[str, float],
 ) -> Predictions:
     assert len(nbest) == len(questions), f"{len(questions)} questions have only {len(nbest)} different ids"
-    without = tuple(question.id for question, rows in zip(questions, windows, strict=True) if not len(rows))
-    return Predictions({id_: entries[0].text for id_, entries in nbest.items()}, nbest, null_odds, without)
+    return Predictions({id_: entries[0].text for id_, entries in nbest.items()}, nbest, null_odds)
 
 
 def _find_answers(
     questions: Sequence[Question],
     windows: Sequence[Sequence[int]],
     records: Sequence[Mapping[str, np.ndarray]],
-    outputs: Sequence[Mapping[str, np.ndarray]],
-    propose: Callable[[Mapping[str, np.ndarray], int], _Spans],
+    output: Mapping[str, np.ndarray],
+    propose: Callable[[int], _Spans],
     n_best_size: int,
     max_answer_length: int,
 ) -> list[list[NBestEntry]]:
     """The n-best list of each question, best first; empty where no window proposes a possible answer."""
-    assert outputs, "there are outputs of at least one model"
-    outputs = [{name: np.asarray(values) for name, values in output.items()} for output in outputs]
-    for output in outputs:
-        _report_not_numbers(output)
     found = []
     for question, rows in zip(questions, windows, strict=True):
         documents = [_document(records[row]) for row in rows]
-        # (window, start, end) -> the start and end log probabilities that models gave it. Among equal sums the first is
-        # better: the earlier window, then the earlier model, then the order in which it proposes.
-        spans: dict[tuple[int, int, int], tuple[list[float], list[float]]] = {}
+        # (window, start, end) -> the log probabilities of start and end. Among equal sums the first is better: the
+        # earlier window, then the order in which the model proposes.
+        spans: dict[tuple[int, int, int], tuple[float, float]] = {}
         for window, (row, document) in enumerate(zip(rows, documents, strict=True)):
-            for output in outputs:
-                proposed = propose(output, row)
-                for start, end, start_log_prob, end_log_prob in _possible(proposed, document, max_answer_length):
-                    start_log_probs, end_log_probs = spans.setdefault((window, start, end), ([], []))
-                    start_log_probs.append(start_log_prob)
-                    end_log_probs.append(end_log_prob)
+            for start, end, *log_probs in _possible(propose(row), document, max_answer_length):
+                spans.setdefault((window, start, end), (log_probs[0], log_probs[1]))
         found.append(_n_best(question.context, documents, spans, n_best_size))
     return found
 
 
-def _report_not_numbers(output: Mapping[str, np.ndarray]) -> None:
+def _warn_of_not_numbers(output: Mapping[str, np.ndarray]) -> None:
     floats = [values for values in output.values() if np.issubdtype(values.dtype, np.floating)]
     rows = sum(np.isnan(values).reshape(len(values), -1).any(axis=1) for values in floats)
     if np.any(rows):
@@ -240,13 +226,12 @@ def _possible(spans: _Spans, document: _Document, max_answer_length: int) -> lis
 def _n_best(
     context: str,
     documents: Sequence[_Document],
-    spans: Mapping[tuple[int, int, int], tuple[list[float], list[float]]],
+    spans: Mapping[tuple[int, int, int], tuple[float, float]],
     n_best_size: int,
 ) -> list[NBestEntry]:
     """The best spans with different texts."""
-    means = {span: (_mean(starts), _mean(ends)) for span, (starts, ends) in spans.items()}
     entries: dict[str, tuple[float, float]] = {}
-    for (window, start, end), log_probs in sorted(means.items(), key=lambda item: sum(item[1]), reverse=True):
+    for (window, start, end), log_probs in sorted(spans.items(), key=lambda item: sum(item[1]), reverse=True):
         if len(entries) == n_best_size:
             break
         document = documents[window]
@@ -262,10 +247,6 @@ def _n_best(
 def _best(scores: np.ndarray, count: int) -> np.ndarray:
     """Positions of the `count` highest of [S] scores, highest first, the lower position first among equals."""
     return np.argsort(-scores, kind="stable")[:count]
-
-
-def _mean(values: list[float]) -> float:
-    return sum(values) / len(values)
 
 
 def _softmax(scores: Sequence[float]) -> list[float]:

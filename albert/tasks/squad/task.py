@@ -1,34 +1,33 @@
-"""SQuAD 1.1 and 2.0: paragraphs with their questions become windows of tokens.
-
-Owns the windows, and which characters of a context stand behind which tokens. Knows nothing of caches, batches or
-devices. How single characters are aligned is `span_alignment`'s matter, and what files may hold `squad_files`'.
-"""
+"""SQuAD 1.1 and 2.0 as a task: paragraphs with their questions become records, and predictions become scores."""
 
 import dataclasses
 import functools
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from albert.data.schema import Column, HostRecord, Record
 from albert.errors import UserError
 from albert.settings import DataSettings
-from albert.tasks.base import Split
+from albert.tasks.base import Span, Split, Task
 from albert.tasks.squad import metrics
 from albert.tasks.squad.files import Paragraph, Question, Tally, all_questions, read_paragraphs
 from albert.tasks.squad.predictions import Predictions, predict_v1, predict_v2, prediction_files
-from albert.tasks.squad.span_alignment import align, span_ends, span_starts
-from albert.tokenization import Tokenizer, preprocess_text
-
-if TYPE_CHECKING:  # these import TensorFlow, which reading and featurising must not
-    from albert.albert_config import AlbertConfig
-    from albert.heads.pooled import Head
-
-_SPECIAL_TOKENS = 3  # [CLS] question [SEP] document [SEP]
-_WORD_BOUNDARY = "\u2581"  # SentencePiece's space
+from albert.tasks.squad.windows import (
+    NO_TOKENS,
+    SPECIAL_TOKENS,
+    UNLABELLED,
+    Window,
+    answer_tokens,
+    split_into_windows,
+    tokenize_document,
+    window_features,
+    window_label,
+)
+from albert.tokenization import Tokenizer
 
 _TOKENS = Column("tokens", "int32")
 _SCALAR = Column("scalar", "int32")
@@ -36,7 +35,7 @@ _HOST = Column("host", "int32")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class SquadTask:
+class SquadTask(Task):
     """SQuAD of one version, read from `train_file` and `predict_file` (paths from the data directory, or absolute).
 
     An item is a paragraph, a record one window of its document with one question. Beyond what the model reads, a record
@@ -72,7 +71,6 @@ class SquadTask:
     has_dev_labels: ClassVar[bool] = False
     reported_columns: ClassVar[tuple[str, ...]] = ("question_index", "query_len")
     best_metric: ClassVar[str] = "f1"
-    sequences_per_example: ClassVar[int] = 1
     feature_spec: ClassVar[Mapping[str, Column]] = {
         "input_ids": _TOKENS,
         "segment_ids": _TOKENS,
@@ -111,11 +109,11 @@ class SquadTask:
                 found.append(f"--{name}={getattr(self, name)} must be at least 1")
         if not 0 <= self.dropout_prob < 1:
             found.append(f"--dropout_prob={self.dropout_prob} must be in [0, 1)")
-        if settings.max_seq_length <= self.max_query_length + _SPECIAL_TOKENS:
+        if settings.max_seq_length <= self.max_query_length + SPECIAL_TOKENS:
             found.append(
                 f"--max_seq_length={settings.max_seq_length} leaves no room for the context beside a question of "
-                f"--max_query_length={self.max_query_length} and {_SPECIAL_TOKENS} special tokens; it must be at least "
-                f"{self.max_query_length + _SPECIAL_TOKENS + 1}"
+                f"--max_query_length={self.max_query_length} and {SPECIAL_TOKENS} special tokens; it must be at least "
+                f"{self.max_query_length + SPECIAL_TOKENS + 1}"
             )
         if settings.vocab_file and not settings.spm_model_file:
             found.append("--vocab_file cannot be used for SQuAD, whose answers are found by sentence pieces; name a "
@@ -149,25 +147,25 @@ class SquadTask:
         """
         if problems := self.problems(settings):
             raise UserError("; ".join(problems) + ".")
-        document = _tokenized_document(item.context, tokenizer)
+        document = tokenize_document(item.context, tokenizer)
         if document is None:
             return []
 
         @functools.cache  # questions of equal length see the same windows
-        def windows(room: int) -> list[_Window]:
-            return _windows(len(document.ids), room, self.doc_stride)
+        def windows(room: int) -> list[Window]:
+            return split_into_windows(len(document.ids), room, self.doc_stride)
 
         records: list[Record] = []
         for number, question in enumerate(item.questions, start=item.first_question):
-            answer = _answer_tokens(question, document) if item.for_training else None
-            if answer == _NO_TOKENS:
+            answer = answer_tokens(question, document) if item.for_training else None
+            if answer == NO_TOKENS:
                 continue
             query = tokenizer.encode(question.text)
             kept = query[: self.max_query_length]
-            room = settings.max_seq_length - len(kept) - _SPECIAL_TOKENS
+            room = settings.max_seq_length - len(kept) - SPECIAL_TOKENS
             for index, window in enumerate(windows(room)):
-                shown = _features(kept, document, window, tokenizer)
-                label = _label(answer, window, len(kept) + 2) if item.for_training else _UNLABELLED
+                shown = window_features(kept, document, window, tokenizer)
+                label = window_label(answer, window, len(kept) + 2) if item.for_training else UNLABELLED
                 place = {"question_index": [number], "doc_span_index": [index], "query_len": [len(query)]}
                 records.append(shown | label | place)
         return records
@@ -176,13 +174,10 @@ class SquadTask:
         """What decides the records beside the file: the windows. Versions differ in the loss only."""
         return {"task": "squad", "doc_stride": self.doc_stride, "max_query_length": self.max_query_length}
 
-    def head(self, config: "AlbertConfig") -> "Head":
+    @property
+    def output(self) -> Span:
         """Start and end in 1.1; in 2.0 beams of both, and whether there is an answer at all."""
-        from albert.heads.span import SpanHead, SpanHeadV2  # these import TensorFlow, which featurising must not
-
-        if self.version == "1.1":
-            return SpanHead(config)
-        return SpanHeadV2(config, self.start_n_top, self.end_n_top, self.dropout_prob)
+        return Span(self.version, self.start_n_top, self.end_n_top, self.dropout_prob)
 
     def can_score(self, items: Sequence[Paragraph]) -> bool:
         """Whether any question has gold answers, or is known to have none."""
@@ -224,7 +219,7 @@ class SquadTask:
     ) -> Predictions:
         predict = predict_v1 if self.version == "1.1" else predict_v2
         windows = windows_by_question(len(questions), records)
-        return predict(questions, windows, records, [predictions], self.n_best_size, self.max_answer_length)
+        return predict(questions, windows, records, predictions, self.n_best_size, self.max_answer_length)
 
     def _scores(self, questions: Sequence[metrics.Question], answers: Predictions) -> dict[str, float]:
         if self.version == "1.1":
@@ -281,105 +276,3 @@ def log_losses(
 
 def _number(values: Sequence[int] | np.ndarray) -> int:
     return int(np.asarray(values).item())
-
-
-# --- Windows ---------------------------------------------------------------------------------------------------------
-
-
-@dataclasses.dataclass(frozen=True)
-class _Document:
-    """A context as T tokens and n characters."""
-
-    ids: list[int]  # [T]
-    first_characters: list[int]  # [T]
-    last_characters: list[int]  # [T], inclusive
-    first_tokens: list[int]  # [n], the token at which an answer that begins at the character begins
-    last_tokens: list[int]  # [n], inclusive
-
-
-@dataclasses.dataclass(frozen=True)
-class _Window:
-    start: int  # the first token
-    stop: int
-    is_max_context: list[int]  # [stop - start], 0 or 1
-
-
-def _tokenized_document(context: str, tokenizer: Tokenizer) -> _Document | None:
-    pieces = tokenizer.tokenize(tokenizer.preprocess(context))
-    text = [_preprocessed_character(character, tokenizer.do_lower_case) for character in context]
-    alignment = align(text, "".join(pieces).replace(_WORD_BOUNDARY, " "))
-    if alignment is None:
-        return None
-    ids = tokenizer.encode(context)
-    assert len(ids) == len(pieces), f"{len(ids)} ids for {len(pieces)} pieces of {context[:50]!r}"
-    lengths = np.array([len(piece) for piece in pieces])
-    stops = np.cumsum(lengths)
-    token_of_character = np.repeat(np.arange(len(pieces)), lengths)
-    return _Document(
-        ids,
-        first_characters=span_starts(alignment.text_of_pieces, len(context))[stops - lengths].tolist(),
-        last_characters=span_ends(alignment.text_of_pieces, len(context))[stops - 1].tolist(),
-        first_tokens=token_of_character[span_starts(alignment.pieces_of_text)].tolist(),
-        last_tokens=token_of_character[span_ends(alignment.pieces_of_text)].tolist(),
-    )
-
-
-@functools.lru_cache(maxsize=65536)
-def _preprocessed_character(character: str, lower: bool) -> str:
-    return preprocess_text(character, remove_space=False, lower=lower)
-
-
-def _windows(num_tokens: int, room: int, stride: int) -> list[_Window]:
-    """Windows of at most `room` tokens that cover `num_tokens`, each beginning `stride` after the one before it."""
-    spans = [(0, min(num_tokens, room))]
-    while spans[-1][1] < num_tokens:
-        start, stop = spans[-1]
-        start += min(stop - start, stride)
-        spans.append((start, min(num_tokens, start + room)))
-    best_score, best_window = np.full(num_tokens, -np.inf), np.zeros(num_tokens, np.int64)
-    for number, (start, stop) in enumerate(spans):
-        left = np.arange(stop - start)
-        score = np.minimum(left, left[::-1]) + 0.01 * (stop - start)  # the tokens at hand on the side with fewer
-        better = np.flatnonzero(score > best_score[start:stop]) + start
-        best_score[better] = score[better - start]
-        best_window[better] = number
-    return [
-        _Window(start, stop, (best_window[start:stop] == number).astype(int).tolist())
-        for number, (start, stop) in enumerate(spans)
-    ]
-
-
-def _features(query: list[int], document: _Document, window: _Window, tokenizer: Tokenizer) -> Record:
-    """What the model reads of a window, and what decoding needs to know of its document."""
-    shown = slice(window.start, window.stop)
-    length = window.stop - window.start
-    return {
-        "input_ids": [tokenizer.cls_id, *query, tokenizer.sep_id, *document.ids[shown], tokenizer.sep_id],
-        "segment_ids": [0] * (len(query) + 2) + [1] * (length + 1),
-        "p_mask": [0] + [1] * (len(query) + 1) + [0] * length + [1],
-        "paragraph_len": [len(query) + length + _SPECIAL_TOKENS],
-        "tok_start_to_orig_index": document.first_characters[shown],
-        "tok_end_to_orig_index": document.last_characters[shown],
-        "token_is_max_context": [-1] * (len(query) + 2) + window.is_max_context + [-1],
-    }
-
-
-_NO_TOKENS = (-1, -1)  # an answer whose characters all vanished between two tokens
-_UNLABELLED: Record = {"start_positions": [0], "end_positions": [0], "is_impossible": [0]}
-_WITHOUT_ANSWER: Record = {"start_positions": [0], "end_positions": [0], "is_impossible": [1]}
-
-
-def _answer_tokens(question: Question, document: _Document) -> tuple[int, int] | None:
-    """First and last token of the answer to learn; None for an impossible question."""
-    if question.is_impossible:
-        return None
-    text, start = question.answers[0]
-    first, last = document.first_tokens[start], document.last_tokens[start + len(text) - 1]
-    return (first, last) if first <= last else _NO_TOKENS
-
-
-def _label(answer: tuple[int, int] | None, window: _Window, doc_offset: int) -> Record:
-    if answer is None or answer[0] < window.start or answer[1] >= window.stop:
-        return _WITHOUT_ANSWER
-    first, last = (token - window.start + doc_offset for token in answer)
-    return {"start_positions": [first], "end_positions": [last], "is_impossible": [0]}

@@ -11,12 +11,12 @@ from albert.errors import UserError
 from albert.settings import DataSettings
 from albert.tasks.squad.task import (
     SquadTask,
-    _windows,
     all_questions,
     log_losses,
     questions_without_windows,
     windows_by_question,
 )
+from albert.tasks.squad.windows import split_into_windows
 from albert.testing import squad_document, write_squad
 from albert.tokenization import load_tokenizer
 
@@ -179,7 +179,7 @@ def test_answers_of_a_file_to_predict_do_not_reach_the_records(tmp_path, tokeniz
 )
 def test_every_token_has_its_most_context_in_one_window(tokens, room, stride):
     # By the original's rule: the smaller of left and right, plus 0.01 a token of the window; the first of equals.
-    windows = _windows(tokens, room, stride)
+    windows = split_into_windows(tokens, room, stride)
     assert windows[0].start == 0
     assert [window.stop - window.start for window in windows[:-1]] == [room] * (len(windows) - 1)
     assert {after.start - window.start for window, after in itertools.pairwise(windows)} <= {min(stride, room)}
