@@ -1,8 +1,9 @@
 """AdamW and LAMB as ALBERT was trained with them, their learning-rate schedule, and the clip of the global gradient.
 
-Owns the update rules, which variables decay, and the names of the slots. Knows no strategy: the engine hands in
-gradients that are already summed over all replicas and the variables of one replica, so every replica computes the same
-update, and the slots are called the same for any number of replicas.
+Owns the update rules, which variables decay, and the names of the slots. Knows no strategy: the engine, whose
+`Optimizer` protocol these classes satisfy, hands in gradients that are already summed over all replicas and the
+variables of one replica, so every replica computes the same update, and the slots are called the same for any number of
+replicas.
 
 Formulas: google-research/albert, `optimization.py` and `lamb_optimizer.py`. There is no bias correction: ALBERT was
 pretrained without it, and adding it changes the first ~1/(1 - beta2) = 1,000 steps, which is most of an MRPC run.
@@ -49,16 +50,6 @@ class LearningRateSchedule:
         return tf.where(warming_up, self.init_lr * (warmed / float(self.num_warmup_steps)), decayed)
 
 
-def clip_scale(norm: tf.Tensor) -> tf.Tensor:
-    """What a gradient of norm `norm` [] is multiplied by so that its norm is at most CLIP_NORM.
-
-    The norm is that of the summed, dense gradient of all variables. Upstream takes sparse embedding gradients row by
-    row before summing them, which counts a token that occurs twice differently; a gradient that is summed over replicas
-    has no such rows.
-    """
-    return CLIP_NORM / tf.maximum(norm, CLIP_NORM)
-
-
 @dataclasses.dataclass(frozen=True)
 class AdamWeightDecayOptimizer:
     """AdamW without bias correction; decay is multiplied by the learning rate."""
@@ -70,7 +61,17 @@ class AdamWeightDecayOptimizer:
     exclude_from_weight_decay: tuple[str, ...] = EXCLUDE_FROM_WEIGHT_DECAY
 
     name: ClassVar[str] = "adamw"
+    slot_names: ClassVar[tuple[str, ...]] = SLOT_NAMES
     has_trust_ratio: ClassVar[bool] = False
+
+    def clip(self, norm: tf.Tensor) -> tf.Tensor:
+        """What a gradient of norm `norm` [] is multiplied by so that its norm is at most CLIP_NORM.
+
+        The norm is that of the summed, dense gradient of all variables. Upstream takes sparse embedding gradients row
+        by row before summing them, which counts a token that occurs twice differently; a gradient that is summed over
+        replicas has no such rows.
+        """
+        return CLIP_NORM / tf.maximum(norm, CLIP_NORM)
 
     def update(
         self,

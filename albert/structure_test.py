@@ -35,7 +35,7 @@ ROW_OF = {name: number for number, row in enumerate(ORDER) for name in row}
 # The engine trains any model on any data, and data do not know what they are for: all that these folders import of
 # the package, directly or through others.
 IMPORTS_ONLY = {
-    "engine": {"engine", "errors", "settings", "system", "custom_optimization"},
+    "engine": {"engine", "errors", "settings", "system"},
     "data": {"data", "errors", "system"},
     "system": {"system", "errors"},
     "ops": {"ops"},

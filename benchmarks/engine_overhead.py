@@ -19,7 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 from albert.albert_config import AlbertConfig
-from albert.custom_optimization import LearningRateSchedule, clip_scale, create_optimizer
+from albert.custom_optimization import LearningRateSchedule, create_optimizer
 from albert.data.input_pipeline import BatchShape, Source, train_dataset
 from albert.data.schema import Column
 from albert.data.tfrecord_cache import RecordCache, open_or_build
@@ -83,7 +83,7 @@ def bare_steps(config: AlbertConfig, dataset: tf.data.Dataset) -> Callable[[int]
             tape.watch(tensors)
             loss = tf.reduce_mean(model_fn(batch, ModeKeys.TRAIN, tensors, number).per_example_loss)
         gradients = {name: tf.convert_to_tensor(g) for name, g in tape.gradient(loss, tensors).items()}
-        scale = clip_scale(tf.linalg.global_norm(list(gradients.values())))
+        scale = optimizer.clip(tf.linalg.global_norm(list(gradients.values())))
         optimizer.update(weights, slots, gradients, SCHEDULE(number), scale)
         return loss
 

@@ -15,15 +15,14 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from albert.custom_optimization import SLOT_NAMES, AdamWeightDecayOptimizer
 from albert.engine import checkpoint_files, distribution
 from albert.engine.checkpoint_store import CheckpointStore
-from albert.engine.estimator_spec import EstimatorSpec, Features, ModeKeys, ModelFn
+from albert.engine.estimator_spec import EstimatorSpec, Features, ModeKeys, ModelFn, Optimizer
 from albert.engine.evaluations import Evaluation, EvaluationLog
 from albert.engine.nonfinite_steps import NonfiniteSteps
 from albert.engine.profiling import Profiler
 from albert.engine.throughput import StepRecord, Throughput
-from albert.engine.training_step import REPORT, TrainingStep
+from albert.engine.training_step import STEP_FIGURES, TrainingStep
 from albert.errors import UserError
 from albert.system.callback_errors import kept_errors_raised
 from albert.system.signals import StopOnSignal
@@ -110,13 +109,14 @@ class Estimator:
         self,
         model_fn: ModelFn,
         create_weights: Callable[[], dict[str, tf.Variable]],
-        optimizer: AdamWeightDecayOptimizer,
+        optimizer: Optimizer,
         learning_rate: Callable[[tf.Tensor], tf.Tensor],
         strategy: tf.distribute.Strategy,
         config: RunConfig,
         warm_start: Callable[[Mapping[str, tf.Variable]], object] | None = None,
     ):
         self._model_fn = model_fn
+        self._slot_names = tuple(optimizer.slot_names)
         self._training_step = TrainingStep(model_fn, optimizer, learning_rate, config.use_xla, config.micro_batches)
         self._strategy = strategy
         self._config = config
@@ -193,22 +193,24 @@ class Estimator:
         with kept_errors_raised():
             rows = self._compiled_train_steps(iterator, first, tf.constant(count)).numpy()
         seconds = time.perf_counter() - begin
-        self.throughput.add(seconds, rows[:, REPORT.index("real_tokens")], rows[:, REPORT.index("computed_tokens")])
+        self.throughput.add(
+            seconds, rows[:, STEP_FIGURES.index("real_tokens")], rows[:, STEP_FIGURES.index("computed_tokens")]
+        )
         speed = self.throughput.speed
         records = [StepRecord(self.global_step + 1 + i, *map(float, row), speed) for i, row in enumerate(rows)]
         self.global_step += count
         return records
 
     def _train_steps(self, iterator, first_step: tf.Tensor, num_steps: tf.Tensor) -> tf.Tensor:
-        """[num_steps, len(REPORT)]: one call for many steps."""
-        reports = tf.TensorArray(tf.float32, num_steps, element_shape=[len(REPORT)])
+        """[num_steps, len(STEP_FIGURES)]: one call for many steps."""
+        figures = tf.TensorArray(tf.float32, num_steps, element_shape=[len(STEP_FIGURES)])
         for i in tf.range(num_steps):
-            report = self._strategy.run(self._replica_step, args=(next(iterator), first_step + tf.cast(i, tf.int64)))
-            reports = reports.write(i, distribution.local_values(self._strategy, report)[0])
-        return reports.stack()
+            result = self._strategy.run(self._replica_step, args=(next(iterator), first_step + tf.cast(i, tf.int64)))
+            figures = figures.write(i, distribution.local_values(self._strategy, result)[0])
+        return figures.stack()
 
     def _replica_step(self, features: Features, step: tf.Tensor) -> tf.Tensor:
-        """One update on one replica; see REPORT. Inside a replica."""
+        """One update on one replica; see STEP_FIGURES. Inside a replica."""
         slots = {name: [self._local_value(slot) for slot in slots] for name, slots in self._slots.items()}
         return self._training_step(self._local(self.weights), slots, features, step)
 
@@ -247,7 +249,7 @@ class Estimator:
         if not self._slots:
             with self._strategy.scope():
                 self._slots = {
-                    name: [tf.Variable(tf.zeros(variable.shape), name=f"{name}/{slot}") for slot in SLOT_NAMES]
+                    name: [tf.Variable(tf.zeros(variable.shape), name=f"{name}/{slot}") for slot in self._slot_names]
                     for name, variable in self.weights.items()
                 }
         best = self.evaluations.best
@@ -263,7 +265,7 @@ class Estimator:
         """Everything a checkpoint holds, by name; the same names for any number of replicas."""
         state: dict[str, object] = {checkpoint_files.GLOBAL_STEP: np.int64(self.global_step), **self.weights}
         for name, slots in self._slots.items():
-            state |= {f"{name}/{slot}": value for slot, value in zip(SLOT_NAMES, slots, strict=True)}
+            state |= {f"{name}/{slot}": value for slot, value in zip(self._slot_names, slots, strict=True)}
         return state
 
     def restore_best(self) -> bool:

@@ -1,11 +1,12 @@
-"""What passes between the engine and a `model_fn`: the mode it is called in, and the spec it returns.
+"""What the engine is given: a `model_fn`, with the mode it is called in and the spec it returns, and an `Optimizer`.
 
 Knows no loop, strategy or model.
 """
 
 import dataclasses
 import enum
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
 import tensorflow as tf
 
@@ -55,3 +56,35 @@ class EstimatorSpec:
 
 # (features of one replica's rows, mode, weights by name, number of updates made before [] int64)
 ModelFn = Callable[[Features, ModeKeys, Mapping[str, tf.Tensor], tf.Tensor], EstimatorSpec]
+
+
+class Optimizer(Protocol):
+    """An update rule. The engine sums gradients over replicas and asks for the same update on each of them.
+
+    So an optimizer neither knows how many replicas there are nor runs a collective.
+    """
+
+    @property
+    def slot_names(self) -> Sequence[str]:
+        """What it remembers of each variable, in order: tensors of the variable's shape that begin at zero.
+
+        Slot `s` of variable `name` is checkpointed as `<name>/<s>`.
+        """
+
+    def clip(self, norm: tf.Tensor) -> tf.Tensor:
+        """The factor [] that the mean gradient, whose global norm is `norm` [], is multiplied by; 1 for no clipping."""
+
+    def update(
+        self,
+        variables: Mapping[str, tf.Variable],
+        slots: Mapping[str, Sequence[tf.Variable]],
+        gradients: Mapping[str, tf.Tensor],
+        learning_rate: tf.Tensor,
+        gradient_scale: tf.Tensor | float = 1.0,
+        is_applied: tf.Tensor | bool = True,
+    ) -> None:
+        """Assigns new values to one replica's variables and to their slots, which are in the order of `slot_names`.
+
+        The gradient is `gradients` times `gradient_scale` []. Where `is_applied` [] is False, everything stays as it
+        is, whatever the gradient holds.
+        """

@@ -17,12 +17,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 import tensorflow as tf
 
-from albert.custom_optimization import AdamWeightDecayOptimizer, clip_scale
 from albert.engine import distribution
-from albert.engine.estimator_spec import Features, ModeKeys, ModelFn
+from albert.engine.estimator_spec import Features, ModeKeys, ModelFn, Optimizer
 
-# What a step reports, in this order.
-REPORT = ("loss", "gradient_norm", "learning_rate", "real_tokens", "computed_tokens")
+# The numbers that a step returns, in this order.
+STEP_FIGURES = ("loss", "gradient_norm", "learning_rate", "real_tokens", "computed_tokens")
 
 # Sums over rows: [loss, number of real rows, real tokens, computed tokens] float32 [4], and the gradient by name.
 _Sums = tuple[tf.Tensor, dict[str, tf.Tensor]]
@@ -40,7 +39,7 @@ class TrainingStep:
     def __init__(
         self,
         model_fn: ModelFn,
-        optimizer: AdamWeightDecayOptimizer,
+        optimizer: Optimizer,
         learning_rate: Callable[[tf.Tensor], tf.Tensor],
         use_xla: bool = False,
         micro_batches: int = 1,
@@ -59,7 +58,7 @@ class TrainingStep:
         features: Features,
         step: tf.Tensor,
     ) -> tf.Tensor:
-        """One update; float32 [len(REPORT)]. Inside a replica, with its own variables, slots and rows."""
+        """One update; float32 [len(STEP_FIGURES)]. Inside a replica, with its own variables, slots and rows."""
         weights = {name: tf.convert_to_tensor(variable) for name, variable in variables.items()}
         counts, gradients = self._sums(weights, features, step)
         counts, *summed = distribution.all_reduce_sum([counts, *gradients.values()])
@@ -102,5 +101,6 @@ class TrainingStep:
         # Both come from the all-reduce: every replica decides the same.
         is_finite = tf.math.is_finite(loss) & tf.math.is_finite(norm)
         # The mean gradient, clipped, is the sum times one number.
-        self._optimizer.update(variables, slots, summed_gradients, rate, clip_scale(norm) / rows, is_finite)
+        scale = self._optimizer.clip(norm) / rows
+        self._optimizer.update(variables, slots, summed_gradients, rate, scale, is_finite)
         return tf.stack([loss, norm, rate, real_tokens, computed_tokens])
