@@ -20,6 +20,7 @@ from albert.engine.evaluations import Evaluation, EvaluationLog
 from albert.runs.output_dir import RUN_SETTINGS, claim_output_dir
 from albert.runs.reports import TRAINING_LOG, Results, TrainingLog, draw_curve, read_training_log
 from albert.settings import DataSettings, ModelSettings, Settings, TrainSettings
+from albert.weights.loading import load_weights
 from robustness.fuzz_cases import Reader, Rows, Seed
 from robustness.fuzz_mutations import JSON, LINES, change_message
 from robustness.fuzz_readers import TESTDATA
@@ -109,7 +110,7 @@ def _weights() -> dict[str, tf.Variable]:
 
 def _read_checkpoint(folder: Path, messages: Sequence[str]) -> None:
     prefix = folder / "model.ckpt"
-    report = checkpoint_files.load_weights(prefix, _weights())
+    report = load_weights(prefix, _weights())
     assert {*report.loaded, *report.fresh} == set(_weights()), "variables neither loaded nor fresh"
     checkpoint_files.load_tensors(prefix)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from albert.albert_config import AlbertConfig
 from albert.engine import checkpoint_files
 from albert.modeling import AlbertModel
+from albert.weights.loading import load_weights
 
 ROOT = Path(__file__).parent.parent
 
@@ -14,7 +15,7 @@ ROOT = Path(__file__).parent.parent
 def test_the_bundled_checkpoint_has_every_encoder_variable():
     folder = ROOT / "sample_data/albert_tiny"
     model = AlbertModel(AlbertConfig.from_json_file(folder / "albert_config.json"))
-    report = checkpoint_files.load_weights(folder / "model.ckpt-best", model.weights)
+    report = load_weights(folder / "model.ckpt-best", model.weights)
     assert report.fresh == ()
     assert all(name.startswith("cls/") for name in report.unused)
     assert sum(value.size for value in checkpoint_files.load_tensors(folder / "model.ckpt-best").values()) < 2_000_000

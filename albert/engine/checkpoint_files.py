@@ -1,18 +1,16 @@
-"""Weights in and out of TF1 name-based checkpoints, the one format for interchange and for resuming.
+"""Reads and writes TF1 name-based checkpoints, the one format for interchange and for resuming.
 
-Owns names, files and what matches what. Knows nothing of training. A checkpoint is a prefix with two files,
-`<prefix>.index` and `<prefix>.data-00000-of-00001`; `tf.train.load_checkpoint`, TensorFlow 1.15 and upstream's code
-read it.
+Owns the files, which are written whole or not at all and validated before they are read; not what their entries mean.
+A checkpoint is a prefix with two files, `<prefix>.index` and `<prefix>.data-00000-of-00001`;
+`tf.train.load_checkpoint`, TensorFlow 1.15 and upstream's code read it.
 """
 
 import contextlib
-import dataclasses
-import logging
 import os
 import re
 import shutil
 import uuid
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,32 +23,10 @@ from albert.system.files import write_text
 
 SUFFIXES = (".data-00000-of-00001", ".index")
 GLOBAL_STEP = "global_step"
-# What upstream's discard_classifier_weights looks for in a name; "attention_1/output/dense" has a slash there.
-CLASSIFIER_MARK = "output_"
 
 
 class DamagedCheckpoint(UserError):
     """A checkpoint that is there, but lacks one of its files or cannot be read."""
-
-
-@dataclasses.dataclass(frozen=True)
-class LoadReport:
-    """What became of every name: variables read (and from which entry), left at their initial value, entries unused."""
-
-    loaded: Mapping[str, str]
-    fresh: tuple[str, ...]
-    unused: tuple[str, ...]
-
-    def log(self, prefix: Path) -> None:
-        """One line with the counts, and one each naming fresh variables and unused entries."""
-        logging.info(
-            "%s: %d variables loaded, %d fresh, %d entries unused",
-            prefix, len(self.loaded), len(self.fresh), len(self.unused),
-        )  # fmt: skip
-        if self.fresh:
-            logging.info("fresh (not in the checkpoint or discarded): %s", ", ".join(self.fresh))
-        if self.unused:
-            logging.info("unused entries of the checkpoint: %s", ", ".join(self.unused))
 
 
 def has_traces(prefix: Path) -> bool:
@@ -63,96 +39,18 @@ def exists(prefix: Path) -> bool:
     return all(Path(f"{prefix}{suffix}").is_file() for suffix in SUFFIXES)
 
 
-def assignment_map(
-    variables: Collection[str],
-    entries: Collection[str],
-    num_of_group: int = 0,
-    discard_classifier_weights: bool = False,
-) -> dict[str, str]:
-    """Variable name -> checkpoint entry it starts from, by upstream's `get_assignment_map_from_checkpoint`.
-
-    The same name wins. With more than one group, a name that is missing falls back to group 0, then to the first
-    `ffn`, then to the first `attention` of its block, so that a one-group checkpoint can start a model of many.
-    """
-    fallbacks = ((r"/group_\d+/", "/group_0/"), (r"/ffn_\d+/", "/ffn_1/"), (r"/attention_\d+/", "/attention_1/"))
-    chosen = {}
-    for name in variables:
-        if name in entries and not (discard_classifier_weights and CLASSIFIER_MARK in name):
-            chosen[name] = name
-        elif num_of_group > 1:
-            for pattern, replacement in fallbacks:
-                candidate = re.sub(pattern, replacement, name)
-                if re.search(pattern, name) and candidate in entries:
-                    chosen[name] = candidate
-                    break
-    return chosen
-
-
-def load_weights(
-    prefix: Path,
-    weights: Mapping[str, tf.Variable],
-    discard_classifier_weights: bool = False,
-    num_of_group: int = 0,
-) -> LoadReport:
-    """Assigns what the checkpoint at `prefix` holds for `weights`; outside a replica, it reaches all of them.
-
-    Raises UserError when the checkpoint is missing or damaged, naming both shapes when one differs, and when it holds
-    nothing for the encoder at all.
-    """
-    with _reader(prefix) as reader:
-        shapes = reader.get_variable_to_shape_map()
-        chosen = assignment_map(list(weights), shapes, num_of_group, discard_classifier_weights)
-        _check_shapes(prefix, weights, chosen, shapes)
-        _check_types(prefix, weights, chosen, reader.get_variable_to_dtype_map())
-        if not any(name.startswith("bert/") for name in chosen):
-            raise UserError(
-                f"{prefix} holds none of the encoder's {len(weights)} variables (bert/...); it begins with "
-                f"{', '.join(sorted(shapes)[:3])}. A TF1 name-based ALBERT checkpoint is needed."
-            )
-        values = {name: reader.get_tensor(entry) for name, entry in chosen.items()}
-    for name, value in values.items():
-        weights[name].assign(value)
-    fresh = tuple(name for name in weights if name not in chosen)
-    unused = tuple(sorted(name for name in set(shapes) - set(chosen.values()) if not _is_training_state(name)))
-    return LoadReport(chosen, fresh, unused)
-
-
-def _is_training_state(name: str) -> bool:
-    return name == GLOBAL_STEP or name.rsplit("/", 1)[-1] in ("adam_m", "adam_v", "lamb_m", "lamb_v")
-
-
-def _check_shapes(prefix, weights, chosen, shapes) -> None:
-    for name, entry in chosen.items():
-        ours, theirs = list(weights[name].shape), list(shapes[entry])
-        if ours == theirs:
-            continue
-        advice = "Use the albert_config.json that belongs to the checkpoint."
-        if entry == "bert/embeddings/word_embeddings":
-            advice = "vocab_size in albert_config.json and the checkpoint must agree. " + advice
-        if CLASSIFIER_MARK in name:
-            advice = "To start this task with a fresh head, add --discard_classifier_weights."
-        raise UserError(f"{prefix}: {entry} has shape {theirs}, but the model needs {ours}. {advice}")
-
-
-def _check_types(prefix, weights, chosen, dtypes) -> None:
-    for name, entry in chosen.items():
-        ours, theirs = weights[name].dtype, dtypes[entry]
-        if ours != theirs:
-            raise UserError(
-                f"{prefix}: {entry} has type {theirs.name}, but the model needs {ours.name}. "
-                "Save the checkpoint again in that type."
-            )
-
-
 def load_tensors(prefix: Path) -> dict[str, np.ndarray]:
     """Every entry of the checkpoint. Raises UserError when it is missing, and DamagedCheckpoint when it is damaged."""
-    with _reader(prefix) as reader:
+    with open_checkpoint(prefix) as reader:
         return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
 
 
 @contextlib.contextmanager
-def _reader(prefix: Path) -> Iterator[Any]:
-    """Opens a checkpoint; TensorFlow's errors, also those of reading entries, become one line."""
+def open_checkpoint(prefix: Path) -> Iterator[Any]:
+    """TensorFlow's reader of the checkpoint; its errors, those of reading entries too, become one line.
+
+    Raises UserError when the checkpoint is missing, and DamagedCheckpoint when it is incomplete or cannot be read.
+    """
     if not exists(prefix):
         missing = [f"{prefix}{suffix}" for suffix in SUFFIXES if not Path(f"{prefix}{suffix}").is_file()]
         kind = DamagedCheckpoint if has_traces(prefix) else UserError

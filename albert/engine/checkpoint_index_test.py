@@ -100,9 +100,3 @@ def test_texts_and_partitioned_variables_are_let_through(tmp_path):
         tensors=[tf.constant(["a", "", "long"]), tf.ones([2, 2])],
     )
     check_index(tmp_path / "model.ckpt.index", (tmp_path / "model.ckpt.data-00000-of-00001").stat().st_size)
-
-
-def test_weights_of_another_type_are_named(prefix):
-    weights = {NAME.decode(): tf.Variable(tf.zeros([2, 3], tf.float64))}
-    with pytest.raises(UserError, match=r"bert/a has type float32, but the model needs float64"):
-        checkpoint_files.load_weights(prefix, weights)

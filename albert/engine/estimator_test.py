@@ -19,6 +19,7 @@ from albert.heads import pooled
 from albert.runs.model_fn import build_model_fn
 from albert.system.signals import Interrupted
 from albert.testing import TESTDATA, below, golden, tiny_config, with_layout
+from albert.weights.loading import load_weights
 
 TRAJECTORY = golden("e2e/trajectory")
 INPUTS = below(TRAJECTORY, "inputs")  # 20 batches of 8 rows, 32 positions
@@ -32,7 +33,7 @@ def _without_dropout(model_fn):
 
 
 def _start(weights):
-    checkpoint_files.load_weights(TESTDATA / "tiny/model.ckpt-best", weights)
+    load_weights(TESTDATA / "tiny/model.ckpt-best", weights)
     for name, value in below(TRAJECTORY, "weights").items():
         weights[name].assign(value)
 

@@ -34,6 +34,7 @@ from albert.settings import Settings, TrainSettings
 from albert.system.files import write_text
 from albert.tasks.base import Split, Task
 from albert.tokenization import Tokenizer, load_tokenizer
+from albert.weights.loading import load_weights
 
 
 def run(task: Task, settings: Settings) -> dict[str, float]:
@@ -254,7 +255,7 @@ def build_estimator(
     schedule: LearningRateSchedule,
     num_of_group: int = 0,
 ) -> Estimator:
-    """The engine with this model's weights on every replica; `num_of_group` as for `checkpoint_files.load_weights`."""
+    """The engine with this model's weights on every replica; `num_of_group` as for `load_weights`."""
     train = settings.train
     return Estimator(
         model_fn=build_model_fn(
@@ -289,7 +290,7 @@ def start_from_checkpoint(weights: Mapping[str, tf.Variable], settings: Settings
         logging.warning("No --init_checkpoint: starting from random weights.")
         return
     discards = settings.model.discard_classifier_weights
-    checkpoint_files.load_weights(prefix, weights, discards, num_of_group).log(prefix)
+    load_weights(prefix, weights, discards, num_of_group).log(prefix)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -386,7 +387,7 @@ def restore_best(estimator: Estimator, settings: Settings) -> None:
     prefix = settings.model.init_checkpoint
     if prefix is None:
         raise UserError(f"--output_dir={settings.output_dir} has no checkpoint: train first, or give --init_checkpoint")
-    report = checkpoint_files.load_weights(prefix, estimator.weights)
+    report = load_weights(prefix, estimator.weights)
     if report.fresh:
         raise UserError(
             f"--output_dir={settings.output_dir} has no checkpoint, and {prefix} lacks {', '.join(report.fresh)}: "
