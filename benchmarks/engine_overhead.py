@@ -23,7 +23,7 @@ from albert.custom_optimization import LearningRateSchedule, create_optimizer
 from albert.data.input_pipeline import BatchShape, Source, train_dataset
 from albert.data.schema import Column
 from albert.data.tfrecord_cache import RecordCache, open_or_build
-from albert.engine.distribution import create_strategy
+from albert.engine.distribution import Replicas, create_replicas
 from albert.engine.estimator import Estimator, ModeKeys, RunConfig
 from albert.heads.pooled import ClassificationHead
 from albert.modeling import AlbertModel
@@ -95,7 +95,7 @@ def bare_steps(config: AlbertConfig, dataset: tf.data.Dataset) -> Callable[[int]
 
 
 def engine_steps(
-    config: AlbertConfig, dataset: tf.data.Dataset, strategy: tf.distribute.Strategy, model_dir: Path
+    config: AlbertConfig, dataset: tf.data.Dataset, replicas: Replicas, model_dir: Path
 ) -> Callable[[int], object]:
     """A function that makes n updates through the engine's own compiled loop."""
     head = ClassificationHead(config, num_labels=2)
@@ -104,7 +104,7 @@ def engine_steps(
         create_weights=lambda: AlbertModel(config, head.variable_specs).weights,
         optimizer=create_optimizer("adamw"),
         learning_rate=SCHEDULE,
-        strategy=strategy,
+        replicas=replicas,
         config=RunConfig(model_dir, global_batch_size=1),
     )
     estimator._start_or_resume()
@@ -112,7 +112,7 @@ def engine_steps(
     return lambda count: estimator._run_steps(iterator, count)
 
 
-def measure(name: str, blocks: int, strategies: dict[str, tf.distribute.Strategy]) -> dict[str, list[float]]:
+def measure(name: str, blocks: int, engines: dict[str, Replicas]) -> dict[str, list[float]]:
     """Seconds per step of every block, by contender."""
     hidden, layers, heads, rows, steps = MODELS[name]
     config = make_config(hidden, layers, heads)
@@ -120,8 +120,8 @@ def measure(name: str, blocks: int, strategies: dict[str, tf.distribute.Strategy
         cache = build_cache(Path(directory))
         dataset = train_dataset(Source(cache, FEATURE_SPEC, POSITIONS), BatchShape(rows, 1), 0, 0, 100_000)
         contenders = {"bare": bare_steps(config, dataset)}
-        for kind, strategy in strategies.items():
-            contenders[f"engine, {kind}"] = engine_steps(config, dataset, strategy, Path(directory))
+        for kind, replicas in engines.items():
+            contenders[f"engine, {kind}"] = engine_steps(config, dataset, replicas, Path(directory))
         for contender in contenders.values():
             contender(2)  # traces
         seconds: dict[str, list[float]] = {kind: [] for kind in contenders}
@@ -140,13 +140,13 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
     parser.add_argument("--blocks", type=int, default=12)
     arguments = parser.parse_args()
-    strategies = {kind: create_strategy(kind, 1) for kind in ("one", "mirror")}
+    engines = {kind: create_replicas(kind, 1) for kind in ("one", "mirror")}
     lines = [
         "| model | rows x positions | step | median, s | quartiles, s | median / bare median |",
         "| --- | --- | --- | ---: | ---: | ---: |",
     ]
     for name in arguments.models:
-        seconds = measure(name, arguments.blocks, strategies)
+        seconds = measure(name, arguments.blocks, engines)
         bare = statistics.median(seconds["bare"])
         for kind, values in seconds.items():
             low, median, high = statistics.quantiles(values, n=4)

@@ -1,11 +1,12 @@
-"""Where the replicas live: the strategy made from settings, and the one collective of a training step.
+"""The replicas that train together, the devices they are on, and the one collective of a training step.
 
-Owns devices and strategies. Knows no model, task or flag values beyond the ones named in its messages. `strategy_type`
-`one` and `mirror` are one process on one machine; several workers would add a row to `create_strategy` and change
-`replica_index`, nothing else.
+`Replicas` answers every question about how many there are and what they can do, so that nobody else reads a strategy.
+Both strategy types, `one` and `mirror`, are one process; a strategy over several processes is made in
+`create_replicas`, and only what is called local in `Replicas` then differs from process to process.
 """
 
 import ctypes
+import dataclasses
 import logging
 from collections.abc import Sequence
 
@@ -17,8 +18,63 @@ STRATEGY_TYPES = ("one", "mirror")
 DEVICES = ("auto", "gpu", "cpu")
 
 
-def create_strategy(strategy_type: str, num_replicas: int, device: str = "auto") -> tf.distribute.Strategy:
-    """The strategy for `num_replicas` replicas on `device`: "gpu", "cpu" (logical devices) or "auto".
+@dataclasses.dataclass(frozen=True)
+class Replicas:
+    """All replicas of the model, of which this process computes the local ones.
+
+    Batches, steps and what identifies a run depend on `count` alone. What this process reads and computes depends on
+    `local_count` and `local_ids`; in a single process they are all replicas.
+    """
+
+    strategy: tf.distribute.Strategy
+
+    @property
+    def count(self) -> int:
+        """Replicas over all processes."""
+        return self.strategy.num_replicas_in_sync
+
+    @property
+    def local_count(self) -> int:
+        """Replicas of this process: as many elements of its data set make up one step."""
+        return len(self._devices)
+
+    @property
+    def local_ids(self) -> range:
+        """The numbers of this process's replicas, counted over all processes from 0."""
+        assert self.local_count == self.count, "replicas of other processes are not numbered yet"
+        return range(self.local_count)
+
+    @property
+    def is_on_gpus(self) -> bool:
+        """Whether the replicas are GPUs."""
+        return all("GPU" in name for name in self._devices)
+
+    @property
+    def _devices(self) -> Sequence[str]:
+        return self.strategy.extended.worker_devices
+
+    def describe(self) -> str:
+        """One phrase for logs: "2 replicas on CPU:0, CPU:1"."""
+        names = [name.split("device:")[-1] for name in self._devices]
+        return f"{self.count} replica{'s' if self.count > 1 else ''} on {', '.join(names)}"
+
+    def resolve_dtype(self, dtype: str) -> str:
+        """`dtype`, where "auto" is "bfloat16" on GPUs with units for it (compute capability 8.0), else "float32"."""
+        if dtype != "auto":
+            return dtype
+        if not self.is_on_gpus:
+            return "float32"
+        details = map(tf.config.experimental.get_device_details, tf.config.get_visible_devices("GPU"))
+        is_able = all(detail.get("compute_capability", (0, 0)) >= (8, 0) for detail in details)
+        return "bfloat16" if is_able else "float32"
+
+    def local_values(self, value: object) -> tuple:
+        """The components of a per-replica value or mirrored variable in this process, in the order of `local_ids`."""
+        return self.strategy.experimental_local_results(value)
+
+
+def create_replicas(strategy_type: str, num_replicas: int, device: str = "auto") -> Replicas:
+    """`num_replicas` replicas on `device`: "gpu", "cpu" (logical devices) or "auto".
 
     `one` always has a single replica, as in the predecessor. Raises UserError, saying what is visible, when there are
     fewer GPUs than asked for. On CPUs it splits the processor into logical devices, which TensorFlow only allows
@@ -30,6 +86,10 @@ def create_strategy(strategy_type: str, num_replicas: int, device: str = "auto")
         raise UserError(f"--num_gpu_cores={num_replicas} must be at least 1")
     if strategy_type == "one":
         num_replicas = 1
+    return Replicas(_strategy(strategy_type, num_replicas, device))
+
+
+def _strategy(strategy_type: str, num_replicas: int, device: str) -> tf.distribute.Strategy:
     names = _gpus(num_replicas) if _resolve(device, num_replicas) == "gpu" else _logical_cpus(num_replicas)
     if strategy_type == "one":
         return tf.distribute.OneDeviceStrategy(names[0])
@@ -79,24 +139,8 @@ def _logical_cpus(count: int) -> list[str]:
         try:
             tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * count)
         except RuntimeError as error:
-            raise RuntimeError(f"create the strategy before anything computes; {count} CPU devices wanted") from error
+            raise RuntimeError(f"create the replicas before anything computes; {count} CPU devices wanted") from error
     return [f"/cpu:{i}" for i in range(count)]
-
-
-def is_on_gpus(strategy: tf.distribute.Strategy) -> bool:
-    """Whether the replicas are GPUs."""
-    return all("GPU" in name for name in strategy.extended.worker_devices)
-
-
-def resolve_dtype(dtype: str, strategy: tf.distribute.Strategy) -> str:
-    """`dtype`, where "auto" is "bfloat16" on GPUs with units for it (compute capability 8.0), else "float32"."""
-    if dtype != "auto":
-        return dtype
-    if not is_on_gpus(strategy):
-        return "float32"
-    used = tf.config.get_visible_devices("GPU")
-    capabilities = [tf.config.experimental.get_device_details(gpu).get("compute_capability", (0, 0)) for gpu in used]
-    return "bfloat16" if all(capability >= (8, 0) for capability in capabilities) else "float32"
 
 
 def keep_freed_memory() -> None:
@@ -113,24 +157,12 @@ def keep_freed_memory() -> None:
         mallopt(m_top_pad, 64 << 20)
 
 
-def describe(strategy: tf.distribute.Strategy) -> str:
-    """One phrase for logs: "2 replicas on CPU:0, CPU:1"."""
-    devices = [name.split("device:")[-1] for name in strategy.extended.worker_devices]
-    count = strategy.num_replicas_in_sync
-    return f"{count} replica{'s' if count > 1 else ''} on {', '.join(devices)}"
-
-
-def replica_index() -> int:
-    """Which local replica is being traced; a Python number. Inside a replica."""
+def local_replica_index() -> int:
+    """Which of this process's replicas is being traced, from 0; a Python number. Inside a replica."""
     replica_id = tf.distribute.get_replica_context().replica_id_in_sync_group
     number = tf.get_static_value(replica_id)
     assert number is not None, "the replica's number must be known while it is traced"
     return int(number)
-
-
-def local_values(strategy: tf.distribute.Strategy, value: object) -> tuple:
-    """The components of a per-replica value or mirrored variable on this worker, in replica order."""
-    return strategy.experimental_local_results(value)
 
 
 def all_reduce_sum(tensors: Sequence[tf.Tensor]) -> list[tf.Tensor]:

@@ -25,18 +25,18 @@ def visible_gpus(monkeypatch) -> list[_Gpu]:
 
 def test_more_gpus_than_visible_are_refused_with_those_that_are(visible_gpus):
     with pytest.raises(UserError, match="--num_gpu_cores=1, but 0 visible to TensorFlow: none"):
-        distribution.create_strategy("mirror", 1, "gpu")
+        distribution.create_replicas("mirror", 1, "gpu")
     visible_gpus += [_Gpu(0), _Gpu(1)]
     message = "--num_gpu_cores=8, but 2 visible to TensorFlow: /physical_device:GPU:0, /physical_device:GPU:1"
     for device in ("gpu", "auto"):
         with pytest.raises(UserError, match=message):
-            distribution.create_strategy("mirror", 8, device)
+            distribution.create_replicas("mirror", 8, device)
 
 
 def test_replicas_without_any_gpu_are_refused_with_what_to_do(visible_gpus):
     assert visible_gpus == []
     with pytest.raises(UserError, match=r"--num_gpu_cores=2, but no GPU is visible.*--device=cpu"):
-        distribution.create_strategy("mirror", 2, "auto")
+        distribution.create_replicas("mirror", 2, "auto")
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_replicas_without_any_gpu_are_refused_with_what_to_do(visible_gpus):
 )
 def test_unknown_values_are_refused_with_the_known_ones(arguments, message):
     with pytest.raises(UserError, match=message):
-        distribution.create_strategy(*arguments)
+        distribution.create_replicas(*arguments)
 
 
 @pytest.mark.parametrize(
@@ -60,29 +60,33 @@ def test_unknown_values_are_refused_with_the_known_ones(arguments, message):
         ("one", 4, 1, "1 replica on CPU:0"),
     ],
 )
-def test_strategies_have_the_replicas_asked_for(strategy_type, wanted, made, description):
-    strategy = distribution.create_strategy(strategy_type, wanted, "cpu")
-    assert strategy.num_replicas_in_sync == made
-    assert distribution.describe(strategy) == description
+def test_there_are_the_replicas_asked_for(strategy_type, wanted, made, description):
+    replicas = distribution.create_replicas(strategy_type, wanted, "cpu")
+    assert (replicas.count, replicas.local_count, list(replicas.local_ids)) == (made, made, list(range(made)))
+    assert replicas.strategy.num_replicas_in_sync == made
+    assert replicas.describe() == description
+    assert not replicas.is_on_gpus
+    assert replicas.resolve_dtype("auto") == "float32"
+    assert replicas.resolve_dtype("bfloat16") == "bfloat16"
 
 
-@pytest.mark.parametrize("replicas", [1, 2, 4])
-def test_all_reduce_sums_tensors_of_any_shape(replicas):
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_all_reduce_sums_tensors_of_any_shape(count):
     # Replica r contributes r + 1 times each tensor, so the sum is 1, 3 or 10 times each.
-    strategy = distribution.create_strategy("mirror", replicas, "cpu")
+    replicas = distribution.create_replicas("mirror", count, "cpu")
     tensors = [tf.constant(5.0), tf.constant([[1.0, 2.0], [3.0, 4.0]]), tf.zeros([0]), tf.constant([7.0])]
 
     @tf.function
     def summed():
         def in_replica():
-            factor = float(distribution.replica_index() + 1)
+            factor = float(distribution.local_replica_index() + 1)
             return distribution.all_reduce_sum([factor * tensor for tensor in tensors])
 
-        return [distribution.local_values(strategy, value) for value in strategy.run(in_replica)]
+        return [replicas.local_values(value) for value in replicas.strategy.run(in_replica)]
 
-    factor = replicas * (replicas + 1) / 2
+    factor = count * (count + 1) / 2
     for tensor, values in zip(tensors, summed(), strict=True):
-        assert len(values) == replicas
+        assert len(values) == count
         for value in values:
             assert value.shape == tensor.shape
             np.testing.assert_array_equal(value, factor * tensor)

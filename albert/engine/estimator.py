@@ -15,8 +15,9 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from albert.engine import checkpoint_files, distribution
+from albert.engine import checkpoint_files
 from albert.engine.checkpoint_store import CheckpointStore
+from albert.engine.distribution import Replicas, local_replica_index
 from albert.engine.estimator_spec import EstimatorSpec, Features, ModeKeys, ModelFn, Optimizer
 from albert.engine.evaluations import Evaluation, EvaluationLog
 from albert.engine.nonfinite_steps import NonfiniteSteps
@@ -92,7 +93,7 @@ class TrainingObserver(Protocol):
 
 
 class Estimator:
-    """Trains, evaluates and predicts with one set of weights mirrored over the strategy's replicas.
+    """Trains, evaluates and predicts with one set of weights mirrored over the replicas.
 
     Args:
       model_fn: `(features, mode, weights, step) -> EstimatorSpec` for one replica. `weights` maps names to tensors, to
@@ -100,7 +101,7 @@ class Estimator:
       create_weights: makes the variables by name; called once, inside the strategy's scope.
       optimizer: the update rule.
       learning_rate: rate [] float32 of a step [] int64.
-      strategy: from `distribution.create_strategy`.
+      replicas: from `distribution.create_replicas`.
       config: directory and intervals.
       warm_start: called with the variables when training starts without a checkpoint in `model_dir`.
     """
@@ -111,18 +112,18 @@ class Estimator:
         create_weights: Callable[[], dict[str, tf.Variable]],
         optimizer: Optimizer,
         learning_rate: Callable[[tf.Tensor], tf.Tensor],
-        strategy: tf.distribute.Strategy,
+        replicas: Replicas,
         config: RunConfig,
         warm_start: Callable[[Mapping[str, tf.Variable]], object] | None = None,
     ):
         self._model_fn = model_fn
         self._slot_names = tuple(optimizer.slot_names)
         self._training_step = TrainingStep(model_fn, optimizer, learning_rate, config.use_xla, config.micro_batches)
-        self._strategy = strategy
+        self._replicas = replicas
         self._config = config
         self._warm_start = warm_start
         self._slots: dict[str, list[tf.Variable]] = {}
-        with strategy.scope():
+        with replicas.strategy.scope():
             self.weights = create_weights()
         self.global_step = 0
         self.throughput = Throughput(config.global_batch_size)
@@ -205,8 +206,10 @@ class Estimator:
         """[num_steps, len(STEP_FIGURES)]: one call for many steps."""
         figures = tf.TensorArray(tf.float32, num_steps, element_shape=[len(STEP_FIGURES)])
         for i in tf.range(num_steps):
-            result = self._strategy.run(self._replica_step, args=(next(iterator), first_step + tf.cast(i, tf.int64)))
-            figures = figures.write(i, distribution.local_values(self._strategy, result)[0])
+            result = self._replicas.strategy.run(
+                self._replica_step, args=(next(iterator), first_step + tf.cast(i, tf.int64))
+            )
+            figures = figures.write(i, self._replicas.local_values(result)[0])
         return figures.stack()
 
     def _replica_step(self, features: Features, step: tf.Tensor) -> tf.Tensor:
@@ -215,7 +218,7 @@ class Estimator:
         return self._training_step(self._local(self.weights), slots, features, step)
 
     def _local_value(self, variable: tf.Variable) -> tf.Variable:
-        return distribution.local_values(self._strategy, variable)[distribution.replica_index()]
+        return self._replicas.local_values(variable)[local_replica_index()]
 
     def _local(self, variables: Mapping[str, tf.Variable]) -> dict[str, tf.Variable]:
         return {name: self._local_value(variable) for name, variable in variables.items()}
@@ -247,7 +250,7 @@ class Estimator:
 
     def _start_or_resume(self) -> None:
         if not self._slots:
-            with self._strategy.scope():
+            with self._replicas.strategy.scope():
                 self._slots = {
                     name: [tf.Variable(tf.zeros(variable.shape), name=f"{name}/{slot}") for slot in self._slot_names]
                     for name, variable in self.weights.items()
@@ -350,7 +353,7 @@ class Estimator:
         Raises RuntimeError unless the ids are exactly 0 .. n - 1: an example lost or counted twice is a bug.
         """
         dataset = input_fn()
-        total = int(dataset.cardinality()) // self._strategy.num_replicas_in_sync
+        total = int(dataset.cardinality()) // self._replicas.local_count
         batches = self._distribute(lambda: dataset)
         parts: list[Arrays] = []
         with kept_errors_raised():
@@ -381,15 +384,15 @@ class Estimator:
             return forward(weights, features)
 
         def outputs(features: Features) -> list[dict[str, tf.Tensor]]:
-            per_replica = self._strategy.run(replica_outputs, args=(features,))
-            local = {name: distribution.local_values(self._strategy, value) for name, value in per_replica.items()}
+            per_replica = self._replicas.strategy.run(replica_outputs, args=(features,))
+            local = {name: self._replicas.local_values(value) for name, value in per_replica.items()}
             return [dict(zip(local, values, strict=True)) for values in zip(*local.values(), strict=True)]
 
         return outputs
 
     def _distribute(self, make_dataset: Callable[[], tf.data.Dataset]):
-        """Deals consecutive elements of the data set to consecutive replicas."""
-        return self._strategy.distribute_datasets_from_function(lambda _context: make_dataset())
+        """Deals consecutive elements of the data set to consecutive replicas of this process."""
+        return self._replicas.strategy.distribute_datasets_from_function(lambda _context: make_dataset())
 
 
 def _kind(value: tf.Variable | np.ndarray | np.generic) -> str:

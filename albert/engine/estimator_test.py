@@ -12,7 +12,7 @@ import tensorflow as tf
 from albert import custom_optimization, modeling
 from albert.custom_optimization import LearningRateSchedule, create_optimizer
 from albert.engine import checkpoint_files
-from albert.engine.distribution import create_strategy
+from albert.engine.distribution import create_replicas
 from albert.engine.estimator import Estimator, EstimatorSpec, EvalSpec, ModeKeys, RunConfig
 from albert.errors import UserError
 from albert.heads import pooled
@@ -47,7 +47,7 @@ def _estimator(model_dir, replicas=1, optimizer="adamw", use_dropout=False, rate
         create_weights=lambda: modeling.AlbertModel(albert, head.variable_specs).weights,
         optimizer=create_optimizer(optimizer),
         learning_rate=SCHEDULE,
-        strategy=create_strategy("mirror", replicas, "cpu"),
+        replicas=create_replicas("mirror", replicas, "cpu"),
         config=RunConfig(model_dir, ROWS, **{"save_checkpoints_steps": 1000, **config}),
         warm_start=_start,
     )
@@ -170,7 +170,7 @@ def test_every_replica_holds_the_same_weights(tmp_path):
     estimator = _estimator(tmp_path, replicas=4)
     _train(estimator, replicas=4, last=5)
     for variable in estimator.weights.values():
-        copies = [component.numpy() for component in estimator._strategy.experimental_local_results(variable)]
+        copies = [component.numpy() for component in estimator._replicas.local_values(variable)]
         for other in copies[1:]:
             np.testing.assert_array_equal(other, copies[0])
 
@@ -448,7 +448,7 @@ def test_a_loss_that_is_not_finite_stops_with_the_step_and_keeps_the_last_good_s
     # In memory is what three steps make.
     expected, _ = _train(_estimator(tmp_path / "three", replicas), replicas, last=3)
     for name, variable in estimator.weights.items():
-        for copy in estimator._strategy.experimental_local_results(variable):
+        for copy in estimator._replicas.local_values(variable):
             np.testing.assert_array_equal(copy, expected[name], err_msg=name)
 
 

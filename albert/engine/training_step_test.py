@@ -8,7 +8,7 @@ from albert.custom_optimization import LearningRateSchedule, create_optimizer
 from albert.data.input_pipeline import BatchShape, Source, eval_dataset, train_dataset
 from albert.data.schema import Column
 from albert.data.tfrecord_cache import open_or_build
-from albert.engine.distribution import create_strategy
+from albert.engine.distribution import create_replicas
 from albert.engine.estimator import Estimator, RunConfig
 from albert.heads import pooled
 from albert.modeling import FLOAT32, AlbertModel, Computation
@@ -53,7 +53,7 @@ def _estimator(model_dir, replicas=1, computation=FLOAT32, dropout=0.1, **config
         create_weights=lambda: AlbertModel(albert, head.variable_specs, seed=1).weights,
         optimizer=create_optimizer("adamw"),
         learning_rate=LearningRateSchedule(1e-3, num_train_steps=100),
-        strategy=create_strategy("mirror", replicas, "cpu"),
+        replicas=create_replicas("mirror", replicas, "cpu"),
         config=RunConfig(model_dir, ROWS, **config),
     )
 

@@ -21,7 +21,8 @@ from albert.data import input_pipeline, tfrecord_cache
 from albert.data.input_pipeline import BatchShape, Source
 from albert.data.schema import HostRecord
 from albert.data.tfrecord_cache import RecordCache
-from albert.engine import checkpoint_files, distribution
+from albert.engine import checkpoint_files
+from albert.engine.distribution import Replicas, create_replicas
 from albert.engine.estimator import Estimator, EvalSpec, RunConfig
 from albert.errors import UserError
 from albert.heads import head_for
@@ -46,24 +47,23 @@ def run(task: Task, settings: Settings) -> dict[str, float]:
     tokenizer = load_tokenizer(settings.data.spm_model_file, settings.data.vocab_file, settings.data.do_lower_case)
     check_model(config, settings)
     check_vocabulary(config, tokenizer, settings)
-    strategy = distribution.create_strategy(settings.strategy_type, settings.num_replicas, settings.device)
-    replicas = strategy.num_replicas_in_sync
-    settings = resolve(settings, strategy)
-    log_devices(settings, strategy)
+    replicas = create_replicas(settings.strategy_type, settings.num_replicas, settings.device)
+    settings = resolve(settings, replicas)
+    log_devices(settings, replicas)
     sources = {split: task.source_files(split, settings.data.data_dir) for split in wanted_splits(task, settings)}
     digests = {split: tfrecord_cache.sha256_of_files(files) for split, files in sources.items()}
-    identity = identity_of_run(task, config, tokenizer, settings, replicas, digests)
+    identity = identity_of_run(task, config, tokenizer, settings, replicas.count, digests)
     with claim_output_dir(settings, identity, itertools.chain(*sources.values())):
         caches = {split: build_cache(task, split, tokenizer, settings, digests[split]) for split in digests}
-        settings = count_steps(task, caches, settings, replicas)
+        settings = count_steps(task, caches, settings, replicas.count)
         judged = Judged.of(task, caches, settings)
 
         train = settings.train
         schedule = LearningRateSchedule(train.learning_rate, train.train_steps or 1, train.warmup_steps)
-        estimator = build_estimator(config, head_for(task.output, config), strategy, settings, schedule)
+        estimator = build_estimator(config, head_for(task.output, config), replicas, settings, schedule)
         inputs = InputFunctions(task, caches, settings, replicas)
         eval_spec = build_eval_spec(task, inputs, judged) if settings.do_eval and judged.can_be_scored else None
-        metrics = train_and_evaluate(estimator, inputs.train, eval_spec, settings, task.best_metric, replicas)
+        metrics = train_and_evaluate(estimator, inputs.train, eval_spec, settings, task.best_metric, replicas.count)
         if settings.do_predict:
             restore_best(estimator, settings)
             split = task.predict_split
@@ -80,10 +80,10 @@ def train_and_evaluate(
     eval_spec: EvalSpec | None,
     settings: Settings,
     best_metric: str,
-    replicas: int,
+    num_replicas: int,
 ) -> dict[str, float]:
     """Trains if asked to, writes results, log and curve; metrics of the best checkpoint, {} without an `eval_spec`."""
-    results = reports.Results(settings, best_metric, replicas)
+    results = reports.Results(settings, best_metric, num_replicas)
     if settings.do_train:
         observers = [reports.TrainingLog(settings.output_dir), reports.TensorBoard(settings.output_dir)]
         estimator.train(train_input_fn, settings.train.train_steps, eval_spec, observers)
@@ -95,10 +95,10 @@ def train_and_evaluate(
     return metrics
 
 
-def resolve(settings: Settings, strategy: tf.distribute.Strategy) -> Settings:
+def resolve(settings: Settings, replicas: Replicas) -> Settings:
     """`settings` with what depends on the devices decided."""
-    dtype = distribution.resolve_dtype(settings.model.dtype, strategy)
-    use_xla = distribution.is_on_gpus(strategy) if settings.speed.use_xla is None else settings.speed.use_xla
+    dtype = replicas.resolve_dtype(settings.model.dtype)
+    use_xla = replicas.is_on_gpus if settings.speed.use_xla is None else settings.speed.use_xla
     return dataclasses.replace(
         settings,
         model=dataclasses.replace(settings.model, dtype=dtype),
@@ -143,31 +143,31 @@ def wanted_splits(task: Task, settings: Settings) -> list[Split]:
     return list(dict.fromkeys(split for split, is_wanted in wanted if is_wanted))
 
 
-def log_devices(settings: Settings, strategy: tf.distribute.Strategy) -> None:
+def log_devices(settings: Settings, replicas: Replicas) -> None:
     """Says once what runs where, and how."""
     compiled = ", compiled by XLA" if settings.speed.use_xla else ""
-    logging.info("Running on %s in %s%s.", distribution.describe(strategy), settings.model.dtype, compiled)
+    logging.info("Running on %s in %s%s.", replicas.describe(), settings.model.dtype, compiled)
 
 
-def count_steps(task: Task, caches: Mapping[Split, RecordCache], settings: Settings, replicas: int) -> Settings:
+def count_steps(task: Task, caches: Mapping[Split, RecordCache], settings: Settings, num_replicas: int) -> Settings:
     """`settings` with epochs turned into steps."""
     if not settings.do_train:
         return settings
     examples = caches["train"].count // task.sequences_per_example
-    train = settings.train.in_steps(examples, replicas)
-    log_batch(train, examples, replicas)
+    train = settings.train.in_steps(examples, num_replicas)
+    log_batch(train, examples, num_replicas)
     return dataclasses.replace(settings, train=train)
 
 
-def log_batch(train: TrainSettings, examples: int, replicas: int) -> None:
+def log_batch(train: TrainSettings, examples: int, num_replicas: int) -> None:
     """Says once how `examples` examples, batches and steps relate, with units."""
     accumulated = train.gradient_accumulation_steps
     logging.info(
         "Batch: %d examples/replica%s x %d replicas = %d examples/step; %d steps = %d examples = %.3g epochs of %d.",
         train.per_replica_batch_size, f" x {accumulated} micro-batches" if accumulated > 1 else "",
-        replicas, train.global_batch_size(replicas), train.train_steps,
-        train.train_steps * train.global_batch_size(replicas),
-        train.train_steps * train.global_batch_size(replicas) / max(1, examples), examples,
+        num_replicas, train.global_batch_size(num_replicas), train.train_steps,
+        train.train_steps * train.global_batch_size(num_replicas),
+        train.train_steps * train.global_batch_size(num_replicas) / max(1, examples), examples,
     )  # fmt: skip
 
 
@@ -176,7 +176,7 @@ def identity_of_run(
     config: AlbertConfig,
     tokenizer: Tokenizer,
     settings: Settings,
-    replicas: int,
+    num_replicas: int,
     digests: Mapping[Split, str],
 ) -> dict[str, dict[str, object]]:
     """What must be equal for an output_dir to be continued: the model, and how it is trained and judged if it is.
@@ -194,7 +194,7 @@ def identity_of_run(
     }
     if settings.do_train:
         identity["training"] = {
-            **identity_of_training(settings, replicas),
+            **identity_of_training(settings, num_replicas),
             "discard_classifier_weights": settings.model.discard_classifier_weights,
             "data_sha256": digests["train"],
             "head": {name: value for name, value in vars(head_for(task.output, config)).items() if name != "config"},
@@ -204,7 +204,7 @@ def identity_of_run(
     return identity
 
 
-def identity_of_training(settings: Settings, replicas: int) -> dict[str, object]:
+def identity_of_training(settings: Settings, num_replicas: int) -> dict[str, object]:
     """The optimisation, by its global batch, and what it starts from."""
     train = dataclasses.asdict(settings.train)
     for how_often in ("save_checkpoints_steps", "keep_checkpoint_max", "log_steps", "skip_nonfinite_steps"):
@@ -213,7 +213,7 @@ def identity_of_training(settings: Settings, replicas: int) -> dict[str, object]
         del train[factor]
     return {
         **train,
-        "global_batch_size": settings.train.global_batch_size(replicas),
+        "global_batch_size": settings.train.global_batch_size(num_replicas),
         "init_checkpoint": str(settings.model.init_checkpoint and settings.model.init_checkpoint.resolve()),
     }
 
@@ -250,7 +250,7 @@ def write_left_file(path: Path, task: Task, cache: Path) -> None:
 def build_estimator(
     config: AlbertConfig,
     head: Head,
-    strategy: tf.distribute.Strategy,
+    replicas: Replicas,
     settings: Settings,
     schedule: LearningRateSchedule,
     num_of_group: int = 0,
@@ -267,10 +267,10 @@ def build_estimator(
         create_weights=lambda: AlbertModel(config, head.variable_specs, train.seed).weights,
         optimizer=create_optimizer(train.optimizer),
         learning_rate=schedule,
-        strategy=strategy,
+        replicas=replicas,
         config=RunConfig(
             model_dir=settings.output_dir,
-            global_batch_size=train.global_batch_size(strategy.num_replicas_in_sync),
+            global_batch_size=train.global_batch_size(replicas.count),
             save_checkpoints_steps=train.save_checkpoints_steps,
             keep_checkpoint_max=train.keep_checkpoint_max,
             log_steps=train.log_steps,
@@ -300,17 +300,21 @@ class InputFunctions:
     task: Task
     caches: Mapping[Split, RecordCache]
     settings: Settings
-    num_replicas: int
+    replicas: Replicas
 
     def train(self, first_step: int, last_step: int) -> tf.data.Dataset:
-        """Shares of the batches of steps first_step..last_step - 1."""
+        """The batches of steps first_step..last_step - 1, one shard for each replica of this process."""
         train = self.settings.train
-        shape = BatchShape(train.per_replica_batch_size, self.num_replicas, train.gradient_accumulation_steps)
-        return input_pipeline.train_dataset(self._source("train"), shape, train.seed, first_step, last_step)
+        shape = BatchShape(train.per_replica_batch_size, self.replicas.count, train.gradient_accumulation_steps)
+        replica_ids = self.replicas.local_ids
+        return input_pipeline.train_dataset(
+            self._source("train"), shape, train.seed, first_step, last_step, replica_ids
+        )
 
     def once(self, split: Split, per_replica_batch_size: int) -> tf.data.Dataset:
         """Every example of `split` once."""
-        return input_pipeline.eval_dataset(self._source(split), BatchShape(per_replica_batch_size, self.num_replicas))
+        shape = BatchShape(per_replica_batch_size, self.replicas.count)
+        return input_pipeline.eval_dataset(self._source(split), shape, self.replicas.local_ids)
 
     def _source(self, split: Split) -> Source:
         return Source(

@@ -12,7 +12,7 @@ from albert.custom_optimization import LearningRateSchedule
 from albert.data import pretraining_batches
 from albert.data.input_pipeline import BatchShape
 from albert.data.pretraining_records import EarlierCheck, RecordFiles, RecordFormat, open_records
-from albert.engine import distribution
+from albert.engine.distribution import create_replicas
 from albert.engine.estimator import EvalSpec
 from albert.heads.pretraining import BEST_METRIC, PretrainingHead, metrics_of
 from albert.runs.fine_tuning import (
@@ -36,25 +36,24 @@ def run(settings: PretrainingSettings) -> dict[str, float]:
     """
     config = load_config(settings)
     check_model(config, settings)
-    strategy = distribution.create_strategy(settings.strategy_type, settings.num_replicas, settings.device)
-    replicas = strategy.num_replicas_in_sync
-    settings = resolve(settings, strategy)
-    log_devices(settings, strategy)
+    replicas = create_replicas(settings.strategy_type, settings.num_replicas, settings.device)
+    settings = resolve(settings, replicas)
+    log_devices(settings, replicas)
     records = open_wanted_records(config, settings)
-    with claim_output_dir(settings, identity_of_run(config, settings, replicas, records)):
+    with claim_output_dir(settings, identity_of_run(config, settings, replicas.count, records)):
         train = settings.train
         schedule = LearningRateSchedule(
             train.learning_rate, train.train_steps, train.warmup_steps, train.poly_power, train.start_warmup_step
         )
         num_of_group = config.num_hidden_groups if settings.init_from_group0 else 0
-        estimator = build_estimator(config, PretrainingHead(config), strategy, settings, schedule, num_of_group)
+        estimator = build_estimator(config, PretrainingHead(config), replicas, settings, schedule, num_of_group)
         train_input_fn = None
         if settings.do_train:
-            log_batch(train, records["train"].count, replicas)
-            shape = BatchShape(train.per_replica_batch_size, replicas, train.gradient_accumulation_steps)
+            log_batch(train, records["train"].count, replicas.count)
+            shape = BatchShape(train.per_replica_batch_size, replicas.count, train.gradient_accumulation_steps)
             train_input_fn = functools.partial(pretraining_batches.train_dataset, records["train"], shape, train.seed)
-        eval_spec = build_eval_spec(records["dev"], settings, replicas) if settings.do_eval else None
-        return train_and_evaluate(estimator, train_input_fn, eval_spec, settings, BEST_METRIC, replicas)
+        eval_spec = build_eval_spec(records["dev"], settings, replicas.count) if settings.do_eval else None
+        return train_and_evaluate(estimator, train_input_fn, eval_spec, settings, BEST_METRIC, replicas.count)
 
 
 def open_wanted_records(config: AlbertConfig, settings: PretrainingSettings) -> dict[str, RecordFiles]:
@@ -83,13 +82,13 @@ def earlier_checks(config: AlbertConfig, settings: PretrainingSettings) -> dict[
 
 
 def identity_of_run(
-    config: AlbertConfig, settings: PretrainingSettings, replicas: int, records: dict[str, RecordFiles]
+    config: AlbertConfig, settings: PretrainingSettings, num_replicas: int, records: dict[str, RecordFiles]
 ) -> dict[str, dict[str, object]]:
     """What must be equal for an output_dir to be continued; see `albert.runs.fine_tuning.identity_of_run`."""
     identity = {"model": identity_of_model(config, settings)}
     if settings.do_train:
         identity["training"] = {
-            **identity_of_training(settings, replicas),
+            **identity_of_training(settings, num_replicas),
             "init_from_group0": settings.init_from_group0,
             "data_sha256": records["train"].digest,
         }
@@ -113,11 +112,11 @@ def identity_of_model(config: AlbertConfig, settings: PretrainingSettings) -> di
     }
 
 
-def build_eval_spec(records: RecordFiles, settings: PretrainingSettings, replicas: int) -> EvalSpec:
+def build_eval_spec(records: RecordFiles, settings: PretrainingSettings, num_replicas: int) -> EvalSpec:
     """The four metrics on the first records, as many as are evaluated.
 
     The engine forms no loss, though there are labels: this one is not a mean over sequences, but a quotient of sums.
     """
-    shape = BatchShape(settings.per_replica_eval_batch_size, replicas)
+    shape = BatchShape(settings.per_replica_eval_batch_size, num_replicas)
     dataset = pretraining_batches.eval_dataset(records, shape, settings.data.max_eval_records)
     return EvalSpec(lambda: dataset, metrics_of, BEST_METRIC, has_labels=False)

@@ -19,7 +19,7 @@ from albert.data.input_pipeline import BatchShape, Source, train_dataset
 from albert.data.order import epoch_order
 from albert.data.schema import Column
 from albert.data.tfrecord_cache import RecordCache, open_or_build, sha256_of_files
-from albert.engine.distribution import create_strategy
+from albert.engine.distribution import create_replicas
 from albert.engine.estimator import Estimator, RunConfig
 from albert.heads.base import Head
 from albert.heads.pooled import ClassificationHead, RegressionHead
@@ -56,7 +56,7 @@ def make_dataset(cache: RecordCache, job: Job, first_step: int, last_step: int) 
 
 
 def make_estimator(job: Job, model_dir: Path) -> Estimator:
-    """The engine with random weights, its slots and its strategy."""
+    """The engine with random weights, its slots and its replicas."""
     config = AlbertConfig(**MODELS[job.model])
     head = make_head(config, job)
     estimator = Estimator(
@@ -64,7 +64,7 @@ def make_estimator(job: Job, model_dir: Path) -> Estimator:
         create_weights=lambda: AlbertModel(config, head.variable_specs, SEED).weights,
         optimizer=create_optimizer("adamw"),
         learning_rate=SCHEDULE,
-        strategy=create_strategy("mirror" if job.replicas > 1 else "one", job.replicas, job.device),
+        replicas=create_replicas("mirror" if job.replicas > 1 else "one", job.replicas, job.device),
         # As a run's own default: compiled as a whole on GPUs.
         config=RunConfig(model_dir, global_batch_size=job.batch_size, use_xla=job.device == "gpu"),
     )
