@@ -8,7 +8,7 @@ import functools
 import itertools
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,26 +16,32 @@ import numpy as np
 import tensorflow as tf
 
 from albert.albert_config import AlbertConfig
-from albert.custom_optimization import LearningRateSchedule, create_optimizer
+from albert.custom_optimization import LearningRateSchedule
 from albert.data import input_pipeline, tfrecord_cache
 from albert.data.input_pipeline import BatchShape, Source
 from albert.data.schema import HostRecord
 from albert.data.tfrecord_cache import RecordCache
-from albert.engine import checkpoint_files
 from albert.engine.distribution import Replicas, create_replicas
-from albert.engine.estimator import Estimator, EvalSpec, RunConfig
+from albert.engine.estimator import EvalSpec
 from albert.errors import UserError
 from albert.heads import head_for
-from albert.heads.base import Head
-from albert.modeling import AlbertModel, Computation
 from albert.runs import reports
-from albert.runs.model_fn import build_model_fn
+from albert.runs.assembly import (
+    build_estimator,
+    check_model,
+    identity_of_training,
+    load_config,
+    log_batch,
+    log_devices,
+    resolve,
+    restore_best,
+    train_and_evaluate,
+)
 from albert.runs.output_dir import claim_output_dir
-from albert.settings import Settings, TrainSettings
+from albert.settings import Settings
 from albert.system.files import write_text
 from albert.tasks.base import Split, Task
 from albert.tokenization import Tokenizer, load_tokenizer
-from albert.weights.loading import load_weights
 
 
 def run(task: Task, settings: Settings) -> dict[str, float]:
@@ -74,60 +80,6 @@ def run(task: Task, settings: Settings) -> dict[str, float]:
         return metrics
 
 
-def train_and_evaluate(
-    estimator: Estimator,
-    train_input_fn: Callable[[int, int], tf.data.Dataset],
-    eval_spec: EvalSpec | None,
-    settings: Settings,
-    best_metric: str,
-    num_replicas: int,
-) -> dict[str, float]:
-    """Trains if asked to, writes results, log and curve; metrics of the best checkpoint, {} without an `eval_spec`."""
-    results = reports.Results(settings, best_metric, num_replicas)
-    if settings.do_train:
-        observers = [reports.TrainingLog(settings.output_dir), reports.TensorBoard(settings.output_dir)]
-        estimator.train(train_input_fn, settings.train.train_steps, eval_spec, observers)
-        results.trained(estimator.throughput)
-    metrics = evaluate(estimator, eval_spec, settings) if eval_spec else {}
-    if eval_spec:
-        results.evaluated(estimator.evaluations, metrics)
-    reports.draw_curve(settings.output_dir, estimator.evaluations, best_metric)
-    return metrics
-
-
-def resolve(settings: Settings, replicas: Replicas) -> Settings:
-    """`settings` with what depends on the devices decided."""
-    dtype = replicas.resolve_dtype(settings.model.dtype)
-    use_xla = replicas.is_on_gpus if settings.speed.use_xla is None else settings.speed.use_xla
-    return dataclasses.replace(
-        settings,
-        model=dataclasses.replace(settings.model, dtype=dtype),
-        speed=dataclasses.replace(settings.speed, use_xla=use_xla),
-    )
-
-
-def load_config(settings: Settings) -> AlbertConfig:
-    """The configuration file's model, with --albert_dropout_prob in place of its rates if given."""
-    config = AlbertConfig.from_json_file(settings.model.albert_config_file)
-    rate = settings.model.albert_dropout_prob
-    return config if rate is None else config.with_dropout(rate)
-
-
-def check_model(config: AlbertConfig, settings: Settings) -> None:
-    """Raises UserError where rows are too long for the model, or --init_checkpoint is missing."""
-    length = settings.data.max_seq_length
-    if length > config.max_position_embeddings:
-        raise UserError(
-            f"--max_seq_length={length}, but the model of {settings.model.albert_config_file} has "
-            f"{config.max_position_embeddings} positions. Lower --max_seq_length."
-        )
-    if settings.model.init_checkpoint and not checkpoint_files.exists(settings.model.init_checkpoint):
-        raise UserError(
-            f"--init_checkpoint={settings.model.init_checkpoint}: no such checkpoint. Give the prefix, without .index; "
-            "./download_pretrained_models.sh fetches Google's models."
-        )
-
-
 def check_vocabulary(config: AlbertConfig, tokenizer: Tokenizer, settings: Settings) -> None:
     """Raises UserError where the vocabulary has pieces that the model does not."""
     if tokenizer.vocab_size > config.vocab_size:
@@ -143,12 +95,6 @@ def wanted_splits(task: Task, settings: Settings) -> list[Split]:
     return list(dict.fromkeys(split for split, is_wanted in wanted if is_wanted))
 
 
-def log_devices(settings: Settings, replicas: Replicas) -> None:
-    """Says once what runs where, and how."""
-    compiled = ", compiled by XLA" if settings.speed.use_xla else ""
-    logging.info("Running on %s in %s%s.", replicas.describe(), settings.model.dtype, compiled)
-
-
 def count_steps(task: Task, caches: Mapping[Split, RecordCache], settings: Settings, num_replicas: int) -> Settings:
     """`settings` with epochs turned into steps."""
     if not settings.do_train:
@@ -157,18 +103,6 @@ def count_steps(task: Task, caches: Mapping[Split, RecordCache], settings: Setti
     train = settings.train.in_steps(examples, num_replicas)
     log_batch(train, examples, num_replicas)
     return dataclasses.replace(settings, train=train)
-
-
-def log_batch(train: TrainSettings, examples: int, num_replicas: int) -> None:
-    """Says once how `examples` examples, batches and steps relate, with units."""
-    accumulated = train.gradient_accumulation_steps
-    logging.info(
-        "Batch: %d examples/replica%s x %d replicas = %d examples/step; %d steps = %d examples = %.3g epochs of %d.",
-        train.per_replica_batch_size, f" x {accumulated} micro-batches" if accumulated > 1 else "",
-        num_replicas, train.global_batch_size(num_replicas), train.train_steps,
-        train.train_steps * train.global_batch_size(num_replicas),
-        train.train_steps * train.global_batch_size(num_replicas) / max(1, examples), examples,
-    )  # fmt: skip
 
 
 def identity_of_run(
@@ -204,20 +138,6 @@ def identity_of_run(
     return identity
 
 
-def identity_of_training(settings: Settings, num_replicas: int) -> dict[str, object]:
-    """The optimisation, by its global batch, and what it starts from."""
-    train = dataclasses.asdict(settings.train)
-    for how_often in ("save_checkpoints_steps", "keep_checkpoint_max", "log_steps", "skip_nonfinite_steps"):
-        del train[how_often]
-    for factor in ("per_replica_batch_size", "gradient_accumulation_steps"):
-        del train[factor]
-    return {
-        **train,
-        "global_batch_size": settings.train.global_batch_size(num_replicas),
-        "init_checkpoint": str(settings.model.init_checkpoint and settings.model.init_checkpoint.resolve()),
-    }
-
-
 def build_cache(task: Task, split: Split, tokenizer: Tokenizer, settings: Settings, digest: str) -> RecordCache:
     """The tokenised records of one split, whose files have `digest`, from `cached_dir` if they are there."""
     data = settings.data
@@ -245,52 +165,6 @@ def write_left_file(path: Path, task: Task, cache: Path) -> None:
     """What the predecessor pickled beside a cache is now in columns of its own in it; this says so, in JSON."""
     columns = [name for name, column in task.feature_spec.items() if column.kind == "host"]
     write_text(path, json.dumps({"features": str(cache), "columns": columns}, indent=2) + "\n")
-
-
-def build_estimator(
-    config: AlbertConfig,
-    head: Head,
-    replicas: Replicas,
-    settings: Settings,
-    schedule: LearningRateSchedule,
-    num_of_group: int = 0,
-) -> Estimator:
-    """The engine with this model's weights on every replica; `num_of_group` as for `load_weights`."""
-    train = settings.train
-    return Estimator(
-        model_fn=build_model_fn(
-            config,
-            head,
-            train.seed,
-            Computation(tf.as_dtype(settings.model.dtype), settings.speed.recompute_activations),
-        ),
-        create_weights=lambda: AlbertModel(config, head.variable_specs, train.seed).weights,
-        optimizer=create_optimizer(train.optimizer),
-        learning_rate=schedule,
-        replicas=replicas,
-        config=RunConfig(
-            model_dir=settings.output_dir,
-            global_batch_size=train.global_batch_size(replicas.count),
-            save_checkpoints_steps=train.save_checkpoints_steps,
-            keep_checkpoint_max=train.keep_checkpoint_max,
-            log_steps=train.log_steps,
-            micro_batches=train.gradient_accumulation_steps,
-            use_xla=bool(settings.speed.use_xla),
-            profile_steps=settings.speed.profile_steps,
-            skip_nonfinite_steps=train.skip_nonfinite_steps,
-        ),
-        warm_start=lambda weights: start_from_checkpoint(weights, settings, num_of_group),
-    )
-
-
-def start_from_checkpoint(weights: Mapping[str, tf.Variable], settings: Settings, num_of_group: int = 0) -> None:
-    """Assigns --init_checkpoint, or says that training starts from random weights."""
-    prefix = settings.model.init_checkpoint
-    if prefix is None:
-        logging.warning("No --init_checkpoint: starting from random weights.")
-        return
-    discards = settings.model.discard_classifier_weights
-    load_weights(prefix, weights, discards, num_of_group).log(prefix)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -369,31 +243,3 @@ def build_eval_spec(task: Task, inputs: InputFunctions, judged: Judged) -> EvalS
     """Scoring on the dev split, whose batches are described once."""
     dataset = inputs.once("dev", inputs.settings.per_replica_eval_batch_size)
     return EvalSpec(lambda: dataset, functools.partial(judged.score, "dev"), task.best_metric, task.has_dev_labels)
-
-
-def evaluate(estimator: Estimator, eval_spec: EvalSpec, settings: Settings) -> dict[str, float]:
-    """Dev metrics of the best checkpoint: those of this training, otherwise from evaluating what is there."""
-    if settings.do_train and estimator.evaluations.best:
-        return dict(estimator.evaluations.best.metrics)
-    estimator.evaluate_checkpoints(eval_spec)
-    restore_best(estimator, settings)
-    return estimator.evaluate(eval_spec.input_fn, eval_spec.score_fn, eval_spec.has_labels)
-
-
-def restore_best(estimator: Estimator, settings: Settings) -> None:
-    """Takes the weights of `model.ckpt-best`, or of the checkpoint it is a copy of; where nothing was judged those of
-    the newest checkpoint; where there is none those of --init_checkpoint.
-
-    Raises UserError when there is none, when it is damaged, or when --init_checkpoint lacks some of the weights.
-    """
-    if estimator.restore_best():
-        return
-    prefix = settings.model.init_checkpoint
-    if prefix is None:
-        raise UserError(f"--output_dir={settings.output_dir} has no checkpoint: train first, or give --init_checkpoint")
-    report = load_weights(prefix, estimator.weights)
-    if report.fresh:
-        raise UserError(
-            f"--output_dir={settings.output_dir} has no checkpoint, and {prefix} lacks {', '.join(report.fresh)}: "
-            "it is not a model of this kind. Train first (--do_train)."
-        )

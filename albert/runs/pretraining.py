@@ -15,7 +15,7 @@ from albert.data.pretraining_records import EarlierCheck, RecordFiles, RecordFor
 from albert.engine.distribution import create_replicas
 from albert.engine.estimator import EvalSpec
 from albert.heads.pretraining import BEST_METRIC, PretrainingHead, metrics_of
-from albert.runs.fine_tuning import (
+from albert.runs.assembly import (
     build_estimator,
     check_model,
     identity_of_training,

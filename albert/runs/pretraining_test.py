@@ -16,7 +16,7 @@ from albert.engine import checkpoint_files
 from albert.engine.evaluations import EvaluationLog
 from albert.errors import UserError
 from albert.runs import pretraining, reports
-from albert.runs.fine_tuning import load_config
+from albert.runs.assembly import load_config
 from albert.runs.reports import TRAINING_LOG
 from albert.system.signals import Interrupted
 from albert.testing import AGREEMENT, sample_command, send_signals, write_sample_data

@@ -1,0 +1,180 @@
+"""The parts of a run that fine-tuning and pretraining have in common, from the settings to an evaluated estimator."""
+
+import dataclasses
+import logging
+from collections.abc import Callable, Mapping
+
+import tensorflow as tf
+
+from albert.albert_config import AlbertConfig
+from albert.custom_optimization import LearningRateSchedule, create_optimizer
+from albert.engine import checkpoint_files
+from albert.engine.distribution import Replicas
+from albert.engine.estimator import Estimator, EvalSpec, RunConfig
+from albert.errors import UserError
+from albert.heads.base import Head
+from albert.modeling import AlbertModel, Computation
+from albert.runs import reports
+from albert.runs.model_fn import build_model_fn
+from albert.settings import Settings, TrainSettings
+from albert.weights.loading import load_weights
+
+
+def load_config(settings: Settings) -> AlbertConfig:
+    """The configuration file's model, with --albert_dropout_prob in place of its rates if given."""
+    config = AlbertConfig.from_json_file(settings.model.albert_config_file)
+    rate = settings.model.albert_dropout_prob
+    return config if rate is None else config.with_dropout(rate)
+
+
+def check_model(config: AlbertConfig, settings: Settings) -> None:
+    """Raises UserError where rows are too long for the model, or --init_checkpoint is missing."""
+    length = settings.data.max_seq_length
+    if length > config.max_position_embeddings:
+        raise UserError(
+            f"--max_seq_length={length}, but the model of {settings.model.albert_config_file} has "
+            f"{config.max_position_embeddings} positions. Lower --max_seq_length."
+        )
+    if settings.model.init_checkpoint and not checkpoint_files.exists(settings.model.init_checkpoint):
+        raise UserError(
+            f"--init_checkpoint={settings.model.init_checkpoint}: no such checkpoint. Give the prefix, without .index; "
+            "./download_pretrained_models.sh fetches Google's models."
+        )
+
+
+def resolve(settings: Settings, replicas: Replicas) -> Settings:
+    """`settings` with what depends on the devices decided."""
+    dtype = replicas.resolve_dtype(settings.model.dtype)
+    use_xla = replicas.is_on_gpus if settings.speed.use_xla is None else settings.speed.use_xla
+    return dataclasses.replace(
+        settings,
+        model=dataclasses.replace(settings.model, dtype=dtype),
+        speed=dataclasses.replace(settings.speed, use_xla=use_xla),
+    )
+
+
+def log_devices(settings: Settings, replicas: Replicas) -> None:
+    """Says once what runs where, and how."""
+    compiled = ", compiled by XLA" if settings.speed.use_xla else ""
+    logging.info("Running on %s in %s%s.", replicas.describe(), settings.model.dtype, compiled)
+
+
+def log_batch(train: TrainSettings, examples: int, num_replicas: int) -> None:
+    """Says once how `examples` examples, batches and steps relate, with units."""
+    accumulated = train.gradient_accumulation_steps
+    logging.info(
+        "Batch: %d examples/replica%s x %d replicas = %d examples/step; %d steps = %d examples = %.3g epochs of %d.",
+        train.per_replica_batch_size, f" x {accumulated} micro-batches" if accumulated > 1 else "",
+        num_replicas, train.global_batch_size(num_replicas), train.train_steps,
+        train.train_steps * train.global_batch_size(num_replicas),
+        train.train_steps * train.global_batch_size(num_replicas) / max(1, examples), examples,
+    )  # fmt: skip
+
+
+def identity_of_training(settings: Settings, num_replicas: int) -> dict[str, object]:
+    """The optimisation, by its global batch, and what it starts from."""
+    train = dataclasses.asdict(settings.train)
+    for how_often in ("save_checkpoints_steps", "keep_checkpoint_max", "log_steps", "skip_nonfinite_steps"):
+        del train[how_often]
+    for factor in ("per_replica_batch_size", "gradient_accumulation_steps"):
+        del train[factor]
+    return {
+        **train,
+        "global_batch_size": settings.train.global_batch_size(num_replicas),
+        "init_checkpoint": str(settings.model.init_checkpoint and settings.model.init_checkpoint.resolve()),
+    }
+
+
+def build_estimator(
+    config: AlbertConfig,
+    head: Head,
+    replicas: Replicas,
+    settings: Settings,
+    schedule: LearningRateSchedule,
+    num_of_group: int = 0,
+) -> Estimator:
+    """The engine with this model's weights on every replica; `num_of_group` as for `load_weights`."""
+    train = settings.train
+    return Estimator(
+        model_fn=build_model_fn(
+            config,
+            head,
+            train.seed,
+            Computation(tf.as_dtype(settings.model.dtype), settings.speed.recompute_activations),
+        ),
+        create_weights=lambda: AlbertModel(config, head.variable_specs, train.seed).weights,
+        optimizer=create_optimizer(train.optimizer),
+        learning_rate=schedule,
+        replicas=replicas,
+        config=RunConfig(
+            model_dir=settings.output_dir,
+            global_batch_size=train.global_batch_size(replicas.count),
+            save_checkpoints_steps=train.save_checkpoints_steps,
+            keep_checkpoint_max=train.keep_checkpoint_max,
+            log_steps=train.log_steps,
+            micro_batches=train.gradient_accumulation_steps,
+            use_xla=bool(settings.speed.use_xla),
+            profile_steps=settings.speed.profile_steps,
+            skip_nonfinite_steps=train.skip_nonfinite_steps,
+        ),
+        warm_start=lambda weights: start_from_checkpoint(weights, settings, num_of_group),
+    )
+
+
+def start_from_checkpoint(weights: Mapping[str, tf.Variable], settings: Settings, num_of_group: int = 0) -> None:
+    """Assigns --init_checkpoint, or says that training starts from random weights."""
+    prefix = settings.model.init_checkpoint
+    if prefix is None:
+        logging.warning("No --init_checkpoint: starting from random weights.")
+        return
+    discards = settings.model.discard_classifier_weights
+    load_weights(prefix, weights, discards, num_of_group).log(prefix)
+
+
+def train_and_evaluate(
+    estimator: Estimator,
+    train_input_fn: Callable[[int, int], tf.data.Dataset],
+    eval_spec: EvalSpec | None,
+    settings: Settings,
+    best_metric: str,
+    num_replicas: int,
+) -> dict[str, float]:
+    """Trains if asked to, writes results, log and curve; metrics of the best checkpoint, {} without an `eval_spec`."""
+    results = reports.Results(settings, best_metric, num_replicas)
+    if settings.do_train:
+        observers = [reports.TrainingLog(settings.output_dir), reports.TensorBoard(settings.output_dir)]
+        estimator.train(train_input_fn, settings.train.train_steps, eval_spec, observers)
+        results.trained(estimator.throughput)
+    metrics = evaluate(estimator, eval_spec, settings) if eval_spec else {}
+    if eval_spec:
+        results.evaluated(estimator.evaluations, metrics)
+    reports.draw_curve(settings.output_dir, estimator.evaluations, best_metric)
+    return metrics
+
+
+def evaluate(estimator: Estimator, eval_spec: EvalSpec, settings: Settings) -> dict[str, float]:
+    """Dev metrics of the best checkpoint: those of this training, otherwise from evaluating the checkpoints on disk."""
+    if settings.do_train and estimator.evaluations.best:
+        return dict(estimator.evaluations.best.metrics)
+    estimator.evaluate_checkpoints(eval_spec)
+    restore_best(estimator, settings)
+    return estimator.evaluate(eval_spec.input_fn, eval_spec.score_fn, eval_spec.has_labels)
+
+
+def restore_best(estimator: Estimator, settings: Settings) -> None:
+    """Loads the weights of, in order: `model.ckpt-best`, or the checkpoint it is a copy of; the newest checkpoint if
+    none was evaluated; --init_checkpoint if there is none.
+
+    Raises UserError when there is none, when it is damaged, or when --init_checkpoint lacks some of the weights.
+    """
+    if estimator.restore_best():
+        return
+    prefix = settings.model.init_checkpoint
+    if prefix is None:
+        raise UserError(f"--output_dir={settings.output_dir} has no checkpoint: train first, or give --init_checkpoint")
+    report = load_weights(prefix, estimator.weights)
+    if report.fresh:
+        raise UserError(
+            f"--output_dir={settings.output_dir} has no checkpoint, and {prefix} lacks {', '.join(report.fresh)}: "
+            "it is not a model of this kind. Train first (--do_train)."
+        )
