@@ -6,21 +6,14 @@ Puts the parts together and decides nothing about any of them. Knows no flags, a
 import dataclasses
 import functools
 import itertools
-import json
-import logging
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping
 
-import numpy as np
 import tensorflow as tf
 
 from albert.albert_config import AlbertConfig
 from albert.custom_optimization import LearningRateSchedule
-from albert.data import input_pipeline, tfrecord_cache
+from albert.data import input_pipeline
 from albert.data.input_pipeline import BatchShape, Source
-from albert.data.schema import HostRecord
-from albert.data.tfrecord_cache import RecordCache
 from albert.engine.distribution import Replicas, create_replicas
 from albert.engine.estimator import EvalSpec
 from albert.errors import UserError
@@ -38,8 +31,8 @@ from albert.runs.assembly import (
     train_and_evaluate,
 )
 from albert.runs.output_dir import claim_output_dir
+from albert.runs.split_data import SourceFiles, SplitData
 from albert.settings import Settings
-from albert.system.files import write_text
 from albert.tasks.base import Split, Task
 from albert.tokenization import Tokenizer, load_tokenizer
 
@@ -47,7 +40,7 @@ from albert.tokenization import Tokenizer, load_tokenizer
 def run(task: Task, settings: Settings) -> dict[str, float]:
     """Does what `settings` ask for and returns the dev metrics of the best checkpoint (empty without --do_eval).
 
-    Raises UserError for everything the user can mend, and Interrupted after a signal.
+    Raises UserError for every error the user can fix, and Interrupted after a signal.
     """
     config = load_config(settings)
     tokenizer = load_tokenizer(settings.data.spm_model_file, settings.data.vocab_file, settings.data.do_lower_case)
@@ -56,19 +49,21 @@ def run(task: Task, settings: Settings) -> dict[str, float]:
     replicas = create_replicas(settings.strategy_type, settings.num_replicas, settings.device)
     settings = resolve(settings, replicas)
     log_devices(settings, replicas)
-    sources = {split: task.source_files(split, settings.data.data_dir) for split in wanted_splits(task, settings)}
-    digests = {split: tfrecord_cache.sha256_of_files(files) for split, files in sources.items()}
+    wanted = wanted_splits(task, settings)
+    sources = {split: SourceFiles.of(task.source_files(split, settings.data.data_dir)) for split in wanted}
+    digests = {split: source.digest for split, source in sources.items()}
     identity = identity_of_run(task, config, tokenizer, settings, replicas.count, digests)
-    with claim_output_dir(settings, identity, itertools.chain(*sources.values())):
-        caches = {split: build_cache(task, split, tokenizer, settings, digests[split]) for split in digests}
-        settings = count_steps(task, caches, settings, replicas.count)
-        judged = Judged.of(task, caches, settings)
+    with claim_output_dir(settings, identity, itertools.chain(*(source.paths for source in sources.values()))):
+        splits = {
+            split: SplitData.load(task, split, tokenizer, settings.data, source) for split, source in sources.items()
+        }
+        settings = count_steps(task, splits, settings, replicas.count)
 
         train = settings.train
         schedule = LearningRateSchedule(train.learning_rate, train.train_steps or 1, train.warmup_steps)
         estimator = build_estimator(config, head_for(task.output, config), replicas, settings, schedule)
-        inputs = InputFunctions(task, caches, settings, replicas)
-        eval_spec = build_eval_spec(task, inputs, judged) if settings.do_eval and judged.can_be_scored else None
+        inputs = InputFunctions(task, splits, settings, replicas)
+        eval_spec = build_eval_spec(inputs) if settings.do_eval and splits["dev"].can_be_scored else None
         metrics = train_and_evaluate(estimator, inputs.train, eval_spec, settings, task.best_metric, replicas.count)
         if settings.do_predict:
             restore_best(estimator, settings)
@@ -76,7 +71,7 @@ def run(task: Task, settings: Settings) -> dict[str, float]:
             predictions = estimator.predict(
                 functools.partial(inputs.once, split, settings.per_replica_predict_batch_size)
             )
-            reports.write_files(settings.output_dir, judged.result_files(split, predictions))
+            reports.write_files(settings.output_dir, splits[split].result_files(predictions))
         return metrics
 
 
@@ -95,11 +90,11 @@ def wanted_splits(task: Task, settings: Settings) -> list[Split]:
     return list(dict.fromkeys(split for split, is_wanted in wanted if is_wanted))
 
 
-def count_steps(task: Task, caches: Mapping[Split, RecordCache], settings: Settings, num_replicas: int) -> Settings:
+def count_steps(task: Task, splits: Mapping[Split, SplitData], settings: Settings, num_replicas: int) -> Settings:
     """`settings` with epochs turned into steps."""
     if not settings.do_train:
         return settings
-    examples = caches["train"].count // task.sequences_per_example
+    examples = splits["train"].cache.count // task.sequences_per_example
     train = settings.train.in_steps(examples, num_replicas)
     log_batch(train, examples, num_replicas)
     return dataclasses.replace(settings, train=train)
@@ -113,7 +108,7 @@ def identity_of_run(
     num_replicas: int,
     digests: Mapping[Split, str],
 ) -> dict[str, dict[str, object]]:
-    """What must be equal for an output_dir to be continued: the model, and how it is trained and judged if it is.
+    """What must be equal for an output_dir to be continued: the model, and how it is trained and evaluated if it is.
 
     The number of replicas is not in it, only the global batch; nor is how fast it is computed.
     """
@@ -138,41 +133,12 @@ def identity_of_run(
     return identity
 
 
-def build_cache(task: Task, split: Split, tokenizer: Tokenizer, settings: Settings, digest: str) -> RecordCache:
-    """The tokenised records of one split, whose files have `digest`, from `cached_dir` if they are there."""
-    data = settings.data
-    path = data.feature_files.get(split)
-    if split == "dev" and data.left_file:
-        write_left_file(data.left_file, task, path or data.cached_dir)
-    return tfrecord_cache.open_or_build(
-        path=path,
-        directory=data.cached_dir,
-        stem=f"{task.name}_{split}_{data.max_seq_length}",
-        identity={
-            "task": task.identity(),
-            "split": split,
-            "data": digest,
-            "tokenizer": tokenizer.digest,
-            "max_seq_length": data.max_seq_length,
-        },
-        items=lambda: task.read(split, data.data_dir),
-        featurize=functools.partial(task.featurize, tokenizer=tokenizer, settings=data),
-        feature_spec=task.feature_spec,
-    )
-
-
-def write_left_file(path: Path, task: Task, cache: Path) -> None:
-    """What the predecessor pickled beside a cache is now in columns of its own in it; this says so, in JSON."""
-    columns = [name for name, column in task.feature_spec.items() if column.kind == "host"]
-    write_text(path, json.dumps({"features": str(cache), "columns": columns}, indent=2) + "\n")
-
-
 @dataclasses.dataclass(frozen=True)
 class InputFunctions:
-    """The engine's three input functions, over the caches of the wanted splits."""
+    """The engine's three input functions, over the records of the wanted splits."""
 
     task: Task
-    caches: Mapping[Split, RecordCache]
+    splits: Mapping[Split, SplitData]
     settings: Settings
     replicas: Replicas
 
@@ -192,7 +158,7 @@ class InputFunctions:
 
     def _source(self, split: Split) -> Source:
         return Source(
-            self.caches[split],
+            self.splits[split].cache,
             self.task.feature_spec,
             self.settings.data.max_seq_length,
             self.task.sequences_per_example,
@@ -200,46 +166,7 @@ class InputFunctions:
         )
 
 
-@dataclasses.dataclass(frozen=True)
-class Judged:
-    """The items of the splits that are evaluated or predicted, and the columns that only scoring reads."""
-
-    task: Task
-    items: Mapping[Split, Sequence[Any]]
-    records: Mapping[Split, Sequence[HostRecord]]
-
-    @classmethod
-    def of(cls, task: Task, caches: Mapping[Split, RecordCache], settings: Settings) -> "Judged":
-        """Reads them, and has the task report what it left out; that of training too, if it wants to."""
-        host = [name for name, column in task.feature_spec.items() if column.kind == "host"]
-        items, records = {}, {}
-        for split, cache in caches.items():
-            names = task.reported_columns if split == "train" else host
-            if split == "train" and not names:
-                continue
-            records[split] = input_pipeline.read_columns(cache, names)
-            items[split] = list(task.read(split, settings.data.data_dir))
-            task.report(task.source_files(split, settings.data.data_dir)[0], items[split], records[split])
-        return cls(task, items, records)
-
-    @property
-    def can_be_scored(self) -> bool:
-        """Whether the dev split has gold answers; says so where it has none."""
-        if self.task.can_score(self.items["dev"]):
-            return True
-        logging.warning("No gold answers in the dev split: checkpoints are not evaluated, and no score is claimed.")
-        return False
-
-    def score(self, split: Split, predictions: Mapping[str, np.ndarray]) -> dict[str, float]:
-        """The task's metrics."""
-        return self.task.score(self.items[split], predictions, self.records[split])
-
-    def result_files(self, split: Split, predictions: Mapping[str, np.ndarray]) -> dict[str, str]:
-        """The task's files."""
-        return self.task.result_files(self.items[split], predictions, self.records[split])
-
-
-def build_eval_spec(task: Task, inputs: InputFunctions, judged: Judged) -> EvalSpec:
+def build_eval_spec(inputs: InputFunctions) -> EvalSpec:
     """Scoring on the dev split, whose batches are described once."""
     dataset = inputs.once("dev", inputs.settings.per_replica_eval_batch_size)
-    return EvalSpec(lambda: dataset, functools.partial(judged.score, "dev"), task.best_metric, task.has_dev_labels)
+    return EvalSpec(lambda: dataset, inputs.splits["dev"].score, inputs.task.best_metric, inputs.task.has_dev_labels)

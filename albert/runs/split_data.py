@@ -1,0 +1,159 @@
+"""One split of a task as a run needs it: records for the model, rows for the scores, both from one reading.
+
+A row of a split that is evaluated or predicted is read once in a run: while the cache is built, which then leaves the
+rows to the scores, or for the scores alone where the cache is there. It is featurised once, or never.
+"""
+
+import collections
+import dataclasses
+import functools
+import json
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from albert.data import input_pipeline, tfrecord_cache
+from albert.data.schema import HostRecord
+from albert.data.tfrecord_cache import RecordCache
+from albert.errors import UserError
+from albert.settings import DataSettings
+from albert.system.files import write_text
+from albert.tasks.base import Split, Task
+from albert.tokenization import Tokenizer
+
+
+@dataclasses.dataclass(frozen=True)
+class SourceFiles:
+    """Data files, and what they were when their digest was taken."""
+
+    paths: tuple[Path, ...]
+    digest: str
+    _states: tuple[tuple[int, ...] | None, ...] = dataclasses.field(repr=False)
+
+    @classmethod
+    def of(cls, paths: Sequence[Path]) -> "SourceFiles":
+        """Takes the digest. Raises UserError naming a file that cannot be read."""
+        states = tuple(map(_state, paths))
+        return cls(tuple(paths), tfrecord_cache.sha256_of_files(paths), states)
+
+    def check_unchanged(self) -> None:
+        """Raises UserError where a file is not what it was when its digest was taken.
+
+        Called when the rows have been read: what was read in between is then what the digest is of. The time of the
+        last change shows a file that was replaced and put back; the digest, one that was changed within a clock tick.
+        """
+        is_same = tfrecord_cache.sha256_of_files(self.paths) == self.digest
+        changed = [path for path, state in zip(self.paths, self._states, strict=True) if _state(path) != state]
+        if not is_same or changed:
+            names = ", ".join(map(str, changed or self.paths))
+            raise UserError(f"{names} changed while this run was reading it. Nothing was kept of it; start again.")
+
+
+def _state(path: Path) -> tuple[int, ...] | None:
+    """What changes whenever the file is written or replaced; None where it is missing."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+class Rows:
+    """The rows of one split, read from `source` once; kept where something beside the cache needs them."""
+
+    def __init__(self, task: Task, split: Split, data_dir: Path, source: SourceFiles):
+        self.source = source
+        self._read = functools.partial(task.read, split, data_dir)
+        # The rows to train on may be more than fit in memory, and only a task's report looks at them again.
+        self.is_kept = split != "train" or bool(task.reported_columns)
+        self._items: list[Any] | None = None
+
+    def __iter__(self) -> Iterator[Any]:
+        """One by one, from the files. Raises UserError for a row that cannot be used, or where a file changed."""
+        items = []
+        for item in self._read():
+            if self.is_kept:
+                items.append(item)
+            yield item
+        self.source.check_unchanged()
+        self._items = items
+
+    @property
+    def items(self) -> list[Any]:
+        """All of them, from memory where they have been read."""
+        assert self.is_kept, "these rows are read one by one"
+        if self._items is None:
+            collections.deque(self, maxlen=0)
+        assert self._items is not None
+        return self._items
+
+
+@dataclasses.dataclass(frozen=True)
+class SplitData:
+    """The records of one split and, unless it is only trained on, what scoring reads: rows and "host" columns."""
+
+    task: Task
+    cache: RecordCache
+    items: Sequence[Any] = ()
+    records: Sequence[HostRecord] = ()
+
+    @classmethod
+    def load(
+        cls, task: Task, split: Split, tokenizer: Tokenizer, settings: DataSettings, source: SourceFiles
+    ) -> "SplitData":
+        """Opens or builds the cache, reads what scoring needs, and has the task report what it left out."""
+        rows = Rows(task, split, settings.data_dir, source)
+        cache = build_cache(task, split, tokenizer, settings, rows)
+        if not rows.is_kept:
+            return cls(task, cache)
+        host = [name for name, column in task.feature_spec.items() if column.kind == "host"]
+        records = input_pipeline.read_columns(cache, task.reported_columns if split == "train" else host)
+        task.report(source.paths[0], rows.items, records)
+        return cls(task, cache) if split == "train" else cls(task, cache, rows.items, records)
+
+    @property
+    def can_be_scored(self) -> bool:
+        """Whether there are gold answers; logs a warning where there are none."""
+        if self.task.can_score(self.items):
+            return True
+        logging.warning("No gold answers in the dev split: checkpoints are not evaluated, and no score is claimed.")
+        return False
+
+    def score(self, predictions: Mapping[str, np.ndarray]) -> dict[str, float]:
+        """The task's metrics."""
+        return self.task.score(self.items, predictions, self.records)
+
+    def result_files(self, predictions: Mapping[str, np.ndarray]) -> dict[str, str]:
+        """The task's files, name -> text."""
+        return self.task.result_files(self.items, predictions, self.records)
+
+
+def build_cache(task: Task, split: Split, tokenizer: Tokenizer, settings: DataSettings, rows: Rows) -> RecordCache:
+    """The featurised records of one split, from `cached_dir` if they are there, else built from `rows`."""
+    path = settings.feature_files.get(split)
+    if split == "dev" and settings.left_file:
+        write_left_file(settings.left_file, task, path or settings.cached_dir)
+    return tfrecord_cache.open_or_build(
+        path=path,
+        directory=settings.cached_dir,
+        stem=f"{task.name}_{split}_{settings.max_seq_length}",
+        identity={
+            "task": task.identity(),
+            "split": split,
+            "data": rows.source.digest,
+            "tokenizer": tokenizer.digest,
+            "max_seq_length": settings.max_seq_length,
+        },
+        items=lambda: rows,
+        featurize=functools.partial(task.featurize, tokenizer=tokenizer, settings=settings),
+        feature_spec=task.feature_spec,
+    )
+
+
+def write_left_file(path: Path, task: Task, cache: Path) -> None:
+    """What the predecessor pickled beside a cache is now in columns of its own in it; this says so, in JSON."""
+    columns = [name for name, column in task.feature_spec.items() if column.kind == "host"]
+    write_text(path, json.dumps({"features": str(cache), "columns": columns}, indent=2) + "\n")

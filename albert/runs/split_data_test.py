@@ -1,0 +1,138 @@
+"""Rows are read once, and a cache never holds other rows than its digest says."""
+
+import dataclasses
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from albert.cli.flags import parse_classifier_flags
+from albert.errors import UserError
+from albert.runs.split_data import SourceFiles, SplitData
+from albert.tasks import get_task
+from albert.testing import sample_command, write_sample_data
+from albert.tokenization import load_tokenizer
+
+ROWS = 40
+TASK = get_task("agreement")
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    write_sample_data(tmp_path / "data", ROWS)
+    return tmp_path
+
+
+@pytest.fixture
+def counts(monkeypatch) -> Counter:
+    """How often each row was read and featurised, by ("read" or "featurized", guid)."""
+    found: Counter = Counter()
+    read, featurize = type(TASK).read, type(TASK).featurize
+
+    def counted_read(self, split, data_dir):
+        for item in read(self, split, data_dir):
+            found["read", item.guid] += 1
+            yield item
+
+    def counted_featurize(self, example, tokenizer, settings):
+        found["featurized", example.guid] += 1
+        return featurize(self, example, tokenizer, settings)
+
+    monkeypatch.setattr(type(TASK), "read", counted_read)
+    monkeypatch.setattr(type(TASK), "featurize", counted_featurize)
+    return found
+
+
+def _source(folder: Path, split: str) -> SourceFiles:
+    return SourceFiles.of(TASK.source_files(split, folder / "data"))
+
+
+def _load(folder: Path, split: str, source: SourceFiles | None = None) -> SplitData:
+    data = parse_classifier_flags(sample_command(folder, "train")).data
+    tokenizer = load_tokenizer(data.spm_model_file, data.vocab_file, data.do_lower_case)
+    return SplitData.load(TASK, split, tokenizer, data, source or _source(folder, split))
+
+
+def _times(counts: Counter, what: str) -> list[int]:
+    return [times for (kind, _), times in counts.items() if kind == what]
+
+
+@pytest.mark.parametrize("split", ["dev", "test"])
+def test_a_row_that_is_scored_is_read_and_featurised_once(folder, counts, split):
+    cold = _load(folder, split)
+    assert _times(counts, "read") == _times(counts, "featurized") == [1] * ROWS
+    counts.clear()
+    warm = _load(folder, split)
+    assert _times(counts, "read") == [1] * ROWS
+    assert _times(counts, "featurized") == []
+    assert list(warm.items) == list(cold.items) == list(TASK.read(split, folder / "data"))
+    assert cold.can_be_scored == (split == "dev")
+
+
+def test_rows_to_train_on_are_read_for_the_cache_only_and_not_kept(folder, counts):
+    assert _load(folder, "train").items == ()
+    assert _times(counts, "read") == [1] * ROWS
+    counts.clear()
+    assert _load(folder, "train").cache.count == ROWS
+    assert not counts
+
+
+# A file that changes while a run starts ------------------------------------------------------------------------------
+
+
+def _replace(path: Path, text: str) -> None:
+    new = path.with_name("new")
+    new.write_text(text)
+    new.replace(path)
+
+
+@pytest.mark.parametrize("write", [Path.write_text, _replace], ids=["in place", "renamed"])
+@pytest.mark.parametrize("split", ["train", "dev"])
+def test_a_file_that_changed_after_its_digest_is_refused_and_leaves_no_cache(folder, split, write):
+    path = folder / f"data/Agreement/{split}.tsv"
+    before = path.read_text()
+    other = "".join(before.splitlines(keepends=True)[:-1])
+    source = _source(folder, split)
+    write(path, other)
+    with pytest.raises(UserError, match=rf"^{path} changed while this run was reading it\..*start again"):
+        _load(folder, split, source)
+    assert list((folder / "cache").glob("*.tf_record*")) == list((folder / "cache").glob("*.lock"))
+    write(path, before)
+    assert _load(folder, split).cache.count == ROWS
+
+
+def test_a_file_that_was_put_back_after_reading_is_refused_too(folder, monkeypatch):
+    # The digest is right before and after; other rows were read in between.
+    path = folder / "data/Agreement/train.tsv"
+    before = path.read_text()
+    read = type(TASK).read
+
+    def read_others(self, split, data_dir):
+        lines = before.splitlines(keepends=True)
+        _replace(path, "".join([lines[0], *reversed(lines[1:])]))
+        yield from read(self, split, data_dir)
+        _replace(path, before)
+
+    source = _source(folder, "train")
+    monkeypatch.setattr(type(TASK), "read", read_others)
+    with pytest.raises(UserError, match="changed while this run was reading it"):
+        _load(folder, "train", source)
+    assert not list((folder / "cache").glob("*.tf_record"))
+
+
+def test_a_change_that_leaves_the_times_as_they_were_shows_in_the_digest(folder):
+    path = folder / "data/Agreement/dev.tsv"
+    source = _source(folder, "dev")
+    path.write_text(path.read_text().replace("1", "0"))
+    unseen = dataclasses.replace(source, _states=_source(folder, "dev")._states)
+    with pytest.raises(UserError, match="changed while this run was reading it"):
+        _load(folder, "dev", unseen)
+
+
+def test_rows_that_are_scored_come_from_the_file_that_the_cache_was_found_by(folder):
+    _load(folder, "dev")
+    source = _source(folder, "dev")
+    path = folder / "data/Agreement/dev.tsv"
+    _replace(path, path.read_text().replace("1", "0"))
+    with pytest.raises(UserError, match="changed while this run was reading it"):
+        _load(folder, "dev", source)  # with the cache that is there
