@@ -134,7 +134,7 @@ def delete(prefix: Path) -> None:
 def clean_up(directory: Path) -> None:
     """Puts in order what a killed writer left. Only the process that writes here may call it.
 
-    A checkpoint of which only the renaming was left to do is finished; other temporary files are removed. The index is
+    A checkpoint that only had to be renamed is finished; other temporary files are removed. The index is
     written last, so where that is there the data are whole.
     """
     for index in sorted(Path(directory).glob("model.ckpt-*.tmp-*.index")):

@@ -81,7 +81,7 @@ def _entries(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _block(data: bytes, start: int, size: int) -> Iterator[tuple[bytes, bytes]]:
-    """Entries hold their key without what it shares with the one before; the places of whole keys stand at the end."""
+    """Entries hold their key without the prefix it shares with the one before; offsets of whole keys end the block."""
     block = data[start : start + size]
     if start + size + _TRAILER_BYTES > len(data) - _FOOTER_BYTES or data[start + size] != _UNCOMPRESSED:
         raise IndexError("outside of the file, or compressed")

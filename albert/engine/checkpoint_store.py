@@ -1,7 +1,7 @@
 """The checkpoints of one run: which there are, which can be used, which are kept, and which is the best.
 
-Owns the names `model.ckpt-<step>` and `model.ckpt-best` in one directory, and what happens when some are damaged. Knows
-no training and no variables: states are arrays by name, with the step under `checkpoint_files.GLOBAL_STEP`.
+Owns the names `model.ckpt-<step>` and `model.ckpt-best` in one directory, and what happens when some are damaged. A
+state is arrays by name, with the step under `checkpoint_files.GLOBAL_STEP`.
 """
 
 import logging
@@ -21,7 +21,7 @@ BEST = "best"
 
 
 class CheckpointStore:
-    """The checkpoints in `directory`, of which retention keeps the newest `keep_max` (0: all) and the best."""
+    """The checkpoints in `directory`. Retention keeps the newest `keep_max` (0: all) and the best."""
 
     def __init__(self, directory: Path, keep_max: int):
         self._directory = directory
@@ -83,30 +83,30 @@ class CheckpointStore:
     # Reading ----------------------------------------------------------------------------------------------------------
 
     def load_to_resume(self, best_step: int | None) -> tuple[Path, State] | None:
-        """The checkpoint from which training goes on, and its state; None where there never was one.
+        """The checkpoint from which training resumes, and its state; None where there never was one.
 
         The newest that is not damaged; the log names those that are. `model.ckpt-best`, which is as good as any, is the
         last resort. The best model so far, that of `best_step`, must not get lost: where it is damaged too, training
-        goes on from a checkpoint before it, so as to make it again.
+        resumes from a checkpoint before it and recomputes it.
 
         Raises UserError, naming all, where there are checkpoints but none will do. Then nothing was changed.
         """
         checkpoint_files.clean_up(self._directory)
         problems: dict[Path, str] = {}
-        has_best = best_step is None or self._mend_best(best_step, problems)
+        has_best = best_step is None or self._restore_best_copy(best_step, problems)
         limit = math.inf if has_best else best_step
         usable = [self.path(step) for step in reversed(self._traces()) if step < limit]
         for prefix in [*usable, *([self.path(BEST)] if has_best else [])]:
             state = self._try_to_load(prefix, problems)
             if state is not None:
                 if problems:
-                    logging.warning("Training goes on from %s; what came after it is made again.", prefix)
+                    logging.warning("Training resumes from %s; the steps after it are recomputed.", prefix)
                 return prefix, state
         if self._traces() or checkpoint_files.has_traces(self.path(BEST)):
             raise self._nothing_to_resume(problems, None if has_best else best_step)
         return None
 
-    def _mend_best(self, best_step: int, problems: dict[Path, str]) -> bool:
+    def _restore_best_copy(self, best_step: int, problems: dict[Path, str]) -> bool:
         """Whether the model of `best_step` is in `model.ckpt-best`, into which it is copied again if need be."""
         if self._try_to_load(self.path(BEST), problems) is not None:
             return True
@@ -114,23 +114,23 @@ class CheckpointStore:
             return False
         self.keep_as_best(best_step)
         del problems[self.path(BEST)]
-        logging.warning("%s is made again from %s.", self.path(BEST), self.path(best_step))
+        logging.warning("%s is copied again from %s.", self.path(BEST), self.path(best_step))
         return True
 
     def _nothing_to_resume(self, problems: Mapping[Path, str], lost_best: int | None) -> UserError:
         readable = [self.path(step).name for step in self._traces() if self.path(step) not in problems]
-        advice = "Put back a copy of one, or train anew with another --output_dir or --overwrite_output_dir."
+        advice = "Put back a copy of one, or train again with another --output_dir or --overwrite_output_dir."
         if readable:
             advice = (
                 f"{', '.join(readable)} can be read, but the best model, that of step {lost_best}, is lost, and "
-                "nothing from before it is left to make it again. To do without, move evaluations.json away."
+                "no checkpoint from before it is left to recompute it. To do without it, move evaluations.json away."
             )
-        return UserError(f"no checkpoint in {self._directory} to continue from: {_told(problems)}. {advice}")
+        return UserError(f"no checkpoint in {self._directory} to continue from: {_summary(problems)}. {advice}")
 
     def load_best(self, best_step: int | None) -> tuple[Path, State] | None:
-        """The state of the best model, that of `best_step` (None: nothing was judged); None without any checkpoint.
+        """The state of the best model, that of `best_step` (None: nothing was evaluated); None without any checkpoint.
 
-        That is `model.ckpt-best`, or the checkpoint of which it is a copy, otherwise the newest. Raises UserError where
+        That is `model.ckpt-best`, or the checkpoint that it is a copy of, otherwise the newest. Raises UserError where
         it is damaged: another model than the one that was asked for is never used instead.
         """
         problems: dict[Path, str] = {}
@@ -144,11 +144,11 @@ class CheckpointStore:
             if best_step not in (None, step):
                 logging.warning("%s is of step %d, not of step %d.", self.path(name), step, best_step)
             if name != BEST:
-                logging.warning("Using %s instead, of which model.ckpt-best is a copy.", self.path(name))
+                logging.warning("Using %s instead, which model.ckpt-best is a copy of.", self.path(name))
             return self.path(name), state
         raise UserError(
-            f"the best model in {self._directory} is lost: {_told(problems)}. Put back a copy of it, or train on: it "
-            "is made again where a checkpoint from before it is left."
+            f"the best model in {self._directory} is lost: {_summary(problems)}. Put back a copy of it, or train on: "
+            "it is recomputed if a checkpoint from before it is left."
         )
 
     def _load_newest(self) -> tuple[Path, State] | None:
@@ -158,7 +158,7 @@ class CheckpointStore:
         try:
             return prefix, checkpoint_files.load_tensors(prefix)
         except DamagedCheckpoint as error:
-            raise UserError(f"{error}. Train on to have it made again, or remove it to use the one before.") from error
+            raise UserError(f"{error}. Train on to have it recomputed, or remove it to use the one before.") from error
 
     def load_step(self, step: int) -> State | None:
         """The state after `step` updates; None, with a warning, where it is damaged."""
@@ -179,5 +179,5 @@ class CheckpointStore:
             return None
 
 
-def _told(problems: Mapping[Path, str]) -> str:
+def _summary(problems: Mapping[Path, str]) -> str:
     return ", ".join(f"{prefix.name} is {what}" for prefix, what in problems.items())

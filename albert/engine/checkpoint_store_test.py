@@ -60,7 +60,7 @@ def test_the_newest_is_damaged_named_and_the_one_before_it_used(tmp_path, caplog
     prefix, state = store.load_to_resume(best_step=12)
     assert (prefix, _step((prefix, state))) == (tmp_path / "model.ckpt-8", 8)
     assert "model.ckpt-12" in caplog.text
-    assert "goes on from" in caplog.text
+    assert "resumes from" in caplog.text
     assert _files(tmp_path) == before
 
 
@@ -119,7 +119,7 @@ def test_a_best_that_lost_its_own_files_is_copied_again(tmp_path, caplog):
     (tmp_path / "model.ckpt-best.index").unlink()
     assert _step(store.load_to_resume(best_step=4)) == 8
     assert checkpoint_files.load_tensors(tmp_path / "model.ckpt-best")["global_step"] == 4
-    assert "made again from" in caplog.text
+    assert "copied again from" in caplog.text
 
 
 def test_a_best_that_is_lost_is_made_again_by_training_from_before_it(tmp_path):
@@ -176,7 +176,7 @@ def test_a_damaged_best_falls_back_to_what_it_is_a_copy_of_and_says_so(tmp_path,
     path.write_bytes(content)  # on a file system without hard links
     damage(path)
     assert _step(store.load_best(best_step=4)) == 4
-    assert "model.ckpt-4 instead, of which model.ckpt-best is a copy" in caplog.text
+    assert "model.ckpt-4 instead, which model.ckpt-best is a copy of" in caplog.text
 
 
 def test_another_model_never_takes_the_bests_place(tmp_path):
@@ -193,7 +193,7 @@ def test_without_evaluations_the_newest_is_used_or_nothing(tmp_path):
     store = _store(tmp_path, 4, 8)
     assert _step(store.load_best(best_step=None)) == 8
     _flip(tmp_path / "model.ckpt-8.index")
-    with pytest.raises(UserError, match=r"model\.ckpt-8 .*Train on to have it made again"):
+    with pytest.raises(UserError, match=r"model\.ckpt-8 .*Train on to have it recomputed"):
         store.load_best(best_step=None)
 
 

@@ -1,7 +1,7 @@
 """The engine: one training loop and one evaluation loop over the replicas of a `tf.distribute` strategy.
 
-Owns `RunConfig` and `Estimator`. Knows no model, task or flag: a `model_fn` turns one replica's batch and weights into
-an `EstimatorSpec`, and everything that crosses replicas happens here and in `albert.engine.training_step`.
+Owns `RunConfig` and `Estimator`. A `model_fn` turns one replica's batch and weights into an `EstimatorSpec`; everything
+that crosses replicas happens here and in `albert.engine.training_step`.
 """
 
 import dataclasses
@@ -71,7 +71,7 @@ class RunConfig:
 
 @dataclasses.dataclass(frozen=True)
 class EvalSpec:
-    """How a checkpoint is judged: the rows, what scores all predictions at once, and the metric to maximise.
+    """How a checkpoint is evaluated: the rows, what scores all predictions at once, and the metric to maximise.
 
     `has_labels`: the rows have labels for a loss, and not only what `score_fn` knows.
     """
@@ -83,7 +83,7 @@ class EvalSpec:
 
 
 class TrainingObserver(Protocol):
-    """Told what happens during training; writes curves, TensorBoard and the like."""
+    """Called with what happens during training; writes curves, TensorBoard events and the like."""
 
     def on_start(self, first_step: int) -> None: ...
 
@@ -168,7 +168,7 @@ class Estimator:
         with StopOnSignal() as stop, bar, profiler:
             while self.global_step < max_steps:
                 count = min(self._steps_until_boundary(max_steps), profiler.advance_to(self.global_step))
-                self._report(nonfinite.tolerated(self._run_steps(iterator, count)), observers, bar)
+                self._log_steps(nonfinite.tolerated(self._run_steps(iterator, count)), observers, bar)
                 nonfinite.raise_if_too_many()
                 is_due = self._is_due(self.global_step, max_steps)
                 if is_due or stop.requested:
@@ -188,7 +188,7 @@ class Estimator:
         return min(boundary - self.global_step, self.throughput.steps_for(SECONDS_PER_CALL))
 
     def _run_steps(self, iterator, count: int) -> list[StepRecord]:
-        """Makes `count` steps and returns what they reported; those that are not finite change no weight."""
+        """Makes `count` steps and returns their figures; those that are not finite change no weight."""
         begin = time.perf_counter()
         first = tf.constant(self.global_step, tf.int64)
         with kept_errors_raised():
@@ -223,7 +223,7 @@ class Estimator:
     def _local(self, variables: Mapping[str, tf.Variable]) -> dict[str, tf.Variable]:
         return {name: self._local_value(variable) for name, variable in variables.items()}
 
-    def _report(self, records: Sequence[StepRecord], observers: Iterable[TrainingObserver], bar: tqdm) -> None:
+    def _log_steps(self, records: Sequence[StepRecord], observers: Iterable[TrainingObserver], bar: tqdm) -> None:
         if not records:
             return
         last = records[-1]
@@ -272,7 +272,7 @@ class Estimator:
         return state
 
     def restore_best(self) -> bool:
-        """Takes the state of the best checkpoint, or the newest where none was judged; whether there is one.
+        """Takes the state of the best checkpoint, or the newest where none was evaluated; whether there is one.
 
         Raises UserError when it is damaged or lacks an entry.
         """
@@ -318,7 +318,7 @@ class Estimator:
             )
 
     def _evaluate_checkpoint(self, eval_spec: EvalSpec, observers: Iterable[TrainingObserver]) -> None:
-        """Judges the current weights, which `model.ckpt-<step>` holds; copies that if none before was as good."""
+        """Evaluates the current weights, those of `model.ckpt-<step>`, and makes that the best if none was better."""
         metrics = self.evaluate(eval_spec.input_fn, eval_spec.score_fn, eval_spec.has_labels)
         value = metrics[eval_spec.best_metric]
         evaluation = Evaluation(self.global_step, metrics, eval_spec.best_metric, self.evaluations.improves(value))

@@ -1,7 +1,4 @@
-"""What the engine is given: a `model_fn`, with the mode it is called in and the spec it returns, and an `Optimizer`.
-
-Knows no loop, strategy or model.
-"""
+"""What the engine is given: a `model_fn`, with the mode it is called in and the spec it returns, and an `Optimizer`."""
 
 import dataclasses
 import enum

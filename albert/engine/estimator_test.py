@@ -53,8 +53,8 @@ def _estimator(model_dir, replicas=1, optimizer="adamw", use_dropout=False, rate
     )
 
 
-def _shares(replicas, first=0, last=STEPS, weights=None):
-    """The recorded batches as the engine wants them: elements are the shares of replica 0, 1, ... of one step."""
+def _shards(replicas, first=0, last=STEPS, weights=None):
+    """The recorded batches as the engine wants them: elements are the shards of replica 0, 1, ... of one step."""
     features = {name: array[first:last] for name, array in INPUTS.items()}
     steps = last - first
     features["example_ids"] = np.tile(np.arange(ROWS, dtype=np.int64), (steps, 1))
@@ -67,12 +67,12 @@ def _shares(replicas, first=0, last=STEPS, weights=None):
 def _train(estimator, replicas=1, last=STEPS, **arguments):
     """Final variables and slots by name, and the records of every step."""
     log = Log()
-    estimator.train(lambda a, b: _shares(replicas, a, b), last, observers=[log], **arguments)
+    estimator.train(lambda a, b: _shards(replicas, a, b), last, observers=[log], **arguments)
     return {name: np.asarray(value) for name, value in estimator._state().items()}, log.records
 
 
 class Log:
-    """Remembers what an observer is told."""
+    """Remembers what an observer is called with."""
 
     def __init__(self):
         self.records, self.evaluations, self.first_step = [], [], None
@@ -183,7 +183,7 @@ def test_padding_rows_do_not_count_even_when_a_replica_has_nothing_else(tmp_path
     for replicas in (1, 4):
         log = Log()
         estimator = _estimator(tmp_path / str(replicas), replicas)
-        estimator.train(lambda a, b, n=replicas: _shares(n, a, b, real), 3, observers=[log])
+        estimator.train(lambda a, b, n=replicas: _shards(n, a, b, real), 3, observers=[log])
         losses.append([record.loss for record in log.records])
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-6)
     everything = [r.loss for r in _train(_estimator(tmp_path / "all"), last=3)[1]]
@@ -212,7 +212,7 @@ def test_after_a_damaged_checkpoint_a_run_ends_bitwise_equal(tmp_path):
     def train(folder, last):
         estimator = _estimator(tmp_path / folder, 2, use_dropout=True, rate=0.1, save_checkpoints_steps=4)
         spec = EvalSpec(lambda: _dev(2), lambda outputs: {"score": -float(outputs["logits"].std())}, "score")
-        estimator.train(lambda a, b: _shares(2, a, b), last, spec)
+        estimator.train(lambda a, b: _shards(2, a, b), last, spec)
         return estimator
 
     whole = train("whole", 16)
@@ -237,7 +237,7 @@ def test_after_a_damaged_checkpoint_a_run_ends_bitwise_equal(tmp_path):
 def test_a_stop_between_two_evaluations_changes_neither_the_best_nor_what_is_kept(tmp_path):
     def train(folder, last, scores):
         estimator = _estimator(tmp_path / folder, save_checkpoints_steps=4, keep_checkpoint_max=2)
-        estimator.train(lambda a, b: _shares(1, a, b), last, _scored(scores))
+        estimator.train(lambda a, b: _shards(1, a, b), last, _scored(scores))
         return estimator
 
     whole = train("whole", 14, [0.1, 0.9, 0.3, 0.2])
@@ -251,7 +251,7 @@ def test_a_stop_between_two_evaluations_changes_neither_the_best_nor_what_is_kep
     # One step a call, so that the signal comes between two due steps.
     interrupted.throughput.steps_for = lambda seconds: 1
     with pytest.raises(Interrupted, match="after step 6 of 14"):
-        interrupted.train(lambda a, b: _shares(1, a, b), 14, _scored([0.1]), [StopAfterStep6()])
+        interrupted.train(lambda a, b: _shards(1, a, b), 14, _scored([0.1]), [StopAfterStep6()])
     assert interrupted.checkpoint_steps == [4, 6]
     resumed = train("cut", 14, [0.9, 0.3, 0.2])
     assert list(resumed.evaluations) == list(whole.evaluations)
@@ -272,7 +272,7 @@ def test_a_signal_during_the_last_evaluation_is_honoured(tmp_path):
         return {"score": 1.0}
 
     with pytest.raises(Interrupted, match="after step 3 of 3"):
-        estimator.train(lambda a, b: _shares(1, a, b), 3, EvalSpec(lambda: _dev(1), score, "score"))
+        estimator.train(lambda a, b: _shards(1, a, b), 3, EvalSpec(lambda: _dev(1), score, "score"))
     assert estimator.evaluations.best.step == 3
 
 
@@ -306,7 +306,7 @@ def test_checkpoints_hold_slots_and_step_under_upstreams_names(tmp_path):
 
 
 def _dev(replicas, count=13, per_replica=2):
-    """`count` distinct rows once each, shares padded to `per_replica`."""
+    """`count` distinct rows once each, shards padded to `per_replica`."""
     steps = math.ceil(count / (replicas * per_replica))
     size = steps * replicas * per_replica
     rows = np.arange(size)
@@ -359,7 +359,7 @@ def _scored(values):
 def test_the_best_checkpoint_is_chosen_during_training_and_survives_retention(tmp_path):
     log = Log()
     estimator = _estimator(tmp_path, save_checkpoints_steps=2, keep_checkpoint_max=2)
-    estimator.train(lambda a, b: _shares(1, a, b), 10, _scored([0.1, 0.7, 0.3, 0.7, 0.2]), [log])
+    estimator.train(lambda a, b: _shards(1, a, b), 10, _scored([0.1, 0.7, 0.3, 0.7, 0.2]), [log])
     assert [(e.step, e.is_best) for e in log.evaluations] == [(2, True), (4, True), (6, False), (8, False), (10, False)]
     assert estimator.checkpoint_steps == [8, 10]
     assert checkpoint_files.load_tensors(tmp_path / "model.ckpt-best")["global_step"] == 4
@@ -368,17 +368,17 @@ def test_the_best_checkpoint_is_chosen_during_training_and_survives_retention(tm
 
 def test_a_metric_that_is_not_a_number_never_beats_one_but_leaves_a_best(tmp_path):
     estimator = _estimator(tmp_path, save_checkpoints_steps=2)
-    estimator.train(lambda a, b: _shares(1, a, b), 6, _scored([math.nan, 0.2, math.nan]))
+    estimator.train(lambda a, b: _shards(1, a, b), 6, _scored([math.nan, 0.2, math.nan]))
     assert estimator.evaluations.best.step == 4
     only_nan = _estimator(tmp_path / "nan")
-    only_nan.train(lambda a, b: _shares(1, a, b), 2, _scored([math.nan]))
+    only_nan.train(lambda a, b: _shards(1, a, b), 2, _scored([math.nan]))
     assert checkpoint_files.exists(tmp_path / "nan/model.ckpt-best")
 
 
 def test_a_checkpoint_saved_but_not_yet_evaluated_is_evaluated_after_a_restart(tmp_path):
     _train(_estimator(tmp_path), last=4)
     estimator = _estimator(tmp_path, save_checkpoints_steps=4)
-    estimator.train(lambda a, b: _shares(1, a, b), 8, _scored([0.9, 0.1]))
+    estimator.train(lambda a, b: _shards(1, a, b), 8, _scored([0.9, 0.1]))
     assert [(e.step, e.is_best) for e in estimator.evaluations] == [(4, True), (8, False)]
 
 

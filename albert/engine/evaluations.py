@@ -1,6 +1,6 @@
 """What every evaluated checkpoint scored, and which was best: `evaluations.json` beside the checkpoints.
 
-Owns that file and the comparison. Knows neither TensorFlow nor any task.
+Owns that file and the comparison. No TensorFlow.
 """
 
 import dataclasses
@@ -36,7 +36,7 @@ class Evaluation:
 
 
 def _evaluation(entry: Mapping[str, object]) -> Evaluation:
-    """The evaluation that stands in the file as `entry`. Raises ValueError for what `append` never wrote."""
+    """The evaluation that the file holds as `entry`. Raises ValueError for what `append` never writes."""
     names = {field.name for field in dataclasses.fields(Evaluation)}
     if not isinstance(entry, dict) or entry.keys() != names:
         raise ValueError(f"an entry does not hold {', '.join(sorted(names))}")
@@ -44,7 +44,7 @@ def _evaluation(entry: Mapping[str, object]) -> Evaluation:
     if type(read.step) is not int or type(read.is_best) is not bool or not isinstance(read.metrics, dict):
         raise ValueError("an entry has no step, no metrics or no verdict")
     if not all(type(number) in (int, float) for number in read.metrics.values()):
-        raise ValueError("a metric is no number")
+        raise ValueError("a metric is not a number")
     if read.best_metric not in list(read.metrics):  # a list, because it need not be a string
         raise ValueError("an entry lacks its best metric")
     return read
@@ -56,8 +56,8 @@ class EvaluationLog:
     Reads the file when it is created. Raises UserError, naming it, when it is not what `append` writes.
 
     Where training goes back, `continue_from` says to which step. The evaluations of later steps then no longer count,
-    but each stays in the file until training has come past it: which of them was the best must not be forgotten as long
-    as it has not been made again.
+    but each stays in the file until training has come past it: which of them was the best must not be forgotten before
+    it is recomputed.
     """
 
     def __init__(self, directory: Path):
@@ -78,7 +78,7 @@ class EvaluationLog:
 
     @property
     def steps(self) -> set[int]:
-        """Steps that were evaluated, and are not made again."""
+        """Steps that were evaluated and are not recomputed."""
         return {entry.step for entry in self._valid}
 
     @property
@@ -91,7 +91,7 @@ class EvaluationLog:
         return [entry for entry in self._entries if entry.step <= self._valid_up_to]
 
     def continue_from(self, step: int) -> None:
-        """Says that everything after `step` is made again."""
+        """Marks everything after `step` as to be recomputed."""
         self._valid_up_to = step
 
     def improves(self, value: float) -> bool:
@@ -100,7 +100,7 @@ class EvaluationLog:
         return best is None or (not math.isnan(value) and (math.isnan(best.value) or value > best.value))
 
     def append(self, evaluation: Evaluation) -> None:
-        """Adds an evaluation, in place of those that were made again up to its step, and writes the file."""
+        """Adds an evaluation, in place of those that were recomputed up to its step, and writes the file."""
         self._entries = [
             *self._valid,
             evaluation,

@@ -42,7 +42,7 @@ def test_going_back_makes_evaluations_again_in_their_place(tmp_path):
     log = EvaluationLog(tmp_path)
     log.continue_from(8)
     assert log.steps == {4, 8}
-    # What is the best is not forgotten while it is not made again; what it is compared with then is what came before.
+    # The best is not forgotten before it is recomputed; until then, comparisons are with what came before.
     assert log.best.step == 16
     assert log.improves(0.6)
     _append(log, 12, values[12])

@@ -1,6 +1,6 @@
-"""Steps whose loss or gradient is NaN or infinite: told with the examples they were made of, and tolerated or not.
+"""Steps whose loss or gradient is NaN or infinite: logged with their examples, and tolerated up to a limit.
 
-`TrainingStep` leaves out the update of such a step, so that the weights are good either way. Knows no loop.
+`TrainingStep` leaves out the update of such a step, so that the weights are good either way.
 """
 
 import logging
@@ -43,7 +43,7 @@ class NonfiniteSteps:
             if self._count > self._limit:
                 self._fatal = record
                 return records[:number]
-            logging.warning("%s. Left out, %d of at most %d.", self._told(record), self._count, self._limit)
+            logging.warning("%s. Left out, %d of at most %d.", self._describe(record), self._count, self._limit)
         return records
 
     def raise_if_too_many(self) -> None:
@@ -51,12 +51,12 @@ class NonfiniteSteps:
         if self._fatal is None:
             return
         raise UserError(
-            f"{self._told(self._fatal)}. Training stopped; that update was not made, and the checkpoints in "
+            f"{self._describe(self._fatal)}. Training stopped; that update was not made, and the checkpoints in "
             f"{self._directory} are from before. Lower --learning_rate or warm up longer, in another --output_dir if "
             f"it has any; or leave such steps out: --skip_nonfinite_steps={self._limit + 1} or more."
         )
 
-    def _told(self, record: StepRecord) -> str:
+    def _describe(self, record: StepRecord) -> str:
         ids = self._example_ids(record.step)
         named = ", ".join(map(str, ids[:_MAX_NAMED]))
         more = f" and {len(ids) - _MAX_NAMED} more" if len(ids) > _MAX_NAMED else ""
@@ -66,7 +66,7 @@ class NonfiniteSteps:
         )
 
     def _example_ids(self, step: int) -> list[int]:
-        """Ascending; the batch is made once more, which gives the same as before."""
-        shares = self._input_fn(step - 1, step)
-        ids = np.concatenate([share["example_ids"].numpy().ravel() for share in shares])
+        """Ascending; the batch is read again, which gives the same as before."""
+        shards = self._input_fn(step - 1, step)
+        ids = np.concatenate([shard["example_ids"].numpy().ravel() for shard in shards])
         return sorted(ids[ids >= 0].tolist())

@@ -21,8 +21,8 @@ def _guard(tmp_path, limit: int) -> NonfiniteSteps:
 
     def input_fn(first, last):
         assert last == first + 1
-        shares = [{"example_ids": tf.constant([10 * first + 3])}, {"example_ids": tf.constant([10 * first + 1, -1])}]
-        return iter(shares)
+        shards = [{"example_ids": tf.constant([10 * first + 3])}, {"example_ids": tf.constant([10 * first + 1, -1])}]
+        return iter(shards)
 
     return NonfiniteSteps(limit, input_fn, tmp_path)
 
@@ -35,7 +35,7 @@ def test_finite_steps_pass(tmp_path):
 
 
 @pytest.mark.parametrize("losses", [[1.0, math.nan, 3.0], [1.0, math.inf], [1.0, -math.inf]])
-def test_the_step_that_stops_is_told_with_its_loss_examples_and_rate(tmp_path, losses):
+def test_the_step_that_stops_is_named_with_its_loss_examples_and_rate(tmp_path, losses):
     guard = _guard(tmp_path, 0)
     assert [record.step for record in guard.tolerated(_records(*losses))] == [1]
     message = rf"step 2: loss {losses[1]}, gradient norm 1\.0 .* 11, 13 at learning rate 0\.5\. Training stopped"

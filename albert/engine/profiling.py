@@ -1,4 +1,4 @@
-"""A TensorFlow profile of a few training steps, for TensorBoard's profile page. Knows no loop."""
+"""A TensorFlow profile of a few training steps, for TensorBoard's profile page."""
 
 import contextlib
 import logging

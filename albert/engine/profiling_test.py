@@ -24,14 +24,14 @@ def test_a_profile_is_where_tensorboard_looks_and_nothing_else_is_left(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["plugins"]
 
 
-def test_a_full_disk_is_told_in_one_line_and_nothing_half_written_is_left(tmp_path):
+def test_a_full_disk_is_reported_in_one_line_and_nothing_half_written_is_left(tmp_path):
     message = r"cannot write the profile in .*: File too large\. Free space"
     with full_disk(100), pytest.raises(UserError, match=message):
         _profile(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_that_cannot_be_written_is_told_in_one_line(tmp_path):
+def test_a_folder_that_cannot_be_written_is_reported_in_one_line(tmp_path):
     with (
         unwritable(tmp_path),
         pytest.raises(UserError, match=r"cannot write the profile in .*: Operation not permitted"),

@@ -1,4 +1,4 @@
-"""One training step on one replica, the same for any number of them. Knows no loop, model, task or checkpoint.
+"""One training step on one replica, the same for any number of them.
 
     (a) loss of the replica's rows, summed, and the gradient of that sum; for several micro-batches the sum of theirs
     (b) one all-reduce SUM of [loss, number of real rows, tokens, gradients]; division by the global number of rows

@@ -170,7 +170,7 @@ def test_packed_predictions_equal_padded_ones(tmp_path, source, use_xla):
 def test_each_row_count_is_compiled_once(tmp_path, source):
     estimator = _estimator(tmp_path)
     shape = BatchShape(ROWS, 1)
-    shapes = {tuple(share["input_ids"].shape) for share in train_dataset(source, shape, 7, 0, 40)}
+    shapes = {tuple(shard["input_ids"].shape) for shard in train_dataset(source, shape, 7, 0, 40)}
     estimator.train(lambda a, b: train_dataset(source, shape, 7, a, b), 40)
     assert 1 < len(shapes) <= 6
     # One graph for all of them: rows are a dynamic dimension, of which XLA compiles what it meets.

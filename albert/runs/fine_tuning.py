@@ -1,6 +1,6 @@
-"""The one runner: from settings and a task to a trained, evaluated model and its result files.
+"""Fine-tuning: from settings and a task to a trained, evaluated model and its result files.
 
-Puts the parts together and decides nothing about any of them. Knows no flags, and has no loop over steps.
+Puts the parts together and decides nothing about any of them; the loop over steps is the engine's.
 """
 
 import dataclasses

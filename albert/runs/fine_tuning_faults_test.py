@@ -86,7 +86,7 @@ def test_after_damage_to_the_newest_state_the_same_command_ends_as_if_undisturbe
         (copied / "out" / name).unlink()
     _run(copied, *ALL, keep_checkpoint_max=2)
     assert "out/model.ckpt-12 cannot be read, it may be damaged" in caplog.text
-    assert "model.ckpt-8; what came after it is made again" in caplog.text
+    assert "model.ckpt-8; the steps after it are recomputed" in caplog.text
     _assert_same_results(copied / "out", finished / "out")
 
 
@@ -231,7 +231,7 @@ def test_steps_that_are_left_out_stand_in_the_log_as_null(copied, caplog):
     with pytest.raises(UserError, match=r"step 4: .* --skip_nonfinite_steps=3 or more"):
         _run(copied, "train", output_dir=out, learning_rate=1e30, skip_nonfinite_steps=2, save_checkpoints_steps=1)
     assert "step 3: loss nan" in caplog.text
-    # The flag is no part of the run: the same directory goes on with another value.
+    # The flag is no part of the run: the same directory continues with another value.
     _run(copied, "train", output_dir=out, learning_rate=1e30, skip_nonfinite_steps=99, save_checkpoints_steps=100)
     losses = _losses(out)
     assert [step for step, *_ in losses] == list(range(1, 13))

@@ -193,7 +193,7 @@ def test_another_run_is_refused_with_what_differs_and_nothing_is_changed(copied)
     assert {path.name: path.read_bytes() for path in (copied / "out").iterdir()} == before
 
 
-def test_overwriting_moves_the_old_run_aside_and_trains_anew(copied):
+def test_overwriting_moves_the_old_run_aside_and_trains_again(copied):
     before = (copied / "out/training_log.jsonl").read_text()
     _run(copied, "train", train_step=2, overwrite_output_dir=True)
     assert _steps(copied / "out") == [1, 2]
@@ -212,7 +212,7 @@ def test_a_loss_that_is_not_finite_names_the_step_and_keeps_the_state_before(cop
     assert _steps(out) == [1]
 
 
-def test_a_run_that_failed_before_its_first_checkpoint_may_be_mended_in_place(copied):
+def test_a_run_that_failed_before_its_first_checkpoint_may_be_fixed_in_place(copied):
     out = copied / "wild"
     with pytest.raises(UserError, match="Lower --learning_rate"):
         _run(copied, "train", output_dir=out, learning_rate=1e30, train_step=3)

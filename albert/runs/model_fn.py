@@ -1,4 +1,4 @@
-"""The one `model_fn`: encoder plus head as the engine wants them. Knows no flags, files or loops over steps."""
+"""The one `model_fn`: encoder plus head as the engine wants them."""
 
 import tensorflow as tf
 

@@ -1,6 +1,6 @@
 """An output directory belongs to one run, `run_settings.json` says to which, and at any time to one process.
 
-Owns that file, and moving a directory aside. Knows no task and no model. No TensorFlow.
+Owns that file, and moving a directory aside. No TensorFlow.
 """
 
 import json

@@ -1,7 +1,4 @@
-"""From settings and record files to a pretrained model: puts together parts of fine-tuning and those of pretraining.
-
-Knows no flags, and has no loop over steps.
-"""
+"""Pretraining: from settings and record files to a pretrained model; the loop over steps is the engine's."""
 
 import functools
 import json
@@ -32,7 +29,7 @@ from albert.settings import PretrainingSettings
 def run(settings: PretrainingSettings) -> dict[str, float]:
     """Does what `settings` ask for and returns the metrics of the best checkpoint (empty without --do_eval).
 
-    Raises UserError for everything the user can mend, and Interrupted after a signal.
+    Raises UserError for every error the user can fix, and Interrupted after a signal.
     """
     config = load_config(settings)
     check_model(config, settings)

@@ -106,7 +106,11 @@ def test_a_stopped_run_continues_bitwise_equal(finished, monkeypatch):
 
 
 def test_evaluating_alone_gives_the_metrics_of_the_best(finished):
-    flags = {"do_train": False, "output_dir": finished / "judged", "init_checkpoint": finished / "out/model.ckpt-best"}
+    flags = {
+        "do_train": False,
+        "output_dir": finished / "evaluated",
+        "init_checkpoint": finished / "out/model.ckpt-best",
+    }
     metrics = _run(finished, **flags, num_gpu_cores=1)
     expected = json.loads((finished / "metrics.json").read_text())
     assert metrics == pytest.approx(expected | {"global_step": 0}, rel=1e-5)
