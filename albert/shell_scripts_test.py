@@ -2,7 +2,6 @@
 
 import functools
 import os
-import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -10,8 +9,6 @@ from pathlib import Path
 import pytest
 
 from albert.cli import flags
-from albert.cli.flag_tables import FINE_TUNING_PROGRAMS, flag_names
-from albert.cli.pretraining_programs import PROGRAMS
 
 ROOT = Path(__file__).parent.parent
 FINE_TUNING_SCRIPTS = sorted(path.name for path in ROOT.glob("multi_run_albert_*.sh"))
@@ -392,14 +389,3 @@ def test_flags_in_scripts_parse(checkout, script, variables, expected_program):
     program, arguments = checkout.call()
     assert program == expected_program
     PARSERS[program]([program, *arguments])
-
-
-@pytest.mark.parametrize("page", ["README.md", "docs/pretraining.md"])
-def test_flags_in_the_documents_exist(page):
-    text = (ROOT / page).read_text()
-    # Commands that run a module of the package, with their continued lines.
-    commands = re.findall(r"-m albert\.(\w+)((?:[^\n]*\\\n)*[^\n]*)", text)
-    assert commands
-    names = flag_names((*FINE_TUNING_PROGRAMS, *PROGRAMS))
-    for program, command in commands:
-        assert set(re.findall(r"(?<!\S)--(\w+)", command)) <= names[program], program

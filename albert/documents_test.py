@@ -1,0 +1,456 @@
+"""The documents say what is there: their commands parse, their files, flags, variables and links exist.
+
+Each page's `bash` blocks run in bash where every program is replaced by one that records how it is called. Each
+recorded call then goes through the real program's parser.
+"""
+
+import ast
+import functools
+import importlib
+import itertools
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from albert import demo
+from albert.downloads import datasets, models
+from albert.errors import UserError
+
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+GUIDES = sorted([README, ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
+PAGES = [*GUIDES, ROOT / "cached_albert_tfrecord" / "README.md", ROOT / "albert" / "testdata" / "README.md"]
+
+# Pages whose commands read what earlier ones wrote. pretraining_data/walkthrough_test.py runs them.
+RUN_FOR_REAL = {"pretraining.md"}
+
+# Named in the documents and still on their way here: delete each when it is there.
+COMING = {
+    *("albert/tasks/text.py", "albert/tasks/rows.py", "albert/tasks/recipes.py", "albert/cli/fine_tuning.py"),
+    *("albert/data/record_file.py", "albert/runs/assembly.py", "setting_fields.py", "albert/setting_fields.py"),
+    *("recipe", "--quick"),
+}
+
+MAX_README_LINES = 120
+MAX_README_TABLE_ROWS = 10
+MAX_FILES_OF_A_ROW = 14
+FILES_TO_READ_FIRST = 6
+
+SCRIPTS = sorted(
+    path.relative_to(ROOT).as_posix()
+    for path in (*ROOT.glob("*"), *ROOT.glob("scripts/*"), *ROOT.glob("sample_data/*"), ROOT / ".ci" / "run")
+    if path.is_file() and os.access(path, os.X_OK)
+)
+# Modules of the development requirements; their own flags are not checked.
+TOOLS = {"pytest", "ruff"}
+# Variables that no script of this project sets: of CUDA and of every HTTP client.
+VARIABLES_OF_OTHERS = {"CUDA_VISIBLE_DEVICES", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"}
+# What downloads and runs create; the documents speak of it, a checkout does not have it.
+CREATED = ("glue_data", "SQuAD", "RACE", "pretrained_model", "cached_albert_tfrecord", "albert_output", "demo_output")
+# Words of another voice -> how this project says it (CONTRIBUTING.md, Style).
+WORDS = {
+    "anew": "again",
+    "judged": "evaluated",
+    "mend": "fix",
+    "goes on": "resumes",
+    "made again": "recomputed",
+    "somebody else's": "another run's",
+    "stands in": "appears in",
+    "of which": "two sentences",
+    "is told": "is reported",
+}
+
+RECORDER = f"""#!{sys.executable}
+import json, os, sys
+with open(os.environ["RECORD"], "a") as file:
+    file.write(json.dumps([sys.argv, dict(os.environ)]) + chr(10))
+"""
+
+
+class Call(NamedTuple):
+    """How a document calls a program of this project."""
+
+    program: str  # a script's path in the repository, or "-m module"
+    arguments: list[str]
+    variables: dict[str, str]
+
+
+# Reading the pages ----------------------------------------------------------------------------------------------------
+
+
+def text_of(page: Path) -> str:
+    return page.read_text(encoding="utf-8")
+
+
+def without_blocks(text: str) -> str:
+    return re.sub(r"^( *)```.*?^ *```$", "", text, flags=re.DOTALL | re.MULTILINE)
+
+
+def bash_blocks(page: Path) -> list[str]:
+    return re.findall(r"^```bash\n(.*?)^```$", text_of(page), flags=re.DOTALL | re.MULTILINE)
+
+
+def inline_code(page: Path) -> list[str]:
+    return re.findall(r"`([^`]+)`", without_blocks(text_of(page)).replace("\n", " "))
+
+
+def is_placeholder(code: str) -> bool:
+    return "<" in code or "..." in code
+
+
+def inline_commands(page: Path) -> list[str]:
+    """Code in running text that calls a program: `TASK=x ./script.sh`, `.venv/bin/python -m module`."""
+    is_command = re.compile(r"(?:[A-Z_]+=\S* )*(?:\./|\.ci/run$|\.venv/bin/python |python3 )")
+    return [code for code in inline_code(page) if is_command.match(code) and not is_placeholder(code)]
+
+
+def slug(heading: str) -> str:
+    """The anchor that GitHub makes of a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.replace("`", "").lower()).strip().replace(" ", "-")
+
+
+def anchors(page: Path) -> set[str]:
+    return {slug(heading) for heading in re.findall(r"^#+ (.+)$", without_blocks(text_of(page)), re.MULTILINE)}
+
+
+# Recording commands ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory) -> Path:
+    """A folder in which every program that a document may call records the call."""
+    folder = tmp_path_factory.mktemp("checkout")
+    programs = [folder / name for name in (*SCRIPTS, ".venv/bin/python", "bin/python3")]
+    for program in programs:
+        program.parent.mkdir(parents=True, exist_ok=True)
+        program.write_text(RECORDER)
+        program.chmod(0o755)
+    return folder
+
+
+def calls_of(script: str, checkout: Path) -> list[Call]:
+    """The calls that bash makes. Fails where it finds a program that is not this project's."""
+    record = checkout / "record"
+    record.unlink(missing_ok=True)
+    base = {"PATH": str(checkout / "bin"), "RECORD": str(record)}
+    done = subprocess.run(
+        [shutil.which("bash"), "-c", f"set -euo pipefail\n{script}"],
+        cwd=checkout,
+        env=base,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, f"{script}\n{done.stderr}"
+    found = []
+    for line in record.read_text().splitlines() if record.exists() else ():
+        (program, *arguments), environment = json.loads(line)
+        own = {"PWD", "OLDPWD", "SHLVL", "_", "LC_CTYPE", *base}
+        variables = {name: value for name, value in environment.items() if name not in own}
+        if Path(program).name.startswith("python"):
+            program, arguments = _python_program(arguments)
+        found.append(Call(program.removeprefix("./"), arguments, variables))
+    return found
+
+
+def _python_program(arguments: list[str]) -> tuple[str, list[str]]:
+    if arguments[0] == "-m":
+        return f"-m {arguments[1]}", arguments[2:]
+    return arguments[0], arguments[1:]
+
+
+# What programs understand ---------------------------------------------------------------------------------------------
+
+
+@functools.cache
+def entry_module(name: str) -> Any:
+    return importlib.import_module(f"albert.{name}")
+
+
+ENTRY_POINTS = sorted(
+    path.stem
+    for path in (ROOT / "albert").glob("*.py")
+    if "def cli(" in path.read_text(encoding="utf-8") and path.stem != "demo" and not path.stem.endswith("_test")
+)
+
+
+def parse_of(module: Any) -> Any:
+    """The function by which an entry point parses its command line: what it hands to `cli.program.main`."""
+    handed = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "main", lambda argv, parse, *work: handed.append(parse) or 0)
+        module.cli(["program"])
+    return handed[0]
+
+
+@functools.cache
+def flags_of(entry_point: str) -> frozenset[str]:
+    """The flags that `--help` lists."""
+    with pytest.raises(Exception, match="--") as raised:
+        parse_of(entry_module(entry_point))(["program", "--help"])
+    return frozenset(re.findall(r"--(?:\[no\])?(\w+)", str(raised.value)))
+
+
+@functools.cache
+def argparse_flags(module: str) -> frozenset[str]:
+    """The flags that a module's source adds to an argument parser, without importing it."""
+    path = ROOT / module.replace(".", "/")
+    files = [path.with_suffix(".py")] if path.with_suffix(".py").is_file() else list(path.glob("*.py"))
+    assert files, f"no module {module}"
+    calls = (node for file in files for node in ast.walk(ast.parse(text_of(file))) if isinstance(node, ast.Call))
+    added = (call.args for call in calls if getattr(call.func, "attr", "") == "add_argument")
+    constants = (argument.value for arguments in added for argument in arguments if isinstance(argument, ast.Constant))
+    return frozenset(str(value).lstrip("-") for value in constants if str(value).startswith("-"))
+
+
+def check_download(module: Any, arguments: list[str]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "fetch_all", lambda parser, parsed, wanted: 0)
+        assert module.main(arguments) == 0, arguments
+
+
+@functools.cache
+def shared_script_text() -> str:
+    return "".join(text_of(path) for path in sorted((ROOT / "scripts").glob("*.sh")))
+
+
+def variables_of(program: str) -> set[str]:
+    """The variables that a program reads: `${NAME}` in scripts, `"NAME"` in Python."""
+    in_scripts = shared_script_text()
+    if program.startswith("-m "):
+        package = ROOT / program.removeprefix("-m ").partition(".")[0]
+        sources = "".join(text_of(path) for path in package.rglob("*.py"))
+        return set(re.findall(r'"([A-Z_]{2,})"', sources))
+    if program == "demo_albert":  # it hands its environment on to the scripts
+        in_scripts += "".join(text_of(ROOT / name) for name in SCRIPTS if name.startswith("multi_run"))
+        in_python = "".join(map(text_of, ROOT.glob("albert/**/demo.py")))
+        in_scripts += re.sub(r'"([A-Z_]{2,})"', r"$\1", in_python)
+    return set(re.findall(r"\$\{?([A-Z_]{2,})", text_of(ROOT / program) + in_scripts))
+
+
+@functools.cache
+def known_variables() -> frozenset[str]:
+    of_tests = re.findall(r'"([A-Z_]{2,})"', text_of(ROOT / "conftest.py"))
+    return frozenset(itertools.chain(VARIABLES_OF_OTHERS, of_tests, *map(variables_of, SCRIPTS)))
+
+
+def check(call: Call, parses: bool = True) -> None:
+    """Fails where the program is not there, or does not understand its arguments or variables.
+
+    Without `parses` only the names of an entry point's flags are checked: files that it reads need not be there.
+    """
+    if not call.program.startswith("-m ruff"):
+        unknown = call.variables.keys() - variables_of(call.program) - VARIABLES_OF_OTHERS
+        assert not unknown, f"{call.program} does not read {sorted(unknown)}"
+    name = call.program.removeprefix("-m ")
+    if (entry_point := name.removeprefix("albert.")) in ENTRY_POINTS:
+        _check_flags(call, flags_of(entry_point))
+        if parses:
+            parse_of(entry_module(entry_point))([name, *call.arguments])
+    elif call.program.startswith("-m "):
+        if name not in TOOLS:
+            _check_flags(call, argparse_flags(name))
+    elif name == "demo_albert":
+        if call.arguments != ["help"]:
+            parse_of(demo)([name, *call.arguments])
+    elif name == "download_glue_data.py":
+        check_download(datasets, call.arguments)
+    elif name == "download_pretrained_models.sh":
+        check_download(models, call.arguments)
+    elif name == "run_tests":
+        _check_test_run(call.arguments)
+    elif programs := re.findall(r'fine_tune "?(\w+)', text_of(ROOT / name)):
+        called = [entry for entry in ENTRY_POINTS if entry.startswith(programs[0])]
+        _check_flags(call, frozenset().union(*map(flags_of, called)))
+    else:
+        _check_flags(call, frozenset(re.findall(r"--([\w-]+)", text_of(ROOT / name))))
+
+
+def check_all(script: str, checkout: Path, parses: bool = True) -> int:
+    """Checks every call of a script, and returns how many there are."""
+    calls = calls_of(script, checkout)
+    for call in calls:
+        check(call, parses)
+    return len(calls)
+
+
+def _check_flags(call: Call, known: frozenset[str]) -> None:
+    given = {argument.lstrip("-").partition("=")[0] for argument in call.arguments if argument.startswith("-")}
+    assert given <= known, f"{call.program} does not have {sorted(given - known)}"
+
+
+def _check_test_run(arguments: list[str]) -> None:
+    """Paths exist; flags are the script's own, or pytest's -k and -m."""
+    own = set(re.findall(r"--[\w-]+", text_of(ROOT / "run_tests")))
+    values = {i + 1 for i, argument in enumerate(arguments) if argument in {"-k", "-m"}}
+    for i, argument in enumerate(arguments):
+        known = argument in own | {"-k", "-m"} | COMING if argument.startswith("-") else (ROOT / argument).exists()
+        assert i in values or known, f"./run_tests: {argument}"
+
+
+@functools.cache
+def all_flags() -> frozenset[str]:
+    """Every flag of any program of this project."""
+    sources = [*(ROOT / "albert").rglob("*.py"), *(ROOT / "benchmarks").rglob("*.py"), *ROOT.glob("robustness/*.py")]
+    modules = {path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".") for path in sources}
+    of_scripts = {flag for name in SCRIPTS for flag in re.findall(r"--([\w-]+)", text_of(ROOT / name))}
+    return frozenset().union(of_scripts, *map(flags_of, ENTRY_POINTS), *map(argparse_flags, modules))
+
+
+# Commands -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.name)
+def test_every_command_of_a_block_is_one_that_its_program_understands(page, checkout):
+    check_all("\n".join(bash_blocks(page)), checkout, parses=page.name not in RUN_FOR_REAL)
+
+
+@pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.name)
+def test_every_command_in_running_text_is_one_that_its_program_understands(page, checkout):
+    for command in inline_commands(page):
+        assert check_all(command, checkout), command
+
+
+def test_the_readme_has_the_commands_that_a_reader_starts_with(checkout):
+    programs = [call.program for call in calls_of("\n".join(bash_blocks(README)), checkout)]
+    expected = ["demo_albert", "download_glue_data.py", "download_pretrained_models.sh", "multi_run_albert_glue.sh"]
+    assert programs == expected
+
+
+@pytest.mark.parametrize(
+    ("command", "problem"),
+    [
+        (".venv/bin/python -m albert.run_pretraining --input_fil=x", "input_fil"),
+        (".venv/bin/python -m albert.run_pretraining", "input_file"),
+        (".venv/bin/python -m robustness.kills --killls=3", "killls"),
+        (".venv/bin/python -m robustness.kisses", "no module"),
+        ("TASKS=MRPC ./multi_run_albert_glue.sh", "TASKS"),
+        ("./multi_run_albert_glue.sh --max_qa_length=3", "max_qa_length"),
+        ("./run_tests albert/no_such_test.py", "no_such_test"),
+        ("./demo_albert finetuning -q", "-q"),
+        ("no_such_program", "not found"),
+        ("./no_such_script.sh", "No such file"),
+    ],
+)
+def test_a_command_that_does_not_work_would_be_found(command, problem, checkout):
+    with pytest.raises((AssertionError, UserError), match=problem):
+        check_all(command, checkout)
+
+
+@pytest.mark.parametrize(
+    "command", ["python3 download_glue_data.py --task=MRPC", "./download_pretrained_models.sh tiny"]
+)
+def test_a_download_that_does_not_work_would_be_found(command, checkout):
+    with pytest.raises(SystemExit):
+        check_all(command, checkout)
+
+
+# Flags, variables, files, links ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_flags_and_variables_in_running_text_exist(page):
+    own = set(re.findall(r"(?:^|\s)([A-Z_]+)=", "\n".join(bash_blocks(page)))) if page.name in RUN_FOR_REAL else set()
+    for code in inline_code(page):
+        words = code.split()
+        if all(re.fullmatch(r"--[\w-]+(=.*)?", word) for word in words):
+            unknown = {word.lstrip("-").partition("=")[0] for word in words} - all_flags() - COMING
+            assert not unknown, f"{code}: no program has {sorted(unknown)}"
+        if all(re.fullmatch(r"[A-Z_]{2,}=\S*", word) for word in words):
+            unknown = {word.partition("=")[0] for word in words} - known_variables() - own
+            assert not unknown, f"{code}: no script reads {sorted(unknown)}"
+
+
+def paths_in(page: Path) -> Iterator[str]:
+    """Inline code that looks like a path of the repository, and modules as `albert.demo`."""
+    folders = tuple(f"{path.name}/" for path in ROOT.iterdir() if path.is_dir())
+    for code in inline_code(page):
+        if is_placeholder(code) or re.search(r"[\s{}=\[\]()]", code):
+            continue
+        is_file_name = re.fullmatch(r"[\w./*-]+\.(?:py|md|sh|toml)", code) or code.startswith(folders)
+        if is_file_name and not code.startswith(CREATED):
+            yield code
+        elif re.fullmatch(r"(?:albert|benchmarks|robustness)(?:\.[a-z_0-9]+)+", code):
+            yield code.replace(".", "/")
+
+
+def is_there(path: str, page: Path) -> bool:
+    """Whether the repository has it: counted from its root, from the package, or from the page's folder."""
+    names = [path] if Path(path).suffix or path.endswith("/") else [path, f"{path}.py"]
+    return any(any(folder.glob(name)) for folder in (ROOT, ROOT / "albert", page.parent) for name in names)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_files_that_a_page_names_exist(page):
+    assert [path for path in paths_in(page) if not is_there(path, page) and path not in COMING] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_lead_to_files_and_headings_that_exist(page):
+    broken = []
+    for target in re.findall(r"\]\(([^)\s]+)\)", without_blocks(text_of(page))):
+        if re.match(r"https?://", target):
+            continue
+        file, _, anchor = target.partition("#")
+        path = page.parent / file if file else page
+        if not path.exists() or (anchor and anchor not in anchors(path)):
+            broken.append(target)
+    assert broken == []
+
+
+def test_every_page_is_reached_from_the_readme():
+    seen, waiting = set(), {README}
+    while waiting:
+        page = waiting.pop()
+        seen.add(page)
+        linked = re.findall(r"\]\(([^)#\s]+\.md)", text_of(page))
+        waiting |= {(page.parent / link).resolve() for link in linked if not link.startswith("http")} - seen
+    assert set(PAGES) - seen <= {ROOT / "cached_albert_tfrecord" / "README.md"}
+
+
+# The README's size, its tour and the words ----------------------------------------------------------------------------
+
+
+def test_the_readme_is_short():
+    assert len(text_of(README).splitlines()) <= MAX_README_LINES
+    tables = re.findall(r"(?:^\|.*\n)+", text_of(README), re.MULTILINE)
+    assert tables
+    assert max(len(table.splitlines()) - 2 for table in tables) <= MAX_README_TABLE_ROWS
+
+
+def tour() -> str:
+    return text_of(README).partition("## Code tour\n")[2].partition("\n## ")[0]
+
+
+def test_the_tour_names_the_files_to_read_first_and_those_of_one_row():
+    first, of_a_row = (
+        re.findall(r"`([^`]+\.py)`", paragraph)
+        for paragraph in tour().split("\n\n")
+        if paragraph.startswith(("Read these six files first", "One MRPC row"))
+    )
+    assert len(set(first)) == FILES_TO_READ_FIRST
+    assert len(set(of_a_row)) == len(of_a_row) <= MAX_FILES_OF_A_ROW
+    assert [name for name in {*first, *of_a_row} - COMING if not (ROOT / name).is_file()] == []
+
+
+def test_the_tour_has_a_line_for_every_folder():
+    tree = re.search(r"```text\n(.*?)```", tour(), re.DOTALL)[1]
+    package = {path.parent.name for path in (ROOT / "albert").glob("*/__init__.py")}
+    assert set(re.findall(r"^  (\w+)/", tree, re.MULTILINE)) == package
+    tree_of_the_design = re.search(r"```\n(.*?)```", text_of(ROOT / "docs" / "design.md"), re.DOTALL)[1]
+    assert set(re.findall(r"^  (\w+)/", tree_of_the_design, re.MULTILINE)) - {"testdata"} == package
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_pages_use_the_fields_words(page):
+    text = without_blocks(text_of(page)).lower()
+    found = {word: instead for word, instead in WORDS.items() if re.search(rf"\b{re.escape(word)}\b", text)}
+    assert found == {}, "write instead"
