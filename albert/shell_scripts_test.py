@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from albert.cli import flags
-from albert.cli.flag_tables import FINE_TUNING_PROGRAMS, flag_names
-from albert.cli.pretraining_programs import PROGRAMS
+from albert.cli import fine_tuning
+from albert.cli.flags import flag_names
+from albert.cli.pretraining import PRETRAINING_PROGRAMS
 
 ROOT = Path(__file__).parent.parent
 FINE_TUNING_SCRIPTS = sorted(path.name for path in ROOT.glob("multi_run_albert_*.sh"))
@@ -371,10 +371,10 @@ def test_setup_says_in_one_line_what_is_wrong(checkout, arguments, variables, wo
 
 
 PARSERS = {
-    "run_multigpus_classifier": flags.parse_classifier_flags,
-    "run_multigpus_squad_v1": functools.partial(flags.parse_squad_flags, version="1.1"),
-    "run_multigpus_squad_v2": functools.partial(flags.parse_squad_flags, version="2.0"),
-    "run_multigpus_race": flags.parse_race_flags,
+    "run_multigpus_classifier": fine_tuning.parse_classifier_flags,
+    "run_multigpus_squad_v1": functools.partial(fine_tuning.parse_squad_flags, version="1.1"),
+    "run_multigpus_squad_v2": functools.partial(fine_tuning.parse_squad_flags, version="2.0"),
+    "run_multigpus_race": fine_tuning.parse_race_flags,
 }
 
 
@@ -400,6 +400,6 @@ def test_flags_in_the_documents_exist(page):
     # Commands that run a module of the package, with their continued lines.
     commands = re.findall(r"-m albert\.(\w+)((?:[^\n]*\\\n)*[^\n]*)", text)
     assert commands
-    names = flag_names((*FINE_TUNING_PROGRAMS, *PROGRAMS))
+    names = flag_names((*fine_tuning.FINE_TUNING_PROGRAMS, *PRETRAINING_PROGRAMS))
     for program, command in commands:
         assert set(re.findall(r"(?<!\S)--(\w+)", command)) <= names[program], program

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from albert.cli.flag_tables import FINE_TUNING_PROGRAMS, flag_names
-from albert.cli.flags import HelpRequested, parse_classifier_flags, parse_race_flags, parse_squad_flags
+from albert.cli.fine_tuning import FINE_TUNING_PROGRAMS, parse_classifier_flags, parse_race_flags, parse_squad_flags
+from albert.cli.flags import HelpRequested, flag_names
 from albert.errors import UserError
 from albert.settings import Settings
 from albert.tasks.base import Task
@@ -21,7 +21,7 @@ Job = tuple[Task | None, Settings]
 # Program -> what parses its flags, and flags that it cannot do without.
 PROGRAMS = {
     "run_multigpus_classifier": (
-        lambda argv: (None, parse_classifier_flags(argv)),
+        parse_classifier_flags,
         [*MODEL, "--data_dir=d", "--task_name=MRPC"],
     ),
     "run_multigpus_squad_v1": (lambda argv: parse_squad_flags(argv, "1.1"), [*MODEL, *SQUAD_FILES]),
