@@ -3,10 +3,14 @@
 No TensorFlow. Names and defaults of flags are the predecessor's.
 """
 
+import dataclasses
+import logging
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from albert.albert_config import AlbertConfig
 from albert.cli.flags import Flag, Program, Values, declared, parse
 from albert.errors import UserError
 from albert.setting_fields import (
@@ -15,6 +19,7 @@ from albert.setting_fields import (
     LARGE,
     MODEL,
     OUTPUT,
+    TRAINING,
     at_least,
     between,
 )
@@ -22,6 +27,7 @@ from albert.settings import DataSettings, ModelSettings, Settings, SpeedSettings
 from albert.tasks import get_task, task_names
 from albert.tasks.base import Task
 from albert.tasks.race import RaceTask
+from albert.tasks.recipes import model_size_of, recipe_for
 from albert.tasks.squad.task import SquadTask
 
 # --- The flags -------------------------------------------------------------------------------------------------------
@@ -31,12 +37,23 @@ _STEPS = ("train_steps", "warmup_steps")
 _EPOCHS = ("num_train_epochs", "warmup_proportion")
 
 
+_RECIPE = Flag(
+    "recipe",
+    bool,
+    False,
+    "Take learning rate, steps, warm-up, batch, dropout, length of rows and save interval from the task's recipe "
+    "(albert/tasks/recipes.py); a flag that is given wins. The recipe's batch is that of all replicas.",
+    TRAINING,
+)
+
+
 def _shared(data: tuple[str, ...], without: tuple[str, ...]) -> tuple[Flag, ...]:
     """The flags of every fine-tuning program; of DataSettings the fields `data`, of TrainSettings not `without`."""
     return (
         *declared(Settings),
         *declared(DataSettings, *data),
         *declared(ModelSettings),
+        _RECIPE,
         *declared(TrainSettings, without=without),
         *declared(SpeedSettings),
     )
@@ -204,13 +221,16 @@ def parse_classifier_flags(argv: Sequence[str]) -> tuple[Task, Settings]:
     or beyond its bounds, together.
     """
     values = parse(CLASSIFIER, argv)
+    task = None
+    if values["task_name"]:
+        try:
+            task = get_task(values["task_name"])
+        except UserError as error:
+            values = values.with_problem(error)
+    if task:
+        values = _with_recipe(values, task.name)
     settings = _settings(values)
     problems = settings.problems()
-    task = None
-    try:
-        task = get_task(values["task_name"]) if values["task_name"] else None
-    except UserError as error:
-        problems.append(str(error).rstrip("."))
     values.check(problems)
     assert task, "without a task there is a problem"
     return task, settings
@@ -221,7 +241,7 @@ def parse_squad_flags(argv: Sequence[str], version: Literal["1.1", "2.0"]) -> tu
 
     To predict is to evaluate, and the other way round: one file serves both.
     """
-    values = parse(SQUAD_PROGRAMS[version], argv)
+    values = _with_recipe(parse(SQUAD_PROGRAMS[version], argv), f"squad{version}")
     train_file, predict_file = (values[name] and str(values[name]) for name in ("train_file", "predict_file"))
     options = {name: values[name] for name in _SQUAD_OPTIONS if name in values}
     task = SquadTask(version=version, train_file=train_file, predict_file=predict_file, **options)
@@ -240,7 +260,7 @@ def parse_squad_flags(argv: Sequence[str], version: Literal["1.1", "2.0"]) -> tu
 
 def parse_race_flags(argv: Sequence[str]) -> tuple[RaceTask, Settings]:
     """RACE, and settings; raises as `parse_classifier_flags`."""
-    values = parse(RACE, argv)
+    values = _with_recipe(parse(RACE, argv), RaceTask.name)
     settings = _settings(values.replace(task_name=RaceTask.name))
     problems = settings.problems()
     if values["task_name"].lower() != RaceTask.name:
@@ -258,6 +278,33 @@ def parse_race_flags(argv: Sequence[str]) -> tuple[RaceTask, Settings]:
     values.check(problems)
     assert task, "a task that cannot be made is a problem"
     return task, settings
+
+
+def _with_recipe(values: Values, task_name: str) -> Values:
+    """With --recipe, the values of flags that were not given are those of the task's recipe; logs which."""
+    config_file = values["albert_config_file"]
+    if not values["recipe"] or config_file is None:
+        return values
+    try:
+        size = model_size_of(AlbertConfig.from_json_file(config_file).hidden_size)
+        recipe = recipe_for(task_name, size)
+    except UserError as error:
+        return values.with_problem(error)
+    settings = dataclasses.asdict(recipe)
+    if "train_batch_size" not in values.given:
+        replicas = 1 if values["strategy_type"] == "one" else max(1, values["num_gpu_cores"])
+        is_given = "gradient_accumulation_steps" in values.given
+        batch = recipe.batch_on(replicas, max(1, values["gradient_accumulation_steps"]) if is_given else None)
+        settings["per_replica_batch_size"], settings["gradient_accumulation_steps"] = batch
+        examples, wanted = math.prod(batch) * replicas, recipe.global_batch_size
+        if examples != wanted:
+            logging.warning(
+                "%d examples a step: the recipe's %d cannot be divided over the replicas.", examples, wanted
+            )
+    chosen = values.defaults_from(settings)
+    shown = " ".join(f"--{flag}={value}" for flag, value in chosen.items())
+    logging.info("From the recipe of %s for a model of %s size: %s", task_name, size or "another", shown or "nothing")
+    return values.replace(**chosen)
 
 
 def _settings(values: Values, **others: Any) -> Settings:

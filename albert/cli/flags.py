@@ -146,6 +146,16 @@ class Values:
         """The same with other values for some flags."""
         return dataclasses.replace(self, by_flag={**self.by_flag, **by_flag})
 
+    def with_problem(self, error: UserError) -> "Values":
+        """The same with one problem more."""
+        return dataclasses.replace(self, problems=(*self.problems, str(error).rstrip(".")))
+
+    def defaults_from(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """By flag, the `settings` (by field) for which the program has a flag that was not given; None sets nothing."""
+        flag_of = {flag.setting or flag.name: flag.name for flag in self.program.flags}
+        named = {flag_of[name]: value for name, value in settings.items() if name in flag_of and value is not None}
+        return {flag: value for flag, value in named.items() if flag not in self.given}
+
     def check(self, problems: Iterable[str] = ()) -> None:
         """Raises UserError with the flags' problems and further ones, each once, if there are any."""
         found = (self.program.in_flags(problem) for problem in (*self.problems, *problems))
