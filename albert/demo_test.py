@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from albert import demo
-from albert.cli import flags
+from albert.cli.fine_tuning import parse_classifier_flags
 from albert.demo import Devices
 from albert.errors import UserError
 
@@ -47,7 +47,7 @@ def test_fine_tunes_the_bundled_task_unless_told_otherwise(calls, tmp_path, caps
     assert program == "run_multigpus_classifier"
     assert (given["task_name"], given["num_gpu_cores"], given["train_batch_size"]) == ("agreement", "2", "16")
     assert "eval_accuracy = 0.95" in capsys.readouterr().out
-    settings = flags.parse_classifier_flags(["demo", *(f"--{name}={value}" for name, value in given.items())])
+    _, settings = parse_classifier_flags(["demo", *(f"--{name}={value}" for name, value in given.items())])
     assert settings.data.spm_model_file.is_file()
     assert settings.train.global_batch_size(settings.num_replicas) == 32
 

@@ -3,20 +3,13 @@
 import sys
 from collections.abc import Sequence
 
-from albert.cli.flags import parse_classifier_flags
+from albert.cli.fine_tuning import CLASSIFIER, parse_classifier_flags
 from albert.cli.program import fine_tune, main
-from albert.settings import Settings
-from albert.tasks import get_task
-
-
-def run(settings: Settings) -> None:
-    """Finds the task by its name, and fine-tunes it."""
-    fine_tune((get_task(settings.data.task_name), settings))
 
 
 def cli(argv: Sequence[str] = sys.argv) -> int:
     """Returns the exit code."""
-    return main(argv, parse_classifier_flags, run)
+    return main(argv, parse_classifier_flags, fine_tune, CLASSIFIER)
 
 
 if __name__ == "__main__":

@@ -4,13 +4,13 @@ import functools
 import sys
 from collections.abc import Sequence
 
-from albert.cli.flags import parse_squad_flags
+from albert.cli.fine_tuning import SQUAD_PROGRAMS, parse_squad_flags
 from albert.cli.program import fine_tune, main
 
 
 def cli(argv: Sequence[str] = sys.argv) -> int:
     """Returns the exit code."""
-    return main(argv, functools.partial(parse_squad_flags, version="1.1"), fine_tune)
+    return main(argv, functools.partial(parse_squad_flags, version="1.1"), fine_tune, SQUAD_PROGRAMS["1.1"])
 
 
 if __name__ == "__main__":

@@ -3,21 +3,13 @@
 import sys
 from collections.abc import Sequence
 
-from albert.cli.pretraining import parse_pretraining_flags
-from albert.cli.program import main
-from albert.settings import PretrainingSettings
-
-
-def run(settings: PretrainingSettings) -> None:
-    """Pretrains. Imports TensorFlow only now, when the flags are known to be right."""
-    from albert.runs import pretraining
-
-    pretraining.run(settings)
+from albert.cli.pretraining import RUN_PRETRAINING, parse_pretraining_flags
+from albert.cli.program import main, pretrain
 
 
 def cli(argv: Sequence[str] = sys.argv) -> int:
     """Returns the exit code."""
-    return main(argv, parse_pretraining_flags, run)
+    return main(argv, parse_pretraining_flags, pretrain, RUN_PRETRAINING)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """What a run is asked to do: frozen dataclasses, validated together, and the numbers derived from them.
 
-Command lines may count sequences of a whole step; settings count per replica and micro-batch.
+A field declared with `setting` becomes the flag of every program that has it. Command lines may count sequences of a
+whole step; settings count per replica and micro-batch.
 """
 
 import dataclasses
@@ -9,33 +10,72 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
+from albert.setting_fields import (
+    DATA,
+    DEVICES,
+    DROPOUT,
+    LARGE,
+    MAX_INT32,
+    MODEL,
+    OUTPUT,
+    SEED,
+    SHARE,
+    SPEED,
+    TRAINING,
+    WHAT,
+    above_0,
+    at_least,
+    problems_of,
+    setting,
+)
+
 # "auto" is bfloat16 on GPUs that compute in it, otherwise float32.
 DTYPES = ("float32", "bfloat16", "auto")
+
+# More than any machine holds, and few enough that their products are exact integers everywhere.
+_MAX_BATCH = 1_000_000
+# Replicas of one process: GPUs of one machine, or logical devices of its CPU, which take a thread pool each.
+_MAX_REPLICAS = 256
+
+
+def missing_vocabulary(spm_model_file: Path | None, vocab_file: Path | None) -> list[str]:
+    """One phrase if neither is named."""
+    if spm_model_file or vocab_file:
+        return []
+    return ["`spm_model_file` (or `vocab_file` for a WordPiece model) is missing"]
 
 
 @dataclasses.dataclass(frozen=True)
 class DataSettings:
     """Which rows are read, how they become features, and where the features are cached."""
 
-    task_name: str
-    data_dir: Path
-    cached_dir: Path
-    max_seq_length: int
-    spm_model_file: Path | None = None
-    vocab_file: Path | None = None
-    do_lower_case: bool = True
+    task_name: str = setting("Task, for example MRPC.", DATA)
+    data_dir: Path = setting("Folder with one sub-folder per GLUE task (CoLA, MRPC, ...).", DATA)
+    cached_dir: Path = setting("Where tokenised TFRecord caches go.", OUTPUT, default=Path("cached_albert_tfrecord"))
+    max_seq_length: int = setting(
+        "Longest row in tokens; longer ones are cut.",
+        DATA,
+        default=512,
+        bounds=at_least(3, 65536, "[CLS], one token, [SEP]"),
+    )
+    spm_model_file: Path | None = setting("SentencePiece model that belongs to the checkpoint.", DATA, default=None)
+    vocab_file: Path | None = setting(
+        "Vocabulary of a WordPiece model; only read without `spm_model_file`.", DATA, default=None
+    )
+    do_lower_case: bool = setting("Lower-case the text, as Google's models need.", DATA, default=True)
     # Caches under names of the user's choice, by split ("train", "dev", "test"), instead of in `cached_dir`.
     feature_files: Mapping[str, Path] = dataclasses.field(default_factory=dict)
-    left_file: Path | None = None  # says where the columns are that the predecessor pickled into such a file
+    # The predecessor pickled into such a file which columns decoding needs.
+    left_file: Path | None = setting(
+        "JSON, written to say where the columns for decoding are: in the cache of the questions.",
+        OUTPUT,
+        default=None,
+        flag="predict_feature_left_file",
+    )
 
     def problems(self) -> list[str]:
         """What cannot work, each as one phrase."""
-        found = []
-        if not (self.spm_model_file or self.vocab_file):
-            found.append("--spm_model_file (or --vocab_file for a WordPiece model) is missing")
-        if self.max_seq_length < 3:
-            found.append(f"--max_seq_length={self.max_seq_length} must be at least 3 ([CLS], one token, [SEP])")
-        return found
+        return problems_of(self) + missing_vocabulary(self.spm_model_file, self.vocab_file)
 
     def paths(self) -> tuple[Path | None, ...]:
         """What is read. Caches of the user's choice are read where they are there, and written where not."""
@@ -51,20 +91,31 @@ class ModelSettings:
     `albert_dropout_prob` None keeps the rates of the configuration file; `init_checkpoint` None starts at random.
     """
 
-    albert_config_file: Path
-    init_checkpoint: Path | None = None
-    albert_dropout_prob: float | None = None
-    discard_classifier_weights: bool = False
-    dtype: str = "float32"
+    albert_config_file: Path = setting("albert_config.json of the model.", MODEL)
+    init_checkpoint: Path | None = setting(
+        "Prefix of the TF1 checkpoint to start from; random weights without.", MODEL, default=None
+    )
+    albert_dropout_prob: float | None = setting(
+        "Dropout in the encoder, hidden and attention; without it the rates in `albert_config_file` hold.",
+        MODEL,
+        default=None,
+        bounds=DROPOUT,
+    )
+    discard_classifier_weights: bool = setting(
+        "Start with a fresh classifier (names containing output_), for example for RTE from an MNLI checkpoint.",
+        MODEL,
+        default=False,
+    )
+    dtype: str = setting(
+        "Precision of activations; weights stay float32. auto: bfloat16 on GPUs that compute in it.",
+        SPEED,
+        default="float32",
+        choices=DTYPES,
+    )
 
     def problems(self) -> list[str]:
         """What cannot work, each as one phrase."""
-        found = []
-        if self.albert_dropout_prob is not None and not 0 <= self.albert_dropout_prob < 1:
-            found.append(f"--albert_dropout_prob={self.albert_dropout_prob} must be in [0, 1)")
-        if self.dtype not in DTYPES:
-            found.append(f"--dtype={self.dtype} is unknown; known are {', '.join(DTYPES)}")
-        return found
+        return problems_of(self)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,23 +127,47 @@ class TrainSettings:
     micro-batches of `per_replica_batch_size` on each replica.
     """
 
-    train_steps: int | None
-    warmup_steps: int
-    learning_rate: float
-    optimizer: str
-    per_replica_batch_size: int
-    gradient_accumulation_steps: int = 1
-    seed: int = 42
-    save_checkpoints_steps: int = 1000
-    keep_checkpoint_max: int = 5
-    log_steps: int = 100
-    skip_nonfinite_steps: int = 0
-    num_train_epochs: float | None = None
-    warmup_proportion: float = 0.0
-
-    # What messages call `train_steps` and `warmup_steps`.
-    steps_flag: ClassVar[str] = "train_step"
-    warmup_flag: ClassVar[str] = "warmup_step"
+    train_steps: int | None = setting(
+        "Optimisation steps in all.", TRAINING, default=1000, bounds=at_least(1), flag="train_step"
+    )
+    warmup_steps: int = setting("Steps of linear warm-up.", TRAINING, default=0, bounds=at_least(0), flag="warmup_step")
+    learning_rate: float = setting("Peak learning rate.", TRAINING, default=5e-5, bounds=above_0(LARGE))
+    optimizer: str = setting("Optimizer.", TRAINING, default="adamw", choices=("adamw", "lamb"))
+    per_replica_batch_size: int = setting(
+        "Examples per replica and micro-batch.",
+        TRAINING,
+        default=32,
+        bounds=at_least(1, _MAX_BATCH),
+        flag="train_batch_size",
+    )
+    gradient_accumulation_steps: int = setting(
+        "Micro-batches per step, averaged: a step has `per_replica_batch_size` x this x `num_replicas` examples.",
+        TRAINING,
+        default=1,
+        bounds=at_least(1, _MAX_BATCH),
+    )
+    seed: int = setting("Seed of fresh weights, order of rows, and dropout.", TRAINING, default=42, bounds=SEED)
+    save_checkpoints_steps: int = setting(
+        "Steps between checkpoints, each evaluated with `do_eval`.", OUTPUT, default=1000, bounds=at_least(1)
+    )
+    keep_checkpoint_max: int = setting(
+        "Newest checkpoints kept, 0 for all; the best is always kept.", OUTPUT, default=5, bounds=at_least(0)
+    )
+    log_steps: int = setting("Steps between lines in the log.", OUTPUT, default=100, bounds=at_least(1))
+    skip_nonfinite_steps: int = setting(
+        "Steps with a NaN or infinite loss or gradient that are left out, each named in the log, before the next one "
+        "stops the program; counted again from 0 at each start.",
+        TRAINING,
+        default=0,
+        bounds=at_least(0),
+    )
+    num_train_epochs: float | None = setting(
+        "How often training sees every example; the number of steps is rounded up.",
+        TRAINING,
+        default=None,
+        bounds=above_0(1_000_000),
+    )
+    warmup_proportion: float = setting("Part of the steps that is linear warm-up.", TRAINING, default=0.0, bounds=SHARE)
 
     def in_steps(self, num_examples: int, num_replicas: int) -> "TrainSettings":
         """The same with epochs of `num_examples` examples turned into steps: rounded up, so that none is missed."""
@@ -107,55 +182,37 @@ class TrainSettings:
 
     def problems(self) -> list[str]:
         """What cannot work, each as one phrase."""
-        found = []
-        steps = () if self.train_steps is None else ((self.steps_flag, self.train_steps, 1),)
-        for flag, value, least in (
-            *steps,
-            (self.warmup_flag, self.warmup_steps, 0),
-            ("train_batch_size", self.per_replica_batch_size, 1),
-            ("gradient_accumulation_steps", self.gradient_accumulation_steps, 1),
-            ("save_checkpoints_steps", self.save_checkpoints_steps, 1),
-            ("keep_checkpoint_max", self.keep_checkpoint_max, 0),
-            ("log_steps", self.log_steps, 1),
-            ("skip_nonfinite_steps", self.skip_nonfinite_steps, 0),
-        ):
-            if value < least:
-                found.append(f"--{flag}={value} must be at least {least}")
-        if not 0 < self.learning_rate < float("inf"):
-            found.append(f"--learning_rate={self.learning_rate} must be above 0")
-        if self.num_train_epochs is not None and not 0 < self.num_train_epochs < math.inf:
-            found.append(f"--num_train_epochs={self.num_train_epochs} must be above 0")
-        if not 0 <= self.warmup_proportion <= 1:
-            found.append(f"--warmup_proportion={self.warmup_proportion} must be in [0, 1]")
+        found = problems_of(self)
         if self.train_steps is not None and self.warmup_steps > self.train_steps:
-            found.append(
-                f"--{self.warmup_flag}={self.warmup_steps} is more than --{self.steps_flag}={self.train_steps}"
-            )
+            found.append(f"`warmup_steps`={self.warmup_steps} is more than `train_steps`={self.train_steps}")
         return found
 
 
 @dataclasses.dataclass(frozen=True)
 class SpeedSettings:
-    """How a run computes. None of it changes what is computed, beyond rounding.
+    """How a run computes. None of it changes what is computed, beyond rounding."""
 
-    Attributes:
-      pack_sequences: several short sequences share a row.
-      use_xla: compile the forward and backward pass; None does where there are GPUs.
-      recompute_activations: trade a third more computation for activations that need not be kept.
-      profile_steps: the (first, last) step of a profile; None for none.
-    """
-
-    pack_sequences: bool = True
-    use_xla: bool | None = None
-    recompute_activations: bool = False
-    profile_steps: tuple[int, int] | None = None
+    pack_sequences: bool = setting("Several short sequences share a row; without, each is padded.", SPEED, default=True)
+    use_xla: bool | None = setting(
+        "Compile the forward and backward pass of each replica; without the flag, on GPUs only.", SPEED, default=None
+    )
+    recompute_activations: bool = setting(
+        "Compute each block's activations again in the backward pass instead of keeping them: saves memory of large "
+        "models for a third more computation.",
+        SPEED,
+        default=False,
+    )
+    # The first and the last step.
+    profile_steps: tuple[int, int] | None = setting(
+        "Two steps, as 10,20: write a profile of those between to `output_dir`.", SPEED, default=None
+    )
 
     def problems(self) -> list[str]:
         """What cannot work, each as one phrase."""
-        if self.profile_steps and not 0 <= self.profile_steps[0] < self.profile_steps[1]:
+        if self.profile_steps and not 0 <= self.profile_steps[0] < self.profile_steps[1] <= MAX_INT32:
             first, last = self.profile_steps
-            return [f"--profile_steps={first},{last} must be two step numbers, the second above the first"]
-        return []
+            return [f"`profile_steps`={first},{last} must be two step numbers, the second above the first"]
+        return problems_of(self)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,33 +222,52 @@ class Settings:
     data: DataSettings
     model: ModelSettings
     train: TrainSettings
-    output_dir: Path
+    output_dir: Path = setting("Where checkpoints and results go; created if missing.", OUTPUT)
     speed: SpeedSettings = SpeedSettings()
-    do_train: bool = False
-    do_eval: bool = False
-    do_predict: bool = False
-    strategy_type: str = "mirror"
-    num_replicas: int = 1
-    device: str = "auto"
-    per_replica_eval_batch_size: int = 8
-    per_replica_predict_batch_size: int = 8
-    overwrite_output_dir: bool = False
+    do_train: bool = setting("Train.", WHAT, default=False)
+    do_eval: bool = setting("Evaluate checkpoints on the dev set and keep the best.", WHAT, default=False)
+    do_predict: bool = setting("Predict the test set with the best checkpoint.", WHAT, default=False)
+    strategy_type: str = setting("One device or replicas.", DEVICES, default="mirror", choices=("one", "mirror"))
+    num_replicas: int = setting(
+        "Replicas: GPUs, or CPU devices with `device`=cpu.",
+        DEVICES,
+        default=1,
+        bounds=at_least(1, _MAX_REPLICAS),
+        flag="num_gpu_cores",
+    )
+    device: str = setting(
+        "auto: GPUs, or the CPU for one replica where no GPU is visible. cpu: logical CPU devices.",
+        DEVICES,
+        default="auto",
+        choices=("auto", "gpu", "cpu"),
+    )
+    per_replica_eval_batch_size: int = setting(
+        "Examples of `max_seq_length` per replica in evaluation; packed, as many as fit there.",
+        SPEED,
+        default=8,
+        bounds=at_least(1, _MAX_BATCH),
+        flag="eval_batch_size",
+    )
+    per_replica_predict_batch_size: int = setting(
+        "Examples of `max_seq_length` per replica in prediction.",
+        SPEED,
+        default=8,
+        bounds=at_least(1, _MAX_BATCH),
+        flag="predict_batch_size",
+    )
+    overwrite_output_dir: bool = setting(
+        "Start again: move what is in `output_dir` aside (nothing is deleted).", OUTPUT, default=False
+    )
 
     # What a run can be asked to do, for a message.
-    actions: ClassVar[str] = "--do_train, --do_eval or --do_predict"
+    actions: ClassVar[str] = "`do_train`, `do_eval` or `do_predict`"
 
     def problems(self) -> list[str]:
         """Everything that can be seen to be wrong without opening a file, each as one phrase."""
         found = []
         if not (self.do_train or self.do_eval or self.do_predict):
             found.append(f"nothing to do: add {self.actions}")
-        for flag, value in (
-            ("num_gpu_cores", self.num_replicas),
-            ("eval_batch_size", self.per_replica_eval_batch_size),
-            ("predict_batch_size", self.per_replica_predict_batch_size),
-        ):
-            if value < 1:
-                found.append(f"--{flag}={value} must be at least 1")
+        found += problems_of(self)
         return found + self.data.problems() + self.model.problems() + self.train.problems() + self.speed.problems()
 
 
@@ -204,24 +280,23 @@ class PretrainingData:
 
     input_files: tuple[Path, ...]
     eval_input_files: tuple[Path, ...]
-    max_seq_length: int
-    max_predictions_per_seq: int
-    max_eval_steps: int = 100
-    eval_batch_size: int = 64
+    max_seq_length: int = setting("Length of the records in tokens.", DATA, default=512, bounds=at_least(1, 65536))
+    max_predictions_per_seq: int = setting(
+        "Predictions that the records have room for: create_pretraining_data's number, X",
+        DATA,
+        default=20,
+        bounds=at_least(1, 65536),
+    )
+    max_eval_steps: int = setting("Batches of an evaluation at most.", DATA, default=100, bounds=at_least(1))
+    eval_batch_size: int = setting(
+        "Sequences of an evaluation batch, over all replicas.", SPEED, default=64, bounds=at_least(1, _MAX_BATCH)
+    )
 
     task_name: ClassVar[str] = "pretraining"
 
     def problems(self) -> list[str]:
         """What cannot work, each as one phrase."""
-        return [
-            f"--{flag}={value} must be at least 1"
-            for flag, value in (
-                ("max_seq_length", self.max_seq_length),
-                ("max_predictions_per_seq", self.max_predictions_per_seq),
-                ("max_eval_steps", self.max_eval_steps),
-            )
-            if value < 1
-        ]
+        return problems_of(self)
 
     @property
     def max_eval_records(self) -> int:
@@ -237,37 +312,35 @@ class PretrainingData:
 class PretrainingTrainSettings(TrainSettings):
     """The optimisation, whose learning rate may also fall by a power and begin to rise late."""
 
-    poly_power: float = 1.0
-    start_warmup_step: int = 0
-
-    steps_flag: ClassVar[str] = "num_train_steps"
-    warmup_flag: ClassVar[str] = "num_warmup_steps"
-
-    def problems(self) -> list[str]:
-        """What cannot work, each as one phrase."""
-        found = super().problems()
-        if not 0 < self.poly_power < float("inf"):
-            found.append(f"--poly_power={self.poly_power} must be above 0")
-        if self.start_warmup_step < 0:
-            found.append(f"--start_warmup_step={self.start_warmup_step} must be at least 0")
-        return found
+    train_steps: int | None = setting(
+        "Optimisation steps in all.", TRAINING, default=125000, bounds=at_least(1), flag="num_train_steps"
+    )
+    warmup_steps: int = setting(
+        "Steps of linear warm-up.", TRAINING, default=3125, bounds=at_least(0), flag="num_warmup_steps"
+    )
+    poly_power: float = setting(
+        "Power of the polynomial by which the learning rate falls.", TRAINING, default=1.0, bounds=above_0(LARGE)
+    )
+    start_warmup_step: int = setting("Step at which the warm-up begins.", TRAINING, default=0, bounds=at_least(0))
 
 
 @dataclasses.dataclass(frozen=True)
 class PretrainingSettings(Settings):
-    """One run; `init_from_group0` starts every group of layers from group 0 of --init_checkpoint."""
+    """One run; `init_from_group0` starts every group of layers from group 0 of `init_checkpoint`."""
 
     data: PretrainingData
     train: PretrainingTrainSettings
-    init_from_group0: bool = False
+    init_from_group0: bool = setting(
+        "Start all groups of layers from group 0 of `init_checkpoint`.", MODEL, default=False
+    )
 
-    actions: ClassVar[str] = "--do_train or --do_eval"
+    actions: ClassVar[str] = "`do_train` or `do_eval`"
 
     def problems(self) -> list[str]:
         """Everything that can be seen to be wrong without opening a file, each as one phrase."""
         found = super().problems()
         if self.do_eval and not self.data.eval_input_files:
-            found.append("--do_eval needs --eval_input_file: records that are not trained on")
+            found.append("`do_eval` needs `eval_input_files`: records that are not trained on")
         if self.init_from_group0 and not self.model.init_checkpoint:
-            found.append("--init_from_group0 needs --init_checkpoint")
+            found.append("`init_from_group0` needs `init_checkpoint`")
         return found

@@ -1,10 +1,12 @@
-"""The bounds of settings: what is allowed, and that the flag and the value are named when it is not."""
+"""The bounds of settings: what is allowed, and that the setting and the value are named when it is not."""
 
 import dataclasses
 from pathlib import Path
 
 import pytest
 
+from albert.cli.fine_tuning import CLASSIFIER
+from albert.cli.pretraining import RUN_PRETRAINING
 from albert.testing import GOOD_SETTINGS
 
 
@@ -35,6 +37,11 @@ def test_the_global_batch_is_the_local_one_times_the_replicas():
         ("warmup_steps", 10),
         ("keep_checkpoint_max", 0),
         ("learning_rate", 1e30),
+        ("learning_rate", 1.2e-38),
+        ("train_steps", 2**31 - 1),
+        ("seed", -(2**63)),
+        ("num_train_epochs", 1e6),
+        ("num_replicas", 256),
         ("spm_model_file", Path("other")),
     ],
 )
@@ -60,6 +67,15 @@ def test_the_edge_of_what_is_allowed_is_allowed(name, value):
         ({"skip_nonfinite_steps": -1}, "--skip_nonfinite_steps=-1 must be at least 0"),
         ({"learning_rate": 0.0}, "--learning_rate=0.0 must be above 0"),
         ({"learning_rate": float("nan")}, "--learning_rate=nan must be above 0"),
+        # As float32: infinite, and 0.
+        ({"learning_rate": 1e39}, "--learning_rate=1e+39 must be at most 1e+30"),
+        ({"learning_rate": float("inf")}, "--learning_rate=inf must be at most 1e+30"),
+        ({"learning_rate": 1e-60}, "--learning_rate=1e-60 must be above 0"),
+        ({"learning_rate": 1e-40}, "--learning_rate=1e-40 must be above 0"),
+        ({"albert_dropout_prob": 1 - 1e-9}, "--albert_dropout_prob=0.999999999 must be in [0, 1)"),
+        ({"train_steps": 2**31}, "--train_step=2147483648 must be at most 2147483647"),
+        ({"seed": 2**63}, f"--seed={2**63} must be in [-{2**63}, {2**63 - 1}]"),
+        ({"num_replicas": 257}, "--num_gpu_cores=257 must be at most 256"),
         ({"num_replicas": 0}, "--num_gpu_cores=0 must be at least 1"),
         ({"per_replica_eval_batch_size": 0}, "--eval_batch_size=0 must be at least 1"),
         ({"per_replica_predict_batch_size": -5}, "--predict_batch_size=-5 must be at least 1"),
@@ -67,7 +83,16 @@ def test_the_edge_of_what_is_allowed_is_allowed(name, value):
     ],
 )
 def test_beyond_the_edge_the_flag_and_its_value_are_named(changes, problem):
-    assert _problems(**changes) == [problem]
+    assert [CLASSIFIER.in_flags(found) for found in _problems(**changes)] == [problem]
+
+
+def test_a_problem_names_the_field_and_each_program_its_flag():
+    [problem] = _problems(warmup_steps=11)
+    assert problem == "`warmup_steps`=11 is more than `train_steps`=10"
+    assert CLASSIFIER.in_flags(problem) == "--warmup_step=11 is more than --train_step=10"
+    assert RUN_PRETRAINING.in_flags(problem) == "--num_warmup_steps=11 is more than --num_train_steps=10"
+    # Backquotes around anything else are the user's own.
+    assert CLASSIFIER.in_flags("label `maybe` of `seed`") == "label `maybe` of --seed"
 
 
 def test_epochs_are_rounded_up_to_steps_of_the_global_batch():

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from albert.cli import flags
+from albert.cli import fine_tuning
 
 ROOT = Path(__file__).parent.parent
 FINE_TUNING_SCRIPTS = sorted(path.name for path in ROOT.glob("multi_run_albert_*.sh"))
@@ -368,10 +368,10 @@ def test_setup_says_in_one_line_what_is_wrong(checkout, arguments, variables, wo
 
 
 PARSERS = {
-    "run_multigpus_classifier": flags.parse_classifier_flags,
-    "run_multigpus_squad_v1": functools.partial(flags.parse_squad_flags, version="1.1"),
-    "run_multigpus_squad_v2": functools.partial(flags.parse_squad_flags, version="2.0"),
-    "run_multigpus_race": flags.parse_race_flags,
+    "run_multigpus_classifier": fine_tuning.parse_classifier_flags,
+    "run_multigpus_squad_v1": functools.partial(fine_tuning.parse_squad_flags, version="1.1"),
+    "run_multigpus_squad_v2": functools.partial(fine_tuning.parse_squad_flags, version="2.0"),
+    "run_multigpus_race": fine_tuning.parse_race_flags,
 }
 
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from albert.cli.flags import parse
-from albert.cli.pretraining_programs import CREATE_PRETRAINING_DATA
+from albert.cli.pretraining import CREATE_PRETRAINING_DATA
 from albert.pretraining_data.text_files import expand_patterns
 from benchmarks.results_file import append_result
 
@@ -158,7 +158,7 @@ def main() -> None:
     parser.add_argument("--scratch", type=Path, help="folder for what is written; the system's by default")
     arguments = parser.parse_args()
     values = parse(CREATE_PRETRAINING_DATA, ["create_pretraining_data"])
-    flags = {flag.name: values[flag.name].value for flag in CREATE_PRETRAINING_DATA.flags}
+    flags = dict(values.by_flag)
     flags |= {name: getattr(arguments, name) for name in ("spm_model_file", "max_seq_length", "dupe_factor")}
     files = expand_patterns(arguments.corpus, "corpus")
     append_result("pretraining_data", measure(flags, files, arguments.passes_for_memory, arguments.scratch))

@@ -1,201 +1,325 @@
-"""How a command line becomes a task and settings. No TensorFlow: `--help` answers at once.
+"""How a command line becomes values: flags, programs, parsing and `--help`. No TensorFlow: `--help` answers at once.
 
 Flags are absl's, as the predecessor's were: `--flag=value`, `--flag value`, `--flag` and `--noflag` for booleans.
-Unlike there, an unknown flag stops the program: each program knows its own flags only.
+Unlike there, an unknown flag stops the program: each program knows its own flags only. Most flags are fields of the
+settings' dataclasses, which declare them (`albert.setting_fields`). All problems are reported together.
 """
 
 import dataclasses
-from collections.abc import Sequence
+import re
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from types import NoneType, UnionType
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
-from absl import flags
+from absl import flags as absl_flags
 
-from albert.cli.flag_tables import CLASSIFIER, RACE, SQUAD_OPTIONS, SQUAD_PROGRAMS, Program
 from albert.errors import UserError
-from albert.settings import DataSettings, ModelSettings, Settings, SpeedSettings, TrainSettings
-from albert.tasks.race import RaceTask
-from albert.tasks.squad.task import SquadTask
+from albert.setting_fields import GROUPS, Bounds, declaration_of, problem_of
+
+T = TypeVar("T")
+
+_SETTING = re.compile("`([a-z0-9_]+)`")
 
 
 class HelpRequested(Exception):
     """`--help` was given; carries the text to print."""
 
 
-def parse_classifier_flags(argv: Sequence[str]) -> Settings:
-    """Settings from `argv`, whose first element is the program's name.
+@dataclasses.dataclass(frozen=True)
+class Flag:
+    """One flag of any number of programs.
 
-    Raises HelpRequested for --help, and UserError for unknown or ill-formed flags and for everything that
-    is missing or that `Settings.problems` finds, together.
+    `kind` is bool, int, float, str, Path, or tuple for two step numbers. `setting` is the field that it becomes, where
+    that has another name; `choices` are the words that are allowed.
     """
-    values = parse(CLASSIFIER, argv)
-    settings = _settings(CLASSIFIER, values, values.task_name)
-    raise_for(missing(CLASSIFIER, values) + settings.problems())
-    return settings
+
+    name: str
+    kind: type
+    default: object
+    text: str
+    group: str
+    bounds: Bounds | None = None
+    choices: tuple[str, ...] = ()
+    setting: str = ""
+    required: bool = False
+
+    def read(self, text: str) -> Any:
+        """The value that `text` stands for. Raises ValueError saying what it is not."""
+        if self.kind is bool:
+            return _boolean(text)
+        if not text:
+            if self.kind in (str, Path) and (self.required or self.default is None):
+                return None  # as a script passes it when a variable is empty: not given
+            raise ValueError("is empty; give a value, or leave the flag out")
+        if self.kind is tuple:
+            return _two_steps(text)
+        if self.kind in (int, float):
+            return _number(text, self.kind)
+        return Path(text).expanduser() if self.kind is Path else text
 
 
-def parse_squad_flags(argv: Sequence[str], version: Literal["1.1", "2.0"]) -> tuple[SquadTask, Settings]:
-    """SQuAD of one version, and settings; raises as `parse_classifier_flags`.
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """One entry point: its module, its flags, and what is its own in those that it shares.
 
-    To predict is to evaluate, and the other way round: one file serves both.
+    `about` is one sentence and `example` the arguments of one command, both for --help, as are `notes`, which follow.
+    `changes` replace fields of a flag, by its name; `other_names` are names that a flag has besides its own.
+    `feature_files` are the flags that name the caches, by split.
     """
-    program = SQUAD_PROGRAMS[version]
-    values = parse(program, argv)
-    train_file, predict_file = (path_of(values, name) for name in ("train_file", "predict_file"))
-    task = SquadTask(
-        version=version,
-        train_file=train_file and str(train_file),
-        predict_file=predict_file and str(predict_file),
-        **{name: values[name].value for name in SQUAD_OPTIONS if name in values},
-    )
-    answers = values.do_eval or values.do_predict
-    settings = dataclasses.replace(_settings(program, values, task.name), do_eval=answers, do_predict=answers)
-    problems = missing(program, values) + settings.problems() + task.problems(settings.data)
-    if settings.do_train and not train_file:
-        problems.append("--do_train needs --train_file, in SQuAD's JSON format")
-    if answers and not predict_file:
-        problems.append("--do_predict needs --predict_file, in SQuAD's JSON format")
-    raise_for(problems)
-    return task, settings
 
+    module: str
+    about: str
+    declared_flags: tuple[Flag, ...]
+    required: tuple[str, ...]
+    example: tuple[str, ...]
+    changes: Mapping[str, Mapping[str, object]] = dataclasses.field(default_factory=dict)
+    other_names: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    feature_files: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    notes: str = ""
 
-def parse_race_flags(argv: Sequence[str]) -> tuple[RaceTask, Settings]:
-    """RACE, and settings; raises as `parse_classifier_flags`."""
-    values = parse(RACE, argv)
-    settings = _settings(RACE, values, RaceTask.name)
-    problems = missing(RACE, values) + settings.problems()
-    if values.task_name.lower() != RaceTask.name:
-        problems.append(
-            f"--task_name={values.task_name} is not {RaceTask.name}, the only task of this program; "
-            f"albert.{CLASSIFIER.module} has those of GLUE"
+    @cached_property
+    def flags(self) -> tuple[Flag, ...]:
+        """All its flags, as this program has them."""
+        return tuple(
+            dataclasses.replace(flag, required=flag.name in self.required, **self.changes.get(flag.name, {}))
+            for flag in self.declared_flags
         )
-    task = None
-    try:
-        task = RaceTask(
-            max_qa_length=values.max_qa_length,
-            high_only=values.high_only,
-            middle_only=values.middle_only,
-            dropout_prob=values.dropout_prob,
+
+    @cached_property
+    def _flag_of(self) -> dict[str, str]:
+        """The name of the flag for each setting."""
+        return {flag.name: flag.name for flag in self.flags} | {
+            flag.setting: flag.name for flag in self.flags if flag.setting
+        }
+
+    def in_flags(self, text: str) -> str:
+        """`text` with this program's flags in place of the settings that it names in backquotes."""
+        return _SETTING.sub(
+            lambda found: f"--{self._flag_of[found[1]]}" if found[1] in self._flag_of else found[0], text
         )
-    except UserError as error:
-        problems.append(str(error).rstrip("."))
-    raise_for(problems)
-    assert task, "a task that cannot be made is a problem"
-    return task, settings
+
+    def define(self, problems: list[str] | None = None) -> absl_flags.FlagValues:
+        """All its flags, not parsed yet; --help among them. Values that cannot be read are added to `problems`."""
+        values = absl_flags.FlagValues()
+        for flag in self.flags:
+            parser = _Reader(flag, [] if problems is None else problems)
+            defined = absl_flags.Flag(parser, None, flag.name, flag.default, flag.text, boolean=flag.kind is bool)
+            absl_flags.DEFINE_flag(defined, values)
+        for other_name, name in self.other_names.items():
+            absl_flags.DEFINE_alias(other_name, name, flag_values=values)
+        absl_flags.DEFINE_bool("help", False, "Print this text.", short_name="h", flag_values=values)
+        return values
 
 
-def parse(program: Program, argv: Sequence[str]) -> flags.FlagValues:
+@dataclasses.dataclass(frozen=True)
+class Values:
+    """What a command line gave: the value of each flag of a program, by its name.
+
+    `given` are the flags that were on the command line. `problems` are those of single flags, each as one phrase.
+    """
+
+    program: Program
+    by_flag: Mapping[str, Any]
+    given: frozenset[str]
+    problems: tuple[str, ...]
+
+    def __getitem__(self, flag: str) -> Any:
+        return self.by_flag[flag]
+
+    def __contains__(self, flag: str) -> bool:
+        return flag in self.by_flag
+
+    def fields_of(self, kind: type) -> dict[str, Any]:
+        """The fields of the dataclass `kind` for which the program has flags."""
+        names = {field.name for field in dataclasses.fields(kind)}
+        values = {flag.setting or flag.name: self.by_flag[flag.name] for flag in self.program.flags}
+        return {name: value for name, value in values.items() if name in names}
+
+    def make(self, kind: type[T], **others: Any) -> T:
+        """A dataclass of its fields in the flags, and `others`, which win."""
+        return kind(**(self.fields_of(kind) | others))
+
+    def replace(self, **by_flag: Any) -> "Values":
+        """The same with other values for some flags."""
+        return dataclasses.replace(self, by_flag={**self.by_flag, **by_flag})
+
+    def with_problem(self, error: UserError) -> "Values":
+        """The same with one problem more."""
+        return dataclasses.replace(self, problems=(*self.problems, str(error).rstrip(".")))
+
+    def defaults_from(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """By flag, the `settings` (by field) for which the program has a flag that was not given; None sets nothing."""
+        flag_of = {flag.setting or flag.name: flag.name for flag in self.program.flags}
+        named = {flag_of[name]: value for name, value in settings.items() if name in flag_of and value is not None}
+        return {flag: value for flag, value in named.items() if flag not in self.given}
+
+    def check(self, problems: Iterable[str] = ()) -> None:
+        """Raises UserError with the flags' problems and further ones, each once, if there are any."""
+        found = (self.program.in_flags(problem) for problem in (*self.problems, *problems))
+        raise_for(list(dict.fromkeys(found)))
+
+
+def declared(kind: type, *names: str, without: Sequence[str] = ()) -> tuple[Flag, ...]:
+    """The flags of the dataclass `kind`: those of the fields `names`, or all that it declares but `without`."""
+    hints = get_type_hints(kind)
+    fields = {field.name: field for field in dataclasses.fields(kind) if declaration_of(field)}
+    wanted = names or [name for name in fields if name not in without]
+    return tuple(_flag_of_field(fields[name], hints[name]) for name in wanted)
+
+
+def parse(program: Program, argv: Sequence[str]) -> Values:
     """The values of `program`'s flags in `argv`, whose first element is the program's name.
 
-    Raises HelpRequested for --help, and UserError for unknown or ill-formed flags.
+    A flag whose value cannot be read has its default, and a problem.
+
+    Raises HelpRequested for --help, and UserError for unknown flags and other arguments that are none.
     """
-    values = program.define()
+    problems: list[str] = []
+    parsed = program.define(problems)
     try:
-        rest = values(list(argv))[1:]
-    except flags.Error as error:
+        rest = parsed(list(argv))[1:]
+    except (absl_flags.Error, ValueError, OSError) as error:
         raise UserError(" ".join(str(error).split())) from error
-    if values.help:
-        raise HelpRequested(f"usage: python3 -m albert.{program.module} --flag=value ...\n{values.get_help()}")
+    if parsed.help:
+        raise HelpRequested(help_text(program))
     if rest:
         raise UserError(f"unexpected argument {rest[0]!r}: everything is given as --flag=value")
-    return values
-
-
-def missing(program: Program, values: flags.FlagValues) -> list[str]:
-    """One phrase naming the required flags that have no value; [] if there is none."""
-    names = [f"--{name}" for name in program.required if not values[name].value]
-    return [f"{', '.join(names)} must be given (--help lists all flags)"] if names else []
+    by_flag = {flag.name: parsed[flag.name].value for flag in program.flags}
+    given = frozenset(flag.name for flag in program.flags if parsed[flag.name].present)
+    missing = [f"--{name}" for name in program.required if by_flag[name] is None]
+    if missing:
+        problems.insert(0, f"{', '.join(missing)} must be given (--help lists all flags)")
+    for flag in program.flags:
+        value = by_flag[flag.name]
+        problem = None if value is None else problem_of(value, flag.bounds, flag.choices)
+        problems += [f"--{flag.name}={value} {problem}"] if problem else []
+    return Values(program, by_flag, given, tuple(problems))
 
 
 def raise_for(problems: Sequence[str]) -> None:
-    """Raises UserError telling all `problems`, if there are any."""
+    """Raises UserError with all `problems`, if there are any."""
     if problems:
         raise UserError("; ".join(problems))
 
 
-def path_of(values: flags.FlagValues, name: str) -> Path | None:
-    """The path in flag `name`, ~ expanded; None where the flag is empty, or not one of the program's."""
-    given = values[name].value if name in values else None
-    return Path(given).expanduser() if given else None
+def flag_names(programs: Iterable[Program]) -> dict[str, frozenset[str]]:
+    """For each program, by its module's name in the package, the names of its flags, with `noNAME` for booleans."""
+    defined = {program.module: program.define() for program in programs}
+    return {
+        module: frozenset(values) | {f"no{name}" for name in values if values[name].boolean}
+        for module, values in defined.items()
+    }
 
 
-def profile_steps_of(given: Sequence[str] | None) -> tuple[int, int] | None:
-    """The two steps of --profile_steps. Raises UserError where they are not two numbers."""
-    if not given:
-        return None
+class _Reader(absl_flags.ArgumentParser):
+    """Notes a value that cannot be read, where absl would stop at the first such value."""
+
+    def __init__(self, flag: Flag, problems: list[str]):
+        self._flag = flag
+        self._problems = problems
+
+    def parse(self, argument: Any) -> Any:
+        if not isinstance(argument, str):
+            return argument  # a default
+        try:
+            return self._flag.read(argument)
+        except ValueError as error:
+            self._problems.append(f"--{self._flag.name}={argument} {error}")
+            return self._flag.default
+
+    def flag_type(self) -> str:
+        return self._flag.kind.__name__
+
+
+def _flag_of_field(field: dataclasses.Field, hint: Any) -> Flag:
+    declaration = declaration_of(field)
+    assert declaration, f"{field.name} is not declared with `setting`"
+    [hint] = set(get_args(hint)) - {NoneType} if isinstance(hint, UnionType) else [hint]
+    kind = get_origin(hint) or hint
+    assert kind not in (int, float) or declaration.bounds, f"{field.name} is a number without bounds"
+    default = None if field.default is dataclasses.MISSING else field.default
+    return Flag(
+        declaration.flag or field.name,
+        kind,
+        default,
+        declaration.text,
+        declaration.group,
+        declaration.bounds,
+        declaration.choices,
+        field.name if declaration.flag else "",
+    )
+
+
+# --- Values ----------------------------------------------------------------------------------------------------------
+
+# Absl reads 0x10 and 0o20, too.
+_BASES = {"0x": 16, "0o": 8}
+
+
+def _boolean(text: str) -> bool:
+    if text.lower() in ("true", "t", "1"):
+        return True
+    if text.lower() in ("false", "f", "0"):
+        return False
+    raise ValueError("is neither true nor false")
+
+
+def _number(text: str, kind: type) -> int | float:
     try:
-        first, last = map(int, given)
+        return int(text, _BASES.get(text[:2], 10)) if kind is int else float(text)
     except ValueError:
-        raise UserError(f"--profile_steps={','.join(given)} must be two step numbers, as 10,20") from None
+        raise ValueError("is not a whole number" if kind is int else "is not a number") from None
+
+
+def _two_steps(text: str) -> tuple[int, int]:
+    try:
+        first, last = map(int, text.split(","))
+    except ValueError:
+        raise ValueError("must be two step numbers, as 10,20") from None
     return first, last
 
 
-def _duration(values: flags.FlagValues) -> dict[str, Any]:
-    if "num_train_epochs" in values:
-        return {
-            "train_steps": None,
-            "warmup_steps": 0,
-            "num_train_epochs": values.num_train_epochs,
-            "warmup_proportion": values.warmup_proportion,
-        }
-    return {"train_steps": values.train_step, "warmup_steps": values.warmup_step}
+# --- Help ------------------------------------------------------------------------------------------------------------
+
+_WIDTH = 110
 
 
-def _data_settings(program: Program, values: flags.FlagValues, task_name: str) -> DataSettings:
-    feature_files = {split: path_of(values, flag) for split, flag in program.feature_files.items()}
-    return DataSettings(
-        task_name=task_name,
-        data_dir=path_of(values, "data_dir"),
-        cached_dir=path_of(values, "cached_dir") or Path("cached_albert_tfrecord"),
-        max_seq_length=values.max_seq_length,
-        spm_model_file=path_of(values, "spm_model_file"),
-        vocab_file=path_of(values, "vocab_file"),
-        do_lower_case=values.do_lower_case,
-        feature_files={split: path for split, path in feature_files.items() if path},
-        left_file=path_of(values, "predict_feature_left_file"),
+def help_text(program: Program) -> str:
+    """What --help prints: required flags first, then the others in groups, an example, and the program's notes."""
+    by_name = {flag.name: flag for flag in program.flags}
+    required = [by_name[name] for name in program.required]
+    lines = [f"usage: python3 -m albert.{program.module} --flag=value ...", "", program.about, "", "Required:"]
+    lines += [line for flag in required for line in _described(program, flag)]
+    for group in GROUPS:
+        flags_of_group = [flag for flag in program.flags if flag.group == group and not flag.required]
+        lines += ["", f"{group}:"] if flags_of_group else []
+        lines += [line for flag in flags_of_group for line in _described(program, flag)]
+    command = " \\\n      ".join((f"python3 -m albert.{program.module}", *program.example))
+    lines += ["", "Example:", f"  {command}"]
+    lines += ["", *textwrap.wrap(program.notes, _WIDTH)] if program.notes else []
+    lines += ["", "--flag value works too, --noFLAG clears a boolean one, and the last of two values counts."]
+    return "\n".join(lines)
+
+
+def _described(program: Program, flag: Flag) -> list[str]:
+    name = f"[no]{flag.name}" if flag.kind is bool else flag.name
+    parts = [f"--{name}: {program.in_flags(flag.text)}"]
+    if flag.choices:
+        parts.append(f"One of {', '.join(flag.choices)}.")
+    if flag.default is not None:
+        default = str(flag.default).lower() if flag.kind is bool else flag.default
+        parts.append(f"(default: {default})")
+    lines = textwrap.wrap(
+        " ".join(parts),
+        _WIDTH,
+        initial_indent="  ",
+        subsequent_indent="      ",
+        break_long_words=False,
+        break_on_hyphens=False,
     )
-
-
-def train_fields(values: flags.FlagValues) -> dict[str, Any]:
-    """The fields of `TrainSettings` that have flags of the same meaning in every program that trains."""
-    names = ("learning_rate", "optimizer", "gradient_accumulation_steps", "seed", "save_checkpoints_steps")
-    names += ("keep_checkpoint_max", "log_steps", "skip_nonfinite_steps")
-    return {name: values[name].value for name in names}
-
-
-def speed_settings(values: flags.FlagValues, pack_sequences: bool) -> SpeedSettings:
-    """How a program that trains computes."""
-    return SpeedSettings(
-        pack_sequences=pack_sequences,
-        use_xla=values.use_xla,
-        recompute_activations=values.recompute_activations,
-        profile_steps=profile_steps_of(values.profile_steps),
-    )
-
-
-def run_fields(values: flags.FlagValues) -> dict[str, Any]:
-    """The fields of `Settings` that have flags of the same meaning in every program that trains."""
-    names = ("do_train", "do_eval", "strategy_type", "device", "overwrite_output_dir")
-    given = {name: values[name].value for name in names}
-    return {**given, "num_replicas": values.num_gpu_cores, "output_dir": path_of(values, "output_dir")}
-
-
-def _settings(program: Program, values: flags.FlagValues, task_name: str) -> Settings:
-    return Settings(
-        data=_data_settings(program, values, task_name),
-        model=ModelSettings(
-            albert_config_file=path_of(values, "albert_config_file"),
-            init_checkpoint=path_of(values, "init_checkpoint"),
-            albert_dropout_prob=values.albert_dropout_prob,
-            discard_classifier_weights=values.discard_classifier_weights,
-            dtype=values.dtype,
-        ),
-        train=TrainSettings(
-            **_duration(values), **train_fields(values), per_replica_batch_size=values.train_batch_size
-        ),
-        speed=speed_settings(values, values.pack_sequences),
-        do_predict=values.do_predict,
-        per_replica_eval_batch_size=values.eval_batch_size,
-        per_replica_predict_batch_size=values.predict_batch_size,
-        **run_fields(values),
-    )
+    return lines + [
+        f"  --{other}: The same as --{flag.name}." for other, of in program.other_names.items() if of == flag.name
+    ]

@@ -1,16 +1,21 @@
 """The command lines as the predecessor had them, parsed strictly. Needs no TensorFlow."""
 
 import os
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from albert.cli.flag_tables import FINE_TUNING_PROGRAMS, flag_names
-from albert.cli.flags import HelpRequested, parse_classifier_flags, parse_race_flags, parse_squad_flags
+from albert.cli.fine_tuning import FINE_TUNING_PROGRAMS, parse_classifier_flags, parse_race_flags, parse_squad_flags
+from albert.cli.flags import HelpRequested, flag_names, help_text, parse
+from albert.cli.pretraining import PRETRAINING_PROGRAMS
 from albert.errors import UserError
+from albert.setting_fields import GROUPS
 from albert.settings import Settings
+from albert.tasks import task_names
 from albert.tasks.base import Task
 
 MODEL = ["--output_dir=o", "--albert_config_file=c", "--spm_model_file=s"]
@@ -21,7 +26,7 @@ Job = tuple[Task | None, Settings]
 # Program -> what parses its flags, and flags that it cannot do without.
 PROGRAMS = {
     "run_multigpus_classifier": (
-        lambda argv: (None, parse_classifier_flags(argv)),
+        parse_classifier_flags,
         [*MODEL, "--data_dir=d", "--task_name=MRPC"],
     ),
     "run_multigpus_squad_v1": (lambda argv: parse_squad_flags(argv, "1.1"), [*MODEL, *SQUAD_FILES]),
@@ -98,10 +103,10 @@ BOOLEANS = (
 )
 # Tested below, each by itself.
 OTHERS = {
-    CLASSIFIER: set(),
-    SQUAD_V1: {"do_eval", "do_predict"},
-    SQUAD_V2: {"do_eval", "do_predict"},
-    RACE: {"task_name"},
+    CLASSIFIER: {"recipe"},
+    SQUAD_V1: {"recipe", "do_eval", "do_predict"},
+    SQUAD_V2: {"recipe", "do_eval", "do_predict"},
+    RACE: {"recipe", "task_name"},
 }
 
 
@@ -254,7 +259,7 @@ def test_numbers_that_squad_cannot_work_with_are_named(flag, value, message):
     assert "; --" not in str(raised.value)
 
 
-def test_squads_problems_are_told_together():
+def test_squads_problems_are_reported_together():
     with pytest.raises(UserError) as raised:
         parse_squad_flags(["program", "--do_train", "--doc_stride=0", "--train_batch_size=0"], "2.0")
     for part in (
@@ -267,7 +272,7 @@ def test_squads_problems_are_told_together():
         assert part in str(raised.value)
 
 
-def test_races_problems_are_told_together():
+def test_races_problems_are_reported_together():
     with pytest.raises(UserError) as raised:
         parse_race_flags(["program", "--high_only", "--middle_only", "--max_qa_length=0", "--task_name=mrpc"])
     for part in (
@@ -319,6 +324,10 @@ def test_a_flag_of_another_program_stops_this_one(program, argument):
         ("--dtype=float16", "dtype.*float16.*float32.*bfloat16"),
         ("--profile_steps=10", "--profile_steps=10 must be two step numbers, as 10,20"),
         ("--profile_steps=a,b", "--profile_steps=a,b must be two step numbers"),
+        (f"--profile_steps=0,{2**64}", f"--profile_steps=0,{2**64} must be two step numbers"),
+        ("--nodo_train=1", "--nodo_train=1 does not take an argument"),
+        ("--nodo_train=", "--nodo_train= does not take an argument"),
+        ("--flagfile=/", "/"),
         ("--strategy_type=tpu", "strategy_type.*tpu.*one.*mirror"),
         ("--seed", "seed"),
         ("true", "unexpected argument 'true'"),
@@ -331,10 +340,16 @@ def test_what_cannot_be_parsed_is_named_in_one_line(argument, message):
     assert "\n" not in str(raised.value)
 
 
-def test_all_problems_are_told_together():
+def test_all_problems_are_reported_together():
     with pytest.raises(UserError) as raised:
-        parse_classifier_flags(["program", "--task_name=MRPC", "--train_step=0", "--learning_rate=nan"])
+        parse_classifier_flags(
+            ["program", "--task_name=foo", "--train_step=0", "--learning_rate=nan", "--seed=x", "--optimizer=sgd"]
+        )
+    assert str(raised.value).count("train_step") == 1
     for part in (
+        "--task_name=foo is not a task. Choose one of: cola, ",
+        "--seed=x is not a whole number",
+        "--optimizer=sgd is unknown; known are adamw, lamb",
         "--data_dir, --output_dir, --albert_config_file must be given",
         "nothing to do: add --do_train, --do_eval or --do_predict",
         "--spm_model_file",
@@ -342,6 +357,49 @@ def test_all_problems_are_told_together():
         "--learning_rate=nan must be above 0",
     ):
         assert part in str(raised.value)
+
+
+NUMBERS = [
+    (program.module, flag)
+    for program in (*FINE_TUNING_PROGRAMS, *PRETRAINING_PROGRAMS)
+    for flag in program.flags
+    if flag.kind in (int, float)
+]
+BY_MODULE = {program.module: program for program in (*FINE_TUNING_PROGRAMS, *PRETRAINING_PROGRAMS)}
+
+
+@pytest.mark.parametrize(("module", "flag"), [pytest.param(*row, id=f"{row[0]}-{row[1].name}") for row in NUMBERS])
+def test_every_number_has_bounds(module, flag):
+    program = BY_MODULE[module]
+
+    def problem(text: str) -> str:
+        found = [line for line in parse(program, ["program", f"--{flag.name}={text}"]).problems if flag.name in line]
+        return " ".join(found).removeprefix(f"--{flag.name}=")
+
+    if flag.name == "masked_lm_budget":  # only 0 is allowed, see pretraining_test
+        return
+    assert problem("") == " is empty; give a value, or leave the flag out"
+    if flag.kind is float:
+        for text in ("nan", "inf", "-inf", "1e39", "-1e39"):
+            assert "must be" in problem(text), text
+        assert problem("x") == "x is not a number"
+    else:
+        assert "must be" in problem("99999999999999999999")
+        assert "must be" in problem("-99999999999999999999")
+        assert problem("1.5") == "1.5 is not a whole number"
+        assert problem("1" * 5000).endswith("is not a whole number")  # more digits than Python reads
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize("flag", ["cached_dir", "profile_steps", "train_batch_size", "dtype"])
+def test_an_empty_value_is_refused(program, flag):
+    for arguments in ([f"--{flag}="], [f"--{flag}", ""]):
+        with pytest.raises(UserError, match=rf"^--{flag}= is empty; give a value, or leave the flag out$"):
+            _parse(program, *arguments)
+    with pytest.raises(UserError, match=r"^--do_train= is neither true nor false$"):
+        _parse(program, "--do_train=")
+    with pytest.raises(UserError, match=r"^--output_dir must be given"):
+        _parse(program, "--output_dir", "")
 
 
 def test_an_empty_path_is_a_missing_one():
@@ -362,6 +420,25 @@ def test_help_lists_every_flag_of_the_program_whatever_else_is_missing(program, 
     for flag in set().union(*map(_flags_of, PROGRAMS)):
         is_listed = f" --{flag}:" in text or f"--[no]{flag}:" in text
         assert is_listed == (flag in _flags_of(program)), flag
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_help_has_required_flags_first_then_groups_and_an_example_that_works(program):
+    text = help_text(BY_MODULE[program])
+    headings = ["Required:", *(f"{group}:" for group in GROUPS), "Example:"]
+    there = [line for line in text.splitlines() if line in headings]
+    assert there == [heading for heading in headings if heading != "Masks:"]
+    required = text.split("Required:")[1].split("What to do:")[0]
+    assert re.findall(r"^  --(\w+):", required, re.M) == list(BY_MODULE[program].required)
+    assert "`" not in text
+    assert max(map(len, text.splitlines())) <= 120
+    _, settings = PROGRAMS[program][0](["program", *shlex.split(" ".join(BY_MODULE[program].example))])
+    assert settings.problems() == []
+
+
+def test_help_lists_the_tasks():
+    text = help_text(BY_MODULE[CLASSIFIER])
+    assert all(f" {name}" in text.split("Tasks (--task_name):")[1] for name in task_names())
 
 
 @pytest.mark.parametrize("program", PROGRAMS)

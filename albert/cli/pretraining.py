@@ -1,15 +1,128 @@
-"""How the command line of `run_pretraining` becomes settings. No TensorFlow."""
+"""The command lines of the pretraining programs: which flags each has, and the settings they become. No TensorFlow.
+
+Names and defaults of `create_pretraining_data` and `run_pretraining` are upstream's.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from absl import flags
-
-from albert.cli.flags import missing, parse, path_of, raise_for, run_fields, speed_settings, train_fields
-from albert.cli.pretraining_programs import RUN_PRETRAINING
+from albert.cli.flags import Flag, Program, Values, declared, parse
 from albert.errors import UserError
-from albert.pretraining_data.text_files import expand_patterns
-from albert.settings import ModelSettings, PretrainingData, PretrainingSettings, PretrainingTrainSettings
+from albert.pretraining_data.corpus import CorpusSettings
+from albert.pretraining_data.creation import CreationSettings
+from albert.pretraining_data.text_files import INPUT, expand_patterns
+from albert.pretraining_data.vocabulary_training import VocabularySettings
+from albert.setting_fields import DATA, TRAINING
+from albert.settings import (
+    ModelSettings,
+    PretrainingData,
+    PretrainingSettings,
+    PretrainingTrainSettings,
+    SpeedSettings,
+)
+
+# --- The programs ----------------------------------------------------------------------------------------------------
+
+PREPARE_CORPUS = Program(
+    "prepare_corpus",
+    "Splits text files into sentences, for pretraining.",
+    declared(CorpusSettings),
+    required=("input", "output"),
+    example=("--input='books/*.txt' --output=corpus.txt",),
+)
+
+TRAIN_SENTENCEPIECE = Program(
+    "train_sentencepiece",
+    "Trains a SentencePiece vocabulary with ALBERT's recipe.",
+    declared(VocabularySettings),
+    required=("input", "model_prefix"),
+    example=("--input=corpus.txt --model_prefix=vocabulary/my-30k",),
+)
+
+CREATE_PRETRAINING_DATA = Program(
+    "create_pretraining_data",
+    "Creates pretraining data, files of masked records, from text.",
+    declared(CreationSettings),
+    required=("input_file", "output_file"),
+    example=(
+        "--input_file=corpus.txt --output_file=records/train.tf_record",
+        "--spm_model_file=vocabulary/my-30k.model",
+    ),
+)
+
+_RUN_FLAGS = (
+    Flag(
+        "input_file",
+        str,
+        None,
+        f"Records of albert.create_pretraining_data to train on: {INPUT}.",
+        DATA,
+        setting="input_files",
+    ),
+    Flag(
+        "eval_input_file",
+        str,
+        None,
+        f"Records to evaluate on, other than input_file: {INPUT}.",
+        DATA,
+        setting="eval_input_files",
+    ),
+    *declared(PretrainingData),
+    *declared(PretrainingTrainSettings, without=("num_train_epochs", "warmup_proportion")),
+    *declared(ModelSettings, without=("albert_dropout_prob", "discard_classifier_weights")),
+    *declared(SpeedSettings, without=("pack_sequences",)),
+    *declared(
+        PretrainingSettings, without=("do_predict", "per_replica_eval_batch_size", "per_replica_predict_batch_size")
+    ),
+    Flag("masked_lm_budget", float, 0.0, "Only 0: upstream's masking during training never worked.", TRAINING),
+)
+
+RUN_PRETRAINING = Program(
+    "run_pretraining",
+    "Pretrains ALBERT on records of albert.create_pretraining_data over any number of GPUs.",
+    _RUN_FLAGS,
+    required=("input_file", "albert_config_file", "output_dir"),
+    example=(
+        "--input_file='records/train*.tf_record' --output_dir=albert_output/pretraining",
+        "--albert_config_file=pretrained_model/albert_base_v2/albert_config.json",
+        "--train_batch_size=512 --num_gpu_cores=8",
+    ),
+    changes={
+        "do_train": {"default": True},
+        "train_batch_size": {
+            "default": 4096,
+            "text": "Sequences of a step, over all replicas and micro-batches: both must divide it.",
+        },
+        "gradient_accumulation_steps": {
+            "text": "Micro-batches per step on each replica: the memory needed is that of --train_batch_size / "
+            "(this x --num_gpu_cores) sequences."
+        },
+        "optimizer": {"default": "lamb"},
+        "learning_rate": {"default": 0.00176},
+        "save_checkpoints_steps": {"default": 5000},
+        "do_eval": {"text": "Evaluate checkpoints on `eval_input_files` and keep the best."},
+    },
+)
+
+PRETRAINING_PROGRAMS = (PREPARE_CORPUS, TRAIN_SENTENCEPIECE, CREATE_PRETRAINING_DATA, RUN_PRETRAINING)
+
+# --- What they become ------------------------------------------------------------------------------------------------
+
+
+def parse_corpus_flags(argv: Sequence[str]) -> CorpusSettings:
+    """Settings from `argv`, whose first element is the program's name; raises as `parse_pretraining_flags`."""
+    return _parse_into(CorpusSettings, PREPARE_CORPUS, argv)
+
+
+def parse_vocabulary_flags(argv: Sequence[str]) -> VocabularySettings:
+    """Settings from `argv`, whose first element is the program's name; raises as `parse_pretraining_flags`."""
+    return _parse_into(VocabularySettings, TRAIN_SENTENCEPIECE, argv)
+
+
+def parse_creation_flags(argv: Sequence[str]) -> CreationSettings:
+    """Settings from `argv`, whose first element is the program's name; raises as `parse_pretraining_flags`."""
+    return _parse_into(CreationSettings, CREATE_PRETRAINING_DATA, argv)
 
 
 def parse_pretraining_flags(argv: Sequence[str]) -> PretrainingSettings:
@@ -19,37 +132,41 @@ def parse_pretraining_flags(argv: Sequence[str]) -> PretrainingSettings:
     does not exist or does not go together, at once.
     """
     values = parse(RUN_PRETRAINING, argv)
-    problems = missing(RUN_PRETRAINING, values)
-    files = {}
-    for name in ("input_file", "eval_input_file"):
+    files: dict[str, tuple[Path, ...]] = {}
+    problems = []
+    for flag in ("input_file", "eval_input_file"):
         try:
-            files[f"{name}s"] = tuple(expand_patterns(values[name].value, name)) if values[name].value else ()
+            files[f"{flag}s"] = tuple(expand_patterns(values[flag], flag)) if values[flag] else ()
         except UserError as error:
-            files[f"{name}s"] = (Path(values[name].value),)  # told once: it is given, but not there
+            files[f"{flag}s"] = (Path(values[flag]),)  # reported once: it is given, but not there
             problems.append(str(error).rstrip("."))
-    data = PretrainingData(
-        **files,
-        max_seq_length=values.max_seq_length,
-        max_predictions_per_seq=values.max_predictions_per_seq,
-        max_eval_steps=values.max_eval_steps,
-        eval_batch_size=values.eval_batch_size,
-    )
-    settings = _settings(values, data)
-    if values.masked_lm_budget:
-        problems.append(
-            f"--masked_lm_budget={values.masked_lm_budget:g} is not supported: pieces are masked when records are made"
-        )
-    raise_for(problems + _batch_problems(values, _num_replicas(values)) + settings.problems())
+    settings = _settings(values, values.make(PretrainingData, **files))
+    if (budget := values["masked_lm_budget"]) != 0:
+        problems.append(f"--masked_lm_budget={budget:g} is not supported: pieces are masked when records are made")
+    values.check(problems + _batch_problems(values) + settings.problems())
     return settings
 
 
-def _num_replicas(values: flags.FlagValues) -> int:
-    return 1 if values.strategy_type == "one" else values.num_gpu_cores
+def _parse_into(kind: type, program: Program, argv: Sequence[str]) -> Any:
+    values = parse(program, argv)
+    if any(values[name] is None for name in program.required):
+        values.check()  # settings cannot be made without
+    settings = values.make(kind)
+    values.check(settings.problems())
+    return settings
 
 
-def _batch_problems(values: flags.FlagValues, replicas: int) -> list[str]:
-    total, micro_batches = values.train_batch_size, values.gradient_accumulation_steps
-    if min(total, replicas, micro_batches) < 1 or total % (replicas * micro_batches) == 0:
+def _num_replicas(values: Values) -> int:
+    return 1 if values["strategy_type"] == "one" else max(1, values["num_gpu_cores"])
+
+
+def _batch_problems(values: Values) -> list[str]:
+    total, micro_batches, replicas = (
+        values["train_batch_size"],
+        values["gradient_accumulation_steps"],
+        _num_replicas(values),
+    )
+    if min(total, micro_batches) < 1 or total % (replicas * micro_batches) == 0:
         return []
     return [
         f"--train_batch_size={total} sequences cannot be divided over {replicas} replicas x {micro_batches} "
@@ -58,31 +175,22 @@ def _batch_problems(values: flags.FlagValues, replicas: int) -> list[str]:
     ]
 
 
-def _share(total: int, parts: int) -> int:
-    """`total` over `parts`, rounded up. What is no number of sequences at all stays, to be told as it was given."""
-    return -(-total // max(1, parts)) if total > 0 else total
+def _part(total: int, parts: int) -> int:
+    """`total` over `parts`, rounded up. A number that is out of bounds is reported as it was given, so this is not."""
+    return max(1, -(-total // max(1, parts)))
 
 
-def _settings(values: flags.FlagValues, data: PretrainingData) -> PretrainingSettings:
-    replicas = max(1, _num_replicas(values))
-    return PretrainingSettings(
+def _settings(values: Values, data: PretrainingData) -> PretrainingSettings:
+    replicas, micro_batches = _num_replicas(values), values["gradient_accumulation_steps"]
+    return values.make(
+        PretrainingSettings,
         data=data,
-        model=ModelSettings(
-            albert_config_file=path_of(values, "albert_config_file"),
-            init_checkpoint=path_of(values, "init_checkpoint"),
-            dtype=values.dtype,
+        model=values.make(ModelSettings),
+        train=values.make(
+            PretrainingTrainSettings,
+            per_replica_batch_size=_part(values["train_batch_size"], replicas * micro_batches),
         ),
-        train=PretrainingTrainSettings(
-            train_steps=values.num_train_steps,
-            warmup_steps=values.num_warmup_steps,
-            per_replica_batch_size=_share(values.train_batch_size, replicas * values.gradient_accumulation_steps),
-            poly_power=values.poly_power,
-            start_warmup_step=values.start_warmup_step,
-            **train_fields(values),
-        ),
-        speed=speed_settings(values, pack_sequences=False),
-        # What is evaluated does not depend on how it is dealt: rounded up, any number of replicas will do.
-        per_replica_eval_batch_size=_share(values.eval_batch_size, replicas),
-        init_from_group0=values.init_from_group0,
-        **run_fields(values),
+        speed=values.make(SpeedSettings, pack_sequences=False),
+        # What is evaluated does not depend on how it is distributed: rounded up, any number of replicas will do.
+        per_replica_eval_batch_size=_part(values["eval_batch_size"], replicas),
     )

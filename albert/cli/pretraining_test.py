@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from albert.cli.pretraining import parse_pretraining_flags
-from albert.cli.pretraining_programs import RUN_PRETRAINING
+from albert.cli.pretraining import RUN_PRETRAINING, parse_pretraining_flags
 from albert.errors import UserError
 from albert.settings import PretrainingSettings
 

@@ -6,9 +6,9 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from albert.cli.flags import HelpRequested
+from albert.cli.flags import HelpRequested, Program
 from albert.errors import UserError
-from albert.settings import Settings
+from albert.settings import PretrainingSettings, Settings
 from albert.system.signals import Interrupted
 from albert.tasks.base import Task
 
@@ -17,11 +17,16 @@ T = TypeVar("T")
 USER_ERROR = 2
 
 
-def main(argv: Sequence[str], parse: Callable[[Sequence[str]], T], work: Callable[[T], None]) -> int:
+def main(
+    argv: Sequence[str],
+    parse: Callable[[Sequence[str]], T],
+    work: Callable[[T], None],
+    program: Program | None = None,
+) -> int:
     """Parses, works, and returns the exit code.
 
-    0 when done; 2 after a mistake of the user's, told in one line; 128 + the signal's number when asked to stop. A bug
-    keeps its traceback.
+    0 when done; 2 after a mistake of the user's, reported in one line; 128 + the signal's number when asked to stop. A
+    bug keeps its traceback. `program` has the flags that an error's message names in place of settings.
     """
     _configure_logging()
     try:
@@ -29,7 +34,8 @@ def main(argv: Sequence[str], parse: Callable[[Sequence[str]], T], work: Callabl
     except HelpRequested as help_text:
         _print_as_far_as_read(str(help_text))
     except UserError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        message = program.in_flags(str(error)) if program else str(error)
+        print(f"error: {' '.join(message.split())}", file=sys.stderr)
         return USER_ERROR
     except OSError as error:
         if error.filename is None:
@@ -50,6 +56,13 @@ def fine_tune(job: tuple[Task, Settings]) -> None:
     from albert.runs.fine_tuning import run
 
     run(*job)
+
+
+def pretrain(settings: PretrainingSettings) -> None:
+    """Pretrains. Imports TensorFlow only now, when the flags are known to be right."""
+    from albert.runs.pretraining import run
+
+    run(settings)
 
 
 def _print_as_far_as_read(text: str) -> None:

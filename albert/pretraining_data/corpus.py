@@ -17,7 +17,8 @@ from tqdm import tqdm
 
 from albert.errors import UserError
 from albert.pretraining_data.sentences import LANGUAGES, clean, has_word, split_sentences, unwrap
-from albert.pretraining_data.text_files import expand_patterns, read_lines
+from albert.pretraining_data.text_files import INPUT, expand_patterns, read_lines
+from albert.setting_fields import DATA, OUTPUT, SPEED, between, problems_of, setting
 from albert.system.files import whole_file
 from albert.system.processes import MAX_WORKERS, in_order, number_of_workers
 from albert.system.termination import terminated_orderly
@@ -33,30 +34,26 @@ _SENTENCE_END = re.compile("[.!?\u2026\u3002\uff01\uff1f\u0964\u06d4\u061f][\"'\
 
 @dataclasses.dataclass(frozen=True)
 class CorpusSettings:
-    """One making of a corpus.
+    """One making of a corpus."""
 
-    Attributes:
-      input: the text, as `text_files.expand_patterns` takes it; each file is a document.
-      output: where the corpus goes.
-      language: ISO 639-1 code.
-      num_workers: processes; 0 for as many as there are processors. The corpus does not depend on it.
-    """
-
-    input: str
-    output: Path
-    language: str
-    num_workers: int
+    input: str = setting(f"Text to split: {INPUT}. UTF-8; a blank line ends a paragraph, a file a document.", DATA)
+    output: Path = setting("Where the corpus goes: one sentence a line, a blank line between documents.", OUTPUT)
+    language: str = setting("Language of the text, as ISO 639-1 code: decides how sentences end.", DATA, default="en")
+    num_workers: int = setting(
+        "Processes; 0 uses one for each processor, up to 8. The output is the same.",
+        SPEED,
+        default=0,
+        bounds=between(0, MAX_WORKERS),
+    )
 
     def problems(self) -> list[str]:
         """Everything that can be seen to be wrong without opening a file, each as one phrase."""
-        found = []
+        found = problems_of(self)
         if self.language not in LANGUAGES:
             found.append(
-                f"--language={self.language} is no ISO 639-1 code, which has two letters: en for English, de for "
+                f"`language`={self.language} is not an ISO 639-1 code, which has two letters: en for English, de for "
                 "German, zh for Chinese (https://en.wikipedia.org/wiki/List_of_ISO_639_language_codes has all)"
             )
-        if not 0 <= self.num_workers <= MAX_WORKERS:
-            found.append(f"--num_workers={self.num_workers} must be in [0, {MAX_WORKERS}]")
         return found
 
 
@@ -118,15 +115,15 @@ def write_corpus(settings: CorpusSettings) -> None:
                     documents += 1
                 corpus.write(lines.encode())
         if not total.sentences:
-            raise UserError(f"--input={settings.input} holds no sentence. Give files with text in them.")
+            raise UserError(f"`input`={settings.input} holds no sentence. Give files with text in them.")
     _report(settings.output, total, documents, len(files))
 
 
 def _check_output(output: Path, files: list[Path]) -> None:
     if any(os.path.realpath(output) == os.path.realpath(path) for path in files):
-        raise UserError(f"--output={output} is one of the files of --input. Give it another name.")
+        raise UserError(f"`output`={output} is one of the files of `input`. Give it another name.")
     if output.exists():
-        raise UserError(f"--output={output} exists already. Give it another name, or move what is there away.")
+        raise UserError(f"`output`={output} exists already. Give it another name, or move what is there away.")
 
 
 def _paragraphs(files: list[Path], bar: tqdm) -> Iterator[_Paragraph]:

@@ -35,7 +35,9 @@ from albert.pretraining_data.masking import HashedMaskDraws, Masked, MaskSetting
 from albert.pretraining_data.noise import with_noise
 from albert.pretraining_data.pieces import Vocabulary, load_vocabulary
 from albert.pretraining_data.shuffle import add_to_buckets, in_key_order, number_of_buckets
-from albert.pretraining_data.text_files import expand_patterns
+from albert.pretraining_data.text_files import INPUT, expand_patterns
+from albert.setting_fields import DATA, MASKS, OUTPUT, SEED, SPEED, at_least, between, problems_of, setting
+from albert.settings import missing_vocabulary
 from albert.system.files import cannot_write, delete_leftovers, whole_file
 from albert.system.locks import LOCK, OutputLock
 from albert.system.processes import MAX_WORKERS, in_order, number_of_workers
@@ -53,40 +55,40 @@ _TOKENS_PER_BLOCK = 1 << 18
 _PAIRS, _MASKS, _ORDER, _TIES, _NOISE = range(5)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class CreationSettings(PairSettings, MaskSettings):
     """What `create` is asked to do; the fields are the flags of the same names."""
 
-    input_file: str
-    output_file: str
-    spm_model_file: Path | None
-    vocab_file: Path | None
-    do_lower_case: bool
-    random_seed: int
-    dupe_factor: int
-    num_workers: int
+    input_file: str = setting(
+        f"Corpus, one sentence a line; a blank line or a file's end ends a document: {INPUT}.", DATA
+    )
+    output_file: str = setting(
+        "TFRecord files, comma-separated, none of them there yet; records are dealt to them in turn.", OUTPUT
+    )
+    spm_model_file: Path | None = setting("SentencePiece model that belongs to the checkpoint.", DATA, default=None)
+    vocab_file: Path | None = setting(
+        "Vocabulary of a WordPiece model; only read without `spm_model_file`.", DATA, default=None
+    )
+    do_lower_case: bool = setting("Lower-case the text, as Google's models need.", DATA, default=True)
+    random_seed: int = setting("Seed of everything that is drawn.", DATA, default=12345, bounds=SEED)
+    dupe_factor: int = setting(
+        "How often the corpus is gone through, each time with other masks.", MASKS, default=40, bounds=at_least(1)
+    )
+    num_workers: int = setting(
+        "Processes; 0 uses one for each processor, up to 8. The output is the same.",
+        SPEED,
+        default=0,
+        bounds=between(0, MAX_WORKERS),
+    )
 
     def problems(self) -> list[str]:
         """What cannot work, each as one phrase."""
-        found = []
-        if not (self.spm_model_file or self.vocab_file):
-            found.append("--spm_model_file (or --vocab_file for a WordPiece model) is missing")
-        for flag, least in (
-            ("max_seq_length", SPECIAL_TOKENS + (3 if self.noisy_copies else 2)),
-            ("max_predictions_per_seq", 1),
-            ("ngram", 1),
-            ("dupe_factor", 1),
-            ("num_workers", 0),
-        ):
-            if (value := getattr(self, flag)) < least:
-                found.append(f"--{flag}={value} must be at least {least}")
-        if self.num_workers > MAX_WORKERS:
-            found.append(f"--num_workers={self.num_workers} must be at most {MAX_WORKERS}")
-        for flag in ("masked_lm_prob", "short_seq_prob"):
-            if not 0 <= (value := getattr(self, flag)) <= 1:
-                found.append(f"--{flag}={value} must be in [0, 1]")
+        found = missing_vocabulary(self.spm_model_file, self.vocab_file) + problems_of(self)
+        if self.noisy_copies and self.max_seq_length == SPECIAL_TOKENS + 2:
+            least = SPECIAL_TOKENS + 3
+            found.append(f"`max_seq_length`={self.max_seq_length} must be at least {least} for `noisy_copies`")
         if self.noisy_copies and self.random_next_sentence:
-            found.append("--noisy_copies and --random_next_sentence exclude each other")
+            found.append("`noisy_copies` and `random_next_sentence` exclude each other")
         return found
 
 
@@ -247,15 +249,15 @@ def _tokenize(
 def _check(corpus: Corpus, settings: CreationSettings) -> None:
     if corpus.num_documents == 1 and settings.random_next_sentence:
         raise UserError(
-            "--random_next_sentence pairs text of different documents, but there is only one document. Separate "
-            "documents by blank lines, or leave the flag out."
+            "`random_next_sentence` pairs text of different documents, but there is only one document. Separate "
+            "documents by blank lines, or leave it out."
         )
     if not has_neighbours(corpus.open(), settings.max_text_tokens):
         raise UserError(
-            f"--input_file={settings.input_file}: nowhere do two lines, one after the other, fit into the "
+            f"`input_file`={settings.input_file}: nowhere do two lines, one after the other, fit into the "
             f"{settings.max_text_tokens} tokens of a sequence, so that no text could be paired with what follows it. "
             "Put one sentence on a line and blank lines only between documents (albert.prepare_corpus does), or raise "
-            "--max_seq_length."
+            "`max_seq_length`."
         )
     if corpus.num_documents == 1:
         _LOG.warning(
@@ -286,7 +288,7 @@ def _make_records(maker: RecordMaker) -> Made:
 
 def _write_outputs(folder: Path, num_buckets: int, num_records: int, outputs: list[Path]) -> None:
     if num_records < len(outputs):
-        raise UserError(f"--output_file names {len(outputs)} files, but there are only {num_records} records.")
+        raise UserError(f"`output_file` names {len(outputs)} files, but there are only {num_records} records.")
     with contextlib.ExitStack() as opened:
         files = [opened.enter_context(whole_file(path)) for path in outputs]
         records = in_key_order(folder, num_buckets)
@@ -301,17 +303,17 @@ def _write_outputs(folder: Path, num_buckets: int, num_records: int, outputs: li
 def _output_paths(names: str, inputs: list[Path]) -> list[Path]:
     outputs = [Path(name.strip()).expanduser() for name in names.split(",") if name.strip()]
     if not outputs:
-        raise UserError(f"--output_file={names!r} names no file.")
+        raise UserError(f"`output_file`={names!r} names no file.")
     read = {os.path.realpath(path) for path in inputs}
     written: set[str] = set()
     for path in outputs:
         place = os.path.realpath(path)
         if place in read:
-            raise UserError(f"--output_file={path} is one of the files of --input_file. Name another one.")
+            raise UserError(f"`output_file`={path} is one of the files of `input_file`. Name another one.")
         if path.exists():
-            raise UserError(f"--output_file={path} exists already. Delete it, or name another one.")
+            raise UserError(f"`output_file`={path} exists already. Delete it, or name another one.")
         if place in written:
-            raise UserError(f"--output_file names {path} twice. Every file once.")
+            raise UserError(f"`output_file` names {path} twice. Every file once.")
         written.add(place)
     return outputs
 
@@ -331,7 +333,7 @@ def _temporary_folder(outputs: list[Path]) -> Iterator[Path]:
     Raises UserError where another process makes that output.
     """
     folder = outputs[0].with_name(f".{outputs[0].name}.parts")
-    lock = OutputLock(folder, "--output_file", outputs[0])
+    lock = OutputLock(folder, "output_file", outputs[0])
     try:
         for output in outputs:
             delete_leftovers(output.parent, output.name)

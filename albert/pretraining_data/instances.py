@@ -13,6 +13,7 @@ import numpy as np
 
 from albert.pretraining_data.documents import CorpusArrays
 from albert.pretraining_data.pieces import Vocabulary
+from albert.setting_fields import DATA, SHARE, at_least, setting
 
 SPECIAL_TOKENS = 3  # [CLS] A [SEP] B [SEP]
 # The original gives up after so many draws of a document that should be another one.
@@ -34,10 +35,25 @@ class Draws(Protocol):
 class PairSettings:
     """How pairs are made; the fields are the flags of the same names."""
 
-    max_seq_length: int
-    short_seq_prob: float
-    random_next_sentence: bool
-    noisy_copies: bool = dataclasses.field(default=False, kw_only=True)
+    max_seq_length: int = setting(
+        "Length of the records in tokens.", DATA, default=512, bounds=at_least(SPECIAL_TOKENS + 2, 65536)
+    )
+    short_seq_prob: float = setting(
+        "How often a pass through a document makes shorter sequences than `max_seq_length`.",
+        DATA,
+        default=0.1,
+        bounds=SHARE,
+    )
+    random_next_sentence: bool = setting(
+        "Negative pairs get text of another document, not swapped halves.", DATA, default=False
+    )
+    noisy_copies: bool = setting(
+        "The second text of a pair is a copy of the first, with words left out and moved (label 0), or as noisy a "
+        "copy of what follows it (label 1), or anything between: for a last phase, which teaches to compare.",
+        DATA,
+        default=False,
+        kw_only=True,
+    )
 
     @property
     def max_tokens(self) -> int:

@@ -15,6 +15,7 @@ from albert.data import counter_hash
 from albert.data.record_encoding import num_predictions
 from albert.pretraining_data.instances import Sequences
 from albert.pretraining_data.pieces import Vocabulary
+from albert.setting_fields import MASKS, SOME_SHARE, at_least, setting
 
 # What stands in the place of a token that is to be predicted: [MASK], otherwise the token itself, otherwise any token.
 MASK_SHARE, SAME_SHARE = 0.8, 0.1
@@ -24,12 +25,18 @@ MASK_SHARE, SAME_SHARE = 0.8, 0.1
 class MaskSettings:
     """How much is masked; the fields are the flags of the same names."""
 
-    max_predictions_per_seq: int
-    masked_lm_prob: float
-    ngram: int
-    favor_shorter_ngram: bool
-    do_whole_word_mask: bool
-    do_permutation: bool
+    max_predictions_per_seq: int = setting(
+        "Most tokens of a sequence that are masked.", MASKS, default=20, bounds=at_least(1, 65536)
+    )
+    masked_lm_prob: float = setting("Share of the tokens that is masked.", MASKS, default=0.15, bounds=SOME_SHARE)
+    ngram: int = setting("Most words that are masked in a row.", MASKS, default=3, bounds=at_least(1, 1000))
+    favor_shorter_ngram: bool = setting(
+        "Mask short n-grams more often than long ones; without, the reverse.", MASKS, default=True
+    )
+    do_whole_word_mask: bool = setting("Mask all tokens of a word together.", MASKS, default=True)
+    do_permutation: bool = setting(
+        "Besides masking, permute as many tokens again, to be predicted too.", MASKS, default=False
+    )
 
     def ngram_probabilities(self) -> np.ndarray:
         """[ngram]: of n-grams of 1, 2, ... words, in proportion to 1/n, or the reverse."""

@@ -8,16 +8,19 @@ from pathlib import Path
 
 from albert.errors import UserError
 
+# What `expand_patterns` takes, for help texts.
+INPUT = "comma-separated file names, of which each may be a pattern as 'books/*.txt'"
+
 _LINES_BETWEEN_REPORTS = 256
 # How Python's "surrogateescape" shows a byte that is not UTF-8. No UTF-8 text decodes to these.
 _WRONG_BYTE = re.compile("[\udc80-\udcff]")
 
 
-def expand_patterns(patterns: str, flag: str) -> list[Path]:
+def expand_patterns(patterns: str, setting: str) -> list[Path]:
     """The files that comma-separated names and patterns (`*`, `?`, `[...]`, `**`) stand for, ~ expanded.
 
     In the order of the patterns, sorted within each; every file once, however often and through whatever links it is
-    named. A folder is not a file. `flag` is the name, without dashes, of the flag that holds `patterns`.
+    named. A folder is not a file. `setting` is the name of the one that holds `patterns`.
 
     Raises:
       UserError: nothing is named, or a pattern matches no file.
@@ -25,13 +28,13 @@ def expand_patterns(patterns: str, flag: str) -> list[Path]:
     files: dict[str, Path] = {}
     named = [pattern.strip() for pattern in patterns.split(",") if pattern.strip()]
     if not named:
-        raise UserError(f"--{flag}={patterns!r} names no file. Give file names or patterns, comma-separated.")
+        raise UserError(f"`{setting}`={patterns!r} names no file. Give file names or patterns, comma-separated.")
     for pattern in named:
         matches = _matches(str(Path(pattern).expanduser()))
         if not matches:
             raise UserError(
-                f"--{flag}: no file matches {pattern!r}. Correct the name; a pattern stands in quotes, "
-                f"or the shell expands it: --{flag}='books/*.txt'."
+                f"`{setting}`: no file matches {pattern!r}. Correct the name; a pattern stands in quotes, "
+                f"or the shell expands it: `{setting}`='books/*.txt'."
             )
         for match in matches:
             files.setdefault(os.path.realpath(match), match)

@@ -20,7 +20,8 @@ from sentencepiece import sentencepiece_model_pb2
 from tqdm import tqdm
 
 from albert.errors import UserError
-from albert.pretraining_data.text_files import expand_patterns, read_lines
+from albert.pretraining_data.text_files import INPUT, expand_patterns, read_lines
+from albert.setting_fields import DATA, MODEL, OUTPUT, at_least, between, problems_of, setting
 from albert.system.files import write_bytes, write_text
 from albert.tokenization import SentencePieceTokenizer, preprocess_text
 
@@ -38,40 +39,40 @@ _NUM_THREADS = 16
 
 @dataclasses.dataclass(frozen=True)
 class VocabularySettings:
-    """One training of a vocabulary.
+    """One training of a vocabulary."""
 
-    Attributes:
-      input: the corpus, as `text_files.expand_patterns` takes it.
-      model_prefix: the vocabulary goes to <prefix>.model and <prefix>.vocab.
-      vocab_size: pieces, the special ones included.
-      character_coverage: share of the corpus's characters that get pieces of their own.
-      input_sentence_size: sentences drawn from a larger corpus, always the same ones; 0 takes all.
-      do_lower_case: lower-case the corpus.
-    """
-
-    input: str
-    model_prefix: Path
-    vocab_size: int
-    character_coverage: float
-    input_sentence_size: int
-    do_lower_case: bool
+    input: str = setting(f"Corpus, one sentence a line: {INPUT}.", DATA)
+    model_prefix: Path = setting("The vocabulary goes to <prefix>.model and <prefix>.vocab.", OUTPUT)
+    vocab_size: int = setting(
+        "Pieces, the special ones included.", MODEL, default=30000, bounds=between(len(_FIRST_PIECES) + 1, _SEED_PIECES)
+    )
+    # Both bounds are SentencePiece's.
+    character_coverage: float = setting(
+        "Share of the corpus's characters that get pieces of their own.",
+        MODEL,
+        default=0.99995,
+        bounds=between(0.98, 1),
+    )
+    input_sentence_size: int = setting(
+        "Sentences drawn from a larger corpus, always the same ones, and held in memory; 0 takes all.",
+        DATA,
+        default=10_000_000,
+        bounds=at_least(0),
+    )
+    do_lower_case: bool = setting(
+        "Lower-case the corpus; give create_pretraining_data and fine-tuning the same.", DATA, default=True
+    )
 
     def problems(self) -> list[str]:
         """Everything that can be seen to be wrong without reading the corpus, each as one phrase."""
-        found = []
-        least = len(_FIRST_PIECES) + 1
-        if not least <= self.vocab_size <= _SEED_PIECES:
-            found.append(f"--vocab_size={self.vocab_size} must be in [{least}, {_SEED_PIECES}]")
-        # Both bounds are SentencePiece's.
-        if not 0.98 <= self.character_coverage <= 1:
-            found.append(f"--character_coverage={self.character_coverage} must be in [0.98, 1]")
-        if self.input_sentence_size != 0 and not 100 < self.input_sentence_size < 2**31:
-            found.append(f"--input_sentence_size={self.input_sentence_size} must be above 100, or 0 for all")
+        found = problems_of(self)
+        if 0 < self.input_sentence_size <= 100:
+            found.append(f"`input_sentence_size`={self.input_sentence_size} must be above 100, or 0 for all")
         if self.model_prefix.is_dir():
-            found.append(f"--model_prefix={self.model_prefix} is a folder; add a name: {self.model_prefix / 'my-30k'}")
+            found.append(f"`model_prefix`={self.model_prefix} is a folder; add a name: {self.model_prefix / 'my-30k'}")
         there = [str(path) for path in self.outputs if path.exists()]
         if there:
-            found.append(f"{' and '.join(there)} exists already; choose another --model_prefix, or move it away")
+            found.append(f"{' and '.join(there)} exists already; choose another `model_prefix`, or move it away")
         return found
 
     @property
@@ -95,10 +96,10 @@ def train_vocabulary(settings: VocabularySettings) -> None:
     _check(model, settings)
     _write(model, settings)
     logging.info(
-        "%s: %d pieces from %d sentences. Give create_pretraining_data and fine-tuning --spm_model_file=%s and "
-        "--%sdo_lower_case.",
+        "%s: %d pieces from %d sentences. Give create_pretraining_data and fine-tuning spm_model_file=%s and "
+        "do_lower_case=%s.",
         *(settings.outputs[0], settings.vocab_size, sentences.count, settings.outputs[0]),
-        "" if settings.do_lower_case else "no",
+        str(settings.do_lower_case).lower(),
     )
 
 
@@ -197,16 +198,16 @@ def _explained(message: str, sentences: _Sentences, settings: VocabularySettings
     """What the trainer's complaint means for the user; None where it is not about the text."""
     if sentences.count == 0 or "all_chars_count" in message:
         why = f": {sentences.left_out()}" if sentences.left_out() else ""
-        return UserError(f"--input={settings.input} holds no text to train on{why}. Give text, one sentence a line.")
+        return UserError(f"`input`={settings.input} holds no text to train on{why}. Give text, one sentence a line.")
     if too_high := re.search(r"Vocabulary size too high .* <= (\d+)", message):
         return UserError(
-            f"--vocab_size={settings.vocab_size} is more than this text of {sentences.count} sentences has pieces for: "
-            f"{too_high[1]} at most. Lower --vocab_size, or give more text."
+            f"`vocab_size`={settings.vocab_size} is more than this text of {sentences.count} sentences has pieces for: "
+            f"{too_high[1]} at most. Lower `vocab_size`, or give more text."
         )
     if too_low := re.search(r"smaller than required_chars. \d+ vs (\d+)", message):
         return UserError(
-            f"--vocab_size={settings.vocab_size} has no room for the characters of this text, which with the special "
-            f"pieces are {too_low[1]}. Raise --vocab_size, or lower --character_coverage."
+            f"`vocab_size`={settings.vocab_size} has no room for the characters of this text, which with the special "
+            f"pieces are {too_low[1]}. Raise `vocab_size`, or lower `character_coverage`."
         )
     return None
 
@@ -248,7 +249,7 @@ def _prepare_folder(folder: Path) -> None:
     except OSError:
         writable = False
     if not writable:
-        raise UserError(f"{folder} is no folder that can be written to. Choose another --model_prefix.")
+        raise UserError(f"{folder} is no folder that can be written to. Choose another `model_prefix`.")
 
 
 def _write(model: bytes, settings: VocabularySettings) -> None:

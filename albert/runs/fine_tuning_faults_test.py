@@ -12,13 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from albert.cli.flags import parse_classifier_flags
+from albert.cli.fine_tuning import parse_classifier_flags
 from albert.engine import checkpoint_files
 from albert.errors import UserError
 from albert.run_multigpus_classifier import cli
 from albert.runs import fine_tuning
 from albert.system.locks import LOCK, OutputLock
-from albert.tasks import get_task
 from albert.testing import resize_disk, sample_command, tiny_disk, unwritable, write_sample_data
 
 ROOT = Path(__file__).parents[2]
@@ -29,10 +28,10 @@ ALL = ("train", "eval", "predict")
 
 
 def _run(folder: Path, *actions: str, **flags: object) -> dict[str, float]:
-    settings = parse_classifier_flags(
+    task, settings = parse_classifier_flags(
         sample_command(folder, *actions, **{"num_gpu_cores": 1, "train_batch_size": 8, **flags})
     )
-    return fine_tuning.run(get_task(settings.data.task_name), settings)
+    return fine_tuning.run(task, settings)
 
 
 @pytest.fixture(scope="module")

@@ -9,13 +9,12 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from albert.cli.flags import parse_classifier_flags
+from albert.cli.fine_tuning import parse_classifier_flags
 from albert.engine import checkpoint_files
 from albert.engine.evaluations import EvaluationLog
 from albert.errors import UserError
 from albert.runs import fine_tuning, reports
 from albert.system.signals import Interrupted
-from albert.tasks import get_task
 from albert.tasks.glue import GlueTask
 from albert.testing import sample_command, send_signals, write_sample_data
 
@@ -23,8 +22,8 @@ ROWS = 40
 
 
 def _run(folder: Path, *actions: str, **flags: object) -> dict[str, float]:
-    settings = parse_classifier_flags(sample_command(folder, *actions, **flags))
-    return fine_tuning.run(get_task(settings.data.task_name), settings)
+    task, settings = parse_classifier_flags(sample_command(folder, *actions, **flags))
+    return fine_tuning.run(task, settings)
 
 
 def _steps(out: Path) -> list[int]:

@@ -26,15 +26,15 @@ class OutputLock:
     """The right to write in `directory`, from when this is made until `release` or the end of a `with`.
 
     Creates the directory. Raises UserError naming the holder where another process has that right, and where the
-    directory cannot be written. The message names `flag` and its `value`, by default the directory.
+    directory cannot be written. The message names `setting` and its `value`, by default the directory.
     """
 
-    def __init__(self, directory: Path, flag: str = "--output_dir", value: Path | None = None):
+    def __init__(self, directory: Path, setting: str = "output_dir", value: Path | None = None):
         self.directory = directory
         self._descriptor: int | None = None
         try:
             directory.mkdir(parents=True, exist_ok=True)
-            self._descriptor = _locked(directory / LOCK, flag, value or directory)
+            self._descriptor = _locked(directory / LOCK, setting, value or directory)
             os.ftruncate(self._descriptor, 0)
             os.write(self._descriptor, _who_we_are().encode())
         except OSError as error:
@@ -67,7 +67,7 @@ class OutputLock:
         self.directory = directory
 
 
-def _locked(path: Path, flag: str, value: Path) -> int:
+def _locked(path: Path, setting: str, value: Path) -> int:
     """The descriptor of the file at `path`, with its lock."""
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
@@ -79,7 +79,8 @@ def _locked(path: Path, flag: str, value: Path) -> int:
             holder = os.pread(descriptor, 1000, 0).decode(errors="replace").strip() or "a process that has just begun"
             os.close(descriptor)
             raise UserError(
-                f"{flag}={value} is in use by {holder}. Wait until it is done, stop it, or choose another {flag}."
+                f"`{setting}`={value} is in use by {holder}. Wait until it is done, stop it, or choose another "
+                f"`{setting}`."
             ) from error
         except OSError as error:
             if error.errno not in (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP):

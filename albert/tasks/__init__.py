@@ -10,6 +10,11 @@ _TASKS: dict[str, Task] = {task.name: task for task in glue.TASKS}
 _OTHER_NAMES = {"mnli-mm": "mismnli", "diagnostic": "ax"}
 
 
+def task_names() -> tuple[str, ...]:
+    """Every task's own name, in the order of the table."""
+    return tuple(_TASKS)
+
+
 def get_task(name: str) -> Task:
     """The task called `name`, in capitals or not, with or without its hyphen ("STS-B", "stsb").
 

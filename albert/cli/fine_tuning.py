@@ -1,0 +1,326 @@
+"""The command lines of the fine-tuning programs: which flags each has, and the task and settings they become.
+
+No TensorFlow. Names and defaults of flags are the predecessor's.
+"""
+
+import dataclasses
+import logging
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from albert.albert_config import AlbertConfig
+from albert.cli.flags import Flag, Program, Values, declared, parse
+from albert.errors import UserError
+from albert.setting_fields import (
+    DATA,
+    DROPOUT,
+    LARGE,
+    MODEL,
+    OUTPUT,
+    TRAINING,
+    at_least,
+    between,
+)
+from albert.settings import DataSettings, ModelSettings, Settings, SpeedSettings, TrainSettings
+from albert.tasks import get_task, task_names
+from albert.tasks.base import Task
+from albert.tasks.race import RaceTask
+from albert.tasks.recipes import model_size_of, recipe_for
+from albert.tasks.squad.task import SquadTask
+
+# --- The flags -------------------------------------------------------------------------------------------------------
+
+# Training lasts a number of steps in some programs, a number of epochs in the others.
+_STEPS = ("train_steps", "warmup_steps")
+_EPOCHS = ("num_train_epochs", "warmup_proportion")
+
+
+_RECIPE = Flag(
+    "recipe",
+    bool,
+    False,
+    "Take learning rate, steps, warm-up, batch, dropout, length of rows and save interval from the task's recipe "
+    "(albert/tasks/recipes.py); a flag that is given wins. The recipe's batch is that of all replicas.",
+    TRAINING,
+)
+
+
+def _shared(data: tuple[str, ...], without: tuple[str, ...]) -> tuple[Flag, ...]:
+    """The flags of every fine-tuning program; of DataSettings the fields `data`, of TrainSettings not `without`."""
+    return (
+        *declared(Settings),
+        *declared(DataSettings, *data),
+        *declared(ModelSettings),
+        _RECIPE,
+        *declared(TrainSettings, without=without),
+        *declared(SpeedSettings),
+    )
+
+
+_DATA = ("data_dir", "cached_dir", "spm_model_file", "vocab_file", "do_lower_case", "max_seq_length")
+
+_TRAIN_FEATURES = Flag(
+    "train_feature_file",
+    Path,
+    None,
+    "TFRecord cache of the training data, written if missing; without, one in `cached_dir`.",
+    OUTPUT,
+)
+_HEAD_DROPOUT = Flag("dropout_prob", float, 0.1, "Dropout of the pooled output.", MODEL, DROPOUT)
+
+_SQUAD = (
+    Flag("train_file", Path, None, "Questions to train on, in SQuAD's JSON format.", DATA),
+    Flag(
+        "predict_file", Path, None, "Questions to answer, in SQuAD's JSON format; scored if it has gold answers.", DATA
+    ),
+    _TRAIN_FEATURES,
+    Flag(
+        "predict_feature_file", Path, None, "TFRecord cache of the questions to answer, as train_feature_file.", OUTPUT
+    ),
+    Flag(
+        "doc_stride",
+        int,
+        128,
+        "Tokens from the beginning of one window of a long context to that of the next.",
+        DATA,
+        at_least(1),
+    ),
+    Flag("max_query_length", int, 64, "Longest question in tokens; longer ones are cut.", DATA, at_least(1)),
+    Flag("n_best_size", int, 20, "Answers per question in nbest_predictions.json.", OUTPUT, at_least(1, 100_000)),
+    Flag("max_answer_length", int, 30, "Longest answer in tokens.", OUTPUT, at_least(1)),
+)
+_SQUAD_V2 = (
+    Flag("start_n_top", int, 5, "Beginnings of an answer that are followed.", MODEL, at_least(1, 1000)),
+    Flag("end_n_top", int, 5, "Ends of an answer that are followed for each beginning.", MODEL, at_least(1, 1000)),
+    _HEAD_DROPOUT,
+    Flag(
+        "null_score_diff_threshold",
+        float,
+        None,
+        "Null odds above which a question is left unanswered; without, tuned on the gold answers (0 without those).",
+        OUTPUT,
+        between(-LARGE, LARGE),
+    ),
+    Flag("original_thresholds", bool, False, "Apply tuned thresholds as the original did, one question off.", OUTPUT),
+)
+# The names of the flags that are fields of SquadTask, where the program has them.
+_SQUAD_OPTIONS = tuple(flag.name for flag in _SQUAD + _SQUAD_V2 if "_file" not in flag.name)
+
+_RACE = (
+    Flag(
+        "max_qa_length",
+        int,
+        128,
+        "Longest question with option in tokens, of which the last are kept.",
+        DATA,
+        at_least(1),
+    ),
+    Flag("high_only", bool, False, "Only the articles for high schools.", DATA),
+    Flag("middle_only", bool, False, "Only the articles for middle schools.", DATA),
+    _TRAIN_FEATURES,
+    Flag("eval_feature_file", Path, None, "TFRecord cache of the dev set, as train_feature_file.", OUTPUT),
+    Flag("predict_file", Path, None, "TFRecord cache of the test set, as train_feature_file.", OUTPUT),
+    _HEAD_DROPOUT,
+)
+
+_RACE_OPTIONS = ("max_qa_length", "high_only", "middle_only", "dropout_prob")
+
+# --- The programs ----------------------------------------------------------------------------------------------------
+
+_MODEL_EXAMPLE = (
+    "--albert_config_file=pretrained_model/albert_base_v2/albert_config.json",
+    "--init_checkpoint=pretrained_model/albert_base_v2/model.ckpt-best",
+    "--spm_model_file=pretrained_model/albert_base_v2/30k-clean.model",
+)
+
+CLASSIFIER = Program(
+    "run_multigpus_classifier",
+    "Fine-tunes ALBERT on a GLUE task over any number of GPUs.",
+    _shared(("task_name", *_DATA), _EPOCHS),
+    required=("data_dir", "task_name", "output_dir", "albert_config_file"),
+    example=(
+        "--task_name=MRPC --data_dir=glue_data --output_dir=albert_output/mrpc",
+        *_MODEL_EXAMPLE,
+        "--do_train --do_eval --do_predict --max_seq_length=128",
+        "--train_step=800 --warmup_step=200 --learning_rate=2e-5 --save_checkpoints_steps=100",
+    ),
+    notes=f"Tasks (--task_name): {', '.join(task_names())}.",
+)
+
+
+def _squad_program(version: str, own_flags: tuple[Flag, ...]) -> Program:
+    return Program(
+        f"run_multigpus_squad_v{version[0]}",
+        f"Fine-tunes ALBERT on SQuAD {version} over any number of GPUs.",
+        _shared((*_DATA, "left_file"), _STEPS) + own_flags,
+        required=("data_dir", "output_dir", "albert_config_file"),
+        example=(
+            f"--train_file=SQuAD/train-v{version}.json --predict_file=SQuAD/dev-v{version}.json",
+            "--output_dir=albert_output/squad",
+            *_MODEL_EXAMPLE,
+            "--do_train --do_predict --num_train_epochs=2",
+        ),
+        changes={
+            "data_dir": {
+                "default": Path(),
+                "text": "Folder that --train_file and --predict_file count from, where these are relative.",
+            },
+            "max_seq_length": {
+                "default": 384,
+                "text": "Longest row in tokens; longer contexts are cut into windows that overlap.",
+            },
+            "vocab_file": {"text": "Not read: SQuAD needs `spm_model_file`."},
+            "train_batch_size": {"text": "Windows of contexts per replica and micro-batch."},
+            "do_eval": {"text": "The same as `do_predict`."},
+            "do_predict": {
+                "text": "Answer the questions in `predict_file`; with gold answers, evaluate checkpoints and keep the "
+                "best."
+            },
+            "dropout_prob": {"text": "Dropout where the model decides whether there is an answer."},
+            "num_train_epochs": {"default": 3.0},
+            "warmup_proportion": {"default": 0.1},
+        },
+        feature_files={"train": "train_feature_file", "dev": "predict_feature_file"},
+    )
+
+
+SQUAD_PROGRAMS = {"1.1": _squad_program("1.1", _SQUAD), "2.0": _squad_program("2.0", _SQUAD + _SQUAD_V2)}
+
+RACE = Program(
+    "run_multigpus_race",
+    "Fine-tunes ALBERT on RACE over any number of GPUs.",
+    _shared(("task_name", *_DATA), _EPOCHS) + _RACE,
+    required=("data_dir", "output_dir", "albert_config_file"),
+    example=("--data_dir=. --output_dir=albert_output/race", *_MODEL_EXAMPLE, "--do_predict"),
+    changes={
+        "task_name": {"default": "race", "text": "Only race."},
+        "data_dir": {"text": "Folder that holds RACE/{train,dev,test}/{middle,high}."},
+        "do_train": {"default": True},
+        "do_eval": {"default": True},
+        "train_batch_size": {"text": "Questions, each with four options, per replica and micro-batch."},
+        "learning_rate": {"default": 1e-5},
+        "train_step": {"default": 12000},
+        "warmup_step": {"default": 1000},
+        "save_checkpoints_steps": {"default": 100},
+    },
+    other_names={"num_keep_checkpoint": "keep_checkpoint_max"},
+    feature_files={"train": "train_feature_file", "dev": "eval_feature_file", "test": "predict_file"},
+)
+
+FINE_TUNING_PROGRAMS = (CLASSIFIER, *SQUAD_PROGRAMS.values(), RACE)
+
+# --- What they become ------------------------------------------------------------------------------------------------
+
+
+def parse_classifier_flags(argv: Sequence[str]) -> tuple[Task, Settings]:
+    """The task and settings from `argv`, whose first element is the program's name.
+
+    Raises HelpRequested for --help, and UserError for unknown or ill-formed flags and for everything that is missing
+    or beyond its bounds, together.
+    """
+    values = parse(CLASSIFIER, argv)
+    task = None
+    if values["task_name"]:
+        try:
+            task = get_task(values["task_name"])
+        except UserError as error:
+            values = values.with_problem(error)
+    if task:
+        values = _with_recipe(values, task.name)
+    settings = _settings(values)
+    problems = settings.problems()
+    values.check(problems)
+    assert task, "without a task there is a problem"
+    return task, settings
+
+
+def parse_squad_flags(argv: Sequence[str], version: Literal["1.1", "2.0"]) -> tuple[SquadTask, Settings]:
+    """SQuAD of one version, and settings; raises as `parse_classifier_flags`.
+
+    To predict is to evaluate, and the other way round: one file serves both.
+    """
+    values = _with_recipe(parse(SQUAD_PROGRAMS[version], argv), f"squad{version}")
+    train_file, predict_file = (values[name] and str(values[name]) for name in ("train_file", "predict_file"))
+    options = {name: values[name] for name in _SQUAD_OPTIONS if name in values}
+    task = SquadTask(version=version, train_file=train_file, predict_file=predict_file, **options)
+    answers = values["do_eval"] or values["do_predict"]
+    settings = _settings(
+        values.replace(do_eval=answers, do_predict=answers), task_name=task.name, train_steps=None, warmup_steps=0
+    )
+    problems = settings.problems() + task.problems(settings.data)
+    if settings.do_train and not train_file:
+        problems.append("--do_train needs --train_file, in SQuAD's JSON format")
+    if answers and not predict_file:
+        problems.append("--do_predict needs --predict_file, in SQuAD's JSON format")
+    values.check(problems)
+    return task, settings
+
+
+def parse_race_flags(argv: Sequence[str]) -> tuple[RaceTask, Settings]:
+    """RACE, and settings; raises as `parse_classifier_flags`."""
+    values = _with_recipe(parse(RACE, argv), RaceTask.name)
+    settings = _settings(values.replace(task_name=RaceTask.name))
+    problems = settings.problems()
+    if values["task_name"].lower() != RaceTask.name:
+        problems.append(
+            f"--task_name={values['task_name']} is not {RaceTask.name}, the only task of this program; "
+            f"albert.{CLASSIFIER.module} has those of GLUE"
+        )
+    task = None
+    try:
+        task = RaceTask(
+            **{name: values[name] for name in ("max_qa_length", "high_only", "middle_only", "dropout_prob")}
+        )
+    except UserError as error:
+        problems += str(error).rstrip(".").split("; ")
+    values.check(problems)
+    assert task, "a task that cannot be made is a problem"
+    return task, settings
+
+
+def _with_recipe(values: Values, task_name: str) -> Values:
+    """With --recipe, the values of flags that were not given are those of the task's recipe; logs which."""
+    config_file = values["albert_config_file"]
+    if not values["recipe"] or config_file is None:
+        return values
+    try:
+        size = model_size_of(AlbertConfig.from_json_file(config_file).hidden_size)
+        recipe = recipe_for(task_name, size)
+    except UserError as error:
+        return values.with_problem(error)
+    settings = dataclasses.asdict(recipe)
+    if "train_batch_size" not in values.given:
+        replicas = 1 if values["strategy_type"] == "one" else max(1, values["num_gpu_cores"])
+        is_given = "gradient_accumulation_steps" in values.given
+        batch = recipe.batch_on(replicas, max(1, values["gradient_accumulation_steps"]) if is_given else None)
+        settings["per_replica_batch_size"], settings["gradient_accumulation_steps"] = batch
+        examples, wanted = math.prod(batch) * replicas, recipe.global_batch_size
+        if examples != wanted:
+            logging.warning(
+                "%d examples a step: the recipe's %d cannot be divided over the replicas.", examples, wanted
+            )
+    chosen = values.defaults_from(settings)
+    shown = " ".join(f"--{flag}={value}" for flag, value in chosen.items())
+    logging.info("From the recipe of %s for a model of %s size: %s", task_name, size or "another", shown or "nothing")
+    return values.replace(**chosen)
+
+
+def _settings(values: Values, **others: Any) -> Settings:
+    """The settings of a fine-tuning program; `others` are fields of data and training that have no flag in it."""
+    data_fields = {"task_name"} & others.keys()
+    files = {split: values[flag] for split, flag in values.program.feature_files.items()}
+    data = values.make(
+        DataSettings,
+        feature_files={split: path for split, path in files.items() if path},
+        **{name: others[name] for name in data_fields},
+    )
+    train = values.make(TrainSettings, **{name: value for name, value in others.items() if name not in data_fields})
+    return values.make(
+        Settings,
+        data=data,
+        model=values.make(ModelSettings),
+        train=train,
+        speed=values.make(SpeedSettings),
+    )
