@@ -6,7 +6,6 @@ The runs, the caches and the batches know a task only through this module. A new
 
 import abc
 import dataclasses
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -71,10 +70,8 @@ class Score:
         try:
             score = float(text)
         except ValueError:
-            score = math.nan
-        if math.isnan(score):
-            raise ValueError(f"score {shown(text)} is not a number from {self.low:g} to {self.high:g}")
-        if not self.low <= score <= self.high:
+            raise ValueError(f"score {shown(text)} is not a number from {self.low:g} to {self.high:g}") from None
+        if not self.low <= score <= self.high:  # also true of NaN
             raise ValueError(f"score {shown(text)} is not from {self.low:g} to {self.high:g}")
         return score
 
