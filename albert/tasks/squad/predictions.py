@@ -166,7 +166,6 @@ def _find_answers(
     questions: Sequence[Question],
     windows: Sequence[Sequence[int]],
     records: Sequence[Mapping[str, np.ndarray]],
-    output: Mapping[str, np.ndarray],
     propose: Callable[[int], _Spans],
     n_best_size: int,
     max_answer_length: int,
