@@ -5,7 +5,7 @@
 #
 #   DATA_DIR=<glue_data> SPM_MODEL=<30k-clean.model> benchmarks/real_glue.sh
 set -euo pipefail
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+root=$(dirname -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")")
 : "${DATA_DIR:?the GLUE folder}" "${SPM_MODEL:?the file 30k-clean.model}"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
