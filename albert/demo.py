@@ -237,7 +237,9 @@ def _name_of_data(text: Path, model: Model) -> str:
 
 
 def _show(output: Path) -> None:
-    print(f"\n{(output / 'eval_results.txt').read_text(encoding='utf-8')}")
+    results = output / "eval_results.txt"
+    if results.exists():  # not with --do_eval=false
+        print(f"\n{results.read_text(encoding='utf-8')}")
     print(f"Results:  {output}\nCurve:    {output / 'training_curve.png'}")
 
 

@@ -249,10 +249,10 @@ def draw_curve(output_dir: Path, evaluations: Iterable[Evaluation], best_metric:
     axes = figure.add_subplot()
     axes.set_title(output_dir.name, parse_math=False)  # a name with dollar signs is no formula
     axes.set(xlabel="step", ylabel="loss")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
     _plot_training_loss(axes, rows)
     _plot_dev_loss(axes, evaluations)
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.05 * axes.get_ylim()[1])
     handles = [*axes.get_legend_handles_labels()[0], *_plot_metric(axes, evaluations, best_metric)]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize="small")
     picture = io.BytesIO()
