@@ -158,7 +158,8 @@ def test_shared_settings_can_be_overridden_in_every_script(checkout, tmp_path, s
     flags = checkout.flags()
     assert {flag: flags[flag] for flag, _ in settings.values()} == dict(settings.values())
     assert (flags["predict_batch_size"], flags["log_steps"]) == ("7", "2")
-    assert "5 examples/replica x 2 micro-batches x 3 replicas = 30 examples/step" in result.stdout
+    # STRATEGY=one is one replica on any number of GPUs.
+    assert "5 examples/replica x 2 micro-batches x 1 replicas = 10 examples/step" in result.stdout
     assert (tmp_path / "an output.log").read_text() == "stub output\n"
 
 
@@ -341,6 +342,12 @@ def test_the_recipe_is_that_of_the_models_size(checkout):
     )
     train = checkout.settings().train
     assert (train.learning_rate, train.train_steps, train.warmup_steps) == (1e-4, 344, 34)
+
+
+def test_one_device_has_the_whole_batch_of_the_recipe(checkout):
+    said = checkout.run("multi_run_albert_glue.sh", TASK="MRPC", NUM_GPUS="2", STRATEGY="one").stdout
+    assert "32 examples/replica x 1 replicas = 32 examples/step" in said
+    assert checkout.settings().train.per_replica_batch_size == 32
 
 
 def test_glue_scripts_recipe_counts_micro_batches_too(checkout):

@@ -1,8 +1,8 @@
 """Prints what a script says of a run before it begins, from the recipe of its task: one line of six words.
 
-    recipe.py TASK CONFIG NUM_GPUS [ACCUM]
+    recipe.py TASK CONFIG REPLICAS [ACCUM]
 
-prints the learning rate, examples per GPU and micro-batch, micro-batches, tokens per row, and "800 steps" or
+prints the learning rate, examples per replica and micro-batch, micro-batches, tokens per row, and "800 steps" or
 "3.0 epochs". CONFIG is the model's albert_config.json, whose hidden_size tells its size.
 """
 

@@ -54,6 +54,8 @@ check_choice DTYPE auto float32 bfloat16
 check_choice OPTIMIZER adamw lamb
 check_boolean PACK RECOMPUTE DO_TRAIN DO_EVAL DO_PREDICT
 check_whole NUM_GPUS 1 9999 "a number of GPUs"
+replicas=$NUM_GPUS
+if [[ $STRATEGY == one ]]; then replicas=1; fi # one replica, on the first GPU
 check_whole ACCUM 1 99999 "a number of micro-batches per step"
 check_whole BS 1 999999 "a batch size per GPU"
 check_whole MSL 1 999999 "a number of tokens"
@@ -79,7 +81,7 @@ read_recipe() {
       die "no file $file: run ./download_pretrained_models.sh, or set MODEL_DIR, CONFIG, INIT_CHECKPOINT or SPM_MODEL."
   done
   "$root/scripts/setup.sh"
-  line=$(with_python "$root/scripts/recipe.py" "$1" "$CONFIG" "$NUM_GPUS" "$ACCUM") || exit 2
+  line=$(with_python "$root/scripts/recipe.py" "$1" "$CONFIG" "$replicas" "$ACCUM") || exit 2
   # shellcheck disable=SC2034 # recipe_length is for the scripts
   read -r recipe_rate recipe_batch recipe_accum recipe_length recipe_duration <<<"$line"
 }
@@ -98,14 +100,14 @@ fine_tune() {
   shift 3
   # With BS, only ACCUM divides the batch.
   if [[ -n $BS ]]; then accum=${ACCUM:=1}; fi
-  GBS=$((batch * accum * NUM_GPUS))
+  GBS=$((batch * accum * replicas))
   OUTPUT_DIR=${OUTPUT_DIR:-$CURRENT_PWD/albert_output/${name}_${ALBERT_DIR}_v${VERSION}_${GBS}_${rate}}
   LOG=${LOG:-$OUTPUT_DIR.log}
   prepare_folders
 
   batch+=" examples/replica"
   if ((accum > 1)); then batch+=" x $accum micro-batches"; fi
-  echo "$name: $batch x $NUM_GPUS replicas = $GBS examples/step, $duration; log in $LOG"
+  echo "$name: $batch x $replicas replicas = $GBS examples/step, $duration; log in $LOG"
 
   # tee ignores the interrupt that Ctrl-C sends to both, so that the program can still say how it ended.
   with_python -m "albert.$program" \
