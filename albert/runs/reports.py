@@ -92,7 +92,7 @@ def _json_numbers(values: Mapping[str, float]) -> dict[str, float | None]:
 
 
 def hyperparameters(settings: Settings, num_replicas: int) -> dict[str, bool | int | float | str]:
-    """What two runs are compared by, under the names of the flags; without what has no value."""
+    """What two runs are compared by, under the names of the settings; without what has no value."""
     data, model, train = settings.data, settings.model, settings.train
     values = {
         "task_name": data.task_name,
@@ -101,11 +101,11 @@ def hyperparameters(settings: Settings, num_replicas: int) -> dict[str, bool | i
         "albert_dropout_prob": model.albert_dropout_prob,
         "dtype": model.dtype,
         "global_batch_size": train.global_batch_size(num_replicas),
-        "num_gpu_cores": num_replicas,
+        "num_replicas": num_replicas,
         "learning_rate": train.learning_rate,
         "optimizer": train.optimizer,
-        train.steps_flag: train.train_steps,
-        train.warmup_flag: train.warmup_steps,
+        "train_steps": train.train_steps,
+        "warmup_steps": train.warmup_steps,
         "seed": train.seed,
     }
     return {name: value for name, value in values.items() if value is not None}

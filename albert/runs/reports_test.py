@@ -146,11 +146,11 @@ def test_tensorboard_compares_runs_by_their_settings(tmp_path):
         "max_seq_length": 128,
         "dtype": "float32",
         "global_batch_size": 8,
-        "num_gpu_cores": 2,
+        "num_replicas": 2,
         "learning_rate": 1e-5,
         "optimizer": "adamw",
-        "train_step": 10,
-        "warmup_step": 2,
+        "train_steps": 10,
+        "warmup_steps": 2,
         "seed": 42,
     }
 
