@@ -5,7 +5,7 @@
 #
 # Needs Python 3.11 with requests and tqdm; without them it sets up .venv and goes on there.
 set -euo pipefail
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")
 # shellcheck source=scripts/functions.sh
 source "$root/scripts/functions.sh"
 

@@ -3,22 +3,20 @@
 #
 #   ALBERT_DIR=base NUM_GPUS=8 ./multi_run_albert_race.sh [more flags of albert.run_multigpus_race]
 #
+# The recipe (albert/tasks/recipes.py) sets rate, steps, warm-up, batch over all GPUs, dropout, length and save interval.
 # Every setting below, and in scripts/run_common.sh, is a variable that the environment overrides.
 set -euo pipefail
 # shellcheck source=scripts/run_common.sh
-source "$(dirname "${BASH_SOURCE[0]}")/scripts/run_common.sh"
+source "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/scripts/run_common.sh"
 
 TASK=RACE
-
-BS=${BS:-4}               # questions per GPU and micro-batch, each with four options
-EBS=${EBS:-4}             # per GPU, for evaluation and prediction
-MSL=${MSL:-512}           # longest article with question and option, in pieces
-MQL=${MQL:-128}           # longest question with option, in pieces
-LR=${LR:-2e-05}           # peak learning rate
-WPSP=${WPSP:-1000}        # warm-up steps
-TSP=${TSP:-12000}         # training steps
-SAVE=${SAVE:-1000}        # steps between two checkpoints, each with an evaluation
-ALBERT_DP=${ALBERT_DP:-0} # dropout of the encoder
+EBS=${EBS:-4}   # questions per GPU, each with four options, for evaluation and prediction
+MQL=${MQL:-128} # longest question with option, in tokens
+WPSP=${WPSP:-}  # warm-up steps
+TSP=${TSP:-}    # training steps
+check_whole MQL 1 999999 "a number of tokens"
+check_whole WPSP 0 999999999 "a number of steps"
+check_whole TSP 1 999999999 "a number of steps"
 
 # The data, and what is made of it. For another model or other lengths set CACHED_DIR, or the names to nothing: caches in
 # CACHED_DIR are then told apart by all they depend on.
@@ -29,11 +27,13 @@ EVAL_FEATURE_FILE=${EVAL_FEATURE_FILE-$CACHED_DIR/RACE_eval.tf_record}
 [[ -d $DATA_DIR/RACE || -d $DATA_DIR/train ]] ||
   die "no folder $DATA_DIR/RACE: run ./download_glue_data.py --tasks=RACE, or set DATA_DIR to the folder that holds it."
 
-fine_tune run_multigpus_race "$TASK" "$TSP steps" \
+read_recipe "$TASK"
+
+fine_tune run_multigpus_race "$TASK" "${TSP:+$TSP steps}" \
   --data_dir="$DATA_DIR" \
   --train_feature_file="$TRAIN_FEATURE_FILE" \
   --eval_feature_file="$EVAL_FEATURE_FILE" \
   --max_qa_length="$MQL" \
-  --train_step="$TSP" \
-  --warmup_step="$WPSP" \
+  ${TSP:+--train_step="$TSP"} \
+  ${WPSP:+--warmup_step="$WPSP"} \
   "$@"

@@ -8,22 +8,25 @@ import argparse
 import dataclasses
 import datetime
 import os
-import subprocess
+import shlex
+import signal
 import sys
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from albert import create_pretraining_data, prepare_corpus, run_multigpus_classifier, run_pretraining
+from albert.cli.demo import DTYPES, parse
 from albert.cli.program import main
 from albert.errors import UserError
+from albert.tasks.recipes import recipe_for
 
 ROOT = Path(__file__).parent.parent
 SAMPLE = ROOT / "sample_data"
-DTYPES = {"fp32": "float32", "bf16": "bfloat16"}
-MODELS = ("tiny", "base", "large", "xlarge", "xxlarge")
 # Passes of different masks over the text; more would only be more of the same in so few steps.
 DUPE_FACTOR = 5
+# Exit codes of a program that was asked to stop.
+INTERRUPTED = {128 + number for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,11 +73,6 @@ class Model:
         return self.folder / "albert_config.json"
 
     @property
-    def learning_rate(self) -> float | None:
-        """Instead of the recipes', which are for Google's models; None for these."""
-        return 1e-4 if self.name == "tiny" else None
-
-    @property
     def checkpoint(self) -> Path:
         """The prefix of its files."""
         return self.folder / "model.ckpt-best"
@@ -86,61 +84,32 @@ class Model:
                 raise UserError(f"-m {self.name}: no file {file}; run ./download_pretrained_models.sh {self.name}")
 
 
-class _Parser(argparse.ArgumentParser):
-    """Tells a wrong option in one line."""
-
-    def error(self, message: str) -> None:
-        raise UserError(f"{message} (./demo_albert help)")
-
-
-def parse(argv: Sequence[str]) -> argparse.Namespace:
-    """The options; `flags` are those for the program that is run. Raises UserError for what is not known."""
-    parser = _Parser(prog="./demo_albert", description=__doc__.splitlines()[0], allow_abbrev=False)
-    commands = parser.add_subparsers(dest="command", required=True, parser_class=_Parser)
-    finetuning = commands.add_parser("finetuning", help="fine-tune; what is done without a command", allow_abbrev=False)
-    finetuning.add_argument("-t", dest="task", default="sample", help="sample, squad, or a task of GLUE as MRPC")
-    finetuning.add_argument("-s", dest="max_seq_length", type=_positive, help="longest sequence in tokens")
-    finetuning.add_argument("-e", dest="epochs", type=float, help="epochs (SQuAD)")
-    pretraining = commands.add_parser("pretraining", help="pretrain from text", allow_abbrev=False)
-    source = pretraining.add_mutually_exclusive_group()
-    source.add_argument("-t", dest="task", choices=["overfit"], help="the bundled text, by heart")
-    source.add_argument("-i", dest="input", type=Path, help="a text file, or a folder of *.txt")
-    pretraining.add_argument("-s", dest="steps", type=_positive, help="training steps")
-    pretraining.add_argument("-w", dest="warmup", type=int, help="steps of warm-up")
-    for command in (finetuning, pretraining):
-        command.add_argument("-m", dest="model", choices=MODELS, default="tiny", help="tiny is the bundled one")
-        command.add_argument("-d", dest="dtype", choices=DTYPES, default="fp32", help="precision of activations")
-        command.add_argument("-b", dest="batch", type=_positive, help="examples per step, over all replicas")
-        command.add_argument("-c", dest="save", type=_positive, help="steps between two checkpoints")
-        command.add_argument("-o", dest="output", type=Path, help="without, a new folder below demo_output/")
-    words = list(argv[1:])
-    if words[:1] == ["help"]:
-        words[0] = "--help"
-    elif not words or (words[0].startswith("-") and words[0] not in ("-h", "--help")):
-        words.insert(0, "finetuning")
-    options, flags = parser.parse_known_args(words)
-    if unknown := [word for word in flags if not word.startswith("--")]:
-        raise UserError(f"{unknown[0]} is not known (./demo_albert help)")
-    options.flags = flags
-    return options
-
-
-def _positive(text: str) -> int:
-    if not (text.isdecimal() and int(text)):
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number above 0")
-    return int(text)
-
-
 def run(options: argparse.Namespace) -> None:
-    """Does what was asked for. Exits with the code of the first program that fails."""
+    """Runs the programs of a command. Exits with the code of the first that fails.
+
+    Where that one was interrupted, names the command that continues it: the same one would begin another folder.
+    """
     model = Model(options.model)
     model.check()
-    if options.command == "pretraining":
-        _pretrain(options, model, Devices.found())
-    elif options.task == "sample":
-        _fine_tune_sample(options, model, Devices.found())
-    else:
+    if options.command == "finetuning" and options.task != "sample":
         _fine_tune(options, model, Devices.found())
+        return
+    output = _output_dir(options)
+    work = _pretrain if options.command == "pretraining" else _fine_tune_sample
+    try:
+        work(options, model, Devices.found(), output)
+    except (KeyboardInterrupt, SystemExit) as stop:
+        if isinstance(stop, KeyboardInterrupt) or stop.code in INTERRUPTED:
+            print(f"Continue with: {_continuing_command(options.words, output)}", file=sys.stderr)
+        raise
+
+
+def _continuing_command(words: Sequence[str], output: Path) -> str:
+    """The command line that continues a run in `output`, from the folder that this one was called in."""
+    program = "./demo_albert" if Path.cwd() == ROOT else str(ROOT / "demo_albert")
+    kept = [word for word in words if not word.startswith("--overwrite_output_dir")]
+    is_named = any(word.startswith("-o") for word in kept)
+    return shlex.join([program, *kept, *(() if is_named else ("-o", str(output)))])
 
 
 def _output_dir(options: argparse.Namespace) -> Path:
@@ -162,9 +131,9 @@ def _call(cli: Callable[[Sequence[str]], int], flags: Mapping[str, object], more
         sys.exit(code)
 
 
-def _fine_tune_sample(options: argparse.Namespace, model: Model, devices: Devices) -> None:
+def _fine_tune_sample(options: argparse.Namespace, model: Model, devices: Devices, output: Path) -> None:
     """The bundled task; an epoch of it is 6,000 / 32 = 187 steps."""
-    output = _output_dir(options)
+    recipe = recipe_for("agreement", model.name)
     flags = {
         "task_name": "agreement",
         "do_train": True,
@@ -178,14 +147,14 @@ def _fine_tune_sample(options: argparse.Namespace, model: Model, devices: Device
         "albert_config_file": model.config,
         "init_checkpoint": model.checkpoint,
         "spm_model_file": model.vocabulary,
-        "max_seq_length": options.max_seq_length or 32,
-        "train_batch_size": _per_replica(options.batch or 32, devices),
+        "max_seq_length": options.max_seq_length or recipe.max_seq_length,
+        "train_batch_size": _per_replica(options.batch or recipe.global_batch_size, devices),
         "eval_batch_size": 100,
         "predict_batch_size": 100,
-        "learning_rate": 1e-4,
-        "train_step": 600,
-        "warmup_step": 50,
-        "save_checkpoints_steps": options.save or 100,
+        "learning_rate": recipe.learning_rate,
+        "train_step": recipe.train_steps,
+        "warmup_step": recipe.warmup_steps,
+        "save_checkpoints_steps": options.save or recipe.save_checkpoints_steps,
     }
     _call(run_multigpus_classifier.cli, flags, options.flags)
     _show(output)
@@ -201,7 +170,6 @@ def _fine_tune(options: argparse.Namespace, model: Model, devices: Devices) -> N
         "SPM_MODEL": model.vocabulary,
         "DTYPE": DTYPES[options.dtype],
         "MSL": options.max_seq_length,
-        "LR": os.environ.get("LR", model.learning_rate),
         "EPOCH": options.epochs,
         "BS": options.batch and _per_replica(options.batch, devices),
         "DEVICE": devices.device,
@@ -210,16 +178,15 @@ def _fine_tune(options: argparse.Namespace, model: Model, devices: Devices) -> N
         "OUTPUT_DIR": options.output,
     }
     environment = os.environ | {name: str(value) for name, value in chosen.items() if value is not None}
-    code = subprocess.run(
-        [ROOT / f"multi_run_albert_{script}.sh", *options.flags], env=environment, check=False
-    ).returncode
-    if code:
-        sys.exit(code)
+    script = ROOT / f"multi_run_albert_{script}.sh"
+    sys.stdout.flush()
+    # Instead of this process: an interrupt reaches the script alone, which names what continues it.
+    os.execve(script, [str(script), *options.flags], environment)
 
 
-def _pretrain(options: argparse.Namespace, model: Model, devices: Devices) -> None:
+def _pretrain(options: argparse.Namespace, model: Model, devices: Devices, output: Path) -> None:
     """Text to sentences, to records, to a run that is evaluated on other masks of the same text."""
-    output = _output_dir(options)
+    recipe = recipe_for("pretraining" if options.input else "overfit", model.name)
     corpus = SAMPLE / "pretraining_text.txt"
     data = output / "data" / _name_of_data(options.input or corpus, model)
     if options.input:
@@ -228,9 +195,7 @@ def _pretrain(options: argparse.Namespace, model: Model, devices: Devices) -> No
             pattern = options.input / "*.txt" if options.input.is_dir() else options.input
             _call(prepare_corpus.cli, {"input": pattern, "output": corpus})
     records = {name: data / f"{name}.tf_record" for name in ("train", "eval")}
-    # A model learns much sooner from short sequences than from as many tokens in long ones (docs/pretraining.md).
-    sequences, tokens = (64, 32) if options.input else (16, 128)
-    lengths = {"max_seq_length": tokens, "max_predictions_per_seq": tokens * 5 // 32}
+    lengths = {"max_seq_length": recipe.max_seq_length, "max_predictions_per_seq": recipe.max_seq_length * 5 // 32}
     for seed, (name, path) in enumerate(records.items()):
         if path.exists():
             continue  # this output folder goes on from an earlier call
@@ -243,8 +208,8 @@ def _pretrain(options: argparse.Namespace, model: Model, devices: Devices) -> No
             **lengths,
         }
         _call(create_pretraining_data.cli, flags)
-    steps = options.steps or (2000 if options.input else 500)
-    warmup = options.warmup if options.warmup is not None else steps // 5
+    steps = options.steps or recipe.train_steps
+    warmup = options.warmup if options.warmup is not None else int(steps * recipe.warmup_proportion)
     flags = {
         "input_file": records["train"],
         "eval_input_file": records["eval"],
@@ -254,11 +219,10 @@ def _pretrain(options: argparse.Namespace, model: Model, devices: Devices) -> No
         **lengths,
         **devices.flags,
         "dtype": DTYPES[options.dtype],
-        "train_batch_size": options.batch or sequences,
+        "train_batch_size": options.batch or recipe.global_batch_size,
         "eval_batch_size": 32,
-        # LAMB and its rate belong to batches of thousands.
         "optimizer": "adamw",
-        "learning_rate": 5e-4,
+        "learning_rate": recipe.learning_rate,
         "num_train_steps": steps,
         "num_warmup_steps": warmup,
         "save_checkpoints_steps": options.save or steps,
@@ -273,7 +237,9 @@ def _name_of_data(text: Path, model: Model) -> str:
 
 
 def _show(output: Path) -> None:
-    print(f"\n{(output / 'eval_results.txt').read_text(encoding='utf-8')}")
+    results = output / "eval_results.txt"
+    if results.exists():  # not with --do_eval=false
+        print(f"\n{results.read_text(encoding='utf-8')}")
     print(f"Results:  {output}\nCurve:    {output / 'training_curve.png'}")
 
 

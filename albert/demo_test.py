@@ -1,13 +1,26 @@
 """Which programs the demo runs, with which flags; sample_data/demo_test.py runs it in earnest."""
 
+import argparse
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from albert import demo
+from albert.albert_config import AlbertConfig
+from albert.cli import demo as demo_options
 from albert.cli.fine_tuning import parse_classifier_flags
 from albert.demo import Devices
 from albert.errors import UserError
+from albert.tasks.recipes import model_size_of
+
+ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture
@@ -53,7 +66,7 @@ def test_fine_tunes_the_bundled_task_unless_told_otherwise(calls, tmp_path, caps
 
 
 def test_options_become_flags_and_further_flags_are_handed_on(calls, tmp_path):
-    run("finetuning", "-d", "bf16", "-b", "8", "-s", "24", "-c", "5", "-o", str(tmp_path), "--seed=3")
+    run("finetuning", "-d", "bf16", "-b", "8", "-l", "24", "-c", "5", "-o", str(tmp_path), "--seed=3")
     ((_, given),) = calls
     expected = {"dtype": "bfloat16", "train_batch_size": "4", "max_seq_length": "24", "save_checkpoints_steps": "5"}
     assert expected.items() <= given.items()
@@ -99,23 +112,22 @@ def test_pretraining_on_a_folder_of_books_splits_them_first(calls, tmp_path):
     ("words", "expected"),
     [
         (("-t", "MRPC", "-m", "tiny", "-b", "8"), {"TASK": "MRPC", "BS": "4", "NUM_GPUS": "2", "DEVICE": "cpu"}),
-        (("-t", "squad", "-s", "384", "-e", "2"), {"MSL": "384", "EPOCH": "2.0"}),
+        (("-t", "squad", "-l", "384", "-e", "2"), {"MSL": "384", "EPOCH": "2.0"}),
     ],
 )
 def test_other_tasks_go_through_the_scripts_that_know_their_recipes(calls, monkeypatch, words, expected):
     ran = []
-
-    def fake_run(command, env, check):
-        ran.append((Path(command[0]).name, env))
-        return type("Done", (), {"returncode": 0})
-
-    monkeypatch.setattr(demo.subprocess, "run", fake_run)
+    monkeypatch.setattr(demo.os, "execve", lambda *call: ran.append(call))
     monkeypatch.delenv("LR", raising=False)
     run("finetuning", *words)
-    ((script, environment),) = ran
+    ((path, arguments, environment),) = ran
+    script = Path(path).name
+    assert arguments == [str(path)]
     assert script == ("multi_run_albert_squad.sh" if "squad" in words else "multi_run_albert_glue.sh")
     assert expected.items() <= environment.items()
-    assert environment["LR"] == "0.0001", "the recipes' rates are for Google's models"
+    assert "LR" not in environment, "the recipe of the model's size has a rate"
+    config = AlbertConfig.from_json_file(Path(environment["MODEL_DIR"]) / "albert_config.json")
+    assert model_size_of(config.hidden_size) == "tiny"
     assert Path(environment["SPM_MODEL"]).is_file()
     assert (Path(environment["MODEL_DIR"]) / "model.ckpt-best.index").is_file()
     assert calls == []
@@ -131,6 +143,8 @@ def test_other_tasks_go_through_the_scripts_that_know_their_recipes(calls, monke
         (("finetuning", "-t", "MRPC", "-m", "xxlarge"), "download_pretrained_models.sh xxlarge"),
         (("pretraining", "-t", "bookswiki"), "bookswiki"),
         (("pretraining", "-t", "overfit", "-i", "x"), "not allowed with"),
+        (("finetuning", "-s", "24"), "-s is the number of steps of pretraining; -l is"),
+        (("pretraining", "-l", "24"), "-l"),
         (("tuning",), "tuning"),
         (("finetuning", "x"), "x"),
     ],
@@ -142,6 +156,30 @@ def test_a_wrong_option_is_told_in_one_line(calls, words, named):
     assert calls == []
 
 
+def options_by_letter(command: str) -> dict[str, str]:
+    """Option -> what it sets, of those that the help lists."""
+    (commands,) = (action for action in demo_options.demo_parser()._actions if action.dest == "command")
+    actions = [action for action in commands.choices[command]._actions if action.help != argparse.SUPPRESS]
+    return {name: action.dest for action in actions for name in action.option_strings}
+
+
+def test_a_letter_has_one_meaning_in_both_commands():
+    finetuning, pretraining = (options_by_letter(command) for command in ("finetuning", "pretraining"))
+    assert {"-t", "-l", "-e"} <= finetuning.keys()
+    assert {"-t", "-i", "-s", "-w"} <= pretraining.keys()
+    common = finetuning.keys() & pretraining.keys()
+    assert {name: finetuning[name] for name in common} == {name: pretraining[name] for name in common}
+
+
+@pytest.mark.parametrize("words", [["help"], ["--help"], ["finetuning", "--help"], ["pretraining", "-h"]])
+def test_help_needs_no_package_that_is_not_pythons_own(words):
+    # -S: without site-packages; -s, -E: without the user's.
+    command = [sys.executable, "-S", "-s", "-m", "albert.cli.demo", *words]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("usage: ./demo_albert")
+
+
 def test_help_lists_both_commands(capsys):
     with pytest.raises(SystemExit) as stop:
         demo.parse(["demo_albert", "help"])
@@ -149,3 +187,70 @@ def test_help_lists_both_commands(capsys):
     text = capsys.readouterr().out
     assert "finetuning" in text
     assert "pretraining" in text
+
+
+# Interrupted ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("code", [130, 143, 129, 2])
+@pytest.mark.parametrize("words", [(), ("pretraining", "-s", "40"), ("-d", "bf16", "--seed=3")])
+def test_an_interrupted_run_names_the_command_that_continues_it(calls, monkeypatch, tmp_path, capsys, words, code):
+    monkeypatch.setattr(demo, "ROOT", tmp_path)
+    monkeypatch.setattr(demo.Model, "check", lambda self: None)
+    monkeypatch.delenv("OUTPUT_DIR", raising=False)
+    program = "run_pretraining" if "pretraining" in words else "run_multigpus_classifier"
+    monkeypatch.setattr(getattr(demo, program), "cli", lambda argv: code)
+    with pytest.raises(SystemExit) as stop:
+        run(*words, "--overwrite_output_dir")
+    assert stop.value.code == code
+    said = capsys.readouterr().err
+    if code == 2:
+        assert said == ""
+        return
+    command = shlex.split(said.removeprefix("Continue with: "))
+    assert command[0] == str(tmp_path / "demo_albert")
+    again = demo.parse(command)
+    assert again.output.parent == tmp_path / "demo_output"
+    first = demo.parse(["demo_albert", *words])
+    assert {**vars(again), "output": None, "words": None} == {**vars(first), "output": None, "words": None}
+
+
+def test_a_named_folder_is_named_once(calls, monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(demo.ROOT)
+    monkeypatch.setattr(demo.run_multigpus_classifier, "cli", lambda argv: 130)
+    with pytest.raises(SystemExit):
+        run("-o", str(tmp_path))
+    assert capsys.readouterr().err == f"Continue with: ./demo_albert finetuning -o {tmp_path}\n"
+
+
+def test_the_named_command_continues_an_interrupted_demo(tmp_path):
+    environment = {**os.environ, "DEVICE": "cpu", "OUTPUT_DIR": str(tmp_path / "out")}
+    log = tmp_path / "out" / "training_log.jsonl"
+    # A stop is seen between two checkpoints, so after 10 steps at most.
+    flags = ["-b", "4", "-c", "10", "--train_step=60", "--warmup_step=5", "--do_eval=false", "--do_predict=false"]
+    first = subprocess.Popen(
+        [ROOT / "demo_albert", *flags], cwd=ROOT, env=environment, text=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        deadline = time.monotonic() + 240
+        while first.poll() is None and not (log.exists() and log.stat().st_size) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        first.send_signal(signal.SIGINT)
+        _, said = first.communicate(timeout=120)
+    finally:
+        first.kill()
+    assert first.returncode == 130, said
+    label, _, command = said.splitlines()[-1].partition(": ")
+    assert (label, command.split()[0]) == ("Continue with", "./demo_albert")
+    before = log.read_text().splitlines()
+    assert 0 < len(before) < 60
+    del environment["OUTPUT_DIR"]
+    done = subprocess.run(
+        shlex.split(command), cwd=ROOT, env=environment, capture_output=True, text=True, timeout=400, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert str(tmp_path / "out") in done.stdout
+    after = log.read_text().splitlines()
+    assert [json.loads(line)["step"] for line in after] == list(range(1, 61))
+    assert after[: len(before)] == before

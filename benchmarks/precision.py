@@ -1,7 +1,8 @@
 """Whether bfloat16 learns what float32 learns: the same fine-tuning in both precisions from several seeds.
 
 Runs `albert.run_multigpus_classifier` for each precision and seed, alternating, and compares the best dev metric. The
-seed decides fresh weights, order of rows and dropout, so its spread is what precision has to stay within.
+seed decides fresh weights, order of rows and dropout, so its spread is what precision has to stay within. What no
+flag sets is as in the task's recipe.
 
     python3 -m benchmarks.precision --seeds 1 2 3 -- --task_name=SST-2 --data_dir=... --albert_config_file=... \\
         --spm_model_file=... --train_step=600 ...
@@ -25,7 +26,7 @@ DTYPES = ("float32", "bfloat16")
 def fine_tune(flags: list[str], dtype: str, seed: int) -> tuple[str, float, float, float]:
     """The task's metric, its best value on the dev set, that checkpoint's dev loss, and examples/s."""
     with tempfile.TemporaryDirectory() as folder:
-        program = [sys.executable, "-m", "albert.run_multigpus_classifier", "--do_train", "--do_eval"]
+        program = [sys.executable, "-m", "albert.run_multigpus_classifier", "--recipe", "--do_train", "--do_eval"]
         own = [f"--dtype={dtype}", f"--seed={seed}", f"--output_dir={folder}"]
         subprocess.run([*program, *flags, *own], check=True, stderr=subprocess.DEVNULL)
         results = json.loads((Path(folder) / "eval_results.json").read_text(encoding="utf-8"))

@@ -2,7 +2,7 @@
 
 One run a length, each on records of its own from the same text, each with as many sequences a step as give the same
 number of tokens. What is compared is the loss of masked pieces on held-out text, which is made into records of the
-same length, so that short sequences have less context to tell a piece from.
+same length, so that short sequences have less context to tell a piece from. Rate and warm-up are the recipe's.
 
     python3 -m benchmarks.sequence_length --text=<corpus.txt> --held_out=<held_out.txt> --work_dir=<any folder>
 
@@ -20,6 +20,7 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from albert.system.files import write_bytes
+from albert.tasks.recipes import recipe_for
 from benchmarks.results_file import RESULTS, append_result, png
 
 MODEL = Path(__file__).parents[1] / "sample_data" / "albert_tiny"
@@ -45,6 +46,7 @@ def losses(arguments: argparse.Namespace, length: int) -> dict[int, float]:
             flags = {"input_file": text, "output_file": records[name], "spm_model_file": arguments.spm_model_file}
             program("create_pretraining_data", ngram=1, dupe_factor=1, **flags, **shape)
     output = arguments.work_dir / f"length_{length}"
+    recipe = recipe_for("pretraining", "tiny")
     program(
         "run_pretraining",
         "do_eval",
@@ -54,11 +56,11 @@ def losses(arguments: argparse.Namespace, length: int) -> dict[int, float]:
         albert_config_file=arguments.albert_config_file,
         dtype="bfloat16",
         optimizer="adamw",
-        learning_rate=5e-4,
+        learning_rate=recipe.learning_rate,
         train_batch_size=arguments.tokens_per_step // length,
         eval_batch_size=arguments.tokens_per_step // length,
         num_train_steps=arguments.steps,
-        num_warmup_steps=arguments.steps // 10,
+        num_warmup_steps=int(arguments.steps * recipe.warmup_proportion),
         save_checkpoints_steps=arguments.steps // 10,
         keep_checkpoint_max=1,
         **shape,

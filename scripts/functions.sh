@@ -7,9 +7,37 @@ die() {
   exit 2
 }
 
-# check_positive VARIABLE WHAT: dies unless the variable, which is WHAT, holds a whole number of at least 1.
-check_positive() {
-  [[ ${!1} =~ ^[1-9][0-9]*$ ]] || die "$1=${!1} is not $2: use 1, 2, ..."
+# check_whole VARIABLE LEAST MOST WHAT: dies if the variable is set to anything but a whole number in that range.
+# Without a limit, arithmetic overflows and a batch becomes negative.
+check_whole() {
+  local value=${!1:-}
+  if [[ -z $value ]]; then return; fi
+  if ! [[ $value =~ ^(0|[1-9][0-9]{0,9})$ ]] || ((value < $2 || value > $3)); then
+    die "$1=$value is not $4: use a whole number from $2 to $3."
+  fi
+}
+
+# check_number VARIABLE WHAT: dies if the variable is set to anything but a decimal number of at least 0.
+check_number() {
+  [[ ${!1:-0} =~ ^([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?$ ]] || die "$1=${!1} is not $2: use a number as 0.1 or 2e-5."
+}
+
+# check_choice VARIABLE VALUE...: dies unless the variable has one of the values.
+check_choice() {
+  local variable=$1 value
+  shift
+  for value in "$@"; do
+    if [[ ${!variable} == "$value" ]]; then return; fi
+  done
+  die "$variable=${!variable} is not known: use one of $*."
+}
+
+# check_boolean VARIABLE...: dies unless each holds what the programs take for true or false, in any capitals.
+check_boolean() {
+  local variable
+  for variable in "$@"; do
+    [[ ${!variable,,} =~ ^(true|t|1|false|f|0)$ ]] || die "$variable=${!variable} is not known: use true or false."
+  done
 }
 
 # is_true VALUE: whether the programs take it for true, in any capitals.

@@ -1,8 +1,9 @@
 # shellcheck shell=bash
 # What the multi_run_albert_*.sh scripts share: the settings that mean the same in all of them, and the call. Sourced at
 # the top of such a script, never run. Defaults are below the folder CURRENT_PWD (the checkout); paths that are given
-# count from where the script is called.
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+# count from where the script is called. A variable that is not set, or empty, is left to the task's recipe
+# (albert/tasks/recipes.py).
+root=$(dirname -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")")
 # shellcheck source=scripts/functions.sh
 source "$root/scripts/functions.sh"
 
@@ -14,15 +15,18 @@ VERSION=${VERSION:-2}
 DEVICE=${DEVICE:-auto} # auto, gpu or cpu
 NUM_GPUS=${NUM_GPUS:-$(count_gpus)}
 if [[ $NUM_GPUS == 0 ]]; then NUM_GPUS=1; fi # none: one replica on the CPU
-check_positive NUM_GPUS "a number of GPUs"
 STRATEGY=${STRATEGY:-mirror}  # one or mirror
 DTYPE=${DTYPE:-auto}          # auto: bfloat16 on GPUs that compute in it, otherwise float32
-ACCUM=${ACCUM:-1}             # micro-batches per step: BS x ACCUM x NUM_GPUS examples are one step
-check_positive ACCUM "a number of micro-batches per step"
 PACK=${PACK:-true}            # several short sequences share a row
 RECOMPUTE=${RECOMPUTE:-false} # compute activations twice instead of keeping them: saves memory
 
-# Training
+# Training. BS x ACCUM x NUM_GPUS examples are one step; without BS, that is the recipe's batch.
+BS=${BS:-}                    # examples per GPU and micro-batch
+ACCUM=${ACCUM:-}              # micro-batches per step
+MSL=${MSL:-}                  # longest row, in tokens
+LR=${LR:-}                    # peak learning rate
+SAVE=${SAVE:-}                # steps between two checkpoints, each with an evaluation
+ALBERT_DP=${ALBERT_DP:-}      # dropout of the encoder
 KEEP=${KEEP:-5}               # checkpoints that stay, the best apart
 OPTIMIZER=${OPTIMIZER:-adamw} # adamw or lamb
 SEED=${SEED:-42}
@@ -40,30 +44,74 @@ INIT_CHECKPOINT=${INIT_CHECKPOINT-$MODEL_DIR/model.ckpt-best} # empty: random we
 SPM_MODEL=${SPM_MODEL:-$MODEL_DIR/30k-clean.model}
 CACHED_DIR=${CACHED_DIR:-$CURRENT_PWD/cached_albert_tfrecord}
 
-# fine_tune PROGRAM NAME DURATION FLAG...: checks what is not yet checked, sets up, says what will be done and runs
-# albert.PROGRAM. NAME says what is trained, DURATION how long. LOG gets what the program says; a second run adds to it.
-fine_tune() {
-  local program=$1 name=$2 duration=$3 file batch
-  shift 3
-  check_positive BS "a batch size per GPU"
-  check_positive EBS "a batch size per GPU"
+# Both become part of folder names.
+[[ $ALBERT_DIR =~ ^[A-Za-z0-9][A-Za-z0-9._-]*$ ]] ||
+  die "ALBERT_DIR=$ALBERT_DIR is not a model size: use base, large, xlarge or xxlarge."
+[[ $VERSION =~ ^[A-Za-z0-9._-]+$ ]] || die "VERSION=$VERSION is not a version: use 1 or 2."
+check_choice DEVICE auto gpu cpu
+check_choice STRATEGY one mirror
+check_choice DTYPE auto float32 bfloat16
+check_choice OPTIMIZER adamw lamb
+check_boolean PACK RECOMPUTE DO_TRAIN DO_EVAL DO_PREDICT
+check_whole NUM_GPUS 1 9999 "a number of GPUs"
+replicas=$NUM_GPUS
+if [[ $STRATEGY == one ]]; then replicas=1; fi # one replica, on the first GPU
+check_whole ACCUM 1 99999 "a number of micro-batches per step"
+check_whole BS 1 999999 "a batch size per GPU"
+check_whole MSL 1 999999 "a number of tokens"
+check_whole SAVE 1 999999999 "a number of steps"
+check_whole KEEP 0 999999999 "a number of checkpoints"
+[[ $SEED =~ ^-?[0-9]{1,18}$ ]] || die "SEED=$SEED is not a seed: use a whole number."
+check_number LR "a learning rate"
+check_number ALBERT_DP "a dropout probability"
+
+# with_python ARGUMENT...: our interpreter, with our package first: another folder called albert where this is called
+# from, or on PYTHONPATH, is not ours.
+with_python() {
+  PYTHONSAFEPATH=1 PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1 "$root/.venv/bin/python" "$@"
+}
+
+# read_recipe TASK: checks the rest, sets up, and sets recipe_rate, recipe_batch, recipe_accum, recipe_length and
+# recipe_duration, for what is said of a run and the names of its folders.
+read_recipe() {
+  local file line
+  check_whole EBS 1 999999 "a batch size per GPU"
   for file in "$CONFIG" ${INIT_CHECKPOINT:+"$INIT_CHECKPOINT.index"} "$SPM_MODEL"; do
     [[ -f $file ]] ||
       die "no file $file: run ./download_pretrained_models.sh, or set MODEL_DIR, CONFIG, INIT_CHECKPOINT or SPM_MODEL."
   done
-  GBS=$((BS * ACCUM * NUM_GPUS))
-  OUTPUT_DIR=${OUTPUT_DIR:-$CURRENT_PWD/albert_output/${name}_${ALBERT_DIR}_v${VERSION}_${GBS}_${LR}}
-  LOG=${LOG:-$OUTPUT_DIR.log}
-
   "$root/scripts/setup.sh"
-  mkdir -p "$OUTPUT_DIR" "$(dirname "$LOG")" || die "cannot write to OUTPUT_DIR=$OUTPUT_DIR or LOG=$LOG."
-  batch="$BS examples/replica"
-  if ((ACCUM > 1)); then batch+=" x $ACCUM micro-batches"; fi
-  echo "$name: $batch x $NUM_GPUS replicas = $GBS examples/step, $duration; log in $LOG"
+  line=$(with_python "$root/scripts/recipe.py" "$1" "$CONFIG" "$replicas" "$ACCUM") || exit 2
+  # shellcheck disable=SC2034 # recipe_length is for the scripts
+  read -r recipe_rate recipe_batch recipe_accum recipe_length recipe_duration <<<"$line"
+}
+
+# prepare_folders: makes LOG and OUTPUT_DIR, or dies with the reason.
+prepare_folders() {
+  local reason
+  reason=$({ mkdir -p -- "$(dirname -- "$LOG")" && : >>"$LOG" && mkdir -p -- "$OUTPUT_DIR"; } 2>&1) ||
+    die "cannot write to OUTPUT_DIR=$OUTPUT_DIR or LOG=$LOG: ${reason##*: }."
+}
+
+# fine_tune PROGRAM NAME DURATION FLAG...: after read_recipe; says what will be done and runs albert.PROGRAM. NAME says
+# what is trained, DURATION how long if not as the recipe says. LOG gets what the program says; a second run adds to it.
+fine_tune() {
+  local program=$1 name=$2 duration=${3:-$recipe_duration} batch=${BS:-$recipe_batch} accum=${ACCUM:-$recipe_accum} rate=${LR:-$recipe_rate}
+  shift 3
+  # With BS, only ACCUM divides the batch.
+  if [[ -n $BS ]]; then accum=${ACCUM:=1}; fi
+  GBS=$((batch * accum * replicas))
+  OUTPUT_DIR=${OUTPUT_DIR:-$CURRENT_PWD/albert_output/${name}_${ALBERT_DIR}_v${VERSION}_${GBS}_${rate}}
+  LOG=${LOG:-$OUTPUT_DIR.log}
+  prepare_folders
+
+  batch+=" examples/replica"
+  if ((accum > 1)); then batch+=" x $accum micro-batches"; fi
+  echo "$name: $batch x $replicas replicas = $GBS examples/step, $duration; log in $LOG"
 
   # tee ignores the interrupt that Ctrl-C sends to both, so that the program can still say how it ended.
-  # A folder called albert where this is called from is not ours: safe path.
-  PYTHONSAFEPATH=1 PYTHONUNBUFFERED=1 "$root/.venv/bin/python" -m "albert.$program" \
+  with_python -m "albert.$program" \
+    --recipe \
     --do_train="$DO_TRAIN" \
     --do_eval="$DO_EVAL" \
     --do_predict="$DO_PREDICT" \
@@ -76,18 +124,18 @@ fine_tune() {
     --albert_config_file="$CONFIG" \
     --init_checkpoint="$INIT_CHECKPOINT" \
     --spm_model_file="$SPM_MODEL" \
-    --max_seq_length="$MSL" \
-    --train_batch_size="$BS" \
-    --gradient_accumulation_steps="$ACCUM" \
     --eval_batch_size="$EBS" \
     --predict_batch_size="$EBS" \
     --pack_sequences="$PACK" \
     --recompute_activations="$RECOMPUTE" \
-    --learning_rate="$LR" \
-    --save_checkpoints_steps="$SAVE" \
     --keep_checkpoint_max="$KEEP" \
     --optimizer="$OPTIMIZER" \
-    ${ALBERT_DP:+--albert_dropout_prob="$ALBERT_DP"} \
     --seed="$SEED" \
-    "$@" 2>&1 | tee -i -a "$LOG"
+    ${BS:+--train_batch_size="$BS"} \
+    ${ACCUM:+--gradient_accumulation_steps="$ACCUM"} \
+    ${MSL:+--max_seq_length="$MSL"} \
+    ${LR:+--learning_rate="$LR"} \
+    ${SAVE:+--save_checkpoints_steps="$SAVE"} \
+    ${ALBERT_DP:+--albert_dropout_prob="$ALBERT_DP"} \
+    "$@" 2>&1 | tee -i -a -- "$LOG"
 }

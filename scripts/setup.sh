@@ -6,7 +6,7 @@
 #   PYTHON=python3.12              the interpreter of a new .venv (default: python3, or the newest that fits)
 #   ALBERT_BUILD=cpu|cuda          the TensorFlow build (default: cuda where nvidia-smi lists a GPU, otherwise cpu)
 set -euo pipefail
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+root=$(dirname -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")")
 # shellcheck source=scripts/functions.sh
 source "$root/scripts/functions.sh"
 

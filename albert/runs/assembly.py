@@ -142,7 +142,8 @@ def train_and_evaluate(
     """Trains if asked to, writes results, log and curve; metrics of the best checkpoint, {} without an `eval_spec`."""
     results = reports.Results(settings, best_metric, num_replicas)
     if settings.do_train:
-        observers = [reports.TrainingLog(settings.output_dir), reports.TensorBoard(settings.output_dir)]
+        board = reports.TensorBoard(settings.output_dir, reports.hyperparameters(settings, num_replicas))
+        observers = [reports.TrainingLog(settings.output_dir), board]
         estimator.train(train_input_fn, settings.train.train_steps, eval_spec, observers)
         results.trained(estimator.throughput)
     metrics = evaluate(estimator, eval_spec, settings) if eval_spec else {}

@@ -1,4 +1,4 @@
-"""What a run leaves for people: result files, the training log, TensorBoard scalars and the curve's picture.
+"""What a run leaves for people: result files, the training log, TensorBoard's events and the curve's picture.
 
 Owns names and formats of those files. Knows no loop and no model; figures come from the engine's records.
 """
@@ -12,9 +12,11 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import NoneType
+from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
+from tensorboard.plugins.hparams import api as hparams_api
 
 from albert.engine.evaluations import Evaluation
 from albert.engine.throughput import StepRecord, Throughput
@@ -22,6 +24,10 @@ from albert.errors import UserError
 from albert.settings import Settings
 from albert.system.files import append_text, write_bytes, write_text
 from albert.system.json_text import parse_json
+
+if TYPE_CHECKING:  # drawing is imported where something is drawn
+    from matplotlib.axes import Axes
+    from matplotlib.lines import Line2D
 
 TRAINING_LOG = "training_log.jsonl"
 CURVE = "training_curve.png"
@@ -85,16 +91,43 @@ def _json_numbers(values: Mapping[str, float]) -> dict[str, float | None]:
     return {name: value if math.isfinite(value) else None for name, value in values.items()}
 
 
-class TensorBoard:
-    """Scalars under `train/` and `dev/`: `tensorboard --logdir <output_dir>`."""
+def hyperparameters(settings: Settings, num_replicas: int) -> dict[str, bool | int | float | str]:
+    """What two runs are compared by, under the names of the settings; without what has no value."""
+    data, model, train = settings.data, settings.model, settings.train
+    values = {
+        "task_name": data.task_name,
+        "max_seq_length": data.max_seq_length,
+        "init_checkpoint": model.init_checkpoint and str(model.init_checkpoint),
+        "albert_dropout_prob": model.albert_dropout_prob,
+        "dtype": model.dtype,
+        "global_batch_size": train.global_batch_size(num_replicas),
+        "num_replicas": num_replicas,
+        "learning_rate": train.learning_rate,
+        "optimizer": train.optimizer,
+        "train_steps": train.train_steps,
+        "warmup_steps": train.warmup_steps,
+        "seed": train.seed,
+    }
+    return {name: value for name, value in values.items() if value is not None}
 
-    def __init__(self, output_dir: Path):
+
+class TensorBoard:
+    """Scalars under `train/` and `dev/`, and the settings on the HPARAMS page: `tensorboard --logdir <folder>`.
+
+    Where the folder holds several output directories, TensorBoard compares these runs by `settings`.
+    """
+
+    def __init__(self, output_dir: Path, settings: Mapping[str, bool | int | float | str]):
         self._output_dir = output_dir
+        self._settings = dict(settings)
         with self._errors_named():
             self._writer = tf.summary.create_file_writer(str(output_dir))
 
     def on_start(self, first_step: int) -> None:
-        """Nothing: TensorBoard itself shows the newest value of a step that was made twice."""
+        """Writes the settings. TensorBoard itself shows the newest value of a step that was computed twice."""
+        with self._errors_named(), self._writer.as_default(first_step):
+            hparams_api.hparams(self._settings)
+            self._writer.flush()
 
     def on_steps(self, records: Sequence[StepRecord]) -> None:
         """One point per call of the compiled loop: its last step."""
@@ -203,47 +236,69 @@ def _hyperparameters_on_disk(output_dir: Path) -> dict[str, object]:
 
 
 def draw_curve(output_dir: Path, evaluations: Iterable[Evaluation], best_metric: str) -> Path | None:
-    """Draws `training_curve.png`: loss and dev metric over steps. None when nothing was trained."""
+    """Draws `training_curve.png`: losses and dev metric over steps. None when nothing was trained."""
     rows = read_training_log(output_dir / TRAINING_LOG)
     if not rows:
         return None
     # The object interface draws without a display and without touching pyplot's global state.
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
-    steps = [row["step"] for row in rows]
-    # A loss that was no number is null there, and a gap here.
-    losses = np.array([math.nan if row["loss"] is None else row["loss"] for row in rows])
+    evaluations = list(evaluations)
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.add_subplot()
-    axes.plot(steps, losses, color="tab:blue", alpha=0.25, linewidth=0.8)
-    window = max(1, len(losses) // 50)
-    finite = np.isfinite(losses)
-    sums, counts = (np.convolve(v, np.ones(window), mode="valid") for v in (np.where(finite, losses, 0), finite))
-    smooth = np.where(counts > 0, sums / np.maximum(counts, 1), math.nan)
-    axes.plot(steps[window - 1 :], smooth, color="tab:blue", label=f"training loss (mean of {window} steps)")
-    axes.set(xlabel="step", ylabel="training loss")
     axes.set_title(output_dir.name, parse_math=False)  # a name with dollar signs is no formula
-    axes.set_ylim(bottom=0)
-    evaluations = [e for e in evaluations if not math.isnan(e.value)]
-    handles = list(axes.get_legend_handles_labels()[0])
-    if evaluations:
-        metric_axes = axes.twinx()
-        (line,) = metric_axes.plot(
-            [e.step for e in evaluations],
-            [e.value for e in evaluations],
-            "o-",
-            color="tab:orange",
-            label=f"dev {best_metric}",
-        )
-        best = [e for e in evaluations if e.is_best][-1:]
-        metric_axes.plot([e.step for e in best], [e.value for e in best], "*", color="tab:red", markersize=14)
-        metric_axes.set_ylabel(f"dev {best_metric} (star: best)")
-        handles.append(line)
-    figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize="small")
+    axes.set(xlabel="step", ylabel="loss")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
+    _plot_training_loss(axes, rows)
+    _plot_dev_loss(axes, evaluations)
+    axes.set_ylim(0, 1.05 * axes.get_ylim()[1])
+    handles = [*axes.get_legend_handles_labels()[0], *_plot_metric(axes, evaluations, best_metric)]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize="small")
     picture = io.BytesIO()
     figure.savefig(picture, dpi=120, format="png")
     write_bytes(output_dir / CURVE, picture.getvalue())
     return output_dir / CURVE
+
+
+def _plot_training_loss(axes: "Axes", rows: Sequence[Mapping[str, float]]) -> None:
+    """The loss of every step, and its mean over a window once there are enough steps for one."""
+    steps = [row["step"] for row in rows]
+    # A loss that was not a number is null there, and a gap here.
+    losses = np.array([math.nan if row["loss"] is None else row["loss"] for row in rows])
+    window = len(losses) // 50
+    if window < 2:
+        # A line needs two points.
+        marker = "o" if len(losses) == 1 else None
+        axes.plot(steps, losses, marker=marker, color="tab:blue", label="training loss")
+        return
+    axes.plot(steps, losses, color="tab:blue", alpha=0.25, linewidth=0.8)
+    finite = np.isfinite(losses)
+    sums, counts = (np.convolve(v, np.ones(window), mode="valid") for v in (np.where(finite, losses, 0), finite))
+    smooth = np.where(counts > 0, sums / np.maximum(counts, 1), math.nan)
+    axes.plot(steps[window - 1 :], smooth, color="tab:blue", label=f"training loss (mean of {window} steps)")
+
+
+def _plot_dev_loss(axes: "Axes", evaluations: Sequence[Evaluation]) -> None:
+    """The dev loss, of tasks that have one."""
+    points = [(e.step, e.metrics["eval_loss"]) for e in evaluations if "eval_loss" in e.metrics]
+    points = [(step, loss) for step, loss in points if math.isfinite(loss)]
+    if points:
+        axes.plot(*zip(*points, strict=True), "s--", color="tab:green", markersize=4, label="dev loss")
+
+
+def _plot_metric(axes: "Axes", evaluations: Sequence[Evaluation], best_metric: str) -> list["Line2D"]:
+    """The dev metric on an axis of its own, the best evaluation as a star; the lines for a legend."""
+    evaluations = [e for e in evaluations if not math.isnan(e.value)]
+    if not evaluations:
+        return []
+    metric_axes = axes.twinx()
+    steps, values = zip(*((e.step, e.value) for e in evaluations), strict=True)
+    (line,) = metric_axes.plot(steps, values, "o-", color="tab:orange", label=f"dev {best_metric}")
+    best = [e for e in evaluations if e.is_best][-1:]
+    metric_axes.plot([e.step for e in best], [e.value for e in best], "*", color="tab:red", markersize=14)
+    metric_axes.set_ylabel(f"dev {best_metric} (star: best)")
+    return [line]
 
 
 def write_files(output_dir: Path, files: Mapping[str, str]) -> None:

@@ -9,7 +9,10 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import pytest
+from matplotlib.figure import Figure
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams.metadata import SESSION_START_INFO_TAG
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from tensorboard.util.tensor_util import make_ndarray
 
 from albert.engine.evaluations import Evaluation
@@ -105,7 +108,7 @@ def test_results_that_are_not_ours_say_nothing_of_training(tmp_path, content):
 
 
 def test_tensorboard_reads_back_every_scalar(tmp_path):
-    board = reports.TensorBoard(tmp_path)
+    board = reports.TensorBoard(tmp_path, {})
     board.on_start(0)
     board.on_steps(_records(1, 1))
     board.on_steps(_records(2, 5))
@@ -114,6 +117,7 @@ def test_tensorboard_reads_back_every_scalar(tmp_path):
     found = {
         tag: [(event.step, round(float(make_ndarray(event.tensor_proto)), 6)) for event in events.Tensors(tag)]
         for tag in events.Tags()["tensors"]
+        if tag != SESSION_START_INFO_TAG
     }
     assert found == {
         # One point a call of the loop, at its last step; what is not a number is left out.
@@ -130,15 +134,36 @@ def test_tensorboard_reads_back_every_scalar(tmp_path):
     }
 
 
+def test_tensorboard_compares_runs_by_their_settings(tmp_path):
+    settings = dataclasses.replace(GOOD_SETTINGS, output_dir=tmp_path)
+    board = reports.TensorBoard(tmp_path, reports.hyperparameters(settings, num_replicas=2))
+    board.on_start(0)
+    board.on_steps(_records(1, 1))
+    content = EventAccumulator(str(tmp_path)).Reload().summary_metadata[SESSION_START_INFO_TAG].plugin_data.content
+    found = HParamsPluginData.FromString(content).session_start_info.hparams
+    assert {name: getattr(value, value.WhichOneof("kind")) for name, value in found.items()} == {
+        "task_name": "mrpc",
+        "max_seq_length": 128,
+        "dtype": "float32",
+        "global_batch_size": 8,
+        "num_replicas": 2,
+        "learning_rate": 1e-5,
+        "optimizer": "adamw",
+        "train_steps": 10,
+        "warmup_steps": 2,
+        "seed": 42,
+    }
+
+
 def test_a_full_disk_is_told_as_the_users_matter(tmp_path):
-    board = reports.TensorBoard(tmp_path)
+    board = reports.TensorBoard(tmp_path, {})
     message = r"cannot write TensorBoard's events in .*: {}\. Free space"
     with full_disk(max_file_bytes=200), pytest.raises(UserError, match=message.format("File too large")):
         board.on_steps(_records(1, 2))
     with unwritable(tmp_path), pytest.raises(UserError, match=message.format("Operation not permitted")):
-        reports.TensorBoard(tmp_path)
+        reports.TensorBoard(tmp_path, {})
     with tiny_disk(tmp_path / "disk", "8k") as disk:
-        board = reports.TensorBoard(disk)
+        board = reports.TensorBoard(disk, {})
         with pytest.raises(UserError, match=message.format("No space left on device")):
             collections.deque(board.on_steps(_records(step, step)) for step in range(100))
 
@@ -224,9 +249,58 @@ def test_the_curve_is_a_picture_that_shows_something(tmp_path, num_steps):
     assert {file.name for file in folder.iterdir()} == {"training_curve.png", "training_log.jsonl"}
 
 
+@pytest.fixture
+def drawn(monkeypatch) -> list[Figure]:
+    """Every figure that is saved."""
+    figures: list[Figure] = []
+    save = Figure.savefig
+
+    def noted(figure: Figure, *arguments: object, **options: object) -> None:
+        figures.append(figure)
+        save(figure, *arguments, **options)
+
+    monkeypatch.setattr(Figure, "savefig", noted)
+    return figures
+
+
+@pytest.mark.parametrize(
+    ("num_steps", "label"),
+    [
+        (1, "training loss"),
+        (3, "training loss"),
+        (99, "training loss"),
+        (100, "training loss (mean of 2 steps)"),
+        (600, "training loss (mean of 12 steps)"),
+    ],
+)
+def test_the_curve_has_whole_steps_and_says_what_its_lines_are(tmp_path, drawn, num_steps, label):
+    log = reports.TrainingLog(tmp_path)
+    log.on_start(0)
+    log.on_steps(_records(1, num_steps))
+    reports.draw_curve(tmp_path, [_evaluation(num_steps, 0.5, True)], "f1")
+    (figure,) = drawn
+    axes, metric_axes = figure.axes
+    ticks = axes.get_xticks()
+    assert list(ticks) == [round(tick) for tick in ticks]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [label, "dev loss", "dev f1"]
+    dev_loss = next(line for line in axes.lines if line.get_label() == "dev loss")
+    assert dev_loss.get_xydata().tolist() == [[num_steps, 0.25]]
+    assert metric_axes.lines[0].get_xydata().tolist() == [[num_steps, 0.5]]
+
+
+def test_the_curve_draws_a_dev_loss_only_where_there_is_one(tmp_path, drawn):
+    log = reports.TrainingLog(tmp_path)
+    log.on_start(0)
+    log.on_steps(_records(1, 3))
+    for losses in ({}, {"eval_loss": math.nan}):
+        reports.draw_curve(tmp_path, [Evaluation(3, {"f1": 0.5, **losses}, "f1", True)], "f1")
+        labels = [text.get_text() for text in drawn.pop().legends[0].get_texts()]
+        assert labels == ["training loss", "dev f1"]
+
+
 @pytest.mark.parametrize("num_steps", [2, 120])
 def test_a_loss_that_is_no_number_is_null_in_the_log_and_a_gap_elsewhere(tmp_path, num_steps):
-    log, board = reports.TrainingLog(tmp_path), reports.TensorBoard(tmp_path)
+    log, board = reports.TrainingLog(tmp_path), reports.TensorBoard(tmp_path, {})
     for observer in (log, board):
         observer.on_start(0)
         observer.on_steps(_records(1, 1, math.nan))

@@ -1,0 +1,105 @@
+"""The options of `./demo_albert`. Needs a plain Python only, so that its help appears before anything is installed."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import NoReturn, Sequence  # noqa: UP035 # collections.abc's is no annotation in Python 3.8
+
+from albert.errors import UserError
+
+DTYPES = {"fp32": "float32", "bf16": "bfloat16"}
+MODELS = ("tiny", "base", "large", "xlarge", "xxlarge")
+
+_WHAT = """Fine-tunes or pretrains a small ALBERT over two replicas: on GPUs, or on the CPU where there is none or with
+DEVICE=cpu. Without a command it fine-tunes the bundled task, which takes two minutes on two CPU cores."""
+_MORE = """./demo_albert finetuning --help and ./demo_albert pretraining --help list the options.
+
+examples:
+  ./demo_albert                                   the bundled task
+  ./demo_albert finetuning -t SST-2               a task of GLUE, after ./download_glue_data.py
+  ./demo_albert finetuning -t squad -m base -e 2  SQuAD 2.0 for two epochs, after ./download_pretrained_models.sh base
+  ./demo_albert pretraining -t overfit            learns the bundled text by heart
+  ./demo_albert pretraining -i books/ -s 4000     your own text, for 4,000 steps"""
+_FLAGS = "Further flags (--name=value) go to the program that is run; its --help lists them."
+
+
+class _Parser(argparse.ArgumentParser):
+    """Reports a wrong option in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message} (./demo_albert help)")
+
+
+class _Moved(argparse.Action):
+    """An option that means something else in the other command."""
+
+    def __call__(self, *_: object) -> None:
+        raise UserError("-s is the number of steps of pretraining; -l is the longest sequence (./demo_albert help)")
+
+
+def demo_parser() -> argparse.ArgumentParser:
+    """A letter has one meaning in all commands."""
+    parser = _Parser(
+        prog="./demo_albert",
+        description=_WHAT,
+        epilog=_MORE,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", required=True, parser_class=_Parser)
+    finetuning = commands.add_parser(
+        "finetuning", help="fine-tune; the default command", epilog=_FLAGS, allow_abbrev=False
+    )
+    finetuning.add_argument(
+        "-t", dest="task", metavar="TASK", default="sample", help="sample (the default), squad, or a GLUE task as MRPC"
+    )
+    finetuning.add_argument("-l", dest="max_seq_length", metavar="N", type=_positive, help="longest sequence in tokens")
+    finetuning.add_argument("-e", dest="epochs", metavar="N", type=float, help="epochs, of SQuAD")
+    finetuning.add_argument("-s", action=_Moved, help=argparse.SUPPRESS)
+    pretraining = commands.add_parser("pretraining", help="pretrain from text", epilog=_FLAGS, allow_abbrev=False)
+    source = pretraining.add_mutually_exclusive_group()
+    source.add_argument(
+        "-t", dest="task", metavar="TASK", choices=["overfit"], help="overfit (the default): learn the bundled text"
+    )
+    source.add_argument("-i", dest="input", metavar="PATH", type=Path, help="a text file, or a folder of *.txt")
+    pretraining.add_argument("-s", dest="steps", metavar="N", type=_positive, help="training steps")
+    pretraining.add_argument("-w", dest="warmup", metavar="N", type=int, help="steps of warm-up")
+    for command in (finetuning, pretraining):
+        command.add_argument("-m", dest="model", choices=MODELS, default="tiny", help="tiny, the default, is bundled")
+        command.add_argument("-d", dest="dtype", choices=DTYPES, default="fp32", help="precision of activations")
+        command.add_argument("-b", dest="batch", metavar="N", type=_positive, help="examples per step, on all replicas")
+        command.add_argument("-c", dest="save", metavar="N", type=_positive, help="steps between two checkpoints")
+        command.add_argument(
+            "-o", dest="output", metavar="FOLDER", type=Path, help="results; default: a new folder in demo_output/"
+        )
+    return parser
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """The options of a command line whose first element is the program's name.
+
+    `words` are the words given, with the command; `flags` those for the program that is run. Raises UserError for an
+    unknown option; exits after printing help.
+    """
+    words = list(argv[1:])
+    if words[:1] == ["help"]:
+        words[0] = "--help"
+    elif not words or (words[0].startswith("-") and words[0] not in ("-h", "--help")):
+        words.insert(0, "finetuning")
+    options, flags = demo_parser().parse_known_args(words)
+    if unknown := [word for word in flags if not word.startswith("--")]:
+        raise UserError(f"{unknown[0]} is not known (./demo_albert help)")
+    options.words, options.flags = words, flags
+    return options
+
+
+def _positive(text: str) -> int:
+    if not (text.isdecimal() and int(text)):
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number above 0")
+    return int(text)
+
+
+if __name__ == "__main__":
+    parse(sys.argv)
