@@ -201,7 +201,7 @@ def test_overwriting_moves_the_old_run_aside_and_trains_again(copied):
 
 def test_a_loss_that_is_not_finite_names_the_step_and_keeps_the_state_before(copied):
     # The first update at this rate throws the weights to 1e30, whose products overflow in step 2.
-    message = r"step 2: loss nan, .* at learning rate .*e\+29\. Training stopped; .* Lower --learning_rate"
+    message = r"step 2: loss nan, .* at learning rate .*e\+29\. Training stopped; .* Lower `learning_rate`"
     out = copied / "wild"
     with pytest.raises(UserError, match=message):
         _run(copied, "train", output_dir=out, learning_rate=1e30, save_checkpoints_steps=1)
@@ -213,7 +213,7 @@ def test_a_loss_that_is_not_finite_names_the_step_and_keeps_the_state_before(cop
 
 def test_a_run_that_failed_before_its_first_checkpoint_may_be_fixed_in_place(copied):
     out = copied / "wild"
-    with pytest.raises(UserError, match="Lower --learning_rate"):
+    with pytest.raises(UserError, match="Lower `learning_rate`"):
         _run(copied, "train", output_dir=out, learning_rate=1e30, train_step=3)
     _run(copied, "train", output_dir=out, learning_rate=1e-3, train_step=3)
     assert _steps(out) == [1, 2, 3]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from albert.cli.flags import parse_classifier_flags
+from albert.cli.fine_tuning import parse_classifier_flags
 from albert.errors import UserError
 from albert.runs.split_data import SourceFiles, SplitData
 from albert.tasks import get_task
@@ -48,7 +48,7 @@ def _source(folder: Path, split: str) -> SourceFiles:
 
 
 def _load(folder: Path, split: str, source: SourceFiles | None = None) -> SplitData:
-    data = parse_classifier_flags(sample_command(folder, "train")).data
+    data = parse_classifier_flags(sample_command(folder, "train"))[1].data
     tokenizer = load_tokenizer(data.spm_model_file, data.vocab_file, data.do_lower_case)
     return SplitData.load(TASK, split, tokenizer, data, source or _source(folder, split))
 
