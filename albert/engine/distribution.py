@@ -81,9 +81,9 @@ def create_replicas(strategy_type: str, num_replicas: int, device: str = "auto")
     before its first computation.
     """
     if strategy_type not in STRATEGY_TYPES:
-        raise UserError(f"--strategy_type={strategy_type} is unknown; known are {', '.join(STRATEGY_TYPES)}")
+        raise UserError(f"`strategy_type`={strategy_type} is unknown; known are {', '.join(STRATEGY_TYPES)}")
     if num_replicas < 1:
-        raise UserError(f"--num_gpu_cores={num_replicas} must be at least 1")
+        raise UserError(f"`num_replicas`={num_replicas} must be at least 1")
     if strategy_type == "one":
         num_replicas = 1
     return Replicas(_strategy(strategy_type, num_replicas, device))
@@ -101,15 +101,15 @@ def _strategy(strategy_type: str, num_replicas: int, device: str) -> tf.distribu
 
 def _resolve(device: str, num_replicas: int) -> str:
     if device not in DEVICES:
-        raise UserError(f"--device={device} is unknown; known are {', '.join(DEVICES)}")
+        raise UserError(f"`device`={device} is unknown; known are {', '.join(DEVICES)}")
     if device != "auto":
         return device
     if tf.config.list_physical_devices("GPU"):
         return "gpu"
     if num_replicas > 1:
         raise UserError(
-            f"--num_gpu_cores={num_replicas}, but no GPU is visible to TensorFlow. For a trial without GPUs add "
-            f"--device=cpu: {num_replicas} replicas on logical CPU devices."
+            f"`num_replicas`={num_replicas}, but no GPU is visible to TensorFlow. For a trial without GPUs add "
+            f"`device`=cpu: {num_replicas} replicas on logical CPU devices."
         )
     logging.warning("No GPU is visible to TensorFlow: running on the CPU.")
     return "cpu"
@@ -119,7 +119,7 @@ def _gpus(count: int) -> list[str]:
     visible = tf.config.list_physical_devices("GPU")
     if count > len(visible):
         names = ", ".join(device.name for device in visible) or "none"
-        raise UserError(f"--num_gpu_cores={count}, but {len(visible)} visible to TensorFlow: {names}")
+        raise UserError(f"`num_replicas`={count}, but {len(visible)} visible to TensorFlow: {names}")
     # Only those that are used: TensorFlow would open a context on every other GPU too.
     tf.config.set_visible_devices(visible[:count], "GPU")
     for gpu in visible[:count]:

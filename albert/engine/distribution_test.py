@@ -24,10 +24,10 @@ def visible_gpus(monkeypatch) -> list[_Gpu]:
 
 
 def test_more_gpus_than_visible_are_refused_with_those_that_are(visible_gpus):
-    with pytest.raises(UserError, match="--num_gpu_cores=1, but 0 visible to TensorFlow: none"):
+    with pytest.raises(UserError, match="`num_replicas`=1, but 0 visible to TensorFlow: none"):
         distribution.create_replicas("mirror", 1, "gpu")
     visible_gpus += [_Gpu(0), _Gpu(1)]
-    message = "--num_gpu_cores=8, but 2 visible to TensorFlow: /physical_device:GPU:0, /physical_device:GPU:1"
+    message = "`num_replicas`=8, but 2 visible to TensorFlow: /physical_device:GPU:0, /physical_device:GPU:1"
     for device in ("gpu", "auto"):
         with pytest.raises(UserError, match=message):
             distribution.create_replicas("mirror", 8, device)
@@ -35,16 +35,16 @@ def test_more_gpus_than_visible_are_refused_with_those_that_are(visible_gpus):
 
 def test_replicas_without_any_gpu_are_refused_with_what_to_do(visible_gpus):
     assert visible_gpus == []
-    with pytest.raises(UserError, match=r"--num_gpu_cores=2, but no GPU is visible.*--device=cpu"):
+    with pytest.raises(UserError, match=r"`num_replicas`=2, but no GPU is visible.*`device`=cpu"):
         distribution.create_replicas("mirror", 2, "auto")
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("multi", 1, "cpu"), "--strategy_type=multi is unknown; known are one, mirror"),
-        (("mirror", 0, "cpu"), "--num_gpu_cores=0 must be at least 1"),
-        (("mirror", 1, "tpu"), "--device=tpu is unknown; known are auto, gpu, cpu"),
+        (("multi", 1, "cpu"), "`strategy_type`=multi is unknown; known are one, mirror"),
+        (("mirror", 0, "cpu"), "`num_replicas`=0 must be at least 1"),
+        (("mirror", 1, "tpu"), "`device`=tpu is unknown; known are auto, gpu, cpu"),
     ],
 )
 def test_unknown_values_are_refused_with_the_known_ones(arguments, message):

@@ -66,7 +66,7 @@ class RunConfig:
         lowest = {"save_checkpoints_steps": 1, "keep_checkpoint_max": 0, "log_steps": 1, "skip_nonfinite_steps": 0}
         for name, least in lowest.items():
             if getattr(self, name) < least:
-                raise UserError(f"--{name}={getattr(self, name)} must be at least {least}")
+                raise UserError(f"`{name}`={getattr(self, name)} must be at least {least}")
 
 
 @dataclasses.dataclass(frozen=True)

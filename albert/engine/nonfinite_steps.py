@@ -52,8 +52,8 @@ class NonfiniteSteps:
             return
         raise UserError(
             f"{self._describe(self._fatal)}. Training stopped; that update was not made, and the checkpoints in "
-            f"{self._directory} are from before. Lower --learning_rate or warm up longer, in another --output_dir if "
-            f"it has any; or leave such steps out: --skip_nonfinite_steps={self._limit + 1} or more."
+            f"{self._directory} are from before. Lower `learning_rate` or warm up longer, in another `output_dir` if "
+            f"it has any; or leave such steps out: `skip_nonfinite_steps`={self._limit + 1} or more."
         )
 
     def _describe(self, record: StepRecord) -> str:

@@ -41,7 +41,7 @@ def test_the_step_that_stops_is_named_with_its_loss_examples_and_rate(tmp_path, 
     message = rf"step 2: loss {losses[1]}, gradient norm 1\.0 .* 11, 13 at learning rate 0\.5\. Training stopped"
     with pytest.raises(UserError, match=message) as raised:
         guard.raise_if_too_many()
-    assert "--skip_nonfinite_steps=1 or more" in str(raised.value)
+    assert "`skip_nonfinite_steps`=1 or more" in str(raised.value)
     assert str(tmp_path) in str(raised.value)
 
 

@@ -227,7 +227,7 @@ def test_steps_that_are_left_out_stand_in_the_log_as_null(copied, caplog):
     # The first update at this rate throws the weights to 1e30; no step after it is finite.
     out = copied / "wild"
     caplog.set_level(logging.WARNING)
-    with pytest.raises(UserError, match=r"step 4: .* --skip_nonfinite_steps=3 or more"):
+    with pytest.raises(UserError, match=r"step 4: .* `skip_nonfinite_steps`=3 or more"):
         _run(copied, "train", output_dir=out, learning_rate=1e30, skip_nonfinite_steps=2, save_checkpoints_steps=1)
     assert "step 3: loss nan" in caplog.text
     # The flag is no part of the run: the same directory continues with another value.
