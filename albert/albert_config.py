@@ -65,11 +65,11 @@ class AlbertConfig:
         try:
             values = parse_json(Path(path).read_bytes())
         except OSError as error:
-            raise UserError(f"--albert_config_file={path} cannot be read: {error.strerror}") from error
+            raise UserError(f"`albert_config_file`={path} cannot be read: {error.strerror}") from error
         except ValueError as error:
-            raise UserError(f"--albert_config_file={path} is {error}") from error
+            raise UserError(f"`albert_config_file`={path} is {error}") from error
         if not isinstance(values, dict):
-            raise UserError(f"--albert_config_file={path} holds a {type(values).__name__}; a JSON object is needed")
+            raise UserError(f"`albert_config_file`={path} holds a {type(values).__name__}; a JSON object is needed")
         try:
             return cls.from_dict(values)
         except UserError as error:

@@ -147,5 +147,5 @@ OPTIMIZERS = {optimizer.name: optimizer for optimizer in (AdamWeightDecayOptimiz
 def create_optimizer(name: str) -> AdamWeightDecayOptimizer:
     """`adamw` or `lamb` with ALBERT's constants. Raises ValueError for another name."""
     if name not in OPTIMIZERS:
-        raise ValueError(f"--optimizer={name} is unknown; known are {', '.join(OPTIMIZERS)}")
+        raise ValueError(f"`optimizer`={name} is unknown; known are {', '.join(OPTIMIZERS)}")
     return OPTIMIZERS[name]()

@@ -77,7 +77,7 @@ def test_layer_norm_and_biases_do_not_decay():
 
 
 def test_an_unknown_optimizer_names_the_known_ones():
-    with pytest.raises(ValueError, match="--optimizer=sgd is unknown; known are adamw, lamb"):
+    with pytest.raises(ValueError, match="`optimizer`=sgd is unknown; known are adamw, lamb"):
         custom_optimization.create_optimizer("sgd")
 
 

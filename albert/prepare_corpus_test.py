@@ -34,7 +34,7 @@ def test_text_becomes_a_corpus(texts):
         (["--input=latin.book", "--output=corpus"], "latin.book, line 2: the byte 0xe9 is not UTF-8"),
         (["--input=empty.book", "--output=corpus"], "--input=empty.book holds no sentence"),
         (["--input=a.txt", "--output=a.txt"], "--output=a.txt is one of the files of --input"),
-        (["--input=a.txt", "--output=corpus", "--language=english"], "--language=english is no ISO 639-1 code"),
+        (["--input=a.txt", "--output=corpus", "--language=english"], "--language=english is not an ISO 639-1 code"),
         (["--input=a.txt", "--output=corpus", "--num_workers=-1"], "--num_workers=-1 must be in [0, 256]"),
     ],
 )

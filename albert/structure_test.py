@@ -1,6 +1,7 @@
 """What the code must look like from above: who imports whom, who may import TensorFlow, how long things may get."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -8,6 +9,9 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+
+from albert.cli.fine_tuning import FINE_TUNING_PROGRAMS
+from albert.cli.pretraining import PRETRAINING_PROGRAMS
 
 ROOT = Path(__file__).parent.parent
 
@@ -60,6 +64,9 @@ MAX_FILE_LINES = 500
 MAX_FUNCTION_LINES = 60
 # path or path:function -> why it may be longer.
 LONGER_WITH_REASON: dict[str, str] = {}
+
+# Messages of these name flags, not settings.
+STILL_WRITES_FLAGS = ("engine.checkpoint_files", "engine.profiling", "runs.reports")
 
 SERIALIZERS = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}
 
@@ -209,6 +216,45 @@ def test_files_and_functions_stay_short():
             if lines > MAX_FUNCTION_LINES and f"{name}:{node.name}" not in LONGER_WITH_REASON:
                 too_long.append(f"{name}:{node.name}: {lines} lines")
     assert too_long == []
+
+
+def strings_of(path: Path) -> Iterator[str]:
+    """The strings in the file's code, f-strings with {} for what is filled in; no docstrings, no comments."""
+
+    def below(node: ast.AST) -> Iterator[str]:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.JoinedStr):
+                yield "".join(part.value if isinstance(part, ast.Constant) else "{}" for part in child.values)
+            elif isinstance(child, ast.Constant):
+                yield from [child.value] * isinstance(child.value, str)
+            elif not (isinstance(child, ast.Expr) and isinstance(child.value, ast.Constant)):
+                yield from below(child)
+
+    return below(syntax_tree(path))
+
+
+def messages_below_the_command_line() -> Iterator[tuple[str, str]]:
+    """(module, string) of the code that does not know which program runs it."""
+    for module, path in package_modules().items():
+        if ROW_OF[part_of(module)] > ROW_OF["cli"] and part_of(module) != "downloads":  # these have flags of their own
+            yield from ((module, text) for text in strings_of(path))
+
+
+def test_only_the_command_line_writes_flags():
+    # What a user can run after reading a message is a whole command, of another program.
+    commands = re.compile(r"(python3 download_glue_data\.py|tensorboard) --.*")
+    found = [
+        f"{module}: {text}"
+        for module, text in messages_below_the_command_line()
+        if re.search("--[a-z{]", commands.sub("", text)) and module not in STILL_WRITES_FLAGS
+    ]
+    assert found == []
+
+
+def test_settings_in_messages_have_a_flag_in_some_program():
+    known = {name for program in (*FINE_TUNING_PROGRAMS, *PRETRAINING_PROGRAMS) for name in program.flag_of}
+    for module, text in messages_below_the_command_line():
+        assert set(re.findall("`([a-z0-9_]+)`", text)) <= known, f"{module}: {text}"
 
 
 def test_no_pickles():

@@ -59,14 +59,14 @@ def load_tokenizer(spm_model_file: Path | None, vocab_file: Path | None, do_lowe
       UserError: neither is named, or the file is missing, unreadable, of another kind or lacks a special token.
     """
     if spm_model_file is not None:
-        data = _read_bytes("--spm_model_file", spm_model_file)
-        return SentencePieceTokenizer(data, do_lower_case, source=f"--spm_model_file={spm_model_file}")
+        data = _read_bytes("spm_model_file", spm_model_file)
+        return SentencePieceTokenizer(data, do_lower_case, source=f"`spm_model_file`={spm_model_file}")
     if vocab_file is not None:
-        data = _read_bytes("--vocab_file", vocab_file)
-        return WordPieceTokenizer(data, do_lower_case, source=f"--vocab_file={vocab_file}")
+        data = _read_bytes("vocab_file", vocab_file)
+        return WordPieceTokenizer(data, do_lower_case, source=f"`vocab_file`={vocab_file}")
     raise UserError(
-        "No vocabulary was named. Give --spm_model_file (the 30k-clean.model that comes with an ALBERT model), "
-        "or --vocab_file for a word-piece vocabulary."
+        "No vocabulary was named. Give `spm_model_file` (the 30k-clean.model that comes with an ALBERT model), "
+        "or `vocab_file` for a word-piece vocabulary."
     )
 
 
@@ -242,12 +242,12 @@ def _digest(kind: str, do_lower_case: bool, data: bytes) -> str:
     return hashlib.sha256(f"{kind}\0{casing}\0".encode() + data).hexdigest()
 
 
-def _read_bytes(flag: str, path: Path) -> bytes:
+def _read_bytes(setting: str, path: Path) -> bytes:
     try:
         return Path(path).read_bytes()
     except OSError as error:
         raise UserError(
-            f"{flag}={path} cannot be read: {error.strerror}. Name the file that came with the weights "
+            f"`{setting}`={path} cannot be read: {error.strerror}. Name the file that came with the weights "
             "(download_pretrained_models.sh fetches them)."
         ) from error
 
@@ -293,7 +293,7 @@ def _parse_vocab(data: bytes, source: str) -> tuple[dict[str, int], int]:
 def _special_ids(ids: dict[str, int], source: str, needed: tuple[str, ...]) -> list[int]:
     missing = [token for token in needed if token not in ids]
     if missing:
-        hint = " It looks like the list beside a SentencePiece model: name the .model with --spm_model_file instead."
+        hint = " It looks like the list beside a SentencePiece model: name the .model with `spm_model_file` instead."
         raise UserError(
             f"{source} lacks {', '.join(missing)}; an ALBERT vocabulary has {', '.join(needed)}."
             + (hint if "[UNK]" in missing and "<unk>" in ids else "")

@@ -141,7 +141,7 @@ def test_digest_changes_with_casing_kind_and_bytes(testdata):
 
 
 def test_naming_no_vocabulary_is_refused():
-    with pytest.raises(UserError, match=r"--spm_model_file.*--vocab_file"):
+    with pytest.raises(UserError, match=r"`spm_model_file`.*`vocab_file`"):
         load_tokenizer(None, None, True)
 
 
@@ -149,7 +149,7 @@ def test_naming_no_vocabulary_is_refused():
 def test_unreadable_file_is_refused(tmp_path, flag):
     files = {"spm_model_file": None, "vocab_file": None}
     for path, reason in ((tmp_path / "none", "No such file"), (tmp_path, "Is a directory")):
-        with pytest.raises(UserError, match=f"--{flag}=.*{reason}"):
+        with pytest.raises(UserError, match=f"`{flag}`=.*{reason}"):
             load_tokenizer(**(files | {flag: path}), do_lower_case=True)
 
 
@@ -184,7 +184,7 @@ def test_sentence_piece_model_without_special_tokens_is_refused():
         (b"[PAD]\n[UNK]\nword\nword\n", "line 4: 'word' stands on line 3 already"),
         (b"[PAD]\n\xe9t\xe9\n", "line 2: not UTF-8"),
         # What lies beside the released models: pieces with their scores.
-        (b"<pad>\t0\n<unk>\t0\n[CLS]\t0\n[SEP]\t0\n[MASK]\t0\n", "--spm_model_file"),
+        (b"<pad>\t0\n<unk>\t0\n[CLS]\t0\n[SEP]\t0\n[MASK]\t0\n", "`spm_model_file`"),
     ],
 )
 def test_unusable_vocabulary_is_refused(vocab, message):

@@ -89,17 +89,15 @@ class Program:
         )
 
     @cached_property
-    def _flag_of(self) -> dict[str, str]:
-        """The name of the flag for each setting."""
+    def flag_of(self) -> dict[str, str]:
+        """The name of the flag for each setting, under the names of both."""
         return {flag.name: flag.name for flag in self.flags} | {
             flag.setting: flag.name for flag in self.flags if flag.setting
         }
 
     def in_flags(self, text: str) -> str:
         """`text` with this program's flags in place of the settings that it names in backquotes."""
-        return _SETTING.sub(
-            lambda found: f"--{self._flag_of[found[1]]}" if found[1] in self._flag_of else found[0], text
-        )
+        return _SETTING.sub(lambda found: f"--{self.flag_of[found[1]]}" if found[1] in self.flag_of else found[0], text)
 
     def define(self, problems: list[str] | None = None) -> absl_flags.FlagValues:
         """All its flags, not parsed yet; --help among them. Values that cannot be read are added to `problems`."""

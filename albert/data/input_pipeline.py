@@ -134,11 +134,11 @@ def train_dataset(
     Raises UserError where one global batch is more than all examples.
     """
     if source.num_examples < shape.global_batch_size:
-        accumulated = f" with --gradient_accumulation_steps={shape.micro_batches}" if shape.micro_batches > 1 else ""
+        accumulated = f" with `gradient_accumulation_steps`={shape.micro_batches}" if shape.micro_batches > 1 else ""
         raise UserError(
-            f"--train_batch_size={shape.per_replica_batch_size} on --num_gpu_cores={shape.num_replicas}{accumulated} "
-            f"needs {shape.global_batch_size} examples a step, but the training split has {source.num_examples}. "
-            "Lower --train_batch_size or --num_gpu_cores."
+            f"`per_replica_batch_size`={shape.per_replica_batch_size} on `num_replicas`={shape.num_replicas}"
+            f"{accumulated} needs {shape.global_batch_size} examples a step, but the training split has "
+            f"{source.num_examples}. Lower `per_replica_batch_size` or `num_replicas`."
         )
     assert 0 <= first_step <= last_step, f"steps must be 0 <= first <= last, got {first_step} and {last_step}"
 

@@ -217,10 +217,10 @@ def test_a_batch_larger_than_the_split_is_one_clear_error(source):
     with pytest.raises(UserError) as raised:
         train_dataset(source, BatchShape(9, 3), 7, 0, 1)
     assert str(raised.value) == (
-        "--train_batch_size=9 on --num_gpu_cores=3 needs 27 examples a step, but the training split has 26. "
-        "Lower --train_batch_size or --num_gpu_cores."
+        "`per_replica_batch_size`=9 on `num_replicas`=3 needs 27 examples a step, but the training split has 26. "
+        "Lower `per_replica_batch_size` or `num_replicas`."
     )
-    with pytest.raises(UserError, match="with --gradient_accumulation_steps=3 needs 27 examples"):
+    with pytest.raises(UserError, match="with `gradient_accumulation_steps`=3 needs 27 examples"):
         train_dataset(source, BatchShape(9, 1, 3), 7, 0, 1)
     assert len(elements_of(train_dataset(source, BatchShape(13, 2), 7, 0, 1))) == 2
 

@@ -260,12 +260,12 @@ def _length_problem(values: Mapping[str, np.ndarray], record_format: RecordForma
     found = {name: len(values[name]) for name in record_format.features}
     problems = []
     if found["input_ids"] != record_format.max_seq_length:
-        problems.append(f"--max_seq_length={record_format.max_seq_length}, but it has {found['input_ids']} input_ids")
+        problems.append(f"`max_seq_length`={record_format.max_seq_length}, but it has {found['input_ids']} input_ids")
     if found["masked_lm_ids"] != record_format.max_predictions_per_seq:
         problems.append(
-            f"--max_predictions_per_seq={record_format.max_predictions_per_seq}, but it has "
-            f"{found['masked_lm_ids']} masked_lm_ids (twice as many as asked for where it was made with "
-            "--do_permutation)"
+            f"`max_predictions_per_seq`={record_format.max_predictions_per_seq}, but it has "
+            f"{found['masked_lm_ids']} masked_lm_ids (twice as many as asked for where do_permutation "
+            "made it)"
         )
     if problems:
         return f"{'; '.join(problems)}. Give the numbers of the data; all records must have the same."

@@ -88,13 +88,13 @@ def test_records_of_other_lengths_are_refused_with_what_they_have(tmp_path):
     path = write_records(tmp_path / "file", random_columns(3, length=24, predictions=6))
     with pytest.raises(UserError) as raised:
         _open(path)
-    assert "file, record 0: --max_seq_length=16, but it has 24 input_ids;" in str(raised.value)
-    assert "--max_predictions_per_seq=3, but it has 6 masked_lm_ids" in str(raised.value)
+    assert "file, record 0: `max_seq_length`=16, but it has 24 input_ids;" in str(raised.value)
+    assert "`max_predictions_per_seq`=3, but it has 6 masked_lm_ids" in str(raised.value)
 
 
 def test_a_later_file_of_another_length_is_named(tmp_path):
     paths = [write_records(tmp_path / "a", random_columns(3)), write_records(tmp_path / "b", random_columns(3, 24))]
-    with pytest.raises(UserError, match="b, record 0: --max_seq_length=16, but it has 24"):
+    with pytest.raises(UserError, match="b, record 0: `max_seq_length`=16, but it has 24"):
         open_records(paths, FORMAT)
 
 
@@ -102,7 +102,7 @@ def test_a_later_record_of_another_length_is_named(tmp_path):
     path = write_records(tmp_path / "a", random_columns(1100))
     other = write_records(tmp_path / "b", random_columns(1, predictions=4))
     path.write_bytes(path.read_bytes() + other.read_bytes())
-    with pytest.raises(UserError, match="a, record 1100: --max_predictions_per_seq=3, but it has 4"):
+    with pytest.raises(UserError, match="a, record 1100: `max_predictions_per_seq`=3, but it has 4"):
         _open(path)
 
 

@@ -347,7 +347,7 @@ def _serialize(record: Record, item_index: int, feature_spec: Mapping[str, Colum
 def _cannot_write(path: Path, reason: str | None) -> UserError:
     return UserError(
         f"Cannot write the cache {path}: {reason}. Nothing was kept of it. "
-        "Free some space there, or set --cached_dir to a folder with room that you may write to."
+        "Free some space there, or set `cached_dir` to a folder with room that you may write to."
     )
 
 

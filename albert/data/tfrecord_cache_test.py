@@ -384,7 +384,7 @@ def test_a_full_disk_is_one_clear_error_and_leaves_only_what_was_there(tmp_path)
     for line in lines:
         assert line.startswith(f"{names_in(tmp_path / 'c')} Cannot write the cache {tmp_path}/c/mrpc_train_8_"), line
         assert ".tf_record: File too large. Nothing was kept of it. Free some space" in line
-        assert "set --cached_dir" in line
+        assert "set `cached_dir`" in line
     assert names_in(tmp_path / "c") == [other.path.name, other.path.name + ".json"]
 
 

@@ -119,7 +119,7 @@ class CheckpointStore:
 
     def _nothing_to_resume(self, problems: Mapping[Path, str], lost_best: int | None) -> UserError:
         readable = [self.path(step).name for step in self._traces() if self.path(step) not in problems]
-        advice = "Put back a copy of one, or train again with another --output_dir or --overwrite_output_dir."
+        advice = "Put back a copy of one, or train again with another `output_dir` or `overwrite_output_dir`."
         if readable:
             advice = (
                 f"{', '.join(readable)} can be read, but the best model, that of step {lost_best}, is lost, and "

@@ -438,7 +438,7 @@ def _exploding(estimator, *steps, value=0.0):
 @pytest.mark.parametrize(("value", "loss"), [(0.0, "inf"), (math.nan, "nan")])
 def test_a_loss_that_is_not_finite_stops_with_the_step_and_keeps_the_last_good_state(tmp_path, value, loss, replicas):
     estimator = _exploding(_estimator(tmp_path, replicas, save_checkpoints_steps=2), 4, value=value)
-    message = rf"step 4: loss {loss}.* 0, 1, 2, 3, 4, 5, 6, 7 at learning rate 0\.0006\..*--learning_rate"
+    message = rf"step 4: loss {loss}.* 0, 1, 2, 3, 4, 5, 6, 7 at learning rate 0\.0006\..*`learning_rate`"
     with pytest.raises(UserError, match=message):
         _train(estimator, replicas)
     assert estimator.checkpoint_steps == [2]

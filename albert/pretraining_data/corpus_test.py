@@ -76,7 +76,7 @@ def test_the_output_is_neither_read_nor_replaced(tmp_path):
     text = tmp_path / "a.txt"
     text.write_text("Fine.\n")
     (tmp_path / "link").symlink_to(text)
-    with pytest.raises(UserError, match=r"link is one of the files of --input"):
+    with pytest.raises(UserError, match=r"link is one of the files of `input`"):
         made(tmp_path, output=tmp_path / "link")
     (tmp_path / "there").write_text("precious")
     with pytest.raises(UserError, match=r"there exists already"):

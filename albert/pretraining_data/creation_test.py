@@ -127,8 +127,10 @@ def refusal(capsys, folder: Path, **flags: object) -> str:
         ({"max_seq_length": 4}, "--max_seq_length=4 must be at least 5"),
         ({"max_predictions_per_seq": 0}, "--max_predictions_per_seq=0 must be at least 1"),
         ({"ngram": 0, "dupe_factor": 0}, "--ngram=0 must be at least 1; --dupe_factor=0 must be at least 1"),
-        ({"num_workers": -1}, "--num_workers=-1 must be at least 0"),
-        ({"masked_lm_prob": 1.01}, "--masked_lm_prob=1.01 must be in [0, 1]"),
+        ({"num_workers": -1}, "--num_workers=-1 must be in [0, 256]"),
+        ({"masked_lm_prob": 1.01}, "--masked_lm_prob=1.01 must be in (0, 1]"),
+        ({"masked_lm_prob": 0}, "--masked_lm_prob=0.0 must be in (0, 1]"),
+        ({"ngram": "99999999999999999999"}, "--ngram=99999999999999999999 must be at most 1000"),
         ({"short_seq_prob": "nan"}, "--short_seq_prob=nan must be in [0, 1]"),
         ({"spm_model_file": None}, "--spm_model_file (or --vocab_file for a WordPiece model) is missing"),
         ({"input_file": None, "output_file": None}, "--input_file, --output_file must be given"),
@@ -216,7 +218,7 @@ def test_noisy_copies_need_room_for_two_texts(capsys, tmp_path):
 
 def test_noisy_copies_have_their_words_from_both_texts(tmp_path):
     share = {0: [], 1: []}
-    for record in created(tmp_path, noisy_copies=True, masked_lm_prob=0, max_predictions_per_seq=1):
+    for record in created(tmp_path, noisy_copies=True, masked_lm_prob=1e-9, max_predictions_per_seq=1):
         feature = tf.train.Example.FromString(record).features.feature
         ids = np.array(feature["input_ids"].int64_list.value)
         in_b = np.array(feature["segment_ids"].int64_list.value) == 1

@@ -26,7 +26,7 @@ def test_a_name_with_brackets_may_be_meant_as_it_stands(tmp_path):
 @pytest.mark.parametrize("patterns", ["", " , ", "nothing/*.txt", "."])
 def test_a_pattern_without_a_file_is_named(patterns, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match=r"--input_file.*no file") as error:
+    with pytest.raises(UserError, match=r"`input_file`.*no file") as error:
         expand_patterns(patterns, "input_file")
     assert patterns.strip(" ,") in str(error.value)
 

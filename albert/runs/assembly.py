@@ -21,23 +21,23 @@ from albert.weights.loading import load_weights
 
 
 def load_config(settings: Settings) -> AlbertConfig:
-    """The configuration file's model, with --albert_dropout_prob in place of its rates if given."""
+    """The configuration file's model, with `albert_dropout_prob` in place of its rates if given."""
     config = AlbertConfig.from_json_file(settings.model.albert_config_file)
     rate = settings.model.albert_dropout_prob
     return config if rate is None else config.with_dropout(rate)
 
 
 def check_model(config: AlbertConfig, settings: Settings) -> None:
-    """Raises UserError where rows are too long for the model, or --init_checkpoint is missing."""
+    """Raises UserError where rows are too long for the model, or `init_checkpoint` is missing."""
     length = settings.data.max_seq_length
     if length > config.max_position_embeddings:
         raise UserError(
-            f"--max_seq_length={length}, but the model of {settings.model.albert_config_file} has "
-            f"{config.max_position_embeddings} positions. Lower --max_seq_length."
+            f"`max_seq_length`={length}, but the model of {settings.model.albert_config_file} has "
+            f"{config.max_position_embeddings} positions. Lower `max_seq_length`."
         )
     if settings.model.init_checkpoint and not checkpoint_files.exists(settings.model.init_checkpoint):
         raise UserError(
-            f"--init_checkpoint={settings.model.init_checkpoint}: no such checkpoint. Give the prefix, without .index; "
+            f"`init_checkpoint`={settings.model.init_checkpoint}: no such checkpoint. Give the prefix, without .index; "
             "./download_pretrained_models.sh fetches Google's models."
         )
 
@@ -122,10 +122,10 @@ def build_estimator(
 
 
 def start_from_checkpoint(weights: Mapping[str, tf.Variable], settings: Settings, num_of_group: int = 0) -> None:
-    """Assigns --init_checkpoint, or says that training starts from random weights."""
+    """Assigns `init_checkpoint`, or says that training starts from random weights."""
     prefix = settings.model.init_checkpoint
     if prefix is None:
-        logging.warning("No --init_checkpoint: starting from random weights.")
+        logging.warning("No init_checkpoint: starting from random weights.")
         return
     discards = settings.model.discard_classifier_weights
     load_weights(prefix, weights, discards, num_of_group).log(prefix)
@@ -164,18 +164,18 @@ def evaluate(estimator: Estimator, eval_spec: EvalSpec, settings: Settings) -> d
 
 def restore_best(estimator: Estimator, settings: Settings) -> None:
     """Loads the weights of, in order: `model.ckpt-best`, or the checkpoint it is a copy of; the newest checkpoint if
-    none was evaluated; --init_checkpoint if there is none.
+    none was evaluated; `init_checkpoint` if there is none.
 
-    Raises UserError when there is none, when it is damaged, or when --init_checkpoint lacks some of the weights.
+    Raises UserError when there is none, when it is damaged, or when `init_checkpoint` lacks some of the weights.
     """
     if estimator.restore_best():
         return
     prefix = settings.model.init_checkpoint
     if prefix is None:
-        raise UserError(f"--output_dir={settings.output_dir} has no checkpoint: train first, or give --init_checkpoint")
+        raise UserError(f"`output_dir`={settings.output_dir} has no checkpoint: train first, or give `init_checkpoint`")
     report = load_weights(prefix, estimator.weights)
     if report.fresh:
         raise UserError(
-            f"--output_dir={settings.output_dir} has no checkpoint, and {prefix} lacks {', '.join(report.fresh)}: "
-            "it is not a model of this kind. Train first (--do_train)."
+            f"`output_dir`={settings.output_dir} has no checkpoint, and {prefix} lacks {', '.join(report.fresh)}: "
+            "it is not a model of this kind. Train first (`do_train`)."
         )

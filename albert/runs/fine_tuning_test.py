@@ -152,9 +152,9 @@ def test_a_model_without_classifier_cannot_be_evaluated(copied):
     tensors = checkpoint_files.load_tensors(copied / "out/model.ckpt-12")
     encoder = {name: value for name, value in tensors.items() if not name.startswith("output_")}
     checkpoint_files.save(copied / "encoder", encoder)
-    with pytest.raises(UserError, match=r"lacks output_weights, output_bias: it is not a model of.*--do_train"):
+    with pytest.raises(UserError, match=r"lacks output_weights, output_bias: it is not a model of.*`do_train`"):
         _run(copied, "eval", output_dir=copied / "other", init_checkpoint=copied / "encoder")
-    with pytest.raises(UserError, match="has no checkpoint: train first, or give --init_checkpoint"):
+    with pytest.raises(UserError, match="has no checkpoint: train first, or give `init_checkpoint`"):
         _run(copied, "eval", output_dir=copied / "other")
 
 
@@ -163,7 +163,7 @@ def test_another_tasks_classifier_is_refused_until_it_is_discarded(copied):
     tensors |= {"output_weights": np.zeros((3, 64), np.float32), "output_bias": np.zeros(3, np.float32)}
     checkpoint_files.save(copied / "three_classes", tensors)
     flags = {"output_dir": copied / "other", "init_checkpoint": copied / "three_classes", "train_step": 1}
-    with pytest.raises(UserError, match=r"has shape \[3, 64\].*needs \[2, 64\].*--discard_classifier_weights"):
+    with pytest.raises(UserError, match=r"has shape \[3, 64\].*needs \[2, 64\].*`discard_classifier_weights`"):
         _run(copied, "train", **flags)
     # In the same directory: the first attempt left nothing there that could be mixed with this one.
     _run(copied, "train", **flags, discard_classifier_weights=True, learning_rate=1e-9)
@@ -186,7 +186,7 @@ def test_another_run_is_refused_with_what_differs_and_nothing_is_changed(copied)
         "max_seq_length is 32 there and 24 here",
         "albert_config.hidden_dropout_prob is 0.0 there and 0.25 here",
         "global_batch_size is 8 there and 16 here",
-        "--overwrite_output_dir",
+        "`overwrite_output_dir`",
     ):
         assert difference in str(raised.value)
     assert {path.name: path.read_bytes() for path in (copied / "out").iterdir()} == before

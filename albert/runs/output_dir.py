@@ -61,15 +61,15 @@ def _claim(directory: Path, identity: Mapping[str, Mapping[str, object]]) -> Non
     if _holds_work(directory):
         if not path.exists():
             raise UserError(
-                f"--output_dir={directory} holds checkpoints or results, but no {RUN_SETTINGS} that says of which run. "
-                "Choose another --output_dir; --init_checkpoint reads a model from where it is."
+                f"`output_dir`={directory} holds checkpoints or results, but no {RUN_SETTINGS} that says of which run. "
+                "Choose another `output_dir`; `init_checkpoint` reads a model from where it is."
             )
         found = _read(path)
     differing = [line for part in identity if part in found for line in _differences(found[part], identity[part])]
     if differing:
         raise UserError(
-            f"--output_dir={directory} holds another run: {'; '.join(differing)}. Choose another --output_dir, repeat "
-            "that run's settings, or add --overwrite_output_dir to move it aside."
+            f"`output_dir`={directory} holds another run: {'; '.join(differing)}. Choose another `output_dir`, repeat "
+            "that run's settings, or add `overwrite_output_dir` to move it aside."
         )
     delete_leftovers(directory)
     claimed = {**found, **identity}
@@ -88,7 +88,7 @@ def _read(path: Path) -> dict[str, dict[str, object]]:
             raise ValueError("it does not hold the settings of a run")
     except (OSError, ValueError) as error:
         raise UserError(
-            f"{path} cannot be read ({error}): choose another --output_dir or add --overwrite_output_dir"
+            f"{path} cannot be read ({error}): choose another `output_dir` or add `overwrite_output_dir`"
         ) from error
     return found
 
@@ -110,8 +110,8 @@ def _check_may_move(settings: Settings, source_files: Iterable[Path]) -> None:
     for path in needed:
         if path and path.resolve().is_relative_to(settings.output_dir.resolve()):
             raise UserError(
-                f"--overwrite_output_dir would move --output_dir={settings.output_dir} aside, and with it {path}, "
-                "which this run needs. Choose another --output_dir."
+                f"`overwrite_output_dir` would move `output_dir`={settings.output_dir} aside, and with it {path}, "
+                "which this run needs. Choose another `output_dir`."
             )
 
 
@@ -125,7 +125,7 @@ def _moved_aside(lock: OutputLock) -> OutputLock:
     try:
         directory.rename(target)
     except OSError as error:
-        raise UserError(f"cannot move --output_dir={directory} aside to {target}: {error.strerror}") from error
+        raise UserError(f"cannot move `output_dir`={directory} aside to {target}: {error.strerror}") from error
     lock.follow(target)
     lock.release()
     logging.info("Moved %s aside to %s.", directory, target)

@@ -78,7 +78,7 @@ def test_a_directory_with_results_of_a_foreign_model_may_be_trained_in_only_with
 def test_work_of_an_unknown_run_is_refused_and_left_alone(tmp_path, name):
     # For example a downloaded model: continuing there would overwrite its model.ckpt-best.
     (tmp_path / name).write_text("theirs")
-    with pytest.raises(UserError, match=r"no run_settings\.json.*another --output_dir"):
+    with pytest.raises(UserError, match=r"no run_settings\.json.*another `output_dir`"):
         _claim(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
@@ -96,7 +96,7 @@ def test_a_run_that_left_no_work_leaves_the_directory_free(tmp_path):
 )
 def test_settings_that_cannot_be_read_are_named(trained, contents):
     (trained / RUN_SETTINGS).write_bytes(contents)
-    with pytest.raises(UserError, match=r"run_settings\.json cannot be read .*--overwrite_output_dir"):
+    with pytest.raises(UserError, match=r"run_settings\.json cannot be read .*`overwrite_output_dir`"):
         _claim(trained)
 
 
@@ -116,7 +116,7 @@ def test_overwriting_what_is_not_there_only_claims(tmp_path):
 
 def test_overwriting_does_not_take_away_what_the_run_reads(trained, monkeypatch):
     model = dataclasses.replace(GOOD_SETTINGS.model, init_checkpoint=trained / "model.ckpt-4")
-    with pytest.raises(UserError, match=r"would move --output_dir=.*aside, and with it .*model\.ckpt-4"):
+    with pytest.raises(UserError, match=r"would move `output_dir`=.*aside, and with it .*model\.ckpt-4"):
         _claim(trained, overwrite_output_dir=True, model=model)
     for name in ("train.json", "features.tf_record", "left.json"):
         (trained / name).touch()
@@ -132,7 +132,7 @@ def test_overwriting_does_not_take_away_what_the_run_reads(trained, monkeypatch)
         with pytest.raises(UserError, match=f"aside, and with it .*{named}"):
             _claim(trained, overwrite_output_dir=True, **changes)
     monkeypatch.chdir(trained)
-    with pytest.raises(UserError, match=r"would move --output_dir=\. aside"):
+    with pytest.raises(UserError, match=r"would move `output_dir`=\. aside"):
         _claim(Path(), overwrite_output_dir=True)
     assert (trained / "model.ckpt-4.index").exists()
 

@@ -27,7 +27,7 @@ from albert.settings import PretrainingSettings
 
 
 def run(settings: PretrainingSettings) -> dict[str, float]:
-    """Does what `settings` ask for and returns the metrics of the best checkpoint (empty without --do_eval).
+    """Does what `settings` ask for and returns the metrics of the best checkpoint (empty without `do_eval`).
 
     Raises UserError for every error the user can fix, and Interrupted after a signal.
     """

@@ -27,7 +27,7 @@ def _holder(directory: Path) -> subprocess.Popen:
 def test_the_holder_is_named_and_afterwards_nothing_is_left(tmp_path):
     directory = tmp_path / "new/run"
     with _holder(directory) as holder:
-        message = rf"--output_dir={directory} is in use by \S+ \(process {holder.pid} on \S+, since 20\d\d-\S+ \S+\)\. "
+        message = rf"`output_dir`={directory} is in use by \S+ \(process {holder.pid} on \S+, since 20\d\d-\S+ \S+\)\. "
         for _ in range(2):  # being refused changes nothing
             with pytest.raises(UserError, match=message) as raised:
                 OutputLock(directory)

@@ -23,7 +23,7 @@ def get_task(name: str) -> Task:
     wanted = _spelling(name)
     names = {_spelling(known): known for known in _TASKS} | {_spelling(k): v for k, v in _OTHER_NAMES.items()}
     if wanted not in names:
-        raise UserError(f"--task_name={name} is not a task. Choose one of: {', '.join(_TASKS)}.")
+        raise UserError(f"`task_name`={name} is not a task. Choose one of: {', '.join(_TASKS)}.")
     return _TASKS[names[wanted]]
 
 

@@ -57,7 +57,7 @@ class GlueTask(TextTask):
         except OSError as error:
             raise UserError(
                 f"{path} cannot be read ({error.strerror}): task {self.name} reads {self.folder}/{file_name} in "
-                f"--data_dir={data_dir}; {self.origin.format(data_dir=data_dir)}."
+                f"`data_dir`={data_dir}; {self.origin.format(data_dir=data_dir)}."
             ) from error
         return (path,)
 

@@ -148,7 +148,7 @@ def test_task_is_found_under_its_usual_names(spelling, name):
 
 
 def test_unknown_task_is_refused_with_all_names():
-    with pytest.raises(UserError, match=r"--task_name=snli is not a task\. Choose one of: cola, sst-2, .*agreement"):
+    with pytest.raises(UserError, match=r"`task_name`=snli is not a task\. Choose one of: cola, sst-2, .*agreement"):
         get_task("snli")
 
 

@@ -40,7 +40,7 @@ def build_pair_features(
     """
     if max_seq_length < _PAIR_SPECIAL_TOKENS:
         raise UserError(
-            f"--max_seq_length={max_seq_length} has no room for [CLS] A [SEP] B [SEP]; at least 3 is needed."
+            f"`max_seq_length`={max_seq_length} has no room for [CLS] A [SEP] B [SEP]; at least 3 is needed."
         )
     if not tokens_b:
         kept = tokens_a[: max_seq_length - _SINGLE_SPECIAL_TOKENS]

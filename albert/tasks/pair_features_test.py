@@ -56,5 +56,5 @@ def test_first_text_without_tokens_keeps_its_separator():
 
 def test_length_without_room_for_special_tokens_is_refused():
     assert build_pair_features([11], [21], 3, TOKENIZER) == ([2, 3, 3], [0, 0, 1])
-    with pytest.raises(UserError, match=r"--max_seq_length=2 .*at least 3"):
+    with pytest.raises(UserError, match=r"`max_seq_length`=2 .*at least 3"):
         build_pair_features([11], [21], 2, TOKENIZER)

@@ -73,11 +73,11 @@ class RaceTask(Task):
     def __post_init__(self):
         problems = []
         if self.high_only and self.middle_only:
-            problems.append("--high_only and --middle_only exclude each other; give one, or neither for both levels")
+            problems.append("`high_only` and `middle_only` exclude each other; give one, or neither for both levels")
         if self.max_qa_length < 1:
-            problems.append(f"--max_qa_length={self.max_qa_length} must be at least 1")
+            problems.append(f"`max_qa_length`={self.max_qa_length} must be at least 1")
         if not 0 <= self.dropout_prob < 1:
-            problems.append(f"--dropout_prob={self.dropout_prob} must be in [0, 1)")
+            problems.append(f"`dropout_prob`={self.dropout_prob} must be in [0, 1)")
         if problems:
             raise UserError("; ".join(problems) + ".")
 
@@ -108,7 +108,7 @@ class RaceTask(Task):
         budget = settings.max_seq_length - _SPECIAL_TOKENS
         if self.max_qa_length > budget:
             raise UserError(
-                f"--max_qa_length={self.max_qa_length} with --max_seq_length={settings.max_seq_length} leaves no room "
+                f"`max_qa_length`={self.max_qa_length} with `max_seq_length`={settings.max_seq_length} leaves no room "
                 f"for [CLS] article [SEP] question and option [SEP]; choose at most {max(budget, 0)}."
             )
         article_ids = _article_ids(example.article, tokenizer)
@@ -173,7 +173,7 @@ class RaceTask(Task):
         problem = f"has neither {_MERGED} nor files such as 1.txt" if folder.is_dir() else "is not there"
         raise UserError(
             f"{folder} {problem}: task {self.name} reads RACE/{{train,dev,test}}/{{middle,high}}/*.txt in "
-            f"--data_dir={data_dir}; python3 download_glue_data.py --data_dir={data_dir} --tasks RACE fetches it."
+            f"`data_dir`={data_dir}; python3 download_glue_data.py --data_dir={data_dir} --tasks RACE fetches it."
         )
 
     def _read(self, files: Mapping[str, tuple[Path, ...]], needs_answers: bool) -> Iterator[RaceExample]:

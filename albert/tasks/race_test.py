@@ -280,7 +280,7 @@ def test_merged_file_without_articles_is_refused(tmp_path):
 
 def test_missing_folders_say_what_is_expected_and_how_to_get_it(tmp_path):
     expected = (
-        f"task race reads RACE/{{train,dev,test}}/{{middle,high}}/*.txt in --data_dir={tmp_path}; "
+        f"task race reads RACE/{{train,dev,test}}/{{middle,high}}/*.txt in `data_dir`={tmp_path}; "
         f"python3 download_glue_data.py --data_dir={tmp_path} --tasks RACE fetches it."
     )
     for call in (RaceTask().read, RaceTask().source_files):
@@ -309,7 +309,7 @@ def test_what_cannot_be_read_is_named(tmp_path):
 
 def test_options_that_exclude_each_other_are_refused_together():
     with pytest.raises(
-        UserError, match=r"^--high_only and --middle_only exclude.*; --max_qa_length=0 must be at least 1"
+        UserError, match=r"^`high_only` and `middle_only` exclude.*; `max_qa_length`=0 must be at least 1"
     ):
         RaceTask(high_only=True, middle_only=True, max_qa_length=0)
 
@@ -349,7 +349,7 @@ def test_answer_of_full_length_leaves_the_article_the_rest(tokenizers):
         [cls, *article, sep, sep],
         [cls, *article, sep, *tokenizer.encode("3"), sep],
     ]
-    message = r"--max_qa_length=6 with --max_seq_length=8 leaves no room .*; choose at most 5\."
+    message = r"`max_qa_length`=6 with `max_seq_length`=8 leaves no room .*; choose at most 5\."
     with pytest.raises(UserError, match=message):
         RaceTask(max_qa_length=6).featurize(example, tokenizer, settings)
 

@@ -108,7 +108,7 @@ def _check_shapes(prefix, weights, chosen, shapes) -> None:
         if entry == "bert/embeddings/word_embeddings":
             advice = "vocab_size in albert_config.json and the checkpoint must agree. " + advice
         if CLASSIFIER_MARK in name:
-            advice = "To start this task with a fresh head, add --discard_classifier_weights."
+            advice = "To start this task with a fresh head, add `discard_classifier_weights`."
         raise UserError(f"{prefix}: {entry} has shape {theirs}, but the model needs {ours}. {advice}")
 
 

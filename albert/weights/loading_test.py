@@ -54,7 +54,7 @@ def test_discarding_keeps_the_head_fresh_and_the_attention_output():
 def test_a_head_of_another_shape_is_an_error_with_both_shapes_unless_discarded():
     head = pooled.ClassificationHead(tiny_config(), num_labels=3)
     model = modeling.AlbertModel(tiny_config(), head.variable_specs)
-    with pytest.raises(UserError, match=r"output_weights has shape \[2, 32\].*needs \[3, 32\].*--discard_classifier"):
+    with pytest.raises(UserError, match=r"output_weights has shape \[2, 32\].*needs \[3, 32\].*`discard_classifier"):
         load_weights(TESTDATA / "e2e/model.ckpt-20", model.weights)
     report = load_weights(TESTDATA / "e2e/model.ckpt-20", model.weights, discard_classifier_weights=True)
     assert report.fresh == ("output_weights", "output_bias")

@@ -417,7 +417,7 @@ def test_bad_flags_are_told_together_in_one_line(flags, message):
 def test_a_users_mistake_ends_with_code_2(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["race", "--spm_model_file=/nowhere/x.model", "--tasks=dense"])
     assert race.main() == 2
-    assert capsys.readouterr().err.startswith("error: --spm_model_file=/nowhere/x.model cannot be read")
+    assert capsys.readouterr().err.startswith("error: `spm_model_file`=/nowhere/x.model cannot be read")
 
 
 def test_the_shown_command_has_no_paths_of_this_machine():

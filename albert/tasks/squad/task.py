@@ -101,36 +101,36 @@ class SquadTask(Task):
         """What cannot work, each as one phrase."""
         found = []
         if self.doc_stride < 1:
-            found.append(f"--doc_stride={self.doc_stride} must be at least 1")
+            found.append(f"`doc_stride`={self.doc_stride} must be at least 1")
         if self.max_query_length < 1:
-            found.append(f"--max_query_length={self.max_query_length} must be at least 1")
+            found.append(f"`max_query_length`={self.max_query_length} must be at least 1")
         for name in ("n_best_size", "max_answer_length", "start_n_top", "end_n_top"):
             if getattr(self, name) < 1:
-                found.append(f"--{name}={getattr(self, name)} must be at least 1")
+                found.append(f"`{name}`={getattr(self, name)} must be at least 1")
         if not 0 <= self.dropout_prob < 1:
-            found.append(f"--dropout_prob={self.dropout_prob} must be in [0, 1)")
+            found.append(f"`dropout_prob`={self.dropout_prob} must be in [0, 1)")
         if settings.max_seq_length <= self.max_query_length + SPECIAL_TOKENS:
             found.append(
-                f"--max_seq_length={settings.max_seq_length} leaves no room for the context beside a question of "
-                f"--max_query_length={self.max_query_length} and {SPECIAL_TOKENS} special tokens; it must be at least "
+                f"`max_seq_length`={settings.max_seq_length} leaves no room for the context beside a question of "
+                f"`max_query_length`={self.max_query_length} and {SPECIAL_TOKENS} special tokens; it must be at least "
                 f"{self.max_query_length + SPECIAL_TOKENS + 1}"
             )
         if settings.vocab_file and not settings.spm_model_file:
-            found.append("--vocab_file cannot be used for SQuAD, whose answers are found by sentence pieces; name a "
-                         "--spm_model_file")  # fmt: skip
+            found.append("`vocab_file` cannot be used for SQuAD, whose answers are found by sentence pieces; name a "
+                         "`spm_model_file`")  # fmt: skip
         return found
 
     def source_files(self, split: Split, data_dir: Path) -> tuple[Path, ...]:
         """The one file of a split. Raises UserError if none was named or it cannot be opened."""
         flag, name = ("train_file", self.train_file) if split == "train" else ("predict_file", self.predict_file)
         if not name:
-            raise UserError(f"--{flag} is missing; name a file in SQuAD's JSON format.")
+            raise UserError(f"`{flag}` is missing; name a file in SQuAD's JSON format.")
         path = Path(data_dir) / name
         try:
             path.open("rb").close()
         except OSError as error:
             raise UserError(
-                f"--{flag}={path} cannot be read ({error.strerror}); name a file in SQuAD's JSON format."
+                f"`{flag}`={path} cannot be read ({error.strerror}); name a file in SQuAD's JSON format."
             ) from error
         return (path,)
 
@@ -270,7 +270,7 @@ def log_losses(
     query_lengths = {_number(record["question_index"]): _number(record["query_len"]) for record in records}
     for number, length in query_lengths.items():
         if length > max_query_length:
-            tally.add(f"were cut to --max_query_length={max_query_length} tokens", questions[number].id)
+            tally.add(f"were cut to max_query_length={max_query_length} tokens", questions[number].id)
     tally.report(len(questions))
 
 

@@ -203,7 +203,7 @@ def test_long_query_is_cut_and_counted_once(tmp_path, tokenizer, caplog):
         assert record["input_ids"][1:10] == [*tokenizer.encode("Which one " * 4), tokenizer.sep_id]
         assert record["query_len"] == [20]
     log_losses(tmp_path / "squad.json", paragraphs, records, max_query_length=8)
-    assert caplog.messages == [f"{tmp_path}/squad.json: 1 of 1 questions were cut to --max_query_length=8 tokens: q"]
+    assert caplog.messages == [f"{tmp_path}/squad.json: 1 of 1 questions were cut to max_query_length=8 tokens: q"]
 
 
 def test_answer_that_vanishes_between_tokens_leaves_the_question_out(tmp_path, tokenizer):
@@ -285,25 +285,25 @@ def test_questions_are_numbered_through_all_paragraphs(tmp_path, tokenizer):
 
 
 def test_missing_file_is_named_with_its_flag(tmp_path):
-    with pytest.raises(UserError, match=r"--train_file=.*squad\.json cannot be read \(No such file"):
+    with pytest.raises(UserError, match=r"`train_file`=.*squad\.json cannot be read \(No such file"):
         _task().read("train", tmp_path)
-    with pytest.raises(UserError, match=r"--predict_file=.* cannot be read \(Is a directory"):
+    with pytest.raises(UserError, match=r"`predict_file`=.* cannot be read \(Is a directory"):
         SquadTask(version="1.1", predict_file=".").read("dev", tmp_path)
-    with pytest.raises(UserError, match="--train_file is missing"):
+    with pytest.raises(UserError, match="`train_file` is missing"):
         SquadTask(version="1.1", predict_file="squad.json").read("train", tmp_path)
 
 
 def test_length_without_room_for_the_context_is_refused(tmp_path, tokenizer):
     folder = write_squad(tmp_path, squad_document())
     assert _features(folder, tokenizer, max_seq_length=12, max_query_length=8)[1]
-    with pytest.raises(UserError, match=r"--max_seq_length=11 leaves no room .*--max_query_length=8 .*at least 12"):
+    with pytest.raises(UserError, match=r"`max_seq_length`=11 leaves no room .*`max_query_length`=8 .*at least 12"):
         _features(folder, tokenizer, max_seq_length=11, max_query_length=8)
 
 
 def test_all_impossible_options_are_named_together(tmp_path):
     settings = DataSettings("squad", tmp_path, tmp_path, 3, vocab_file=tmp_path / "vocab.txt")
     found = _task(doc_stride=0, max_query_length=0).problems(settings)
-    flags = ["--doc_stride=0", "--max_query_length=0", "--max_seq_length=3", "--vocab_file"]
+    flags = ["`doc_stride`=0", "`max_query_length`=0", "`max_seq_length`=3", "`vocab_file`"]
     assert [phrase.split()[0] for phrase in found] == flags
     assert _task().problems(_settings(tmp_path)) == []
 
