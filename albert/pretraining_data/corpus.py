@@ -20,7 +20,7 @@ from albert.pretraining_data.sentences import LANGUAGES, clean, has_word, split_
 from albert.pretraining_data.text_files import expand_patterns, read_lines
 from albert.system.files import whole_file
 from albert.system.processes import MAX_WORKERS, in_order, number_of_workers
-from albert.system.termination import terminated_orderly
+from albert.system.signals import exit_on_termination
 
 _BATCH_CHARACTERS = 1 << 18
 # A paragraph that is longer, as in a file without line ends or blank lines, is cut: memory stays bounded.
@@ -98,7 +98,7 @@ def write_corpus(settings: CorpusSettings) -> None:
     total = Counts()
     last_document, documents = None, 0
     with (
-        terminated_orderly(),
+        exit_on_termination(),
         whole_file(settings.output) as corpus,
         tqdm(desc="splitting", total=num_bytes, unit="B", unit_scale=True, delay=1, disable=None, leave=False) as bar,
         contextlib.closing(

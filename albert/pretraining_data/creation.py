@@ -39,7 +39,7 @@ from albert.pretraining_data.text_files import expand_patterns
 from albert.system.files import cannot_write, delete_leftovers, whole_file
 from albert.system.locks import LOCK, OutputLock
 from albert.system.processes import MAX_WORKERS, in_order, number_of_workers
-from albert.system.termination import terminated_orderly
+from albert.system.signals import exit_on_termination
 from albert.tokenization import Tokenizer, load_tokenizer
 
 _LOG = logging.getLogger(__name__)
@@ -114,7 +114,7 @@ def create(settings: CreationSettings) -> None:
     for path in outputs:
         path.parent.mkdir(parents=True, exist_ok=True)
     vocabulary = load_vocabulary(tokenizer, settings.spm_model_file, settings.vocab_file)
-    with terminated_orderly(), _disk_errors_named(outputs[0]), _temporary_folder(outputs) as folder:
+    with exit_on_termination(), _disk_errors_named(outputs[0]), _temporary_folder(outputs) as folder:
         corpus = _tokenize(settings, inputs, tokenizer, vocabulary, folder)
         _check(corpus, settings)
         num_buckets = number_of_buckets(_expected_bytes(corpus, settings))

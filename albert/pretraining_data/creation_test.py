@@ -264,7 +264,7 @@ def at_work(folder: Path, workers: int) -> Iterator[subprocess.Popen[str]]:
                 os.killpg(process.pid, signal.SIGKILL)
 
 
-@pytest.mark.parametrize(("number", "workers"), [(signal.SIGTERM, 2), (signal.SIGINT, 1)])
+@pytest.mark.parametrize(("number", "workers"), [(signal.SIGTERM, 2), (signal.SIGHUP, 2), (signal.SIGINT, 1)])
 def test_a_signal_ends_it_with_nothing_left_behind(tmp_path, number, workers):
     with at_work(tmp_path, workers) as process:
         process.send_signal(number)

@@ -5,7 +5,6 @@ import functools
 import multiprocessing
 import multiprocessing.connection
 import os
-import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -13,6 +12,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
 from albert.errors import UserError
+from albert.system.signals import ignore_terminal
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -67,8 +67,7 @@ _worker_work: Callable  # set once in each worker, so that it is not sent with e
 def _start_worker(work: Callable) -> None:
     global _worker_work
     _worker_work = work
-    # Ctrl-C reaches the whole process group; the parent answers it and stops its workers.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    ignore_terminal()
     # A killed parent cannot stop its workers, which would wait for their next item for ever.
     parent_ended = functools.partial(multiprocessing.connection.wait, [multiprocessing.parent_process().sentinel])
     threading.Thread(target=lambda: (parent_ended(), os._exit(1)), daemon=True).start()
