@@ -331,7 +331,9 @@ def _temporary_folder(outputs: list[Path]) -> Iterator[Path]:
     Raises UserError where another process makes that output.
     """
     folder = outputs[0].with_name(f".{outputs[0].name}.parts")
-    lock = OutputLock(folder, "--output_file", outputs[0])
+    if folder.is_symlink():
+        raise UserError(f"{folder}, where parts of {outputs[0]} should go, is a symbolic link. Remove it.")
+    lock = OutputLock(folder, outputs[0])
     try:
         for output in outputs:
             delete_leftovers(output.parent, output.name)

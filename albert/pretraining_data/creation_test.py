@@ -278,7 +278,7 @@ def test_what_a_killed_process_left_goes_with_the_next_which_waits_for_none_aliv
     with at_work(tmp_path, workers=2) as process:
         assert cli(["create_pretraining_data", *arguments(tmp_path)]) == 2
         holder = f"create_pretraining_data (process {process.pid} on"
-        assert f"error: --output_file={tmp_path}/records is in use by {holder}" in capsys.readouterr().err
+        assert f"error: {tmp_path}/records is in use by {holder}" in capsys.readouterr().err
     (tmp_path / "records.tmp-0123abcd").touch()  # as it had been killed while writing
     assert created(tmp_path) == some_records
     assert [path.name for path in tmp_path.iterdir()] == ["records"]
