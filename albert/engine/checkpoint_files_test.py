@@ -122,7 +122,7 @@ FULL_DISK = """
 import resource, signal, sys
 import numpy as np
 from albert.engine import checkpoint_files
-from albert.settings import UserError
+from albert.errors import UserError
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 checkpoint_files.save(sys.argv[1] + "/c", {"x": np.float32(1)})
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
