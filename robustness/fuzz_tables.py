@@ -7,7 +7,7 @@ The format is LevelDB's table (github.com/google/leveldb, doc/table_format.md), 
 import struct
 from collections.abc import Mapping
 
-from albert.data.record_encoding import masked_crc
+from albert.data.record_file import masked_crc
 
 _FOOTER_BYTES = 48
 _MAGIC = 0xDB4775248B80FB57

@@ -5,11 +5,11 @@ the time: the numbers of many records are encoded at once.
 """
 
 import functools
-import struct
 from typing import NamedTuple
 
-import google_crc32c
 import numpy as np
+
+from albert.data.record_file import framed
 
 
 class Feature(NamedTuple):
@@ -63,7 +63,7 @@ def encode_records(features: tuple[Feature, ...], columns: dict[str, np.ndarray]
         else:
             payloads = _packed_varints(rows)
         entries.append([_entry_head(feature, len(payload)) + payload for payload in payloads])
-    return [_framed(b"".join(parts)) for parts in zip(*entries, strict=True)]
+    return [framed(_example(b"".join(parts))) for parts in zip(*entries, strict=True)]
 
 
 # --- tf.train.Example: protocol buffers' wire format ------------------------------------------------------------------
@@ -85,6 +85,10 @@ def _varint(number: int) -> bytes:
         data.append(number & 0x7F | 0x80)
         number >>= 7
     return bytes([*data, number])
+
+
+def _example(features: bytes) -> bytes:
+    return _tag(1) + _varint(len(features)) + features
 
 
 @functools.lru_cache(maxsize=4096)
@@ -120,23 +124,3 @@ def _packed_varints(rows: np.ndarray) -> list[bytes]:
 def _split(data: bytes, lengths: np.ndarray) -> list[bytes]:
     ends = np.cumsum(lengths).tolist()
     return [data[start:end] for start, end in zip([0, *ends], ends, strict=False)]
-
-
-# --- TFRecord: length (8 bytes), its checksum (4), content, the content's checksum (4) --------------------------------
-
-
-def _framed(features: bytes) -> bytes:
-    example = _tag(1) + _varint(len(features)) + features
-    return b"".join((_frame_head(len(example)), example, struct.pack("<I", masked_crc(example))))
-
-
-@functools.lru_cache(maxsize=4096)
-def _frame_head(length: int) -> bytes:
-    data = struct.pack("<Q", length)
-    return data + struct.pack("<I", masked_crc(data))
-
-
-def masked_crc(data: bytes) -> int:
-    """CRC-32C of `data`, rotated and shifted as TFRecords have it, so that it can stand among what it checks."""
-    crc = google_crc32c.value(data)
-    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF

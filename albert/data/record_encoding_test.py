@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from albert.data.record_encoding import encode_records, masked_crc, num_predictions, record_features
+from albert.data.record_encoding import encode_records, num_predictions, record_features
+from albert.data.record_file import masked_crc
 
 
 def random_columns(count: int, features, largest: int) -> dict[str, np.ndarray]:

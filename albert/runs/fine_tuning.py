@@ -20,6 +20,7 @@ from albert.custom_optimization import LearningRateSchedule, create_optimizer
 from albert.data import input_pipeline, tfrecord_cache
 from albert.data.input_pipeline import BatchShape, Source
 from albert.data.schema import HostRecord
+from albert.data.source_files import SourceFiles
 from albert.data.tfrecord_cache import RecordCache
 from albert.engine import checkpoint_files, distribution
 from albert.engine.estimator import Estimator, EvalSpec, RunConfig
@@ -48,13 +49,16 @@ def run(task: Task, settings: Settings) -> dict[str, float]:
     replicas = strategy.num_replicas_in_sync
     settings = resolve(settings, strategy)
     log_devices(settings, strategy)
-    sources = {split: task.source_files(split, settings.data.data_dir) for split in wanted_splits(task, settings)}
-    digests = {split: tfrecord_cache.sha256_of_files(files) for split, files in sources.items()}
+    files = {split: task.source_files(split, settings.data.data_dir) for split in wanted_splits(task, settings)}
+    sources = {split: SourceFiles.read(paths) for split, paths in files.items()}
+    digests = {split: source.digest for split, source in sources.items()}
     identity = identity_of_run(task, config, tokenizer, settings, replicas, digests)
-    with claim_output_dir(settings, identity, itertools.chain(*sources.values())):
-        caches = {split: build_cache(task, split, tokenizer, settings, digests[split]) for split in digests}
+    with claim_output_dir(settings, identity, itertools.chain(*files.values())):
+        caches = {split: build_cache(task, split, tokenizer, settings, source) for split, source in sources.items()}
         settings = count_steps(task, caches, settings, replicas)
         judged = Judged.of(task, caches, settings)
+        for source in sources.values():
+            source.check_unchanged()  # rows were read once more, and are scored against what the caches hold
 
         train = settings.train
         schedule = LearningRateSchedule(train.learning_rate, train.train_steps or 1, train.warmup_steps)
@@ -216,8 +220,10 @@ def identity_of_training(settings: Settings, replicas: int) -> dict[str, object]
     }
 
 
-def build_cache(task: Task, split: Split, tokenizer: Tokenizer, settings: Settings, digest: str) -> RecordCache:
-    """The tokenised records of one split, whose files have `digest`, from `cached_dir` if they are there."""
+def build_cache(
+    task: Task, split: Split, tokenizer: Tokenizer, settings: Settings, sources: SourceFiles
+) -> RecordCache:
+    """The tokenised records of one split, read from `sources`, from `cached_dir` if they are there."""
     data = settings.data
     path = data.feature_files.get(split)
     if split == "dev" and data.left_file:
@@ -229,11 +235,12 @@ def build_cache(task: Task, split: Split, tokenizer: Tokenizer, settings: Settin
         identity={
             "task": task.identity(),
             "split": split,
-            "data": digest,
+            "data": sources.digest,
             "tokenizer": tokenizer.digest,
             "max_seq_length": data.max_seq_length,
         },
         items=lambda: task.read(split, data.data_dir),
+        sources=sources,
         featurize=functools.partial(task.featurize, tokenizer=tokenizer, settings=data),
         feature_spec=task.feature_spec,
     )
