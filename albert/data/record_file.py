@@ -100,6 +100,10 @@ class RecordFile:
         ends = np.cumsum(self.lengths.astype(np.int64) + (_HEADER_BYTES + _FOOTER_BYTES))
         return ends - self.lengths - _FOOTER_BYTES
 
+    def number_at(self, offset: int) -> int:
+        """The record that begins at byte `offset` of the file."""
+        return int(np.searchsorted(self._offsets, offset))
+
     def read(self, numbers: Sequence[int] | np.ndarray) -> list[bytes]:
         """The data of the records `numbers`, in that order. May be called from several threads.
 

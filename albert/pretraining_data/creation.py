@@ -19,7 +19,10 @@ import numpy as np
 import tqdm
 
 from albert.data.counter_hash import Stream, draw, key_of
+from albert.data.manifest import manifest_path
+from albert.data.pretraining_manifest import RecordsManifest, is_manifest
 from albert.data.record_encoding import encode_records, num_predictions, record_features
+from albert.data.record_file import RecordWriter
 from albert.errors import UserError
 from albert.pretraining_data.documents import Corpus, tokenize_corpus
 from albert.pretraining_data.instances import (
@@ -119,7 +122,7 @@ def create(settings: CreationSettings) -> None:
         _check(corpus, settings)
         num_buckets = number_of_buckets(_expected_bytes(corpus, settings))
         made = _make_records(RecordMaker(settings, corpus, vocabulary, folder, num_buckets))
-        _write_outputs(folder, num_buckets, made.records, outputs)
+        _write_outputs(folder, num_buckets, made.records, outputs, manifest_of(settings, tokenizer))
     _LOG.info(
         "%d documents, %d sentences, %d tokens -> %d records in %s: %d tokens to predict (%.1f %% of all), %.1f %% "
         "padding. %.0f s.",
@@ -284,15 +287,30 @@ def _make_records(maker: RecordMaker) -> Made:
     return made
 
 
-def _write_outputs(folder: Path, num_buckets: int, num_records: int, outputs: list[Path]) -> None:
+def manifest_of(settings: CreationSettings, tokenizer: Tokenizer) -> RecordsManifest:
+    """What is to stand beside every output, but for what was written to it."""
+    # Neither names of files, which are others on another machine, nor how many processes there were.
+    left_out = ("input_file", "output_file", "spm_model_file", "vocab_file", "num_workers", "max_seq_length")
+    asked_for = {name: value for name, value in dataclasses.asdict(settings).items() if name not in left_out}
+    predictions = num_predictions(settings.max_predictions_per_seq, settings.do_permutation)
+    return RecordsManifest(tokenizer.digest, tokenizer.vocab_size, settings.max_seq_length, predictions, asked_for)
+
+
+def _write_outputs(
+    folder: Path, num_buckets: int, num_records: int, outputs: list[Path], manifest: RecordsManifest
+) -> None:
     if num_records < len(outputs):
         raise UserError(f"--output_file names {len(outputs)} files, but there are only {num_records} records.")
     with contextlib.ExitStack() as opened:
-        files = [opened.enter_context(whole_file(path)) for path in outputs]
+        # Closed from the last on: the manifest appears before its records, so that who finds them finds what they are.
+        files = [[opened.enter_context(whole_file(name)) for name in (path, manifest_path(path))] for path in outputs]
+        writers = [RecordWriter(file) for file, _ in files]
         records = in_key_order(folder, num_buckets)
         progress = tqdm.tqdm(records, "writing", num_records, unit="record", unit_scale=True, disable=None)
-        for record, file in zip(progress, itertools.cycle(files), strict=False):
-            file.write(record)
+        for record, writer in zip(progress, itertools.cycle(writers), strict=False):
+            writer.write(record)
+        for writer, (_, manifest_file) in zip(writers, files, strict=True):
+            manifest_file.write(manifest.text_for(writer))
 
 
 # --- What surrounds them ----------------------------------------------------------------------------------------------
@@ -312,7 +330,10 @@ def _output_paths(names: str, inputs: list[Path]) -> list[Path]:
             raise UserError(f"--output_file={path} exists already. Delete it, or name another one.")
         if place in written:
             raise UserError(f"--output_file names {path} twice. Every file once.")
-        written.add(place)
+        beside = manifest_path(path)
+        if beside.exists() and not is_manifest(beside):
+            raise UserError(f"{beside}, where the manifest of {path} should go, exists already. Name another output.")
+        written |= {place, os.path.realpath(beside)}
     return outputs
 
 
@@ -335,8 +356,9 @@ def _temporary_folder(outputs: list[Path]) -> Iterator[Path]:
         raise UserError(f"{folder}, where parts of {outputs[0]} should go, is a symbolic link. Remove it.")
     lock = OutputLock(folder, outputs[0])
     try:
-        for output in outputs:
-            delete_leftovers(output.parent, output.name)
+        for path in outputs:
+            for written in (path, manifest_path(path)):
+                delete_leftovers(written.parent, written.name)
         _empty(folder)
         yield folder
     finally:

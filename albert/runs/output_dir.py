@@ -43,18 +43,6 @@ def claim_output_dir(
     return lock
 
 
-def last_claim(directory: Path) -> tuple[dict[str, dict[str, object]], float]:
-    """The settings of the run that `directory` was last claimed for, and when, in seconds since the epoch.
-
-    Nothing, at time 0, where there are none or they cannot be read.
-    """
-    path = directory / RUN_SETTINGS
-    try:
-        return _read(path), path.stat().st_mtime
-    except (OSError, UserError):
-        return {}, 0.0
-
-
 def _claim(directory: Path, identity: Mapping[str, Mapping[str, object]]) -> None:
     path = directory / RUN_SETTINGS
     found = {}
