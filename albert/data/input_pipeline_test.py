@@ -58,25 +58,25 @@ def elements_of(dataset):
 
 
 def global_batches(elements, num_replicas):
-    """The examples of each step, put together from the replicas' shares, in the order of their rows in the batch."""
+    """The examples of each step, put together from the replicas' shards, in the order of their rows in the batch."""
     assert len(elements) % num_replicas == 0
     steps = [elements[first : first + num_replicas] for first in range(0, len(elements), num_replicas)]
-    return [sorted((e for share in step for e in examples_of(share)), key=lambda e: e["row"]) for step in steps]
+    return [sorted((e for shard in step for e in examples_of(shard)), key=lambda e: e["row"]) for step in steps]
 
 
-def examples_of(share):
-    """The real examples of a share, each with what the batch says of it, its tokens gathered from where they lie."""
+def examples_of(shard):
+    """The real examples of a shard, each with what the batch says of it, its tokens gathered from where they lie."""
     found = []
-    for i in np.flatnonzero(share["example_weights"]):
-        start, length = share["sequence_starts"][i], share["sequence_lengths"][i]
+    for i in np.flatnonzero(shard["example_weights"]):
+        start, length = shard["sequence_starts"][i], shard["sequence_lengths"][i]
         where = slice(start, start + length)
-        assert share["sequence_ids"].ravel()[where].tolist() == [i + 1] * length
-        assert share["position_ids"].ravel()[where].tolist() == list(range(length))
-        assert (share["sequence_ids"] == i + 1).sum() == length
+        assert shard["sequence_ids"].ravel()[where].tolist() == [i + 1] * length
+        assert shard["position_ids"].ravel()[where].tolist() == list(range(length))
+        assert (shard["sequence_ids"] == i + 1).sum() == length
         names = ("input_ids", "segment_ids")
-        example = {name: share[name].ravel()[where].tolist() for name in names}
-        example |= {name: [share[name][i].item()] for name in ("label_ids", "score")}
-        found.append(example | {"id": share["example_ids"][i].item(), "row": share["sequence_rows"][i].item()})
+        example = {name: shard[name].ravel()[where].tolist() for name in names}
+        example |= {name: [shard[name][i].item()] for name in ("label_ids", "score")}
+        found.append(example | {"id": shard["example_ids"][i].item(), "row": shard["sequence_rows"][i].item()})
     return found
 
 
@@ -99,19 +99,19 @@ def test_the_global_batches_are_the_same_however_they_are_shared_and_packed(sour
     alone = elements_of(train_dataset(padded(source), BatchShape(12, 1), 7, 0, 6))
     shared = elements_of(train_dataset(dataclasses.replace(source, is_packed=is_packed), shape, 7, 0, 6))
     assert len(shared) == 6 * shape.num_replicas
-    parts = [part for share in shared for part in micro_batches_of(share, shape.micro_batches)]
+    parts = [part for shard in shared for part in micro_batches_of(shard, shape.micro_batches)]
     assert {len(part["example_ids"]) for part in parts} == {shape.per_replica_batch_size}
     assert global_batches(parts, shape.num_replicas * shape.micro_batches) == global_batches(alone, 1)
 
 
-def micro_batches_of(share, count):
-    return [share] if count == 1 else [{name: value[i] for name, value in share.items()} for i in range(count)]
+def micro_batches_of(shard, count):
+    return [shard] if count == 1 else [{name: value[i] for name, value in shard.items()} for i in range(count)]
 
 
 def test_without_packing_rows_are_dealt_in_order_and_padded(source):
-    shares = elements_of(train_dataset(padded(source), BatchShape(2, 3), 7, 0, 2))
-    assert [share["sequence_rows"].tolist() for share in shares] == [[0, 1], [2, 3], [4, 5]] * 2
-    assert {share["input_ids"].shape for share in shares} == {(2, MAX_SEQ_LENGTH)}
+    shards = elements_of(train_dataset(padded(source), BatchShape(2, 3), 7, 0, 2))
+    assert [shard["sequence_rows"].tolist() for shard in shards] == [[0, 1], [2, 3], [4, 5]] * 2
+    assert {shard["input_ids"].shape for shard in shards} == {(2, MAX_SEQ_LENGTH)}
 
 
 def test_a_run_continues_in_mid_stream_with_the_same_batches_on_another_number_of_replicas(source):
@@ -127,35 +127,35 @@ def test_a_run_that_continues_has_the_very_same_elements(source):
     )
 
 
-def test_a_worker_gets_the_shares_of_its_own_replicas(source):
-    def shares(replica_ids):
+def test_a_worker_gets_the_shards_of_its_own_replicas(source):
+    def shards(replica_ids):
         return elements_of(train_dataset(source, BatchShape(3, 4), 7, 2, 5, replica_ids=replica_ids))
 
-    everyone, first_worker, second_worker = shares(None), shares(range(2)), shares(range(2, 4))
+    everyone, first_worker, second_worker = shards(None), shards(range(2)), shards(range(2, 4))
     assert len(first_worker) == len(second_worker) == 6
-    assert_same(first_worker, [share for number, share in enumerate(everyone) if number % 4 < 2])
-    assert_same(second_worker, [share for number, share in enumerate(everyone) if number % 4 >= 2])
+    assert_same(first_worker, [shard for number, shard in enumerate(everyone) if number % 4 < 2])
+    assert_same(second_worker, [shard for number, shard in enumerate(everyone) if number % 4 >= 2])
 
 
 @pytest.mark.parametrize("is_packed", [True, False])
 def test_batches_hold_what_the_records_hold(source, is_packed):
     source = dataclasses.replace(source, is_packed=is_packed)
     for dataset in (train_dataset(source, BatchShape(5, 2), 7, 0, 6), eval_dataset(source, BatchShape(4, 2))):
-        for share in elements_of(dataset):
-            for example in examples_of(share):
+        for shard in elements_of(dataset):
+            for example in examples_of(shard):
                 assert {name: example[name] for name in SPEC} == record(example["id"])
             # What is not a token is zero.
             for name in ("input_ids", "segment_ids", "position_ids"):
-                assert not share[name][share["sequence_ids"] == 0].any()
+                assert not shard[name][shard["sequence_ids"] == 0].any()
 
 
 def test_packed_batches_come_in_few_shapes_with_little_padding(source, caplog):
     caplog.set_level("INFO")
-    shares = elements_of(train_dataset(source, BatchShape(8, 2), 7, 0, 300))
-    assert len({share["input_ids"].shape for share in shares}) <= packing.MAX_SHAPES
+    shards = elements_of(train_dataset(source, BatchShape(8, 2), 7, 0, 300))
+    assert len({shard["input_ids"].shape for shard in shards}) <= packing.MAX_SHAPES
     tokens, positions = (
-        sum(share["sequence_ids"].astype(bool).sum() for share in shares),
-        sum(s["input_ids"].size for s in shares),
+        sum(shard["sequence_ids"].astype(bool).sum() for shard in shards),
+        sum(s["input_ids"].size for s in shards),
     )
     assert tokens / positions > 0.85 > source.cache.token_counts.mean() / MAX_SEQ_LENGTH
     (line,) = [record.getMessage() for record in caplog.records if "Packing" in record.getMessage()]
@@ -219,7 +219,7 @@ def test_filling_is_all_zeros_but_for_its_id_and_row_number(source):
     assert last["example_ids"].tolist() == [-1] * 4
 
 
-def test_an_evaluation_worker_gets_the_shares_of_its_own_replicas(source):
+def test_an_evaluation_worker_gets_the_shards_of_its_own_replicas(source):
     everyone = elements_of(eval_dataset(source, BatchShape(4, 2)))
     second = elements_of(eval_dataset(source, BatchShape(4, 2), replica_ids=range(1, 2)))
     assert_same(second, everyone[1::2])
@@ -252,14 +252,14 @@ def test_the_sequences_of_an_example_stay_together(source, is_packed):
     source = dataclasses.replace(source, sequences_per_example=2, is_packed=is_packed)
     for dataset in (train_dataset(source, BatchShape(3, 2), 7, 0, 8), eval_dataset(source, BatchShape(2, 2))):
         seen = []
-        for share in elements_of(dataset):
-            assert len(share["sequence_starts"]) == 2 * len(share["example_ids"])
-            for i in np.flatnonzero(share["example_weights"]):
-                number = share["example_ids"][i]
+        for shard in elements_of(dataset):
+            assert len(shard["sequence_starts"]) == 2 * len(shard["example_ids"])
+            for i in np.flatnonzero(shard["example_weights"]):
+                number = shard["example_ids"][i]
                 seen.append(number)
-                assert share["label_ids"][i] == record(2 * number)["label_ids"][0]
+                assert shard["label_ids"][i] == record(2 * number)["label_ids"][0]
                 for j in range(2):
-                    start, length = (share[f"sequence_{name}"][2 * i + j] for name in ("starts", "lengths"))
-                    ids = share["input_ids"].ravel()[start : start + length].tolist()
+                    start, length = (shard[f"sequence_{name}"][2 * i + j] for name in ("starts", "lengths"))
+                    ids = shard["input_ids"].ravel()[start : start + length].tolist()
                     assert ids == record(2 * number + j)["input_ids"]
         assert set(seen) == set(range(COUNT // 2))

@@ -33,9 +33,9 @@ from albert.data.schema import Column, Record
 from albert.data.source_files import SourceFiles
 from albert.errors import UserError
 from albert.system.files import advice_on, delete_leftovers, whole_file
-from albert.system.json_text import parse_json, shown
+from albert.system.json_text import parse_json, short_repr
 from albert.system.locks import FileLock
-from albert.system.processes import in_order, number_of_workers
+from albert.system.processes import number_of_workers, parallel_map
 
 # Raise this whenever the same identity would give other files: caches of older versions are then no longer used.
 FORMAT_VERSION = 1
@@ -155,6 +155,15 @@ def _plain(feature_spec: Mapping[str, Column]) -> dict[str, list[str]]:
 
 def _open(path: Path, digest: str) -> RecordCache:
     """Opens and verifies. Raises _UnusableError saying what is wrong."""
+    # Wrong records would train a wrong model without a word, so nothing is believed that can be computed:
+    # 1. The manifest's own checksum: it was not cut or edited.
+    # 2. Its digest, over the identity and the columns: it is of what is wanted now, and not of a cache that somebody
+    #    renamed, or of older code (the format's version is in the digest and, for a better message, beside it).
+    # 3. Size and SHA-256 of the records' file: these are the bytes that were written.
+    # 4. The lists of the manifest against that size: where records lie is computed from them, and a list that something
+    #    else wrote would make reading go astray.
+    # The file stays open, and all reading is from it: whatever is put at the path afterwards was not verified. And each
+    # record's checksum is compared when it is read, since the file itself can still be overwritten in place.
     if not path.exists() and not manifest_path(path).exists():
         raise _UnusableError(None)
     manifest = _read_manifest(manifest_path(path), digest)
@@ -187,7 +196,7 @@ def _check_user_named(path: Path, made_from: Mapping[str, Any]) -> None:
         raise UserError(f"{manifest_path(path)} is not the manifest of a cache; {advice}.") from error
     ours = {**made_from["identity"], "columns": made_from["columns"]}
     differing = [
-        f"{name} was {shown(theirs.get(name))}, now {shown(ours.get(name))}"
+        f"{name} was {short_repr(theirs.get(name))}, now {short_repr(ours.get(name))}"
         for name in sorted(theirs.keys() | ours.keys())
         if theirs.get(name) != ours.get(name)
     ]
@@ -201,7 +210,9 @@ def _read_manifest(path: Path, digest: str) -> dict[str, Any]:
     except ManifestError as error:
         raise _UnusableError(f"its manifest {error}") from error
     if manifest.get("format_version") != FORMAT_VERSION:
-        raise _UnusableError(f"its format is version {shown(manifest.get('format_version'))}, not {FORMAT_VERSION}")
+        raise _UnusableError(
+            f"its format is version {short_repr(manifest.get('format_version'))}, not {FORMAT_VERSION}"
+        )
     if manifest.get("digest") != digest:
         raise _UnusableError("its manifest belongs to another cache")
     return manifest
@@ -211,7 +222,7 @@ def _check_contents(file: BinaryIO, manifest: Mapping[str, Any]) -> None:
     try:
         size = os.fstat(file.fileno()).st_size
         if size != manifest.get("size"):
-            raise _UnusableError(f"it has {size} bytes, not the {shown(manifest.get('size'))} that were written")
+            raise _UnusableError(f"it has {size} bytes, not the {short_repr(manifest.get('size'))} that were written")
         if hashlib.file_digest(file, "sha256").hexdigest() != manifest.get("sha256"):
             raise _UnusableError("its bytes are not the ones that were written")
     except OSError as error:
@@ -344,7 +355,7 @@ def _featurized(
         if chunk is None:
             return
         yield featurize_chunk(chunk)
-    yield from in_order(featurize_chunk, chunks, number_of_workers(num_workers or 0))
+    yield from parallel_map(featurize_chunk, chunks, number_of_workers(num_workers or 0))
 
 
 def _records_of_each(featurize: Callable[[T], list[Record]], items: list[T]) -> list[list[Record]]:

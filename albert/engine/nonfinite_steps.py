@@ -67,6 +67,6 @@ class NonfiniteSteps:
 
     def _example_ids(self, step: int) -> list[int]:
         """Ascending; the batch is made once more, which gives the same as before."""
-        shares = self._input_fn(step - 1, step)
-        ids = np.concatenate([share["example_ids"].numpy().ravel() for share in shares])
+        shards = self._input_fn(step - 1, step)
+        ids = np.concatenate([shard["example_ids"].numpy().ravel() for shard in shards])
         return sorted(ids[ids >= 0].tolist())

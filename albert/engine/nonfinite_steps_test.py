@@ -21,8 +21,8 @@ def _guard(tmp_path, limit: int) -> NonfiniteSteps:
 
     def input_fn(first, last):
         assert last == first + 1
-        shares = [{"example_ids": tf.constant([10 * first + 3])}, {"example_ids": tf.constant([10 * first + 1, -1])}]
-        return iter(shares)
+        shards = [{"example_ids": tf.constant([10 * first + 3])}, {"example_ids": tf.constant([10 * first + 1, -1])}]
+        return iter(shards)
 
     return NonfiniteSteps(limit, input_fn, tmp_path)
 

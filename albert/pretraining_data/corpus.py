@@ -19,7 +19,7 @@ from albert.errors import UserError
 from albert.pretraining_data.sentences import LANGUAGES, clean, has_word, split_sentences, unwrap
 from albert.pretraining_data.text_files import expand_patterns, read_lines
 from albert.system.files import whole_file
-from albert.system.processes import MAX_WORKERS, in_order, number_of_workers
+from albert.system.processes import MAX_WORKERS, number_of_workers, parallel_map
 from albert.system.signals import exit_on_termination
 
 _BATCH_CHARACTERS = 1 << 18
@@ -102,7 +102,7 @@ def write_corpus(settings: CorpusSettings) -> None:
         whole_file(settings.output) as corpus,
         tqdm(desc="splitting", total=num_bytes, unit="B", unit_scale=True, delay=1, disable=None, leave=False) as bar,
         contextlib.closing(
-            in_order(
+            parallel_map(
                 functools.partial(_split_batch, language=settings.language),
                 _batches(_paragraphs(files, bar)),
                 num_workers,
@@ -119,7 +119,7 @@ def write_corpus(settings: CorpusSettings) -> None:
                 corpus.write(lines.encode())
         if not total.sentences:
             raise UserError(f"--input={settings.input} holds no sentence. Give files with text in them.")
-    _report(settings.output, total, documents, len(files))
+    _log_summary(settings.output, total, documents, len(files))
 
 
 def _check_output(output: Path, files: list[Path]) -> None:
@@ -208,7 +208,7 @@ def _sentences(paragraph: str, language: str) -> tuple[list[str], Counts]:
     )
 
 
-def _report(output: Path, counts: Counts, documents: int, num_files: int) -> None:
+def _log_summary(output: Path, counts: Counts, documents: int, num_files: int) -> None:
     notes = [
         f"{what}: {number:,}"
         for what, number in (

@@ -41,7 +41,7 @@ from albert.pretraining_data.shuffle import add_to_buckets, in_key_order, number
 from albert.pretraining_data.text_files import expand_patterns
 from albert.system.files import cannot_write, delete_leftovers, whole_file
 from albert.system.locks import LOCK, OutputLock
-from albert.system.processes import MAX_WORKERS, in_order, number_of_workers
+from albert.system.processes import MAX_WORKERS, number_of_workers, parallel_map
 from albert.system.signals import exit_on_termination
 from albert.tokenization import Tokenizer, load_tokenizer
 
@@ -93,7 +93,7 @@ class CreationSettings(PairSettings, MaskSettings):
         return found
 
 
-class Made(NamedTuple):
+class RecordCounts(NamedTuple):
     """What came of some documents, in numbers."""
 
     tokens_read: int  # of the corpus
@@ -101,8 +101,8 @@ class Made(NamedTuple):
     tokens: int  # in the records, without padding
     masked: int
 
-    def __add__(self, other: "Made") -> "Made":
-        return Made(*map(sum, zip(self, other, strict=True)))
+    def __add__(self, other: "RecordCounts") -> "RecordCounts":
+        return RecordCounts(*map(sum, zip(self, other, strict=True)))
 
 
 def create(settings: CreationSettings) -> None:
@@ -171,16 +171,16 @@ class RecordMaker:
                 yield _Block(dupe, first, end)
                 first = end
 
-    def __call__(self, block: _Block) -> Made:
+    def __call__(self, block: _Block) -> RecordCounts:
         """Makes the records of `block` and returns how many."""
         first_document, end_document = self.corpus.open().document_starts[[*block[1:]]]
         first_token, end_token = self.corpus.open().sentence_starts[[first_document, end_document]].tolist()
-        made = Made(end_token - first_token, 0, 0, 0)
+        made = RecordCounts(end_token - first_token, 0, 0, 0)
         for batch in self.batches(block):
             features = record_features(self.settings.max_seq_length, batch.masked.positions.shape[1])
             records = encode_records(features, columns_of(batch.text, batch.masked))
             add_to_buckets(self.folder, self.num_buckets, batch.order_keys, batch.ties, records)
-            made += Made(0, len(records), int(batch.text.lengths.sum()), int(batch.masked.counts.sum()))
+            made += RecordCounts(0, len(records), int(batch.text.lengths.sum()), int(batch.masked.counts.sum()))
         return made
 
     def batches(self, block: _Block) -> Iterator[Batch]:
@@ -272,14 +272,14 @@ def _check(corpus: Corpus, settings: CreationSettings) -> None:
         )
 
 
-def _make_records(maker: RecordMaker) -> Made:
+def _make_records(maker: RecordMaker) -> RecordCounts:
     total = maker.corpus.num_tokens * maker.settings.dupe_factor
-    made = Made(0, 0, 0, 0)
+    made = RecordCounts(0, 0, 0, 0)
     workers = number_of_workers(maker.settings.num_workers)
     with (
         tqdm.tqdm(desc="masking", total=total, unit="token", unit_scale=True, disable=None) as progress,
         # Closed when the block is left, however: no process may then still write into the folder.
-        contextlib.closing(in_order(maker, maker.blocks(), workers)) as parts,
+        contextlib.closing(parallel_map(maker, maker.blocks(), workers)) as parts,
     ):
         for part in parts:
             made += part

@@ -308,7 +308,7 @@ class InputFunctions:
     num_replicas: int
 
     def train(self, first_step: int, last_step: int) -> tf.data.Dataset:
-        """Shares of the batches of steps first_step..last_step - 1."""
+        """Shards of the batches of steps first_step..last_step - 1."""
         train = self.settings.train
         shape = BatchShape(train.per_replica_batch_size, self.num_replicas, train.gradient_accumulation_steps)
         return input_pipeline.train_dataset(self._source("train"), shape, train.seed, first_step, last_step)

@@ -11,7 +11,7 @@ from pathlib import Path
 from albert.errors import UserError
 from albert.settings import Settings
 from albert.system.files import delete_leftovers, write_text
-from albert.system.json_text import parse_json, shown
+from albert.system.json_text import parse_json, short_repr
 from albert.system.locks import LOCK, OutputLock
 
 RUN_SETTINGS = "run_settings.json"
@@ -88,7 +88,7 @@ def _differences(theirs: Mapping[str, object], ours: Mapping[str, object], prefi
         if isinstance(there, dict) and isinstance(here, dict):
             yield from _differences(there, here, f"{prefix}{key}.")
         elif there != here:
-            yield f"{shown(prefix + key)[1:-1]} is {shown(there)} there and {shown(here)} here"
+            yield f"{short_repr(prefix + key)[1:-1]} is {short_repr(there)} there and {short_repr(here)} here"
 
 
 def _check_may_move(settings: Settings, source_files: Iterable[Path]) -> None:

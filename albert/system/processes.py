@@ -30,7 +30,7 @@ def number_of_workers(given: int) -> int:
     return given or min(_MAX_WORKERS, len(os.sched_getaffinity(0)))
 
 
-def in_order(work: Callable[[T], R], items: Iterable[T], num_workers: int) -> Iterator[R]:
+def parallel_map(work: Callable[[T], R], items: Iterable[T], num_workers: int) -> Iterator[R]:
     """`work(item)` for each of `items`, in their order, computed by `num_workers` processes; by this one if that is 1.
 
     `items` is read only a few ahead of the results. `work` is sent to each process once, and must be picklable. What it

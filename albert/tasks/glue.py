@@ -16,7 +16,7 @@ import numpy as np
 from albert.data.schema import Column, HostRecord, Record
 from albert.errors import UserError
 from albert.settings import DataSettings
-from albert.system.json_text import shown
+from albert.system.json_text import short_repr
 from albert.tasks.base import Example, Split
 from albert.tasks.metrics import Metric, accuracy, f1, matthews_correlation, mean_squared_error, pearson, spearman
 from albert.tasks.pair_features import build_pair_features
@@ -204,7 +204,7 @@ class ClassificationTask(GlueTask):
 
     def _parse_label(self, text: str) -> str:
         if text not in self.labels:
-            raise ValueError(f"label {shown(text)} is not one of {', '.join(self.labels)}")
+            raise ValueError(f"label {short_repr(text)} is not one of {', '.join(self.labels)}")
         return text
 
     def _label_number(self, label: str) -> int:
@@ -235,9 +235,9 @@ class RegressionTask(GlueTask):
         try:
             score = float(text)
         except ValueError:
-            raise ValueError(f"score {shown(text)} is not a number from {self.low:g} to {self.high:g}") from None
+            raise ValueError(f"score {short_repr(text)} is not a number from {self.low:g} to {self.high:g}") from None
         if not self.low <= score <= self.high:  # also true of NaN
-            raise ValueError(f"score {shown(text)} is not from {self.low:g} to {self.high:g}")
+            raise ValueError(f"score {short_repr(text)} is not from {self.low:g} to {self.high:g}")
         return score
 
     def _label_number(self, label: float) -> float:
