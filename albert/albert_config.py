@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from albert.errors import UserError
-from albert.system.json_text import parse_json, shown
+from albert.system.json_text import parse_json, short_repr
 
 # The names of `hidden_act`, which None and "" extend: both are linear.
 ACTIVATIONS = ("gelu", "linear", "relu", "tanh")
@@ -53,7 +53,7 @@ class AlbertConfig:
         known = {field.name for field in dataclasses.fields(cls)}
         unknown = sorted(set(values) - known)
         if unknown:
-            names = ", ".join(shown(name)[1:-1] for name in unknown[:5])
+            names = ", ".join(short_repr(name)[1:-1] for name in unknown[:5])
             raise UserError(f"ALBERT config: unknown key {names}; known are {', '.join(sorted(known))}")
         if "vocab_size" not in values:
             raise UserError("ALBERT config: vocab_size is missing")
@@ -102,14 +102,14 @@ def _type_problems(config: AlbertConfig) -> list[str]:
         types, wanted = accepted[field.type]
         elements = value if type(value) in (list, tuple) else ()
         if type(value) not in types or any(type(element) is not int for element in elements):
-            problems.append(f"{field.name} is {shown(value)}, but must be {wanted}")
+            problems.append(f"{field.name} is {short_repr(value)}, but must be {wanted}")
     return problems
 
 
 def _value_problems(config: AlbertConfig) -> list[str]:
     # Also true of NaN and the infinities; larger numbers are no size of anything.
     problems = [
-        f"{field.name} is {shown(value)}, but must be a number below 2^31"
+        f"{field.name} is {short_repr(value)}, but must be a number below 2^31"
         for field in dataclasses.fields(config)
         if isinstance(value := getattr(config, field.name), int | float) and not abs(value) < 2**31
     ]
@@ -130,5 +130,5 @@ def _value_problems(config: AlbertConfig) -> list[str]:
             f"{config.num_hidden_groups} groups need as many layers, but there are {config.num_hidden_layers}"
         )
     if config.hidden_act and config.hidden_act.lower() not in ACTIVATIONS:
-        problems.append(f"hidden_act {shown(config.hidden_act)} is none of {', '.join(ACTIVATIONS)}")
+        problems.append(f"hidden_act {short_repr(config.hidden_act)} is none of {', '.join(ACTIVATIONS)}")
     return problems

@@ -15,7 +15,7 @@ from google.protobuf.message import DecodeError
 from sentencepiece import sentencepiece_model_pb2
 
 from albert.errors import UserError
-from albert.system.json_text import shown
+from albert.system.json_text import short_repr
 
 _WORD_BOUNDARY = "\u2581"  # what SentencePiece puts in front of a piece that begins a word
 _MAX_WORD_CHARACTERS = 200  # longer words become [UNK] without being searched for pieces
@@ -283,7 +283,7 @@ def _parse_vocab(data: bytes, source: str) -> tuple[dict[str, int], int]:
         if fields and fields[0] in ids:
             first = ids[fields[0]] + 1
             raise UserError(
-                f"{source}, line {index + 1}: {shown(fields[0])} stands on line {first} already; every piece once."
+                f"{source}, line {index + 1}: {short_repr(fields[0])} stands on line {first} already; every piece once."
             )
         if fields:
             ids[fields[0]] = index

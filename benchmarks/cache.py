@@ -20,7 +20,8 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from albert.data.tfrecord_cache import RecordCache, open_or_build, sha256_of_files
+from albert.data.source_files import SourceFiles
+from albert.data.tfrecord_cache import RecordCache, open_or_build
 from albert.settings import DataSettings
 from albert.tasks import get_task
 from albert.tokenization import load_tokenizer
@@ -49,11 +50,10 @@ def open_cache(settings: DataSettings, num_rows: int, num_workers: int | None) -
     return open_or_build(
         directory=settings.cached_dir,
         stem=f"{task.name}_train_{settings.max_seq_length}",
-        identity={"sources": sha256_of_files(sources), "tokenizer": tokenizer.digest, "rows": num_rows},
+        identity={"sources": SourceFiles.read(sources).digest, "tokenizer": tokenizer.digest, "rows": num_rows},
         items=lambda: itertools.islice(task.read("train", settings.data_dir), num_rows),
         featurize=functools.partial(task.featurize, tokenizer=tokenizer, settings=settings),
         feature_spec=task.feature_spec,
-        num_items_hint=num_rows,
         num_workers=num_workers,
     )
 

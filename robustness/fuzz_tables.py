@@ -7,6 +7,8 @@ The format is LevelDB's table (github.com/google/leveldb, doc/table_format.md), 
 import struct
 from collections.abc import Mapping
 
+from albert.data.record_file import masked_crc
+
 _FOOTER_BYTES = 48
 _MAGIC = 0xDB4775248B80FB57
 
@@ -50,26 +52,8 @@ def _block(entries: Mapping[bytes, bytes]) -> bytes:
 
 
 def _with_checksum(block: bytes) -> bytes:
-    crc = crc32c(block + b"\0")  # the 0 says "not compressed"
-    masked = ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
-    return block + b"\0" + struct.pack("<I", masked)
-
-
-def crc32c(data: bytes) -> int:
-    """CRC-32 by Castagnoli (RFC 3720, appendix B.4)."""
-    crc = 0xFFFFFFFF
-    for byte in data:
-        crc = _CRC_TABLE[(crc ^ byte) & 0xFF] ^ (crc >> 8)
-    return crc ^ 0xFFFFFFFF
-
-
-def _crc_of_byte(byte: int) -> int:
-    for _ in range(8):
-        byte = byte >> 1 ^ (0x82F63B78 if byte & 1 else 0)
-    return byte
-
-
-_CRC_TABLE = tuple(map(_crc_of_byte, range(256)))
+    typed = block + b"\0"  # the 0 says "not compressed"
+    return typed + struct.pack("<I", masked_crc(typed))
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:

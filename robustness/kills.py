@@ -43,7 +43,7 @@ from robustness.kill_runs import KillTestError, Run, Started, copy_of, differenc
 # Shares of the kills, by kind; the order is the one in which they can come in one run, one after the other.
 SHARES = {
     "before a change of a file: claiming the directory": 2,
-    "while C++ writes a cache": 2,
+    "while a cache is written": 2,
     "before a change of a file: writing caches": 4,
     "while C++ writes TensorBoard's events": 1,
     "before a change of a file: training": 2,
@@ -61,7 +61,7 @@ KILLS_PER_RUN = 5
 # A kill whose moment did not come, because the kills before it had left too little to do, gets another run.
 MAX_ROUNDS = 5
 _GROWING = {
-    "while C++ writes a cache": ("cached_dir", ("*.tf_record.partial",)),
+    "while a cache is written": ("cached_dir", ("*.tf_record.tmp-*",)),
     "while C++ writes TensorBoard's events": ("output_dir", ("events.out.tfevents.*",)),
     "while C++ writes a checkpoint": ("output_dir", ("model.ckpt-*.tmp-*",)),
 }

@@ -38,7 +38,7 @@ def test_every_change_of_a_file_belongs_to_a_phase():
         (OUT, "claiming the directory"),
         (OUT / "run_settings.json.tmp-0", "claiming the directory"),
         (OUT / "run.lock", "claiming the directory"),
-        (CACHE / "a.tf_record.partial", "writing caches"),
+        (CACHE / "a.tf_record.tmp-0", "writing caches"),
         (OUT / "training_log.jsonl", "training"),
         (OUT / "model.ckpt-3.index", "saving"),
         (OUT / "checkpoint.tmp-0", "saving"),

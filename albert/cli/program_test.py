@@ -8,7 +8,7 @@ import pytest
 from albert.cli.flags import HelpRequested
 from albert.cli.program import main
 from albert.errors import UserError
-from albert.system.signals import Interrupted, StopOnSignal
+from albert.system.signals import Interrupted
 
 
 def _end(raised: BaseException | None = None, parse=lambda argv: argv) -> int:
@@ -63,28 +63,3 @@ def test_help_goes_to_standard_output(capsys):
 def test_a_bug_keeps_its_traceback(bug):
     with pytest.raises(type(bug)):
         _end(bug)
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_first_signal_is_a_request_and_the_second_does_what_it_always_did(number):
-    class SecondError(Exception):
-        pass
-
-    def as_always(_number, _frame):
-        raise SecondError
-
-    before = signal.signal(number, as_always)
-    try:
-        with StopOnSignal() as stop:
-            stop.raise_if_requested("not yet")
-            assert not stop.requested
-            signal.raise_signal(number)
-            assert stop.requested
-            with pytest.raises(SecondError):
-                signal.raise_signal(number)
-            with pytest.raises(Interrupted, match="now") as raised:
-                stop.raise_if_requested("now")
-            assert raised.value.signal_number == number
-        assert signal.getsignal(number) is as_always
-    finally:
-        signal.signal(number, before)

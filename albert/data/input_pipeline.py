@@ -6,18 +6,18 @@ where it stopped, on any number of replicas.
 
 May not know tasks, models, strategies or flags. The engine feeds the datasets through
 `strategy.distribute_datasets_from_function`, which deals consecutive elements to the replicas; hence each element here
-is one replica's share of a global batch.
+is one replica's shard of a global batch.
 
 An example consists of `sequences_per_example` token sequences, each a record (one; for multiple choice one a choice).
-In the elements, b is the number of examples of a share, n of its sequences, and R x L the rows they lie in:
+In the elements, b is the number of examples of a shard, n of its sequences, and R x L the rows they lie in:
 
     input_ids, segment_ids and any other token column [R, L]: 0 where no token is;
     position_ids [R, L]: each token's place in its sequence;
-    sequence_ids [R, L]: 1 + the number of its sequence in the share, 0 where no token is;
+    sequence_ids [R, L]: 1 + the number of its sequence in the shard, 0 where no token is;
     sequence_starts, sequence_lengths [n]: in the rows joined into R * L positions;
     sequence_rows [n]: the sequence's number in the global batch;
     each scalar column [b], such as label_ids;
-    example_ids int64 [b]: the example's number in the cache, -1 where the share only fills a batch;
+    example_ids int64 [b]: the example's number in the cache, -1 where the shard only fills a batch;
     example_weights float32 [b]: 1 for a real example, 0 for such filling.
 
 Integers are int32 unless said otherwise. With several micro-batches everything has one more axis in front. L is fixed,
@@ -38,7 +38,7 @@ from albert.data.packing import RowShapes
 from albert.data.schema import Column
 from albert.data.tfrecord_cache import RecordCache
 from albert.errors import UserError
-from albert.system.callback_errors import keeping_errors
+from albert.system.callback_errors import record_user_errors
 
 # Steps whose batches the shapes of a run are chosen by.
 _SAMPLED_STEPS = 100
@@ -107,7 +107,7 @@ class Source:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Share:
+class _Shard:
     """What one replica gets of one global batch, in M micro-batches of b examples; -1 where an example is missing."""
 
     examples: np.ndarray  # int64 [M, b]
@@ -125,10 +125,10 @@ def train_dataset(
     last_step: int,
     replica_ids: range | None = None,
 ) -> tf.data.Dataset:
-    """The shares of the global batches of steps first_step, ..., last_step - 1, in (step, replica) order.
+    """The shards of the global batches of steps first_step, ..., last_step - 1, in (step, replica) order.
 
-    `first_step` is the number of steps already made. `replica_ids` are the replicas whose shares are wanted, by default
-    all: a worker of several asks for its own. Every example of every share is a real one; which replica computes it
+    `first_step` is the number of steps already made. `replica_ids` are the replicas whose shards are wanted, by default
+    all: a worker of several asks for its own. Every example of every shard is a real one; which replica computes it
     depends on lengths, so that all have as much to do.
 
     Raises UserError where one global batch is more than all examples.
@@ -143,30 +143,30 @@ def train_dataset(
     assert 0 <= first_step <= last_step, f"steps must be 0 <= first <= last, got {first_step} and {last_step}"
 
     @functools.lru_cache(maxsize=16)  # the replicas of a few steps ask at the same time
-    def shares_of(step: int) -> list[_Share]:
-        return _train_shares(source, step, shape, seed)
+    def shards_of(step: int) -> list[_Shard]:
+        return _train_shards(source, step, shape, seed)
 
     shapes = _train_shapes(source, shape, seed)
     steps = range(first_step, last_step)
-    return _dataset(source, shape, shapes, steps, replica_ids, lambda step, replica: shares_of(step)[replica])
+    return _dataset(source, shape, shapes, steps, replica_ids, lambda step, replica: shards_of(step)[replica])
 
 
-def _train_shares(source: Source, step: int, shape: BatchShape, seed: int) -> list[_Share]:
-    """One share for each replica. Examples are dealt by length where they are packed, in order where they are not."""
+def _train_shards(source: Source, step: int, shape: BatchShape, seed: int) -> list[_Shard]:
+    """One shard for each replica. Examples are dealt by length where they are packed, in order where they are not."""
     examples = train_indices(step, shape.global_batch_size, source.num_examples, seed)
     num_parts = shape.num_replicas * shape.micro_batches
     rows = np.arange(shape.global_batch_size)
     parts = packing.deal(source.costs[examples], num_parts) if source.is_packed else rows.reshape(num_parts, -1)
     parts = parts.reshape(shape.num_replicas, shape.micro_batches, shape.per_replica_batch_size)
-    return [_Share(examples[part], part) for part in parts]
+    return [_Shard(examples[part], part) for part in parts]
 
 
 def _train_shapes(source: Source, shape: BatchShape, seed: int) -> RowShapes:
     """Chosen by the first steps of the run, wherever it continues from: a function of data, batch and seed."""
     if not source.is_packed:
         return RowShapes(source.max_seq_length, (shape.per_replica_batch_size * source.sequences_per_example,))
-    shares = [s for step in range(_SAMPLED_STEPS) for s in _train_shares(source, step, shape, seed)]
-    lengths = [source.lengths_of(examples) for share in shares for examples in share.examples]
+    shards = [s for step in range(_SAMPLED_STEPS) for s in _train_shards(source, step, shape, seed)]
+    lengths = [source.lengths_of(examples) for shard in shards for examples in shard.examples]
     longest = int(source.cache.token_counts.max(initial=1))
     shapes = packing.choose_shapes(lengths, longest, source.max_seq_length)
     needed = [shapes.rows_for(packing.pack(batch, shapes.row_length)[1]) for batch in lengths]
@@ -181,30 +181,30 @@ def _train_shapes(source: Source, shape: BatchShape, seed: int) -> RowShapes:
 
 
 def eval_dataset(source: Source, shape: BatchShape, replica_ids: range | None = None) -> tf.data.Dataset:
-    """Shares that hold every example once, in (step, replica) order.
+    """Shards that hold every example once, in (step, replica) order.
 
-    All shares have the same shape, of about per_replica_batch_size x sequences_per_example x max_seq_length positions;
-    packed, they hold as many examples as go in there. Where examples run out, shares are filled with padding.
+    All shards have the same shape, of about per_replica_batch_size x sequences_per_example x max_seq_length positions;
+    packed, they hold as many examples as go in there. Where examples run out, shards are filled with padding.
     """
     if source.is_packed:
         max_positions = shape.per_replica_batch_size * source.sequences_per_example * source.max_seq_length
-        plan = packing.plan_shares(source.costs, source.lengths_of, source.max_seq_length, max_positions)
+        plan = packing.plan_shards(source.costs, source.lengths_of, source.max_seq_length, max_positions)
     else:
         size = shape.per_replica_batch_size
         examples = np.full(-(-source.num_examples // size) * size, -1, np.int64)
         examples[: source.num_examples] = np.arange(source.num_examples)
         rows = RowShapes(source.max_seq_length, (size * source.sequences_per_example,))
-        plan = packing.Shares(examples.reshape(-1, size), rows)
-    num_shares, size = plan.examples.shape
+        plan = packing.Shards(examples.reshape(-1, size), rows)
+    num_shards, size = plan.examples.shape
 
-    def share_of(step: int, replica: int) -> _Share:
+    def shard_of(step: int, replica: int) -> _Shard:
         number = step * shape.num_replicas + replica
-        examples = plan.examples[number] if number < num_shares else np.full(size, -1, np.int64)
-        return _Share(examples[None], np.arange(size)[None])
+        examples = plan.examples[number] if number < num_shards else np.full(size, -1, np.int64)
+        return _Shard(examples[None], np.arange(size)[None])
 
-    steps = range(-(-num_shares // shape.num_replicas))
+    steps = range(-(-num_shards // shape.num_replicas))
     one_batch = BatchShape(size, shape.num_replicas)
-    return _dataset(source, one_batch, plan.shapes, steps, replica_ids, share_of)
+    return _dataset(source, one_batch, plan.shapes, steps, replica_ids, shard_of)
 
 
 def _dataset(
@@ -213,20 +213,20 @@ def _dataset(
     shapes: RowShapes,
     steps: range,
     replica_ids: range | None,
-    share_of: Callable[[int, int], _Share],
+    shard_of: Callable[[int, int], _Shard],
 ) -> tf.data.Dataset:
     replicas = range(shape.num_replicas) if replica_ids is None else replica_ids
     num_parts, part_size = shape.micro_batches, shape.per_replica_batch_size
     num_sequences = part_size * source.sequences_per_example
 
-    def read_share(element: np.ndarray) -> tuple[np.ndarray, ...]:
+    def read_shard(element: np.ndarray) -> tuple[np.ndarray, ...]:
         step, replica = divmod(int(element), len(replicas))
-        share = share_of(steps[step], replicas[replica])
-        records = source.records_of(share.examples).ravel()
+        shard = shard_of(steps[step], replicas[replica])
+        records = source.records_of(shard.examples).ravel()
         # An empty string is a tf.train.Example without columns; parsing fills it with zeros.
         serialized = np.full(len(records), b"", object)
         serialized[records >= 0] = source.cache.read(records[records >= 0])
-        return serialized, *_lay_out(source, share, shapes)
+        return serialized, *_lay_out(source, shard, shapes)
 
     layout_dtypes = dict.fromkeys(_LAYOUT, tf.int32) | {"places": tf.int64, "example_ids": tf.int64}
     layout_shapes = dict.fromkeys(_LAYOUT, (num_sequences,)) | {"example_ids": (part_size,)}
@@ -234,7 +234,7 @@ def _dataset(
 
     def make_batch(element: tf.Tensor) -> dict[str, tf.Tensor]:
         serialized, *layout = tf.numpy_function(
-            keeping_errors(read_share), [element], (tf.string, *layout_dtypes.values()), stateful=False
+            record_user_errors(read_shard), [element], (tf.string, *layout_dtypes.values()), stateful=False
         )
         serialized.set_shape([num_parts * num_sequences])
         columns = dict(zip(layout_dtypes, layout, strict=True))
@@ -269,15 +269,15 @@ _TOKEN_LAYOUT = ("position_ids", "sequence_ids")
 _LAYOUT = ("places", *_TOKEN_LAYOUT, "sequence_starts", "sequence_lengths", "sequence_rows", "example_ids")
 
 
-def _lay_out(source: Source, share: _Share, shapes: RowShapes) -> tuple[np.ndarray, ...]:
+def _lay_out(source: Source, shard: _Shard, shapes: RowShapes) -> tuple[np.ndarray, ...]:
     """The arrays called _LAYOUT, with the micro-batches as first axis.
 
     "places" int64 [T] says where each token of all records, in order, lies when all micro-batches' rows are joined.
     """
-    lengths = source.lengths_of(share.examples)
+    lengths = source.lengths_of(shard.examples)
     arrange = packing.pack if source.is_packed else packing.one_per_row
     arranged = [arrange(part, shapes.row_length) for part in lengths]
-    # The micro-batches of a share have one shape.
+    # The micro-batches of a shard have one shape.
     rows = shapes.rows_for(max(needed for _, needed in arranged))
     starts = np.stack([part for part, _ in arranged])
     position_ids = np.zeros((len(lengths), rows * shapes.row_length), np.int32)
@@ -290,7 +290,7 @@ def _lay_out(source: Source, share: _Share, shapes: RowShapes) -> tuple[np.ndarr
         places.append(where + i * rows * shapes.row_length)
     in_rows = (len(lengths), rows, shapes.row_length)
     k = source.sequences_per_example
-    sequence_rows = (share.batch_rows[..., None] * k + np.arange(k)).reshape(len(lengths), -1).astype(np.int32)
+    sequence_rows = (shard.batch_rows[..., None] * k + np.arange(k)).reshape(len(lengths), -1).astype(np.int32)
     return (
         np.concatenate(places),
         position_ids.reshape(in_rows),
@@ -298,7 +298,7 @@ def _lay_out(source: Source, share: _Share, shapes: RowShapes) -> tuple[np.ndarr
         starts,
         lengths.astype(np.int32),
         sequence_rows,
-        share.examples,
+        shard.examples,
     )
 
 

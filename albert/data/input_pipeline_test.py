@@ -6,7 +6,6 @@ import tensorflow as tf
 
 from albert.data import packing
 from albert.data.input_pipeline import BatchShape, Source, eval_dataset, train_dataset
-from albert.data.order import epoch_order, train_indices
 from albert.data.schema import Column
 from albert.data.tfrecord_cache import open_or_build
 from albert.errors import UserError
@@ -59,25 +58,25 @@ def elements_of(dataset):
 
 
 def global_batches(elements, num_replicas):
-    """The examples of each step, put together from the replicas' shares, in the order of their rows in the batch."""
+    """The examples of each step, put together from the replicas' shards, in the order of their rows in the batch."""
     assert len(elements) % num_replicas == 0
     steps = [elements[first : first + num_replicas] for first in range(0, len(elements), num_replicas)]
-    return [sorted((e for share in step for e in examples_of(share)), key=lambda e: e["row"]) for step in steps]
+    return [sorted((e for shard in step for e in examples_of(shard)), key=lambda e: e["row"]) for step in steps]
 
 
-def examples_of(share):
-    """The real examples of a share, each with what the batch says of it, its tokens gathered from where they lie."""
+def examples_of(shard):
+    """The real examples of a shard, each with what the batch says of it, its tokens gathered from where they lie."""
     found = []
-    for i in np.flatnonzero(share["example_weights"]):
-        start, length = share["sequence_starts"][i], share["sequence_lengths"][i]
+    for i in np.flatnonzero(shard["example_weights"]):
+        start, length = shard["sequence_starts"][i], shard["sequence_lengths"][i]
         where = slice(start, start + length)
-        assert share["sequence_ids"].ravel()[where].tolist() == [i + 1] * length
-        assert share["position_ids"].ravel()[where].tolist() == list(range(length))
-        assert (share["sequence_ids"] == i + 1).sum() == length
+        assert shard["sequence_ids"].ravel()[where].tolist() == [i + 1] * length
+        assert shard["position_ids"].ravel()[where].tolist() == list(range(length))
+        assert (shard["sequence_ids"] == i + 1).sum() == length
         names = ("input_ids", "segment_ids")
-        example = {name: share[name].ravel()[where].tolist() for name in names}
-        example |= {name: [share[name][i].item()] for name in ("label_ids", "score")}
-        found.append(example | {"id": share["example_ids"][i].item(), "row": share["sequence_rows"][i].item()})
+        example = {name: shard[name].ravel()[where].tolist() for name in names}
+        example |= {name: [shard[name][i].item()] for name in ("label_ids", "score")}
+        found.append(example | {"id": shard["example_ids"][i].item(), "row": shard["sequence_rows"][i].item()})
     return found
 
 
@@ -87,55 +86,6 @@ def assert_same(batches, expected):
         assert batch.keys() == other.keys()
         for name in batch:
             np.testing.assert_array_equal(batch[name], other[name], err_msg=name)
-
-
-# --- The order of training --------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("count", [0, 1, 2, 7, 1000])
-def test_every_epoch_is_a_permutation(count):
-    for epoch in range(3):
-        order = epoch_order(count, seed=5, epoch=epoch)
-        assert order.dtype == np.int64
-        assert sorted(order.tolist()) == list(range(count))
-
-
-def test_the_order_depends_on_seed_and_epoch_and_never_changes():
-    orders = {tuple(epoch_order(100, seed, epoch)) for seed in (-1, 0, 1, 2**63) for epoch in range(3)}
-    assert len(orders) == 12
-    # Recorded from the first version: another order would silently change the data of every run that is resumed.
-    assert epoch_order(10, seed=12345, epoch=0).tolist() == [9, 7, 1, 5, 6, 8, 0, 3, 4, 2]
-    assert epoch_order(10, seed=12345, epoch=1).tolist() == [1, 5, 2, 0, 6, 3, 7, 9, 8, 4]
-
-
-def test_seed_and_epoch_are_not_exchangeable():
-    assert epoch_order(100, 1, 2).tolist() != epoch_order(100, 2, 1).tolist()
-
-
-def test_every_place_of_the_order_is_taken_by_every_record_about_equally_often():
-    # 4,000 epochs of 8 records: each of the 64 (place, record) counts is binomial with mean 500 and deviation 21.
-    counts = np.zeros((8, 8), int)
-    for epoch in range(4000):
-        counts[np.arange(8), epoch_order(8, seed=3, epoch=epoch)] += 1
-    assert abs(counts - 500).max() < 5 * 21
-
-
-@pytest.mark.parametrize("global_batch_size", [1, 4, 7, 26, 60])
-def test_each_epoch_of_the_stream_has_each_record_once_though_batches_straddle_epochs(global_batch_size):
-    num_steps = 3 * COUNT // global_batch_size + 1
-    batches = [train_indices(step, global_batch_size, COUNT, seed=1) for step in range(num_steps)]
-    assert {len(batch) for batch in batches} == {global_batch_size}
-    stream = np.concatenate(batches)
-    for epoch in range(len(stream) // COUNT):
-        in_epoch = stream[epoch * COUNT : (epoch + 1) * COUNT]
-        assert in_epoch.tolist() == epoch_order(COUNT, 1, epoch).tolist()
-
-
-def test_the_stream_does_not_depend_on_how_it_is_cut_into_batches():
-    def stream(size):
-        return np.concatenate([train_indices(step, size, COUNT, seed=1) for step in range(60 // size)]).tolist()
-
-    assert stream(1) == stream(4) == stream(12) == stream(30)
 
 
 # --- Training batches -------------------------------------------------------------------------------------------------
@@ -149,19 +99,19 @@ def test_the_global_batches_are_the_same_however_they_are_shared_and_packed(sour
     alone = elements_of(train_dataset(padded(source), BatchShape(12, 1), 7, 0, 6))
     shared = elements_of(train_dataset(dataclasses.replace(source, is_packed=is_packed), shape, 7, 0, 6))
     assert len(shared) == 6 * shape.num_replicas
-    parts = [part for share in shared for part in micro_batches_of(share, shape.micro_batches)]
+    parts = [part for shard in shared for part in micro_batches_of(shard, shape.micro_batches)]
     assert {len(part["example_ids"]) for part in parts} == {shape.per_replica_batch_size}
     assert global_batches(parts, shape.num_replicas * shape.micro_batches) == global_batches(alone, 1)
 
 
-def micro_batches_of(share, count):
-    return [share] if count == 1 else [{name: value[i] for name, value in share.items()} for i in range(count)]
+def micro_batches_of(shard, count):
+    return [shard] if count == 1 else [{name: value[i] for name, value in shard.items()} for i in range(count)]
 
 
 def test_without_packing_rows_are_dealt_in_order_and_padded(source):
-    shares = elements_of(train_dataset(padded(source), BatchShape(2, 3), 7, 0, 2))
-    assert [share["sequence_rows"].tolist() for share in shares] == [[0, 1], [2, 3], [4, 5]] * 2
-    assert {share["input_ids"].shape for share in shares} == {(2, MAX_SEQ_LENGTH)}
+    shards = elements_of(train_dataset(padded(source), BatchShape(2, 3), 7, 0, 2))
+    assert [shard["sequence_rows"].tolist() for shard in shards] == [[0, 1], [2, 3], [4, 5]] * 2
+    assert {shard["input_ids"].shape for shard in shards} == {(2, MAX_SEQ_LENGTH)}
 
 
 def test_a_run_continues_in_mid_stream_with_the_same_batches_on_another_number_of_replicas(source):
@@ -177,35 +127,35 @@ def test_a_run_that_continues_has_the_very_same_elements(source):
     )
 
 
-def test_a_worker_gets_the_shares_of_its_own_replicas(source):
-    def shares(replica_ids):
+def test_a_worker_gets_the_shards_of_its_own_replicas(source):
+    def shards(replica_ids):
         return elements_of(train_dataset(source, BatchShape(3, 4), 7, 2, 5, replica_ids=replica_ids))
 
-    everyone, first_worker, second_worker = shares(None), shares(range(2)), shares(range(2, 4))
+    everyone, first_worker, second_worker = shards(None), shards(range(2)), shards(range(2, 4))
     assert len(first_worker) == len(second_worker) == 6
-    assert_same(first_worker, [share for number, share in enumerate(everyone) if number % 4 < 2])
-    assert_same(second_worker, [share for number, share in enumerate(everyone) if number % 4 >= 2])
+    assert_same(first_worker, [shard for number, shard in enumerate(everyone) if number % 4 < 2])
+    assert_same(second_worker, [shard for number, shard in enumerate(everyone) if number % 4 >= 2])
 
 
 @pytest.mark.parametrize("is_packed", [True, False])
 def test_batches_hold_what_the_records_hold(source, is_packed):
     source = dataclasses.replace(source, is_packed=is_packed)
     for dataset in (train_dataset(source, BatchShape(5, 2), 7, 0, 6), eval_dataset(source, BatchShape(4, 2))):
-        for share in elements_of(dataset):
-            for example in examples_of(share):
+        for shard in elements_of(dataset):
+            for example in examples_of(shard):
                 assert {name: example[name] for name in SPEC} == record(example["id"])
             # What is not a token is zero.
             for name in ("input_ids", "segment_ids", "position_ids"):
-                assert not share[name][share["sequence_ids"] == 0].any()
+                assert not shard[name][shard["sequence_ids"] == 0].any()
 
 
 def test_packed_batches_come_in_few_shapes_with_little_padding(source, caplog):
     caplog.set_level("INFO")
-    shares = elements_of(train_dataset(source, BatchShape(8, 2), 7, 0, 300))
-    assert len({share["input_ids"].shape for share in shares}) <= packing.MAX_SHAPES
+    shards = elements_of(train_dataset(source, BatchShape(8, 2), 7, 0, 300))
+    assert len({shard["input_ids"].shape for shard in shards}) <= packing.MAX_SHAPES
     tokens, positions = (
-        sum(share["sequence_ids"].astype(bool).sum() for share in shares),
-        sum(s["input_ids"].size for s in shares),
+        sum(shard["sequence_ids"].astype(bool).sum() for shard in shards),
+        sum(s["input_ids"].size for s in shards),
     )
     assert tokens / positions > 0.85 > source.cache.token_counts.mean() / MAX_SEQ_LENGTH
     (line,) = [record.getMessage() for record in caplog.records if "Packing" in record.getMessage()]
@@ -269,7 +219,7 @@ def test_filling_is_all_zeros_but_for_its_id_and_row_number(source):
     assert last["example_ids"].tolist() == [-1] * 4
 
 
-def test_an_evaluation_worker_gets_the_shares_of_its_own_replicas(source):
+def test_an_evaluation_worker_gets_the_shards_of_its_own_replicas(source):
     everyone = elements_of(eval_dataset(source, BatchShape(4, 2)))
     second = elements_of(eval_dataset(source, BatchShape(4, 2), replica_ids=range(1, 2)))
     assert_same(second, everyone[1::2])
@@ -302,14 +252,14 @@ def test_the_sequences_of_an_example_stay_together(source, is_packed):
     source = dataclasses.replace(source, sequences_per_example=2, is_packed=is_packed)
     for dataset in (train_dataset(source, BatchShape(3, 2), 7, 0, 8), eval_dataset(source, BatchShape(2, 2))):
         seen = []
-        for share in elements_of(dataset):
-            assert len(share["sequence_starts"]) == 2 * len(share["example_ids"])
-            for i in np.flatnonzero(share["example_weights"]):
-                number = share["example_ids"][i]
+        for shard in elements_of(dataset):
+            assert len(shard["sequence_starts"]) == 2 * len(shard["example_ids"])
+            for i in np.flatnonzero(shard["example_weights"]):
+                number = shard["example_ids"][i]
                 seen.append(number)
-                assert share["label_ids"][i] == record(2 * number)["label_ids"][0]
+                assert shard["label_ids"][i] == record(2 * number)["label_ids"][0]
                 for j in range(2):
-                    start, length = (share[f"sequence_{name}"][2 * i + j] for name in ("starts", "lengths"))
-                    ids = share["input_ids"].ravel()[start : start + length].tolist()
+                    start, length = (shard[f"sequence_{name}"][2 * i + j] for name in ("starts", "lengths"))
+                    ids = shard["input_ids"].ravel()[start : start + length].tolist()
                     assert ids == record(2 * number + j)["input_ids"]
         assert set(seen) == set(range(COUNT // 2))

@@ -2,7 +2,7 @@
 
 Owns the arithmetic: which sequence goes where, how long rows are, how many there may be. Works on lengths alone, and
 knows neither tokens nor TensorFlow. Nothing here decides what is trained on when: whole examples are dealt to the
-shares of a batch that was drawn before, and the order of a batch does not matter to its gradient.
+shards of a batch that was drawn before, and the order of a batch does not matter to its gradient.
 """
 
 import dataclasses
@@ -34,19 +34,22 @@ class RowShapes:
         raise ValueError(f"{needed} rows needed, but at most {self.row_counts[-1]} are allowed")
 
 
-def deal(costs: np.ndarray, num_shares: int) -> np.ndarray:
-    """Deals len(costs) examples to shares of equal size and nearly equal cost; int64 [num_shares, examples a share].
+def deal(costs: np.ndarray, num_shards: int) -> np.ndarray:
+    """Deals len(costs) examples to shards of equal size and nearly equal cost; int64 [num_shards, examples a shard].
 
-    In turns from the costliest on, back and forth. Each share lists its examples in ascending order, -1 where there are
+    In turns from the costliest on, back and forth. Each shard lists its examples in ascending order, -1 where there are
     none left.
     """
-    size = -(-len(costs) // num_shares)
-    by_cost = np.full(size * num_shares, -1, np.int64)
+    # Replicas wait for the slowest, so shards must cost about the same; and their numbers of examples must be equal,
+    # because a compiled step has one shape. Dealt in order of cost and turning round at each end (1 2 3 3 2 1 1 2 ...),
+    # no shard gets the costlier example of two rounds, and sums differ by at most the cost of the costliest example.
+    size = -(-len(costs) // num_shards)
+    by_cost = np.full(size * num_shards, -1, np.int64)
     by_cost[: len(costs)] = np.argsort(-costs, kind="stable")
-    rounds = by_cost.reshape(size, num_shares)
+    rounds = by_cost.reshape(size, num_shards)
     rounds[1::2] = rounds[1::2, ::-1].copy()
-    shares = np.sort(np.where(rounds < 0, np.iinfo(np.int64).max, rounds), axis=0).T
-    return np.where(shares == np.iinfo(np.int64).max, -1, shares)
+    shards = np.sort(np.where(rounds < 0, np.iinfo(np.int64).max, rounds), axis=0).T
+    return np.where(shards == np.iinfo(np.int64).max, -1, shards)
 
 
 def pack(lengths: np.ndarray, row_length: int) -> tuple[np.ndarray, int]:
@@ -55,6 +58,14 @@ def pack(lengths: np.ndarray, row_length: int) -> tuple[np.ndarray, int]:
     The longest first, each into the row it fills best; a new row where none has room. A sequence without tokens starts
     at 0 and takes no room. No length may exceed `row_length`.
     """
+    # Best-fit decreasing: bin packing is NP-hard, and this needs at most about 11/9 of the fewest rows (Johnson 1973).
+    # It is computed for every step while the one before is trained, so it must be quick: instead of searching the open
+    # rows for the fullest that has room, they are kept by the room that they have left, and `has_open` says in one
+    # integer which of these lists are not empty. Shifted right by `length`, its lowest bit belongs to the smallest room
+    # that is enough: one operation, however many rows are open.
+    #
+    # Which of several rows with the same room is taken does not matter to the number of rows, but it must be the same
+    # in a resumed run, which is to repeat the sums bit by bit: hence stable sorting and a stack.
     starts = np.zeros(len(lengths), np.int32)
     open_rows: list[list[int]] = [[] for _ in range(row_length + 1)]  # by the room they have left
     has_open = 0  # bit r: some row has room r left
@@ -94,7 +105,7 @@ def token_positions(lengths: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray
 
 
 def choose_shapes(batches: Sequence[np.ndarray], longest: int, max_seq_length: int) -> RowShapes:
-    """The shapes that cost least for batches like `batches`, each the lengths of one share's sequences.
+    """The shapes that cost least for batches like `batches`, each the lengths of one shard's sequences.
 
     Rows are at least `longest` and at most `max_seq_length` long. Any batch of as many sequences, none above `longest`,
     fits: the last count is one row each.
@@ -126,6 +137,14 @@ def _row_lengths(longest: int, max_seq_length: int) -> list[int]:
 
 def _best_counts(needed: Iterable[int], max_counts: int) -> list[int]:
     """At most `max_counts` row counts, the largest needed among them, that round `needed` up as little as possible."""
+    # A step is compiled for each count, which takes seconds to minutes, so there may only be a few; but a batch that is
+    # rounded up computes rows of padding in every step. Rounding each needed count up to a few allowed ones is one-
+    # dimensional clustering, which dynamic programming solves exactly: in an optimal choice, sorted counts fall into
+    # runs of neighbours, and each run is rounded up to its largest member.
+    #
+    # After k passes best[e] has the cheapest way to serve the e smallest distinct counts with at most k runs: the last
+    # run goes from some s to e and costs (batches in it) x (its largest count), and what is before it was solved in the
+    # pass before. That is max_counts x len(values)^2 additions, once a run.
     values, weights = np.unique(np.fromiter(needed, np.int64), return_counts=True)
     # best[e]: the least rows that serve the first e values, and the counts that do.
     best: list[tuple[float, list[int]]] = [(0.0, [])] + [(np.inf, [])] * len(values)
@@ -141,35 +160,37 @@ def _best_counts(needed: Iterable[int], max_counts: int) -> list[int]:
 
 
 @dataclasses.dataclass(frozen=True)
-class Shares:
-    """All examples of a split, dealt into shares of the same shape.
+class Shards:
+    """All examples of a split, dealt into shards of the same shape.
 
-    examples: int64 [num_shares, examples a share], -1 where a share has fewer.
+    examples: int64 [num_shards, examples a shard], -1 where a shard has fewer.
     """
 
     examples: np.ndarray
     shapes: RowShapes
 
 
-def plan_shares(
+def plan_shards(
     costs: np.ndarray, lengths_of: Callable[[np.ndarray], np.ndarray], max_seq_length: int, max_positions: int
-) -> Shares:
-    """Deals all examples into as few shares as hold them in about `max_positions` positions each.
+) -> Shards:
+    """Deals all examples into as few shards as hold them in about `max_positions` positions each.
 
-    `costs` int64 [N] are the tokens of each example, `lengths_of(examples)` the lengths of their sequences. A share has
+    `costs` int64 [N] are the tokens of each example, `lengths_of(examples)` the lengths of their sequences. A shard has
     at least one example, however long.
     """
     longest = int(lengths_of(np.arange(len(costs))).max(initial=1))
 
-    def plan_of(row_length: int) -> tuple[float, Shares]:
+    def plan_of(row_length: int) -> tuple[float, Shards]:
+        # The fewest shards that could hold all tokens if nothing were wasted, then more until the fullest fits: how
+        # many rows a shard needs is known only when it is packed. Steps of 1/32 end soon, and overshoot by at most 3 %.
         max_rows = max(1, max_positions // row_length)
-        num_shares = min(len(costs), max(1, -(-int(costs.sum()) // (max_rows * row_length))))
+        num_shards = min(len(costs), max(1, -(-int(costs.sum()) // (max_rows * row_length))))
         while True:
-            examples = deal(costs, num_shares)
-            rows = max(pack(lengths_of(share[share >= 0]), row_length)[1] for share in examples)
+            examples = deal(costs, num_shards)
+            rows = max(pack(lengths_of(shard[shard >= 0]), row_length)[1] for shard in examples)
             if rows <= max_rows or examples.shape[1] == 1:
-                return num_shares * rows * _row_cost(row_length), Shares(examples, RowShapes(row_length, (rows,)))
-            num_shares = min(len(costs), num_shares + max(1, num_shares // 32))
+                return num_shards * rows * _row_cost(row_length), Shards(examples, RowShapes(row_length, (rows,)))
+            num_shards = min(len(costs), num_shards + max(1, num_shards // 32))
 
     plans = (plan_of(row_length) for row_length in _row_lengths(longest, max_seq_length))
     return min(plans, key=lambda plan: plan[0])[1]

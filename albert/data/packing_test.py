@@ -45,18 +45,18 @@ def test_token_positions_say_where_every_token_lies(lengths):
 
 
 @given(st.lists(st.integers(0, 500), min_size=1, max_size=80).map(np.array), st.integers(1, 9))
-def test_examples_are_dealt_once_each_in_equal_numbers(costs, num_shares):
-    shares = packing.deal(costs, num_shares)
-    assert shares.shape == (num_shares, -(-len(costs) // num_shares))
-    assert sorted(shares[shares >= 0]) == list(range(len(costs)))
-    for share in shares:
-        real = share[share >= 0]
+def test_examples_are_dealt_once_each_in_equal_numbers(costs, num_shards):
+    shards = packing.deal(costs, num_shards)
+    assert shards.shape == (num_shards, -(-len(costs) // num_shards))
+    assert sorted(shards[shards >= 0]) == list(range(len(costs)))
+    for shard in shards:
+        real = shard[shard >= 0]
         assert real.tolist() == sorted(real)
 
 
-def test_shares_cost_about_the_same():
+def test_shards_cost_about_the_same():
     costs = np.random.default_rng(0).lognormal(4, 0.7, 256).astype(int)
-    dealt = np.array([costs[share].sum() for share in packing.deal(costs, 8)])
+    dealt = np.array([costs[shard].sum() for shard in packing.deal(costs, 8)])
     in_order = costs.reshape(8, -1).sum(axis=1)
     assert np.ptp(dealt) < np.ptp(in_order) / 2
     assert np.ptp(dealt) <= costs.max()
@@ -93,17 +93,17 @@ def test_too_many_rows_are_refused():
 def test_plans_hold_every_example_once_within_the_room_given(per_example):
     random = np.random.default_rng(2)
     lengths = random.integers(5, 100, (301, per_example))
-    plan = packing.plan_shares(lengths.sum(axis=1), lambda examples: lengths[examples].ravel(), 128, 16 * 128)
+    plan = packing.plan_shards(lengths.sum(axis=1), lambda examples: lengths[examples].ravel(), 128, 16 * 128)
     assert sorted(plan.examples[plan.examples >= 0]) == list(range(301))
     (rows,) = plan.shapes.row_counts
     assert rows * plan.shapes.row_length <= 16 * 128
-    for share in plan.examples:
-        assert packing.pack(lengths[share[share >= 0]].ravel(), plan.shapes.row_length)[1] <= rows
+    for shard in plan.examples:
+        assert packing.pack(lengths[shard[shard >= 0]].ravel(), plan.shapes.row_length)[1] <= rows
     assert lengths.sum() / (len(plan.examples) * rows * plan.shapes.row_length) > 0.85
 
 
-def test_an_example_larger_than_the_room_has_a_share_of_its_own():
+def test_an_example_larger_than_the_room_has_a_shard_of_its_own():
     lengths = np.full((3, 4), 100)
-    plan = packing.plan_shares(lengths.sum(axis=1), lambda examples: lengths[examples].ravel(), 128, 128)
+    plan = packing.plan_shards(lengths.sum(axis=1), lambda examples: lengths[examples].ravel(), 128, 128)
     assert plan.examples.shape == (3, 1)
     assert plan.shapes.row_counts == (4,)

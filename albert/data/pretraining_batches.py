@@ -1,15 +1,15 @@
-"""Batches of pretraining records: the global batch of a step, and each replica's share of it.
+"""Batches of pretraining records: the global batch of a step, and each replica's shard of it.
 
 Owns the shapes of batches. Which records make up a step is arithmetic, as for fine-tuning
 (`albert.data.order.train_indices`); a row holds one sequence, since pretraining's are about as long as rows.
 
-In the elements, each a replica's share, b is its number of sequences, S their length, and P the most masked positions:
+In the elements, each a replica's shard, b is its number of sequences, S their length, and P the most masked positions:
 
     input_ids, segment_ids, position_ids, sequence_ids [b, S], sequence_starts, sequence_lengths [b]: a `TokenLayout`;
     sequence_rows [b]: the sequence's number in the global batch;
     masked_lm_positions, masked_lm_ids [b, P], masked_lm_weights float32 [b, P], next_sentence_labels [b];
     masked_lm_scale float32 [b], to train: see `albert.heads.pretraining`;
-    example_ids int64 [b]: the record's number, -1 where the share only fills a batch;
+    example_ids int64 [b]: the record's number, -1 where the shard only fills a batch;
     example_weights float32 [b]: 1 for a record, 0 for such filling.
 
 Integers are int32 unless said otherwise. To train with several micro-batches everything has one more axis in front.
@@ -21,7 +21,7 @@ import tensorflow as tf
 from albert.data.input_pipeline import BatchShape
 from albert.data.order import train_indices
 from albert.data.pretraining_records import RecordFiles
-from albert.system.callback_errors import keeping_errors
+from albert.system.callback_errors import record_user_errors
 
 # Upstream adds this to the number of masked tokens that it divides the loss by.
 MASKED_LM_EPSILON = 1e-5
@@ -32,7 +32,7 @@ _Columns = dict[str, tf.Tensor]
 def train_dataset(
     records: RecordFiles, shape: BatchShape, seed: int, first_step: int, last_step: int
 ) -> tf.data.Dataset:
-    """The shares of the global batches of steps first_step, ..., last_step - 1, in (step, replica) order.
+    """The shards of the global batches of steps first_step, ..., last_step - 1, in (step, replica) order.
 
     A batch may be larger than all records together: it then has some more than once.
     """
@@ -54,20 +54,20 @@ def train_dataset(
 
 
 def eval_dataset(records: RecordFiles, shape: BatchShape, max_records: int) -> tf.data.Dataset:
-    """Shares that hold each of the first `max_records` records once, in order, and filling at the end."""
+    """Shards that hold each of the first `max_records` records once, in order, and filling at the end."""
     count, size = min(records.count, max_records), shape.per_replica_batch_size
-    num_shares = -(-count // (size * shape.num_replicas)) * shape.num_replicas
+    num_shards = -(-count // (size * shape.num_replicas)) * shape.num_replicas
 
-    def numbers_of(share: int) -> np.ndarray:
-        numbers = share * size + np.arange(size)
+    def numbers_of(shard: int) -> np.ndarray:
+        numbers = shard * size + np.arange(size)
         return np.where(numbers < count, numbers, -1)
 
-    def make_share(share: tf.Tensor) -> _Columns:
-        ids, columns = _read(records, share, numbers_of, size)
+    def make_shard(shard: tf.Tensor) -> _Columns:
+        ids, columns = _read(records, shard, numbers_of, size)
         return _lay_out(columns | {"sequence_rows": tf.range(size)}, ids, [size])
 
-    shares = tf.data.Dataset.range(num_shares)
-    return shares.map(make_share, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
+    shards = tf.data.Dataset.range(num_shards)
+    return shards.map(make_shard, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
 
 
 def _read(records: RecordFiles, element: tf.Tensor, numbers_of, size: int) -> tuple[tf.Tensor, _Columns]:
@@ -80,7 +80,7 @@ def _read(records: RecordFiles, element: tf.Tensor, numbers_of, size: int) -> tu
         numbers = numbers_of(int(element))
         return numbers, np.array(records.read(np.maximum(numbers, 0)), object)
 
-    ids, serialized = tf.numpy_function(keeping_errors(read), [element], (tf.int64, tf.string), stateful=False)
+    ids, serialized = tf.numpy_function(record_user_errors(read), [element], (tf.int64, tf.string), stateful=False)
     parsed = records.format.parse(tf.ensure_shape(serialized, [size]))
     columns = {name: tf.cast(value, tf.int32) if value.dtype.is_integer else value for name, value in parsed.items()}
     columns["next_sentence_labels"] = columns["next_sentence_labels"][:, 0]

@@ -36,10 +36,10 @@ def test_a_step_has_the_records_that_arithmetic_says_whoever_computes_them(recor
     # Steps 2 and 3 of 8 records go from the first epoch of 20 into the second.
     for replicas, micro_batches in ((1, 1), (2, 1), (2, 2), (4, 2)):
         shape = BatchShape(8 // (replicas * micro_batches), replicas, micro_batches)
-        shares = _elements(train_dataset(records, shape, SEED, 2, 4))
-        assert len(shares) == 2 * replicas
+        shards = _elements(train_dataset(records, shape, SEED, 2, 4))
+        assert len(shards) == 2 * replicas
         for step in (2, 3):
-            parts = shares[(step - 2) * replicas : (step - 1) * replicas]
+            parts = shards[(step - 2) * replicas : (step - 1) * replicas]
             expected = train_indices(step, 8, COUNT, SEED)
             joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
             flat = {
@@ -55,35 +55,35 @@ def test_a_step_has_the_records_that_arithmetic_says_whoever_computes_them(recor
 
 
 def test_rows_are_laid_out_as_one_sequence_a_row(records):
-    (share,) = _elements(train_dataset(records, BatchShape(6, 1), SEED, 0, 1))
+    (shard,) = _elements(train_dataset(records, BatchShape(6, 1), SEED, 0, 1))
     columns = [
-        tf.constant(COLUMNS[name][share["example_ids"]], tf.int32)
+        tf.constant(COLUMNS[name][shard["example_ids"]], tf.int32)
         for name in ("input_ids", "input_mask", "segment_ids")
     ]
     for name, value in vars(TokenLayout.one_per_row(*columns)).items():
-        np.testing.assert_array_equal(share[name], value, err_msg=name)
-        assert share[name].dtype == np.int32
+        np.testing.assert_array_equal(shard[name], value, err_msg=name)
+        assert shard[name].dtype == np.int32
 
 
 def test_a_batch_may_be_larger_than_all_records(records):
-    (share,) = _elements(train_dataset(records, BatchShape(50, 1), SEED, 0, 1))
-    assert set(np.bincount(share["example_ids"])) == {2, 3}
+    (shard,) = _elements(train_dataset(records, BatchShape(50, 1), SEED, 0, 1))
+    assert set(np.bincount(shard["example_ids"])) == {2, 3}
 
 
 @pytest.mark.parametrize("replicas", [1, 2, 3])
 def test_evaluation_has_each_of_the_first_records_once_and_filling_without_weight(records, replicas):
     dataset = eval_dataset(records, BatchShape(4, replicas), 13)
-    shares = _elements(dataset)
-    assert int(dataset.cardinality()) == len(shares)
-    assert len(shares) % replicas == 0
-    ids, weights = (np.concatenate([share[name] for share in shares]) for name in ("example_ids", "example_weights"))
+    shards = _elements(dataset)
+    assert int(dataset.cardinality()) == len(shards)
+    assert len(shards) % replicas == 0
+    ids, weights = (np.concatenate([shard[name] for shard in shards]) for name in ("example_ids", "example_weights"))
     np.testing.assert_array_equal(ids[ids >= 0], np.arange(13))
     np.testing.assert_array_equal(weights, ids >= 0)
-    assert "masked_lm_scale" not in shares[0]
+    assert "masked_lm_scale" not in shards[0]
 
 
 def test_evaluation_takes_all_records_where_there_are_no_more(records):
-    ids = np.concatenate([share["example_ids"] for share in _elements(eval_dataset(records, BatchShape(4, 1), 1000))])
+    ids = np.concatenate([shard["example_ids"] for shard in _elements(eval_dataset(records, BatchShape(4, 1), 1000))])
     np.testing.assert_array_equal(ids, np.arange(COUNT))
 
 
@@ -117,8 +117,8 @@ def _upstreams_loss(weights, config, head, rows: np.ndarray) -> tf.Tensor:
 def test_micro_batches_give_upstreams_loss_and_gradient_of_the_whole_batch(records, micro_batches):
     # Each micro-batch of 4 sequences has another number of masked pieces.
     config, head, weights = _model()
-    (share,) = train_dataset(records, BatchShape(16 // micro_batches, 1, micro_batches), SEED, 0, 1)
-    rows = share["example_ids"].numpy().reshape(-1, 4)
+    (shard,) = train_dataset(records, BatchShape(16 // micro_batches, 1, micro_batches), SEED, 0, 1)
+    rows = shard["example_ids"].numpy().reshape(-1, 4)
     assert len(set(COLUMNS["masked_lm_weights"][rows].sum(axis=(1, 2)))) > 1
     with tf.GradientTape() as tape:
         expected = _upstreams_loss(weights, config, head, rows.ravel())
@@ -130,7 +130,7 @@ def test_micro_batches_give_upstreams_loss_and_gradient_of_the_whole_batch(recor
         micro_batches=micro_batches,
     )
     tensors = {name: tf.convert_to_tensor(variable) for name, variable in weights.items()}
-    counts, sums = step._sums(tensors, share, tf.constant(0, tf.int64))
+    counts, sums = step._sums(tensors, shard, tf.constant(0, tf.int64))
     np.testing.assert_allclose(counts[0] / counts[1], expected, rtol=1e-6)
     assert sums.keys() == gradients.keys()
     for name, value in sums.items():
@@ -141,6 +141,6 @@ def test_a_step_without_any_masked_piece_trains_the_order_alone(tmp_path):
     columns = random_columns(4) | {"masked_lm_weights": np.zeros((4, PREDICTIONS), np.float32)}
     records = open_records([write_records(tmp_path / "file", columns)], RecordFormat(LENGTH, PREDICTIONS, VOCABULARY))
     config, head, weights = _model()
-    (share,) = train_dataset(records, BatchShape(4, 1), SEED, 0, 1)
-    spec = build_model_fn(config, head)(share, ModeKeys.TRAIN, weights, tf.constant(0, tf.int64))
+    (shard,) = train_dataset(records, BatchShape(4, 1), SEED, 0, 1)
+    spec = build_model_fn(config, head)(shard, ModeKeys.TRAIN, weights, tf.constant(0, tf.int64))
     np.testing.assert_array_equal(spec.per_example_loss, spec.predictions["sentence_order_loss"])

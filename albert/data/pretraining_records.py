@@ -1,33 +1,32 @@
 """TFRecord files of pretraining records, by this project's tool or upstream's: checked when opened, read at random.
 
-Owns where each record lies, what every record must be, and the digest of them all. Knows neither batches nor models.
+Owns what every record must be, how that is found out, and the digest of all records. Knows neither batches nor models.
 Every byte is read once at the beginning: a damaged or ill-fitting record is found then, and not days into training. A
-run that goes on trusts the check with which it began, for as long as the files are as they were.
+run that resumes trusts its own check for as long as the files are as they were, and the checksum of each record says so
+once more when it is read.
 """
 
-import array
-import contextlib
 import dataclasses
 import functools
 import hashlib
-import mmap
-import os
+import logging
 import re
-import struct
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
+from albert.data import checked_records
+from albert.data.checked_records import Checked
+from albert.data.manifest import ManifestError
+from albert.data.pretraining_manifest import RecordsManifest, without_manifests
 from albert.data.record_encoding import Feature, record_features
+from albert.data.record_file import RecordFile, scan
 from albert.errors import UserError
 
-# A TFRecord's data stand behind their length (8 bytes) and its checksum (4), and before their own checksum (4).
-_LENGTH = struct.Struct("<Q")
-_HEADER_BYTES, _FOOTER_BYTES = 12, 4
 _RECORDS_AT_A_TIME = 1024
 # Features of a record that training does not read.
 _NOT_READ = ("token_boundary",)
@@ -60,6 +59,14 @@ class RecordFormat:
             "next_sentence_labels": 2,
         }
 
+    def accepts(self, manifest: RecordsManifest) -> bool:
+        """Whether all records that `manifest` is of must fit, without a look at them."""
+        is_as_long = (self.max_seq_length, self.max_predictions_per_seq) == (
+            manifest.max_seq_length,
+            manifest.predictions,
+        )
+        return is_as_long and manifest.vocab_size <= self.vocab_size and self.type_vocab_size >= 2
+
     def parse(self, serialized: tf.Tensor) -> dict[str, tf.Tensor]:
         """string [N] -> each feature [N, its length], int64 or float32. Fails on a record that lacks one."""
         spec = {
@@ -71,48 +78,54 @@ class RecordFormat:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class RecordFiles:
-    """Opened files, whose records are numbered through; holds 24 bytes a record.
+    """Opened files, whose records are numbered through; holds 16 bytes a record.
 
-    `digest` tells the records and their order, however they are spread over files.
+    Attributes:
+      format: what every record is.
+      count: the number of records.
+      digest: tells the records and their order, however they are spread over files.
+      vocabularies: digest and size of those that manifests name; more than one is a mistake.
     """
 
     format: RecordFormat
     count: int
     digest: str
-    _files: Sequence["_RecordFile"]
+    vocabularies: frozenset[tuple[str, int]]
+    _files: Sequence[RecordFile]
     _first_numbers: np.ndarray  # int64 [files], the number of each file's first record
+    _checked: Sequence[Checked]
+    _is_kept: bool
 
     def read(self, numbers: np.ndarray) -> list[bytes]:
         """The serialized records, in that order. May be called from several threads.
 
-        Raises UserError where a file was cut since it was opened.
+        Raises UserError where a file was changed since it was opened.
         """
         owners = np.searchsorted(self._first_numbers, numbers, side="right") - 1
-        places = zip(owners.tolist(), (numbers - self._first_numbers[owners]).tolist(), strict=True)
-        return [self._files[owner].read(number) for owner, number in places]
+        in_files = (numbers - self._first_numbers[owners]).tolist()
+        return [self._files[owner].read([number])[0] for owner, number in zip(owners.tolist(), in_files, strict=True)]
+
+    def keep_check(self, path: Path) -> None:
+        """Keeps at `path` that all records are good, for `open_records`. Raises UserError where the disk is full."""
+        if self._is_kept and path.exists():
+            return
+        checked_records.write(path, dataclasses.asdict(self.format), self._checked)
 
 
-@dataclasses.dataclass(frozen=True)
-class EarlierCheck:
-    """All records of `digest` were found good for the same format, at a time in seconds since the epoch."""
+def open_records(paths: Sequence[Path], record_format: RecordFormat, kept: Path | None = None) -> RecordFiles:
+    """Opens files and checks every record of those that `kept`, which `keep_check` wrote, does not have.
 
-    digest: str
-    time: float
+    A file that has a manifest of create_pretraining_data is read once, and no record is parsed but the first.
 
-    def covers(self, files: Sequence["_RecordFile"], digest: str) -> bool:
-        """Whether it was of these files, and none was written since. Equal times may hide a change: not covered."""
-        return digest == self.digest and all(os.fstat(file.descriptor).st_mtime < self.time for file in files)
-
-
-def open_records(
-    paths: Sequence[Path], record_format: RecordFormat, earlier: EarlierCheck | None = None
-) -> RecordFiles:
-    """Opens files and checks every record of them, unless `earlier` covers them.
-
-    Raises UserError naming file and record, counted from 0, where one is cut, damaged, no record of pretraining, of
+    Raises UserError naming file and record, counted from 0, where one is cut, damaged, not a record of pretraining, of
     another length, or has an id that the model does not; or where there are no records at all.
     """
-    files = [_RecordFile.open(path) for path in paths]
+    paths = without_manifests(tuple(paths))
+    known = checked_records.read(kept, dataclasses.asdict(record_format))
+    total_bytes = sum(path.stat().st_size for path in paths if path.exists())
+    with tqdm(desc="check records", total=total_bytes, unit="B", unit_scale=True, delay=1, disable=None) as bar:
+        opened = [_open(path, record_format, known, bar) for path in paths]
+    files, checked = [file for file, _ in opened], [check for _, check in opened]
     counts = [file.count for file in files]
     if not sum(counts):
         raise UserError(
@@ -120,88 +133,79 @@ def open_records(
         )
     digest = hashlib.sha256()
     for file in files:
-        digest.update(np.stack([file.lengths, file.checksums], axis=1).tobytes())
-    if not (earlier and earlier.covers(files, digest.hexdigest())):
-        total_bytes = sum(int(file.lengths.sum()) for file in files)
-        with tqdm(desc="check records", total=total_bytes, unit="B", unit_scale=True, delay=1, disable=None) as bar:
-            for file in files:
-                _check(file, record_format, bar)
-    return RecordFiles(record_format, sum(counts), digest.hexdigest(), files, np.cumsum([0, *counts[:-1]]))
+        # Of 64 bits each: the identity of runs that began with these records.
+        digest.update(np.stack([file.lengths, file.checksums], axis=1).astype(np.int64).tobytes())
+    vocabularies = frozenset(check.vocabulary for check in checked if check.vocabulary)
+    first_numbers = np.cumsum([0, *counts[:-1]])
+    is_kept = len(known) == len(checked) and all(known.get(check.state.path) is check for check in checked)
+    return RecordFiles(
+        record_format, sum(counts), digest.hexdigest(), vocabularies, files, first_numbers, checked, is_kept
+    )
 
 
 # --- One file -----------------------------------------------------------------------------------------------------
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class _RecordFile:
-    path: Path
-    descriptor: int
-    offsets: np.ndarray  # int64 [count], of the data
-    lengths: np.ndarray  # int64 [count], of the data
-    checksums: np.ndarray  # int64 [count], masked CRC-32C of the data as the file has it
-
-    @property
-    def count(self) -> int:
-        return len(self.offsets)
-
-    @classmethod
-    def open(cls, path: Path) -> "_RecordFile":
-        try:
-            descriptor = os.open(path, os.O_RDONLY)
-        except OSError as error:
-            raise UserError(f"cannot read {path}: {error.strerror}") from error
-        try:
-            file = cls(path, descriptor, *_index(path, descriptor))
-        except BaseException:
-            os.close(descriptor)
-            raise
-        weakref.finalize(file, os.close, descriptor)
-        return file
-
-    def read(self, number: int) -> bytes:
-        length = int(self.lengths[number])
-        data = os.pread(self.descriptor, length, int(self.offsets[number]))
-        if len(data) != length:
-            raise UserError(f"{self.path} was cut short while it was in use: record {number} is gone")
-        return data
+def _open(
+    path: Path, record_format: RecordFormat, known: Mapping[str, Checked], bar: tqdm
+) -> tuple[RecordFile, Checked]:
+    """Opens a file, and checks it unless that was done before; closed when what is returned is gone."""
+    try:
+        stream = path.open("rb", buffering=0)
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
+    try:
+        begun = checked_records.now_ns()
+        state = checked_records.state_of(path, stream.fileno())
+        check = known.get(state.path) if state else None
+        if check is None or not check.covers(state):
+            lengths, checksums, vocabulary = _checked_numbers(path, stream, record_format, bar)
+            if state is None or state != checked_records.state_of(path, stream.fileno()):
+                raise UserError(f"{path} was changed while it was being checked. Start again when it is finished.")
+            check = Checked(state, begun, lengths.astype(np.uint32), checksums, vocabulary)
+        file = _record_file(path, stream, check.lengths, check.checksums)
+    except BaseException:
+        stream.close()
+        raise
+    weakref.finalize(file, stream.close)
+    return file, check
 
 
-def _index(path: Path, descriptor: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Offset, length and checksum of every record's data, by going from length to length."""
-    offsets, lengths, checksums = (array.array("q") for _ in range(3))  # lists would take six times as much
-    with _mapped(descriptor) as data:
-        place, size = 0, len(data)
-        while place < size:
-            length = _LENGTH.unpack_from(data, place)[0] if place + _HEADER_BYTES <= size else size
-            end = place + _HEADER_BYTES + length
-            if end + _FOOTER_BYTES > size:
-                if not offsets:
-                    raise UserError(f"{path} is not a file of TFRecords, or cut short within the first")
-                raise UserError(f"{path} is cut short or damaged: record {len(offsets)} does not end. Make it again.")
-            offsets.append(place + _HEADER_BYTES)
-            lengths.append(length)
-            checksums.append(int.from_bytes(data[end : end + _FOOTER_BYTES], "little"))
-            place = end + _FOOTER_BYTES
-    return tuple(np.frombuffer(numbers, np.int64) for numbers in (offsets, lengths, checksums))
+def _record_file(path, stream, lengths: np.ndarray, checksums: np.ndarray) -> RecordFile:
+    return RecordFile(path, stream, lengths, checksums, "Make it again, or start again to have it checked.")
 
 
-@contextlib.contextmanager
-def _mapped(descriptor: int) -> Iterator[mmap.mmap | bytes]:
-    if os.fstat(descriptor).st_size == 0:  # cannot be mapped
-        yield b""
-        return
-    with mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) as data:
-        yield data
+def _checked_numbers(
+    path: Path, stream, record_format: RecordFormat, bar: tqdm
+) -> tuple[np.ndarray, np.ndarray, tuple[str, int] | None]:
+    """Lengths and checksums of all records, which are good; and their vocabulary, where a manifest names it."""
+    manifest = None
+    try:
+        manifest = RecordsManifest.read_beside(path)
+    except ManifestError as error:
+        logging.warning("The manifest of %s %s: every record is checked", path, error)
+    digest = hashlib.sha256() if manifest else None
+    lengths, checksums = scan(path, stream.fileno(), digest)
+    if lengths.max(initial=0) >= 1 << 32:
+        raise UserError(f"{path}, record {int(lengths.argmax())}: larger than any record of pretraining")
+    file = _record_file(path, stream, lengths, checksums)
+    if file.count:
+        _raise_for_problem(file, record_format, range(1))
+    if manifest and digest.hexdigest() != manifest.sha256:
+        logging.warning("The manifest of %s belongs to other records: every record is checked", path)
+        manifest = None
+    if manifest and record_format.accepts(manifest):
+        bar.update(manifest.size)
+    else:
+        _check(file, record_format, bar)
+    return lengths, checksums, (manifest.vocabulary, manifest.vocab_size) if manifest else None
 
 
 # --- What is in the records ----------------------------------------------------------------------------------------
 
 
-def _check(file: _RecordFile, record_format: RecordFormat, bar: tqdm) -> None:
+def _check(file: RecordFile, record_format: RecordFormat, bar: tqdm) -> None:
     """Raises UserError for the first record that is damaged or does not fit."""
-    if not file.count:
-        return
-    _raise_for_problem(file, record_format, range(1))
     dataset = tf.data.TFRecordDataset(str(file.path)).batch(_RECORDS_AT_A_TIME)
     dataset = dataset.map(lambda serialized: _is_good(serialized, record_format), tf.data.AUTOTUNE, deterministic=True)
     batches = iter(dataset.prefetch(tf.data.AUTOTUNE))
@@ -211,7 +215,7 @@ def _check(file: _RecordFile, record_format: RecordFormat, bar: tqdm) -> None:
             is_good = bool(next(batches))
         except tf.errors.DataLossError as error:
             offset = re.search(r"record at (\d+)", error.message)
-            number = np.searchsorted(file.offsets, int(offset[1])) if offset else first
+            number = file.number_at(int(offset[1])) if offset else first
             raise UserError(f"{file.path}, record {number}: its checksum is wrong. Make the file again.") from error
         except tf.errors.InvalidArgumentError:  # from parsing; what is wrong is found below
             is_good = False
@@ -231,9 +235,9 @@ def _is_good(serialized: tf.Tensor, record_format: RecordFormat) -> tf.Tensor:
     return tf.reduce_all(in_range) & tf.reduce_all((weights >= 0) & (weights <= 1))
 
 
-def _raise_for_problem(file: _RecordFile, record_format: RecordFormat, numbers: range) -> None:
+def _raise_for_problem(file: RecordFile, record_format: RecordFormat, numbers: range) -> None:
     for number in numbers:
-        problem = _problem(file.read(number), record_format)
+        problem = _problem(file.read([number])[0], record_format)
         if problem:
             raise UserError(f"{file.path}, record {number}: {problem}")
 

@@ -1,15 +1,23 @@
 """Which files of records are taken, what they hold, and what is said of those that are not."""
 
+import dataclasses
 import os
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from albert.data.pretraining_records import EarlierCheck, RecordFormat, open_records
+from albert.data import checked_records, pretraining_records
+from albert.data.manifest import encode, manifest_path
+from albert.data.pretraining_manifest import RecordsManifest
+from albert.data.pretraining_records import RecordFormat, open_records
+from albert.data.record_encoding import encode_records, record_features
+from albert.data.record_file import RecordWriter
 from albert.data.testing import LENGTH, PREDICTIONS, VOCABULARY, random_columns, write_records
 from albert.errors import UserError
+from albert.system.files import whole_file
 from albert.testing import TESTDATA
 
 FORMAT = RecordFormat(LENGTH, PREDICTIONS, VOCABULARY)
@@ -123,17 +131,132 @@ def test_a_record_whose_bytes_changed_is_found(tmp_path):
         _open(path)
 
 
-def test_files_that_were_checked_and_not_written_since_are_not_checked_again(tmp_path):
-    path = write_records(tmp_path / "file", random_columns(4))
-    digest = _open(path).digest
+def _as_if_checked_long_ago(monkeypatch) -> None:
+    """A check of now counts as one of three seconds later, as if the files had been there for a while."""
+    monkeypatch.setattr(checked_records, "now_ns", lambda: time.time_ns() + 3_000_000_000)
+
+
+def _must_not_check(*_arguments):
+    raise AssertionError("checked again")
+
+
+def _damage(path: Path, place: int = -20) -> None:
+    """Changes a byte, by default in the data of the last record, and sets the time of change of the contents back."""
+    before = path.stat()
     data = bytearray(path.read_bytes())
-    data[-20] ^= 1  # as above: whoever looks at it finds it
+    data[place] ^= 1
     path.write_bytes(bytes(data))
-    written = path.stat().st_mtime
-    assert open_records([path], FORMAT, EarlierCheck(digest, written + 1)).count == 4
-    for other in (EarlierCheck(digest, written), EarlierCheck("of other records", written + 1)):
-        with pytest.raises(UserError, match="its checksum is wrong"):
-            open_records([path], FORMAT, other)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def test_files_that_were_checked_are_not_read_again_until_they_change(tmp_path, monkeypatch):
+    _as_if_checked_long_ago(monkeypatch)
+    paths = [write_records(tmp_path / name, random_columns(4)) for name in "ab"]
+    kept = tmp_path / "out/kept"
+    checked = open_records(paths, FORMAT, kept)
+    checked.keep_check(kept)
+    with monkeypatch.context() as patched:
+        patched.setattr(pretraining_records, "_checked_numbers", _must_not_check)
+        again = open_records(paths, FORMAT, kept)
+    assert again.digest == checked.digest == open_records(paths, FORMAT).digest
+    assert again.read(np.arange(8)) == checked.read(np.arange(8))
+    again.keep_check(kept)
+    time.sleep(0.02)  # more than a tick of the file system's clock
+    _damage(paths[1])
+    with pytest.raises(UserError, match="b, record 3: its checksum is wrong"):
+        open_records(paths, FORMAT, kept)
+    with pytest.raises(UserError, match=r"b was changed while it was in use: record 3 is another"):
+        again.read(np.arange(8))
+
+
+def test_a_check_is_trusted_for_the_same_format_and_while_it_is_whole(tmp_path, monkeypatch, caplog):
+    _as_if_checked_long_ago(monkeypatch)
+    path, kept = write_records(tmp_path / "file", random_columns(4)), tmp_path / "kept"
+    open_records([path], FORMAT, kept).keep_check(kept)
+    monkeypatch.setattr(pretraining_records, "_checked_numbers", _must_not_check)
+    open_records([path], FORMAT, kept)
+    with pytest.raises(AssertionError, match="checked again"):
+        open_records([path], RecordFormat(LENGTH, PREDICTIONS, VOCABULARY + 1), kept)
+    kept.write_bytes(kept.read_bytes()[:-1])
+    with pytest.raises(AssertionError, match="checked again"):
+        open_records([path], FORMAT, kept)
+    assert "kept cannot be used (it is damaged): all records are checked again" in caplog.text
+
+
+def test_a_check_right_after_the_file_was_written_is_made_again(tmp_path, monkeypatch):
+    # A change within the same tick of the file system's clock would not be seen.
+    path, kept = write_records(tmp_path / "file", random_columns(4)), tmp_path / "kept"
+    open_records([path], FORMAT, kept).keep_check(kept)
+    monkeypatch.setattr(pretraining_records, "_checked_numbers", _must_not_check)
+    with pytest.raises(AssertionError, match="checked again"):
+        open_records([path], FORMAT, kept)
+
+
+def test_a_file_that_is_still_being_written_is_refused(tmp_path, monkeypatch):
+    path = write_records(tmp_path / "file", random_columns(4))
+    check = pretraining_records._check
+
+    def check_and_write(*arguments):
+        check(*arguments)
+        path.write_bytes(path.read_bytes() * 2)
+
+    monkeypatch.setattr(pretraining_records, "_check", check_and_write)
+    with pytest.raises(UserError, match="file was changed while it was being checked"):
+        _open(path)
+
+
+# --- Manifests ----------------------------------------------------------------------------------------------------
+
+
+def _with_manifest(path: Path, count: int = 4, **changes: object) -> Path:
+    """Records with the manifest that create_pretraining_data writes; `changes` are of its entries."""
+    manifest = RecordsManifest("abc", VOCABULARY, LENGTH, PREDICTIONS, {"noisy_copies": False})
+    records = encode_records(record_features(LENGTH, PREDICTIONS), random_columns(count))
+    with whole_file(path) as file:
+        writer = RecordWriter(file)
+        for record in records:
+            writer.write(record)
+    manifest_path(path).write_bytes(dataclasses.replace(manifest, **changes).text_for(writer))
+    return path
+
+
+def test_records_with_a_manifest_are_not_parsed(tmp_path, monkeypatch):
+    _with_manifest(tmp_path / "a")
+    parsed = open_records([write_records(tmp_path / "b", random_columns(4))], FORMAT)
+    monkeypatch.setattr(pretraining_records, "_check", _must_not_check)
+    records = open_records(sorted(tmp_path.glob("a*")), FORMAT)  # a pattern that the manifest matches too
+    assert (records.digest, records.count) == (parsed.digest, 4)
+    assert records.vocabularies == {("abc", VOCABULARY)}
+    assert parsed.vocabularies == frozenset()
+
+
+@pytest.mark.parametrize("changes", [{"vocab_size": VOCABULARY + 1}, {"max_seq_length": 24}, {"predictions": 6}])
+def test_records_whose_manifest_does_not_say_that_they_fit_are_all_checked(tmp_path, monkeypatch, changes):
+    path = _with_manifest(tmp_path / "a", **changes)
+    _open(path)
+    monkeypatch.setattr(pretraining_records, "_check", _must_not_check)
+    with pytest.raises(AssertionError, match="checked again"):
+        _open(path)
+
+
+@pytest.mark.parametrize("text", [b"", b"{}", b"not JSON", encode({"kind": "x"})])
+def test_a_manifest_that_cannot_be_used_is_told_and_all_records_are_checked(tmp_path, caplog, text):
+    path = _with_manifest(tmp_path / "a")
+    manifest_path(path).write_bytes(text)
+    assert _open(path).count == 4
+    assert f"The manifest of {path} " in caplog.text
+    assert "every record is checked" in caplog.text
+
+
+def test_records_that_are_not_their_manifests_are_all_checked(tmp_path, caplog):
+    path = _with_manifest(tmp_path / "a")
+    _damage(path)
+    with pytest.raises(UserError, match="a, record 3: its checksum is wrong"):
+        _open(path)
+    assert "belongs to other records" in caplog.text
+
+
+# --- Files that cannot be taken -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("content", [b"Once upon a time there was no record in this file.\n", b"ab"])

@@ -5,10 +5,11 @@ the time: the numbers of many records are encoded at once.
 """
 
 import functools
-import struct
 from typing import NamedTuple
 
 import numpy as np
+
+from albert.data.record_file import framed
 
 
 class Feature(NamedTuple):
@@ -62,7 +63,7 @@ def encode_records(features: tuple[Feature, ...], columns: dict[str, np.ndarray]
         else:
             payloads = _packed_varints(rows)
         entries.append([_entry_head(feature, len(payload)) + payload for payload in payloads])
-    return [_framed(b"".join(parts)) for parts in zip(*entries, strict=True)]
+    return [framed(_example(b"".join(parts))) for parts in zip(*entries, strict=True)]
 
 
 # --- tf.train.Example: protocol buffers' wire format ------------------------------------------------------------------
@@ -84,6 +85,10 @@ def _varint(number: int) -> bytes:
         data.append(number & 0x7F | 0x80)
         number >>= 7
     return bytes([*data, number])
+
+
+def _example(features: bytes) -> bytes:
+    return _tag(1) + _varint(len(features)) + features
 
 
 @functools.lru_cache(maxsize=4096)
@@ -119,52 +124,3 @@ def _packed_varints(rows: np.ndarray) -> list[bytes]:
 def _split(data: bytes, lengths: np.ndarray) -> list[bytes]:
     ends = np.cumsum(lengths).tolist()
     return [data[start:end] for start, end in zip([0, *ends], ends, strict=False)]
-
-
-# --- TFRecord: length (8 bytes), its checksum (4), content, the content's checksum (4) --------------------------------
-
-
-def _framed(features: bytes) -> bytes:
-    example = _tag(1) + _varint(len(features)) + features
-    return b"".join((_frame_head(len(example)), example, struct.pack("<I", _masked_crc(example))))
-
-
-@functools.lru_cache(maxsize=4096)
-def _frame_head(length: int) -> bytes:
-    data = struct.pack("<Q", length)
-    return data + struct.pack("<I", _masked_crc(data))
-
-
-def _masked_crc(data: bytes) -> int:
-    """CRC-32C of `data`, rotated and shifted as TFRecords have it, so that it can stand among what it checks."""
-    crc = crc32c(data)
-    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
-
-
-def crc32c(data: bytes) -> int:
-    """CRC-32C (Castagnoli) of at least four bytes.
-
-    A CRC is linear: what a byte adds to it depends only on its value and on the number of bytes behind it, so those of
-    all bytes are looked up at once and xor-ed. The initial value is all ones, which flips the first four bytes.
-    """
-    assert len(data) >= 4, "the initial value spreads over four bytes"
-    values = np.frombuffer(data, np.uint8).astype(np.intp)
-    values[:4] ^= 0xFF
-    # Longer tables than needed, in steps, so that few are built.
-    table, rows = _crc_table(-(-len(data) // 1024) * 1024)
-    values += rows[-len(data) :]
-    return int(np.bitwise_xor.reduce(table[values])) ^ 0xFFFFFFFF
-
-
-@functools.lru_cache(maxsize=4)
-def _crc_table(length: int) -> tuple[np.ndarray, np.ndarray]:
-    """(table, rows): byte b with k bytes behind it adds table[256 k + b]; rows is 256 k for k = length - 1, ..., 0."""
-    reversed_polynomial = np.uint32(0x82F63B78)
-    table = np.empty((length, 256), np.uint32)
-    remainders = np.arange(256, dtype=np.uint32)
-    for _ in range(8):
-        remainders = remainders >> 1 ^ (remainders & 1) * reversed_polynomial
-    table[0] = one_byte = remainders
-    for behind in range(1, length):
-        table[behind] = table[behind - 1] >> 8 ^ one_byte[table[behind - 1] & 0xFF]
-    return table.ravel(), np.arange(length - 1, -1, -1, dtype=np.intp) * 256

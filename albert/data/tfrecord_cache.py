@@ -24,14 +24,18 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
-import filelock
 import numpy as np
 import tqdm
 
+from albert.data.manifest import ManifestError, canonical, encode, manifest_path, read
+from albert.data.record_file import RecordFile, RecordWriter, file_size, framed
 from albert.data.schema import Column, Record
+from albert.data.source_files import SourceFiles
 from albert.errors import UserError
-from albert.system.json_text import parse_json, shown
-from albert.system.processes import in_order, number_of_workers
+from albert.system.files import advice_on, delete_leftovers, whole_file
+from albert.system.json_text import parse_json, short_repr
+from albert.system.locks import FileLock
+from albert.system.processes import number_of_workers, parallel_map
 
 # Raise this whenever the same identity would give other files: caches of older versions are then no longer used.
 FORMAT_VERSION = 1
@@ -39,10 +43,6 @@ FORMAT_VERSION = 1
 T = TypeVar("T")
 
 _LOG = logging.getLogger(__name__)
-
-# Bytes of a TFRecord around its data: length (8) and its checksum (4) before, the data's checksum (4) after.
-_HEADER_BYTES = 12
-_FOOTER_BYTES = 4
 
 _CHUNK_ITEMS = 128
 # Featurising begins in this process; workers, which take about a second to start, come in when it takes longer than
@@ -52,45 +52,27 @@ _SECONDS_WITHOUT_WORKERS = 2.0
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class RecordCache:
-    """An opened and verified cache. Holds 20 bytes a record; the records stay in the file.
+    """An opened and verified cache. `token_counts` int32 [count] is the length of each record's "input_ids"."""
 
-    `token_counts` int32 [count] is the length of each record's "input_ids".
-    """
-
-    path: Path
-    count: int
     token_counts: np.ndarray
-    _offsets: np.ndarray = dataclasses.field(repr=False)  # int64 [count], of the data, past the record's header
-    _lengths: np.ndarray = dataclasses.field(repr=False)  # int64 [count], of the data
-    _file: BinaryIO = dataclasses.field(repr=False)  # the very file that was verified, whatever the path holds by now
+    _records: RecordFile
+
+    @property
+    def path(self) -> Path:
+        """Where its records are."""
+        return self._records.path
+
+    @property
+    def count(self) -> int:
+        """Number of records."""
+        return self._records.count
 
     def read(self, indices: Sequence[int] | np.ndarray) -> list[bytes]:
         """The serialized `tf.train.Example`s at `indices`, in that order. May be called from several threads."""
         wanted = np.asarray(indices, np.int64)
         in_range = wanted.size == 0 or (wanted.min() >= 0 and wanted.max() < self.count)
         assert in_range, f"record numbers must lie in [0, {self.count}), got {wanted.min()} to {wanted.max()}"
-        descriptor = self._file.fileno()
-        places = zip(self._lengths[wanted].tolist(), self._offsets[wanted].tolist(), strict=True)
-        records = [os.pread(descriptor, length, offset) for length, offset in places]
-        if [len(record) for record in records] != self._lengths[wanted].tolist():
-            raise UserError(f"{self.path} was cut short while it was in use; start again to have it rebuilt.")
-        return records
-
-
-def sha256_of_files(paths: Iterable[Path]) -> str:
-    """One hex digest over the bytes of `paths` in their order, whatever the files are called.
-
-    Raises UserError naming a file that cannot be read.
-    """
-    total = hashlib.sha256()
-    for path in paths:
-        try:
-            with path.open("rb") as file:
-                # Digest of digests, so that bytes moving from one file to the next change the result.
-                total.update(hashlib.file_digest(file, "sha256").digest())
-        except OSError as error:
-            raise UserError(f"Cannot read {path}: {error.strerror}.") from error
-    return total.hexdigest()
+        return self._records.read(wanted)
 
 
 def open_or_build(
@@ -102,7 +84,7 @@ def open_or_build(
     featurize: Callable[[T], list[Record]],
     feature_spec: Mapping[str, Column],
     path: Path | None = None,
-    num_items_hint: int | None = None,
+    sources: SourceFiles | None = None,
     num_workers: int | None = None,
 ) -> RecordCache:
     """Opens the cache of `identity`, and builds it first where it is missing, damaged or somebody else's.
@@ -114,27 +96,25 @@ def open_or_build(
       items: gives the items anew, lazily; called only for a build.
       featurize: the records of one item. Worker processes need it to be picklable and free of TensorFlow.
       feature_spec: the columns every record has. Each also gets "example_index", the 0-based number of its item.
-      num_items_hint: the total of the progress bar.
+      sources: the files that `items` reads, with whose digest they are named in `identity`.
       num_workers: 1 featurises in this process, more in that many worker processes. None uses the processors there are,
         once this process alone has taken two seconds.
 
     Of several processes that want the same cache one builds it and the others wait. What `items` and `featurize` raise
     reaches the caller unchanged, and nothing half-written stays behind.
 
-    Raises UserError, naming the file, where the cache cannot be written, or where `path` holds something else: a cache
-    made with other settings, which are named, or no cache at all.
+    Raises UserError, naming the file, where the cache cannot be written, where one of `sources` was changed since its
+    digest was taken, or where `path` holds something else: a cache made with other settings, which are named, or no
+    cache at all.
     """
-    made_from = {"identity": json.loads(_canonical(dict(identity))), "columns": _plain(feature_spec)}
-    digest = hashlib.sha256(_canonical([FORMAT_VERSION, made_from])).hexdigest()
+    made_from = {"identity": json.loads(canonical(dict(identity))), "columns": _plain(feature_spec)}
+    digest = hashlib.sha256(canonical([FORMAT_VERSION, made_from])).hexdigest()
     if path is None:
         path = directory / f"{stem}_{digest[:16]}.tf_record"
     else:
-        directory = path.parent
         _check_user_named(path, made_from)
     with contextlib.suppress(_UnusableError):
         return _announced(_open(path, digest))
-    with _disk_errors_named(path):
-        directory.mkdir(parents=True, exist_ok=True)
     with _only_builder(path):
         try:
             # Another process may have built it while this one waited.
@@ -143,14 +123,14 @@ def open_or_build(
             if error.reason is not None:
                 _LOG.warning("not using cache %s: %s; building it again", path, error.reason)
         with (
-            tqdm.tqdm(desc=stem, total=num_items_hint, unit=" rows", delay=1, disable=None) as progress,
+            tqdm.tqdm(desc=stem, unit=" rows", delay=1, disable=None) as progress,
             contextlib.closing(_featurized(items(), featurize, num_workers)) as chunks,
         ):
-            _build(path, {"digest": digest, **made_from}, _counted(chunks, progress), feature_spec)
+            _build(path, {"digest": digest, **made_from}, _counted(chunks, progress), feature_spec, sources)
         try:
             return _open(path, digest)
         except _UnusableError as error:
-            raise _cannot_write(path, f"read back, {error.reason}") from error
+            raise _cannot_write(path, OSError(f"read back, {error.reason}")) from error
 
 
 def _announced(cache: RecordCache) -> RecordCache:
@@ -169,23 +149,24 @@ class _UnusableError(Exception):
         self.reason = reason
 
 
-def _canonical(value: Any) -> bytes:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
-
-
 def _plain(feature_spec: Mapping[str, Column]) -> dict[str, list[str]]:
     return {name: [column.kind, column.dtype] for name, column in feature_spec.items()}
 
 
-def _manifest_path(path: Path) -> Path:
-    return path.with_name(path.name + ".json")
-
-
 def _open(path: Path, digest: str) -> RecordCache:
     """Opens and verifies. Raises _UnusableError saying what is wrong."""
-    if not path.exists() and not _manifest_path(path).exists():
+    # Wrong records would train a wrong model without a word, so nothing is believed that can be computed:
+    # 1. The manifest's own checksum: it was not cut or edited.
+    # 2. Its digest, over the identity and the columns: it is of what is wanted now, and not of a cache that somebody
+    #    renamed, or of older code (the format's version is in the digest and, for a better message, beside it).
+    # 3. Size and SHA-256 of the records' file: these are the bytes that were written.
+    # 4. The lists of the manifest against that size: where records lie is computed from them, and a list that something
+    #    else wrote would make reading go astray.
+    # The file stays open, and all reading is from it: whatever is put at the path afterwards was not verified. And each
+    # record's checksum is compared when it is read, since the file itself can still be overwritten in place.
+    if not path.exists() and not manifest_path(path).exists():
         raise _UnusableError(None)
-    manifest = _read_manifest(_manifest_path(path), digest)
+    manifest = _read_manifest(manifest_path(path), digest)
     try:
         file = path.open("rb", buffering=0)
     except OSError as error:
@@ -196,27 +177,26 @@ def _open(path: Path, digest: str) -> RecordCache:
     except BaseException:
         file.close()
         raise
-    offsets = np.cumsum(lengths + _HEADER_BYTES + _FOOTER_BYTES) - lengths - _FOOTER_BYTES
-    cache = RecordCache(path, len(lengths), token_counts, offsets, lengths, file)
-    weakref.finalize(cache, file.close)
-    return cache
+    records = RecordFile(path, file, lengths, None, "Start again to have it rebuilt.")
+    weakref.finalize(records, file.close)
+    return RecordCache(token_counts, records)
 
 
 def _check_user_named(path: Path, made_from: Mapping[str, Any]) -> None:
     """Raises UserError unless `path` is free or holds, whole or damaged, the cache of `made_from`."""
     advice = "name another file, or move this one away to have it built again"
     try:
-        manifest = parse_json(_manifest_path(path).read_bytes())
+        manifest = parse_json(manifest_path(path).read_bytes())
         theirs = {**manifest["identity"], "columns": manifest["columns"]}
     except FileNotFoundError:
         if path.exists():
-            raise UserError(f"{path} has no manifest {_manifest_path(path).name} beside it; {advice}.") from None
+            raise UserError(f"{path} has no manifest {manifest_path(path).name} beside it; {advice}.") from None
         return
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise UserError(f"{_manifest_path(path)} is not the manifest of a cache; {advice}.") from error
+        raise UserError(f"{manifest_path(path)} is not the manifest of a cache; {advice}.") from error
     ours = {**made_from["identity"], "columns": made_from["columns"]}
     differing = [
-        f"{name} was {shown(theirs.get(name))}, now {shown(ours.get(name))}"
+        f"{name} was {short_repr(theirs.get(name))}, now {short_repr(ours.get(name))}"
         for name in sorted(theirs.keys() | ours.keys())
         if theirs.get(name) != ours.get(name)
     ]
@@ -226,22 +206,13 @@ def _check_user_named(path: Path, made_from: Mapping[str, Any]) -> None:
 
 def _read_manifest(path: Path, digest: str) -> dict[str, Any]:
     try:
-        manifest = parse_json(path.read_bytes())
-    except FileNotFoundError as error:
-        raise _UnusableError("its manifest is missing") from error
-    except OSError as error:
-        raise _UnusableError(f"its manifest cannot be read ({error.strerror})") from error
-    except ValueError as error:
-        raise _UnusableError("its manifest is not JSON") from error
-    checksum = manifest.pop("manifest_sha256", None) if isinstance(manifest, dict) else None
-    try:
-        is_whole = checksum == hashlib.sha256(_canonical(manifest)).hexdigest()
-    except (ValueError, RecursionError):  # with NaN, or deeper than can be written
-        is_whole = False
-    if not is_whole or not isinstance(manifest, dict):
-        raise _UnusableError("its manifest is damaged")
+        manifest = read(path)
+    except ManifestError as error:
+        raise _UnusableError(f"its manifest {error}") from error
     if manifest.get("format_version") != FORMAT_VERSION:
-        raise _UnusableError(f"its format is version {shown(manifest.get('format_version'))}, not {FORMAT_VERSION}")
+        raise _UnusableError(
+            f"its format is version {short_repr(manifest.get('format_version'))}, not {FORMAT_VERSION}"
+        )
     if manifest.get("digest") != digest:
         raise _UnusableError("its manifest belongs to another cache")
     return manifest
@@ -251,7 +222,7 @@ def _check_contents(file: BinaryIO, manifest: Mapping[str, Any]) -> None:
     try:
         size = os.fstat(file.fileno()).st_size
         if size != manifest.get("size"):
-            raise _UnusableError(f"it has {size} bytes, not the {shown(manifest.get('size'))} that were written")
+            raise _UnusableError(f"it has {size} bytes, not the {short_repr(manifest.get('size'))} that were written")
         if hashlib.file_digest(file, "sha256").hexdigest() != manifest.get("sha256"):
             raise _UnusableError("its bytes are not the ones that were written")
     except OSError as error:
@@ -268,9 +239,8 @@ def _counts(manifest: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
         token_counts = np.array(manifest["token_counts"], np.int32)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise _UnusableError("its manifest does not list records") from error
-    size = int(lengths.sum()) + lengths.size * (_HEADER_BYTES + _FOOTER_BYTES)
     is_list = lengths.ndim == 1 and lengths.shape == token_counts.shape and (lengths >= 0).all()
-    if not is_list or size != manifest["size"] or (token_counts < 0).any():
+    if not is_list or file_size(lengths) != manifest["size"] or (token_counts < 0).any():
         raise _UnusableError("its manifest lists other records")
     return lengths, token_counts
 
@@ -280,51 +250,45 @@ def _build(
     description: Mapping[str, Any],
     chunks: Iterable[list[list[Record]]],
     feature_spec: Mapping[str, Column],
+    sources: SourceFiles | None,
 ) -> None:
     started = time.monotonic()
+
+    def cannot(_manifest: Path, error: OSError) -> UserError:
+        return _cannot_write(path, error)
+
     # The manifest is renamed first, and not used before its records are there too. Records without a manifest, which a
     # kill between the two would otherwise leave, look like a file of somebody else's at a path that the user named.
-    with _replacing(path) as record_file, _replacing(_manifest_path(path)) as manifest_file:
-        contents = _write_records(record_file, path, chunks, feature_spec)
-        manifest = {"format_version": FORMAT_VERSION, **description, **contents}
-        manifest["manifest_sha256"] = hashlib.sha256(_canonical(manifest)).hexdigest()
-        with _disk_errors_named(path):
-            manifest_file.write_text(json.dumps(manifest), encoding="utf-8")
+    with whole_file(path, _cannot_write) as records, whole_file(manifest_path(path), cannot) as manifest:
+        contents = _write_records(RecordWriter(records), chunks, feature_spec)
+        if sources:
+            # Rows were read after their files were digested. Of other rows this would be a wrong cache for ever.
+            sources.check_unchanged()
+        manifest.write(encode({"format_version": FORMAT_VERSION, **description, **contents}))
     seconds = time.monotonic() - started
     _LOG.info("built %d records from %d rows in %.1f s: %s", contents["records"], contents["items"], seconds, path)
 
 
 def _write_records(
-    file: Path, path: Path, chunks: Iterable[list[list[Record]]], feature_spec: Mapping[str, Column]
+    writer: RecordWriter, chunks: Iterable[list[list[Record]]], feature_spec: Mapping[str, Column]
 ) -> dict[str, Any]:
-    """Writes all records to `file`, which will become `path`; returns what the manifest says of them."""
+    """Writes all records; returns what the manifest says of them."""
     import tensorflow as tf  # not at the top: worker processes import this module, and TensorFlow takes seconds
 
     lengths, token_counts = array.array("q"), array.array("i")
     num_items = 0
-    try:
-        with tf.io.TFRecordWriter(str(file)) as writer:
-            for records in itertools.chain.from_iterable(chunks):
-                for record in records:
-                    data = _serialize(record, num_items, feature_spec, tf.train.Example())
-                    writer.write(data)
-                    lengths.append(len(data))
-                    token_counts.append(len(record["input_ids"]))
-                num_items += 1
-    except tf.errors.OpError as error:
-        # "<temporary file>; <reason>". Items and featurising are free of TensorFlow, so this came from the writer.
-        raise _cannot_write(path, error.message.rpartition("; ")[2]) from error
-    with _disk_errors_named(path), file.open("rb") as written:
-        sha256 = hashlib.file_digest(written, "sha256").hexdigest()
-        size = written.tell()
-    expected = sum(lengths) + len(lengths) * (_HEADER_BYTES + _FOOTER_BYTES)
-    if size != expected:
-        raise _cannot_write(path, f"only {size} of {expected} bytes arrived")
+    for records in itertools.chain.from_iterable(chunks):
+        for record in records:
+            data = _serialize(record, num_items, feature_spec, tf.train.Example())
+            writer.write(framed(data))
+            lengths.append(len(data))
+            token_counts.append(len(record["input_ids"]))
+        num_items += 1
     return {
         "items": num_items,
-        "records": len(lengths),
-        "size": size,
-        "sha256": sha256,
+        "records": writer.count,
+        "size": writer.size,
+        "sha256": writer.sha256,
         "record_lengths": lengths.tolist(),
         "token_counts": token_counts.tolist(),
     }
@@ -344,52 +308,28 @@ def _serialize(record: Record, item_index: int, feature_spec: Mapping[str, Colum
     return example.SerializeToString(deterministic=True)
 
 
-def _cannot_write(path: Path, reason: str | None) -> UserError:
+def _cannot_write(path: Path, error: OSError) -> UserError:
     return UserError(
-        f"Cannot write the cache {path}: {reason}. Nothing was kept of it. "
-        "Free some space there, or set `cached_dir` to a folder with room that you may write to."
+        f"Cannot write the cache {path}: {error.strerror or error}. Nothing was kept of it. "
+        f"{advice_on(error, 'set `cached_dir` to a folder with room that you may write to')}."
     )
 
 
 @contextlib.contextmanager
-def _disk_errors_named(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise _cannot_write(path, error.strerror or str(error)) from error
-
-
-@contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """Yields a temporary path beside `path`, which replaces it if the block succeeds and disappears if it fails.
-
-    Always the same temporary name, so that one left by a killed process is overwritten; callers hold the cache's lock.
-    """
-    temporary = path.with_name(path.name + ".partial")
-    try:
-        yield temporary
-        with _disk_errors_named(path):
-            with temporary.open("rb") as file:
-                os.fsync(file.fileno())
-            temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
 def _only_builder(path: Path) -> Iterator[None]:
-    """Holds the cache's lock, having waited for the process that has it."""
-    lock = filelock.FileLock(path.with_name(path.name + ".lock"))
-    with _disk_errors_named(path):
-        try:
-            lock.acquire(timeout=0)
-        except filelock.Timeout:
-            _LOG.info("waiting for another process that is building %s", path)
-            lock.acquire()
+    """Creates the folder and holds the cache's lock, having waited for the process that has it."""
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    with FileLock(path.with_name(path.name + ".lock")) as lock:
+        if lock.take() is not None:
+            _LOG.info("waiting for another process that is building %s", path)
+            lock.take(wait=True)
+        if lock.is_exclusive:
+            for name in (path.name, manifest_path(path).name):
+                delete_leftovers(path.parent, name)
         yield
-    finally:
-        lock.release()
 
 
 # --- Featurising, in this process and in workers --------------------------------------------------
@@ -415,7 +355,7 @@ def _featurized(
         if chunk is None:
             return
         yield featurize_chunk(chunk)
-    yield from in_order(featurize_chunk, chunks, number_of_workers(num_workers or 0))
+    yield from parallel_map(featurize_chunk, chunks, number_of_workers(num_workers or 0))
 
 
 def _records_of_each(featurize: Callable[[T], list[Record]], items: list[T]) -> list[list[Record]]:

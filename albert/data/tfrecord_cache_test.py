@@ -17,7 +17,7 @@ import pytest
 
 from albert.data import tfrecord_cache
 from albert.data.schema import Column
-from albert.data.tfrecord_cache import open_or_build, sha256_of_files
+from albert.data.tfrecord_cache import open_or_build
 from albert.errors import UserError
 
 SPEC = {
@@ -383,8 +383,7 @@ def test_a_full_disk_is_one_clear_error_and_leaves_only_what_was_there(tmp_path)
     assert len(lines) == 3
     for line in lines:
         assert line.startswith(f"{names_in(tmp_path / 'c')} Cannot write the cache {tmp_path}/c/mrpc_train_8_"), line
-        assert ".tf_record: File too large. Nothing was kept of it. Free some space" in line
-        assert "set `cached_dir`" in line
+        assert ".tf_record: File too large. Nothing was kept of it. Free space or set `cached_dir`" in line
     assert names_in(tmp_path / "c") == [other.path.name, other.path.name + ".json"]
 
 
@@ -446,7 +445,7 @@ def test_a_killed_build_leaves_no_processes_and_the_next_build_succeeds(tmp_path
     pids = tmp_path / "pids"
     pids.mkdir()
     builder = run_script(script, tmp_path)
-    wait_until(lambda: len(list(pids.iterdir())) == 2 and any((tmp_path / "c").glob("*.partial")))
+    wait_until(lambda: len(list(pids.iterdir())) == 2 and any((tmp_path / "c").glob("*.tf_record.tmp-*")))
     builder.send_signal(signal.SIGKILL)
     builder.wait()
     wait_until(lambda: not any(Path("/proc", pid.name).exists() for pid in pids.iterdir()))
@@ -478,24 +477,3 @@ def wait_until(condition):
     while not condition():
         assert time.monotonic() < deadline, "waited two minutes in vain"
         time.sleep(0.05)
-
-
-# --- Digest of the sources ------------------------------------------------------------------------
-
-
-def test_the_digest_of_files_depends_on_bytes_and_borders_but_not_on_names(tmp_path):
-    def digest_of(*contents):
-        paths = [tmp_path / f"{time.monotonic_ns()}" for _ in contents]
-        for path, content in zip(paths, contents, strict=True):
-            path.write_bytes(content)
-        return sha256_of_files(paths)
-
-    # By the definition: sha256 over the files' sha256.
-    assert digest_of(b"a") == hashlib.sha256(hashlib.sha256(b"a").digest()).hexdigest()
-    assert digest_of(b"a", b"b") == digest_of(b"a", b"b")
-    assert len({digest_of(b"ab", b""), digest_of(b"a", b"b"), digest_of(b"b", b"a"), digest_of(b"ab")}) == 4
-
-
-def test_a_source_file_that_cannot_be_read_is_named(tmp_path):
-    with pytest.raises(UserError, match=rf"Cannot read {tmp_path}/train.tsv: No such file or directory."):
-        sha256_of_files([tmp_path / "train.tsv"])

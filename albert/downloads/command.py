@@ -68,13 +68,13 @@ def fetch_all(parser: Parser, arguments: argparse.Namespace, wanted: Sequence[tu
         parser.error(f"--base_url={arguments.base_url} does not begin with http:// or https://")
     # Here, because these need packages: without them mistakes can still be told, and `start` can set up.
     from albert.downloads import jobs
-    from albert.downloads.placement import Place
-    from albert.downloads.transfer import Patience
+    from albert.downloads.placement import Destination
+    from albert.downloads.transfer import RetryPolicy
 
-    patience = Patience(connect=arguments.timeout, silence=arguments.timeout, fruitless_tries=arguments.tries)
+    patience = RetryPolicy(connect=arguments.timeout, silence=arguments.timeout, fruitless_tries=arguments.tries)
     options = jobs.Options(arguments.parallel, arguments.base_url, arguments.verify, patience)
     try:
-        return jobs.run([Place(dataset, root) for dataset, root in wanted], options)
+        return jobs.run([Destination(dataset, root) for dataset, root in wanted], options)
     except UserError as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return 2

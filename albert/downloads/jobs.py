@@ -19,8 +19,8 @@ from tqdm import tqdm
 
 from albert.downloads import first_use
 from albert.downloads.dataset import DownloadError, RemoteFile
-from albert.downloads.placement import Place
-from albert.downloads.transfer import Listener, Patience, Stopped, fetch
+from albert.downloads.placement import Destination
+from albert.downloads.transfer import Callbacks, RetryPolicy, Stopped, fetch
 from albert.errors import UserError
 
 OK, FAILED, INTERRUPTED = 0, 1, 130
@@ -33,10 +33,10 @@ class Options:
     parallel: int = 4
     base_url: str | None = None
     verify: bool = False
-    patience: Patience = dataclasses.field(default_factory=Patience)
+    patience: RetryPolicy = dataclasses.field(default_factory=RetryPolicy)
 
 
-def run(places: Sequence[Place], options: Options) -> int:
+def run(places: Sequence[Destination], options: Options) -> int:
     """Brings every place into its state and prints what became of each; returns the exit code.
 
     0: all is there; 1: something failed; 130: interrupted. Raises UserError when a root folder cannot be written to.
@@ -72,8 +72,8 @@ def run(places: Sequence[Place], options: Options) -> int:
 
 
 def _look(
-    places: Sequence[Place], verify: bool
-) -> tuple[list[Place], list[tuple[Place, DownloadError | UserError]], int]:
+    places: Sequence[Destination], verify: bool
+) -> tuple[list[Destination], list[tuple[Destination, DownloadError | UserError]], int]:
     """Which are to be fetched, which cannot be, and how many are there."""
     wanted, failed, num_there = [], [], 0
     for place in places:
@@ -95,13 +95,13 @@ def _look(
 
 
 def _bring(
-    places: Sequence[Place], options: Options, stopped: threading.Event
-) -> Iterator[tuple[Place, DownloadError | UserError | None]]:
+    places: Sequence[Destination], options: Options, stopped: threading.Event
+) -> Iterator[tuple[Destination, DownloadError | UserError | None]]:
     """Fetches and puts in place; yields each place, as soon as it is known, with what went wrong."""
     bars = _Bars(options.parallel)
     pool = ThreadPoolExecutor(options.parallel, thread_name_prefix="download")
-    futures: dict[Future, Place] = {}
-    waiting: dict[Place, list[Future]] = {}
+    futures: dict[Future, Destination] = {}
+    waiting: dict[Destination, list[Future]] = {}
     try:
         for place in places:
             try:
@@ -124,7 +124,7 @@ def _bring(
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _finish(place: Place, futures: Sequence[Future], bars: "_Bars") -> DownloadError | UserError | None:
+def _finish(place: Destination, futures: Sequence[Future], bars: "_Bars") -> DownloadError | UserError | None:
     """Puts a data set in place whose files have all come to an end; returns what went wrong."""
     errors = [error for future in futures if (error := future.exception())]
     expected = [error for error in errors if isinstance(error, DownloadError | UserError)]
@@ -158,12 +158,12 @@ def _finish(place: Place, futures: Sequence[Future], bars: "_Bars") -> DownloadE
 
 
 def _fetch(
-    file: RemoteFile, place: Place, patience: Patience, bars: "_Bars", stopped: threading.Event
+    file: RemoteFile, place: Destination, patience: RetryPolicy, bars: "_Bars", stopped: threading.Event
 ) -> tuple[Path, RemoteFile]:
     if stopped.is_set():
         raise Stopped
     with bars.one(file.name) as progress:
-        return fetch(file, place.working_folder, patience, Listener(progress, bars.say), stopped)
+        return fetch(file, place.working_folder, patience, Callbacks(progress, bars.say), stopped)
 
 
 def _from(base_url: str | None, files: Sequence[RemoteFile]) -> list[RemoteFile]:
@@ -204,7 +204,7 @@ class _Bars:
 
     @contextlib.contextmanager
     def one(self, name: str) -> Iterator[Callable[[int, int | None], None]]:
-        """Gives the `progress` of a Listener."""
+        """Gives the `progress` of a Callbacks."""
         row = self._rows.get()
         bar = tqdm(
             desc=name, position=row, leave=False, unit="B", unit_scale=True, disable=None, file=sys.stderr, miniters=1

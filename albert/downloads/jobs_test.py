@@ -13,7 +13,7 @@ from albert.downloads import archives, first_use, jobs
 from albert.downloads.dataset import Dataset
 from albert.downloads.datasets import build_from_archive
 from albert.downloads.jobs import FAILED, OK, Options, run
-from albert.downloads.placement import Place
+from albert.downloads.placement import Destination
 from albert.downloads.testing import IMPATIENT, answer, cut, damaged, raw, refuse, stall, tar_bytes, zip_bytes
 from albert.errors import UserError
 
@@ -43,7 +43,7 @@ def names(folder):
 
 
 def test_all_arrive_in_parallel_and_a_second_call_does_nothing(server, tmp_path, capsys):
-    places = [Place(task(server, name, stall(0), cut(500)), tmp_path / "data") for name in "ABC"]
+    places = [Destination(task(server, name, stall(0), cut(500)), tmp_path / "data") for name in "ABC"]
     assert run(places, OPTIONS) == OK
     assert names(tmp_path / "data") == ["A", "B", "C"]
     for name in "ABC":
@@ -63,13 +63,13 @@ def test_all_arrive_in_parallel_and_a_second_call_does_nothing(server, tmp_path,
 
 def test_files_come_at_the_same_time(server, tmp_path):
     together = threading.Barrier(3, timeout=5)
-    places = [Place(task(server, name, answer(end=lambda handler: together.wait())), tmp_path) for name in "ABC"]
+    places = [Destination(task(server, name, answer(end=lambda handler: together.wait())), tmp_path) for name in "ABC"]
     assert run(places, OPTIONS) == OK
     assert not together.broken
 
 
 def test_one_that_fails_leaves_the_others_and_the_exit_code_is_honest(server, tmp_path, capsys):
-    places = [Place(task(server, "A"), tmp_path), Place(task(server, "B", refuse(404)), tmp_path)]
+    places = [Destination(task(server, "A"), tmp_path), Destination(task(server, "B", refuse(404)), tmp_path)]
     assert run(places, OPTIONS) == FAILED
     assert contents(tmp_path / "A") == MEMBERS
     assert names(tmp_path) == ["A"]
@@ -81,7 +81,9 @@ def test_one_that_fails_leaves_the_others_and_the_exit_code_is_honest(server, tm
 
 
 def test_what_has_arrived_before_a_failure_is_not_fetched_again(server, tmp_path):
-    place = Place(task(server, "A", cut(16_384), refuse(404), members={**MEMBERS, "x": os.urandom(50_000)}), tmp_path)
+    place = Destination(
+        task(server, "A", cut(16_384), refuse(404), members={**MEMBERS, "x": os.urandom(50_000)}), tmp_path
+    )
     assert run([place], OPTIONS) == FAILED
     assert run([place], OPTIONS) == OK
     assert server.ranges == [None, "bytes=16384-", "bytes=16384-"]
@@ -92,7 +94,7 @@ def test_a_mirror_is_asked_instead(server, tmp_path):
     dataset = task(server, "A")
     server.contents = {f"/mirror{path}": content for path, content in server.contents.items()}
     options = Options(patience=IMPATIENT, base_url=f"{server.url}/mirror/")
-    assert run([Place(dataset, tmp_path)], options) == OK
+    assert run([Destination(dataset, tmp_path)], options) == OK
     assert contents(tmp_path / "A") == MEMBERS
 
 
@@ -106,7 +108,7 @@ HOSTILE = {
 @pytest.mark.parametrize("case", HOSTILE)
 def test_an_archive_that_is_refused_leaves_nothing_and_can_be_mended(server, tmp_path, capsys, case):
     pack, members, message = HOSTILE[case]
-    place = Place(task(server, "A", known=False), tmp_path / "data")
+    place = Destination(task(server, "A", known=False), tmp_path / "data")
     good = server.contents["/A.zip"]
     server.contents["/A.zip"] = pack(members)
     assert run([place], OPTIONS) == FAILED
@@ -121,7 +123,7 @@ def test_an_archive_that_is_refused_leaves_nothing_and_can_be_mended(server, tmp
 def test_a_file_without_a_checksum_is_held_to_the_one_of_its_first_use(server, tmp_path, capsys):
     dataset = task(server, "A", known=False, pack=tar_bytes, extension="tar.gz")
     good = server.contents["/A.tar.gz"]
-    assert run([Place(dataset, tmp_path)], OPTIONS) == OK
+    assert run([Destination(dataset, tmp_path)], OPTIONS) == OK
     lock = json.loads((tmp_path / first_use.FILE_NAME).read_text())
     assert lock["A.tar.gz"]["num_bytes"] == len(good)
 
@@ -129,11 +131,11 @@ def test_a_file_without_a_checksum_is_held_to_the_one_of_its_first_use(server, t
     (tmp_path / "A").rename(tmp_path / "old")
     for other in (damaged(good), good + b"more"):
         server.contents["/A.tar.gz"] = other
-        assert run([Place(dataset, tmp_path)], OPTIONS) == FAILED
+        assert run([Destination(dataset, tmp_path)], OPTIONS) == FAILED
         assert f"recorded in {tmp_path / first_use.FILE_NAME} when it was first fetched" in capsys.readouterr().err
         assert not (tmp_path / "A").exists()
     server.contents["/A.tar.gz"] = good
-    assert run([Place(dataset, tmp_path)], OPTIONS) == OK
+    assert run([Destination(dataset, tmp_path)], OPTIONS) == OK
     assert contents(tmp_path / "A") == MEMBERS
 
 
@@ -147,12 +149,12 @@ def test_a_file_without_a_checksum_is_held_to_the_one_of_its_first_use(server, t
 def test_a_damaged_lock_file_is_an_error_and_not_forgotten(server, tmp_path, damage):
     (tmp_path / first_use.FILE_NAME).write_text(damage)
     with pytest.raises(UserError, match=r"download\.lock\.json is damaged"):
-        run([Place(task(server, "A", known=False), tmp_path)], OPTIONS)
+        run([Destination(task(server, "A", known=False), tmp_path)], OPTIONS)
     assert (tmp_path / first_use.FILE_NAME).read_text() == damage
 
 
 def test_a_changed_file_is_named_and_left_as_it_is(server, tmp_path, capsys):
-    place = Place(task(server, "A"), tmp_path)
+    place = Destination(task(server, "A"), tmp_path)
     run([place], OPTIONS)
     (tmp_path / "A" / "train.tsv").write_bytes(TRAIN[:-1])
     assert run([place], OPTIONS) == FAILED
@@ -162,7 +164,7 @@ def test_a_changed_file_is_named_and_left_as_it_is(server, tmp_path, capsys):
 
 
 def test_a_flipped_byte_is_found_with_verify(server, tmp_path, capsys):
-    place = Place(task(server, "A"), tmp_path)
+    place = Destination(task(server, "A"), tmp_path)
     run([place], OPTIONS)
     verifying = Options(patience=IMPATIENT, verify=True)
     assert run([place], verifying) == OK
@@ -173,7 +175,7 @@ def test_a_flipped_byte_is_found_with_verify(server, tmp_path, capsys):
 
 
 def test_a_file_that_is_missing_is_put_back_and_the_others_stay(server, tmp_path):
-    place = Place(task(server, "A"), tmp_path)
+    place = Destination(task(server, "A"), tmp_path)
     run([place], OPTIONS)
     (tmp_path / "A" / "dev.tsv").unlink()
     (tmp_path / "A" / "mine.txt").write_text("mine")
@@ -186,7 +188,7 @@ def test_a_file_that_is_missing_is_put_back_and_the_others_stay(server, tmp_path
 def test_what_somebody_else_put_there_is_left_and_completed(server, tmp_path, capsys):
     (tmp_path / "A").mkdir()
     (tmp_path / "A" / "train.tsv").write_text("mine")
-    place = Place(task(server, "A"), tmp_path)
+    place = Destination(task(server, "A"), tmp_path)
     assert run([place], OPTIONS) == OK
     assert contents(tmp_path / "A") == {**MEMBERS, "train.tsv": b"mine"}
     assert "left your own train.tsv as it was" in capsys.readouterr().out
@@ -198,7 +200,7 @@ def test_what_somebody_else_put_there_is_left_and_completed(server, tmp_path, ca
 
 
 def test_a_damaged_record_is_no_record(server, tmp_path):
-    place = Place(task(server, "A"), tmp_path)
+    place = Destination(task(server, "A"), tmp_path)
     run([place], OPTIONS)
     infinite = '{"files": {"train.tsv": {"bytes": Infinity, "sha256": ""}}}'
     for damage in ("", "[]", '{"files": {"train.tsv": 1}}', '{"files": []}', infinite, "[" * 100_000):
@@ -209,17 +211,17 @@ def test_a_damaged_record_is_no_record(server, tmp_path):
 
 def test_files_where_folders_are_needed_are_named(server, tmp_path, capsys):
     (tmp_path / "A").write_text("")
-    assert run([Place(task(server, "A"), tmp_path)], OPTIONS) == FAILED
+    assert run([Destination(task(server, "A"), tmp_path)], OPTIONS) == FAILED
     assert f"{tmp_path / 'A'} is a file, and a folder is to be there" in capsys.readouterr().err
     with pytest.raises(UserError, match=r"cannot write .*/A: (File exists|Not a directory)"):
-        run([Place(task(server, "B"), tmp_path / "A")], OPTIONS)
+        run([Destination(task(server, "B"), tmp_path / "A")], OPTIONS)
     assert server.requests == []
 
 
 def test_a_full_disk_while_unpacking_is_a_line_and_leaves_nothing_half(server, tmp_path, capsys):
     from albert.testing import full_disk  # here, because it takes a second
 
-    place = Place(task(server, "A"), tmp_path)
+    place = Destination(task(server, "A"), tmp_path)
     with full_disk(100_000):
         assert run([place], OPTIONS) == FAILED
     assert "FAILED A: cannot write " in capsys.readouterr().err
@@ -230,7 +232,7 @@ def test_a_full_disk_while_unpacking_is_a_line_and_leaves_nothing_half(server, t
 
 
 def test_two_calls_into_one_folder_take_turns(server, tmp_path, capsys):
-    place = Place(task(server, "A"), tmp_path)
+    place = Destination(task(server, "A"), tmp_path)
     descriptor = os.open(tmp_path, os.O_RDONLY)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
     second = threading.Thread(target=run, args=([place], OPTIONS))
@@ -247,5 +249,5 @@ def test_nothing_is_shown_as_fetched_that_is_not_what_was_promised(server, tmp_p
     file = server.add("A.zip", b"x" * 1000, raw(b"HTTP/1.1 200 OK\r\n\r\nlogin"), answer(change=damaged))
     dataset = Dataset("A", "A", (file,), lambda files, folder: pytest.fail("must not be built"), ("x",))
     server.faults["/A.zip"] += [answer(change=damaged)] * 5
-    assert run([Place(dataset, tmp_path)], OPTIONS) == FAILED
+    assert run([Destination(dataset, tmp_path)], OPTIONS) == FAILED
     assert jobs.FAILED == 1

@@ -17,7 +17,7 @@ from albert.system.json_text import parse_json
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Place:
+class Destination:
     """Where a data set belongs: in its folder below `root`."""
 
     dataset: Dataset

@@ -14,10 +14,10 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping
 
 from albert.downloads.dataset import RemoteFile
-from albert.downloads.transfer import Patience
+from albert.downloads.transfer import RetryPolicy
 
 # Long enough that a busy machine answers in time.
-IMPATIENT = Patience(connect=5, silence=0.4, fruitless_tries=3, first_wait=0.01, longest_wait=0.05)
+IMPATIENT = RetryPolicy(connect=5, silence=0.4, fruitless_tries=3, first_wait=0.01, longest_wait=0.05)
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):

@@ -31,7 +31,7 @@ _PASSING_STATUS = {408, 425, 429, 500, 502, 503, 504}
 
 
 @dataclasses.dataclass(frozen=True)
-class Patience:
+class RetryPolicy:
     """How long to wait for what, in seconds, and how often.
 
     A try that brings nothing new is fruitless; a file is given up after `fruitless_tries` of them in a row. The wait
@@ -46,7 +46,7 @@ class Patience:
 
 
 @dataclasses.dataclass(frozen=True)
-class Listener:
+class Callbacks:
     """Where a transfer tells what it does: `progress(bytes that are there, bytes in all or None)`, `say(line)`."""
 
     progress: Callable[[int, int | None], None] = lambda done, total: None
@@ -112,7 +112,7 @@ class _Part:
 
 
 def fetch(
-    file: RemoteFile, folder: Path, patience: Patience, listener: Listener, stopped: threading.Event
+    file: RemoteFile, folder: Path, patience: RetryPolicy, listener: Callbacks, stopped: threading.Event
 ) -> tuple[Path, RemoteFile]:
     """Gets `file` into `folder`; returns its path there, and `file` with the size and checksum that it has.
 
@@ -129,7 +129,7 @@ def fetch(
 
 
 def _fetch(
-    file: RemoteFile, folder: Path, patience: Patience, listener: Listener, stopped: threading.Event
+    file: RemoteFile, folder: Path, patience: RetryPolicy, listener: Callbacks, stopped: threading.Event
 ) -> tuple[Path, RemoteFile]:
     part = _Part(folder, file)
     furthest, fruitless, wrong = part.size, 0, 0
@@ -161,7 +161,9 @@ def _fetch(
             raise Stopped
 
 
-def _request(file: RemoteFile, part: _Part, patience: Patience, listener: Listener, stopped: threading.Event) -> None:
+def _request(
+    file: RemoteFile, part: _Part, patience: RetryPolicy, listener: Callbacks, stopped: threading.Event
+) -> None:
     """One request: adds to the part what the server sends. Raises DownloadError, _TryAgainError, _WrongContentError."""
     offset = part.size
     # As stored: a transfer encoding would change what the checksum is of, and where a byte is.
@@ -227,7 +229,7 @@ def _at_the_end(part: _Part, response: requests.Response) -> None:
 
 
 def _receive(
-    part: _Part, response: requests.Response, expected: int | None, listener: Listener, stopped: threading.Event
+    part: _Part, response: requests.Response, expected: int | None, listener: Callbacks, stopped: threading.Event
 ) -> None:
     size = part.size
     limit = _MAX_UNKNOWN_BYTES if expected is None else expected
@@ -290,7 +292,7 @@ def _according_to(file: RemoteFile) -> str:
     return f" ({file.origin})" if file.origin else ""
 
 
-def _reason(error: Exception, patience: Patience) -> str:
+def _reason(error: Exception, patience: RetryPolicy) -> str:
     """What went wrong, without the names of objects that requests and urllib3 put around it."""
     if isinstance(error, requests.ConnectTimeout):
         return f"no connection within {patience.connect:g} s"

@@ -22,7 +22,7 @@ from albert.downloads.testing import (
     reset,
     stall,
 )
-from albert.downloads.transfer import Listener, Stopped, fetch
+from albert.downloads.transfer import Callbacks, Stopped, fetch
 from albert.errors import UserError
 from albert.testing import full_disk
 
@@ -32,7 +32,7 @@ CUT = 98_304  # = 6 x 16,384: what is read in one piece is lost as one
 
 
 def get(file, folder, listener=None, patience=IMPATIENT):
-    return fetch(file, folder, patience, listener or Listener(), threading.Event())
+    return fetch(file, folder, patience, listener or Callbacks(), threading.Event())
 
 
 # Each list is what the server does before it behaves; `asked` is the first byte of each request, None for all of it.
@@ -273,7 +273,7 @@ def test_a_stop_ends_waiting_and_keeps_what_has_arrived(server, tmp_path):
     stopped = threading.Event()
     file = server.add("data.zip", CONTENT, cut(CUT))
     patience = dataclasses.replace(IMPATIENT, first_wait=60, longest_wait=60)
-    listener = Listener(say=lambda line: stopped.set())
+    listener = Callbacks(say=lambda line: stopped.set())
     with pytest.raises(Stopped):
         fetch(file, tmp_path, patience, listener, stopped)
     assert (tmp_path / "data.zip.part").stat().st_size == CUT
@@ -282,7 +282,7 @@ def test_a_stop_ends_waiting_and_keeps_what_has_arrived(server, tmp_path):
 def test_progress_and_remarks_say_where_it_is(server, tmp_path):
     seen, lines = [], []
     file = server.add("data.zip", CONTENT, cut(CUT))
-    get(file, tmp_path, Listener(lambda done, total: seen.append((done, total)), lines.append))
+    get(file, tmp_path, Callbacks(lambda done, total: seen.append((done, total)), lines.append))
     assert seen[0] == (0, SIZE)
     assert (CUT, SIZE) in seen
     assert seen[-1] == (SIZE, SIZE)

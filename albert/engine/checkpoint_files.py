@@ -9,7 +9,6 @@ import contextlib
 import os
 import re
 import shutil
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ import tensorflow as tf
 
 from albert.engine.checkpoint_index import check_index
 from albert.errors import UserError
-from albert.system.files import write_text
+from albert.system.files import advice_on, as_os_error, flush_to_disk, temporary_beside, write_text
 
 SUFFIXES = (".data-00000-of-00001", ".index")
 GLOBAL_STEP = "global_step"
@@ -101,23 +100,22 @@ def copy(source: Path, target: Path) -> None:
 @contextlib.contextmanager
 def _placing(prefix: Path) -> Iterator[Path]:
     """Yields a temporary prefix; what was written there is flushed to disk and renamed to `prefix`, the index last."""
-    temporary = prefix.with_name(f"{prefix.name}.tmp-{uuid.uuid4().hex[:8]}")
+    temporary = temporary_beside(prefix)
     try:
         prefix.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         for suffix in SUFFIXES:
-            _flush(f"{temporary}{suffix}")
+            flush_to_disk(f"{temporary}{suffix}")
         # What was there stops being complete before any of it changes: data and index never come from two checkpoints.
         Path(f"{prefix}.index").unlink(missing_ok=True)
         for suffix in SUFFIXES:
             os.replace(f"{temporary}{suffix}", f"{prefix}{suffix}")
         with contextlib.suppress(OSError):  # some file systems cannot flush a directory
-            _flush(prefix.parent)
+            flush_to_disk(prefix.parent)
     except (tf.errors.OpError, OSError) as error:
-        # TensorFlow says "... Write: /path/file; No space left on device [Op:SaveV2]".
-        reason = getattr(error, "strerror", None) or error.message.rpartition("; ")[2].removesuffix(" [Op:SaveV2]")
+        reason = as_os_error(error)
         raise UserError(
-            f"cannot write checkpoint {prefix}: {reason}. Free space or choose another --output_dir; "
+            f"cannot write checkpoint {prefix}: {reason.strerror}. {advice_on(reason, 'choose another --output_dir')}; "
             "the checkpoints written before are intact, and the same command continues from them."
         ) from error
     finally:
@@ -161,11 +159,3 @@ def read_state(directory: Path) -> list[str]:
     except (OSError, ValueError):
         return []
     return re.findall(r'^all_model_checkpoint_paths: "(.*)"$', text, re.MULTILINE)
-
-
-def _flush(path: Path | str) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -12,7 +12,7 @@ from albert.engine import checkpoint_files
 from albert.engine.checkpoint_index import check_index
 from albert.errors import UserError
 from albert.testing import SAMPLE_DATA, TESTDATA
-from robustness.fuzz_tables import crc32c, read_table, write_table
+from robustness.fuzz_tables import read_table, write_table
 
 NAME = b"bert/a"
 
@@ -33,7 +33,6 @@ def _rewrite(prefix, change) -> None:
 
 
 def test_the_writer_writes_what_tensorflow_reads(prefix):
-    assert crc32c(b"123456789") == 0xE3069283  # the check value of CRC-32C
     _rewrite(prefix, lambda entry: None)
     np.testing.assert_array_equal(checkpoint_files.load_tensors(prefix)[NAME.decode()], [[0, 1, 2], [3, 4, 5]])
 

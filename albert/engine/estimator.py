@@ -25,7 +25,7 @@ from albert.engine.profiling import Profiler
 from albert.engine.throughput import StepRecord, Throughput
 from albert.engine.training_step import STEP_FIGURES, TrainingStep
 from albert.errors import UserError
-from albert.system.callback_errors import kept_errors_raised
+from albert.system.callback_errors import reraise_user_errors
 from albert.system.signals import StopOnSignal
 
 __all__ = ["Estimator", "EstimatorSpec", "EvalSpec", "ModeKeys", "ModelFn", "RunConfig", "StepRecord"]
@@ -191,7 +191,7 @@ class Estimator:
         """Makes `count` steps and returns their figures; those that are not finite change no weight."""
         begin = time.perf_counter()
         first = tf.constant(self.global_step, tf.int64)
-        with kept_errors_raised():
+        with reraise_user_errors():
             rows = self._compiled_train_steps(iterator, first, tf.constant(count)).numpy()
         seconds = time.perf_counter() - begin
         self.throughput.add(
@@ -356,7 +356,7 @@ class Estimator:
         total = int(dataset.cardinality()) // self._replicas.local_count
         batches = self._distribute(lambda: dataset)
         parts: list[Arrays] = []
-        with kept_errors_raised():
+        with reraise_user_errors():
             for features in tqdm(batches, mode.name.lower(), total, unit="batch", disable=None, leave=False):
                 for outputs in self._outputs[mode](features):
                     parts.append({name: tensor.numpy() for name, tensor in outputs.items()})

@@ -3,7 +3,6 @@
 import contextlib
 import logging
 import shutil
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -11,6 +10,7 @@ from types import TracebackType
 import tensorflow as tf
 
 from albert.errors import UserError
+from albert.system.files import advice_on, as_os_error, temporary_beside
 
 # Where TensorBoard looks, below the directory.
 _PROFILES = Path("plugins/profile")
@@ -27,7 +27,7 @@ class Profiler:
         self._directory = directory
         self._steps = steps
         self._is_running = False
-        self._temporary = directory / f"profile.tmp-{uuid.uuid4().hex[:8]}"
+        self._temporary = temporary_beside(directory / "profile")
 
     def __enter__(self) -> "Profiler":
         for leftover in self._directory.glob("profile.tmp-*"):  # its writer was killed
@@ -70,9 +70,9 @@ class Profiler:
             yield
         except (tf.errors.OpError, OSError) as error:
             shutil.rmtree(self._temporary, ignore_errors=True)
-            # TensorFlow says "<file>; <reason>".
-            reason = getattr(error, "strerror", None) or error.message.rpartition("; ")[2]
+            reason = as_os_error(error)
+            advice = advice_on(reason, "choose another --output_dir")
             raise UserError(
-                f"cannot write the profile in {self._directory}: {reason}. Free space, choose another --output_dir, or "
-                "leave out --profile_steps."
+                f"cannot write the profile in {self._directory}: {reason.strerror}. {advice}, or leave out "
+                "--profile_steps."
             ) from error

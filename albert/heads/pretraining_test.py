@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from albert import modeling
 from albert.data.pretraining_batches import MASKED_LM_EPSILON
-from albert.heads.pretraining import PretrainingHead, cross_entropy, metrics_of
+from albert.heads.pretraining import PretrainingHead, metrics_of
 from albert.testing import TESTDATA, TINY_CONFIGS, below, golden, tiny_config, tiny_weights
 
 RECORDED, GRADIENTS = golden("heads"), golden("gradients")
@@ -122,27 +122,6 @@ def test_bfloat16_stays_near_and_sums_in_float32():
     loss = tf.reduce_mean(head.per_example_loss(found, features))
     # A bfloat16 has 8 bits: logits of about 10 are off by about 0.04 each.
     np.testing.assert_allclose(loss, RECORDED["pretraining/tiny/model_fn_train_loss"], atol=0.1)
-
-
-def test_cross_entropy_and_its_gradients_are_tensorflows():
-    rng = np.random.default_rng(0)
-    # Logits of several hundred: exponentials of them would overflow.
-    products, bias = (tf.constant(200 * rng.standard_normal(shape), tf.float32) for shape in ((5, 40), (40,)))
-    ids, scale = tf.constant(rng.integers(0, 40, 5), tf.int32), tf.constant(rng.standard_normal(5), tf.float32)
-
-    def losses_and_gradients(compute):
-        with tf.GradientTape() as tape:
-            tape.watch([products, bias])
-            losses = compute()
-            total = tf.reduce_sum(losses * scale)
-        return [losses, *tape.gradient(total, [products, bias])]
-
-    found = losses_and_gradients(lambda: cross_entropy(products, bias, ids))
-    expected = losses_and_gradients(
-        lambda: tf.nn.sparse_softmax_cross_entropy_with_logits(ids, tf.nn.bias_add(products, bias))
-    )
-    for values, wanted in zip(found, expected, strict=True):
-        np.testing.assert_allclose(values, wanted, atol=1e-5, rtol=1e-6)
 
 
 def test_masked_positions_count_in_their_own_sequence_when_rows_are_packed():

@@ -20,8 +20,8 @@ from albert.pretraining_data.sentences import LANGUAGES, clean, has_word, split_
 from albert.pretraining_data.text_files import INPUT, expand_patterns, read_lines
 from albert.setting_fields import DATA, OUTPUT, SPEED, between, problems_of, setting
 from albert.system.files import whole_file
-from albert.system.processes import MAX_WORKERS, in_order, number_of_workers
-from albert.system.termination import terminated_orderly
+from albert.system.processes import MAX_WORKERS, number_of_workers, parallel_map
+from albert.system.signals import exit_on_termination
 
 _BATCH_CHARACTERS = 1 << 18
 # A paragraph that is longer, as in a file without line ends or blank lines, is cut: memory stays bounded.
@@ -95,11 +95,11 @@ def write_corpus(settings: CorpusSettings) -> None:
     total = Counts()
     last_document, documents = None, 0
     with (
-        terminated_orderly(),
+        exit_on_termination(),
         whole_file(settings.output) as corpus,
         tqdm(desc="splitting", total=num_bytes, unit="B", unit_scale=True, delay=1, disable=None, leave=False) as bar,
         contextlib.closing(
-            in_order(
+            parallel_map(
                 functools.partial(_split_batch, language=settings.language),
                 _batches(_paragraphs(files, bar)),
                 num_workers,
@@ -116,7 +116,7 @@ def write_corpus(settings: CorpusSettings) -> None:
                 corpus.write(lines.encode())
         if not total.sentences:
             raise UserError(f"`input`={settings.input} holds no sentence. Give files with text in them.")
-    _report(settings.output, total, documents, len(files))
+    _log_summary(settings.output, total, documents, len(files))
 
 
 def _check_output(output: Path, files: list[Path]) -> None:
@@ -205,7 +205,7 @@ def _sentences(paragraph: str, language: str) -> tuple[list[str], Counts]:
     )
 
 
-def _report(output: Path, counts: Counts, documents: int, num_files: int) -> None:
+def _log_summary(output: Path, counts: Counts, documents: int, num_files: int) -> None:
     notes = [
         f"{what}: {number:,}"
         for what, number in (

@@ -19,7 +19,10 @@ import numpy as np
 import tqdm
 
 from albert.data.counter_hash import Stream, draw, key_of
+from albert.data.manifest import manifest_path
+from albert.data.pretraining_manifest import RecordsManifest, is_manifest
 from albert.data.record_encoding import encode_records, num_predictions, record_features
+from albert.data.record_file import RecordWriter
 from albert.errors import UserError
 from albert.pretraining_data.documents import Corpus, tokenize_corpus
 from albert.pretraining_data.instances import (
@@ -40,8 +43,8 @@ from albert.setting_fields import DATA, MASKS, OUTPUT, SEED, SPEED, at_least, be
 from albert.settings import missing_vocabulary
 from albert.system.files import cannot_write, delete_leftovers, whole_file
 from albert.system.locks import LOCK, OutputLock
-from albert.system.processes import MAX_WORKERS, in_order, number_of_workers
-from albert.system.termination import terminated_orderly
+from albert.system.processes import MAX_WORKERS, number_of_workers, parallel_map
+from albert.system.signals import exit_on_termination
 from albert.tokenization import Tokenizer, load_tokenizer
 
 _LOG = logging.getLogger(__name__)
@@ -92,7 +95,7 @@ class CreationSettings(PairSettings, MaskSettings):
         return found
 
 
-class Made(NamedTuple):
+class RecordCounts(NamedTuple):
     """What came of some documents, in numbers."""
 
     tokens_read: int  # of the corpus
@@ -100,8 +103,8 @@ class Made(NamedTuple):
     tokens: int  # in the records, without padding
     masked: int
 
-    def __add__(self, other: "Made") -> "Made":
-        return Made(*map(sum, zip(self, other, strict=True)))
+    def __add__(self, other: "RecordCounts") -> "RecordCounts":
+        return RecordCounts(*map(sum, zip(self, other, strict=True)))
 
 
 def create(settings: CreationSettings) -> None:
@@ -116,12 +119,12 @@ def create(settings: CreationSettings) -> None:
     for path in outputs:
         path.parent.mkdir(parents=True, exist_ok=True)
     vocabulary = load_vocabulary(tokenizer, settings.spm_model_file, settings.vocab_file)
-    with terminated_orderly(), _disk_errors_named(outputs[0]), _temporary_folder(outputs) as folder:
+    with exit_on_termination(), _disk_errors_named(outputs[0]), _temporary_folder(outputs) as folder:
         corpus = _tokenize(settings, inputs, tokenizer, vocabulary, folder)
         _check(corpus, settings)
         num_buckets = number_of_buckets(_expected_bytes(corpus, settings))
         made = _make_records(RecordMaker(settings, corpus, vocabulary, folder, num_buckets))
-        _write_outputs(folder, num_buckets, made.records, outputs)
+        _write_outputs(folder, num_buckets, made.records, outputs, manifest_of(settings, tokenizer))
     _LOG.info(
         "%d documents, %d sentences, %d tokens -> %d records in %s: %d tokens to predict (%.1f %% of all), %.1f %% "
         "padding. %.0f s.",
@@ -170,16 +173,16 @@ class RecordMaker:
                 yield _Block(dupe, first, end)
                 first = end
 
-    def __call__(self, block: _Block) -> Made:
+    def __call__(self, block: _Block) -> RecordCounts:
         """Makes the records of `block` and returns how many."""
         first_document, end_document = self.corpus.open().document_starts[[*block[1:]]]
         first_token, end_token = self.corpus.open().sentence_starts[[first_document, end_document]].tolist()
-        made = Made(end_token - first_token, 0, 0, 0)
+        made = RecordCounts(end_token - first_token, 0, 0, 0)
         for batch in self.batches(block):
             features = record_features(self.settings.max_seq_length, batch.masked.positions.shape[1])
             records = encode_records(features, columns_of(batch.text, batch.masked))
             add_to_buckets(self.folder, self.num_buckets, batch.order_keys, batch.ties, records)
-            made += Made(0, len(records), int(batch.text.lengths.sum()), int(batch.masked.counts.sum()))
+            made += RecordCounts(0, len(records), int(batch.text.lengths.sum()), int(batch.masked.counts.sum()))
         return made
 
     def batches(self, block: _Block) -> Iterator[Batch]:
@@ -271,14 +274,14 @@ def _check(corpus: Corpus, settings: CreationSettings) -> None:
         )
 
 
-def _make_records(maker: RecordMaker) -> Made:
+def _make_records(maker: RecordMaker) -> RecordCounts:
     total = maker.corpus.num_tokens * maker.settings.dupe_factor
-    made = Made(0, 0, 0, 0)
+    made = RecordCounts(0, 0, 0, 0)
     workers = number_of_workers(maker.settings.num_workers)
     with (
         tqdm.tqdm(desc="masking", total=total, unit="token", unit_scale=True, disable=None) as progress,
         # Closed when the block is left, however: no process may then still write into the folder.
-        contextlib.closing(in_order(maker, maker.blocks(), workers)) as parts,
+        contextlib.closing(parallel_map(maker, maker.blocks(), workers)) as parts,
     ):
         for part in parts:
             made += part
@@ -286,15 +289,30 @@ def _make_records(maker: RecordMaker) -> Made:
     return made
 
 
-def _write_outputs(folder: Path, num_buckets: int, num_records: int, outputs: list[Path]) -> None:
+def manifest_of(settings: CreationSettings, tokenizer: Tokenizer) -> RecordsManifest:
+    """What is to stand beside every output, but for what was written to it."""
+    # Neither names of files, which are others on another machine, nor how many processes there were.
+    left_out = ("input_file", "output_file", "spm_model_file", "vocab_file", "num_workers", "max_seq_length")
+    asked_for = {name: value for name, value in dataclasses.asdict(settings).items() if name not in left_out}
+    predictions = num_predictions(settings.max_predictions_per_seq, settings.do_permutation)
+    return RecordsManifest(tokenizer.digest, tokenizer.vocab_size, settings.max_seq_length, predictions, asked_for)
+
+
+def _write_outputs(
+    folder: Path, num_buckets: int, num_records: int, outputs: list[Path], manifest: RecordsManifest
+) -> None:
     if num_records < len(outputs):
         raise UserError(f"`output_file` names {len(outputs)} files, but there are only {num_records} records.")
     with contextlib.ExitStack() as opened:
-        files = [opened.enter_context(whole_file(path)) for path in outputs]
+        # Closed from the last on: the manifest appears before its records, so that who finds them finds what they are.
+        files = [[opened.enter_context(whole_file(name)) for name in (path, manifest_path(path))] for path in outputs]
+        writers = [RecordWriter(file) for file, _ in files]
         records = in_key_order(folder, num_buckets)
         progress = tqdm.tqdm(records, "writing", num_records, unit="record", unit_scale=True, disable=None)
-        for record, file in zip(progress, itertools.cycle(files), strict=False):
-            file.write(record)
+        for record, writer in zip(progress, itertools.cycle(writers), strict=False):
+            writer.write(record)
+        for writer, (_, manifest_file) in zip(writers, files, strict=True):
+            manifest_file.write(manifest.text_for(writer))
 
 
 # --- What surrounds them ----------------------------------------------------------------------------------------------
@@ -314,7 +332,10 @@ def _output_paths(names: str, inputs: list[Path]) -> list[Path]:
             raise UserError(f"`output_file`={path} exists already. Delete it, or name another one.")
         if place in written:
             raise UserError(f"`output_file` names {path} twice. Every file once.")
-        written.add(place)
+        beside = manifest_path(path)
+        if beside.exists() and not is_manifest(beside):
+            raise UserError(f"{beside}, where the manifest of {path} should go, exists already. Name another output.")
+        written |= {place, os.path.realpath(beside)}
     return outputs
 
 
@@ -333,10 +354,13 @@ def _temporary_folder(outputs: list[Path]) -> Iterator[Path]:
     Raises UserError where another process makes that output.
     """
     folder = outputs[0].with_name(f".{outputs[0].name}.parts")
-    lock = OutputLock(folder, "output_file", outputs[0])
+    if folder.is_symlink():
+        raise UserError(f"{folder}, where parts of {outputs[0]} should go, is a symbolic link. Remove it.")
+    lock = OutputLock(folder, outputs[0])
     try:
-        for output in outputs:
-            delete_leftovers(output.parent, output.name)
+        for path in outputs:
+            for written in (path, manifest_path(path)):
+                delete_leftovers(written.parent, written.name)
         _empty(folder)
         yield folder
     finally:

@@ -1,6 +1,7 @@
 """Text to files of records: the same whatever the processes, whole or absent, and one line for what is wrong."""
 
 import contextlib
+import hashlib
 import itertools
 import os
 import re
@@ -16,6 +17,8 @@ import pytest
 import tensorflow as tf
 
 from albert.create_pretraining_data import cli
+from albert.data.pretraining_manifest import RecordsManifest
+from albert.data.pretraining_records import RecordFormat, open_records
 from albert.testing import full_disk
 
 TESTDATA = Path(__file__).parent.parent / "testdata"
@@ -57,7 +60,7 @@ def some_records(tmp_path_factory) -> list[bytes]:
 
 def test_the_number_of_processes_changes_nothing(tmp_path, some_records):
     assert created(tmp_path, num_workers=2) == some_records
-    assert [path.name for path in tmp_path.iterdir()] == ["records"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["records", "records.json"]
 
 
 def test_records_are_dealt_to_files_in_turn(tmp_path, some_records):
@@ -155,6 +158,35 @@ def test_what_is_there_is_not_overwritten(capsys, tmp_path):
     (tmp_path / "records").write_bytes(b"precious")
     assert f"--output_file={tmp_path}/records exists already. Delete it" in refusal(capsys, tmp_path)
     assert (tmp_path / "records").read_bytes() == b"precious"
+
+
+def test_a_manifest_says_what_made_the_records_and_what_they_are(tmp_path, some_records):
+    created(tmp_path, output_file=f"{tmp_path}/records,{tmp_path}/b", num_workers=2)
+    for name, part in (("records", some_records[::2]), ("b", some_records[1::2])):
+        manifest = RecordsManifest.read_beside(tmp_path / name)
+        contents = (tmp_path / name).read_bytes()
+        assert (manifest.records, manifest.size) == (len(part), len(contents))
+        assert manifest.sha256 == hashlib.sha256(contents).hexdigest()
+        assert (manifest.vocab_size, manifest.max_seq_length, manifest.predictions) == (30000, 64, 10)
+        assert manifest.settings["noisy_copies"] is False
+        assert manifest.settings["dupe_factor"] == 3
+        assert not any("file" in setting or "workers" in setting for setting in manifest.settings)
+    records = open_records([tmp_path / "records"], RecordFormat(64, 10, 30000))
+    assert records.vocabularies == {(manifest.vocabulary, 30000)}
+
+
+def test_a_file_where_the_manifest_should_go_is_not_overwritten(capsys, tmp_path):
+    (tmp_path / "records.json").write_text('{"precious": 1}')
+    assert f"{tmp_path}/records.json, where the manifest of" in refusal(capsys, tmp_path)
+    (tmp_path / "records.json").unlink()
+    assert "twice" in refusal(capsys, tmp_path, output_file=f"{tmp_path}/a,{tmp_path}/a.json")
+
+
+def test_a_link_in_place_of_the_folder_of_parts_is_refused(capsys, tmp_path):
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious/file").touch()
+    (tmp_path / ".records.parts").symlink_to(tmp_path / "precious")
+    assert ".records.parts, where parts of" in refusal(capsys, tmp_path)
 
 
 def test_a_file_cannot_be_written_twice(capsys, tmp_path):
@@ -266,7 +298,7 @@ def at_work(folder: Path, workers: int) -> Iterator[subprocess.Popen[str]]:
                 os.killpg(process.pid, signal.SIGKILL)
 
 
-@pytest.mark.parametrize(("number", "workers"), [(signal.SIGTERM, 2), (signal.SIGINT, 1)])
+@pytest.mark.parametrize(("number", "workers"), [(signal.SIGTERM, 2), (signal.SIGHUP, 2), (signal.SIGINT, 1)])
 def test_a_signal_ends_it_with_nothing_left_behind(tmp_path, number, workers):
     with at_work(tmp_path, workers) as process:
         process.send_signal(number)
@@ -280,10 +312,10 @@ def test_what_a_killed_process_left_goes_with_the_next_which_waits_for_none_aliv
     with at_work(tmp_path, workers=2) as process:
         assert cli(["create_pretraining_data", *arguments(tmp_path)]) == 2
         holder = f"create_pretraining_data (process {process.pid} on"
-        assert f"error: --output_file={tmp_path}/records is in use by {holder}" in capsys.readouterr().err
+        assert f"error: {tmp_path}/records is in use by {holder}" in capsys.readouterr().err
     (tmp_path / "records.tmp-0123abcd").touch()  # as it had been killed while writing
     assert created(tmp_path) == some_records
-    assert [path.name for path in tmp_path.iterdir()] == ["records"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["records", "records.json"]
 
 
 def test_records_do_not_depend_on_how_work_is_cut_up(tmp_path, monkeypatch, some_records):

@@ -16,7 +16,7 @@ import numpy as np
 from albert.errors import UserError
 from albert.pretraining_data.pieces import Vocabulary, encode
 from albert.pretraining_data.text_files import read_lines
-from albert.system.processes import in_order
+from albert.system.processes import parallel_map
 from albert.tokenization import Tokenizer
 
 _LINES_PER_BLOCK = 2000
@@ -113,7 +113,7 @@ def tokenize_corpus(
         (folder / "ids").open("wb") as ids,
         (folder / "sentences").open("wb") as sentences,
         (folder / "documents").open("wb") as documents,
-        contextlib.closing(in_order(work, remembered(), num_workers)) as results,
+        contextlib.closing(parallel_map(work, remembered(), num_workers)) as results,
     ):
         writer = _CorpusWriter(ids, sentences, documents, max_sentence_tokens)
         for result in results:

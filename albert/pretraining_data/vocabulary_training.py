@@ -133,7 +133,7 @@ class _Sentences:
         except BaseException as error:
             self.error = error
             raise
-        self._report()
+        self._log_summary()
 
     def _fits(self, text: str, path: Path, line_number: int) -> bool:
         too_long = len(text.encode()) > _MAX_SENTENCE_BYTES
@@ -153,7 +153,7 @@ class _Sentences:
             reasons.append(f"{self.reserved} with U+{ord(_RESERVED):04X}, which SentencePiece keeps for itself")
         return f"lines left out: {', '.join(reasons)} (the first: {self.first_left_out})" if reasons else ""
 
-    def _report(self) -> None:
+    def _log_summary(self) -> None:
         if self.left_out():
             logging.warning("%s; albert.prepare_corpus puts one sentence on a line.", self.left_out())
         if self.count:

@@ -14,6 +14,7 @@ from albert.albert_config import AlbertConfig
 from albert.custom_optimization import LearningRateSchedule
 from albert.data import input_pipeline
 from albert.data.input_pipeline import BatchShape, Source
+from albert.data.source_files import SourceFiles
 from albert.engine.distribution import Replicas, create_replicas
 from albert.engine.estimator import EvalSpec
 from albert.errors import UserError
@@ -31,7 +32,7 @@ from albert.runs.assembly import (
     train_and_evaluate,
 )
 from albert.runs.output_dir import claim_output_dir
-from albert.runs.split_data import SourceFiles, SplitData
+from albert.runs.split_data import SplitData
 from albert.settings import Settings
 from albert.tasks.base import Split, Task
 from albert.tokenization import Tokenizer, load_tokenizer
@@ -50,7 +51,7 @@ def run(task: Task, settings: Settings) -> dict[str, float]:
     settings = resolve(settings, replicas)
     log_devices(settings, replicas)
     wanted = wanted_splits(task, settings)
-    sources = {split: SourceFiles.of(task.source_files(split, settings.data.data_dir)) for split in wanted}
+    sources = {split: SourceFiles.read(task.source_files(split, settings.data.data_dir)) for split in wanted}
     digests = {split: source.digest for split, source in sources.items()}
     identity = identity_of_run(task, config, tokenizer, settings, replicas.count, digests)
     with claim_output_dir(settings, identity, itertools.chain(*(source.paths for source in sources.values()))):

@@ -253,4 +253,5 @@ def test_a_cache_cut_short_while_in_use_is_one_line(capsys, copied, monkeypatch)
 
     monkeypatch.setattr(fine_tuning.input_pipeline, "train_dataset", cut_and_read)
     line = _error(capsys, copied, "train", output_dir=copied / "new")
-    assert line == f"error: {cache} was cut short while it was in use; start again to have it rebuilt."
+    assert line.startswith(f"error: {cache} was cut short while it was in use: record ")
+    assert line.endswith(" is gone. Start again to have it rebuilt.")

@@ -11,7 +11,7 @@ from pathlib import Path
 from albert.errors import UserError
 from albert.settings import Settings
 from albert.system.files import delete_leftovers, write_text
-from albert.system.json_text import parse_json, shown
+from albert.system.json_text import parse_json, short_repr
 from albert.system.locks import LOCK, OutputLock
 
 RUN_SETTINGS = "run_settings.json"
@@ -41,18 +41,6 @@ def claim_output_dir(
         lock.release()
         raise
     return lock
-
-
-def last_claim(directory: Path) -> tuple[dict[str, dict[str, object]], float]:
-    """The settings of the run that `directory` was last claimed for, and when, in seconds since the epoch.
-
-    Nothing, at time 0, where there are none or they cannot be read.
-    """
-    path = directory / RUN_SETTINGS
-    try:
-        return _read(path), path.stat().st_mtime
-    except (OSError, UserError):
-        return {}, 0.0
 
 
 def _claim(directory: Path, identity: Mapping[str, Mapping[str, object]]) -> None:
@@ -100,7 +88,7 @@ def _differences(theirs: Mapping[str, object], ours: Mapping[str, object], prefi
         if isinstance(there, dict) and isinstance(here, dict):
             yield from _differences(there, here, f"{prefix}{key}.")
         elif there != here:
-            yield f"{shown(prefix + key)[1:-1]} is {shown(there)} there and {shown(here)} here"
+            yield f"{short_repr(prefix + key)[1:-1]} is {short_repr(there)} there and {short_repr(here)} here"
 
 
 def _check_may_move(settings: Settings, source_files: Iterable[Path]) -> None:

@@ -1,16 +1,18 @@
 """Pretraining: from settings and record files to a pretrained model; the loop over steps is the engine's."""
 
 import functools
-import json
 import logging
+from collections.abc import Mapping
+from pathlib import Path
 
 from albert.albert_config import AlbertConfig
 from albert.custom_optimization import LearningRateSchedule
 from albert.data import pretraining_batches
 from albert.data.input_pipeline import BatchShape
-from albert.data.pretraining_records import EarlierCheck, RecordFiles, RecordFormat, open_records
+from albert.data.pretraining_records import RecordFiles, RecordFormat, open_records
 from albert.engine.distribution import create_replicas
 from albert.engine.estimator import EvalSpec
+from albert.errors import UserError
 from albert.heads.pretraining import BEST_METRIC, PretrainingHead, metrics_of
 from albert.runs.assembly import (
     build_estimator,
@@ -22,7 +24,7 @@ from albert.runs.assembly import (
     resolve,
     train_and_evaluate,
 )
-from albert.runs.output_dir import claim_output_dir, last_claim
+from albert.runs.output_dir import claim_output_dir
 from albert.settings import PretrainingSettings
 
 
@@ -38,6 +40,8 @@ def run(settings: PretrainingSettings) -> dict[str, float]:
     log_devices(settings, replicas)
     records = open_wanted_records(config, settings)
     with claim_output_dir(settings, identity_of_run(config, settings, replicas.count, records)):
+        for split, opened in records.items():
+            opened.keep_check(checked_records_file(settings, split))
         train = settings.train
         schedule = LearningRateSchedule(
             train.learning_rate, train.train_steps, train.warmup_steps, train.poly_power, train.start_warmup_step
@@ -63,19 +67,38 @@ def open_wanted_records(config: AlbertConfig, settings: PretrainingSettings) -> 
     both = {path.resolve() for path in data.input_files} & {path.resolve() for path in data.eval_input_files}
     if both and settings.do_train and settings.do_eval:
         logging.warning("Trained on and evaluated: %s. Scores there say little.", ", ".join(sorted(map(str, both))))
-    checks = earlier_checks(config, settings)
-    return {
-        split: open_records(files, record_format, checks.get(split)) for split, is_wanted, files in wanted if is_wanted
+    records = {
+        split: open_records(files, record_format, checked_records_file(settings, split))
+        for split, is_wanted, files in wanted
+        if is_wanted
     }
+    check_vocabulary(config, records)
+    return records
 
 
-def earlier_checks(config: AlbertConfig, settings: PretrainingSettings) -> dict[str, EarlierCheck]:
-    """What the run in the output directory found good when it began, by split; nothing where that was another model."""
-    claim, time = last_claim(settings.output_dir)
-    if claim.get("model") != json.loads(json.dumps(identity_of_model(config, settings))):
-        return {}
-    parts = (("train", claim.get("training", {})), ("dev", claim.get("evaluation", {})))
-    return {split: EarlierCheck(str(part["data_sha256"]), time) for split, part in parts if "data_sha256" in part}
+def checked_records_file(settings: PretrainingSettings, split: str) -> Path:
+    """Where a run keeps which records it has checked."""
+    return settings.output_dir / f"checked_{split}_records"
+
+
+def check_vocabulary(config: AlbertConfig, records: Mapping[str, RecordFiles]) -> None:
+    """Raises UserError where records were made with different vocabularies, as far as their manifests tell.
+
+    Warns where the model has room for another number of tokens than their vocabulary has.
+    """
+    vocabularies = frozenset().union(*(opened.vocabularies for opened in records.values()))
+    if len(vocabularies) > 1:
+        found = ", ".join(f"{digest[:8]} of {size}" for digest, size in sorted(vocabularies))
+        raise UserError(
+            f"The records of --input_file and --eval_input_file were made with different vocabularies ({found} "
+            "tokens): an id would have several meanings. Give records that were made with one."
+        )
+    for _, size in vocabularies:
+        if size != config.vocab_size:
+            logging.warning(
+                "The records were made with a vocabulary of %d tokens, but vocab_size of the model is %d: "
+                "are they made for each other?", size, config.vocab_size,
+            )  # fmt: skip
 
 
 def identity_of_run(

@@ -5,12 +5,14 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from albert.cli.pretraining import parse_pretraining_flags
+from albert.data import checked_records, pretraining_records
 from albert.data.testing import command, random_columns, write_records, write_run
 from albert.engine import checkpoint_files
 from albert.engine.evaluations import EvaluationLog
@@ -49,7 +51,7 @@ def test_a_run_leaves_what_fine_tuning_leaves(finished):
     assert names == {
         *(f"model.ckpt-{step}{suffix}" for step in (4, 8, 12, "best") for suffix in checkpoint_files.SUFFIXES),
         *("checkpoint", "evaluations.json", "run_settings.json", "training_log.jsonl", "training_curve.png"),
-        *("eval_results.txt", "eval_results.json"),
+        *("eval_results.txt", "eval_results.json", "checked_train_records", "checked_dev_records"),
     }
     metrics = json.loads((finished / "metrics.json").read_text())
     assert metrics.keys() == METRICS
@@ -116,14 +118,28 @@ def test_evaluating_alone_gives_the_metrics_of_the_best(finished):
     assert metrics == pytest.approx(expected | {"global_step": 0}, rel=1e-5)
 
 
-def test_a_run_that_goes_on_trusts_the_check_it_began_with_unless_the_model_is_another(finished):
+def test_a_run_that_resumes_trusts_the_check_it_began_with_unless_the_model_is_another(finished, monkeypatch):
+    monkeypatch.setattr(checked_records, "now_ns", lambda: time.time_ns() + 3_000_000_000)  # of files that are not new
+    settings = parse_pretraining_flags(command(finished, output_dir=finished / "checked"))
+    config = load_config(settings)
+    for split, records in pretraining.open_wanted_records(config, settings).items():
+        records.keep_check(pretraining.checked_records_file(settings, split))
+    monkeypatch.setattr(pretraining_records, "_checked_numbers", None)  # cannot be called
+    assert set(pretraining.open_wanted_records(config, settings)) == {"train", "dev"}
+    larger = dataclasses.replace(config, vocab_size=config.vocab_size + 1)
+    with pytest.raises(TypeError):
+        pretraining.open_wanted_records(larger, settings)
+
+
+def test_records_of_different_vocabularies_are_refused_and_those_of_another_size_told(finished, caplog):
     settings = parse_pretraining_flags(command(finished))
     config = load_config(settings)
-    found = {split: check.digest for split, check in pretraining.earlier_checks(config, settings).items()}
     opened = pretraining.open_wanted_records(config, settings)
-    assert found == {split: records.digest for split, records in opened.items()}
-    larger = dataclasses.replace(config, vocab_size=config.vocab_size + 1)
-    assert pretraining.earlier_checks(larger, settings) == {}
+    of = {name: dataclasses.replace(opened["dev"], vocabularies=frozenset({(name, 49)})) for name in ("abc", "def")}
+    pretraining.check_vocabulary(config, {"train": of["abc"], "dev": of["abc"]})
+    assert "a vocabulary of 49 tokens, but vocab_size of the model is 50" in caplog.text
+    with pytest.raises(UserError, match=r"different vocabularies \(abc of 49, def of 49 tokens\)"):
+        pretraining.check_vocabulary(config, {"train": of["abc"], "dev": of["def"]})
 
 
 def test_groups_can_start_from_group_0_of_a_smaller_model(finished, tmp_path):

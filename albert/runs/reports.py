@@ -22,7 +22,7 @@ from albert.engine.evaluations import Evaluation
 from albert.engine.throughput import StepRecord, Throughput
 from albert.errors import UserError
 from albert.settings import Settings
-from albert.system.files import append_text, write_bytes, write_text
+from albert.system.files import advice_on, append_text, as_os_error, write_bytes, write_text
 from albert.system.json_text import parse_json
 
 if TYPE_CHECKING:  # drawing is imported where something is drawn
@@ -151,11 +151,10 @@ class TensorBoard:
         try:
             yield
         except tf.errors.OpError as error:
-            # "<operation> <file>; <reason>\n<more>"
-            reason = error.message.partition("\n")[0].rpartition("; ")[2]
+            reason = as_os_error(error)
+            advice = advice_on(reason, "choose another --output_dir")
             raise UserError(
-                f"cannot write TensorBoard's events in {self._output_dir}: {reason}. Free space or choose another "
-                "--output_dir."
+                f"cannot write TensorBoard's events in {self._output_dir}: {reason.strerror}. {advice}."
             ) from error
 
 

@@ -157,14 +157,17 @@ def test_tensorboard_compares_runs_by_their_settings(tmp_path):
 
 def test_a_full_disk_is_told_as_the_users_matter(tmp_path):
     board = reports.TensorBoard(tmp_path, {})
-    message = r"cannot write TensorBoard's events in .*: {}\. Free space"
-    with full_disk(max_file_bytes=200), pytest.raises(UserError, match=message.format("File too large")):
+    message = r"cannot write TensorBoard's events in .*: {}\. {} or choose another `output_dir`"
+    with full_disk(max_file_bytes=200), pytest.raises(UserError, match=message.format("File too large", "Free space")):
         board.on_steps(_records(1, 2))
-    with unwritable(tmp_path), pytest.raises(UserError, match=message.format("Operation not permitted")):
+    with (
+        unwritable(tmp_path),
+        pytest.raises(UserError, match=message.format("Operation not permitted", "Give .*")),
+    ):
         reports.TensorBoard(tmp_path, {})
     with tiny_disk(tmp_path / "disk", "8k") as disk:
         board = reports.TensorBoard(disk, {})
-        with pytest.raises(UserError, match=message.format("No space left on device")):
+        with pytest.raises(UserError, match=message.format("No space left on device", "Free space")):
             collections.deque(board.on_steps(_records(step, step)) for step in range(100))
 
 

@@ -17,48 +17,12 @@ import numpy as np
 
 from albert.data import input_pipeline, tfrecord_cache
 from albert.data.schema import HostRecord
+from albert.data.source_files import SourceFiles
 from albert.data.tfrecord_cache import RecordCache
-from albert.errors import UserError
 from albert.settings import DataSettings
 from albert.system.files import write_text
 from albert.tasks.base import Split, Task
 from albert.tokenization import Tokenizer
-
-
-@dataclasses.dataclass(frozen=True)
-class SourceFiles:
-    """Data files, and what they were when their digest was taken."""
-
-    paths: tuple[Path, ...]
-    digest: str
-    _states: tuple[tuple[int, ...] | None, ...] = dataclasses.field(repr=False)
-
-    @classmethod
-    def of(cls, paths: Sequence[Path]) -> "SourceFiles":
-        """Takes the digest. Raises UserError naming a file that cannot be read."""
-        states = tuple(map(_state, paths))
-        return cls(tuple(paths), tfrecord_cache.sha256_of_files(paths), states)
-
-    def check_unchanged(self) -> None:
-        """Raises UserError where a file is not what it was when its digest was taken.
-
-        Called when the rows have been read: what was read in between is then what the digest is of. The time of the
-        last change shows a file that was replaced and put back; the digest, one that was changed within a clock tick.
-        """
-        is_same = tfrecord_cache.sha256_of_files(self.paths) == self.digest
-        changed = [path for path, state in zip(self.paths, self._states, strict=True) if _state(path) != state]
-        if not is_same or changed:
-            names = ", ".join(map(str, changed or self.paths))
-            raise UserError(f"{names} changed while this run was reading it. Nothing was kept of it; start again.")
-
-
-def _state(path: Path) -> tuple[int, ...] | None:
-    """What changes whenever the file is written or replaced; None where it is missing."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 class Rows:

@@ -17,8 +17,8 @@ T = TypeVar("T")
 _kept: list[UserError] = []
 
 
-def keeping_errors(function: Callable[..., T]) -> Callable[..., T]:
-    """`function`, of which `kept_errors_raised` will know the UserErrors."""
+def record_user_errors(function: Callable[..., T]) -> Callable[..., T]:
+    """`function`, of which `reraise_user_errors` will know the UserErrors."""
 
     @functools.wraps(function)
     def wrapped(*arguments: object) -> T:
@@ -32,7 +32,7 @@ def keeping_errors(function: Callable[..., T]) -> Callable[..., T]:
 
 
 @contextlib.contextmanager
-def kept_errors_raised() -> Iterator[None]:
+def reraise_user_errors() -> Iterator[None]:
     """Raises the UserError of a function inside, in place of what TensorFlow made of it."""
     _kept.clear()
     try:

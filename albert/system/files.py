@@ -1,14 +1,21 @@
-"""Writing files whole or not at all, and adding to logs. Knows nothing of what they hold."""
+"""Writing files whole or not at all, adding to logs, and what a disk's errors mean. Knows nothing of the contents."""
 
 import contextlib
+import errno
 import glob
 import os
+import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 from albert.errors import UserError
+
+# What can be done about an error of the file system, by its number.
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_FORBIDDEN = (errno.EACCES, errno.EPERM)
+_WRONG_NAME = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EEXIST)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -22,33 +29,82 @@ def write_bytes(path: Path, data: bytes) -> None:
         file.write(data)
 
 
+def cannot_write(path: Path, error: OSError) -> UserError:
+    """What to raise where `path` could not be written: why, and what helps against that."""
+    return UserError(f"cannot write {path}: {error.strerror or error}. {advice_on(error)}.")
+
+
+def advice_on(error: OSError, other: str = "choose another directory") -> str:
+    """What to do about an error of writing, as one phrase; `other` is how to write elsewhere."""
+    if error.errno in _FULL:
+        return f"Free space or {other}"
+    if error.errno in _FORBIDDEN:
+        return f"Give yourself the right to write there or {other}"
+    if error.errno == errno.EROFS:
+        return f"Only reading is possible there: {other}"
+    if error.errno in _WRONG_NAME:
+        return f"Move what is in the way or {other}"
+    return f"Check the disk or {other}"
+
+
+class WholeFile:
+    """An open file that appears when it is complete; see `whole_file`."""
+
+    def __init__(self, file: BinaryIO, path: Path, cannot: Callable[[Path, OSError], UserError]):
+        self._file = file
+        self._path = path
+        self._cannot = cannot
+
+    def write(self, data: bytes | memoryview) -> int:
+        """Adds `data`. Raises UserError when the disk is full or fails."""
+        try:
+            return self._file.write(data)
+        except OSError as error:
+            raise self._cannot(self._path, error) from error
+
+
 @contextlib.contextmanager
-def whole_file(path: Path) -> Iterator[BinaryIO]:
+def whole_file(path: Path, cannot: Callable[[Path, OSError], UserError] = cannot_write) -> Iterator[WholeFile]:
     """A file to write to, which is at `path` when the block ends, and not at all where it raises.
 
-    That is a temporary file beside `path`, flushed to disk and renamed. Creates the directory. Raises UserError when
-    the disk is full or not writable; what was at `path` is then untouched.
+    That is a temporary file beside `path`, flushed to disk and renamed. Creates the directory. Raises the UserError
+    that `cannot` makes when the disk is full or not writable; what was at `path` is then untouched. What the block
+    itself raises reaches the caller unchanged.
     """
-    temporary = path.with_name(f"{path.name}.tmp-{uuid.uuid4().hex[:8]}")
+    temporary = temporary_beside(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        if error.filename is not None and not _is_of(Path(os.fsdecode(error.filename)), path, temporary):
-            raise  # that of another file, which the block reads
-        raise cannot_write(path, error) from error
+        with _errors_of(path, cannot):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # "x" fails where something has that name, and follows no link. The mode is what the umask leaves of 0666,
+            # so that others can read what they may read; a file of the tempfile module would be the owner's alone.
+            file = temporary.open("xb")
+        try:
+            yield WholeFile(file, path, cannot)
+            with _errors_of(path, cannot):
+                file.flush()
+                os.fsync(file.fileno())
+        finally:
+            with contextlib.suppress(OSError):  # what could not be flushed is told above, or the block failed
+                file.close()
+        with _errors_of(path, cannot):
+            temporary.replace(path)
     finally:
         # Where it could not be made, removing it fails too, which must not hide why.
         with contextlib.suppress(OSError):
             temporary.unlink()
 
 
-def _is_of(named: Path, path: Path, temporary: Path) -> bool:
-    return named in (path, temporary) or path.is_relative_to(named)
+@contextlib.contextmanager
+def _errors_of(path: Path, cannot: Callable[[Path, OSError], UserError]) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise cannot(path, error) from error
+
+
+def temporary_beside(path: Path) -> Path:
+    """A name in the directory of `path` that nobody can guess and put a link at; see `delete_leftovers`."""
+    return path.with_name(f"{path.name}.tmp-{uuid.uuid4().hex[:8]}")
 
 
 def delete_leftovers(directory: Path, name: str | None = None) -> None:
@@ -72,6 +128,23 @@ def append_text(path: Path, text: str) -> None:
         raise cannot_write(path, error) from error
 
 
-def cannot_write(path: Path, error: OSError) -> UserError:
-    """What to raise where `path` could not be written."""
-    return UserError(f"cannot write {path}: {error.strerror}. Free space or choose another directory.")
+def flush_to_disk(path: Path | str) -> None:
+    """Makes the kernel write the file, or the names in the directory, at `path` to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def as_os_error(error: Exception) -> OSError:
+    """What an error of TensorFlow's file system says, as the OSError that it was; an OSError as it is.
+
+    TensorFlow reports "<operation> <file>; <what the system said> [Op:<name>]", and more in further lines.
+    """
+    if isinstance(error, OSError):
+        return error
+    message = str(getattr(error, "message", error)).partition("\n")[0]
+    reason = re.sub(r" \[Op:\w+\]$", "", message.rpartition("; ")[2])
+    numbers = (number for number in errno.errorcode if os.strerror(number) == reason)
+    return OSError(next(numbers, None), reason)

@@ -1,11 +1,21 @@
 """Files that appear whole or not at all."""
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
 
 from albert.errors import UserError
-from albert.system.files import append_text, delete_leftovers, write_bytes, write_text
+from albert.system.files import (
+    append_text,
+    as_os_error,
+    cannot_write,
+    delete_leftovers,
+    whole_file,
+    write_bytes,
+    write_text,
+)
 from albert.testing import full_disk, tiny_disk, unwritable
 
 
@@ -77,3 +87,67 @@ def test_what_killed_writers_left_is_removed_and_nothing_else(tmp_path, monkeypa
     assert len(list(tmp_path.iterdir())) == 4
     delete_leftovers(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == set(kept)
+
+
+def test_what_the_block_raises_is_not_taken_for_an_error_of_the_disk(tmp_path):
+    error = OSError(errno.EIO, "of what the block reads")
+
+    def write_and_fail():
+        with whole_file(tmp_path / "file") as file:
+            file.write(b"some")
+            raise error
+
+    with pytest.raises(OSError, match="of what") as raised:
+        write_and_fail()
+    assert raised.value is error
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o002, 0o664), (0o077, 0o600)])
+def test_others_can_read_what_the_umask_lets_them(tmp_path, umask, mode):
+    before = os.umask(umask)
+    try:
+        write_bytes(tmp_path / "file", b"")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "file").stat().st_mode & 0o777 == mode
+
+
+def test_a_link_in_place_of_the_file_is_replaced_not_followed(tmp_path):
+    (tmp_path / "precious").write_text("old")
+    (tmp_path / "file").symlink_to(tmp_path / "precious")
+    write_text(tmp_path / "file", "new")
+    assert (tmp_path / "precious").read_text() == "old"
+    assert (tmp_path / "file").read_text() == "new"
+
+
+@pytest.mark.parametrize(
+    ("number", "advice"),
+    [
+        (errno.EDQUOT, "Free space or choose"),
+        (errno.EACCES, "Give yourself the right"),
+        (errno.EROFS, "Only reading is possible there: choose"),
+        (errno.EISDIR, "Move what is in the way"),
+        (errno.EIO, "Check the disk"),
+    ],
+)
+def test_advice_fits_the_error(number, advice):
+    assert f": {os.strerror(number)}. {advice}" in str(cannot_write(Path("f"), OSError(number, os.strerror(number))))
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "/out/model.ckpt-4.data; No space left on device [Op:SaveV2]",
+        "Failed to flush 1 events to /out/events.1; No space left on device\nCould not write",
+        "/cache/a.tf_record; No space left on device",
+    ],
+)
+def test_tensorflows_errors_of_the_disk_are_those_of_the_system(message):
+    class OpError(Exception):
+        pass
+
+    error = OpError()
+    error.message = message
+    assert (as_os_error(error).errno, as_os_error(error).strerror) == (errno.ENOSPC, "No space left on device")
+    assert as_os_error(OSError(1, "as it is")).strerror == "as it is"

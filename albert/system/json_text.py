@@ -25,12 +25,12 @@ def parse_json(data: bytes | str) -> Any:
     except json.JSONDecodeError as error:
         raise ValueError(f"not JSON ({error.msg} at character {error.pos + 1})") from None
     except _TwiceError as error:
-        raise ValueError(f"not clear: {shown(error.name)} stands twice in one object") from None
+        raise ValueError(f"not clear: {short_repr(error.name)} stands twice in one object") from None
     except (ValueError, RecursionError):  # a number of thousands of digits, lists in lists in lists
         raise ValueError("not JSON that can be read (numbers too long or lists too deep)") from None
 
 
-def shown(value: object) -> str:
+def short_repr(value: object) -> str:
     """`value` as Python writes it, cut to about one line: for messages on what somebody else wrote."""
     return _SHORT.repr(value)
 

@@ -1,6 +1,6 @@
 import pytest
 
-from albert.system.json_text import parse_json, shown
+from albert.system.json_text import parse_json, short_repr
 
 
 @pytest.mark.parametrize("data", ['{"a": [1, null]}', b'{"a": [1, null]}', b'\xef\xbb\xbf{"a": [1, null]}'])
@@ -37,15 +37,15 @@ def test_a_name_twice_is_found_among_many():
     "value", ["x" * 100_000, list(range(10_000)), {i: i for i in range(1000)}, 10**4000, b"a" * 999]
 )
 def test_large_values_are_shown_in_part(value):
-    assert len(shown(value)) < 300
+    assert len(short_repr(value)) < 300
 
 
 def test_deep_values_are_shown_in_part():
     value: list = []
     for _ in range(100_000):
         value = [value]
-    assert len(shown(value)) < 300
+    assert len(short_repr(value)) < 300
 
 
 def test_short_values_are_shown_as_they_are():
-    assert shown({"a": ["b", 1, None]}) == "{'a': ['b', 1, None]}"
+    assert short_repr({"a": ["b", 1, None]}) == "{'a': ['b', 1, None]}"

@@ -1,8 +1,14 @@
-"""One process at a time works in an output directory. No TensorFlow.
+"""One process at a time works in an output directory, or builds a cache. No TensorFlow.
 
-Owns the file `run.lock` there, which says who does and is gone when that one is done. What excludes others is a lock
-of the operating system on that file, which ends with its holder however it ends; so a file that a killed process left
-locks nobody out.
+What excludes others is a lock of the operating system (flock) on a file, which ends with its holder however it ends; so
+a file that a killed process left locks nobody out. The file says who holds it, and is gone when that one is done.
+
+Some file systems have no locks. Work there goes on without, after one warning for each folder: refusing would make them
+useless to the many who run one program at a time.
+
+The filelock package does the same except for two things that are needed here: it empties the file that it opens, and
+with it the holder's name; and where there are no locks it takes the file itself for one, so that a killed process locks
+everybody out.
 """
 
 import contextlib
@@ -12,6 +18,7 @@ import fcntl
 import logging
 import os
 import socket
+import stat
 import sys
 from pathlib import Path
 from types import TracebackType
@@ -21,27 +28,20 @@ from albert.system.files import cannot_write
 
 LOCK = "run.lock"
 
+# What file systems answer that have no locks.
+_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL)
+_folders_without_locks: set[Path] = set()  # that were warned about
 
-class OutputLock:
-    """The right to write in `directory`, from when this is made until `release` or the end of a `with`.
 
-    Creates the directory. Raises UserError naming the holder where another process has that right, and where the
-    directory cannot be written. The message names `setting` and its `value`, by default the directory.
-    """
+class FileLock:
+    """The lock on the file at `path`, for which `take` asks. Not held in the beginning."""
 
-    def __init__(self, directory: Path, setting: str = "output_dir", value: Path | None = None):
-        self.directory = directory
+    def __init__(self, path: Path):
+        self._path = path
         self._descriptor: int | None = None
-        try:
-            directory.mkdir(parents=True, exist_ok=True)
-            self._descriptor = _locked(directory / LOCK, setting, value or directory)
-            os.ftruncate(self._descriptor, 0)
-            os.write(self._descriptor, _who_we_are().encode())
-        except OSError as error:
-            self.release()
-            raise cannot_write(Path(error.filename or directory / LOCK), error) from error
+        self.is_exclusive = True  # unless it was taken where there are no locks
 
-    def __enter__(self) -> "OutputLock":
+    def __enter__(self) -> "FileLock":
         return self
 
     def __exit__(
@@ -52,50 +52,114 @@ class OutputLock:
     def __del__(self) -> None:
         self.release()
 
+    def take(self, wait: bool = False) -> str | None:
+        """Takes the lock and returns None; or where another has it, returns who does. With `wait` waits for that one.
+
+        Raises UserError where the file cannot be written, or is something that nobody locks: a symbolic link above all,
+        which could make this process overwrite a file of somebody else's.
+        """
+        try:
+            found = self._lock(wait)
+            if isinstance(found, str):
+                return found
+            self._descriptor = found
+            os.ftruncate(found, 0)
+            os.write(found, _who_we_are().encode())
+        except OSError as error:
+            self.release()
+            raise cannot_write(self._path, error) from error
+        return None
+
     def release(self) -> None:
         """Lets others in, and leaves nothing behind. May be called again."""
         if getattr(self, "_descriptor", None) is None:
             return
         # Removed first, while nobody else can have it: who waits for the old file's lock sees that it is not the file.
         with contextlib.suppress(OSError):
-            (self.directory / LOCK).unlink()
+            self._path.unlink()
         os.close(self._descriptor)
         self._descriptor = None
 
+    def follow(self, path: Path) -> None:
+        """Says that the file was renamed to `path`, with its directory."""
+        self._path = path
+
+    def _lock(self, wait: bool) -> int | str:
+        """The descriptor of the locked file, or who has the lock."""
+        while True:
+            descriptor = _opened(self._path)
+            is_ours = False
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+                is_ours = _is_at(descriptor, self._path)
+            except BlockingIOError:
+                return os.pread(descriptor, 1000, 0).decode(errors="replace").strip() or "a process that has just begun"
+            except OSError as error:
+                if error.errno not in _NO_LOCKS:
+                    raise
+                _warn_once(self._path.parent)
+                self.is_exclusive, is_ours = False, True
+            finally:
+                if not is_ours:
+                    os.close(descriptor)
+            if is_ours:
+                return descriptor
+            # Its holder removed the file in between: once more, with the one that is there now.
+
+
+class OutputLock(FileLock):
+    """The right to write in `directory`, from when this is made until `release` or the end of a `with`.
+
+    Creates the directory. Raises UserError naming the holder where another process has that right, and where the
+    directory cannot be written. The message names `output`, by default the directory.
+    """
+
+    def __init__(self, directory: Path, output: Path | None = None):
+        super().__init__(directory / LOCK)
+        self.directory = directory
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise cannot_write(Path(error.filename or directory), error) from error
+        holder = self.take()
+        if holder is not None:
+            raise UserError(
+                f"{output or directory} is in use by {holder}. Wait until it is done, stop it, or write elsewhere."
+            )
+
     def follow(self, directory: Path) -> None:
         """Says that the directory, with its lock, was renamed."""
+        super().follow(directory / LOCK)
         self.directory = directory
 
 
-def _locked(path: Path, setting: str, value: Path) -> int:
-    """The descriptor of the file at `path`, with its lock."""
-    while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if _is_at(descriptor, path):
-                return descriptor
-        except BlockingIOError as error:
-            holder = os.pread(descriptor, 1000, 0).decode(errors="replace").strip() or "a process that has just begun"
-            os.close(descriptor)
-            raise UserError(
-                f"`{setting}`={value} is in use by {holder}. Wait until it is done, stop it, or choose another "
-                f"`{setting}`."
-            ) from error
-        except OSError as error:
-            if error.errno not in (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP):
-                os.close(descriptor)
-                raise
-            logging.warning("The file system of %s has no locks: take care that no two runs write there.", path.parent)
-            return descriptor
-        os.close(descriptor)  # its holder removed it in between
+def _opened(path: Path) -> int:
+    """The descriptor of a file to lock. Raises UserError where the file at `path` is not one of ours."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise UserError(f"{path} is a symbolic link, which is never followed. Remove it.") from error
+        raise
+    found = os.fstat(descriptor)
+    # A file with a second name is somebody else's just as the target of a symbolic link is; with none, it was removed.
+    if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+        os.close(descriptor)
+        raise UserError(f"{path} is not a lock file (it is special, or has a second name). Remove it.")
+    return descriptor
 
 
 def _is_at(descriptor: int, path: Path) -> bool:
     try:
-        return os.path.samestat(os.fstat(descriptor), path.stat())
+        return os.path.samestat(os.fstat(descriptor), path.lstat())
     except FileNotFoundError:
         return False
+
+
+def _warn_once(folder: Path) -> None:
+    if folder not in _folders_without_locks:
+        _folders_without_locks.add(folder)
+        logging.warning("The file system of %s has no locks: take care that no two programs write there.", folder)
 
 
 def _who_we_are() -> str:

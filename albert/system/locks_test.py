@@ -1,5 +1,8 @@
 """Who may work in a directory, with real processes."""
 
+import errno
+import fcntl
+import os
 import re
 import signal
 import subprocess
@@ -9,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from albert.errors import UserError
-from albert.system.locks import LOCK, OutputLock
+from albert.system.locks import LOCK, FileLock, OutputLock
 
 ROOT = Path(__file__).parents[2]
 HOLD = "import sys, time; from pathlib import Path; from albert.system.locks import OutputLock; "
@@ -27,7 +30,7 @@ def _holder(directory: Path) -> subprocess.Popen:
 def test_the_holder_is_named_and_afterwards_nothing_is_left(tmp_path):
     directory = tmp_path / "new/run"
     with _holder(directory) as holder:
-        message = rf"`output_dir`={directory} is in use by \S+ \(process {holder.pid} on \S+, since 20\d\d-\S+ \S+\)\. "
+        message = rf"^{directory} is in use by \S+ \(process {holder.pid} on \S+, since 20\d\d-\S+ \S+\)\. "
         for _ in range(2):  # being refused changes nothing
             with pytest.raises(UserError, match=message) as raised:
                 OutputLock(directory)
@@ -59,8 +62,6 @@ def test_one_process_cannot_have_it_twice(tmp_path):
 
 def test_a_lock_that_was_removed_while_another_waited_for_it_is_not_taken_for_the_directorys(tmp_path, monkeypatch):
     # As when a holder ends between another's opening the file and its locking it.
-    import fcntl
-
     first = OutputLock(tmp_path)
     flock = fcntl.flock
 
@@ -82,3 +83,57 @@ def test_a_directory_that_cannot_be_made_or_written_is_named(tmp_path):
     (tmp_path / "run" / LOCK).mkdir(parents=True)
     with pytest.raises(UserError, match=r"cannot write .*/run/run\.lock: Is a directory"):
         OutputLock(tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    "make", [lambda link, target: link.symlink_to(target), lambda link, target: link.hardlink_to(target)]
+)
+def test_a_link_in_place_of_the_lock_is_refused_and_its_target_stays_as_it_is(tmp_path, make):
+    precious, out = tmp_path / "precious.txt", tmp_path / "out"
+    out.mkdir()
+    precious.write_text("somebody else's\n")
+    make(out / LOCK, precious)
+    with pytest.raises(UserError, match=rf"^{out}/{LOCK} is .*\. Remove it\.$"):
+        OutputLock(out)
+    assert precious.read_text() == "somebody else's\n"
+
+
+def test_what_is_not_a_file_is_not_locked(tmp_path):
+    os.mkfifo(tmp_path / LOCK)
+    with pytest.raises(UserError, match="is not a lock file"):
+        OutputLock(tmp_path)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL])
+def test_without_locks_work_goes_on_after_one_warning(tmp_path, monkeypatch, caplog, number):
+    def no_locks(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with OutputLock(tmp_path) as lock, FileLock(tmp_path / "a.lock") as other:
+        assert other.take(wait=True) is None
+        assert not lock.is_exclusive
+        assert not other.is_exclusive
+    assert list(tmp_path.iterdir()) == []
+    (message,) = [entry.getMessage() for entry in caplog.records]
+    assert message.startswith(f"The file system of {tmp_path} has no locks")
+
+
+def test_another_error_of_locking_is_told(tmp_path, monkeypatch):
+    def fails(*_):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(fcntl, "flock", fails)
+    with pytest.raises(UserError, match=r"cannot write .*/run\.lock: Input/output error\. Check the disk"):
+        OutputLock(tmp_path)
+
+
+def test_who_waits_gets_the_lock_when_its_holder_ends(tmp_path):
+    with _holder(tmp_path) as holder:
+        lock = FileLock(tmp_path / LOCK)
+        assert str(holder.pid) in lock.take()
+        holder.stdin.close()
+        assert lock.take(wait=True) is None
+        assert f"process {os.getpid()} on" in FileLock(tmp_path / LOCK).take()
+        lock.release()
+        holder.wait()

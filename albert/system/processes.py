@@ -5,7 +5,6 @@ import functools
 import multiprocessing
 import multiprocessing.connection
 import os
-import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -13,6 +12,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
 from albert.errors import UserError
+from albert.system.signals import ignore_terminal
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -30,7 +30,7 @@ def number_of_workers(given: int) -> int:
     return given or min(_MAX_WORKERS, len(os.sched_getaffinity(0)))
 
 
-def in_order(work: Callable[[T], R], items: Iterable[T], num_workers: int) -> Iterator[R]:
+def parallel_map(work: Callable[[T], R], items: Iterable[T], num_workers: int) -> Iterator[R]:
     """`work(item)` for each of `items`, in their order, computed by `num_workers` processes; by this one if that is 1.
 
     `items` is read only a few ahead of the results. `work` is sent to each process once, and must be picklable. What it
@@ -67,8 +67,7 @@ _worker_work: Callable  # set once in each worker, so that it is not sent with e
 def _start_worker(work: Callable) -> None:
     global _worker_work
     _worker_work = work
-    # Ctrl-C reaches the whole process group; the parent answers it and stops its workers.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    ignore_terminal()
     # A killed parent cannot stop its workers, which would wait for their next item for ever.
     parent_ended = functools.partial(multiprocessing.connection.wait, [multiprocessing.parent_process().sentinel])
     threading.Thread(target=lambda: (parent_ended(), os._exit(1)), daemon=True).start()

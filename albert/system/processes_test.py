@@ -6,7 +6,7 @@ import time
 import pytest
 
 from albert.errors import UserError
-from albert.system.processes import in_order, number_of_workers
+from albert.system.processes import number_of_workers, parallel_map
 
 
 def slow_if_even(item: int) -> tuple[int, int]:
@@ -28,7 +28,7 @@ def dies_at_3(item: int) -> int:
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_results_come_in_order(workers):
-    results = list(in_order(slow_if_even, range(20), workers))
+    results = list(parallel_map(slow_if_even, range(20), workers))
     assert [item for item, _ in results] == list(range(20))
     assert (os.getpid() in {process for _, process in results}) == (workers == 1)
 
@@ -36,12 +36,12 @@ def test_results_come_in_order(workers):
 @pytest.mark.parametrize("workers", [1, 2])
 def test_errors_reach_the_caller(workers):
     with pytest.raises(UserError, match="item 3 is wrong"):
-        list(in_order(fails_at_3, range(20), workers))
+        list(parallel_map(fails_at_3, range(20), workers))
 
 
 def test_a_process_that_dies_is_told():
     with pytest.raises(UserError, match=r"died.*too little memory"):
-        list(in_order(dies_at_3, range(20), 2))
+        list(parallel_map(dies_at_3, range(20), 2))
 
 
 def test_items_are_read_only_a_few_ahead():
@@ -52,7 +52,7 @@ def test_items_are_read_only_a_few_ahead():
             read.append(item)
             yield item
 
-    for done, _ in enumerate(in_order(fails_at_3, (item + 4 for item in items()), 2)):
+    for done, _ in enumerate(parallel_map(fails_at_3, (item + 4 for item in items()), 2)):
         assert len(read) <= done + 1 + 2 * 2
         if done == 50:
             break

@@ -1,11 +1,17 @@
-"""Stopping at a safe point: SIGINT and SIGTERM become a request that the training loop honours. No TensorFlow."""
+"""SIGINT, SIGTERM and SIGHUP: a request that the training loop honours, or an exit that cleans up. No TensorFlow.
 
+SIGHUP means that the terminal was closed. It is treated as SIGTERM, except where it was ignored when the program began,
+which is how `nohup` asks a program to outlive its terminal.
+"""
+
+import contextlib
 import logging
+import os
 import signal
+import sys
 import threading
+from collections.abc import Iterator
 from types import FrameType
-
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupted(Exception):
@@ -17,9 +23,11 @@ class Interrupted(Exception):
 
 
 class StopOnSignal:
-    """While active, the first SIGINT or SIGTERM only sets `requested`; a second one does what it always did.
+    """While active, the first SIGINT, SIGTERM or SIGHUP only sets `requested`; a second does what it always did.
 
-    Python delivers signals to the main thread, so elsewhere this does nothing.
+    SIGHUP is the exception: a closed terminal sends it more than once (the kernel does, and so does the shell), so that
+    a second one insists on nothing and is ignored. Python delivers signals to the main thread, so elsewhere this does
+    nothing.
     """
 
     def __init__(self) -> None:
@@ -28,7 +36,7 @@ class StopOnSignal:
 
     def __enter__(self) -> "StopOnSignal":
         if threading.current_thread() is threading.main_thread():
-            self._previous = {number: signal.signal(number, self._handle) for number in _SIGNALS}
+            self._previous = _handle_by(self._handle, signal.SIGINT, *_terminations())
         return self
 
     def __exit__(self, *_exception: object) -> None:
@@ -48,6 +56,58 @@ class StopOnSignal:
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         self._received = number
-        logging.warning("%s: stopping after this step; once more to stop at once.", signal.Signals(number).name)
+        _leave_closed_terminal()
         for each, handler in self._previous.items():
-            signal.signal(each, handler)
+            signal.signal(each, signal.SIG_IGN if each == signal.SIGHUP else handler)
+        logging.warning("%s: stopping after this step; once more to stop at once.", signal.Signals(number).name)
+
+
+@contextlib.contextmanager
+def exit_on_termination() -> Iterator[None]:
+    """While active, SIGTERM and SIGHUP end the program as an exception does, with 128 + their number: `finally` runs.
+
+    For programs that have temporary files. Python delivers signals to the main thread, so elsewhere this does nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = _handle_by(_exit, *_terminations())
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def ignore_terminal() -> None:
+    """Ignores what a terminal sends to the whole process group: for workers, whose parent answers and stops them."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _terminations() -> tuple[signal.Signals, ...]:
+    is_ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return (signal.SIGTERM,) if is_ignored else (signal.SIGTERM, signal.SIGHUP)
+
+
+def _handle_by(handler, *numbers: signal.Signals) -> dict[int, object]:
+    """Installs `handler`; returns the handlers that were there before."""
+    return {number: signal.signal(number, handler) for number in numbers}
+
+
+def _exit(number: int, _frame: FrameType | None) -> None:
+    _leave_closed_terminal()
+    if number == signal.SIGHUP:
+        signal.signal(number, signal.SIG_IGN)  # it comes more than once, and must not disturb the cleaning up
+    sys.exit(128 + number)
+
+
+def _leave_closed_terminal() -> None:
+    """Sends standard output and error to nowhere where their terminal is gone: every write to it would fail."""
+    for descriptor in (1, 2):
+        try:
+            os.write(descriptor, b"")
+        except OSError:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, descriptor)
+            os.close(nowhere)

@@ -14,7 +14,7 @@ import numpy as np
 
 from albert.data.schema import Column, HostRecord, Record
 from albert.settings import DataSettings
-from albert.system.json_text import shown
+from albert.system.json_text import short_repr
 from albert.tokenization import Tokenizer
 
 Split = Literal["train", "dev", "test"]
@@ -48,7 +48,7 @@ class Labels:
     def parse(self, text: str) -> int:
         """The class called `text`. Raises ValueError listing the names where there is none."""
         if text not in self.names:
-            raise ValueError(f"label {shown(text)} is not one of {', '.join(self.names)}")
+            raise ValueError(f"label {short_repr(text)} is not one of {', '.join(self.names)}")
         return self.names.index(text)
 
     def format(self, predictions: np.ndarray) -> list[str]:
@@ -70,9 +70,9 @@ class Score:
         try:
             score = float(text)
         except ValueError:
-            raise ValueError(f"score {shown(text)} is not a number from {self.low:g} to {self.high:g}") from None
+            raise ValueError(f"score {short_repr(text)} is not a number from {self.low:g} to {self.high:g}") from None
         if not self.low <= score <= self.high:  # also true of NaN
-            raise ValueError(f"score {shown(text)} is not from {self.low:g} to {self.high:g}")
+            raise ValueError(f"score {short_repr(text)} is not from {self.low:g} to {self.high:g}")
         return score
 
     def format(self, predictions: np.ndarray) -> list[str]:

@@ -17,7 +17,7 @@ import numpy as np
 from albert.data.schema import Column, Record
 from albert.errors import UserError
 from albert.settings import DataSettings
-from albert.system.json_text import parse_json, shown
+from albert.system.json_text import parse_json, short_repr
 from albert.tasks.base import Choice, Split, Task
 from albert.tasks.metrics import accuracy
 from albert.tokenization import Tokenizer
@@ -304,7 +304,7 @@ def _parse_article(data: bytes, needs_answers: bool) -> _Article:
         raise ValueError(f"has no {', '.join(missing)}; an article has {', '.join(needed)}")
     identifier, text = (_checked_text(document[key], key) for key in ("id", "article"))
     if not identifier.isprintable():
-        raise ValueError(f"id {shown(identifier)} has characters that a table of results cannot hold")
+        raise ValueError(f"id {short_repr(identifier)} has characters that a table of results cannot hold")
     questions = _checked_texts(document["questions"], "questions")
     options = [
         _checked_options(texts, f"options[{i}]") for i, texts in enumerate(_list(document["options"], "options"))
@@ -350,7 +350,7 @@ def _checked_options(value: object, place: str) -> list[str]:
 
 def _label(answer: object, place: str) -> int:
     if not isinstance(answer, str) or len(answer) != 1 or answer not in _ANSWERS:
-        raise ValueError(f"{place} is {shown(answer)}, which is not one of {', '.join(_ANSWERS)}")
+        raise ValueError(f"{place} is {short_repr(answer)}, which is not one of {', '.join(_ANSWERS)}")
     return _ANSWERS.index(answer)
 
 
@@ -367,7 +367,7 @@ class _Faults:
         key = hash((article.id, article.text, *article.questions))
         first = self._first_places.setdefault(key, where)
         if first is not where:
-            raise ValueError(f"article {shown(article.id)} stands in {first} already")
+            raise ValueError(f"article {short_repr(article.id)} stands in {first} already")
         for question, options in zip(article.questions, article.options, strict=True):
             if not all(text.strip() for text in (article.text, question, *options)):
                 self._empty_count += 1

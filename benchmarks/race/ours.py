@@ -18,7 +18,8 @@ from albert.custom_optimization import LearningRateSchedule, create_optimizer
 from albert.data.input_pipeline import BatchShape, Source, train_dataset
 from albert.data.order import epoch_order
 from albert.data.schema import Column
-from albert.data.tfrecord_cache import RecordCache, open_or_build, sha256_of_files
+from albert.data.source_files import SourceFiles
+from albert.data.tfrecord_cache import RecordCache, open_or_build
 from albert.engine.distribution import create_replicas
 from albert.engine.estimator import Estimator, RunConfig
 from albert.heads.base import Head
@@ -89,7 +90,7 @@ def build_cache(rows: Rows, job: Job, directory: Path) -> RecordCache:
     return open_or_build(
         directory=directory,
         stem="race",
-        identity={"rows": sha256_of_files([Path(job.rows)]), "seed": SEED},
+        identity={"rows": SourceFiles.read([Path(job.rows)]).digest, "seed": SEED},
         items=lambda: iter(row_of_record.tolist()),
         featurize=record,
         feature_spec=feature_spec(job),
@@ -180,7 +181,7 @@ class Tokenization:
         cache = open_or_build(
             directory=self._settings.cached_dir / f"ours-{self._runs}",
             stem="race",
-            identity={"data": sha256_of_files(sources), "tokenizer": self._tokenizer.digest},
+            identity={"data": SourceFiles.read(sources).digest, "tokenizer": self._tokenizer.digest},
             items=lambda: self._task.read("train", self._settings.data_dir),
             featurize=functools.partial(self._task.featurize, tokenizer=self._tokenizer, settings=self._settings),
             feature_spec=self._task.feature_spec,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from albert.errors import UserError
-from albert.system.json_text import parse_json, shown
+from albert.system.json_text import parse_json, short_repr
 
 _LOG = logging.getLogger(__name__)
 
@@ -124,7 +124,9 @@ class _Reading:
     def _question(self, place: str, fields: dict[str, Any]) -> Question:
         question_id = self._text(place, fields, "id")
         if question_id in self._places:
-            raise self._not_squad(place, f"its id {shown(question_id)} is also that of {self._places[question_id]}")
+            raise self._not_squad(
+                place, f"its id {short_repr(question_id)} is also that of {self._places[question_id]}"
+            )
         self._places[question_id] = place
         answers = []
         for answer_place, answer in self._objects(place, fields, "answers", default=[]):
