@@ -115,7 +115,7 @@ def _placing(prefix: Path) -> Iterator[Path]:
     except (tf.errors.OpError, OSError) as error:
         reason = as_os_error(error)
         raise UserError(
-            f"cannot write checkpoint {prefix}: {reason.strerror}. {advice_on(reason, 'choose another --output_dir')}; "
+            f"cannot write checkpoint {prefix}: {reason.strerror}. {advice_on(reason, 'choose another `output_dir`')}; "
             "the checkpoints written before are intact, and the same command continues from them."
         ) from error
     finally:

@@ -71,8 +71,8 @@ class Profiler:
         except (tf.errors.OpError, OSError) as error:
             shutil.rmtree(self._temporary, ignore_errors=True)
             reason = as_os_error(error)
-            advice = advice_on(reason, "choose another --output_dir")
+            advice = advice_on(reason, "choose another `output_dir`")
             raise UserError(
                 f"cannot write the profile in {self._directory}: {reason.strerror}. {advice}, or leave out "
-                "--profile_steps."
+                "`profile_steps`."
             ) from error

@@ -152,7 +152,7 @@ class TensorBoard:
             yield
         except tf.errors.OpError as error:
             reason = as_os_error(error)
-            advice = advice_on(reason, "choose another --output_dir")
+            advice = advice_on(reason, "choose another `output_dir`")
             raise UserError(
                 f"cannot write TensorBoard's events in {self._output_dir}: {reason.strerror}. {advice}."
             ) from error
