@@ -31,12 +31,15 @@ def test_a_source_file_that_cannot_be_read_is_named(tmp_path):
 
 
 def _cache_of(path: Path, source: SourceFiles) -> RecordCache:
+    def rows():
+        yield from path.read_text().splitlines()
+        source.check_unchanged()
+
     return open_or_build(
         directory=path.parent / "cache",
         stem="rows",
         identity={"data": source.digest},
-        items=lambda: path.read_text().splitlines(),
-        sources=source,
+        items=rows,
         featurize=lambda row: [{"input_ids": [int(row)]}],
         feature_spec={"input_ids": Column("tokens", "int32")},
         num_workers=1,

@@ -30,7 +30,6 @@ import tqdm
 from albert.data.manifest import ManifestError, canonical, encode, manifest_path, read
 from albert.data.record_file import RecordFile, RecordWriter, file_size, framed
 from albert.data.schema import Column, Record
-from albert.data.source_files import SourceFiles
 from albert.errors import UserError
 from albert.system.files import advice_on, delete_leftovers, whole_file
 from albert.system.json_text import parse_json, short_repr
@@ -84,7 +83,6 @@ def open_or_build(
     featurize: Callable[[T], list[Record]],
     feature_spec: Mapping[str, Column],
     path: Path | None = None,
-    sources: SourceFiles | None = None,
     num_workers: int | None = None,
 ) -> RecordCache:
     """Opens the cache of `identity`, and builds it first where it is missing, damaged or somebody else's.
@@ -96,16 +94,14 @@ def open_or_build(
       items: gives the items anew, lazily; called only for a build.
       featurize: the records of one item. Worker processes need it to be picklable and free of TensorFlow.
       feature_spec: the columns every record has. Each also gets "example_index", the 0-based number of its item.
-      sources: the files that `items` reads, with whose digest they are named in `identity`.
       num_workers: 1 featurises in this process, more in that many worker processes. None uses the processors there are,
         once this process alone has taken two seconds.
 
     Of several processes that want the same cache one builds it and the others wait. What `items` and `featurize` raise
     reaches the caller unchanged, and nothing half-written stays behind.
 
-    Raises UserError, naming the file, where the cache cannot be written, where one of `sources` was changed since its
-    digest was taken, or where `path` holds something else: a cache made with other settings, which are named, or no
-    cache at all.
+    Raises UserError, naming the file, where the cache cannot be written, or where `path` holds something else: a cache
+    made with other settings, which are named, or no cache at all.
     """
     made_from = {"identity": json.loads(canonical(dict(identity))), "columns": _plain(feature_spec)}
     digest = hashlib.sha256(canonical([FORMAT_VERSION, made_from])).hexdigest()
@@ -126,7 +122,7 @@ def open_or_build(
             tqdm.tqdm(desc=stem, unit=" rows", delay=1, disable=None) as progress,
             contextlib.closing(_featurized(items(), featurize, num_workers)) as chunks,
         ):
-            _build(path, {"digest": digest, **made_from}, _counted(chunks, progress), feature_spec, sources)
+            _build(path, {"digest": digest, **made_from}, _counted(chunks, progress), feature_spec)
         try:
             return _open(path, digest)
         except _UnusableError as error:
@@ -250,7 +246,6 @@ def _build(
     description: Mapping[str, Any],
     chunks: Iterable[list[list[Record]]],
     feature_spec: Mapping[str, Column],
-    sources: SourceFiles | None,
 ) -> None:
     started = time.monotonic()
 
@@ -261,9 +256,6 @@ def _build(
     # kill between the two would otherwise leave, look like a file of somebody else's at a path that the user named.
     with whole_file(path, _cannot_write) as records, whole_file(manifest_path(path), cannot) as manifest:
         contents = _write_records(RecordWriter(records), chunks, feature_spec)
-        if sources:
-            # Rows were read after their files were digested. Of other rows this would be a wrong cache for ever.
-            sources.check_unchanged()
         manifest.write(encode({"format_version": FORMAT_VERSION, **description, **contents}))
     seconds = time.monotonic() - started
     _LOG.info("built %d records from %d rows in %.1f s: %s", contents["records"], contents["items"], seconds, path)

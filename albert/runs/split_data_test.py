@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from albert.cli.fine_tuning import parse_classifier_flags
+from albert.data.source_files import SourceFiles
 from albert.errors import UserError
-from albert.runs.split_data import SourceFiles, SplitData
+from albert.runs.split_data import SplitData
 from albert.tasks import get_task
 from albert.testing import sample_command, write_sample_data
 from albert.tokenization import load_tokenizer
@@ -44,7 +45,7 @@ def counts(monkeypatch) -> Counter:
 
 
 def _source(folder: Path, split: str) -> SourceFiles:
-    return SourceFiles.of(TASK.source_files(split, folder / "data"))
+    return SourceFiles.read(TASK.source_files(split, folder / "data"))
 
 
 def _load(folder: Path, split: str, source: SourceFiles | None = None) -> SplitData:
@@ -94,7 +95,7 @@ def test_a_file_that_changed_after_its_digest_is_refused_and_leaves_no_cache(fol
     other = "".join(before.splitlines(keepends=True)[:-1])
     source = _source(folder, split)
     write(path, other)
-    with pytest.raises(UserError, match=rf"^{path} changed while this run was reading it\..*start again"):
+    with pytest.raises(UserError, match=rf"^{path} was changed while it was being read\..*start again"):
         _load(folder, split, source)
     assert list((folder / "cache").glob("*.tf_record*")) == list((folder / "cache").glob("*.lock"))
     write(path, before)
@@ -115,7 +116,7 @@ def test_a_file_that_was_put_back_after_reading_is_refused_too(folder, monkeypat
 
     source = _source(folder, "train")
     monkeypatch.setattr(type(TASK), "read", read_others)
-    with pytest.raises(UserError, match="changed while this run was reading it"):
+    with pytest.raises(UserError, match="was changed while it was being read"):
         _load(folder, "train", source)
     assert not list((folder / "cache").glob("*.tf_record"))
 
@@ -124,8 +125,8 @@ def test_a_change_that_leaves_the_times_as_they_were_shows_in_the_digest(folder)
     path = folder / "data/Agreement/dev.tsv"
     source = _source(folder, "dev")
     path.write_text(path.read_text().replace("1", "0"))
-    unseen = dataclasses.replace(source, _states=_source(folder, "dev")._states)
-    with pytest.raises(UserError, match="changed while this run was reading it"):
+    unseen = dataclasses.replace(source, states=_source(folder, "dev").states)
+    with pytest.raises(UserError, match="was changed while it was being read"):
         _load(folder, "dev", unseen)
 
 
@@ -134,5 +135,5 @@ def test_rows_that_are_scored_come_from_the_file_that_the_cache_was_found_by(fol
     source = _source(folder, "dev")
     path = folder / "data/Agreement/dev.tsv"
     _replace(path, path.read_text().replace("1", "0"))
-    with pytest.raises(UserError, match="changed while this run was reading it"):
+    with pytest.raises(UserError, match="was changed while it was being read"):
         _load(folder, "dev", source)  # with the cache that is there
