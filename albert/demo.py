@@ -178,10 +178,10 @@ def _fine_tune(options: argparse.Namespace, model: Model, devices: Devices) -> N
         "OUTPUT_DIR": options.output,
     }
     environment = os.environ | {name: str(value) for name, value in chosen.items() if value is not None}
-    script = ROOT / f"multi_run_albert_{script}.sh"
+    path = ROOT / f"multi_run_albert_{script}.sh"
     sys.stdout.flush()
     # Instead of this process: an interrupt reaches the script alone, which names what continues it.
-    os.execve(script, [str(script), *options.flags], environment)
+    os.execve(path, [str(path), *options.flags], environment)
 
 
 def _pretrain(options: argparse.Namespace, model: Model, devices: Devices, output: Path) -> None:
@@ -208,6 +208,8 @@ def _pretrain(options: argparse.Namespace, model: Model, devices: Devices, outpu
             **lengths,
         }
         _call(create_pretraining_data.cli, flags)
+    assert recipe.train_steps is not None, "recipes of pretraining count steps"
+    assert recipe.warmup_proportion is not None, "their warm-up is a share of the steps"
     steps = options.steps or recipe.train_steps
     warmup = options.warmup if options.warmup is not None else int(steps * recipe.warmup_proportion)
     flags = {

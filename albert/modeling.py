@@ -223,7 +223,7 @@ def encode(
         x = dense(x, weights, "bert/encoder/embedding_hidden_mapping_in")
     blocks: dict[str, BlockWeights] = {}
     score_bias = layout.score_bias()
-    outputs = []
+    outputs: list[tf.Tensor] = []
     for layer in range(config.num_hidden_layers):
         # Upstream's expression, in floating point: an exact one would differ for a few odd pairs such as 49 and 49.
         group = int(layer / config.num_hidden_layers * config.num_hidden_groups)

@@ -176,6 +176,12 @@ class TrainSettings:
         steps = max(1, math.ceil(num_examples * self.num_train_epochs / self.global_batch_size(num_replicas)))
         return dataclasses.replace(self, train_steps=steps, warmup_steps=int(steps * self.warmup_proportion))
 
+    @property
+    def num_steps(self) -> int:
+        """`train_steps`, which `in_steps` has found where training lasts a number of epochs."""
+        assert self.train_steps is not None, "epochs become steps by `in_steps`"
+        return self.train_steps
+
     def global_batch_size(self, num_replicas: int) -> int:
         """Examples per optimisation step: examples per micro-batch x micro-batches per replica x replicas."""
         return self.per_replica_batch_size * self.gradient_accumulation_steps * num_replicas
@@ -328,7 +334,7 @@ class PretrainingTrainSettings(TrainSettings):
 class PretrainingSettings(Settings):
     """One run; `init_from_group0` starts every group of layers from group 0 of `init_checkpoint`."""
 
-    data: PretrainingData
+    data: PretrainingData  # type: ignore[assignment]  # in place of a task's data
     train: PretrainingTrainSettings
     init_from_group0: bool = setting(
         "Start all groups of layers from group 0 of `init_checkpoint`.", MODEL, default=False

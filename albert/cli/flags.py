@@ -75,7 +75,7 @@ class Program:
     declared_flags: tuple[Flag, ...]
     required: tuple[str, ...]
     example: tuple[str, ...]
-    changes: Mapping[str, Mapping[str, object]] = dataclasses.field(default_factory=dict)
+    changes: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
     other_names: Mapping[str, str] = dataclasses.field(default_factory=dict)
     feature_files: Mapping[str, str] = dataclasses.field(default_factory=dict)
     notes: str = ""

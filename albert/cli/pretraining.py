@@ -5,7 +5,7 @@ Names and defaults of `create_pretraining_data` and `run_pretraining` are upstre
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Protocol, TypeVar
 
 from albert.cli.flags import Flag, Program, Values, declared, parse
 from albert.errors import UserError
@@ -147,7 +147,14 @@ def parse_pretraining_flags(argv: Sequence[str]) -> PretrainingSettings:
     return settings
 
 
-def _parse_into(kind: type, program: Program, argv: Sequence[str]) -> Any:
+class _Settings(Protocol):
+    def problems(self) -> list[str]: ...
+
+
+S = TypeVar("S", bound=_Settings)
+
+
+def _parse_into(kind: type[S], program: Program, argv: Sequence[str]) -> S:
     values = parse(program, argv)
     if any(values[name] is None for name in program.required):
         values.check()  # settings cannot be made without

@@ -46,7 +46,7 @@ def write(path: Path, required: Mapping[str, int], files: Sequence[Checked]) -> 
     body = [np.stack([file.lengths, file.checksums], axis=1).astype("<u4") for file in files]
     digest = hashlib.sha256()
     for part in body:
-        digest.update(part)
+        digest.update(part.tobytes())
     header = {
         "format_version": _FORMAT_VERSION,
         "required": dict(required),

@@ -229,8 +229,8 @@ def _dataset(
         return serialized, *_lay_out(source, shard, shapes)
 
     layout_dtypes = dict.fromkeys(_LAYOUT, tf.int32) | {"places": tf.int64, "example_ids": tf.int64}
-    layout_shapes = dict.fromkeys(_LAYOUT, (num_sequences,)) | {"example_ids": (part_size,)}
-    layout_shapes |= dict.fromkeys(_TOKEN_LAYOUT, (None, shapes.row_length))
+    layout_shapes: dict[str, tuple[int | None, ...]] = dict.fromkeys(_LAYOUT, (num_sequences,))
+    layout_shapes |= {"example_ids": (part_size,)} | dict.fromkeys(_TOKEN_LAYOUT, (None, shapes.row_length))
 
     def make_batch(element: tf.Tensor) -> dict[str, tf.Tensor]:
         serialized, *layout = tf.numpy_function(

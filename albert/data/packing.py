@@ -117,7 +117,7 @@ def choose_shapes(batches: Sequence[np.ndarray], longest: int, max_seq_length: i
         # One more count above the largest seen, before the last resort.
         counts = {*_best_counts(needed, MAX_SHAPES - 2), -(-max(needed) * 9 // 8), num_sequences}
         shapes = RowShapes(row_length, tuple(sorted({min(count, num_sequences) for count in counts})))
-        rows = np.mean([shapes.rows_for(count) for count in needed])
+        rows = float(np.mean([shapes.rows_for(count) for count in needed]))
         return rows * _row_cost(row_length), shapes
 
     candidates = (shapes_of(row_length) for row_length in _row_lengths(longest, max_seq_length))
@@ -147,9 +147,10 @@ def _best_counts(needed: Iterable[int], max_counts: int) -> list[int]:
     # pass before. That is max_counts x len(values)^2 additions, once a run.
     values, weights = np.unique(np.fromiter(needed, np.int64), return_counts=True)
     # best[e]: the least rows that serve the first e values, and the counts that do.
-    best: list[tuple[float, list[int]]] = [(0.0, [])] + [(np.inf, [])] * len(values)
+    nothing: list[int] = []
+    best: list[tuple[float, list[int]]] = [(0.0, nothing)] + [(np.inf, nothing)] * len(values)
     for _ in range(min(max_counts, len(values))):
-        best = [(0.0, [])] + [
+        best = [(0.0, nothing)] + [
             min(
                 (best[s][0] + int(weights[s:e].sum() * values[e - 1]), [*best[s][1], int(values[e - 1])])
                 for s in range(e)

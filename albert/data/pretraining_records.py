@@ -134,6 +134,7 @@ def open_records(paths: Sequence[Path], record_format: RecordFormat, kept: Path 
     digest = hashlib.sha256()
     for file in files:
         # Of 64 bits each: the identity of runs that began with these records.
+        assert file.checksums is not None, f"{file.path} was opened with its checksums"
         digest.update(np.stack([file.lengths, file.checksums], axis=1).astype(np.int64).tobytes())
     vocabularies = frozenset(check.vocabulary for check in checked if check.vocabulary)
     first_numbers = np.cumsum([0, *counts[:-1]])
@@ -158,7 +159,7 @@ def _open(
         begun = checked_records.now_ns()
         state = checked_records.state_of(path, stream.fileno())
         check = known.get(state.path) if state else None
-        if check is None or not check.covers(state):
+        if state is None or check is None or not check.covers(state):
             lengths, checksums, vocabulary = _checked_numbers(path, stream, record_format, bar)
             if state is None or state != checked_records.state_of(path, stream.fileno()):
                 raise UserError(f"{path} was changed while it was being checked. Start again when it is finished.")
@@ -191,7 +192,7 @@ def _checked_numbers(
     file = _record_file(path, stream, lengths, checksums)
     if file.count:
         _raise_for_problem(file, record_format, range(1))
-    if manifest and digest.hexdigest() != manifest.sha256:
+    if manifest and digest and digest.hexdigest() != manifest.sha256:
         logging.warning("The manifest of %s belongs to other records: every record is checked", path)
         manifest = None
     if manifest and record_format.accepts(manifest):

@@ -113,7 +113,9 @@ def _packed_varints(rows: np.ndarray) -> list[bytes]:
         return _split(rows.astype(np.uint8).tobytes(), np.full(len(rows), rows.shape[1]))
     numbers = rows.astype("<u4")
     more = [numbers >= 1 << bits for bits in (7, 14, 21)]  # is there another byte?
-    spread = sum((numbers & 0x7F << 7 * place) << place for place in range(4))
+    spread = np.zeros(rows.shape, "<u4")
+    for place in range(4):
+        spread |= (numbers & 0x7F << 7 * place) << place
     for place, follows in enumerate(more):
         spread |= follows.astype("<u4") << (7 + 8 * place)
     is_there = np.stack([np.ones(rows.shape, bool), *more], axis=-1)

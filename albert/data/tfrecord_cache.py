@@ -14,15 +14,16 @@ import contextlib
 import dataclasses
 import functools
 import hashlib
+import io
 import itertools
 import json
 import logging
 import os
 import time
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import tqdm
@@ -214,7 +215,7 @@ def _read_manifest(path: Path, digest: str) -> dict[str, Any]:
     return manifest
 
 
-def _check_contents(file: BinaryIO, manifest: Mapping[str, Any]) -> None:
+def _check_contents(file: io.FileIO, manifest: Mapping[str, Any]) -> None:
     try:
         size = os.fstat(file.fileno()).st_size
         if size != manifest.get("size"):
@@ -335,7 +336,7 @@ def _counted(chunks: Iterable[list[list[Record]]], progress: tqdm.tqdm) -> Itera
 
 def _featurized(
     items: Iterable[T], featurize: Callable[[T], list[Record]], num_workers: int | None
-) -> Iterator[list[list[Record]]]:
+) -> Generator[list[list[Record]]]:
     """Chunks of the records of each item, in the order of `items`, of which only a bounded number is in flight."""
     alone_seconds = _SECONDS_WITHOUT_WORKERS if num_workers is None else 0.0
     iterator = iter(items)

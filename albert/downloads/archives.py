@@ -6,6 +6,7 @@ A member is refused, and the archive with it, when its name leads elsewhere, whe
 
 import contextlib
 import dataclasses
+import functools
 import gzip
 import re
 import stat
@@ -13,9 +14,9 @@ import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, cast
 
 from albert.downloads.dataset import DownloadError
 
@@ -144,7 +145,7 @@ def _read(source: IO[bytes], size: int) -> bytes:
         return source.read(size)
 
 
-def _zip_members(archive: Path, limits: Limits) -> Iterator[_Member]:
+def _zip_members(archive: Path, limits: Limits) -> Generator[_Member]:
     with _reading(), zipfile.ZipFile(archive) as file:
         for info in file.infolist():
             kind = stat.S_IFMT(info.external_attr >> 16)
@@ -156,34 +157,40 @@ def _zip_members(archive: Path, limits: Limits) -> Iterator[_Member]:
                 num_bytes=info.file_size,
                 is_folder=info.orig_filename.endswith("/"),
                 is_plain=kind in (0, stat.S_IFREG, stat.S_IFDIR),
-                open=lambda info=info: file.open(info),
+                open=functools.partial(file.open, info),
             )
 
 
-def _tar_members(archive: Path, limits: Limits) -> Iterator[_Member]:
+def _tar_members(archive: Path, limits: Limits) -> Generator[_Member]:
     # Padding and headers come on top of the files: a header and less than a block each, more for long names.
     max_bytes = limits.num_bytes + 8192 * limits.num_members
     with _reading(), gzip.open(archive) as unzipped:
         bounded = _Bounded(unzipped, max_bytes)
-        with tarfile.open(fileobj=bounded, mode="r:") as file:
+        with tarfile.open(fileobj=cast(IO[bytes], bounded), mode="r:") as file:
             for info in file:
                 yield _Member(
                     name=info.name,
                     num_bytes=info.size if info.isfile() else 0,
                     is_folder=info.isdir(),
                     is_plain=info.isfile() or info.isdir(),
-                    open=lambda info=info: file.extractfile(info),
+                    open=functools.partial(_extracted, file, info),
                 )
-                file.members = []  # tarfile would keep them all
+                file.members = []  # type: ignore[attr-defined]  # tarfile would keep them all
             # To the end, where the checksum of everything is.
             while bounded.read(_CHUNK_BYTES):
                 pass
 
 
+def _extracted(file: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]:
+    content = file.extractfile(info)
+    assert content, f"{info.name} is a file"
+    return content
+
+
 class _Bounded:
     """What tarfile needs of a file, up to `max_bytes`: a few compressed bytes can stand for any number of zeros."""
 
-    def __init__(self, file: IO[bytes], max_bytes: int):
+    def __init__(self, file: gzip.GzipFile, max_bytes: int):
         self._file = file
         self._max_bytes = max_bytes
 

@@ -75,7 +75,9 @@ def _look(
     places: Sequence[Destination], verify: bool
 ) -> tuple[list[Destination], list[tuple[Destination, DownloadError | UserError]], int]:
     """Which are to be fetched, which cannot be, and how many are there."""
-    wanted, failed, num_there = [], [], 0
+    wanted: list[Destination] = []
+    failed: list[tuple[Destination, DownloadError | UserError]] = []
+    num_there = 0
     for place in places:
         try:
             found = place.look(verify)

@@ -125,7 +125,7 @@ class Destination:
             return None
         return "" if official else "not put there by this program, so not checked"
 
-    def _differs(self, name: str, num_bytes: int, sha256: str, verify: bool) -> bool:
+    def _differs(self, name: str, num_bytes: int | None, sha256: str | None, verify: bool) -> bool:
         path = self.folder / name
         if not path.exists():
             return False

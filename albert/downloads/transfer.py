@@ -268,7 +268,7 @@ def _content_range(response: requests.Response) -> tuple[int | None, int | None]
     if not found:
         return None, None
     start, total = found.groups()
-    return start and int(start), None if total == "*" else int(total)
+    return int(start) if start else None, None if total == "*" else int(total)
 
 
 def _version(response: requests.Response) -> str | None:

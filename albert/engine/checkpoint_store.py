@@ -94,7 +94,7 @@ class CheckpointStore:
         checkpoint_files.clean_up(self._directory)
         problems: dict[Path, str] = {}
         has_best = best_step is None or self._restore_best_copy(best_step, problems)
-        limit = math.inf if has_best else best_step
+        limit = math.inf if has_best or best_step is None else best_step
         usable = [self.path(step) for step in reversed(self._traces()) if step < limit]
         for prefix in [*usable, *([self.path(BEST)] if has_best else [])]:
             state = self._try_to_load(prefix, problems)
@@ -136,8 +136,9 @@ class CheckpointStore:
         problems: dict[Path, str] = {}
         if best_step is None and not checkpoint_files.has_traces(self.path(BEST)):
             return self._load_newest()
-        for name in (BEST, best_step):
-            state = None if name is None else self._try_to_load(self.path(name), problems)
+        names = (BEST,) if best_step is None else (BEST, best_step)
+        for name in names:
+            state = self._try_to_load(self.path(name), problems)
             if state is None:
                 continue
             step = int(state[checkpoint_files.GLOBAL_STEP])

@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -198,7 +198,10 @@ class Estimator:
             seconds, rows[:, STEP_FIGURES.index("real_tokens")], rows[:, STEP_FIGURES.index("computed_tokens")]
         )
         speed = self.throughput.speed
-        records = [StepRecord(self.global_step + 1 + i, *map(float, row), speed) for i, row in enumerate(rows)]
+        records = [
+            StepRecord(self.global_step + 1 + i, **dict(zip(STEP_FIGURES, map(float, row), strict=True)), speed=speed)
+            for i, row in enumerate(rows)
+        ]
         self.global_step += count
         return records
 
@@ -256,7 +259,7 @@ class Estimator:
                     for name, variable in self.weights.items()
                 }
         best = self.evaluations.best
-        found = self._store.load_to_resume(best and best.step)
+        found = self._store.load_to_resume(best.step if best else None)
         if found:
             self._assign(*found)
             logging.info("Continuing from %s.", found[0])
@@ -264,9 +267,9 @@ class Estimator:
             self._warm_start(self.weights)
         self.evaluations.continue_from(self.global_step)
 
-    def _state(self) -> dict[str, object]:
+    def _state(self) -> dict[str, Any]:
         """Everything a checkpoint holds, by name; the same names for any number of replicas."""
-        state: dict[str, object] = {checkpoint_files.GLOBAL_STEP: np.int64(self.global_step), **self.weights}
+        state: dict[str, Any] = {checkpoint_files.GLOBAL_STEP: np.int64(self.global_step), **self.weights}
         for name, slots in self._slots.items():
             state |= {f"{name}/{slot}": value for slot, value in zip(self._slot_names, slots, strict=True)}
         return state
@@ -277,7 +280,7 @@ class Estimator:
         Raises UserError when it is damaged or lacks an entry.
         """
         best = self.evaluations.best
-        found = self._store.load_best(best and best.step)
+        found = self._store.load_best(best.step if best else None)
         if found:
             self._assign(*found)
         return found is not None
@@ -374,6 +377,7 @@ class Estimator:
         @tf.function(jit_compile=self._config.use_xla or None)
         def forward(weights: Mapping[str, tf.Tensor], features: Features) -> dict[str, tf.Tensor]:
             spec = self._model_fn(features, mode, weights, tf.constant(0, tf.int64))
+            assert spec.predictions is not None, f"{mode} has predictions"
             outputs = {**spec.predictions, "example_ids": spec.example_ids, "example_weights": spec.example_weights}
             if mode == ModeKeys.EVAL:
                 outputs["per_example_loss"] = spec.per_example_loss

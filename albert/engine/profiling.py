@@ -55,6 +55,7 @@ class Profiler:
         return min(boundaries, default=1 << 30)
 
     def _stop(self) -> None:
+        assert self._steps, "only what was started is stopped"
         self._is_running = False
         with self._errors_named():
             tf.profiler.experimental.stop()

@@ -36,6 +36,7 @@ class _Tokens(NamedTuple):
     @classmethod
     def of(cls, encoded: EncoderOutput, least_width: int = 1) -> "_Tokens":
         """With S = L, or `least_width` if that is more."""
+        assert encoded.sequence_output is not None, "a head that reads tokens has them"
         layout, (_, length, hidden) = encoded.layout, encoded.sequence_output.shape
         vectors = tf.reshape(tf.cast(encoded.sequence_output, tf.float32), [-1, hidden])
         positions = tf.range(max(length, least_width))
@@ -106,7 +107,7 @@ class SpanHead:
         logits = tf.matmul(tokens.vectors, weights["cls/squad/output_weights"], transpose_b=True)
         logits = tf.gather(tf.nn.bias_add(logits, weights["cls/squad/output_bias"]), tokens.places)  # [n, S, 2]
         if self.softmax_over_padding:
-            num_rows, num_sequences = encoded.sequence_output.shape[0], tokens.places.shape[0]
+            num_rows, num_sequences = encoded.layout.sequence_ids.shape[0], tokens.places.shape[0]
             if None not in (num_rows, num_sequences) and num_rows != num_sequences:
                 raise ValueError(
                     f"softmax_over_padding: {num_sequences} sequences in {num_rows} rows; one a row needed"

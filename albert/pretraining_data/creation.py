@@ -103,7 +103,8 @@ class RecordCounts(NamedTuple):
     tokens: int  # in the records, without padding
     masked: int
 
-    def __add__(self, other: "RecordCounts") -> "RecordCounts":
+    def plus(self, other: "RecordCounts") -> "RecordCounts":
+        """Both together."""
         return RecordCounts(*map(sum, zip(self, other, strict=True)))
 
 
@@ -182,7 +183,8 @@ class RecordMaker:
             features = record_features(self.settings.max_seq_length, batch.masked.positions.shape[1])
             records = encode_records(features, columns_of(batch.text, batch.masked))
             add_to_buckets(self.folder, self.num_buckets, batch.order_keys, batch.ties, records)
-            made += RecordCounts(0, len(records), int(batch.text.lengths.sum()), int(batch.masked.counts.sum()))
+            counts = RecordCounts(0, len(records), int(batch.text.lengths.sum()), int(batch.masked.counts.sum()))
+            made = made.plus(counts)
         return made
 
     def batches(self, block: _Block) -> Iterator[Batch]:
@@ -284,7 +286,7 @@ def _make_records(maker: RecordMaker) -> RecordCounts:
         contextlib.closing(parallel_map(maker, maker.blocks(), workers)) as parts,
     ):
         for part in parts:
-            made += part
+            made = made.plus(part)
             progress.update(part.tokens_read)
     return made
 

@@ -58,6 +58,7 @@ def load_vocabulary(tokenizer: Tokenizer, spm_model_file: Path | None, vocab_fil
         starts_word = [is_start_piece(model.id_to_piece(i)) for i in range(tokenizer.vocab_size)]
         unk_id = model.unk_id()
     else:
+        assert vocab_file, "a tokenizer comes from one of the two"
         lines = vocab_file.read_text(encoding="utf-8").split("\n")
         starts_word = [is_start_word_piece(line.strip()) for line in lines[: tokenizer.vocab_size]]
     ids = (tokenizer.cls_id, tokenizer.sep_id, tokenizer.mask_id, tokenizer.pad_id, unk_id)

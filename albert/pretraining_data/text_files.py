@@ -1,6 +1,7 @@
 """Finding and reading text files: patterns to files, files to lines of UTF-8. Knows nothing of what the lines hold."""
 
 import glob
+import io
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -55,7 +56,7 @@ def read_lines(
       UserError: a byte is not UTF-8; names the file and the line.
     """
     number, reported, line_goes_on = 0, 0, False
-    with Path(path).open(encoding="utf-8-sig", errors="surrogateescape") as file:
+    with Path(path).open("rb") as data, io.TextIOWrapper(data, "utf-8-sig", "surrogateescape") as file:
         for count, line in enumerate(iter(lambda: file.readline(max_characters), ""), start=1):
             number += not line_goes_on
             line_goes_on = not line.endswith("\n")
@@ -66,11 +67,11 @@ def read_lines(
                 )
             yield number, line.removesuffix("\n")
             if on_bytes and count % _LINES_BETWEEN_REPORTS == 0:
-                position = file.buffer.tell()
+                position = data.tell()
                 on_bytes(position - reported)
                 reported = position
         if on_bytes:
-            on_bytes(file.buffer.tell() - reported)
+            on_bytes(data.tell() - reported)
 
 
 def _matches(pattern: str) -> list[Path]:

@@ -14,6 +14,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import sentencepiece
 from sentencepiece import sentencepiece_model_pb2
@@ -235,8 +236,9 @@ def _check(model: bytes, settings: VocabularySettings) -> None:
     assert first == _FIRST_PIECES, f"the vocabulary begins with {first}"
 
 
-def _pieces(model: bytes) -> list[sentencepiece_model_pb2.ModelProto.SentencePiece]:
-    proto = sentencepiece_model_pb2.ModelProto()
+def _pieces(model: bytes) -> list[Any]:
+    """The entries of the vocabulary, each with its `piece`."""
+    proto = sentencepiece_model_pb2.ModelProto()  # type: ignore[attr-defined]  # made when it is imported
     proto.ParseFromString(model)
     return list(proto.pieces)
 

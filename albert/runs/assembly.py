@@ -3,6 +3,7 @@
 import dataclasses
 import logging
 from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 import tensorflow as tf
 
@@ -10,7 +11,7 @@ from albert.albert_config import AlbertConfig
 from albert.custom_optimization import LearningRateSchedule, create_optimizer
 from albert.engine import checkpoint_files
 from albert.engine.distribution import Replicas
-from albert.engine.estimator import Estimator, EvalSpec, RunConfig
+from albert.engine.estimator import Estimator, EvalSpec, RunConfig, TrainingObserver
 from albert.errors import UserError
 from albert.heads.base import Head
 from albert.modeling import AlbertModel, Computation
@@ -18,6 +19,8 @@ from albert.runs import reports
 from albert.runs.model_fn import build_model_fn
 from albert.settings import Settings, TrainSettings
 from albert.weights.loading import load_weights
+
+S = TypeVar("S", bound=Settings)
 
 
 def load_config(settings: Settings) -> AlbertConfig:
@@ -42,7 +45,7 @@ def check_model(config: AlbertConfig, settings: Settings) -> None:
         )
 
 
-def resolve(settings: Settings, replicas: Replicas) -> Settings:
+def resolve(settings: S, replicas: Replicas) -> S:
     """`settings` with what depends on the devices decided."""
     dtype = replicas.resolve_dtype(settings.model.dtype)
     use_xla = replicas.is_on_gpus if settings.speed.use_xla is None else settings.speed.use_xla
@@ -65,9 +68,9 @@ def log_batch(train: TrainSettings, examples: int, num_replicas: int) -> None:
     logging.info(
         "Batch: %d examples/replica%s x %d replicas = %d examples/step; %d steps = %d examples = %.3g epochs of %d.",
         train.per_replica_batch_size, f" x {accumulated} micro-batches" if accumulated > 1 else "",
-        num_replicas, train.global_batch_size(num_replicas), train.train_steps,
-        train.train_steps * train.global_batch_size(num_replicas),
-        train.train_steps * train.global_batch_size(num_replicas) / max(1, examples), examples,
+        num_replicas, train.global_batch_size(num_replicas), train.num_steps,
+        train.num_steps * train.global_batch_size(num_replicas),
+        train.num_steps * train.global_batch_size(num_replicas) / max(1, examples), examples,
     )  # fmt: skip
 
 
@@ -133,7 +136,7 @@ def start_from_checkpoint(weights: Mapping[str, tf.Variable], settings: Settings
 
 def train_and_evaluate(
     estimator: Estimator,
-    train_input_fn: Callable[[int, int], tf.data.Dataset],
+    train_input_fn: Callable[[int, int], tf.data.Dataset] | None,
     eval_spec: EvalSpec | None,
     settings: Settings,
     best_metric: str,
@@ -142,9 +145,10 @@ def train_and_evaluate(
     """Trains if asked to, writes results, log and curve; metrics of the best checkpoint, {} without an `eval_spec`."""
     results = reports.Results(settings, best_metric, num_replicas)
     if settings.do_train:
+        assert train_input_fn, "training needs batches"
         board = reports.TensorBoard(settings.output_dir, reports.hyperparameters(settings, num_replicas))
-        observers = [reports.TrainingLog(settings.output_dir), board]
-        estimator.train(train_input_fn, settings.train.train_steps, eval_spec, observers)
+        observers: list[TrainingObserver] = [reports.TrainingLog(settings.output_dir), board]
+        estimator.train(train_input_fn, settings.train.num_steps, eval_spec, observers)
         results.trained(estimator.throughput)
     metrics = evaluate(estimator, eval_spec, settings) if eval_spec else {}
     if eval_spec:

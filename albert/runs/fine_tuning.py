@@ -87,7 +87,11 @@ def check_vocabulary(config: AlbertConfig, tokenizer: Tokenizer, settings: Setti
 
 def wanted_splits(task: Task, settings: Settings) -> list[Split]:
     """The splits that training, evaluation and prediction read, each once."""
-    wanted = (("train", settings.do_train), ("dev", settings.do_eval), (task.predict_split, settings.do_predict))
+    wanted: tuple[tuple[Split, bool], ...] = (
+        ("train", settings.do_train),
+        ("dev", settings.do_eval),
+        (task.predict_split, settings.do_predict),
+    )
     return list(dict.fromkeys(split for split, is_wanted in wanted if is_wanted))
 
 

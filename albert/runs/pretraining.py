@@ -44,7 +44,7 @@ def run(settings: PretrainingSettings) -> dict[str, float]:
             opened.keep_check(checked_records_file(settings, split))
         train = settings.train
         schedule = LearningRateSchedule(
-            train.learning_rate, train.train_steps, train.warmup_steps, train.poly_power, train.start_warmup_step
+            train.learning_rate, train.num_steps, train.warmup_steps, train.poly_power, train.start_warmup_step
         )
         num_of_group = config.num_hidden_groups if settings.init_from_group0 else 0
         estimator = build_estimator(config, PretrainingHead(config), replicas, settings, schedule, num_of_group)

@@ -94,10 +94,10 @@ def _json_numbers(values: Mapping[str, float]) -> dict[str, float | None]:
 def hyperparameters(settings: Settings, num_replicas: int) -> dict[str, bool | int | float | str]:
     """What two runs are compared by, under the names of the settings; without what has no value."""
     data, model, train = settings.data, settings.model, settings.train
-    values = {
+    values: dict[str, bool | int | float | str | None] = {
         "task_name": data.task_name,
         "max_seq_length": data.max_seq_length,
-        "init_checkpoint": model.init_checkpoint and str(model.init_checkpoint),
+        "init_checkpoint": str(model.init_checkpoint) if model.init_checkpoint else None,
         "albert_dropout_prob": model.albert_dropout_prob,
         "dtype": model.dtype,
         "global_batch_size": train.global_batch_size(num_replicas),
@@ -132,7 +132,7 @@ class TensorBoard:
     def on_steps(self, records: Sequence[StepRecord]) -> None:
         """One point per call of the compiled loop: its last step."""
         values = _flat(records[-1])
-        self._write("train", values.pop("step"), values)
+        self._write("train", int(values.pop("step")), values)
 
     def on_evaluation(self, evaluation: Evaluation) -> None:
         """Every dev metric at its step."""
@@ -207,6 +207,7 @@ class Results:
             best = evaluation if evaluation.is_best else best
             lines += ["===== Evaluations ====="]
             lines += [f"{name} = {value}" for name, value in sorted(evaluation.metrics.items())]
+            assert best, "the first evaluation is the best so far"
             lines += [f"best = {best.value}"]
             if evaluation.is_best:
                 lines += [f"saved model.ckpt-{evaluation.step} to model.ckpt-best"]

@@ -72,12 +72,13 @@ class FileLock:
 
     def release(self) -> None:
         """Lets others in, and leaves nothing behind. May be called again."""
-        if getattr(self, "_descriptor", None) is None:
+        descriptor = getattr(self, "_descriptor", None)
+        if descriptor is None:
             return
         # Removed first, while nobody else can have it: who waits for the old file's lock sees that it is not the file.
         with contextlib.suppress(OSError):
             self._path.unlink()
-        os.close(self._descriptor)
+        os.close(descriptor)
         self._descriptor = None
 
     def follow(self, path: Path) -> None:

@@ -6,10 +6,10 @@ import multiprocessing
 import multiprocessing.connection
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from albert.errors import UserError
 from albert.system.signals import ignore_terminal
@@ -30,7 +30,7 @@ def number_of_workers(given: int) -> int:
     return given or min(_MAX_WORKERS, len(os.sched_getaffinity(0)))
 
 
-def parallel_map(work: Callable[[T], R], items: Iterable[T], num_workers: int) -> Iterator[R]:
+def parallel_map(work: Callable[[T], R], items: Iterable[T], num_workers: int) -> Generator[R]:
     """`work(item)` for each of `items`, in their order, computed by `num_workers` processes; by this one if that is 1.
 
     `items` is read only a few ahead of the results. `work` is sent to each process once, and must be picklable. What it
@@ -69,9 +69,11 @@ def _start_worker(work: Callable) -> None:
     _worker_work = work
     ignore_terminal()
     # A killed parent cannot stop its workers, which would wait for their next item for ever.
-    parent_ended = functools.partial(multiprocessing.connection.wait, [multiprocessing.parent_process().sentinel])
+    parent = multiprocessing.parent_process()
+    assert parent, "a worker is started by another process"
+    parent_ended = functools.partial(multiprocessing.connection.wait, [parent.sentinel])
     threading.Thread(target=lambda: (parent_ended(), os._exit(1)), daemon=True).start()
 
 
-def _work_in_worker(item: T) -> R:
+def _work_in_worker(item: object) -> Any:
     return _worker_work(item)

@@ -10,8 +10,11 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
+from typing import Any
+
+_Handler = Callable[[int, FrameType | None], Any] | int | signal.Handlers | None
 
 
 class Interrupted(Exception):
@@ -32,7 +35,7 @@ class StopOnSignal:
 
     def __init__(self) -> None:
         self._received: int | None = None
-        self._previous: dict[int, object] = {}
+        self._previous: dict[int, _Handler] = {}
 
     def __enter__(self) -> "StopOnSignal":
         if threading.current_thread() is threading.main_thread():
@@ -90,7 +93,7 @@ def _terminations() -> tuple[signal.Signals, ...]:
     return (signal.SIGTERM,) if is_ignored else (signal.SIGTERM, signal.SIGHUP)
 
 
-def _handle_by(handler, *numbers: signal.Signals) -> dict[int, object]:
+def _handle_by(handler: _Handler, *numbers: signal.Signals) -> dict[int, _Handler]:
     """Installs `handler`; returns the handlers that were there before."""
     return {number: signal.signal(number, handler) for number in numbers}
 
