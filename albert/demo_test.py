@@ -226,8 +226,8 @@ def test_a_named_folder_is_named_once(calls, monkeypatch, tmp_path, capsys):
 def test_the_named_command_continues_an_interrupted_demo(tmp_path):
     environment = {**os.environ, "DEVICE": "cpu", "OUTPUT_DIR": str(tmp_path / "out")}
     log = tmp_path / "out" / "training_log.jsonl"
-    # A stop is seen between two checkpoints, so after 10 steps at most.
-    flags = ["-b", "4", "-c", "10", "--train_step=60", "--warmup_step=5", "--do_eval=false", "--do_predict=false"]
+    # A stop is seen between two checkpoints, so after 4 steps at most.
+    flags = ["-b", "4", "-c", "4", "--train_step=24", "--warmup_step=5", "--do_eval=false", "--do_predict=false"]
     first = subprocess.Popen(
         [ROOT / "demo_albert", *flags], cwd=ROOT, env=environment, text=True,
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
@@ -244,7 +244,7 @@ def test_the_named_command_continues_an_interrupted_demo(tmp_path):
     label, _, command = said.splitlines()[-1].partition(": ")
     assert (label, command.split()[0]) == ("Continue with", "./demo_albert")
     before = log.read_text().splitlines()
-    assert 0 < len(before) < 60
+    assert 0 < len(before) < 24
     del environment["OUTPUT_DIR"]
     done = subprocess.run(
         shlex.split(command), cwd=ROOT, env=environment, capture_output=True, text=True, timeout=400, check=False
@@ -252,5 +252,5 @@ def test_the_named_command_continues_an_interrupted_demo(tmp_path):
     assert done.returncode == 0, done.stderr
     assert str(tmp_path / "out") in done.stdout
     after = log.read_text().splitlines()
-    assert [json.loads(line)["step"] for line in after] == list(range(1, 61))
+    assert [json.loads(line)["step"] for line in after] == list(range(1, 25))
     assert after[: len(before)] == before
