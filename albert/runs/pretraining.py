@@ -90,8 +90,8 @@ def check_vocabulary(config: AlbertConfig, records: Mapping[str, RecordFiles]) -
     if len(vocabularies) > 1:
         found = ", ".join(f"{digest[:8]} of {size}" for digest, size in sorted(vocabularies))
         raise UserError(
-            f"The records of `input_file` and `eval_input_file` were made with different vocabularies ({found} "
-            "tokens): an id would have several meanings. Give records that were made with one."
+            f"The records to train on and to evaluate on were made with different vocabularies ({found} tokens): an id "
+            "would have several meanings. Give records that were made with one."
         )
     for _, size in vocabularies:
         if size != config.vocab_size:

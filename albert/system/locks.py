@@ -6,9 +6,8 @@ a file that a killed process left locks nobody out. The file says who holds it, 
 Some file systems have no locks. Work there goes on without, after one warning for each folder: refusing would make them
 useless to the many who run one program at a time.
 
-The filelock package does the same except for two things that are needed here: it empties the file that it opens, and
-with it the holder's name; and where there are no locks it takes the file itself for one, so that a killed process locks
-everybody out.
+The filelock package is not used: it does not say who holds a lock, and what it does where there are no locks differs
+between its versions, up to taking the file itself for the lock, so that a killed process locks everybody out.
 """
 
 import contextlib
