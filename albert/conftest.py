@@ -9,6 +9,7 @@ import tensorflow as tf
 from tensorflow.python.framework import ops
 
 from albert.engine.distribution import create_replicas
+from albert.engine.estimator import Estimator
 
 # Before TensorFlow computes anything.
 create_replicas("mirror", 4, "cpu")
@@ -38,3 +39,26 @@ def _free_graphs() -> Iterator[None]:
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
         if trim:
             trim(0)
+
+
+_train = Estimator.train
+_current_test: pytest.Item | None = None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Notes whose fixtures are made next."""
+    global _current_test
+    _current_test = item
+
+
+def _train_if_marked(*arguments: object, **names: object) -> None:
+    """`Estimator.train` for the tests that `--quick` leaves out; fails the others, so that quick stays quick."""
+    if _current_test is not None and _current_test.get_closest_marker("training") is None:
+        pytest.fail(
+            f"{_current_test.nodeid} trains a model: mark it with @pytest.mark.training, which --quick leaves out"
+        )
+    _train(*arguments, **names)
+
+
+Estimator.train = _train_if_marked

@@ -2,6 +2,13 @@ import pytest
 import tensorflow as tf
 from tensorflow.python.framework import ops
 
+from albert.engine.estimator import Estimator
+
+
+def test_a_test_that_trains_and_is_not_marked_fails():
+    with pytest.raises(pytest.fail.Exception, match=r"conftest_test\.py.* trains a model: mark it"):
+        Estimator.train(None)
+
 
 def _registered() -> int:
     return sum(name.startswith("CustomGradient-") for name in ops.gradient_registry._registry)
