@@ -1,4 +1,4 @@
-"""Fine-tune ALBERT on as many GPUs as a person has.
+"""Fine-tunes and pretrains ALBERT on any number of GPUs.
 
 Importing this package does nothing: TensorFlow is imported by the modules that need it, so that `--help` and the
 command-line parser answer at once.

@@ -17,7 +17,7 @@ GOOD = {"vocab_size": 30, "hidden_size": 32, "num_attention_heads": 4}
         (b"9" * 5000, "too long"),
         (b"\xff", "is not UTF-8"),
         (b"[]", "holds a list"),
-        (b'{"vocab_size": 30, "vocab_size": 31}', "'vocab_size' stands twice"),
+        (b'{"vocab_size": 30, "vocab_size": 31}', "'vocab_size' appears twice"),
         (b'{"vocab_size": 30, "initializer_range": NaN}', "initializer_range is nan"),
         (b'{"vocab_size": 30, "initializer_range": Infinity}', "initializer_range is inf"),
         (b'{"vocab_size": 30, "down_scale_factor": -1e999}', "down_scale_factor is -inf"),

@@ -1,4 +1,4 @@
-"""What `./demo_albert` does: which program it runs, with which flags. Knows no more of them than their flags.
+"""What `./demo_albert` does: which program it runs, with which flags.
 
 Fine-tuning: the bundled task; or SQuAD and the tasks of GLUE, through the scripts that know their recipes. Pretraining:
 text to records to a run, on the bundled text or on somebody's own.
@@ -41,7 +41,7 @@ class Devices:
         """What TensorFlow sees; DEVICE=cpu in the environment leaves GPUs alone."""
         if os.environ.get("DEVICE") == "cpu":
             return cls("cpu", 2)
-        import tensorflow as tf  # not at the top: a wrong option is told at once
+        import tensorflow as tf  # not at the top: a wrong option is reported at once
 
         num_gpus = len(tf.config.list_physical_devices("GPU"))
         return cls("gpu", min(2, num_gpus)) if num_gpus else cls("cpu", 2)
@@ -125,7 +125,7 @@ def _per_replica(batch: int, devices: Devices) -> int:
 
 
 def _call(cli: Callable[[Sequence[str]], int], flags: Mapping[str, object], more: Sequence[str] = ()) -> None:
-    """Runs a program of the package with `flags`, of which those that are None are left out."""
+    """Runs a program of the package with `flags`, without those that are None."""
     code = cli(["demo_albert", *(f"--{name}={value}" for name, value in flags.items() if value is not None), *more])
     if code:
         sys.exit(code)
@@ -198,7 +198,7 @@ def _pretrain(options: argparse.Namespace, model: Model, devices: Devices, outpu
     lengths = {"max_seq_length": recipe.max_seq_length, "max_predictions_per_seq": recipe.max_seq_length * 5 // 32}
     for seed, (name, path) in enumerate(records.items()):
         if path.exists():
-            continue  # this output folder goes on from an earlier call
+            continue  # this output folder resumes an earlier call
         flags = {
             "input_file": corpus,
             "output_file": path,

@@ -122,9 +122,9 @@ class ModelSettings:
 class TrainSettings:
     """The optimisation. Batch sizes are per replica; `global_batch_size` gives the product.
 
-    Training lasts `train_steps`, of which `warmup_steps` warm up, or `num_train_epochs`, of which `warmup_proportion`
-    does; `in_steps` turns the second into the first. A step's gradient is the mean over `gradient_accumulation_steps`
-    micro-batches of `per_replica_batch_size` on each replica.
+    Training lasts `train_steps`, the first `warmup_steps` of them with a rising rate, or `num_train_epochs`, the first
+    `warmup_proportion` of them so; `in_steps` turns epochs into steps. A step's gradient is the mean over
+    `gradient_accumulation_steps` micro-batches of `per_replica_batch_size` on each replica.
     """
 
     train_steps: int | None = setting(

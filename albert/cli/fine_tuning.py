@@ -113,7 +113,7 @@ _RACE = (
         "max_qa_length",
         int,
         128,
-        "Longest question with option in tokens, of which the last are kept.",
+        "Longest question with option in tokens; the last ones are kept.",
         DATA,
         at_least(1),
     ),

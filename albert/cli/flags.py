@@ -47,7 +47,7 @@ class Flag:
     required: bool = False
 
     def read(self, text: str) -> Any:
-        """The value that `text` stands for. Raises ValueError saying what it is not."""
+        """The value that `text` spells. Raises ValueError saying what it is not."""
         if self.kind is bool:
             return _boolean(text)
         if not text:

@@ -66,7 +66,7 @@ def pretrain(settings: PretrainingSettings) -> None:
 
 
 def _print_as_far_as_read(text: str) -> None:
-    """Prints `text`, of which `| head` or a pager may not want the end."""
+    """Prints `text`, even if `| head` or a pager closes before its end."""
     try:
         print(text, flush=True)
     except BrokenPipeError:

@@ -1,4 +1,4 @@
-"""The JSON file beside a file of records that says what made it and what it holds. Knows nothing of either."""
+"""The JSON file beside a file of records that says what made it and what it holds."""
 
 import hashlib
 import json

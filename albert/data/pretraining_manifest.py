@@ -39,7 +39,7 @@ class RecordsManifest:
     sha256: str = ""
 
     def text_for(self, written: RecordWriter) -> bytes:
-        """The text of the file that stands beside the records `written`."""
+        """The text of the file beside the records `written`."""
         found = dataclasses.replace(self, records=written.count, size=written.size, sha256=written.sha256)
         return manifest.encode({"kind": _KIND, "format_version": _FORMAT_VERSION, **dataclasses.asdict(found)})
 

@@ -118,7 +118,7 @@ def open_records(paths: Sequence[Path], record_format: RecordFormat, kept: Path 
     A file that has a manifest of create_pretraining_data is read once, and no record is parsed but the first.
 
     Raises UserError naming file and record, counted from 0, where one is cut, damaged, not a record of pretraining, of
-    another length, or has an id that the model does not; or where there are no records at all.
+    another length, or has an id that the model does not; or where the files hold nothing.
     """
     paths = without_manifests(tuple(paths))
     known = checked_records.read(kept, dataclasses.asdict(record_format))

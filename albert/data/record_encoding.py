@@ -29,7 +29,7 @@ def record_features(max_seq_length: int, predictions: int) -> tuple[Feature, ...
     """The features of a record of S = `max_seq_length` positions with room for P = `predictions`, in upstream's order.
 
     `input_mask` is 0 on padding, `segment_ids` 1 in the second half, `token_boundary` 1 where a word begins.
-    `masked_lm_ids` are the true tokens at `masked_lm_positions`; `masked_lm_weights` is 0 where there is no prediction.
+    `masked_lm_ids` are the true tokens at `masked_lm_positions`; `masked_lm_weights` is 0 where nothing is predicted.
     `next_sentence_labels` is 1 where the second half does not follow the first, or is not a noisy copy of it.
     """
     return (
@@ -93,7 +93,7 @@ def _example(features: bytes) -> bytes:
 
 @functools.lru_cache(maxsize=4096)
 def _entry_head(feature: Feature, payload_length: int) -> bytes:
-    """What stands before the packed numbers of `feature`, if these have `payload_length` bytes."""
+    """The bytes before the packed numbers of `feature`, if these have `payload_length` bytes."""
     numbers = _tag(1) + _varint(payload_length)
     kind = _FLOAT_LIST if feature.dtype == "float32" else _INT64_LIST
     value = _tag(kind) + _varint(len(numbers) + payload_length) + numbers
@@ -119,7 +119,7 @@ def _packed_varints(rows: np.ndarray) -> list[bytes]:
     for place, follows in enumerate(more):
         spread |= follows.astype("<u4") << (7 + 8 * place)
     is_there = np.stack([np.ones(rows.shape, bool), *more], axis=-1)
-    # Flat, of which NumPy picks five times as fast.
+    # Flat: NumPy selects from a flat array five times as fast.
     return _split(spread.view(np.uint8).ravel()[is_there.ravel()].tobytes(), is_there.sum((1, 2)))
 
 

@@ -1,4 +1,4 @@
-"""TFRecord files: written one record after the other, read at random. Knows nothing of what a record holds.
+"""TFRecord files: written one record after the other, read at random.
 
 A record is its length (8 bytes), the length's checksum (4), the data, and the data's checksum (4).
 """

@@ -86,13 +86,13 @@ def open_or_build(
     path: Path | None = None,
     num_workers: int | None = None,
 ) -> RecordCache:
-    """Opens the cache of `identity`, and builds it first where it is missing, damaged or somebody else's.
+    """Opens the cache of `identity`, and builds it first where it is missing, corrupt, or built from other inputs.
 
     Args:
       directory: where caches live; created if need be.
       stem: the readable beginning of the file name, as "mrpc_train_128".
       identity: JSON-able data naming everything the records depend on: source bytes, tokenizer, lengths, task.
-      items: gives the items anew, lazily; called only for a build.
+      items: yields the items, lazily; called only for a build.
       featurize: the records of one item. Worker processes need it to be picklable and free of TensorFlow.
       feature_spec: the columns every record has. Each also gets "example_index", the 0-based number of its item.
       num_workers: 1 featurises in this process, more in that many worker processes. None uses the processors there are,
@@ -254,7 +254,7 @@ def _build(
         return _cannot_write(path, error)
 
     # The manifest is renamed first, and not used before its records are there too. Records without a manifest, which a
-    # kill between the two would otherwise leave, look like a file of somebody else's at a path that the user named.
+    # kill between the two would otherwise leave, look like another program's file at a path that the user named.
     with whole_file(path, _cannot_write) as records, whole_file(manifest_path(path), cannot) as manifest:
         contents = _write_records(RecordWriter(records), chunks, feature_spec)
         manifest.write(encode({"format_version": FORMAT_VERSION, **description, **contents}))
@@ -337,7 +337,7 @@ def _counted(chunks: Iterable[list[list[Record]]], progress: tqdm.tqdm) -> Itera
 def _featurized(
     items: Iterable[T], featurize: Callable[[T], list[Record]], num_workers: int | None
 ) -> Generator[list[list[Record]]]:
-    """Chunks of the records of each item, in the order of `items`, of which only a bounded number is in flight."""
+    """Chunks of the records of each item, in the order of `items`; only a bounded number is in flight."""
     alone_seconds = _SECONDS_WITHOUT_WORKERS if num_workers is None else 0.0
     iterator = iter(items)
     chunks = iter(lambda: list(itertools.islice(iterator, _CHUNK_ITEMS)), [])

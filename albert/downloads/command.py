@@ -66,7 +66,7 @@ def fetch_all(parser: Parser, arguments: argparse.Namespace, wanted: Sequence[tu
         parser.error(f"--timeout={arguments.timeout} is not a number of seconds up to a day")
     if arguments.base_url is not None and not arguments.base_url.startswith(("http://", "https://")):
         parser.error(f"--base_url={arguments.base_url} does not begin with http:// or https://")
-    # Here, because these need packages: without them mistakes can still be told, and `start` can set up.
+    # Here, because these need packages: without them mistakes can still be reported, and `start` can set up.
     from albert.downloads import jobs
     from albert.downloads.placement import Destination
     from albert.downloads.transfer import RetryPolicy

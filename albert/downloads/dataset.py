@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 class DownloadError(Exception):
-    """Why one file or data set could not be had, in one line; the others go on."""
+    """Why one file or data set could not be had, in one line; the others continue."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -50,5 +50,5 @@ def _read(path: Path) -> dict[str, dict]:
         raise UserError(f"{path} cannot be read: {error.strerror}.") from error
     except (ValueError, LookupError, TypeError, AttributeError, OverflowError):
         raise UserError(
-            f"{path} is damaged: it maps file names to num_bytes and sha256. Correct it, or delete it to record anew."
+            f"{path} is damaged: it maps file names to num_bytes and sha256. Correct or delete it."
         ) from None

@@ -59,7 +59,7 @@ def run(places: Sequence[Destination], options: Options) -> int:
                     failed.append((place, error))
         except KeyboardInterrupt:
             stopped.set()
-            print("Interrupted. What has arrived is kept: the same command goes on from there.", file=sys.stderr)
+            print("Interrupted. What has arrived is kept: the same command resumes from there.", file=sys.stderr)
             return INTERRUPTED
     print(f"{num_fetched} fetched, {num_there} already there, {len(failed)} failed.")
     if not failed:
@@ -67,7 +67,7 @@ def run(places: Sequence[Destination], options: Options) -> int:
     for place, error in failed:
         print(f"FAILED {place.dataset.name}: {error}", file=sys.stderr)
     if wanted:
-        print("What has arrived is kept: the same command tries again and goes on from there.", file=sys.stderr)
+        print("What has arrived is kept: the same command tries again and resumes from there.", file=sys.stderr)
     return FAILED
 
 
@@ -215,7 +215,7 @@ class _Bars:
         def progress(done: int, total: int | None) -> None:
             bar.total = total
             if not bar.n:
-                bar.initial = done  # what an earlier call has fetched is no speed of this one
+                bar.initial = done  # what an earlier call fetched does not count for the speed of this one
             bar.update(done - bar.n)
 
         try:

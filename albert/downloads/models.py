@@ -48,7 +48,7 @@ def main(arguments: Sequence[str]) -> int:
     parsed = parser.parse_intermixed_args(arguments)
     unknown = [size for size in parsed.sizes if size not in SIZES]
     if unknown:
-        parser.error(f"{', '.join(unknown)} is no size: use {', '.join(SIZES)}")
+        parser.error(f"{', '.join(unknown)} is not a size: use {', '.join(SIZES)}")
     root = default_folder("pretrained_model") if parsed.output_dir is None else Path(parsed.output_dir)
     sizes = dict.fromkeys(parsed.sizes or SIZES)
     return fetch_all(parser, parsed, [(model(size, parsed.version), root) for size in sizes])

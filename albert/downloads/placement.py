@@ -1,7 +1,7 @@
 """From fetched files to a folder in its place: whole or not at all, and never over something that is there.
 
 Owns the record `.<name>.download.json` in the folder, which says what was put there, and the working folder
-`.<name>.download` beside it, which holds what is not finished. Knows nothing of servers.
+`.<name>.download` beside it, which holds what is not finished.
 """
 
 import dataclasses
@@ -59,7 +59,7 @@ class Destination:
     def fill(self, fetched: Mapping[str, RemoteFile], paths: Mapping[str, Path]) -> list[str]:
         """Builds the data set from the files at `paths` and puts it in place; returns remarks for the user.
 
-        Raises DownloadError when the files are no such data set, OSError when the folder cannot be written to.
+        Raises DownloadError when the files are not such a data set, OSError when the folder cannot be written to.
         """
         staging = self.working_folder / "unpacked"
         if staging.exists():  # an earlier call was stopped

@@ -70,7 +70,7 @@ def test_wrong_arguments_for_data_are_one_line(capsys, arguments, part):
 @pytest.mark.parametrize(
     ("arguments", "part"),
     [
-        (["huge"], "huge is no size: use base, large, xlarge, xxlarge"),
+        (["huge"], "huge is not a size: use base, large, xlarge, xxlarge"),
         (["base", "--version=3"], "argument --version: invalid choice: '3'"),
         (["--tries=0"], "--tries=0 must be at least 1"),
     ],
@@ -164,7 +164,7 @@ def test_a_stopped_download_goes_on_where_it_was(server, tmp_path, number):
     assert time.monotonic() - begin < 10  # the server would be silent for longer
     if number == signal.SIGINT:
         assert process.returncode == 130
-        assert error == "Interrupted. What has arrived is kept: the same command goes on from there.\n"
+        assert error == "Interrupted. What has arrived is kept: the same command resumes from there.\n"
     result = call(command)
     assert result.returncode == 0, result
     assert server.ranges == [None, "bytes=98304-"]

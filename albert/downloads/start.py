@@ -31,7 +31,7 @@ def start(program: str, arguments: list) -> int:
 
 
 def _start_in_environment(program: str, arguments: list) -> int:
-    """Goes on under the Python of .venv, which is made if need be; returns only when that cannot be done."""
+    """Continues under the Python of .venv, which is set up first if needed; returns only if that fails."""
     environment, setup = _ROOT / ".venv", _ROOT / "scripts" / "setup.sh"
     needed = " and ".join(_NEEDED)
     if Path(sys.prefix).resolve() == environment.resolve():

@@ -44,7 +44,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         super().end_headers()
 
     def range_start(self, content: bytes) -> int:
-        """Where the client wants to go on; 0 for everything, also if it asks for another version."""
+        """The byte from which the client wants to resume; 0 for everything, also if it asks for another version."""
         found = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
         current = self.headers.get("If-Range", etag(content)) == etag(content)
         return int(found[1]) if found and current else 0
@@ -184,7 +184,7 @@ def zip_bytes(members: Mapping[str, bytes]) -> bytes:
 
 
 def tar_bytes(members: Mapping[str, bytes | tarfile.TarInfo]) -> bytes:
-    """A .tar.gz file of these members: contents, or a TarInfo for what is no file."""
+    """A .tar.gz file of these members: contents, or a TarInfo for what is not a file."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as file:
         for name, content in members.items():

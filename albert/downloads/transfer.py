@@ -70,7 +70,7 @@ class _WrongContentError(Exception):
 
 
 class _Part:
-    """What has arrived of a file, and (in `<name>.part.json`) of which version of it on the server."""
+    """The part of a file that has arrived, and (in `<name>.part.json`) the version on the server that it belongs to."""
 
     def __init__(self, folder: Path, file: RemoteFile):
         self.path = folder / f"{file.name}.part"

@@ -19,7 +19,7 @@ _MAGIC = bytes.fromhex("57fb808b247547db")
 _TRAILER_BYTES = 5  # of a block: how it is compressed, and its checksum
 _UNCOMPRESSED = 0
 
-# What the tensors of a checkpoint of weights can be. Others have no NumPy type, or are no values at all.
+# What the tensors of a checkpoint of weights can be. Others have no NumPy type, or are not values.
 _DTYPES = frozenset(
     getattr(tf, name).as_datatype_enum
     for name in "float16 bfloat16 float32 float64 int8 int16 int32 int64 uint8 uint16 uint32 uint64 bool string".split()

@@ -37,7 +37,7 @@ class CheckpointStore:
         return [step for step in self._traces() if checkpoint_files.exists(self.path(step))]
 
     def _traces(self) -> list[int]:
-        """Steps of which at least one file is there, ascending."""
+        """Steps with at least one file, ascending."""
         found = (re.match(r"model\.ckpt-(\d+)\.(index|data-)", p.name) for p in self._directory.glob("model.ckpt-*"))
         steps = {int(match.group(1)) for match in found if match}
         return sorted(step for step in steps if checkpoint_files.has_traces(self.path(step)))

@@ -20,7 +20,7 @@ DEVICES = ("auto", "gpu", "cpu")
 
 @dataclasses.dataclass(frozen=True)
 class Replicas:
-    """All replicas of the model, of which this process computes the local ones.
+    """All replicas of the model. This process computes the local ones.
 
     Batches, steps and what identifies a run depend on `count` alone. What this process reads and computes depends on
     `local_count` and `local_ids`; in a single process they are all replicas.

@@ -21,7 +21,7 @@ _MAX_NAMED = 256
 class NonfiniteSteps:
     """Tolerates `limit` of them in this process; the next one stops training.
 
-    They are counted from the program's start, because they are no part of what a run computes: a run that stopped at
+    They are counted from the program's start, because they are not part of what a run computes: a run that stopped at
     one and is started again with a higher limit ends as if it had had that limit from the beginning.
 
     `input_fn(first, last)` yields the batches of steps first..last - 1 with their `example_ids`.

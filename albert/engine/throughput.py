@@ -1,6 +1,6 @@
 """How fast training goes: what each step reports, and rates over all steps but those that trace and compile.
 
-Knows no loop: the engine hands in what it did and how long that took.
+The engine reports what it did and how long that took.
 """
 
 import dataclasses

@@ -86,7 +86,7 @@ class PretrainingHead:
         """Sums over the masked positions of each sequence, by weight, and what its order costs; each [n] float32.
 
         `masked_lm_loss` (cross-entropy), `masked_lm_correct`, `masked_lm_weight`, `sentence_order_loss`,
-        `sentence_order_correct`. There is no dropout.
+        `sentence_order_correct`. Dropout is not applied.
         """
         ids, masks = features["masked_lm_ids"], features["masked_lm_weights"]
         products = self.masked_lm_products(weights, encoded, features["masked_lm_positions"])

@@ -204,8 +204,8 @@ class SpanHeadV2:
 class _EndScorer:
     """A token's logit for being the end of an answer that starts at a given one.
 
-    A layer of 2 H -> H units on (token, start) with tanh, layer normalisation, one unit. The first is a sum, of which
-    the tokens' part is the same for every start, and the start's part for every token of a sequence.
+    A layer of 2 H -> H units on (token, start) with tanh, layer normalisation, one unit. The first is a sum. Its
+    part from the tokens is the same for every start, its part from the start the same for every token of a sequence.
     """
 
     def __init__(self, tokens: _Tokens, is_possible: tf.Tensor, weights: Weights):

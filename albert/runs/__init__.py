@@ -1,4 +1,4 @@
 """What a program does with its settings: puts the parts together, and writes what a run leaves.
 
-Knows nothing of flags.
+Flags are unknown here.
 """

@@ -29,7 +29,7 @@ def claim_output_dir(
     `source_files` are the data that the run reads. Others may come in when the lock that is returned is released.
 
     Raises UserError naming the process that works there, every setting that differs, when the directory holds
-    checkpoints or results of which nobody knows the settings, or when it cannot be written.
+    checkpoints or results whose settings are unknown, or when it cannot be written.
     """
     lock = OutputLock(settings.output_dir)
     try:
@@ -49,7 +49,7 @@ def _claim(directory: Path, identity: Mapping[str, Mapping[str, object]]) -> Non
     if _holds_work(directory):
         if not path.exists():
             raise UserError(
-                f"`output_dir`={directory} holds checkpoints or results, but no {RUN_SETTINGS} that says of which run. "
+                f"`output_dir`={directory} holds checkpoints or results, but no {RUN_SETTINGS} with their settings. "
                 "Choose another `output_dir`; `init_checkpoint` reads a model from where it is."
             )
         found = _read(path)

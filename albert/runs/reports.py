@@ -34,13 +34,13 @@ CURVE = "training_curve.png"
 
 
 class TrainingLog:
-    """One JSON object per training step in `training_log.jsonl`; rows of steps that are made again are dropped."""
+    """One JSON object per training step in `training_log.jsonl`; rows of steps that are recomputed are dropped."""
 
     def __init__(self, output_dir: Path):
         self._path = output_dir / TRAINING_LOG
 
     def on_start(self, first_step: int) -> None:
-        """Keeps the rows up to `first_step`, from where training goes on."""
+        """Keeps the rows up to `first_step`, where training resumes."""
         kept = [row for row in read_training_log(self._path) if row["step"] <= first_step]
         write_text(self._path, "".join(json.dumps(row) + "\n" for row in kept))
 
@@ -55,7 +55,7 @@ class TrainingLog:
 def read_training_log(path: Path) -> list[dict[str, float]]:
     """The rows of a training log, those with a step and a loss; nothing if it is missing.
 
-    A cut last line is left out, and so is, with a warning, every other line that is no row. Raises UserError if the
+    A cut last line is left out, and so is, with a warning, every other line that is not a row. Raises UserError if the
     file cannot be read.
     """
     try:
@@ -67,7 +67,7 @@ def read_training_log(path: Path) -> list[dict[str, float]]:
     rows = [_row(line) for line in lines if line.strip()]
     num_left_out = rows.count(None)
     if num_left_out:
-        logging.warning("%s: %d lines are left out that are no rows of a training log", path, num_left_out)
+        logging.warning("%s: %d lines are left out that are not rows of a training log", path, num_left_out)
     return [row for row in (*rows, _row(last)) if row is not None]
 
 
@@ -247,7 +247,7 @@ def draw_curve(output_dir: Path, evaluations: Iterable[Evaluation], best_metric:
     evaluations = list(evaluations)
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.add_subplot()
-    axes.set_title(output_dir.name, parse_math=False)  # a name with dollar signs is no formula
+    axes.set_title(output_dir.name, parse_math=False)  # a name with dollar signs is not a formula
     axes.set(xlabel="step", ylabel="loss")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
     _plot_training_loss(axes, rows)

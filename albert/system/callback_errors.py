@@ -18,7 +18,7 @@ _kept: list[UserError] = []
 
 
 def record_user_errors(function: Callable[..., T]) -> Callable[..., T]:
-    """`function`, of which `reraise_user_errors` will know the UserErrors."""
+    """`function`, whose UserErrors `reraise_user_errors` will raise again."""
 
     @functools.wraps(function)
     def wrapped(*arguments: object) -> T:

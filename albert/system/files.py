@@ -1,4 +1,4 @@
-"""Writing files whole or not at all, adding to logs, and what a disk's errors mean. Knows nothing of the contents."""
+"""Writing files whole or not at all, adding to logs, and what a disk's errors mean."""
 
 import contextlib
 import errno
@@ -84,7 +84,7 @@ def whole_file(path: Path, cannot: Callable[[Path, OSError], UserError] = cannot
                 file.flush()
                 os.fsync(file.fileno())
         finally:
-            with contextlib.suppress(OSError):  # what could not be flushed is told above, or the block failed
+            with contextlib.suppress(OSError):  # what could not be flushed is reported above, or the block failed
                 file.close()
         with _errors_of(path, cannot):
             temporary.replace(path)

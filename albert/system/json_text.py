@@ -1,4 +1,4 @@
-"""JSON that others wrote: read strictly, and shown in messages without filling the screen. Knows nothing of its matter.
+"""JSON that others wrote: read strictly, and shown in messages without filling the screen.
 
 Python's own reader takes the last of two members of one name, so that what the first held is lost without a word.
 """
@@ -25,7 +25,7 @@ def parse_json(data: bytes | str) -> Any:
     except json.JSONDecodeError as error:
         raise ValueError(f"not JSON ({error.msg} at character {error.pos + 1})") from None
     except _TwiceError as error:
-        raise ValueError(f"not clear: {short_repr(error.name)} stands twice in one object") from None
+        raise ValueError(f"not clear: {short_repr(error.name)} appears twice in one object") from None
     except (ValueError, RecursionError):  # a number of thousands of digits, lists in lists in lists
         raise ValueError("not JSON that can be read (numbers too long or lists too deep)") from None
 

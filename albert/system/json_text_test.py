@@ -11,7 +11,7 @@ def test_text_and_bytes_with_and_without_a_byte_order_mark(data):
 @pytest.mark.parametrize(
     ("data", "fault"),
     [
-        (b'{"a": 1, "b": {"c": 1, "c": 2}}', "'c' stands twice in one object"),
+        (b'{"a": 1, "b": {"c": 1, "c": 2}}', "'c' appears twice in one object"),
         (b"[" * 100_000, "too deep"),
         (b"9" * 5000, "too long"),
         (b'"\xff"', "not UTF-8 .* at byte 2"),
@@ -29,7 +29,7 @@ def test_a_name_twice_is_found_among_many():
     # Quadratic search would take minutes here.
     members = ", ".join(f'"{number}": 0' for number in range(20_000))
     assert len(parse_json(f"{{{members}}}")) == 20_000
-    with pytest.raises(ValueError, match="'19999' stands twice"):
+    with pytest.raises(ValueError, match="'19999' appears twice"):
         parse_json(f'{{{members}, "19999": 0}}')
 
 

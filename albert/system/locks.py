@@ -3,8 +3,8 @@
 What excludes others is a lock of the operating system (flock) on a file, which ends with its holder however it ends; so
 a file that a killed process left locks nobody out. The file says who holds it, and is gone when that one is done.
 
-Some file systems have no locks. Work there goes on without, after one warning for each folder: refusing would make them
-useless to the many who run one program at a time.
+Some file systems have no locks. There, work continues without locks, after one warning for each folder:
+refusing would make them useless to the many who run one program at a time.
 
 The filelock package is not used: it does not say who holds a lock, and what it does where there are no locks differs
 between its versions, up to taking the file itself for the lock, so that a killed process locks everybody out.
@@ -55,7 +55,7 @@ class FileLock:
         """Takes the lock and returns None; or where another has it, returns who does. With `wait` waits for that one.
 
         Raises UserError where the file cannot be written, or is something that nobody locks: a symbolic link above all,
-        which could make this process overwrite a file of somebody else's.
+        which could make this process overwrite another user's file.
         """
         try:
             found = self._lock(wait)
@@ -142,7 +142,7 @@ def _opened(path: Path) -> int:
             raise UserError(f"{path} is a symbolic link, which is never followed. Remove it.") from error
         raise
     found = os.fstat(descriptor)
-    # A file with a second name is somebody else's just as the target of a symbolic link is; with none, it was removed.
+    # A file with a second name may be another user's, as a symbolic link's target may; without a name it was removed.
     if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
         os.close(descriptor)
         raise UserError(f"{path} is not a lock file (it is special, or has a second name). Remove it.")

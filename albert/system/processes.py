@@ -1,4 +1,4 @@
-"""Work dealt to processes, its results in order. Knows nothing of the work. No TensorFlow."""
+"""Work dealt to processes, its results in order. No TensorFlow."""
 
 import collections
 import functools
@@ -41,7 +41,7 @@ def parallel_map(work: Callable[[T], R], items: Iterable[T], num_workers: int) -
         return
     in_flight: collections.deque[Future] = collections.deque()
     # Not "fork": a copy of a process in which TensorFlow runs threads may deadlock. Not "spawn": starting a worker that
-    # dies before it has read its arguments, of which a tokenizer alone is more than a pipe holds, waits for ever.
+    # dies before it has read its arguments waits for ever: a tokenizer alone is more than a pipe holds.
     context = multiprocessing.get_context("forkserver")
     with ProcessPoolExecutor(num_workers, context, _start_worker, (work,)) as pool:
         try:

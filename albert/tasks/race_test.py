@@ -249,7 +249,7 @@ def test_bad_article_is_one_clear_line(tmp_path, problem):
         (b'{"id": "\xff"}', "not UTF-8 (invalid start byte at byte 9)"),
         (b"9" * 5000, "not JSON that can be read"),
         (b"[" * 100_000, "not JSON that can be read"),
-        (b'{"id": "a", "questions": ["Who?"], "questions": []}', "not clear: 'questions' stands twice"),
+        (b'{"id": "a", "questions": ["Who?"], "questions": []}', "not clear: 'questions' appears twice"),
     ],
 )
 def test_file_that_is_no_article_is_one_clear_line(tmp_path, content, problem):

@@ -112,7 +112,7 @@ ANSWER = (*QUESTION, "answers", 0)
         (b'{"data": [', "is not JSON"),
         (b"\xff\xfe{\x00", r"is not UTF-8 \(invalid start byte at byte 1"),
         (b'{"data": "\xe9"}', "is not UTF-8"),
-        (b'{"data": [], "data": []}', "'data' stands twice in one object"),
+        (b'{"data": [], "data": []}', "'data' appears twice in one object"),
         (b"[" * 100_000, "is not JSON"),
         ([], "the outermost value: is a list instead of an object"),
         ({"version": "1.1"}, 'the outermost value: "data" is missing'),
