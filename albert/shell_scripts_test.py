@@ -515,6 +515,18 @@ def test_demo_hands_its_arguments_on_and_ends_with_the_programs_exit_code(checko
     assert checkout.call() == ("demo", ["pretraining", "-s", "3"])
 
 
+@pytest.mark.parametrize("words", [["help"], ["--help"], ["finetuning", "-h"], ["pretraining", "--help"]])
+def test_demos_help_installs_nothing(checkout, words):
+    shutil.rmtree(checkout.root / ".venv")
+    write_executable(checkout.root / "scripts" / "setup.sh", "#!/bin/sh\nexit 1\n")
+    result = checkout.run("demo_albert", *words, PYTHON=sys.executable)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "pretraining" in result.stdout or "-l N" in result.stdout
+    assert not (checkout.root / ".venv").exists()
+    # Anything else does.
+    assert checkout.run("demo_albert", "-m", "tiny").returncode == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "variables", "words"),
     [
