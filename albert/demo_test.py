@@ -228,6 +228,7 @@ def test_the_named_command_continues_an_interrupted_demo(tmp_path):
     log = tmp_path / "out" / "training_log.jsonl"
     # A stop is seen between two checkpoints, so after 4 steps at most.
     flags = ["-b", "4", "-c", "4", "--train_step=24", "--warmup_step=5", "--do_eval=false", "--do_predict=false"]
+    flags += ["--strategy_type=one", "--pack_sequences=false"]  # quick to compile
     first = subprocess.Popen(
         [ROOT / "demo_albert", *flags], cwd=ROOT, env=environment, text=True,
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
