@@ -8,7 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 import tensorflow as tf
 
 ROOT = Path(__file__).parents[2]
@@ -56,7 +55,6 @@ def test_the_page_sets_what_its_commands_use():
     assert set(VALUES) | {"BOOKS", "HELD_OUT", "WORK"} == defined
 
 
-@pytest.mark.training
 def test_every_command_of_the_page_works_as_written(tmp_path):
     for folder in ("books", "held_out"):
         (tmp_path / folder).mkdir()
