@@ -1,4 +1,4 @@
-"""What every test may use: where test data lies, and which tests `--quick` leaves out."""
+"""Fixtures that every test may use: where test data lies."""
 
 import os
 from pathlib import Path
@@ -11,27 +11,11 @@ ROOT = Path(__file__).parent
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 
-# Fixtures that train, each once for all tests of a file.
-TRAINING_FIXTURES = {"finished", "trained", "padded"}
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """`pytest --quick` runs the tests that do not train."""
-    parser.addoption("--quick", action="store_true", help="leave out the tests that train a model")
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Marks tests by the fixtures that they use, and leaves the `training` ones out where `--quick` asks for it."""
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks the tests that use `shared_data`, so that `-m "not shared_data"` leaves them out."""
     for item in items:
-        fixtures = set(getattr(item, "fixturenames", ()))
-        if "shared_data" in fixtures:
+        if "shared_data" in getattr(item, "fixturenames", ()):
             item.add_marker("shared_data")
-        if fixtures & TRAINING_FIXTURES:
-            item.add_marker("training")
-    if config.getoption("quick"):
-        training = [item for item in items if item.get_closest_marker("training")]
-        items[:] = [item for item in items if not item.get_closest_marker("training")]
-        config.hook.pytest_deselected(items=training)
 
 
 @pytest.fixture(scope="session")

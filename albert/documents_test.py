@@ -32,8 +32,11 @@ PAGES = [*GUIDES, ROOT / "cached_albert_tfrecord" / "README.md", ROOT / "albert"
 # Pages whose commands read what earlier ones wrote. pretraining_data/walkthrough_test.py runs them.
 RUN_FOR_REAL = {"pretraining.md"}
 
-# A flag of run_tests, which is no program of ours.
-COMING = {"--quick"}
+# Named in the documents and still on their way here: delete each when it is there.
+COMING = {
+    *("albert/tasks/recipes.py", "albert/cli/fine_tuning.py", "albert/data/record_file.py"),
+    *("albert/runs/assembly.py", "setting_fields.py", "albert/setting_fields.py", "recipe", "--quick"),
+}
 
 MAX_README_LINES = 120
 MAX_README_TABLE_ROWS = 10

@@ -117,7 +117,6 @@ def test_what_is_missing_or_damaged_is_named(capsys, folder):
             assert part in error, (flags, error)
 
 
-@pytest.mark.training
 def test_a_vocabulary_that_does_not_fit_the_checkpoint_is_told_with_both_shapes(capsys, folder):
     larger = folder / "larger.json"
     config = json.loads((AGREEMENT / "albert_config.json").read_text())
@@ -136,7 +135,6 @@ def test_a_vocabulary_that_does_not_fit_the_checkpoint_is_told_with_both_shapes(
 FULL = {"cache": 4_000, "log": 9_000, "checkpoint": 100_000}
 
 
-@pytest.mark.training
 @pytest.mark.parametrize("at", FULL)
 def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(capsys, folder, at):
     with full_disk(FULL[at]):
@@ -172,7 +170,6 @@ def _signal_while_training(process: subprocess.Popen, log: Path, number: int) ->
     return _end(process)
 
 
-@pytest.mark.training
 def test_a_run_killed_softly_twice_ends_bitwise_as_one_left_alone(folder):
     alone = _start(folder, "alone")
     log = folder / "stopped/training_log.jsonl"

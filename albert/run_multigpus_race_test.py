@@ -65,7 +65,6 @@ def load(path: Path) -> Any:
     return json.loads(path.read_text())
 
 
-@pytest.mark.training
 def test_one_run_trains_scores_all_and_each_level_and_predicts(folder):
     arguments = command(folder, "train", "eval", "predict")
     ended = subprocess.run(
@@ -95,7 +94,6 @@ def test_one_run_trains_scores_all_and_each_level_and_predicts(folder):
     assert ["ABCD"[row.index(max(row))] for row in probabilities] == [row[1] for row in rows[1:]]
 
 
-@pytest.mark.training
 def test_one_level_is_scored_alone(folder):
     assert cli(command(folder, "train", "eval", middle_only=True)) == 0
     best = load(folder / "out/eval_results.json")["best"]
@@ -125,7 +123,6 @@ def test_bad_input_is_one_line(capsys, folder):
     assert not list((folder / "out").glob("model.ckpt*"))
 
 
-@pytest.mark.training
 def test_a_named_cache_of_other_settings_is_an_error_that_names_the_setting(capsys, folder):
     assert cli(command(folder, "train")) == 0
     assert cli(command(folder, "train", max_qa_length=10, output_dir=folder / "other")) == 2

@@ -154,7 +154,6 @@ def test_questions_without_gold_answers_are_answered_and_no_score_is_claimed(tra
     assert not list((tmp_path / "out").glob("eval_results*"))
 
 
-@pytest.mark.training
 def test_squad_1_has_no_null_odds(tmp_path):
     assert CLI["1.1"](command(tmp_path, "1.1", train_feature_file=None, predict_feature_left_file=None)) == 0
     answers, results = load(tmp_path / "out/predictions.json"), load(tmp_path / "out/eval_results.json")

@@ -178,8 +178,8 @@ class TrainSettings:
 
     @property
     def num_steps(self) -> int:
-        """`train_steps`, found by `in_steps` where training lasts a number of epochs."""
-        assert self.train_steps is not None, "in_steps turns epochs into steps"
+        """`train_steps`, which `in_steps` has found where training lasts a number of epochs."""
+        assert self.train_steps is not None, "epochs become steps by `in_steps`"
         return self.train_steps
 
     def global_batch_size(self, num_replicas: int) -> int:

@@ -58,7 +58,7 @@ class Checkout:
         self.bin = folder / "bin"
         self.call_file = folder / "call"
         shutil.copytree(ROOT / "scripts", self.root / "scripts")
-        for name in (*FINE_TUNING_SCRIPTS, "demo_albert", "run_tests"):
+        for name in (*FINE_TUNING_SCRIPTS, "demo_albert"):
             shutil.copy(ROOT / name, self.root / name)
         (self.root / "albert").symlink_to(ROOT / "albert")
         write_executable(self.root / ".venv" / "bin" / "python", STUB_PYTHON)
@@ -537,14 +537,6 @@ def test_setup_says_in_one_line_what_is_wrong(checkout, arguments, variables, wo
     assert len(result.stderr.splitlines()) == 1
     assert all(word in result.stderr for word in words), result.stderr
     assert not (checkout.root / ".venv").exists()
-
-
-def test_run_tests_hands_its_arguments_to_pytest(checkout):
-    words = ["--quick", "albert/tasks/metrics_test.py", "-k", "f1 or accuracy"]
-    assert checkout.run("run_tests", *words).returncode == 0
-    program, arguments = checkout.call()
-    assert program == "pytest"
-    assert arguments[-len(words) :] == words
 
 
 @pytest.mark.parametrize(

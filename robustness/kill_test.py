@@ -18,7 +18,6 @@ KILLS = (
 )
 
 
-@pytest.mark.training
 def test_a_run_killed_again_and_again_ends_bitwise_as_one_left_alone(tmp_path):
     alone = Run(tmp_path / "alone", extra=FEWER_STEPS).prepare()
     alone.start().end(0)

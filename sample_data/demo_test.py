@@ -4,8 +4,6 @@ import json
 import subprocess
 from pathlib import Path
 
-import pytest
-
 from albert.albert_config import AlbertConfig
 from albert.engine import checkpoint_files
 from albert.modeling import AlbertModel
@@ -23,7 +21,6 @@ def test_the_bundled_checkpoint_has_every_encoder_variable():
     assert sum(value.size for value in checkpoint_files.load_tensors(folder / "model.ckpt-best").values()) < 2_000_000
 
 
-@pytest.mark.training
 def test_the_demo_learns_what_no_bag_of_words_can(tmp_path):
     # make_agreement_data_test.py shows that word counts do not get above 0.65.
     environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "OUTPUT_DIR": str(tmp_path / "run"), "DEVICE": "cpu"}

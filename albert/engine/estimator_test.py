@@ -21,8 +21,6 @@ from albert.system.signals import Interrupted
 from albert.testing import TESTDATA, below, golden, tiny_config, with_layout
 from albert.weights.loading import load_weights
 
-pytestmark = pytest.mark.training
-
 TRAJECTORY = golden("e2e/trajectory")
 INPUTS = below(TRAJECTORY, "inputs")  # 20 batches of 8 rows, 32 positions
 STEPS, ROWS = 20, 8

@@ -15,8 +15,6 @@ from albert.modeling import FLOAT32, AlbertModel, Computation
 from albert.runs.model_fn import build_model_fn
 from albert.testing import tiny_config
 
-pytestmark = pytest.mark.training
-
 ROWS, STEPS, LENGTH = 8, 4, 32
 SPEC = {
     "input_ids": Column("tokens", "int32"),

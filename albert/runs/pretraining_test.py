@@ -74,7 +74,6 @@ def test_throughput_counts_the_tokens_of_input_mask(finished):
     assert sum(row["real_tokens"] for row in rows[:5]) == columns["input_mask"].sum()
 
 
-@pytest.mark.training
 def test_32_sequences_four_times_are_128_at_once_on_any_number_of_replicas(tmp_path):
     # Micro-batches have different numbers of masked pieces: their losses have different denominators of their own.
     write_run(tmp_path, count=200, hidden_dropout_prob=0.1)
@@ -166,7 +165,6 @@ def test_another_run_in_the_same_directory_is_refused_with_what_differs(finished
         assert difference in str(raised.value)
 
 
-@pytest.mark.training
 def test_the_schedule_is_upstreams(tmp_path):
     # rate(t) = 0.01 (t - s) / w while t - s < w, then 0.01 (1 - t / n) ^ p, for t = 0, 1, ...
     # Here s = 1, w = 2, n = 6, p = 2.
@@ -186,7 +184,6 @@ def _program(module: str, arguments: list[str]) -> subprocess.CompletedProcess:
     )
 
 
-@pytest.mark.training
 def test_the_classifier_starts_from_a_pretrained_checkpoint(tmp_path):
     # The vocabulary has 124 pieces.
     config = json.loads((AGREEMENT / "albert_config.json").read_text())

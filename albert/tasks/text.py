@@ -1,7 +1,6 @@
 """Tasks whose examples are one or two texts with a label: from an `Example` to a record, scores and result files.
 
-Where the rows come from is a subclass's matter. The layout `[CLS] A [SEP] B [SEP]` is decided here: truncation, special
-tokens and segments, as ALBERT was trained on them; padding is added when batches are made.
+Where the rows come from is a subclass's matter.
 """
 
 import dataclasses
@@ -10,14 +9,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from albert.data.schema import Column, HostRecord, Record
-from albert.errors import UserError
 from albert.settings import DataSettings
 from albert.tasks.base import Example, Labels, Score, Task
 from albert.tasks.metrics import Metric
+from albert.tasks.pair_features import build_pair_features
 from albert.tokenization import Tokenizer
-
-_PAIR_SPECIAL_TOKENS = 3  # [CLS] A [SEP] B [SEP]
-_SINGLE_SPECIAL_TOKENS = 2  # [CLS] A [SEP]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -79,43 +75,3 @@ class TextTask(Task):
             "submit_results.tsv": table,
             self.submission_file: table,
         }
-
-
-def truncated_pair_lengths(length_a: int, length_b: int, budget: int) -> tuple[int, int]:
-    """How much of each text is kept when both together may have `budget` tokens.
-
-    The same as taking one token at a time from the end of the longer text, and from B when they are equally long.
-    """
-    excess = length_a + length_b - budget
-    if excess <= 0:
-        return length_a, length_b
-    # The longer text first shrinks to the length of the other; from there on they take turns, beginning with B.
-    difference = min(abs(length_a - length_b), excess)
-    if length_a > length_b:
-        length_a -= difference
-    else:
-        length_b -= difference
-    excess -= difference
-    return length_a - excess // 2, length_b - (excess + 1) // 2
-
-
-def build_pair_features(
-    tokens_a: list[int], tokens_b: list[int] | None, max_seq_length: int, tokenizer: Tokenizer
-) -> tuple[list[int], list[int]]:
-    """`(input_ids, segment_ids)` of at most `max_seq_length` tokens, unpadded.
-
-    A second text without tokens makes a single-text example, as in the original. Segments are 0 up to and including the
-    first [SEP], 1 after it.
-    Raises UserError if `max_seq_length` has no room for the special tokens.
-    """
-    if max_seq_length < _PAIR_SPECIAL_TOKENS:
-        raise UserError(
-            f"`max_seq_length`={max_seq_length} has no room for [CLS] A [SEP] B [SEP]; at least 3 is needed."
-        )
-    if not tokens_b:
-        kept = tokens_a[: max_seq_length - _SINGLE_SPECIAL_TOKENS]
-        input_ids = [tokenizer.cls_id, *kept, tokenizer.sep_id]
-        return input_ids, [0] * len(input_ids)
-    kept_a, kept_b = truncated_pair_lengths(len(tokens_a), len(tokens_b), max_seq_length - _PAIR_SPECIAL_TOKENS)
-    input_ids = [tokenizer.cls_id, *tokens_a[:kept_a], tokenizer.sep_id, *tokens_b[:kept_b], tokenizer.sep_id]
-    return input_ids, [0] * (kept_a + 2) + [1] * (kept_b + 1)

@@ -4,7 +4,7 @@ import types
 import pytest
 
 from albert.errors import UserError
-from albert.tasks.text import build_pair_features, truncated_pair_lengths
+from albert.tasks.pair_features import build_pair_features, truncated_pair_lengths
 
 TOKENIZER = types.SimpleNamespace(cls_id=2, sep_id=3)
 
