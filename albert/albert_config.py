@@ -10,6 +10,7 @@ from pathlib import Path
 
 from albert.errors import UserError
 from albert.system.json_text import parse_json, short_repr
+from albert.system.text_encoding import read_regular
 
 # The names of `hidden_act`, which None and "" extend: both are linear.
 ACTIVATIONS = ("gelu", "linear", "relu", "tanh")
@@ -63,7 +64,7 @@ class AlbertConfig:
     def from_json_file(cls, path: Path) -> "AlbertConfig":
         """Raises UserError naming the file when it is missing, not JSON, or not a valid configuration."""
         try:
-            values = parse_json(Path(path).read_bytes())
+            values = parse_json(read_regular(Path(path)))
         except OSError as error:
             raise UserError(f"`albert_config_file`={path} cannot be read: {error.strerror}") from error
         except ValueError as error:

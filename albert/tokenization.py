@@ -16,6 +16,7 @@ from sentencepiece import sentencepiece_model_pb2
 
 from albert.errors import UserError
 from albert.system.json_text import short_repr
+from albert.system.text_encoding import decoded, read_regular, what_is, without_marks
 
 _WORD_BOUNDARY = "\u2581"  # what SentencePiece puts in front of a piece that begins a word
 _MAX_WORD_CHARACTERS = 200  # longer words become [UNK] without being searched for pieces
@@ -244,7 +245,7 @@ def _digest(kind: str, do_lower_case: bool, data: bytes) -> str:
 
 def _read_bytes(setting: str, path: Path) -> bytes:
     try:
-        return Path(path).read_bytes()
+        return read_regular(Path(path))
     except OSError as error:
         raise UserError(
             f"`{setting}`={path} cannot be read: {error.strerror}. Name the file that came with the weights "
@@ -263,22 +264,25 @@ def _load_model(data: bytes, source: str) -> tuple[sentencepiece.SentencePiecePr
     except (DecodeError, RuntimeError):
         model = None
     if model is None:
-        raise UserError(f"{source} is not a whole SentencePiece model; name the .model that came with the weights.")
+        what = what_is(data) or "not a whole SentencePiece model"
+        raise UserError(f"{source} is {what}; name the .model that came with the weights.")
     return model, [entry.piece for entry in proto.pieces]
 
 
 def _parse_vocab(data: bytes, source: str) -> tuple[dict[str, int], int]:
     """Piece to id, and the number of ids: line numbers from 0. A blank line keeps its id and matches nothing."""
+    if description := what_is(data):
+        raise UserError(f"{source} is {description}. A vocabulary is a text file, one piece a line.")
     ids: dict[str, int] = {}
-    lines = data.split(b"\n")
+    lines = without_marks(data).split(b"\n")
     if not lines[-1]:
         lines.pop()
     for index, line in enumerate(lines):
         try:
-            fields = line.decode("utf-8").split()
-        except UnicodeDecodeError as error:
+            fields = decoded(line).split()
+        except ValueError as error:
             raise UserError(
-                f"{source}, line {index + 1}: not UTF-8. A vocabulary is a text file, one piece a line."
+                f"{source}, line {index + 1}: {error}. A vocabulary is a text file, one piece a line."
             ) from error
         if fields and fields[0] in ids:
             first = ids[fields[0]] + 1

@@ -148,7 +148,7 @@ def test_naming_no_vocabulary_is_refused():
 @pytest.mark.parametrize("flag", ["spm_model_file", "vocab_file"])
 def test_unreadable_file_is_refused(tmp_path, flag):
     files = {"spm_model_file": None, "vocab_file": None}
-    for path, reason in ((tmp_path / "none", "No such file"), (tmp_path, "Is a directory")):
+    for path, reason in ((tmp_path / "none", "No such file"), (tmp_path, "not a regular file but a folder")):
         with pytest.raises(UserError, match=f"`{flag}`=.*{reason}"):
             load_tokenizer(**(files | {flag: path}), do_lower_case=True)
 

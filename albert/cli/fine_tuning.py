@@ -26,7 +26,7 @@ from albert.setting_fields import (
 from albert.settings import DataSettings, ModelSettings, Settings, SpeedSettings, TrainSettings
 from albert.tasks import get_task, task_names
 from albert.tasks.base import Task
-from albert.tasks.race import RaceTask
+from albert.tasks.race import RaceTask, options_in
 from albert.tasks.recipes import model_size_of, recipe_for
 from albert.tasks.squad.task import SquadTask
 
@@ -270,9 +270,8 @@ def parse_race_flags(argv: Sequence[str]) -> tuple[RaceTask, Settings]:
         )
     task = None
     try:
-        task = RaceTask(
-            **{name: values[name] for name in ("max_qa_length", "high_only", "middle_only", "dropout_prob")}
-        )
+        options = {name: values[name] for name in _RACE_OPTIONS}
+        task = RaceTask(num_options=options_in(values["data_dir"] or Path()), **options)
     except UserError as error:
         problems += str(error).rstrip(".").split("; ")
     values.check(problems)

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from albert.errors import UserError
+from albert.system.text_encoding import open_regular
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +45,7 @@ class SourceFiles:
         total, states = hashlib.sha256(), []
         for path in paths:
             try:
-                with path.open("rb") as file:
+                with open_regular(path) as file:
                     states.append(FileState.of(path, file.fileno()))
                     # Digest of digests, so that bytes moving from one file to the next change the result.
                     total.update(hashlib.file_digest(file, "sha256").digest())

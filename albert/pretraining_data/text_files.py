@@ -1,20 +1,23 @@
 """Finding and reading text files: patterns to files, files to lines of UTF-8. Knows nothing of what the lines hold."""
 
+import contextlib
 import glob
 import io
 import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from albert.errors import UserError
+from albert.system.text_encoding import CONVERT, open_text
 
 # What `expand_patterns` takes, for help texts.
 INPUT = "comma-separated file names, of which each may be a pattern as 'books/*.txt'"
 
 _LINES_BETWEEN_REPORTS = 256
-# How Python's "surrogateescape" shows a byte that is not UTF-8. No UTF-8 text decodes to these.
-_WRONG_BYTE = re.compile("[\udc80-\udcff]")
+# How Python's "surrogateescape" shows a byte that is not UTF-8: no UTF-8 text decodes to these. No text has a zero.
+_WRONG_BYTE = re.compile("[\0\udc80-\udcff]")
 
 
 def expand_patterns(patterns: str, setting: str) -> list[Path]:
@@ -45,7 +48,7 @@ def expand_patterns(patterns: str, setting: str) -> list[Path]:
 def read_lines(
     path: Path, *, max_characters: int = -1, on_bytes: Callable[[int], object] | None = None
 ) -> Iterator[tuple[int, str]]:
-    r"""(line number from 1, text without its line end) for every line, ended by \n, \r\n or \r; a BOM is left out.
+    r"""(line number from 1, text without its line end) for every line, ended by \n, \r\n or \r; BOMs are left out.
 
     Args:
       path: a UTF-8 file. Memory is that of its longest line.
@@ -53,18 +56,15 @@ def read_lines(
       on_bytes: told now and then how many bytes were read since, and at the end of those that are left.
 
     Raises:
-      UserError: a byte is not UTF-8; names the file and the line.
+      UserError: the file is no UTF-8 text, or no regular file; names the file and, where it can, the line.
     """
     number, reported, line_goes_on = 0, 0, False
-    with Path(path).open("rb") as data, io.TextIOWrapper(data, "utf-8-sig", "surrogateescape") as file:
+    with _open(path) as (data, file):
         for count, line in enumerate(iter(lambda: file.readline(max_characters), ""), start=1):
             number += not line_goes_on
             line_goes_on = not line.endswith("\n")
-            if not line.isascii() and (wrong := _WRONG_BYTE.search(line)):
-                raise UserError(
-                    f"{path}, line {number}: the byte 0x{ord(wrong[0]) - 0xDC00:02x} is not UTF-8. "
-                    f"Convert the file, for example with: iconv -f latin1 -t utf-8."
-                )
+            if wrong := _WRONG_BYTE.search(line):
+                raise UserError(f"{path}, line {number}: {_fault(wrong[0])}.")
             yield number, line.removesuffix("\n")
             if on_bytes and count % _LINES_BETWEEN_REPORTS == 0:
                 position = data.tell()
@@ -72,6 +72,21 @@ def read_lines(
                 reported = position
         if on_bytes:
             on_bytes(data.tell() - reported)
+
+
+@contextlib.contextmanager
+def _open(path: Path) -> Iterator[tuple[BinaryIO, io.TextIOWrapper]]:
+    try:
+        with open_text(Path(path)) as file:
+            yield file, io.TextIOWrapper(file, encoding="utf-8", errors="surrogateescape")
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}.") from error
+
+
+def _fault(wrong: str) -> str:
+    if wrong == "\0":
+        return "a byte is 0, as in binary or damaged files. Write the file again"
+    return f"the byte 0x{ord(wrong) - 0xDC00:02x} is not UTF-8; {CONVERT}"
 
 
 def _matches(pattern: str) -> list[Path]:

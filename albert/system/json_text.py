@@ -9,19 +9,19 @@ import reprlib
 from collections.abc import Sequence
 from typing import Any
 
+from albert.system.text_encoding import whole_text
+
 _SHOWN_CHARACTERS = 80
 
 
 def parse_json(data: bytes | str) -> Any:
-    """The value of a JSON text in UTF-8, with or without byte order mark.
+    """The value of a JSON text in UTF-8, with or without byte order marks.
 
     Raises ValueError with a few words on what is wrong, among them: a name twice in one object, too deep to be read.
     """
+    text = data if isinstance(data, str) else whole_text(data)
     try:
-        text = data if isinstance(data, str) else data.decode("utf-8-sig")
         return json.loads(text, object_pairs_hook=_object)
-    except UnicodeDecodeError as error:
-        raise ValueError(f"not UTF-8 ({error.reason} at byte {error.start + 1})") from None
     except json.JSONDecodeError as error:
         raise ValueError(f"not JSON ({error.msg} at character {error.pos + 1})") from None
     except _TwiceError as error:

@@ -68,7 +68,8 @@ class Score:
     def parse(self, text: str) -> float:
         """The number `text` gives. Raises ValueError saying what is allowed."""
         try:
-            score = float(text)
+            # Python's own reader takes "0_5" for 5, and digits of other scripts.
+            score = float(text if text.isascii() and "_" not in text else "")
         except ValueError:
             raise ValueError(f"score {short_repr(text)} is not a number from {self.low:g} to {self.high:g}") from None
         if not self.low <= score <= self.high:  # also true of NaN
@@ -122,7 +123,11 @@ class Task(abc.ABC):
     predict_split: ClassVar[Split] = "test"  # what is predicted after training
     has_dev_labels: ClassVar[bool] = True  # dev records have labels for a loss, and not only items that can be scored
     reported_columns: ClassVar[tuple[str, ...]] = ()  # the "host" columns that `report` reads
-    sequences_per_example: ClassVar[int] = 1  # records that make up an example: the choices of a question, or 1
+
+    @property
+    def sequences_per_example(self) -> int:
+        """Records that make up an example: the choices of a question, or 1."""
+        return 1
 
     @property
     @abc.abstractmethod

@@ -227,7 +227,11 @@ def test_test_row_gets_label_zero(tokenizers, tmp_path):
 
 
 def test_quotes_are_letters(tmp_path):
-    _write(tmp_path / "MRPC", "dev.tsv", 'Quality\ti\tj\ta\tb\n1\t1\t2\t"one\t"two "\n0\t3\t4\tthree\tfour"\n')
+    _write(
+        tmp_path / "MRPC",
+        "dev.tsv",
+        'Quality\t#1 ID\t#2 ID\t#1 String\t#2 String\n1\t1\t2\t"one\t"two "\n0\t3\t4\tthree\tfour"\n',
+    )
     texts = [(example.text_a, example.text_b) for example in _read("mrpc", "dev", tmp_path)]
     assert texts == [('"one', '"two "'), ("three", 'four"')]
 
@@ -287,6 +291,7 @@ def test_whole_qqp_file_reports_nothing(tmp_path, caplog):
 
 RTE_HEADER = "index\tsentence1\tsentence2\tlabel\n"
 STS_HEADER = "index\tgenre\tfilename\tyear\told_index\tsource1\tsource2\tsentence1\tsentence2\tscore\n"
+MNLI_DEV_HEADER = "\t".join((*get_task("mnli").test_header, *(f"label{n}" for n in range(1, 6)), "gold_label"))
 STS_ROW = "0\tg\tf\ty\to\ts\ts\tone\ttwo\t"
 
 
@@ -301,9 +306,14 @@ STS_ROW = "0\tg\tf\ty\to\ts\ts\tone\ttwo\t"
         ("rte", "dev", RTE_HEADER + "0\ta\tb\tentailment\n\n", r"line 3: 1 column\(s\)"),
         ("rte", "test", "index\tsentence1\tsentence2\n0\ta\n", r"line 2: 2 column\(s\).*at least 3"),
         ("cola", "train", "gj04\t1\t\n", r"line 1: 3 column\(s\).*at least 4"),
-        ("sst-2", "train", "sentence,label\ngood,1\n", r"line 2: 1 column\(s\).*at least 2"),
+        (
+            "sst-2",
+            "train",
+            "sentence,label\ngood,1\n",
+            "line 1: expected a header .* 'sentence<TAB>label', .* put tabs between",
+        ),
         # Without its gold label a row of MNLI's dev files still has enough columns for another annotator's.
-        ("mnli", "dev", "\t".join("abcdefghijklmnop") + "\n" + "\t".join(["neutral"] * 15), "line 2: 15 column"),
+        ("mnli", "dev", MNLI_DEV_HEADER + "\n" + "\t".join(["neutral"] * 15), "line 2: 15 column"),
         ("rte", "dev", RTE_HEADER + "0\ta\tb\tmaybe\n", "line 2: label 'maybe' is not one of entailment, not_entail"),
         (
             "rte",
@@ -317,7 +327,7 @@ STS_ROW = "0\tg\tf\ty\to\ts\ts\tone\ttwo\t"
         ("sts-b", "dev", STS_HEADER + STS_ROW + "-0.1\n", "line 2: score '-0.1' is not from 0 to 5"),
         ("sts-b", "dev", STS_HEADER + STS_ROW + "nan\n", "line 2: score 'nan' is not from 0 to 5"),
         ("sst-2", "dev", b"sentence\tlabel\ngood\t1\ncaf\xe9 \t0\n", "line 3: not UTF-8 .*at byte 4"),
-        ("sst-2", "dev", "sentence\tlabel\n".encode("utf-16"), "line 1: not UTF-8"),
+        ("sst-2", "dev", "sentence\tlabel\n".encode("utf-16"), "is UTF-16 text; convert it with: iconv"),
         ("sst-2", "dev", "good\t1\nbad\t0\n", "line 1: expected a header"),
         ("sst-2", "test", "0\tgood\n1\tbad\n", "line 1: expected a header"),
     ],
@@ -340,7 +350,7 @@ def test_missing_file_names_the_program_that_fetches_it(tmp_path):
 
 def test_folder_in_place_of_a_file_is_refused(tmp_path):
     (tmp_path / "MRPC" / "train.tsv").mkdir(parents=True)
-    with pytest.raises(UserError, match=r"train\.tsv cannot be read \(Is a directory\)"):
+    with pytest.raises(UserError, match=r"train\.tsv cannot be read \(it is not a regular file but a folder\)"):
         get_task("mrpc").source_files("train", tmp_path)
 
 

@@ -1,14 +1,14 @@
-"""RACE: which of four options answers a question on an article. Reads, featurises and scores it.
+"""RACE: which of some options, mostly four, answers a question on an article. Reads, featurises and scores it.
 
-Owns the layout of RACE's files, their faults, and how question, option and article become four token sequences. Knows
-nothing of caches, batches or devices.
+Owns the layout of RACE's files, their faults, and how question, option and article become token sequences, one an
+option. Knows nothing of caches, batches or devices.
 """
 
 import dataclasses
 import functools
 import logging
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,24 +18,29 @@ from albert.data.schema import Column, Record
 from albert.errors import UserError
 from albert.settings import DataSettings
 from albert.system.json_text import parse_json, short_repr
+from albert.system.text_encoding import open_text, read_regular
 from albert.tasks.base import Choice, Split, Task
 from albert.tasks.metrics import accuracy
+from albert.tasks.trained_on import warn_of_training_rows
 from albert.tokenization import Tokenizer
 
 _LOG = logging.getLogger(__name__)
 
-_ANSWERS = "ABCD"
+_ANSWERS = "ABCDEFGH"  # as many as there can be
+_DEFAULT_OPTIONS = 4
 _LEVELS = ("middle", "high")
+_FURTHER_LEVELS = ("college",)  # RACE-C's, read where it lies beside the others or alone
 _MERGED = "all.txt"
+_LIKE_ARTICLES = (".txt", ".json", ".jsonl", ".txt.gz")
 _SPECIAL_TOKENS = 3  # [CLS] article [SEP] question and option [SEP]
 _TOKENS = Column("tokens", "int32")
 
 
 @dataclasses.dataclass(frozen=True)
 class RaceExample:
-    """One question, its texts as they stand in the file. `label` 0..3 is the right option, None where none is given.
+    """One question, its texts as they stand in the file. `label` numbers the right option from 0, None if unknown.
 
-    `guid` is the article's id and the question's number in it, from 0: "middle1.txt-0". `level` is "middle" or "high".
+    `guid` is the article's id and the question's number in it, from 0: "middle1.txt-0". `level` is the folder's name.
     """
 
     guid: str
@@ -48,7 +53,7 @@ class RaceExample:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RaceTask(Task):
-    """Multiple choice among four options; an example is a question, and four token sequences.
+    """Multiple choice among `num_options`; an example is a question, and as many token sequences.
 
     Each level's folder holds one article a file, or `all.txt` with one article a line, which then is read instead.
     Raises UserError when it is made with options that exclude each other.
@@ -60,10 +65,10 @@ class RaceTask(Task):
     middle_only: bool = False
 
     dropout_prob: float = 0.1  # of the pooled output, in training
+    num_options: int = _DEFAULT_OPTIONS  # of every question; `options_in` has those of given data
 
     best_metric: ClassVar[str] = "accuracy"
     splits: ClassVar[tuple[Split, ...]] = ("train", "dev", "test")
-    sequences_per_example: ClassVar[int] = len(_ANSWERS)
     feature_spec: ClassVar[Mapping[str, Column]] = {
         "input_ids": _TOKENS,
         "segment_ids": _TOKENS,
@@ -78,29 +83,37 @@ class RaceTask(Task):
             problems.append(f"`max_qa_length`={self.max_qa_length} must be at least 1")
         if not 0 <= self.dropout_prob < 1:
             problems.append(f"`dropout_prob`={self.dropout_prob} must be in [0, 1)")
+        if not 2 <= self.num_options <= len(_ANSWERS):
+            problems.append(f"num_options={self.num_options} must be in [2, {len(_ANSWERS)}]")
         if problems:
             raise UserError("; ".join(problems) + ".")
 
     @property
+    def sequences_per_example(self) -> int:
+        """One an option."""
+        return self.num_options
+
+    @property
     def levels(self) -> tuple[str, ...]:
-        """The levels that are read, in this order."""
+        """The levels that have to be there, in the order in which they are read."""
         wanted = {"middle": not self.high_only, "high": not self.middle_only}
         return tuple(level for level in _LEVELS if wanted[level])
 
     def source_files(self, split: Split, data_dir: Path) -> tuple[Path, ...]:
         """The files of a split: middle before high, 2.txt before 10.txt. Raises UserError where a level has none."""
-        return tuple(path for level in self.levels for path in self._level_files(split, data_dir, level))
+        return tuple(path for paths in self._files(split, Path(data_dir)).values() for path in paths)
 
     def read(self, split: Split, data_dir: Path) -> Iterator[RaceExample]:
         """The questions of a split, read as they are asked for.
 
         Raises UserError naming file, line (of all.txt) and place in the article. Only test files may lack answers.
         """
-        files = {level: self._level_files(split, data_dir, level) for level in self.levels}
-        return self._read(files, needs_answers=split != "test")
+        files = self._files(split, Path(data_dir))
+        _warn_of_unread(_race_folder(Path(data_dir), split) / split, files)
+        return self._read(files, split, Path(data_dir))
 
     def featurize(self, example: RaceExample, tokenizer: Tokenizer, settings: DataSettings) -> list[Record]:
-        """Four records, one an option: `[CLS] article [SEP] question and option [SEP]`, segments 0 and 1.
+        """Records, one an option: `[CLS] article [SEP] question and option [SEP]`, segments 0 and 1.
 
         The article gives way from its end. An example without label gets label 0.
         Raises UserError if `max_qa_length` leaves no room for the special tokens.
@@ -124,14 +137,19 @@ class RaceTask(Task):
         return records
 
     def identity(self) -> dict[str, Any]:
-        """Every option but dropout: all of them decide what records the files become."""
+        """Every option but dropout: all of them decide what records the files become.
+
+        Caches that exist were named without the number of options, of which there were always four.
+        """
         options = dataclasses.asdict(self)
         del options["dropout_prob"]
+        if self.num_options == _DEFAULT_OPTIONS:
+            del options["num_options"]
         return options
 
     @property
     def output(self) -> Choice:
-        """One of the four options of a question."""
+        """One of the options of a question."""
         return Choice(self.sequences_per_example, self.dropout_prob)
 
     def score(
@@ -146,22 +164,32 @@ class RaceTask(Task):
         labels = np.array([-1 if item.label is None else item.label for item in items], np.int64)
         levels = np.array([item.level for item in items], str)
         scored = {"accuracy": labels >= 0} | {
-            f"{level}_accuracy": (labels >= 0) & (levels == level) for level in _LEVELS
+            f"{level}_accuracy": (labels >= 0) & (levels == level) for level in (*_LEVELS, *_FURTHER_LEVELS)
         }
         return {name: accuracy(labels[rows], predicted[rows]) for name, rows in scored.items() if rows.any()}
 
     def result_files(
         self, items: Sequence[RaceExample], predictions: Mapping[str, np.ndarray], records: Sequence[Any] = ()
     ) -> dict[str, str]:
-        """File name -> text: four tab-separated probabilities a question, and the letter of the chosen option."""
+        """File name -> text: tab-separated probabilities of a question's options, and the chosen one's letter."""
         probabilities, chosen = np.asarray(predictions["probabilities"]), np.asarray(predictions["predictions"])
-        expected = (len(items), len(_ANSWERS))
+        expected = (len(items), self.num_options)
         assert probabilities.shape == expected, f"{probabilities.shape} probabilities, expected {expected}"
         rows = zip((item.guid for item in items), chosen.tolist(), strict=True)
         return {
             "test_results.tsv": "".join("\t".join(map(str, row)) + "\n" for row in probabilities.tolist()),
             "submit_results.tsv": "index\tprediction\n" + "".join(f"{guid}\t{_ANSWERS[i]}\n" for guid, i in rows),
         }
+
+    def _files(self, split: Split, data_dir: Path) -> dict[str, tuple[Path, ...]]:
+        """Level -> its files, for every level that is read."""
+        folder = _race_folder(data_dir, split) / split
+        levels = self.levels
+        if not self.high_only and not self.middle_only:
+            further = tuple(level for level in _FURTHER_LEVELS if any(_text_files(folder / level)))
+            is_alone = further and not any((folder / level).exists() for level in levels)
+            levels = further if is_alone else levels + further
+        return {level: self._level_files(split, data_dir, level) for level in levels}
 
     def _level_files(self, split: Split, data_dir: Path, level: str) -> tuple[Path, ...]:
         if split not in self.splits:
@@ -176,22 +204,49 @@ class RaceTask(Task):
             f"`data_dir`={data_dir}; python3 download_glue_data.py --data_dir={data_dir} --tasks RACE fetches it."
         )
 
-    def _read(self, files: Mapping[str, tuple[Path, ...]], needs_answers: bool) -> Iterator[RaceExample]:
+    def _read(self, files: Mapping[str, tuple[Path, ...]], split: Split, data_dir: Path) -> Iterator[RaceExample]:
         faults = _Faults()
         for level, paths in files.items():
-            num_articles = 0
+            num_articles = num_questions = 0
             for where, data in _documents(paths):
                 num_articles += 1
                 try:
-                    article = _parse_article(data, needs_answers)
+                    article = _parse_article(data, self.num_options, needs_answers=split != "test")
                     faults.look_at(article, where)
                 except ValueError as error:
                     raise UserError(f"{where}: {error}; {_remedy(paths[0])}.") from None
+                num_questions += len(article.questions)
                 yield from article.examples(level)
-            if not num_articles:
-                raise UserError(f"{paths[0]} holds no article; {_remedy(paths[0])}.")
+            if not num_questions:
+                what = "question" if num_articles else "article"
+                raise UserError(f"{paths[0]} holds no {what}; {_remedy(paths[0])}.")
             _compare_with_single_files(paths[0], num_articles)
         faults.report()
+        if split != "train":
+            folder = _race_folder(data_dir, split)
+            rows, train_rows = (self._contents(name, data_dir) for name in (split, "train"))
+            warn_of_training_rows(folder / split, rows, folder / "train", train_rows)
+
+    def _contents(self, split: Split, data_dir: Path) -> Iterator[tuple[Any, ...]]:
+        """What the articles of a split are, whatever their names."""
+        for paths in self._files(split, data_dir).values():
+            for _, data in _documents(paths):
+                article = _parse_article(data, self.num_options, needs_answers=False)
+                yield article.text, article.questions, article.options
+
+
+def options_in(data_dir: Path) -> int:
+    """How many options the first question in `data_dir` has; 4 where none can be read, of which `read` then tells."""
+    task = RaceTask()
+    for split in task.splits:
+        try:
+            paths = (path for level_paths in task._files(split, Path(data_dir)).values() for path in level_paths)
+            for _, data in _documents(paths):
+                for options in parse_json(data)["options"]:
+                    return len(options) if 2 <= len(options) <= len(_ANSWERS) else _DEFAULT_OPTIONS
+        except (ValueError, TypeError, KeyError):
+            continue
+    return _DEFAULT_OPTIONS
 
 
 def answered_questions(example: RaceExample, tokenizer: Tokenizer) -> list[str]:
@@ -235,18 +290,36 @@ def _text_files(folder: Path) -> tuple[tuple[Path, ...], Path | None]:
     return singles, folder / _MERGED if len(singles) < len(paths) else None
 
 
+def _warn_of_unread(folder: Path, files: Mapping[str, tuple[Path, ...]]) -> None:
+    """Warns of what lies in the folder of a split and looks like articles, but is not read."""
+    beside = [path for path in sorted(folder.iterdir()) if not path.name.startswith((".", "__MACOSX"))]
+    levels = [path.name for path in beside if path.is_dir() and path.name not in files and any(_text_files(path))]
+    if levels:
+        _LOG.warning("%s: not read: %s. Read is: %s", folder, ", ".join(levels), ", ".join(files))
+    in_no_level = [path.name for path in beside if path.suffix == ".txt"]
+    if in_no_level:
+        unread = len(in_no_level), in_no_level[0]
+        _LOG.warning("%s: not read, since they are in no level's folder: %d files, as %s", folder, *unread)
+    for level in files:
+        names = [path.name for path in sorted((folder / level).iterdir()) if not path.name.startswith(".")]
+        other = [name for name in names if name.lower().endswith(_LIKE_ARTICLES) and not name.endswith(".txt")]
+        if other:
+            unread = len(other), other[0]
+            _LOG.warning("%s: not read, since they are not called .txt: %d files, as %s", folder / level, *unread)
+
+
 def _file_order(path: Path) -> tuple[float, str]:
     return (int(path.stem) if path.stem.isdecimal() else math.inf), path.name
 
 
-def _documents(paths: tuple[Path, ...]) -> Iterator[tuple[str, bytes]]:
+def _documents(paths: Iterable[Path]) -> Iterator[tuple[str, bytes]]:
     """(place for messages, JSON) of every article: each line of an all.txt that is not blank, or each file."""
     for path in paths:
         try:
             if path.name != _MERGED:
-                yield str(path), path.read_bytes()
+                yield str(path), read_regular(path)
                 continue
-            with path.open("rb") as file:
+            with open_text(path) as file:
                 for line, data in enumerate(file, start=1):
                     if data.strip():
                         yield f"{path}, line {line}", data
@@ -293,7 +366,7 @@ class _Article:
             yield RaceExample(f"{self.id}-{number}", self.text, question, tuple(options), label, level)
 
 
-def _parse_article(data: bytes, needs_answers: bool) -> _Article:
+def _parse_article(data: bytes, num_options: int, needs_answers: bool) -> _Article:
     """Raises ValueError saying what is wrong, and with what inside the article."""
     document = parse_json(data)
     if not isinstance(document, dict):
@@ -303,16 +376,19 @@ def _parse_article(data: bytes, needs_answers: bool) -> _Article:
     if missing:
         raise ValueError(f"has no {', '.join(missing)}; an article has {', '.join(needed)}")
     identifier, text = (_checked_text(document[key], key) for key in ("id", "article"))
+    if not identifier.strip():
+        raise ValueError("id is empty, by which its questions are told apart")
     if not identifier.isprintable():
         raise ValueError(f"id {short_repr(identifier)} has characters that a table of results cannot hold")
     questions = _checked_texts(document["questions"], "questions")
     options = [
-        _checked_options(texts, f"options[{i}]") for i, texts in enumerate(_list(document["options"], "options"))
+        _checked_options(texts, f"options[{i}]", num_options)
+        for i, texts in enumerate(_list(document["options"], "options"))
     ]
     labels: list[int | None] = [None] * len(questions)
     if document.get("answers") is not None or needs_answers:
         answers = _list(document["answers"], "answers")
-        labels = [_label(answer, f"answers[{i}]") for i, answer in enumerate(answers)]
+        labels = [_label(answer, f"answers[{i}]", num_options) for i, answer in enumerate(answers)]
     if not len(questions) == len(options) == len(labels):
         raise ValueError(
             f"{len(questions)} questions, {len(options)} lists of options and {len(labels)} answers, which must be "
@@ -341,16 +417,17 @@ def _checked_texts(value: object, place: str) -> list[str]:
     return [_checked_text(text, f"{place}[{i}]") for i, text in enumerate(_list(value, place))]
 
 
-def _checked_options(value: object, place: str) -> list[str]:
+def _checked_options(value: object, place: str, num_options: int) -> list[str]:
     texts = _checked_texts(value, place)
-    if len(texts) != len(_ANSWERS):
-        raise ValueError(f"{place} has {len(texts)} options, not {len(_ANSWERS)}")
+    if len(texts) != num_options:
+        raise ValueError(f"{place} has {len(texts)} options, not {num_options} as the first question of all")
     return texts
 
 
-def _label(answer: object, place: str) -> int:
-    if not isinstance(answer, str) or len(answer) != 1 or answer not in _ANSWERS:
-        raise ValueError(f"{place} is {short_repr(answer)}, which is not one of {', '.join(_ANSWERS)}")
+def _label(answer: object, place: str, num_options: int) -> int:
+    letters = _ANSWERS[:num_options]
+    if not isinstance(answer, str) or len(answer) != 1 or answer not in letters:
+        raise ValueError(f"{place} is {short_repr(answer)}, which is not one of {', '.join(letters)}")
     return _ANSWERS.index(answer)
 
 
@@ -359,6 +436,9 @@ class _Faults:
 
     def __init__(self):
         self._first_places: dict[int, str] = {}
+        self._ids: set[str] = set()
+        self._num_questions = 0
+        self._repeated_ids: list[str] = []
         self._empty_count = 0
         self._first_empty = ""
 
@@ -368,12 +448,27 @@ class _Faults:
         first = self._first_places.setdefault(key, where)
         if first is not where:
             raise ValueError(f"article {short_repr(article.id)} stands in {first} already")
+        if article.id in self._ids:
+            self._repeated_ids.append(f"{short_repr(article.id)} in {where}")
+        self._ids.add(article.id)
+        self._num_questions += len(article.questions)
         for question, options in zip(article.questions, article.options, strict=True):
             if not all(text.strip() for text in (article.text, question, *options)):
                 self._empty_count += 1
                 self._first_empty = self._first_empty or where
 
     def report(self) -> None:
+        """Logs what was counted. Raises UserError where no question has all its texts."""
+        if self._empty_count == self._num_questions:
+            raise UserError(
+                f"{self._first_empty}: this and all other questions have an empty article, question or option; "
+                "correct them or fetch them again."
+            )
+        if self._repeated_ids:
+            _LOG.warning(
+                "articles with the id of another, so that results do not tell them apart: %d, the first %s",
+                *(len(self._repeated_ids), self._repeated_ids[0]),
+            )
         if self._empty_count:
             _LOG.warning(
                 "questions with an empty article, question or option, used as they are: %d, the first in %s",

@@ -10,7 +10,7 @@ import pytest
 
 from albert.errors import UserError
 from albert.settings import DataSettings
-from albert.tasks.race import RaceExample, RaceTask, answered_questions
+from albert.tasks.race import RaceExample, RaceTask, answered_questions, options_in
 from albert.testing import golden
 from albert.tokenization import load_tokenizer
 
@@ -303,7 +303,7 @@ def test_what_cannot_be_read_is_named(tmp_path):
     with pytest.raises(UserError, match=r"train/middle cannot be read: Not a directory\.$"):
         RaceTask().read("train", tmp_path)
     (tmp_path / "RACE/train/high/3.txt").mkdir(parents=True)
-    with pytest.raises(UserError, match=r"high/3\.txt cannot be read: Is a directory\.$"):
+    with pytest.raises(UserError, match=r"high/3\.txt cannot be read: it is not a regular file but a folder\.$"):
         _read(tmp_path, high_only=True)
 
 
@@ -463,3 +463,126 @@ def test_every_question_of_the_larger_data_arrives(shared_data, tokenizers, capl
         ("accuracy", "middle_accuracy", "high_accuracy"), 1.0
     )
     assert caplog.text == ""
+
+
+# --- Other levels and other numbers of options -----------------------------------------------------------------------
+
+
+def _with_options(count):
+    letters = "ABCDEFGH"[:count]
+    return ARTICLE | {
+        "options": [[f"{letter} {i}" for letter in letters] for i in range(2)],
+        "answers": ["A", letters[-1]],
+    }
+
+
+def test_college_is_read_as_a_third_level(testdata, caplog):
+    for split in ("train", "dev", "test"):
+        examples = _read(testdata / "cases/race_college", split)
+        assert [example.level for example in examples] == ["middle", "high", "college"]
+    assert len(RaceTask().source_files("train", testdata / "cases/race_college")) == 3
+    scores = RaceTask().score(examples, {"predictions": np.array([example.label for example in examples])})
+    assert scores == {"accuracy": 1.0, "middle_accuracy": 1.0, "high_accuracy": 1.0, "college_accuracy": 1.0}
+    assert "not read" not in caplog.text
+
+
+def test_college_may_be_all_there_is_and_is_no_part_of_one_other_level(testdata, tmp_path, caplog):
+    shutil.copytree(testdata / "cases/race_college/RACE", tmp_path / "RACE")
+    assert [example.level for example in _read(tmp_path, high_only=True)] == ["high"]
+    assert "RACE/train: not read: college, middle. Read is: high" in caplog.text
+    for level in ("middle", "high"):
+        shutil.rmtree(tmp_path / "RACE/train" / level)
+    assert [example.level for example in _read(tmp_path)] == ["college"]
+
+
+def test_what_lies_beside_the_levels_is_named(tmp_path, caplog):
+    _write_split(tmp_path)
+    folder = tmp_path / "RACE/train"
+    for level in ("primary", "High", "__MACOSX", ".git"):
+        _write(folder / level, {"1.txt": ARTICLE})
+    _write(folder / "notes", {"README.md": b"text"})
+    _write(folder, {"7.txt": ARTICLE, "8.txt": ARTICLE})
+    _write(folder / "high", {"2.json": ARTICLE, "3.TXT": ARTICLE, "4.txt.gz": b"", "._5.txt": b"", "notes.md": b""})
+    assert len(_read(tmp_path)) == 4
+    assert caplog.messages == [
+        f"{folder}: not read: High, primary. Read is: middle, high",
+        f"{folder}: not read, since they are in no level's folder: 2 files, as 7.txt",
+        f"{folder}/high: not read, since they are not called .txt: 3 files, as 2.json",
+    ]
+
+
+@pytest.mark.parametrize("count", range(2, 9))
+def test_two_to_eight_options_are_read_as_many_as_the_data_have(tokenizers, tmp_path, count):
+    for split in ("train", "test"):
+        _write_split(tmp_path, split, {"1.txt": _with_options(count) | {"id": "m"}}, {"1.txt": _with_options(count)})
+    assert options_in(tmp_path) == count
+    task = RaceTask(num_options=count)
+    examples = list(task.read("train", tmp_path))
+    assert [example.label for example in examples] == [0, count - 1] * 2
+    assert len(task.featurize(examples[0], tokenizers["lower"], _settings())) == task.sequences_per_example == count
+    assert task.output.count == count
+    probabilities = np.full((4, count), 1 / count)
+    files = task.result_files(examples, {"probabilities": probabilities, "predictions": np.array([0, count - 1, 0, 1])})
+    assert files["submit_results.tsv"].splitlines()[2] == f"m-1\t{'ABCDEFGH'[count - 1]}"
+
+
+def test_questions_with_other_numbers_of_options_are_refused(tmp_path):
+    _write_split(tmp_path, high={"1.txt": ARTICLE, "2.txt": _with_options(3) | {"id": "high2.txt"}})
+    with pytest.raises(
+        UserError, match=r"high/2\.txt: options\[0\] has 3 options, not 4 as the first question of all;"
+    ):
+        _read(tmp_path)
+    for count in (0, 1, 9):
+        with pytest.raises(UserError, match=rf"num_options={count} must be in \[2, 8\]"):
+            RaceTask(num_options=count)
+
+
+def test_data_that_cannot_be_read_have_four_options_until_they_are_read(tmp_path):
+    assert options_in(tmp_path) == 4
+    for content in (b"", b"[]", b'{"options": 3}', b'{"options": [4]}', b'{"options": [["a"]]}', b"\xff\xfe"):
+        _write_split(tmp_path, middle={"1.txt": content})
+        assert options_in(tmp_path) == 4
+
+
+def test_four_options_have_the_identity_they_always_had():
+    # Caches that exist were named by it.
+    expected = {"name": "race", "max_qa_length": 128, "high_only": False, "middle_only": False}
+    assert RaceTask(dropout_prob=0.2).identity() == expected
+    assert RaceTask(num_options=3).identity() == expected | {"num_options": 3}
+
+
+# --- Nothing, or the same again ---------------------------------------------------------------------------------------
+
+
+def test_articles_without_questions_are_no_split(tmp_path):
+    none = {"questions": [], "options": [], "answers": []}
+    _write_split(tmp_path, high={"1.txt": ARTICLE | none, "2.txt": ARTICLE | none | {"id": "high2.txt"}})
+    with pytest.raises(UserError, match=r"high/1\.txt holds no question; correct it or fetch it again"):
+        _read(tmp_path)
+
+
+def test_texts_that_are_all_empty_are_refused(tmp_path):
+    _write_split(
+        tmp_path, middle={"1.txt": ARTICLE | {"id": "m", "article": " "}}, high={"1.txt": ARTICLE | {"article": ""}}
+    )
+    with pytest.raises(UserError, match=r"middle/1\.txt: this and all other questions have an empty article"):
+        _read(tmp_path)
+
+
+def test_ids_that_do_not_tell_articles_apart_are_told(tmp_path, caplog):
+    _write_split(tmp_path, high={"1.txt": ARTICLE, "2.txt": ARTICLE | {"article": "Another."}})
+    assert len(_read(tmp_path)) == 6
+    assert "so that results do not tell them apart: 1, the first 'high1.txt' in" in caplog.text
+    _write_split(tmp_path, high={"1.txt": ARTICLE | {"id": " "}})
+    with pytest.raises(UserError, match=r"high/1\.txt: id is empty"):
+        _read(tmp_path)
+
+
+def test_a_split_that_is_trained_on_is_told(tmp_path, caplog):
+    for split in ("train", "dev", "test"):
+        _write_split(tmp_path, split)
+    _write_split(tmp_path, "dev", high={"1.txt": ARTICLE | {"article": "Another."}})
+    for split in ("train", "dev", "test"):
+        _read(tmp_path, split)
+    (message,) = caplog.messages
+    assert message.startswith(f"{tmp_path}/RACE/test: all 2 rows are also in {tmp_path}/RACE/train, in the same order")

@@ -11,6 +11,7 @@ from typing import Any
 
 from albert.errors import UserError
 from albert.system.json_text import parse_json, short_repr
+from albert.system.text_encoding import read_regular
 
 _LOG = logging.getLogger(__name__)
 
@@ -105,7 +106,7 @@ class _Reading:
 
     def _load(self) -> Any:
         try:
-            return parse_json(self._path.read_bytes())
+            return parse_json(read_regular(self._path))
         except OSError as error:
             raise UserError(f"{self._path} cannot be read: {error.strerror}.") from error
         except ValueError as error:

@@ -110,7 +110,7 @@ ANSWER = (*QUESTION, "answers", 0)
     [
         (b"", r"is not JSON \(Expecting value at character 1"),
         (b'{"data": [', "is not JSON"),
-        (b"\xff\xfe{\x00", r"is not UTF-8 \(invalid start byte at byte 1"),
+        (b"\xff\xfe{\x00", r"is UTF-16 text; convert it with: iconv -f utf-16 -t utf-8"),
         (b'{"data": "\xe9"}', "is not UTF-8"),
         (b'{"data": [], "data": []}', "'data' appears twice in one object"),
         (b"[" * 100_000, "is not JSON"),

@@ -12,6 +12,7 @@ import numpy as np
 from albert.data.schema import Column, HostRecord, Record
 from albert.errors import UserError
 from albert.settings import DataSettings
+from albert.system.text_encoding import open_regular
 from albert.tasks.base import Span, Split, Task
 from albert.tasks.squad import metrics
 from albert.tasks.squad.files import Paragraph, Question, Tally, all_questions, read_paragraphs
@@ -127,7 +128,7 @@ class SquadTask(Task):
             raise UserError(f"`{flag}` is missing; name a file in SQuAD's JSON format.")
         path = Path(data_dir) / name
         try:
-            path.open("rb").close()
+            open_regular(path).close()
         except OSError as error:
             raise UserError(
                 f"`{flag}`={path} cannot be read ({error.strerror}); name a file in SQuAD's JSON format."

@@ -1,0 +1,196 @@
+"""What the first bytes of a file tell of it, and the reading of text that has to be UTF-8.
+
+Every reader of other people's text asks here, so that the advice in an error fits what the file is. An encoding other
+than UTF-8 is named where its bytes give it away and never guessed: text in a wrong encoding is text that nobody wrote.
+"""
+
+import codecs
+import contextlib
+import errno
+import os
+import re
+import stat
+import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from albert.errors import UserError
+
+_START_BYTES = 4096
+
+# First bytes -> what the file is, and what to do. Longer marks come before those that they begin with.
+_MARKS: tuple[tuple[bytes, str], ...] = (
+    (b"\xff\xfe\0\0", "UTF-32 text; convert it with: iconv -f utf-32 -t utf-8"),
+    (b"\0\0\xfe\xff", "UTF-32 text; convert it with: iconv -f utf-32 -t utf-8"),
+    (codecs.BOM_UTF16_LE, "UTF-16 text; convert it with: iconv -f utf-16 -t utf-8"),
+    (codecs.BOM_UTF16_BE, "UTF-16 text; convert it with: iconv -f utf-16 -t utf-8"),
+    (b"\x84\x31\x95\x33", "GB18030 text; convert it with: iconv -f gb18030 -t utf-8"),
+    ("\ufeff".encode().decode("cp1252").encode(), "UTF-8 that was encoded as UTF-8 twice; write it again, once"),
+    (b"\x1f\x8b", "compressed with gzip; unpack it with: gunzip"),
+    (b"\x1f\x9d", "compressed with compress; unpack it with: uncompress"),
+    (b"\xfd7zXZ\0", "compressed with xz; unpack it with: unxz"),
+    (b"\x28\xb5\x2f\xfd", "compressed with zstd; unpack it with: unzstd"),
+    (b"\x04\x22\x4d\x18", "compressed with lz4; unpack it with: unlz4"),
+    (b"PK\x03\x04", "a zip archive (as .xlsx and .docx are too); unpack it with: unzip, or save its table as text"),
+    (b"PK\x05\x06", "an empty zip archive"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive; unpack it with: 7z x"),
+    (b"Rar!\x1a\x07", "a RAR archive; unpack it with: unrar x"),
+    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "a file of an old Office program; save it as text"),
+    (b"%PDF-", "a PDF; a text file is needed"),
+    (b"{\\rtf", "rich text (RTF); save it as plain text"),
+    (b"PAR1\x15", "a Parquet table; write it as text"),
+    (b"ARROW1\0\0", "an Arrow table; write it as text"),
+    (b"\x89HDF\r\n\x1a\n", "an HDF5 file; a text file is needed"),
+    (b"\x89PNG\r\n\x1a\n", "a picture (PNG); a text file is needed"),
+    (b"SQLite format 3\0", "an SQLite database; write it as text"),
+    (b"version https://git-lfs.github.com/spec/", "a pointer of Git LFS, not the file; fetch that with: git lfs pull"),
+)
+_PATTERNS = (
+    (re.compile(rb"BZh[1-9]1AY&SY"), "compressed with bzip2; unpack it with: bunzip2"),
+    (re.compile(rb".{257}ustar", re.DOTALL), "a tar archive; unpack it with: tar xf"),
+    (
+        re.compile(rb"\s*<(?:!doctype html|html)[\s>]", re.IGNORECASE),
+        "an HTML page, as a server sends in place of a file; fetch the file itself",
+    ),
+)
+_HALF_SURROGATE = re.compile(rb"\xed[\xa0-\xbf]")
+_CONTROLS = re.compile(rb"[\x00-\x08\x0e-\x1f]")
+
+# What to do with text in an encoding that its bytes do not tell.
+CONVERT = "find out its encoding, which must be known, and convert it with: iconv -f ENCODING -t utf-8"
+
+
+def what_is(start: bytes) -> str | None:
+    """What the file that begins with `start` is, with what to do, as "UTF-16 text; convert it with: ..."
+
+    To be put after "is". None for what may be UTF-8 text.
+    """
+    start = start[:_START_BYTES]
+    by_mark = (description for mark, description in _MARKS if start.startswith(mark))
+    start = without_marks(start)
+    by_pattern = (description for pattern, description in _PATTERNS if pattern.match(start))
+    return next(by_mark, None) or next(by_pattern, None) or _wide_text(start)
+
+
+def _wide_text(start: bytes) -> str | None:
+    """UTF-32 or UTF-16 without a mark. Their zero bytes give them away: text in any other encoding has none."""
+    if b"\0" not in start or (start.count(0) < len(start) // 8 and _is_plain(start.replace(b"\0", b""))):
+        return None  # the latter is text in which something wrote zeros
+    for encoding, other in (("utf-32le", ""), ("utf-32be", ""), ("utf-16le", "utf-16be"), ("utf-16be", "utf-16le")):
+        text = _decoded_start(start, encoding)
+        if _ascii_counts(text) > _ascii_counts(_decoded_start(start, other) if other else "") and _is_written(text):
+            return f"{encoding[:-2].upper()} text; convert it with: iconv -f {encoding} -t utf-8"
+    return None
+
+
+def _decoded_start(data: bytes, encoding: str) -> str:
+    """As much as is whole, "" where it is not in that encoding."""
+    try:
+        return codecs.getincrementaldecoder(encoding)().decode(data)
+    except UnicodeDecodeError:
+        return ""
+
+
+def _ascii_counts(text: str) -> tuple[int, int]:
+    """White space, and everything else: read in the wrong order, bytes of other writing look like ASCII letters."""
+    return sum(map(text.count, "\t\n\r ")), sum(map(str.isascii, text))
+
+
+def _is_written(text: str) -> bool:
+    categories = [unicodedata.category(character) for character in text if character not in "\t\n\r"]
+    return sum(map(categories.count, ("Cc", "Cn", "Co"))) <= len(text) // 50
+
+
+def _is_plain(data: bytes) -> bool:
+    return bool(_decoded_start(data, "utf-8")) and not _CONTROLS.search(data)
+
+
+def without_marks(data: bytes) -> bytes:
+    """`data` without the UTF-8 byte order marks it begins with: some programs put a second one before the first."""
+    while data.startswith(codecs.BOM_UTF8):
+        data = data.removeprefix(codecs.BOM_UTF8)
+    return data
+
+
+def decoded(data: bytes) -> str:
+    """`data`, all of a file or one of its lines, as text. Raises ValueError saying why it is none, to follow "is"."""
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(_not_utf8(data, error)) from None
+    if "\0" in text:
+        raise ValueError(f"not text: byte {data.index(0) + 1} is 0, as in binary or damaged files; write it again")
+    return text
+
+
+def _not_utf8(data: bytes, error: UnicodeDecodeError) -> str:
+    what = f"not UTF-8 ({error.reason} at byte {error.start + 1})"
+    if _HALF_SURROGATE.match(data, error.start):
+        return f"{what} but CESU-8 or text with halves of surrogate pairs; write it again as UTF-8"
+    if data.startswith(b"\xc0\x80", error.start):
+        return f"{what} but Java's variant of it; write it again as UTF-8"
+    if error.reason == "unexpected end of data" and error.start:
+        return f"{what}: it ends within a character; fetch or write it again"
+    return f"{what}; {CONVERT}"
+
+
+def whole_text(data: bytes) -> str:
+    """The text of a whole file. Raises ValueError saying what the file is instead, to follow "is"."""
+    if description := what_is(data[:_START_BYTES]):
+        raise ValueError(description)
+    return decoded(without_marks(data))
+
+
+# --- Opening ----------------------------------------------------------------------------------------------------------
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Opens a regular file to read its bytes.
+
+    Raises OSError for what is none, before a byte is read: a pipe may wait for ever, and /dev/zero never ends.
+    """
+    _check_regular(path, path.stat().st_mode)
+    # A file can be exchanged for a pipe in between, which must not block. Regular files ignore O_NONBLOCK.
+    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY), "rb")
+    try:
+        _check_regular(path, os.fstat(file.fileno()).st_mode)
+    except OSError:
+        file.close()
+        raise
+    return file
+
+
+def read_regular(path: Path) -> bytes:
+    """All bytes of a regular file. Raises OSError as `open_regular` does."""
+    with open_regular(path) as file:
+        return file.read()
+
+
+@contextlib.contextmanager
+def open_text(path: Path) -> Iterator[BinaryIO]:
+    """A regular file of UTF-8 text, at the first byte behind its byte order marks.
+
+    Raises UserError, naming the file, where its first bytes say that it is no such text; OSError as `open_regular`.
+    """
+    with open_regular(path) as file:
+        start = file.read(_START_BYTES)
+        if description := what_is(start):
+            raise UserError(f"{path} is {description}.")
+        file.seek(len(start) - len(without_marks(start)))
+        yield file
+
+
+_KINDS = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+    (stat.S_ISSOCK, "a socket"),
+)
+
+
+def _check_regular(path: Path, mode: int) -> None:
+    if not stat.S_ISREG(mode):
+        kind = next((name for is_kind, name in _KINDS if is_kind(mode)), "something else")
+        raise OSError(errno.EINVAL, f"it is not a regular file but {kind}", str(path))
