@@ -19,7 +19,6 @@ from albert.engine.distribution import Replicas, create_replicas
 from albert.engine.estimator import EvalSpec
 from albert.errors import UserError
 from albert.heads import head_for
-from albert.runs import reports
 from albert.runs.assembly import (
     build_estimator,
     check_model,
@@ -34,6 +33,7 @@ from albert.runs.assembly import (
 from albert.runs.output_dir import claim_output_dir
 from albert.runs.split_data import SplitData
 from albert.settings import Settings
+from albert.system.files import write_texts
 from albert.tasks.base import Split, Task
 from albert.tokenization import Tokenizer, load_tokenizer
 
@@ -72,7 +72,7 @@ def run(task: Task, settings: Settings) -> dict[str, float]:
             predictions = estimator.predict(
                 functools.partial(inputs.once, split, settings.per_replica_predict_batch_size)
             )
-            reports.write_files(settings.output_dir, splits[split].result_files(predictions))
+            write_texts(settings.output_dir, splits[split].result_files(predictions))
         return metrics
 
 

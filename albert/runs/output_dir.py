@@ -10,7 +10,7 @@ from pathlib import Path
 
 from albert.errors import UserError
 from albert.settings import Settings
-from albert.system.files import delete_leftovers, write_text
+from albert.system.files import delete_leftovers, finish_texts, write_text
 from albert.system.json_text import parse_json, short_repr
 from albert.system.locks import LOCK, OutputLock
 
@@ -59,6 +59,7 @@ def _claim(directory: Path, identity: Mapping[str, Mapping[str, object]]) -> Non
             f"`output_dir`={directory} holds another run: {'; '.join(differing)}. Choose another `output_dir`, repeat "
             "that run's settings, or add `overwrite_output_dir` to move it aside."
         )
+    finish_texts(directory)
     delete_leftovers(directory)
     claimed = {**found, **identity}
     if claimed != found:

@@ -22,7 +22,7 @@ from albert.engine.evaluations import Evaluation
 from albert.engine.throughput import StepRecord, Throughput
 from albert.errors import UserError
 from albert.settings import Settings
-from albert.system.files import advice_on, append_text, as_os_error, write_bytes, write_text
+from albert.system.files import advice_on, append_text, as_os_error, write_bytes, write_text, write_texts
 from albert.system.json_text import parse_json
 
 if TYPE_CHECKING:  # drawing is imported where something is drawn
@@ -213,7 +213,6 @@ class Results:
                 lines += [f"saved model.ckpt-{evaluation.step} to model.ckpt-best"]
             lines += ["=" * 50]
         lines += [f"best {self._best_metric} = {best_metrics[self._best_metric]} at step {best_metrics['global_step']}"]
-        write_text(self._settings.output_dir / "eval_results.txt", "\n".join(lines) + "\n")
         summary = {
             "task": self._settings.data.task_name,
             "hyperparameters": self._hyperparameters,
@@ -221,7 +220,8 @@ class Results:
             "best": _json_numbers(best_metrics),
             "evaluations": [{"is_best": e.is_best, **_json_numbers(e.metrics)} for e in evaluations],
         }
-        write_text(self._settings.output_dir / "eval_results.json", json.dumps(summary, indent=2) + "\n")
+        texts = {"eval_results.txt": "\n".join(lines) + "\n", "eval_results.json": json.dumps(summary, indent=2) + "\n"}
+        write_texts(self._settings.output_dir, texts)
 
 
 def _hyperparameters_on_disk(output_dir: Path) -> dict[str, object]:
@@ -299,9 +299,3 @@ def _plot_metric(axes: "Axes", evaluations: Sequence[Evaluation], best_metric: s
     metric_axes.plot([e.step for e in best], [e.value for e in best], "*", color="tab:red", markersize=14)
     metric_axes.set_ylabel(f"dev {best_metric} (star: best)")
     return [line]
-
-
-def write_files(output_dir: Path, files: Mapping[str, str]) -> None:
-    """Writes each text under its file name."""
-    for name, text in files.items():
-        write_text(output_dir / name, text)

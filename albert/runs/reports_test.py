@@ -19,6 +19,7 @@ from albert.engine.evaluations import Evaluation
 from albert.engine.throughput import Speed, StepRecord, Throughput
 from albert.errors import UserError
 from albert.runs import reports
+from albert.system.files import write_texts
 from albert.tasks import get_task
 from albert.tasks.base import Example
 from albert.testing import GOOD_SETTINGS, full_disk, tiny_disk, unwritable
@@ -344,7 +345,7 @@ def _read(folder: Path, *names: str) -> list[str]:
 def test_classes_are_predicted_by_label_under_the_leaderboards_file_name(tmp_path):
     probabilities = np.array([[0.25, 0.75], [1.0, 0.0]], np.float32)
     predictions = {"probabilities": probabilities, "predictions": np.array([1, 0], np.int32)}
-    reports.write_files(tmp_path, get_task("rte").result_files(_examples("7", "3"), predictions))
+    write_texts(tmp_path, get_task("rte").result_files(_examples("7", "3"), predictions))
     results, submit, leaderboard = _read(tmp_path, "test_results.tsv", "submit_results.tsv", "RTE.tsv")
     assert results == "0.25\t0.75\n1.0\t0.0\n"
     assert submit == leaderboard == "index\tprediction\n7\tnot_entailment\n3\tentailment\n"
@@ -353,7 +354,7 @@ def test_classes_are_predicted_by_label_under_the_leaderboards_file_name(tmp_pat
 def test_scores_are_clipped_for_the_leaderboard_only(tmp_path):
     scores = np.array([5.25, -0.5, 2.5], np.float32)
     predictions = {"probabilities": scores[:, None], "predictions": scores}
-    reports.write_files(tmp_path, get_task("sts-b").result_files(_examples("0", "1", "2"), predictions))
+    write_texts(tmp_path, get_task("sts-b").result_files(_examples("0", "1", "2"), predictions))
     results, submit, leaderboard = _read(tmp_path, "test_results.tsv", "submit_results.tsv", "STS-B.tsv")
     assert results == "5.25\n-0.5\n2.5\n"
     assert submit == leaderboard == "index\tprediction\n0\t5.000\n1\t0.000\n2\t2.500\n"

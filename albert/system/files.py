@@ -5,8 +5,9 @@ import errno
 import glob
 import os
 import re
+import shutil
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -16,6 +17,8 @@ from albert.errors import UserError
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FORBIDDEN = (errno.EACCES, errno.EPERM)
 _WRONG_NAME = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EEXIST)
+# The folder of files that are whole and only have to be moved to their places beside it.
+_READY = "results.ready"
 
 
 def write_text(path: Path, text: str) -> None:
@@ -27,6 +30,36 @@ def write_bytes(path: Path, data: bytes) -> None:
     """Puts `data` at `path`, as `whole_file` does."""
     with whole_file(path) as file:
         file.write(data)
+
+
+def write_texts(directory: Path, texts: Mapping[str, str]) -> None:
+    """Puts every text at its name in `directory`: all of them, or none where the disk is full or not writable.
+
+    They are written to a folder of their own, which is renamed when all are on disk; then each is moved to its place.
+    `finish_texts` does the rest of the moves after a kill. Raises UserError as `write_bytes` does; what was there is
+    then untouched.
+    """
+    staging, ready = temporary_beside(directory / _READY), directory / _READY
+    try:
+        for name, text in texts.items():
+            with whole_file(staging / name, lambda path, error: cannot_write(directory / path.name, error)) as file:
+                file.write(text.encode())
+        finish_texts(directory)
+        with _errors_of(ready, cannot_write):
+            staging.replace(ready)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    finish_texts(directory)
+
+
+def finish_texts(directory: Path) -> None:
+    """Moves to their places what `write_texts` has written whole. Only the process that writes there may call it."""
+    ready = directory / _READY
+    with _errors_of(ready, cannot_write):
+        if ready.is_dir() and not ready.is_symlink():
+            for file in sorted(ready.iterdir()):
+                file.replace(directory / file.name)
+            ready.rmdir()
 
 
 def cannot_write(path: Path, error: OSError) -> UserError:
@@ -114,6 +147,8 @@ def delete_leftovers(directory: Path, name: str | None = None) -> None:
     """
     for leftover in directory.glob(f"{'*' if name is None else glob.escape(name)}.tmp-" + 8 * "[0-9a-f]"):
         try:
+            if leftover.is_dir() and not leftover.is_symlink():
+                shutil.rmtree(leftover)
             leftover.unlink(missing_ok=True)
         except OSError as error:
             raise cannot_write(leftover, error) from error

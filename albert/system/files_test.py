@@ -12,9 +12,11 @@ from albert.system.files import (
     as_os_error,
     cannot_write,
     delete_leftovers,
+    finish_texts,
     whole_file,
     write_bytes,
     write_text,
+    write_texts,
 )
 from albert.testing import full_disk, tiny_disk, unwritable
 
@@ -151,3 +153,40 @@ def test_tensorflows_errors_of_the_disk_are_those_of_the_system(message):
     error.message = message
     assert (as_os_error(error).errno, as_os_error(error).strerror) == (errno.ENOSPC, "No space left on device")
     assert as_os_error(OSError(1, "as it is")).strerror == "as it is"
+
+
+def _texts_in(folder):
+    return {path.name: path.read_text() for path in folder.iterdir()}
+
+
+def test_several_texts_are_all_old_where_one_cannot_be_written(tmp_path):
+    old = {"a.txt": "old", "b.txt": "old"}
+    write_texts(tmp_path, old)
+    with full_disk(1000), pytest.raises(UserError, match=rf"cannot write {tmp_path}/b\.txt: File too large"):
+        write_texts(tmp_path, {"a.txt": "new", "b.txt": "x" * 2000})
+    assert _texts_in(tmp_path) == old
+
+
+@pytest.mark.parametrize("moved", [0, 1, 2])
+def test_several_texts_are_all_new_after_a_kill_between_their_moves(tmp_path, monkeypatch, moved):
+    write_texts(tmp_path, {"a.txt": "old", "b.txt": "old"})
+    moves = iter(range(moved))
+
+    def replace(path, target):
+        if ".tmp-" not in path.name and next(moves, None) is None:
+            raise KeyboardInterrupt
+        os.replace(path, target)
+
+    with monkeypatch.context() as killed:
+        killed.setattr(Path, "replace", replace)
+        with pytest.raises(KeyboardInterrupt):
+            write_texts(tmp_path, {"a.txt": "new", "b.txt": "new", "c.txt": "new"})
+    finish_texts(tmp_path)
+    assert _texts_in(tmp_path) == {"a.txt": "new", "b.txt": "new", "c.txt": "new"}
+
+
+def test_texts_that_were_not_whole_go_with_the_other_leftovers(tmp_path):
+    (tmp_path / "results.ready.tmp-0123abcd").mkdir()
+    (tmp_path / "results.ready.tmp-0123abcd" / "a.txt").write_text("half")
+    delete_leftovers(tmp_path)
+    assert list(tmp_path.iterdir()) == []
