@@ -315,7 +315,7 @@ def _only_builder(path: Path) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise _cannot_write(path, error) from error
-    with FileLock(path.with_name(path.name + ".lock")) as lock:
+    with FileLock(path.with_name(path.name + ".lock"), lambda _, error: _cannot_write(path, error)) as lock:
         if lock.take() is not None:
             _LOG.info("waiting for another process that is building %s", path)
             lock.take(wait=True)

@@ -19,6 +19,7 @@ import os
 import socket
 import stat
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
@@ -33,10 +34,14 @@ _folders_without_locks: set[Path] = set()  # that were warned about
 
 
 class FileLock:
-    """The lock on the file at `path`, for which `take` asks. Not held in the beginning."""
+    """The lock on the file at `path`, for which `take` asks. Not held in the beginning.
 
-    def __init__(self, path: Path):
+    Where the file cannot be written, `cannot` makes the UserError, as for `albert.system.files.whole_file`.
+    """
+
+    def __init__(self, path: Path, cannot: Callable[[Path, OSError], UserError] = cannot_write):
         self._path = path
+        self._cannot = cannot
         self._descriptor: int | None = None
         self.is_exclusive = True  # unless it was taken where there are no locks
 
@@ -66,7 +71,7 @@ class FileLock:
             os.write(found, _who_we_are().encode())
         except OSError as error:
             self.release()
-            raise cannot_write(self._path, error) from error
+            raise self._cannot(self._path, error) from error
         return None
 
     def release(self) -> None:
