@@ -21,7 +21,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Marks tests by the fixtures that they use, and leaves the `training` ones out where `--quick` asks for it."""
+    """Marks tests by the fixtures that they use, deselects the `training` ones for `--quick`, and orders files."""
     for item in items:
         fixtures = set(getattr(item, "fixturenames", ()))
         if "shared_data" in fixtures:
@@ -32,6 +32,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         training = [item for item in items if item.get_closest_marker("training")]
         items[:] = [item for item in items if not item.get_closest_marker("training")]
         config.hook.pytest_deselected(items=training)
+    if hasattr(config, "workerinput"):
+        # Two processes share the files: with the longest first, neither waits long for the other at the end.
+        training_files = {item.path for item in items if item.get_closest_marker("training")}
+        items.sort(key=lambda item: item.path not in training_files)
 
 
 @pytest.fixture(scope="session")

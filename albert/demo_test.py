@@ -223,6 +223,7 @@ def test_a_named_folder_is_named_once(calls, monkeypatch, tmp_path, capsys):
     assert capsys.readouterr().err == f"Continue with: ./demo_albert finetuning -o {tmp_path}\n"
 
 
+@pytest.mark.training
 def test_the_named_command_continues_an_interrupted_demo(tmp_path):
     environment = {**os.environ, "DEVICE": "cpu", "OUTPUT_DIR": str(tmp_path / "out")}
     log = tmp_path / "out" / "training_log.jsonl"
