@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import tensorflow as tf
 
-from albert.albert_config import AlbertConfig
+from albert.albert_config import AlbertConfig, read_config
 from albert.custom_optimization import LearningRateSchedule, create_optimizer
 from albert.engine.distribution import Replicas
 from albert.engine.estimator import Estimator, EvalSpec, RunConfig, TrainingObserver
@@ -25,7 +25,10 @@ S = TypeVar("S", bound=Settings)
 
 def load_config(settings: Settings) -> AlbertConfig:
     """The configuration file's model, with `albert_dropout_prob` in place of its rates if given."""
-    config = AlbertConfig.from_json_file(settings.model.albert_config_file)
+    path = settings.model.albert_config_file
+    config, remarks = read_config(path)
+    for remark in remarks:
+        logging.log(logging.WARNING if remark.is_warning else logging.INFO, "%s: %s.", path, remark.text)
     rate = settings.model.albert_dropout_prob
     return config if rate is None else config.with_dropout(rate)
 

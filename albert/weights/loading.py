@@ -219,7 +219,9 @@ def _check_types(
 def _value(reader: Any, names: Names, source: str, dtype: tf.DType) -> np.ndarray:
     value = reader.get_tensor(names.entries[source])
     if source == WORD_TABLE and WORD_PROJECTION in names.entries:
-        value = np.float64(value) @ np.float64(reader.get_tensor(names.entries[WORD_PROJECTION]))
+        value = np.asarray(value, np.float64) @ np.asarray(
+            reader.get_tensor(names.entries[WORD_PROJECTION]), np.float64
+        )
     with np.errstate(over="ignore"):  # an infinity is found by _check_values
         return np.asarray(value).astype(dtype.as_numpy_dtype, copy=False)
 
