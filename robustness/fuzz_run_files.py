@@ -138,6 +138,72 @@ def _change_index(rng: Any, data: bytes, other: bytes) -> bytes:
         return data
 
 
+# --- Checkpoints that cover a part of a model -------------------------------------------------------------------------
+
+_LAYOUT_CHANGES: tuple[tuple[str, str], ...] = (
+    *(("LayerNorm", "layer_normalization"), ("LayerNorm_1", "layer_normalization_2"), ("LayerNorm_1", "norm")),
+    *((r"transformer/group_0/inner_group_0", "layer_shared"), (r"transformer/group_0/inner_group_0", "layer_3")),
+    *(("/group_0/", "/group_1/"), ("inner_group_0", "inner_group_1"), ("attention_1", "attention"), ("ffn_1", "ffn_2")),
+    *(("^", "module/"), ("^bert/", "albert/"), ("^bert/", "student/bert/"), ("^bert/", ""), ("^", "x/")),
+    *(("$", "/ExponentialMovingAverage"), ("$", ":0"), ("$", "/.ATTRIBUTES/VARIABLE_VALUE"), ("$", "/adam_m")),
+    *(("/", "."), ("kernel", "weight"), ("gamma", "scale"), ("^cls", "heads"), ("pooler/dense", "pooler")),
+)
+_PARTS = ("pooler", "LayerNorm", "LayerNorm_1", "embeddings", "attention_1", "ffn_1", "bias", "bert/", "cls/", "query")
+
+
+@functools.cache
+def _untouched_weights() -> dict[str, tf.Variable]:
+    return {name: tf.Variable(tf.zeros(variable.shape)) for name, variable in _weights().items()}
+
+
+def _read_part(folder: Path, messages: Sequence[str]) -> None:
+    """Whatever a file lacks: no variable of the encoder may stay as it was, but a pooler after a warning."""
+    weights = _untouched_weights()
+    for variable in weights.values():
+        variable.assign(tf.fill(variable.shape, float("nan")))
+    report = load_weights(folder / "model.ckpt", weights)
+    report.log(folder / "model.ckpt")
+    fresh = {name for name, variable in weights.items() if bool(tf.reduce_any(tf.math.is_nan(variable)))}
+    assert fresh == set(report.fresh), (fresh, report.fresh)
+    assert all(any(name in message for message in messages) for name in fresh), "fresh without a warning"
+    silent = {name for name in fresh if name.startswith("bert/")}
+    assert not silent or any("has no pooler" in message for message in messages), silent
+    assert all(name.startswith("bert/pooler/") for name in silent), silent
+
+
+def _change_coverage(rng: Any, data: bytes, other: bytes) -> bytes:
+    """Drops, renames, doubles or transposes entries of an index, behind good checksums."""
+    try:
+        entries = read_table(data)
+        names = [key for key in sorted(entries) if key]
+        part = rng.choice(_PARTS).encode()
+        match rng.randrange(5):
+            case 0:  # entries at random
+                for key in rng.sample(names, min(len(names), rng.choice((1, 1, 2, 5, 30)))):
+                    del entries[key]
+            case 1:  # a part
+                for key in names:
+                    if part in key:
+                        del entries[key]
+            case 2 | 3:  # another layout, of all names or those of one part; once beside the old names
+                theirs, ours = (text.encode() for text in rng.choice(_LAYOUT_CHANGES))
+                keep = rng.randrange(4) == 0
+                for key in [key for key in names if rng.random() < 0.97 and (part in key or rng.random() < 0.9)]:
+                    value = entries[key] if keep else entries.pop(key)
+                    entries[re.sub(theirs, ours, key)] = value
+            case _:  # as other libraries store kernels
+                for key in names:
+                    message = tensor_bundle_pb2.BundleEntryProto.FromString(entries[key])
+                    if b"kernel" in key and rng.random() < 0.8:
+                        sizes = [dim.size for dim in message.shape.dim]
+                        for dim, size in zip(message.shape.dim, reversed(sizes), strict=True):
+                            dim.size = size
+                        entries[key] = message.SerializeToString()
+        return write_table(entries)
+    except Exception:  # no table any more
+        return data
+
+
 # --- Settings, logs, results ------------------------------------------------------------------------------------------
 
 _SETTINGS = Settings(
@@ -243,6 +309,7 @@ READERS: tuple[Reader, ...] = (
         writes=("mrpc_*", "features*"),
     ),
     Reader(name="checkpoint", seeds=_checkpoint_seeds, read=_read_checkpoint, mutators=(_change_index,) * 16),
+    Reader(name="part_of_model", seeds=_checkpoint_seeds, read=_read_part, mutators=(_change_coverage,) * 60),
     Reader(
         name="run_settings",
         seeds=lambda: [_json_seed(RUN_SETTINGS, _IDENTITY), _json_seed(RUN_SETTINGS, {"model": _IDENTITY["model"]})],

@@ -7,9 +7,8 @@ from typing import TypeVar
 
 import tensorflow as tf
 
-from albert.albert_config import AlbertConfig
+from albert.albert_config import AlbertConfig, read_config
 from albert.custom_optimization import LearningRateSchedule, create_optimizer
-from albert.engine import checkpoint_files
 from albert.engine.distribution import Replicas
 from albert.engine.estimator import Estimator, EvalSpec, RunConfig, TrainingObserver
 from albert.errors import UserError
@@ -19,39 +18,44 @@ from albert.runs import reports
 from albert.runs.model_fn import build_model_fn
 from albert.settings import Settings, TrainSettings
 from albert.weights.loading import load_weights
+from albert.weights.paths import checkpoint_prefix
 
 S = TypeVar("S", bound=Settings)
 
 
 def load_config(settings: Settings) -> AlbertConfig:
     """The configuration file's model, with `albert_dropout_prob` in place of its rates if given."""
-    config = AlbertConfig.from_json_file(settings.model.albert_config_file)
+    path = settings.model.albert_config_file
+    config, remarks = read_config(path)
+    for remark in remarks:
+        logging.log(logging.WARNING if remark.is_warning else logging.INFO, "%s: %s.", path, remark.text)
     rate = settings.model.albert_dropout_prob
     return config if rate is None else config.with_dropout(rate)
 
 
 def check_model(config: AlbertConfig, settings: Settings) -> None:
-    """Raises UserError where rows are too long for the model, or `init_checkpoint` is missing."""
+    """Raises UserError where rows are too long for the model, or `init_checkpoint` is no checkpoint."""
     length = settings.data.max_seq_length
     if length > config.max_position_embeddings:
         raise UserError(
             f"`max_seq_length`={length}, but the model of {settings.model.albert_config_file} has "
             f"{config.max_position_embeddings} positions. Lower `max_seq_length`."
         )
-    if settings.model.init_checkpoint and not checkpoint_files.exists(settings.model.init_checkpoint):
-        raise UserError(
-            f"`init_checkpoint`={settings.model.init_checkpoint}: no such checkpoint. Give the prefix, without .index; "
-            "./download_pretrained_models.sh fetches Google's models."
-        )
+    if settings.model.init_checkpoint:
+        checkpoint_prefix(settings.model.init_checkpoint)
 
 
 def resolve(settings: S, replicas: Replicas) -> S:
-    """`settings` with what depends on the devices decided."""
+    """`settings` with what depends on the devices decided, and `init_checkpoint` the prefix that it means."""
     dtype = replicas.resolve_dtype(settings.model.dtype)
     use_xla = replicas.is_on_gpus if settings.speed.use_xla is None else settings.speed.use_xla
+    path = settings.model.init_checkpoint
+    prefix = path and checkpoint_prefix(path)
+    if prefix != path:
+        logging.warning("`init_checkpoint`=%s: the checkpoint %s is read.", path, prefix)
     return dataclasses.replace(
         settings,
-        model=dataclasses.replace(settings.model, dtype=dtype),
+        model=dataclasses.replace(settings.model, dtype=dtype, init_checkpoint=prefix),
         speed=dataclasses.replace(settings.speed, use_xla=use_xla),
     )
 

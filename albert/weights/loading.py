@@ -1,6 +1,7 @@
 """Starts a model from a checkpoint: which entry each variable is read from, and what became of every name.
 
-`assignment_map` decides by names alone; `load_weights` checks shapes and types before it assigns anything.
+`assignment_map` decides by names alone; `load_weights` checks names, shapes and types before it assigns anything.
+Every variable of the encoder comes from the file. Only heads may start fresh, and a pooler that the file never had.
 """
 
 import dataclasses
@@ -8,37 +9,61 @@ import logging
 import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from albert.custom_optimization import OPTIMIZERS
 from albert.engine.checkpoint_files import GLOBAL_STEP, open_checkpoint
 from albert.errors import UserError
+from albert.system.json_text import short_repr
+from albert.weights.differences import CLASSIFIER_MARK, Mismatch, check_coverage, check_known, check_shapes
+from albert.weights.names import (
+    POOLER,
+    WORD_PROJECTION,
+    WORD_TABLE,
+    Names,
+    canonical_names,
+    has_use_for_pooler,
+    is_constant,
+    remarks_on,
+)
 
-# What upstream's discard_classifier_weights looks for in a name; "attention_1/output/dense" has a slash there.
-CLASSIFIER_MARK = "output_"
-# What only training needs; upstream's LAMB calls its slots otherwise than ours.
-_SLOT_NAMES = {"lamb_m", "lamb_v"}.union(*(optimizer.slot_names for optimizer in OPTIMIZERS.values()))
+# What only training needs: our slots, upstream's, those of TensorFlow's optimizers, and the state of a loss scale.
+_SLOT_NAMES = {"lamb_m", "lamb_v", "AdamWeightDecayOptimizer", "AdamWeightDecayOptimizer_1", "LAMBOptimizer"}.union(
+    ("LAMBOptimizer_1", "Adam", "Adam_1", "Momentum"), *(optimizer.slot_names for optimizer in OPTIMIZERS.values())
+)
+_TRAINING_SCALARS = {GLOBAL_STEP, "beta1_power", "beta2_power", "good_steps", "loss_scale", "current_loss_scale"}
+_SHOWN_UNUSED = 40
 
 
 @dataclasses.dataclass(frozen=True)
 class LoadReport:
-    """What became of every name: variables read (and from which entry), left at their initial value, entries unused."""
+    """What became of every name: variables read (and from which entry), left at their initial value, entries unused.
+
+    `remarks` are sentences on what is unusual.
+    """
 
     loaded: Mapping[str, str]
     fresh: tuple[str, ...]
     unused: tuple[str, ...]
+    remarks: tuple[str, ...] = ()
 
     def log(self, prefix: Path) -> None:
-        """One line with the counts, and one each naming fresh variables and unused entries."""
+        """One line with the counts; warnings on what is unusual and on fresh variables; the unused entries."""
         logging.info(
             "%s: %d variables loaded, %d fresh, %d entries unused",
             prefix, len(self.loaded), len(self.fresh), len(self.unused),
         )  # fmt: skip
+        for remark in self.remarks:
+            logging.warning("%s: %s.", prefix, remark)
         if self.fresh:
-            logging.info("fresh (not in the checkpoint or discarded): %s", ", ".join(self.fresh))
+            logging.warning("fresh (not in the checkpoint or discarded): %s", ", ".join(self.fresh))
         if self.unused:
-            logging.info("unused entries of the checkpoint: %s", ", ".join(self.unused))
+            shown = ", ".join(short_repr(name)[1:-1] for name in self.unused[:_SHOWN_UNUSED])
+            more = f", and {len(self.unused) - _SHOWN_UNUSED} more" if len(self.unused) > _SHOWN_UNUSED else ""
+            logging.info("unused entries of the checkpoint: %s%s", shown, more)
 
 
 def assignment_map(
@@ -74,49 +99,137 @@ def load_weights(
 ) -> LoadReport:
     """Assigns what the checkpoint at `prefix` holds for `weights`; outside a replica, it reaches all of them.
 
-    Raises UserError when the checkpoint is missing or damaged, naming both shapes when one differs, and when it holds
-    nothing for the encoder at all.
+    Raises UserError when the checkpoint is missing or damaged, when a variable of the encoder (`bert/`) is not in it
+    or it has others than the model, and when a shape, a type or a value cannot be that of a weight.
     """
     with open_checkpoint(prefix) as reader:
-        shapes = reader.get_variable_to_shape_map()
-        chosen = assignment_map(list(weights), shapes, num_of_group, discard_classifier_weights)
-        _check_shapes(prefix, weights, chosen, shapes)
-        _check_types(prefix, weights, chosen, reader.get_variable_to_dtype_map())
+        shapes = {name: tuple(shape) for name, shape in reader.get_variable_to_shape_map().items()}
+        names = canonical_names(shapes)
+        chosen = assignment_map(list(weights), names.entries, num_of_group, discard_classifier_weights)
         if not any(name.startswith("bert/") for name in chosen):
-            raise UserError(
-                f"{prefix} holds none of the encoder's {len(weights)} variables (bert/...); it begins with "
-                f"{', '.join(sorted(shapes)[:3])}. A TF1 name-based ALBERT checkpoint is needed."
-            )
-        values = {name: reader.get_tensor(entry) for name, entry in chosen.items()}
+            check_known(prefix, len(weights), shapes)
+        used = {names.entries[name] for name in chosen.values()}
+        if WORD_PROJECTION in names.entries and WORD_TABLE in chosen:
+            used.add(names.entries[WORD_PROJECTION])
+            shapes |= _shape_of_product(prefix, names, shapes, tuple(weights[WORD_TABLE].shape))
+        unused = [entry for name, entry in names.entries.items() if entry not in used and not _is_state(name, names)]
+        remarks = _check_encoder(prefix, weights, chosen, names, unused, num_of_group)
+        check_shapes(prefix, _mismatches(weights, chosen, names, shapes))
+        dtypes = reader.get_variable_to_dtype_map()
+        remarks += _check_types(prefix, weights, chosen, names, dtypes)
+        values = {name: _value(reader, names, source, weights[name].dtype) for name, source in chosen.items()}
+    _check_values(prefix, values, chosen, names)
     for name, value in values.items():
         weights[name].assign(value)
+    loaded = {name: names.entries[source] for name, source in chosen.items()}
     fresh = tuple(name for name in weights if name not in chosen)
-    unused = tuple(sorted(name for name in set(shapes) - set(chosen.values()) if not _is_training_state(name)))
-    return LoadReport(chosen, fresh, unused)
+    return LoadReport(loaded, fresh, tuple(sorted(unused)), tuple(remarks))
 
 
-def _is_training_state(name: str) -> bool:
-    return name == GLOBAL_STEP or name.rpartition("/")[2] in _SLOT_NAMES
+def _is_state(name: str, names: Names) -> bool:
+    """Slots lie below their variable's name, as moving averages beside the weights do; no weight does."""
+    parent, _, leaf = name.rpartition("/")
+    return name in _TRAINING_SCALARS or leaf in _SLOT_NAMES or parent in names.entries
 
 
-def _check_shapes(prefix, weights, chosen, shapes) -> None:
-    for name, entry in chosen.items():
-        ours, theirs = list(weights[name].shape), list(shapes[entry])
-        if ours == theirs:
-            continue
-        advice = "Use the albert_config.json that belongs to the checkpoint."
-        if entry == "bert/embeddings/word_embeddings":
-            advice = "vocab_size in albert_config.json and the checkpoint must agree. " + advice
-        if CLASSIFIER_MARK in name:
-            advice = "To start this task with a fresh head, add `discard_classifier_weights`."
-        raise UserError(f"{prefix}: {entry} has shape {theirs}, but the model needs {ours}. {advice}")
+def _check_encoder(
+    prefix: Path,
+    weights: Mapping[str, tf.Variable],
+    chosen: Mapping[str, str],
+    names: Names,
+    unused: Collection[str],
+    num_of_group: int,
+) -> list[str]:
+    """Raises UserError unless the encoders of file and model are the same; what to remark on those that are."""
+    canonical = {entry: name for name, entry in names.entries.items()}
+    missing = [name for name in weights if name.startswith("bert/") and name not in chosen]
+    stray = [
+        entry for entry in unused if canonical[entry].startswith("bert/") and not is_constant(canonical[entry])
+    ]  # fmt: skip
+    remarks = []
+    if names.layouts:
+        remarks.append(f"its names were mapped ({', '.join(names.layouts)})")
+        remarks += remarks_on(names.layouts)
+    if num_of_group > 1 and stray and not missing:
+        remarks.append(f"{len(stray)} entries of its encoder are not used, among them {short_repr(stray[0])[1:-1]}")
+        stray = []
+    if set(missing) == set(POOLER) and not stray and not has_use_for_pooler(names.entries):
+        remarks.append("it has no pooler (bert/pooler/dense), which starts from random values")
+        missing = []
+    check_coverage(prefix, missing, stray, weights, list(names.entries))
+    return remarks
 
 
-def _check_types(prefix, weights, chosen, dtypes) -> None:
-    for name, entry in chosen.items():
+def _mismatches(
+    weights: Mapping[str, tf.Variable],
+    chosen: Mapping[str, str],
+    names: Names,
+    shapes: Mapping[str, tuple[int, ...]],
+) -> list[Mismatch]:
+    compared = [
+        Mismatch(name, names.entries[source], tuple(weights[name].shape), shapes[names.entries[source]])
+        for name, source in chosen.items()
+    ]
+    return [pair for pair in compared if pair.ours != pair.theirs]
+
+
+def _shape_of_product(
+    prefix: Path, names: Names, shapes: Mapping[str, tuple[int, ...]], ours: tuple[int, ...]
+) -> dict[str, tuple[int, ...]]:
+    """The word table's entry, with the shape that it has once it is multiplied by albert_zh's projection.
+
+    Positions and the first normalisation there are as wide as the layers, so that only a model without a smaller
+    embedding computes the same.
+    """
+    table, projection = (shapes[names.entries[name]] for name in (WORD_TABLE, WORD_PROJECTION))
+    if len(table) != 2 or len(projection) != 2 or table[1] != projection[0] or projection[1:] != ours[1:]:
+        raise UserError(
+            f"{prefix} has albert_zh's embeddings: a word table {list(table)} times a projection {list(projection)}, "
+            f"normalised behind it, but the model's table is {list(ours)}. In albert_config.json set embedding_size to "
+            "hidden_size: their product is then read as the table, which computes the same."
+        )
+    return {names.entries[WORD_TABLE]: (table[0], projection[1])}
+
+
+def _check_types(
+    prefix: Path,
+    weights: Mapping[str, tf.Variable],
+    chosen: Mapping[str, str],
+    names: Names,
+    dtypes: Mapping[str, tf.DType],
+) -> list[str]:
+    """Raises UserError for a type that is no floating point; a remark on those of other widths, which are converted."""
+    converted = {}
+    for name, source in chosen.items():
+        entry = names.entries[source]
         ours, theirs = weights[name].dtype, dtypes[entry]
-        if ours != theirs:
+        if not theirs.is_floating:
             raise UserError(
-                f"{prefix}: {entry} has type {theirs.name}, but the model needs {ours.name}. "
+                f"{prefix}: {short_repr(entry)[1:-1]} has type {theirs.name}, but the model needs {ours.name}. "
                 "Save the checkpoint again in that type."
             )
+        if ours != theirs:
+            converted[entry] = theirs.name
+    if not converted:
+        return []
+    kinds = ", ".join(sorted(set(converted.values())))
+    return [f"{len(converted)} entries are {kinds}, converted to the model's type"]
+
+
+def _value(reader: Any, names: Names, source: str, dtype: tf.DType) -> np.ndarray:
+    value = reader.get_tensor(names.entries[source])
+    if source == WORD_TABLE and WORD_PROJECTION in names.entries:
+        value = np.asarray(value, np.float64) @ np.asarray(
+            reader.get_tensor(names.entries[WORD_PROJECTION]), np.float64
+        )
+    with np.errstate(over="ignore"):  # an infinity is found by _check_values
+        return np.asarray(value).astype(dtype.as_numpy_dtype, copy=False)
+
+
+def _check_values(prefix: Path, values: Mapping[str, np.ndarray], chosen: Mapping[str, str], names: Names) -> None:
+    bad = [name for name, value in values.items() if not np.isfinite(value).all()]
+    if bad:
+        raise UserError(
+            f"{prefix}: {short_repr(names.entries[chosen[bad[0]]])[1:-1]} holds NaN or infinite values, as do "
+            f"{len(bad) - 1} more entries. Use an earlier checkpoint."
+        )

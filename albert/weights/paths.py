@@ -1,0 +1,110 @@
+"""What people give as a checkpoint: a prefix, one of its files, a folder; other formats are named for what they are."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from albert.engine import checkpoint_files
+from albert.errors import UserError
+
+_ENDING = re.compile(r"\.(index|meta|data-\d{5}-of-\d{5})$")
+_SHARDS = re.compile(r"\.data-\d{5}-of-(\d{5})$")
+_HELP = "Give the prefix, without .index; ./download_pretrained_models.sh fetches Google's models."
+_NEEDED = "A TF1 name-based checkpoint is needed (<prefix>.index and <prefix>.data-00000-of-00001)"
+
+# Files of other formats: by their first bytes, and by their names in a folder.
+_FIRST_BYTES = (
+    (b"PK\x03\x04", "PyTorch's format, or a zip archive"),
+    (b"\x89HDF", "HDF5 (Keras, KerasHub or Hugging Face's tf_model.h5)"),
+    (b"\x80\x02", "a pickle (PyTorch before 1.6)"),
+    (b"\x1f\x8b", "a compressed archive: unpack it first"),
+)
+_FOREIGN_FILES = {
+    "model.safetensors": "Hugging Face's",
+    "pytorch_model.bin": "Hugging Face's, for PyTorch",
+    "tf_model.h5": "Hugging Face's, for Keras",
+    "flax_model.msgpack": "Hugging Face's, for Flax",
+    "model.weights.h5": "KerasHub's",
+}
+_NUM_SHOWN = 4
+
+
+def checkpoint_prefix(path: Path) -> Path:
+    """The prefix that `path` means: itself, what one of its files begins with, or the one checkpoint of a folder.
+
+    Of several in a folder it is `model.ckpt-best`, otherwise what the file `checkpoint` names. Raises UserError that
+    says what is there instead.
+    """
+    if checkpoint_files.exists(path):
+        return path
+    whole = path.with_name(_ENDING.sub("", path.name))
+    if whole.name and whole != path and checkpoint_files.exists(whole):
+        return whole
+    if path.is_dir():
+        return _in_folder(path)
+    raise UserError(f"`init_checkpoint`={path}: {_what_is_there(path, whole)}")
+
+
+def _in_folder(folder: Path) -> Path:
+    saved_model = folder / "variables/variables"
+    if (folder / "saved_model.pb").is_file() and checkpoint_files.exists(saved_model):
+        return saved_model
+    prefixes = _prefixes(folder)
+    best = folder / "model.ckpt-best"
+    if best in prefixes:
+        return best
+    for name in reversed(checkpoint_files.read_state(folder)):
+        if folder / Path(name).name in prefixes:
+            return folder / Path(name).name
+    if len(prefixes) == 1:
+        return prefixes[0]
+    if prefixes:
+        raise UserError(f"`init_checkpoint`={folder} is a folder with {len(prefixes)} checkpoints: {_names(prefixes)}")
+    foreign = [f"{name} ({whose})" for name, whose in _FOREIGN_FILES.items() if (folder / name).exists()]
+    if foreign:
+        raise UserError(f"`init_checkpoint`={folder} holds {', '.join(foreign)}. {_NEEDED}.")
+    raise UserError(f"`init_checkpoint`={folder} is a folder without a checkpoint. {_NEEDED}.")
+
+
+def _prefixes(folder: Path) -> list[Path]:
+    indexes = sorted(folder.glob("*.index")) if folder.is_dir() else []
+    return [prefix for index in indexes if checkpoint_files.exists(prefix := index.with_suffix(""))]
+
+
+def _names(prefixes: Sequence[Path]) -> str:
+    more = f" and {len(prefixes) - _NUM_SHOWN} more" if len(prefixes) > _NUM_SHOWN else ""
+    return ", ".join(prefix.name for prefix in prefixes[:_NUM_SHOWN]) + more + ". Give one of them."
+
+
+def _what_is_there(path: Path, whole: Path) -> str:
+    """Why nothing can be read at `path`, whose prefix would be `whole`."""
+    if path.is_file() and not _ENDING.search(path.name):
+        return f"{_format_of(path)}. {_NEEDED}"
+    files = sorted(whole.parent.glob(f"{_escaped(whole.name)}.*")) if whole.name and whole.parent.is_dir() else []
+    shards = {int(match[1]) for file in files if (match := _SHARDS.search(file.name))}
+    if shards - {1}:
+        return f"its data are in {max(shards)} parts; save them as one (<prefix>.data-00000-of-00001)"
+    if any(_ENDING.search(file.name) for file in files):
+        missing = [f"{whole}{s}" for s in checkpoint_files.SUFFIXES if not Path(f"{whole}{s}").is_file()]
+        return f"no such checkpoint, it is incomplete: no {' and no '.join(missing)}. {_HELP}"
+    others = _prefixes(path.parent)
+    return f"no such checkpoint. {f'There are {_names(others)} ' if others else ''}{_HELP}"
+
+
+def _format_of(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            start = file.read(16)
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    for magic, what in _FIRST_BYTES:
+        if start.startswith(magic):
+            return f"a file in {what}" if not what.startswith("a ") else what
+    if start[8:9] == b"{":
+        return "a file in safetensors' format"
+    return "a file, but not one of a checkpoint (TensorFlow before 0.12 wrote such)"
+
+
+def _escaped(name: str) -> str:
+    """`name` for a pattern of file names."""
+    return re.sub(r"([*?[])", r"[\1]", name)

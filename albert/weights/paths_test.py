@@ -1,0 +1,111 @@
+"""Paths that people give in place of a prefix."""
+
+import json
+import struct
+
+import numpy as np
+import pytest
+
+from albert.engine import checkpoint_files
+from albert.errors import UserError
+from albert.weights.paths import checkpoint_prefix
+
+INDEX, DATA = ".index", ".data-00000-of-00001"
+
+
+def place(folder, *names):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        checkpoint_files.save(folder / name, {"bert/a": np.zeros(3, np.float32)})
+
+
+@pytest.mark.parametrize("ending", ["", INDEX, DATA, ".meta"])
+def test_a_file_of_a_checkpoint_means_the_checkpoint(tmp_path, ending):
+    place(tmp_path, "model.ckpt-best")
+    (tmp_path / "model.ckpt-best.meta").write_bytes(b"x")
+    assert checkpoint_prefix(tmp_path / f"model.ckpt-best{ending}") == tmp_path / "model.ckpt-best"
+
+
+def test_a_name_that_ends_like_a_file_is_a_prefix_where_there_is_one(tmp_path):
+    place(tmp_path, "a", "a.index")
+    assert checkpoint_prefix(tmp_path / "a.index") == tmp_path / "a.index"
+
+
+def test_the_one_checkpoint_of_a_folder_is_meant(tmp_path):
+    place(tmp_path, "bert_model.ckpt")
+    (tmp_path / "half.index").write_bytes(b"x")  # without data
+    assert checkpoint_prefix(tmp_path) == tmp_path / "bert_model.ckpt"
+
+
+def test_of_several_the_best_is_meant_otherwise_what_the_state_file_names(tmp_path):
+    place(tmp_path, "model.ckpt-4", "model.ckpt-8", "model.ckpt-12")
+    with pytest.raises(UserError, match=r"3 checkpoints: model.ckpt-12, model.ckpt-4, model.ckpt-8. Give one"):
+        checkpoint_prefix(tmp_path)
+    # As TensorFlow writes it, on another machine, where a newer one was lost.
+    checkpoint_files.write_state(tmp_path, ["/home/them/model.ckpt-4", "/home/them/model.ckpt-8", "model.ckpt-16"])
+    assert checkpoint_prefix(tmp_path) == tmp_path / "model.ckpt-8"
+    place(tmp_path, "model.ckpt-best")
+    assert checkpoint_prefix(tmp_path) == tmp_path / "model.ckpt-best"
+
+
+def test_a_hub_module_is_read_where_its_variables_are(tmp_path):
+    place(tmp_path / "variables", "variables")
+    (tmp_path / "saved_model.pb").write_bytes(b"")
+    assert checkpoint_prefix(tmp_path) == tmp_path / "variables/variables"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "what"),
+    [
+        ("pytorch_model.bin", b"PK\x03\x04....", "PyTorch's format, or a zip"),
+        ("pytorch_model.bin", b"\x80\x02....", "a pickle"),
+        ("model.safetensors", struct.pack("<Q", 2) + b"{}", "safetensors"),
+        ("tf_model.h5", b"\x89HDF\r\n\x1a\n", "HDF5"),
+        ("albert_base.tar.gz", b"\x1f\x8b....", "archive: unpack"),
+        ("model.ckpt", b"....", "not one of a checkpoint"),
+        ("empty", b"", "not one of a checkpoint"),
+        ("albert_config.json", json.dumps({"hidden_size": 1}).encode(), "not one of a checkpoint"),
+    ],
+)
+def test_files_of_other_formats_are_named(tmp_path, name, content, what):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=f"{name}: .*{what}.*TF1 name-based checkpoint is needed"):
+        checkpoint_prefix(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ((), "folder without a checkpoint"),
+        (("config.json", "model.safetensors"), r"holds model.safetensors \(Hugging Face's\)"),
+        (("pytorch_model.bin",), r"holds pytorch_model.bin \(Hugging Face's, for PyTorch\)"),
+        (("model.ckpt.index",), "folder without a checkpoint"),
+    ],
+)
+def test_folders_without_a_checkpoint_are_named(tmp_path, names, message):
+    for name in names:
+        (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(UserError, match=f"{message}.*TF1 name-based"):
+        checkpoint_prefix(tmp_path)
+
+
+def test_what_is_missing_is_named(tmp_path):
+    place(tmp_path, "model.ckpt-best")
+    with pytest.raises(UserError, match=r"no such checkpoint. There are model.ckpt-best. Give one of them. Give the"):
+        checkpoint_prefix(tmp_path / "model.ckpt-bset")
+    (tmp_path / f"model.ckpt-best{DATA}").unlink()
+    for path in ("model.ckpt-best", "model.ckpt-best.index"):
+        with pytest.raises(UserError, match=rf"is incomplete: no {tmp_path}/model.ckpt-best.data-00000-of-00001\. "):
+            checkpoint_prefix(tmp_path / path)
+    (tmp_path / "model.ckpt-best.data-00001-of-00004").write_bytes(b"x")
+    with pytest.raises(UserError, match="in 4 parts; save them as one"):
+        checkpoint_prefix(tmp_path / "model.ckpt-best")
+    with pytest.raises(UserError, match="no such checkpoint"):
+        checkpoint_prefix(tmp_path / "no/such/folder")
+
+
+def test_a_file_that_cannot_be_read_says_why(tmp_path, monkeypatch):
+    (tmp_path / "model").write_bytes(b"x")
+    monkeypatch.setattr("pathlib.Path.open", lambda *_: (_ for _ in ()).throw(PermissionError(13, "Permission denied")))
+    with pytest.raises(UserError, match="cannot be read: Permission denied"):
+        checkpoint_prefix(tmp_path / "model")
