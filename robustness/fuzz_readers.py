@@ -21,11 +21,12 @@ from albert.albert_config import AlbertConfig
 from albert.downloads import archives, mrpc
 from albert.downloads.dataset import DownloadError
 from albert.settings import DataSettings
-from albert.tasks.glue import TASKS, GlueTask
+from albert.tasks.glue import GlueTask
 from albert.tasks.race import RaceTask
 from albert.tasks.squad.task import SquadTask
 from albert.tokenization import SentencePieceTokenizer, Tokenizer, load_tokenizer
 from robustness.fuzz_cases import Reader, Rows, Seed
+from robustness.fuzz_glue import TABLES, glue_seeds, read_glue
 from robustness.fuzz_mutations import JSON, LINES, Mutator, change_message
 
 ROOT = Path(__file__).parents[1]
@@ -59,25 +60,12 @@ def _num_lines(path: Path) -> int:
 # --- GLUE -------------------------------------------------------------------------------------------------------------
 
 
-def _glue_seeds() -> list[Seed]:
-    seeds = []
-    for task in TASKS:
-        for split, name in (("train", task.dev_file), ("dev", task.dev_file), ("test", task.test_file)):
-            source = TESTDATA / "glue_data" / task.folder / (name or "")
-            target = f"{task.folder}/{task.train_file if split == 'train' else name}"
-            if source.is_file() and split in task.splits:
-                lines = source.read_bytes().splitlines(keepends=True)[:12]
-                seeds.append(Seed({target: b"".join(lines)}, (task, split)))
-    return seeds
-
-
 def _read_glue(folder: Path, messages: Sequence[str], task: GlueTask, split: str) -> Rows:
-    examples = list(task.read(split, folder))
+    rows, examples = read_glue(folder, messages, task, split)
     for example in examples:
         (record,) = task.featurize(example, _tokenizer(), _SETTINGS)
         _check_record(record)
-    skipped = re.search(r"skipped (\d+) row", " ".join(messages))
-    return Rows(len(examples), int(skipped[1]) if skipped else 0)
+    return rows
 
 
 def _count_glue(folder: Path, task: GlueTask, split: str) -> int:
@@ -336,11 +324,12 @@ def _mutators(*groups: Sequence[Mutator]) -> tuple[Mutator, ...]:
 READERS: tuple[Reader, ...] = (
     Reader(
         name="glue",
-        seeds=_glue_seeds,
+        seeds=lambda: glue_seeds(TESTDATA),
         read=_read_glue,
         count=_count_glue,
-        mutators=_mutators(LINES, LINES, LINES),
+        mutators=_mutators(LINES, LINES, TABLES, TABLES, TABLES),
         line_based=True,
+        about_the_whole=("cannot be read", "is empty", "is UTF-", "have an empty text"),
     ),
     Reader(name="squad", seeds=_squad_seeds, read=_read_squad, count=_count_squad, mutators=_mutators(JSON, JSON)),
     Reader(
@@ -368,6 +357,7 @@ READERS: tuple[Reader, ...] = (
         count=lambda folder: _num_lines(folder / "vocab.txt"),
         mutators=_mutators(LINES, LINES),
         line_based=True,
+        about_the_whole=("cannot be read", "is empty", "is UTF-", "lacks"),
     ),
     Reader(name="sentencepiece", seeds=_model_seeds, read=_read_model, mutators=(_change_model,) * 10),
     Reader(name="zip", seeds=_zip_seeds, read=_read_archive("a.zip"), refusals=(DownloadError,)),

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from albert.system.json_text import parse_json
+from albert.system.text_encoding import read_regular
 
 _CHECKSUM = "manifest_sha256"
 
@@ -33,7 +34,7 @@ def encode(manifest: Mapping[str, Any]) -> bytes:
 def read(path: Path) -> dict[str, Any]:
     """The manifest in the file `path`, whose checksum is right. Raises ManifestError."""
     try:
-        manifest = parse_json(path.read_bytes())
+        manifest = parse_json(read_regular(path))
     except FileNotFoundError as error:
         raise ManifestError("is missing") from error
     except OSError as error:

@@ -26,6 +26,7 @@ from albert.data.pretraining_manifest import RecordsManifest, without_manifests
 from albert.data.record_encoding import Feature, record_features
 from albert.data.record_file import RecordFile, scan
 from albert.errors import UserError
+from albert.system.text_encoding import open_regular
 
 _RECORDS_AT_A_TIME = 1024
 # Features of a record that training does not read.
@@ -152,7 +153,7 @@ def _open(
 ) -> tuple[RecordFile, Checked]:
     """Opens a file, and checks it unless that was done before; closed when what is returned is gone."""
     try:
-        stream = path.open("rb", buffering=0)
+        stream = open_regular(path, buffering=0)
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
     try:

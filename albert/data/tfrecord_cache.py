@@ -36,6 +36,7 @@ from albert.system.files import advice_on, delete_leftovers, whole_file
 from albert.system.json_text import parse_json, short_repr
 from albert.system.locks import FileLock
 from albert.system.processes import number_of_workers, parallel_map
+from albert.system.text_encoding import open_regular, read_regular
 
 # Raise this whenever the same identity would give other files: caches of older versions are then no longer used.
 FORMAT_VERSION = 1
@@ -165,7 +166,7 @@ def _open(path: Path, digest: str) -> RecordCache:
         raise _UnusableError(None)
     manifest = _read_manifest(manifest_path(path), digest)
     try:
-        file = path.open("rb", buffering=0)
+        file = open_regular(path, buffering=0)
     except OSError as error:
         raise _UnusableError(f"it cannot be read ({error.strerror})") from error
     try:
@@ -183,7 +184,7 @@ def _check_user_named(path: Path, made_from: Mapping[str, Any]) -> None:
     """Raises UserError unless `path` is free or holds, whole or damaged, the cache of `made_from`."""
     advice = "name another file, or move this one away to have it built again"
     try:
-        manifest = parse_json(manifest_path(path).read_bytes())
+        manifest = parse_json(read_regular(manifest_path(path)))
         theirs = {**manifest["identity"], "columns": manifest["columns"]}
     except FileNotFoundError:
         if path.exists():

@@ -14,6 +14,8 @@ from google.protobuf.message import DecodeError
 from tensorflow.core.framework import tensor_slice_pb2
 from tensorflow.core.protobuf import tensor_bundle_pb2
 
+from albert.system.text_encoding import read_regular
+
 _FOOTER_BYTES = 48
 _MAGIC = bytes.fromhex("57fb808b247547db")
 _TRAILER_BYTES = 5  # of a block: how it is compressed, and its checksum
@@ -31,7 +33,7 @@ def check_index(path: Path, num_data_bytes: int) -> None:
 
     OSError where the file cannot be read.
     """
-    data = path.read_bytes()
+    data = read_regular(path)
     if len(data) < _FOOTER_BYTES or data[-8:] != _MAGIC:
         raise ValueError("its index is not one of TensorFlow's, or is cut")
     try:

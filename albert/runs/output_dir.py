@@ -13,6 +13,7 @@ from albert.settings import Settings
 from albert.system.files import delete_leftovers, finish_texts, write_text
 from albert.system.json_text import parse_json, short_repr
 from albert.system.locks import LOCK, OutputLock
+from albert.system.text_encoding import read_regular
 
 RUN_SETTINGS = "run_settings.json"
 # What makes a directory worth protecting: checkpoints and result files. A run that stopped before it had any, say
@@ -72,7 +73,7 @@ def _holds_work(directory: Path) -> bool:
 
 def _read(path: Path) -> dict[str, dict[str, object]]:
     try:
-        found = parse_json(path.read_bytes())
+        found = parse_json(read_regular(path))
         if not isinstance(found, dict) or not all(isinstance(part, dict) for part in found.values()):
             raise ValueError("it does not hold the settings of a run")
     except (OSError, ValueError) as error:

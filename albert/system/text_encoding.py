@@ -145,14 +145,15 @@ def whole_text(data: bytes) -> str:
 # --- Opening ----------------------------------------------------------------------------------------------------------
 
 
-def open_regular(path: Path) -> BinaryIO:
+def open_regular(path: Path, buffering: int = -1) -> BinaryIO:
     """Opens a regular file to read its bytes.
 
-    Raises OSError for what is none, before a byte is read: a pipe may wait for ever, and /dev/zero never ends.
+    `buffering` is that of `open`. Raises OSError for what is none, before a byte is read: a pipe may wait for ever, and
+    /dev/zero never ends.
     """
     _check_regular(path, path.stat().st_mode)
     # A file can be exchanged for a pipe in between, which must not block. Regular files ignore O_NONBLOCK.
-    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY), "rb")
+    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY), "rb", buffering)
     try:
         _check_regular(path, os.fstat(file.fileno()).st_mode)
     except OSError:

@@ -130,7 +130,9 @@ def _check_header(path: Path, text: str, layout: Layout) -> None:
     columns = text.split("\t")
     wanted = {place: layout.header[place] for place in layout.read}
     found = {place: columns[place] if place < len(columns) else "" for place in layout.read}
-    if text and all(_is_name(found[place], name) for place, name in wanted.items()):
+    names = [name.strip().casefold() for name in columns]
+    is_clear = all(names.count(name.strip().casefold()) == 1 for name in found.values())
+    if text and is_clear and all(_is_name(found[place], name) for place, name in wanted.items()):
         return
     if not text:
         raise UserError(f"{path} is empty or begins with a blank line; {_header_needed(layout)}.")
@@ -164,6 +166,8 @@ def _advice(text: str, columns: list[str], layout: Layout) -> str:
         return r"lines seem to end in lone carriage returns, convert them with: tr '\r' '\n'"
     if len(columns) == 1 and ("," in text or ";" in text):
         return "put tabs between the columns"
+    if len(set(columns)) < len(columns):
+        return "give every column a name of its own"
     if any(column.startswith('"') for column in columns):
         return "quotes are letters in these files: write it without quoting, and with the header"
     names = {name.casefold() for official in layout.header for name in (official, *OTHER_NAMES.get(official, ()))}
