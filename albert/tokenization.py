@@ -34,6 +34,8 @@ class Tokenizer(Protocol):
     do_lower_case: bool
     digest: str
 
+    def __hash__(self) -> int: ...
+
     def preprocess(self, text: str) -> str:
         """Normalises raw text; `tokenize` expects its result."""
 
@@ -255,7 +257,7 @@ def _read_bytes(setting: str, path: Path) -> bytes:
 
 def _load_model(data: bytes, source: str) -> tuple[sentencepiece.SentencePieceProcessor, list[str]]:
     """The processor and its pieces in the order of their ids."""
-    proto = sentencepiece_model_pb2.ModelProto()
+    proto = sentencepiece_model_pb2.ModelProto()  # type: ignore[attr-defined]  # made when it is imported
     try:
         proto.ParseFromString(data)
         # The last field of the file. One that was cut between two pieces loads as well, as a smaller vocabulary.

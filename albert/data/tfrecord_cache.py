@@ -216,7 +216,7 @@ def _read_manifest(path: Path, digest: str) -> dict[str, Any]:
     return manifest
 
 
-def _check_contents(file: io.FileIO, manifest: Mapping[str, Any]) -> None:
+def _check_contents(file: io.FileIO | io.BufferedReader, manifest: Mapping[str, Any]) -> None:
     try:
         size = os.fstat(file.fileno()).st_size
         if size != manifest.get("size"):

@@ -7,6 +7,7 @@ than UTF-8 is named where its bytes give it away and never guessed: text in a wr
 import codecs
 import contextlib
 import errno
+import io
 import os
 import re
 import stat
@@ -145,7 +146,7 @@ def whole_text(data: bytes) -> str:
 # --- Opening ----------------------------------------------------------------------------------------------------------
 
 
-def open_regular(path: Path, buffering: int = -1) -> BinaryIO:
+def open_regular(path: Path, buffering: int = -1) -> io.BufferedReader | io.FileIO:
     """Opens a regular file to read its bytes.
 
     `buffering` is that of `open`. Raises OSError for what is none, before a byte is read: a pipe may wait for ever, and
@@ -153,7 +154,8 @@ def open_regular(path: Path, buffering: int = -1) -> BinaryIO:
     """
     _check_regular(path, path.stat().st_mode)
     # A file can be exchanged for a pipe in between, which must not block. Regular files ignore O_NONBLOCK.
-    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY), "rb", buffering)
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    file: io.BufferedReader | io.FileIO = os.fdopen(descriptor, "rb", buffering)
     try:
         _check_regular(path, os.fstat(file.fileno()).st_mode)
     except OSError:

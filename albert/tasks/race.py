@@ -67,7 +67,7 @@ class RaceTask(Task):
     dropout_prob: float = 0.1  # of the pooled output, in training
     num_options: int = _DEFAULT_OPTIONS  # of every question; `options_in` has those of given data
 
-    best_metric: ClassVar[str] = "accuracy"
+    best_metric = "accuracy"
     splits: ClassVar[tuple[Split, ...]] = ("train", "dev", "test")
     feature_spec: ClassVar[Mapping[str, Column]] = {
         "input_ids": _TOKENS,
@@ -224,7 +224,7 @@ class RaceTask(Task):
         faults.report()
         if split != "train":
             folder = _race_folder(data_dir, split)
-            rows, train_rows = (self._contents(name, data_dir) for name in (split, "train"))
+            rows, train_rows = self._contents(split, data_dir), self._contents("train", data_dir)
             warn_of_training_rows(folder / split, rows, folder / "train", train_rows)
 
     def _contents(self, split: Split, data_dir: Path) -> Iterator[tuple[Any, ...]]:
