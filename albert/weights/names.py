@@ -53,7 +53,7 @@ RENAMES = (
     Rename(_ZH, r"encoder/layer_shared/output/dense/", f"{_BLOCK}ffn_1/intermediate/output/dense/"),
     Rename(_ZH, r"encoder/layer_shared/output/LayerNorm/", f"{_BLOCK}LayerNorm_1/"),
     # Keras's layer in place of contrib's function; those of the blocks are found by their order, see _layer_norms.
-    Rename(_KERAS, r"embeddings/(layer_normalization|layer_norm)(_\d+)?/", "embeddings/LayerNorm/"),
+    Rename(_KERAS, r"(embeddings|transform)/(layer_normalization|layer_norm)(_\d+)?/", r"\1/LayerNorm/"),
     # transformers' TFAlbert, saved by name.
     Rename(_HUGGING_FACE, _HF_BLOCK, r"transformer/group_\1/inner_group_\2/"),
     Rename(_HUGGING_FACE, _INNER + r"attention/(query|key|value)/", r"\1/attention_1/self/\2/"),

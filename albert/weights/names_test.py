@@ -95,6 +95,11 @@ def test_heads_lose_the_scope_of_the_encoder():
     assert found.entries["x/y"] == "x/y"
 
 
+def test_the_layer_norm_of_a_head_is_mapped():
+    theirs = "cls/predictions/transform/layer_normalization_1/beta"
+    assert canonical_names([theirs]).entries == {"cls/predictions/transform/LayerNorm/beta": theirs}
+
+
 def test_weights_win_over_their_moving_averages():
     entries = [*names_of(), *(f"{name}/ExponentialMovingAverage" for name in names_of())]
     found = canonical_names(entries)
