@@ -71,7 +71,7 @@ GREEDY = _reader(lambda folder, messages: len(bytearray(2 * fuzz._MEMORY_BYTES))
 
 def test_readers_that_crash_hang_or_eat_memory_are_faults_and_the_other_cases_go_on():
     code = """
-from benchmarks import fuzz
+from robustness import fuzz
 for name, num_cases in (("DYING", 4), ("HANGING", 1), ("GREEDY", 1)):
     for number, verdict in fuzz.verdicts(f"robustness.fuzz_test:{name}", 0, range(num_cases), case_seconds=2):
         print(name, number, verdict.kind, "fuzz_test.py" in verdict.detail)
@@ -216,4 +216,4 @@ def test_every_text_of_a_glue_file_comes_out_as_it_went_in(rows):
         seed = Seed({"RTE/dev.tsv": "\n".join(lines).encode()})
         write_case(Case(seed, seed.files), Path(folder))
         read = list(task.read("dev", Path(folder)))
-    assert [(example.text_a, example.text_b, example.label) for example in read] == rows
+    assert [(example.text_a, example.text_b, task.output.names[example.label]) for example in read] == rows

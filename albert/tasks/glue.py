@@ -4,6 +4,7 @@ No task's name is compared with anything: what differs between tasks is data in 
 """
 
 import dataclasses
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -138,8 +139,8 @@ class GlueTask(TextTask):
 
 
 def is_blank(text: str) -> bool:
-    """Whether nothing of `text` can be seen."""
-    return not any(character.isprintable() and not character.isspace() for character in text)
+    """Whether nothing of `text` can be seen: white space, controls and what only joins or directs letters."""
+    return all(character.isspace() or unicodedata.category(character) in ("Cc", "Cf") for character in text)
 
 
 def _texts(columns: list[str], indices: tuple[int, ...]) -> tuple[str, str | None]:

@@ -24,6 +24,7 @@ CONFIG = AlbertConfig(
 )
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("task_name", TASKS)
 def test_train_evaluate_and_predict(shared_data, tmp_path, task_name):
     config = tmp_path / "albert_config.json"

@@ -269,6 +269,7 @@ def test_empty_texts_are_counted_and_all_of_them_refused(tmp_path, caplog):
     )
     assert is_blank("\0\u200b \n")
     assert not is_blank("。")
+    assert not is_blank("\ue000")  # a character of a font, which Python does not call printable
 
 
 @pytest.mark.parametrize(
