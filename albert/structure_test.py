@@ -29,7 +29,7 @@ ORDER = (
     {"modeling", "tasks", "pretraining_data"},
     {"data", "engine"},
     {"tokenization", "albert_config", "downloads"},
-    {"system"},
+    {"system", "text_origins"},
     {"settings", "custom_optimization", "ops"},
     {"setting_fields"},
     {"errors"},

@@ -6,10 +6,12 @@ that worker processes can tokenize without it. Both tokenizers can be pickled.
 
 import functools
 import hashlib
+import re
 import unicodedata
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
+import numpy as np
 import sentencepiece
 from google.protobuf.message import DecodeError
 from sentencepiece import sentencepiece_model_pb2
@@ -17,10 +19,26 @@ from sentencepiece import sentencepiece_model_pb2
 from albert.errors import UserError
 from albert.system.json_text import short_repr
 from albert.system.text_encoding import decoded, read_regular, what_is, without_marks
+from albert.text_origins import Origins, origins_of_units
 
 _WORD_BOUNDARY = "\u2581"  # what SentencePiece puts in front of a piece that begins a word
+_WHITE_SPACE = re.compile(r"\s+")  # what str.split() splits at
+_BYTE_PIECE = re.compile("<0x[0-9A-F]{2}>")
 _MAX_WORD_CHARACTERS = 200  # longer words become [UNK] without being searched for pieces
 _CACHED_WORDS = 65536  # bounded, so that memory does not grow with the rows read
+
+
+class Encoding(NamedTuple):
+    """T tokens and the characters of the raw text that each stands for, from `starts` up to `stops`.
+
+    Neither ever falls. A token that begins a word may begin with the white space before it. Combining marks belong to
+    the character before them. A character that becomes several tokens belongs to each. Only a word boundary that the
+    tokenizer adds in front of a text stands for nothing.
+    """
+
+    ids: list[int]  # [T]
+    starts: np.ndarray  # [T] int64
+    stops: np.ndarray  # [T] int64
 
 
 class Tokenizer(Protocol):
@@ -45,6 +63,9 @@ class Tokenizer(Protocol):
     def encode(self, text: str) -> list[int]:
         """Ids of raw text, without special tokens: preprocess, tokenize, look up."""
 
+    def encode_with_offsets(self, text: str) -> Encoding:
+        """The ids of `encode` with the characters of the raw text that they stand for."""
+
 
 def preprocess_text(text: str, remove_space: bool = True, lower: bool = False) -> str:
     """Collapses white space, decomposes (NFKD), drops combining marks and lower-cases, in this order."""
@@ -53,6 +74,30 @@ def preprocess_text(text: str, remove_space: bool = True, lower: bool = False) -
     if not text.isascii():  # ASCII is its own NFKD form and holds no combining marks
         text = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
     return text.lower() if lower else text
+
+
+def _preprocessed_origins(text: str, lower: bool) -> Origins:
+    """Of the characters of `preprocess_text(text, lower=lower)`.
+
+    It works on one character after the other. What looks beyond one, the order of combining marks and the last sigma of
+    a word, changes neither what is left nor its length.
+    """
+    units = [_preprocessed_character(character, lower) for character in text]
+    for match in _WHITE_SPACE.finditer(text):
+        # Of a run of white space one character becomes the space: the first that is one, as in "\n ", or the first.
+        run = range(*match.span())
+        chosen = next((position for position in run if units[position] == " "), match.start())
+        for position in run:
+            units[position] = ""
+        if match.start() > 0 and match.end() < len(text):
+            units[chosen] = " "
+    # What vanishes beside white space are combining marks, and characters that are nothing else, as U+FF9F.
+    return origins_of_units(units, lambda position: not text[position].isspace())
+
+
+@functools.lru_cache(maxsize=65536)
+def _preprocessed_character(character: str, lower: bool) -> str:
+    return preprocess_text(character, remove_space=False, lower=lower)
 
 
 def load_tokenizer(spm_model_file: Path | None, vocab_file: Path | None, do_lower_case: bool) -> Tokenizer:
@@ -119,6 +164,66 @@ class SentencePieceTokenizer:
             return ids
         return self._model.piece_to_id(self.tokenize(text))
 
+    def encode_with_offsets(self, text: str) -> Encoding:
+        """The ids of `encode` with the characters of the raw text that they stand for."""
+        prepared = self.preprocess(text)
+        raw = _preprocessed_origins(text, self.do_lower_case)
+        assert len(raw.starts) == len(prepared), f"{len(raw.starts)} origins of {len(prepared)} characters"
+        pieces, spans = [], []  # the spans are of the normalised text, which is the model's pieces one after the other
+        position = 0
+        for piece in self._model.encode(prepared, out_type=str):
+            length = self._normalized_length(piece)
+            if _ends_in_digit_and_comma(piece):
+                parts = self._split_off_comma(piece)
+                spans += _spans_of_parts(piece, parts, position)
+                pieces += parts
+            else:
+                # The later bytes of a character stand for the character of the first.
+                spans.append((position - (length == 0), position + length))
+                pieces.append(piece)
+            position += length
+        if not pieces:
+            return Encoding([], np.zeros(0, np.int64), np.zeros(0, np.int64))
+        normalized = self._normalized_origins(prepared)
+        assert len(normalized.starts) == position, f"{len(normalized.starts)} origins of {position} characters"
+        first, stop = np.array(spans).T
+        starts, stops = normalized.of_spans(first, stop).through(raw)
+        # White space in front of the text belongs to its first word; of it, a word boundary alone has one character.
+        stops[0] = stops[0] if stops[0] > starts[0] else min(starts[0], 1)
+        starts[0] = 0
+        return Encoding(self._model.piece_to_id(pieces), starts, stops)
+
+    def _normalized_origins(self, prepared: str) -> Origins:
+        """Of the characters of the model's normalised text."""
+        normalized, offsets = self._model.normalize(prepared, with_offsets=True)
+        bounds = np.array(offsets, np.int64)
+        starts = bounds[:-1]
+        # Characters that one character became begin at the same place, and end where the next ones begin.
+        is_last = np.append(starts[1:] != starts[:-1], True)
+        last = np.flatnonzero(is_last)
+        stops = bounds[1:][last[np.searchsorted(last, np.arange(len(starts)))]]
+        # White space that was collapsed, and what the model drops, is no part of what is before it. Of several kinds
+        # of white space, a word begins with the first space.
+        dropped = {character for character in set(prepared) if not self._model.normalize(character)}
+        positions = np.arange(len(prepared))
+        kept = np.fromiter((character not in dropped for character in prepared), np.bool_, len(prepared))
+        last_kept = np.maximum.accumulate(np.where(kept, positions, -1))
+        is_space = np.fromiter((character == " " for character in prepared), np.bool_, len(prepared))
+        next_space = np.minimum.accumulate(np.where(is_space, positions, len(prepared))[::-1])[::-1]
+        is_boundary = np.fromiter((character == _WORD_BOUNDARY for character in normalized), np.bool_, len(starts))
+        spaces = np.where(is_boundary, next_space[np.minimum(starts, len(prepared) - 1)], len(prepared))
+        starts = np.where(spaces < stops, spaces, starts)
+        stops = np.maximum(last_kept[stops - 1] + 1, starts + 1)
+        if is_boundary[0] and len(starts) > 1 and starts[0] == starts[1]:
+            stops[0] = starts[0]  # the model's own, not the text's
+        return Origins(starts, stops)
+
+    def _normalized_length(self, piece: str) -> int:
+        """How many characters of the normalised text a piece is: its own, unless it is one byte of a character."""
+        if not _BYTE_PIECE.fullmatch(piece) or not self._model.is_byte(self._model.piece_to_id(piece)):
+            return len(piece)
+        return int(int(piece[1:-1], 16) & 0xC0 != 0x80)  # 1 for the first byte of a character
+
     def _split_off_comma(self, piece: str) -> list[str]:
         number = self._model.encode(piece[:-1].replace(_WORD_BOUNDARY, ""), out_type=str)
         # Encoding the number alone puts a word boundary in front of it, which must go if the piece had none.
@@ -160,6 +265,25 @@ class WordPieceTokenizer:
         """Ids of raw text."""
         return [self._ids[piece] for piece in self.tokenize(text)]
 
+    def encode_with_offsets(self, text: str) -> Encoding:
+        """The ids of `encode` with the characters of the raw text that they stand for."""
+        units = [_words_of_character(character, self.do_lower_case) for character in text]
+        origins = origins_of_units(units, lambda position: unicodedata.category(text[position]) == "Mn")
+        joined = "".join(units)
+        words = split_words(text, self.do_lower_case)
+        ids, first, stop = [], [], []
+        for word, place in zip(words, re.finditer(r"\S+", joined), strict=True):
+            assert place.end() - place.start() == len(word), f"{place.group()!r} is not as long as {word!r}"
+            position = place.start()
+            for piece in self._word_pieces(word):
+                ids.append(self._ids[piece])
+                first.append(position)
+                position += len(piece.removeprefix("##")) if position > place.start() else len(piece)
+                stop.append(place.end() if piece == "[UNK]" else position)
+        if not ids:
+            return Encoding([], np.zeros(0, np.int64), np.zeros(0, np.int64))
+        return Encoding(ids, *origins.of_spans(np.array(first), np.array(stop)))
+
     def _search_word_pieces(self, word: str) -> tuple[str, ...]:
         if len(word) > _MAX_WORD_CHARACTERS:
             return ("[UNK]",)
@@ -181,10 +305,21 @@ def split_words(text: str, lower: bool) -> list[str]:
     words = []
     for word in text.translate(_CLEANED).split():
         if lower:
-            decomposed = unicodedata.normalize("NFD", word.lower())
-            word = "".join(c for c in decomposed if unicodedata.category(c) != "Mn")
+            word = _lower_without_accents(word)
         words.extend(word.translate(_PUNCTUATION_APART).split())
     return words
+
+
+def _lower_without_accents(word: str) -> str:
+    decomposed = unicodedata.normalize("NFD", word.lower())
+    return "".join(c for c in decomposed if unicodedata.category(c) != "Mn")
+
+
+@functools.lru_cache(maxsize=65536)
+def _words_of_character(character: str, lower: bool) -> str:
+    """What becomes of one character in `split_words`, with spaces where words end."""
+    cleaned = character.translate(_CLEANED)
+    return (_lower_without_accents(cleaned) if lower else cleaned).translate(_PUNCTUATION_APART)
 
 
 class _Replacements(dict):
@@ -238,6 +373,22 @@ _PUNCTUATION_APART = _Replacements(_set_apart)
 
 def _ends_in_digit_and_comma(piece: str) -> bool:
     return len(piece) > 1 and piece[-1] == "," and piece[-2].isdigit()
+
+
+def _spans_of_parts(piece: str, parts: list[str], position: int) -> list[tuple[int, int]]:
+    """The characters of each of the `parts` of a piece, which begins at `position` and may have word boundaries more.
+
+    The parts together are the piece, with word boundaries only where a part has them.
+    """
+    letters = [position + index for index, letter in enumerate(piece) if letter != _WORD_BOUNDARY]
+    spans, used = [], 0
+    for part in parts:
+        own = len(part) - part.count(_WORD_BOUNDARY)
+        last = len(letters) - 1
+        first = position if part.startswith(_WORD_BOUNDARY) and not used else letters[min(used, last)]
+        used += own
+        spans.append((first, max(first, letters[min(max(used - 1, 0), last)]) + 1 if own else first + 1))
+    return spans
 
 
 def _digest(kind: str, do_lower_case: bool, data: bytes) -> str:

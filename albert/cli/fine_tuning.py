@@ -171,7 +171,6 @@ def _squad_program(version: str, own_flags: tuple[Flag, ...]) -> Program:
                 "default": 384,
                 "text": "Longest row in tokens; longer contexts are cut into windows that overlap.",
             },
-            "vocab_file": {"text": "Not read: SQuAD needs `spm_model_file`."},
             "train_batch_size": {"text": "Windows of contexts per replica and micro-batch."},
             "do_eval": {"text": "The same as `do_predict`."},
             "do_predict": {

@@ -5,6 +5,7 @@ Knows no tokens and no features.
 
 import dataclasses
 import logging
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from albert.errors import UserError
 from albert.system.json_text import parse_json, short_repr
 from albert.system.text_encoding import read_regular
+from albert.tasks.squad.other_formats import SQUAD_FORMAT, format_of_answers, format_of_text, format_of_value
 
 _LOG = logging.getLogger(__name__)
 
@@ -22,7 +24,8 @@ _LISTED_IDS = 5
 class Question:
     """One question. `answers` are (text, first character in the context); a test set has none of them.
 
-    The first character is -1 where a file that is only predicted does not give it.
+    The first character is -1 where a file that is only predicted does not give it. `is_impossible`: the file says that
+    the context has no answer, by that name or by an empty list of answers.
     """
 
     id: str
@@ -91,6 +94,7 @@ class _Reading:
         self._for_training = for_training
         self._tally = Tally(path)
         self._places: dict[str, str] = {}  # by question id
+        self._is_blank = True  # all questions so far have an empty list of answers, and no more is said of any
 
     def paragraphs(self) -> Iterator[Paragraph]:
         """What `read_paragraphs` returns."""
@@ -101,16 +105,31 @@ class _Reading:
             yield Paragraph(context, questions, place, kept, self._for_training)
             kept += len(questions)
         self._tally.report(len(self._places))
+        if self._version == "2.0" and self._is_blank and not self._for_training and kept:
+            _LOG.warning(
+                '%s: all %d questions have "answers": [] and count as questions without an answer; leave "answers" out '
+                "where it is not known",
+                *(self._path, kept),
+            )
         if not kept:
             raise UserError(f"{self._path} has no {'usable ' if self._places else ''}questions; name another file.")
 
     def _load(self) -> Any:
         try:
-            return parse_json(read_regular(self._path))
+            data = read_regular(self._path)
+            root = parse_json(data)
         except OSError as error:
             raise UserError(f"{self._path} cannot be read: {error.strerror}.") from error
         except ValueError as error:
+            if name := format_of_text(data.decode(errors="replace").lstrip("\ufeff")):
+                raise self._other_format(name) from error
             raise UserError(f"{self._path} is {error}; fetch or write it again.") from error
+        if name := format_of_value(root):
+            raise self._other_format(name)
+        return root
+
+    def _other_format(self, name: str) -> UserError:
+        return UserError(f"{self._path} is {name}, not SQuAD's JSON; convert it to {SQUAD_FORMAT}.")
 
     def _paragraph_objects(self, root: Any) -> Iterator[tuple[str, dict[str, Any]]]:
         for article_place, article in self._objects("", root, "data"):
@@ -129,18 +148,37 @@ class _Reading:
                 place, f"its id {short_repr(question_id)} is also that of {self._places[question_id]}"
             )
         self._places[question_id] = place
+        if name := format_of_answers(fields.get("answers")):
+            raise self._not_squad(place, f'"answers" {name} instead of a list of objects')
         answers = []
         for answer_place, answer in self._objects(place, fields, "answers", default=[]):
-            # Only training needs to know where an answer stands.
-            start = self._member(answer_place, answer, "answer_start", int, None if self._for_training else -1)
-            answers.append((self._text(answer_place, answer, "text", may_be_empty=True), start))
-        is_impossible = self._member(place, fields, "is_impossible", bool, default=False)
+            text = self._text(answer_place, answer, "text", may_be_empty=True)
+            answers.append((text, self._answer_start(answer_place, answer)))
+        is_impossible = self._is_impossible(place, fields, question_id, has_answers=bool(answers))
         return Question(question_id, self._text(place, fields, "question"), tuple(answers), is_impossible)
+
+    def _answer_start(self, place: str, answer: dict[str, Any]) -> int:
+        if self._for_training:
+            return self._member(place, answer, "answer_start", int)
+        # Only training needs to know where an answer stands.
+        start = _in_one_spelling(answer.get("answer_start"), int)
+        return start if type(start) is int else -1
+
+    def _is_impossible(self, place: str, fields: dict[str, Any], question_id: str, has_answers: bool) -> bool:
+        """Whether the file says that there is no answer, as the official script of SQuAD 2.0 understands it."""
+        marked = self._member(place, fields, "is_impossible", bool, default=False)
+        is_said = fields.get("answers") is not None
+        self._is_blank = self._is_blank and is_said and not has_answers and not marked
+        if marked and has_answers:
+            done = "are trained on as without one" if self._for_training else "are scored by these"
+            self._tally.add(f"have answers but are marked is_impossible, and {done}", question_id)
+        # Where a file of SQuAD 1.1 to predict has no answer, there is nothing to compare with.
+        return marked or (is_said and not has_answers and (self._for_training or self._version == "2.0"))
 
     def _can_be_learned(self, place: str, question: Question, context: str) -> bool:
         if question.is_impossible:
             if self._version == "1.1":
-                self._tally.add("are marked is_impossible, but SQuAD 1.1 always answers", question.id)
+                self._tally.add("have no answer, but SQuAD 1.1 always answers", question.id)
             return True
         if not question.answers:
             raise self._not_squad(place, 'to be trained on, it needs one of "answers" or "is_impossible": true')
@@ -160,7 +198,8 @@ class _Reading:
             yield f"{place}.{name}[{number}]".removeprefix("."), value
 
     def _text(self, place: str, holder: dict[str, Any], name: str, may_be_empty: bool = False) -> str:
-        text = self._member(place, holder, name, str)
+        # A number is a fine id, and a fine answer in a file that was written by columns.
+        text = self._member(place, holder, name, str, numbers=name in ("id", "text"))
         if not may_be_empty and not text.strip():
             raise self._not_squad(place, f'"{name}" is empty')
         try:
@@ -169,11 +208,17 @@ class _Reading:
             raise self._not_squad(place, f'"{name}" has half of a surrogate pair, which is no character') from None
         return text
 
-    def _member(self, place: str, holder: Any, name: str, kind: type, default: Any = None) -> Any:
-        """`holder[name]`, or `default` where it is missing or null. Raises UserError unless it is a `kind`."""
+    def _member(
+        self, place: str, holder: Any, name: str, kind: type, default: Any = None, numbers: bool = False
+    ) -> Any:
+        """`holder[name]`, or `default` where it is missing or null. Raises UserError unless it is a `kind`.
+
+        Another spelling of one is taken as what it means; `numbers`: a whole number as its digits.
+        """
         if type(holder) is not dict:
             raise self._not_squad(place, f"is {_kind_name(holder)} instead of an object")
         value = default if holder.get(name) is None else holder[name]
+        value = _in_one_spelling(value, kind, numbers)
         if type(value) is not kind:  # not isinstance: true is no number
             fault = "is missing" if value is None else f"is {_kind_name(value)} instead of {_KIND_NAMES[kind]}"
             raise self._not_squad(place, f'"{name}" {fault}')
@@ -193,6 +238,27 @@ _KIND_NAMES = {
     float: "a number with a fraction",
     type(None): "null",
 }
+
+
+# Above it a number with a fraction is not exact: 2**53 + 1 is read as 2**53.
+_EXACT = 2**53
+
+
+def _in_one_spelling(value: Any, kind: type, numbers: bool = False) -> Any:
+    """`value` as a `kind` where it can mean one only: 31.0 is 31, 0 is false, 7 is "7" if `numbers`."""
+    if type(value) is float and value.is_integer() and abs(value) <= _EXACT and kind in (int, bool, str):
+        value = int(value) if kind is not str or numbers else value
+    if kind is str and numbers and type(value) is int:
+        return str(value)
+    if kind is int and type(value) is str and _WHOLE_NUMBER.fullmatch(value):
+        return int(value)
+    if kind is bool and type(value) in (int, str):
+        return _TRUTH.get(str(value).lower(), value)
+    return value
+
+
+_WHOLE_NUMBER = re.compile("-?[0-9]{1,18}")
+_TRUTH = {"0": False, "1": True, "false": False, "true": True}
 
 
 def _kind_name(value: Any) -> str:

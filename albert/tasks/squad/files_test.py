@@ -22,17 +22,114 @@ def test_answers_are_read_as_texts_and_places(tmp_path):
     assert paragraph.place == "data[0].paragraphs[0]"
 
 
-@pytest.mark.parametrize("fields", [{"answers": []}, {"answers": None, "is_impossible": None}])
-def test_test_set_has_no_gold_answers(tmp_path, fields):
-    (paragraph,) = _read(write_squad(tmp_path, squad_document(**fields)), "test")
+def test_test_set_has_no_gold_answers(tmp_path):
+    (paragraph,) = _read(write_squad(tmp_path, squad_document(answers=None, is_impossible=None)), "test")
     assert not paragraph.questions[0].has_gold
+    write_squad(tmp_path, _changed((*QUESTION, "answers"), ...))
+    assert not _read(tmp_path, "test")[0].questions[0].has_gold
+    # In SQuAD 1.1, whose script cannot score it, an empty list says nothing either.
+    assert not _read(write_squad(tmp_path, squad_document(answers=[])), "test", "1.1")[0].questions[0].has_gold
     assert _read(write_squad(tmp_path, squad_document(answers=[], is_impossible=True)), "dev")[0].questions[0].has_gold
     assert _read(write_squad(tmp_path, squad_document()), "dev")[0].questions[0].has_gold
 
 
+def test_empty_list_of_answers_is_no_answer(tmp_path, caplog):
+    for split in ("train", "dev"):
+        (paragraph,) = _read(write_squad(tmp_path, squad_document(answers=[])), split)
+        assert paragraph.questions[0].is_impossible
+    (message,) = caplog.messages  # a dev file of nothing else may be one that does not say
+    assert message.startswith(f'{tmp_path}/squad.json: all 1 questions have "answers": []')
+    caplog.clear()
+    _read(write_squad(tmp_path, _many_questions([("cat", 2)], [])), "dev")
+    assert not caplog.messages
+
+
+def test_marked_questions_with_answers_are_told(tmp_path, caplog):
+    write_squad(tmp_path, squad_document(is_impossible=True))
+    assert _read(tmp_path)[0].questions[0].is_impossible
+    assert "1 of 1 questions have answers but are marked is_impossible, and are trained on as wi" in caplog.messages[0]
+    assert _read(tmp_path, "dev")[0].questions[0].answers
+    assert caplog.messages[1].endswith("are marked is_impossible, and are scored by these: q")
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "expected"),
+    [
+        (("id",), 9001, "9001"),
+        (("id",), 9001.0, "9001"),
+        (("id",), -3, "-3"),
+        (("is_impossible",), 0, False),
+        (("is_impossible",), 0.0, False),
+        (("is_impossible",), "False", False),
+        (("answers", 0, "answer_start"), 13.0, (("dog", 13),)),
+        (("answers", 0, "answer_start"), "13", (("dog", 13),)),
+    ],
+)
+def test_scalars_of_another_spelling_are_read(tmp_path, path, value, expected):
+    (paragraph,) = _read(write_squad(tmp_path, _changed((*QUESTION, *path), value)))
+    found = getattr(paragraph.questions[0], path[0])
+    assert found == expected
+    assert type(found) is type(expected)
+
+
+def test_answer_that_is_a_number_is_its_digits(tmp_path):
+    write_squad(tmp_path, squad_document(context="In 1907.", answers=[{"text": 1907, "answer_start": 3}]))
+    assert _read(tmp_path)[0].questions[0].answers == (("1907", 3),)
+
+
+def test_numbers_and_texts_can_be_the_same_id(tmp_path):
+    document = _many_questions([("cat", 2)], [("cat", 2)])
+    for question, id_ in zip(document["data"][0]["paragraphs"][0]["qas"], (7, "7"), strict=True):
+        question["id"] = id_
+    with pytest.raises(UserError, match="its id '7' is also that of"):
+        _read(write_squad(tmp_path, document))
+
+
+def test_inputs_that_failed_are_read(testdata):
+    (paragraph,) = read_paragraphs(testdata / "cases/squad/integer_ids.json", "2.0", for_training=True)
+    assert [question.id for question in paragraph.questions] == ["9001"]
+    for for_training in (True, False):
+        (paragraph,) = read_paragraphs(testdata / "cases/squad/no_is_impossible.json", "2.0", for_training)
+        assert [question.is_impossible for question in paragraph.questions] == [False, True]
+
+
+_FLAT = {"id": "q", "context": "A cat.", "question": "Who?", "answers": {"text": ["cat"], "answer_start": [2]}}
+
+
+@pytest.mark.parametrize(
+    ("content", "name"),
+    [
+        (b'{"id": "1", "question": "a"}\n{"id": "2", "question": "b"}\n', "JSON Lines (one object a line)"),
+        (b'\xef\xbb\xbf{"header": {}}\r\n\r\n{"context": "a", "qas": []}', "JSON Lines (one object a line)"),
+        ([{"title": "t", "paragraphs": []}], "a list of articles"),
+        ([{"context": "a", "qas": []}], "a list of paragraphs without articles"),
+        ([{"context_id": "a", "context_text": "b", "qas": []}], "a list of paragraphs in CMRC's own format"),
+        ([_FLAT], "a flat list of questions, each with its own context"),
+        ({"data": [_FLAT]}, 'an object whose "data" is a flat list of questions'),
+        ({"data": [{"context": "a", "qas": []}]}, 'an object whose "data" is a list of paragraphs without articles'),
+        ({"title": "t", "paragraphs": []}, "one article"),
+        ({"context": "a", "qas": []}, "one paragraph"),
+        (_FLAT, "one question with its own context"),
+        ({"id": ["q"], "context": ["a"], "question": ["b"]}, "a table written by columns"),
+        ({"id": {"0": "q"}, "question": {"0": "b"}}, "a table written by columns"),
+        ({"train": [], "validation": []}, "an object of several splits"),
+        ({"q1": "cat", "q2": ""}, "a file of predictions (answers by question id)"),
+        ({"q1": -1.5, "q2": 0}, "a file of numbers by question id"),
+    ],
+)
+def test_other_formats_are_named(tmp_path, content, name):
+    with pytest.raises(UserError) as raised:
+        _read(write_squad(tmp_path, content))
+    assert str(raised.value).startswith(f"{tmp_path}/squad.json is {name}")
+    assert str(raised.value).count("\n") == 0
+    assert 'convert it to {"data": [' in str(raised.value)
+
+
 def test_place_of_an_answer_matters_only_for_training(tmp_path, caplog):
+    for start in ({}, {"answer_start": 2.5}, {"answer_start": None}, {"answer_start": "?"}, {"answer_start": True}):
+        write_squad(tmp_path, squad_document(answers=[{"text": "dog", **start}]))
+        assert _read(tmp_path, "dev")[0].questions[0].answers == (("dog", -1),)
     write_squad(tmp_path, squad_document(answers=[{"text": "dog"}]))
-    assert _read(tmp_path, "dev")[0].questions[0].answers == (("dog", -1),)
     with pytest.raises(UserError, match=r"answers\[0\]: \"answer_start\" is missing"):
         _read(tmp_path, "train")
     assert not caplog.messages
@@ -72,7 +169,7 @@ def test_only_questions_with_misplaced_answers_are_left_out(tmp_path, caplog):
 def test_impossible_questions_are_reported_to_version_1(tmp_path, caplog):
     write_squad(tmp_path, _many_questions([("cat", 2)], None))
     assert len(_read(tmp_path, version="1.1")[0].questions) == 2
-    assert "1 of 2 questions are marked is_impossible, but SQuAD 1.1 always answers: q1" in caplog.messages[0]
+    assert "1 of 2 questions have no answer, but SQuAD 1.1 always answers: q1" in caplog.messages[0]
     caplog.clear()
     _read(tmp_path)
     assert not caplog.messages
@@ -126,10 +223,16 @@ ANSWER = (*QUESTION, "answers", 0)
         (_changed((*PARAGRAPH, "qas"), None), r'data\[0\]\.paragraphs\[0\]: "qas" is missing'),
         (_changed((*PARAGRAPH, "qas"), []), "has no questions"),
         (_changed(QUESTION, []), r"paragraphs\[0\]\.qas\[0\]: is a list instead of an object"),
-        (_changed((*QUESTION, "id"), 7), r'qas\[0\]: "id" is a whole number instead of a string'),
+        (_changed((*QUESTION, "id"), 7.5), r'qas\[0\]: "id" is a number with a fraction instead of a string'),
+        (_changed((*QUESTION, "id"), 2.0**60), r'qas\[0\]: "id" is a number with a fraction instead of a string'),
+        (_changed((*QUESTION, "id"), True), r'qas\[0\]: "id" is true or false instead of a string'),
+        (_changed((*QUESTION, "question"), 7), r'qas\[0\]: "question" is a whole number instead of a string'),
         (_changed((*QUESTION, "question"), ""), r'paragraphs\[0\]\.qas\[0\]: "question" is empty'),
-        (_changed((*QUESTION, "is_impossible"), 1), r'"is_impossible" is a whole number instead of true or false'),
-        (_changed((*QUESTION, "answers"), {"text": []}), r'"answers" is an object instead of a list'),
+        (_changed((*QUESTION, "is_impossible"), "maybe"), r'"is_impossible" is a string instead of true or false'),
+        (_changed((*QUESTION, "is_impossible"), 2), r'"is_impossible" is a whole number instead of true or false'),
+        (_changed((*QUESTION, "answers"), {"a": []}), r'"answers" is an object instead of a list'),
+        (_changed((*QUESTION, "answers"), {"text": []}), r'"answers" is an object of the lists "text" and "answer_st'),
+        (_changed((*ANSWER, "answer_start"), 2.5), r'"answer_start" is a number with a fraction instead of a whole n'),
         (_changed((*QUESTION, "answers"), ...), r'qas\[0\]: to be trained on, it needs one of "answers" or "is_imp'),
         (_changed(ANSWER, "dog"), r"qas\[0\]\.answers\[0\]: is a string instead of an object"),
         (_changed((*ANSWER, "text"), 1.5), r'"text" is a number with a fraction instead of a string'),

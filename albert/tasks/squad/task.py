@@ -116,9 +116,6 @@ class SquadTask(Task):
                 f"`max_query_length`={self.max_query_length} and {SPECIAL_TOKENS} special tokens; it must be at least "
                 f"{self.max_query_length + SPECIAL_TOKENS + 1}"
             )
-        if settings.vocab_file and not settings.spm_model_file:
-            found.append("`vocab_file` cannot be used for SQuAD, whose answers are found by sentence pieces; name a "
-                         "`spm_model_file`")  # fmt: skip
         return found
 
     def source_files(self, split: Split, data_dir: Path) -> tuple[Path, ...]:
@@ -143,8 +140,8 @@ class SquadTask(Task):
     def featurize(self, item: Paragraph, tokenizer: Tokenizer, settings: DataSettings) -> list[Record]:
         """The windows of all questions of a paragraph, in their order.
 
-        A question has none if the context's characters cannot be aligned with its tokens, or if in training no token
-        stands for its answer (`questions_without_windows`). Raises UserError for `problems`.
+        A question has none if the context has no token, or if in training no token stands for its answer
+        (`questions_without_windows`). Raises UserError for `problems`.
         """
         if problems := self.problems(settings):
             raise UserError("; ".join(problems) + ".")
@@ -182,6 +179,8 @@ class SquadTask(Task):
 
     def can_score(self, items: Sequence[Paragraph]) -> bool:
         """Whether any question has gold answers, or is known to have none."""
+        if self.version == "1.1":  # which always has an answer
+            return any(question.answers for question in all_questions(items))
         return any(question.has_gold for question in all_questions(items))
 
     def report(self, source: Path, items: Sequence[Paragraph], records: Sequence[HostRecord]) -> None:
@@ -251,7 +250,7 @@ def windows_by_question(
 def questions_without_windows(
     paragraphs: Iterable[Paragraph], records: Iterable[Mapping[str, Sequence[int] | np.ndarray]]
 ) -> list[Question]:
-    """The questions no record belongs to: their context could not be aligned. Needs only "question_index"."""
+    """The questions no record belongs to: no token stands for their context or answer. Needs only "question_index"."""
     questions = all_questions(paragraphs)
     windows = windows_by_question(len(questions), records)
     return [question for question, numbers in zip(questions, windows, strict=True) if not numbers]
@@ -267,7 +266,7 @@ def log_losses(
     questions = all_questions(paragraphs)
     tally = Tally(source)
     for question in questions_without_windows(paragraphs, records):
-        tally.add("have no features because characters cannot be matched with tokens", question.id)
+        tally.add("have no features because the vocabulary drops every character of the context or answer", question.id)
     query_lengths = {_number(record["question_index"]): _number(record["query_len"]) for record in records}
     for number, length in query_lengths.items():
         if length > max_query_length:

@@ -1,32 +1,38 @@
 """A context with a question as windows of tokens, and which characters of the context each token covers."""
 
 import dataclasses
-import functools
 
 import numpy as np
 
 from albert.data.schema import Record
 from albert.tasks.squad.files import Question
-from albert.tasks.squad.span_alignment import align, span_ends, span_starts
-from albert.tokenization import Tokenizer, preprocess_text
+from albert.tokenization import Encoding, Tokenizer
 
 SPECIAL_TOKENS = 3  # [CLS] question [SEP] document [SEP]
-_WORD_BOUNDARY = "\u2581"  # SentencePiece's space
 
 NO_TOKENS = (-1, -1)  # an answer whose characters all vanished between two tokens
 UNLABELLED: Record = {"start_positions": [0], "end_positions": [0], "is_impossible": [0]}
 _WITHOUT_ANSWER: Record = {"start_positions": [0], "end_positions": [0], "is_impossible": [1]}
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Document:
-    """A context as T tokens and n characters."""
+    """A context as T tokens."""
 
-    ids: list[int]  # [T]
+    encoding: Encoding
     first_characters: list[int]  # [T]
     last_characters: list[int]  # [T], inclusive
-    first_tokens: list[int]  # [n], the token at which an answer that begins at the character begins
-    last_tokens: list[int]  # [n], inclusive
+
+    @property
+    def ids(self) -> list[int]:
+        """[T]."""
+        return self.encoding.ids
+
+    def tokens_of(self, start: int, stop: int) -> tuple[int, int]:
+        """First and last token of the characters from `start` up to `stop`; NO_TOKENS if they are in no token."""
+        first = int(np.searchsorted(self.encoding.stops, start, side="right"))
+        last = int(np.searchsorted(self.encoding.starts, stop - 1, side="right")) - 1
+        return (first, last) if first <= last else NO_TOKENS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,29 +45,12 @@ class Window:
 
 
 def tokenize_document(context: str, tokenizer: Tokenizer) -> Document | None:
-    """The tokens of `context` and their characters; None where characters and tokens cannot be aligned."""
-    pieces = tokenizer.tokenize(tokenizer.preprocess(context))
-    text = [_preprocessed_character(character, tokenizer.do_lower_case) for character in context]
-    alignment = align(text, "".join(pieces).replace(_WORD_BOUNDARY, " "))
-    if alignment is None:
+    """The tokens of `context` and their characters; None where it has no token."""
+    encoding = tokenizer.encode_with_offsets(context)
+    if not encoding.ids:
         return None
-    ids = tokenizer.encode(context)
-    assert len(ids) == len(pieces), f"{len(ids)} ids for {len(pieces)} pieces of {context[:50]!r}"
-    lengths = np.array([len(piece) for piece in pieces])
-    stops = np.cumsum(lengths)
-    token_of_character = np.repeat(np.arange(len(pieces)), lengths)
-    return Document(
-        ids,
-        first_characters=span_starts(alignment.text_of_pieces, len(context))[stops - lengths].tolist(),
-        last_characters=span_ends(alignment.text_of_pieces, len(context))[stops - 1].tolist(),
-        first_tokens=token_of_character[span_starts(alignment.pieces_of_text)].tolist(),
-        last_tokens=token_of_character[span_ends(alignment.pieces_of_text)].tolist(),
-    )
-
-
-@functools.lru_cache(maxsize=65536)
-def _preprocessed_character(character: str, lower: bool) -> str:
-    return preprocess_text(character, remove_space=False, lower=lower)
+    last_characters = np.maximum(encoding.starts, encoding.stops - 1)
+    return Document(encoding, encoding.starts.tolist(), last_characters.tolist())
 
 
 def split_into_windows(num_tokens: int, room: int, stride: int) -> list[Window]:
@@ -104,8 +93,7 @@ def answer_tokens(question: Question, document: Document) -> tuple[int, int] | N
     if question.is_impossible:
         return None
     text, start = question.answers[0]
-    first, last = document.first_tokens[start], document.last_tokens[start + len(text) - 1]
-    return (first, last) if first <= last else NO_TOKENS
+    return document.tokens_of(start, start + len(text))
 
 
 def window_label(answer: tuple[int, int] | None, window: Window, doc_offset: int) -> Record:
