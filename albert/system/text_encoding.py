@@ -14,7 +14,7 @@ import stat
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from albert.errors import UserError
 
@@ -155,7 +155,7 @@ def open_regular(path: Path, buffering: int = -1) -> io.BufferedReader | io.File
     _check_regular(path, path.stat().st_mode)
     # A file can be exchanged for a pipe in between, which must not block. Regular files ignore O_NONBLOCK.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
-    file: io.BufferedReader | io.FileIO = os.fdopen(descriptor, "rb", buffering)
+    file = cast(io.BufferedReader | io.FileIO, os.fdopen(descriptor, "rb", buffering))
     try:
         _check_regular(path, os.fstat(file.fileno()).st_mode)
     except OSError:

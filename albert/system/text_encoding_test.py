@@ -70,7 +70,7 @@ def _tar() -> bytes:
 @pytest.mark.parametrize(
     ("data", "description"),
     [
-        (gzip.compress(b"text"), "compressed with gzip; unpack it with: gunzip"),
+        (gzip.compress(b"text", mtime=0), "compressed with gzip; unpack it with: gunzip"),
         (bz2.compress(b"text"), "compressed with bzip2; unpack it with: bunzip2"),
         (lzma.compress(b"text"), "compressed with xz; unpack it with: unxz"),
         (b"\x28\xb5\x2f\xfd\0", "compressed with zstd; unpack it with: unzstd"),
@@ -168,7 +168,7 @@ READERS = {
     [
         (TEXTS["English"].encode("utf-16"), "UTF-16 text; convert it with: iconv -f utf-16 -t utf-8"),
         (TEXTS["Russian"].encode("utf-16-be"), "UTF-16 text; convert it with: iconv -f utf-16be -t utf-8"),
-        (gzip.compress(b"text"), "compressed with gzip; unpack it with: gunzip"),
+        (gzip.compress(b"text", mtime=0), "compressed with gzip; unpack it with: gunzip"),
         (_zip(), "a zip archive"),
         (b"<html><body>404", "an HTML page"),
     ],

@@ -142,7 +142,7 @@ def prediction_files(predictions: Predictions, final_texts: Mapping[str, str]) -
 
     `final_texts` are the answers to write: in SQuAD 2.0 those after the threshold.
     """
-    contents = {
+    contents: dict[str, object] = {
         "predictions.json": final_texts,
         "nbest_predictions.json": {
             id_: [entry._asdict() for entry in entries] for id_, entries in predictions.nbest.items()
