@@ -28,6 +28,7 @@ from albert.tasks import get_task, task_names
 from albert.tasks.base import Task
 from albert.tasks.race import RaceTask, options_in
 from albert.tasks.recipes import model_size_of, recipe_for
+from albert.tasks.squad.languages import DEFAULT_LANGUAGE, LANGUAGES
 from albert.tasks.squad.task import SquadTask
 
 # --- The flags -------------------------------------------------------------------------------------------------------
@@ -90,6 +91,15 @@ _SQUAD = (
     Flag("max_query_length", int, 64, "Longest question in tokens; longer ones are cut.", DATA, at_least(1)),
     Flag("n_best_size", int, 20, "Answers per question in nbest_predictions.json.", OUTPUT, at_least(1, 100_000)),
     Flag("max_answer_length", int, 30, "Longest answer in tokens.", OUTPUT, at_least(1)),
+    Flag(
+        "score_language",
+        str,
+        DEFAULT_LANGUAGE,
+        "Language whose words f1 compares: en as the official scripts, others as MLQA. zh, ja, th, lo, km, my: every "
+        "character is a word.",
+        OUTPUT,
+        choices=tuple(LANGUAGES),
+    ),
 )
 _SQUAD_V2 = (
     Flag("start_n_top", int, 5, "Beginnings of an answer that are followed.", MODEL, at_least(1, 1000)),

@@ -77,6 +77,7 @@ VALUES = (
     (SQUAD, "max_query_length", "16", "task.max_query_length", 16),
     (SQUAD, "n_best_size", "3", "task.n_best_size", 3),
     (SQUAD, "max_answer_length", "10", "task.max_answer_length", 10),
+    (SQUAD, "score_language", "zh", "task.score_language", "zh"),
     ((SQUAD_V2,), "start_n_top", "2", "task.start_n_top", 2),
     ((SQUAD_V2,), "end_n_top", "3", "task.end_n_top", 3),
     ((SQUAD_V2,), "null_score_diff_threshold", "-1.5", "task.null_score_diff_threshold", -1.5),

@@ -9,21 +9,17 @@ using them, here and in the files that are written: a question is answered if it
 import collections
 import dataclasses
 import logging
-import re
-import string
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
 from albert.errors import UserError
+from albert.tasks.squad.languages import DEFAULT_LANGUAGE, LANGUAGES
 
 _LOG = logging.getLogger(__name__)
 
 # What to compare null odds with when no answers are known that could say: they are logits, 0 is a probability of 1/2.
 UNTUNED_THRESHOLD = 0.0
-
-_PUNCTUATION = str.maketrans("", "", string.punctuation)
-_ARTICLES = re.compile(r"\b(a|an|the)\b")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,19 +35,19 @@ class Question:
     answers: tuple[str, ...] | None
 
 
-def normalize_answer(text: str) -> str:
-    """Lower-cased, without ASCII punctuation and English articles, with single spaces."""
-    return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
+def normalize_answer(text: str, language: str = DEFAULT_LANGUAGE) -> str:
+    """The words of an answer with single spaces: English lower-cased, without ASCII punctuation and articles."""
+    return " ".join(LANGUAGES[language].words(text))
 
 
-def exact_match(prediction: str, gold: str) -> float:
+def exact_match(prediction: str, gold: str, language: str = DEFAULT_LANGUAGE) -> float:
     """1 if both are the same after normalisation, else 0."""
-    return float(normalize_answer(prediction) == normalize_answer(gold))
+    return float(normalize_answer(prediction, language) == normalize_answer(gold, language))
 
 
-def f1_v1(prediction: str, gold: str) -> float:
+def f1_v1(prediction: str, gold: str, language: str = DEFAULT_LANGUAGE) -> float:
     """F1 of the words after normalisation; 0 where they share none, also where neither has one."""
-    predicted, expected = normalize_answer(prediction).split(), normalize_answer(gold).split()
+    predicted, expected = LANGUAGES[language].words(prediction), LANGUAGES[language].words(gold)
     shared = (collections.Counter(predicted) & collections.Counter(expected)).total()
     if not shared:
         return 0.0
@@ -59,31 +55,33 @@ def f1_v1(prediction: str, gold: str) -> float:
     return 2 * precision * recall / (precision + recall)
 
 
-def f1_v2(prediction: str, gold: str) -> float:
+def f1_v2(prediction: str, gold: str, language: str = DEFAULT_LANGUAGE) -> float:
     """The same, but 1 where neither has a word: in SQuAD 2.0 no answer can be the right answer."""
-    if not normalize_answer(prediction) and not normalize_answer(gold):
+    if not normalize_answer(prediction, language) and not normalize_answer(gold, language):
         return 1.0
-    return f1_v1(prediction, gold)
+    return f1_v1(prediction, gold, language)
 
 
-def scores_v1(question: Question, prediction: str) -> tuple[float, float]:
+def scores_v1(question: Question, prediction: str, language: str = DEFAULT_LANGUAGE) -> tuple[float, float]:
     """(exact, F1) in [0, 1] of one prediction: each the best over the question's answers."""
     return (
-        max(exact_match(prediction, gold) for gold in question.answers),
-        max(f1_v1(prediction, gold) for gold in question.answers),
+        max(exact_match(prediction, gold, language) for gold in question.answers),
+        max(f1_v1(prediction, gold, language) for gold in question.answers),
     )
 
 
-def scores_v2(question: Question, prediction: str) -> tuple[float, float]:
+def scores_v2(question: Question, prediction: str, language: str = DEFAULT_LANGUAGE) -> tuple[float, float]:
     """The same by the rules of SQuAD 2.0: without an answer that has a word, "" is the answer."""
-    golds = [gold for gold in question.answers if normalize_answer(gold)] or [""]
+    golds = [gold for gold in question.answers if normalize_answer(gold, language)] or [""]
     return (
-        max(exact_match(prediction, gold) for gold in golds),
-        max(f1_v2(prediction, gold) for gold in golds),
+        max(exact_match(prediction, gold, language) for gold in golds),
+        max(f1_v2(prediction, gold, language) for gold in golds),
     )
 
 
-def score_v1(questions: Sequence[Question], texts: Mapping[str, str]) -> dict[str, float]:
+def score_v1(
+    questions: Sequence[Question], texts: Mapping[str, str], language: str = DEFAULT_LANGUAGE
+) -> dict[str, float]:
     """`exact_match` and `f1` in percent of `texts`, the answer to each question by its id.
 
     Only questions with answers are scored, each once; without any the result is {}: then nothing can be claimed. A
@@ -92,7 +90,9 @@ def score_v1(questions: Sequence[Question], texts: Mapping[str, str]) -> dict[st
     known = _scored(questions, texts, lambda question: bool(question.answers))
     if not known:
         return {}
-    scores = [scores_v1(question, texts[question.id]) if question.id in texts else (0.0, 0.0) for question in known]
+    scores = [
+        scores_v1(question, texts[question.id], language) if question.id in texts else (0.0, 0.0) for question in known
+    ]
     return {"exact_match": _percent(np.array(scores)[:, 0]), "f1": _percent(np.array(scores)[:, 1])}
 
 
@@ -108,6 +108,7 @@ def score_v2(
     null_odds: Mapping[str, float],
     threshold: float | None = None,
     original_thresholds: bool = False,
+    language: str = DEFAULT_LANGUAGE,
 ) -> dict[str, float]:
     """The measures of the official script for SQuAD 2.0, in percent, and the threshold they were taken at.
 
@@ -119,6 +120,7 @@ def score_v2(
         original_thresholds: choose thresholds as the original code does: the null odds of the last question to be
             answered, which `apply_threshold` then leaves unanswered, and 0 where it is best to answer none. It also
             counts any text as wrong where there is no answer, even one without a word ("the"), which scores as right.
+        language: says what a word is; one of LANGUAGES.
 
     Returns:
         `exact`, `f1`, `total`: of the predictions that `apply_threshold` makes with `null_score_diff_threshold`;
@@ -135,16 +137,14 @@ def score_v2(
         return {}
     predicted = np.array([question.id in texts for question in known])
     odds = np.array([null_odds.get(question.id, np.inf) for question in known], np.float64)
-    # [N, 2]: exact and F1 of every question if it is answered, and if it is not.
-    answered = np.array([scores_v2(question, texts.get(question.id, "")) for question in known]) * predicted[:, None]
-    unanswered = np.array([scores_v2(question, "") for question in known]) * predicted[:, None]
+    answered = _scores_v2(known, texts, language) * predicted[:, None]
+    unanswered = _scores_v2(known, {}, language) * predicted[:, None]
 
     has_answer = np.array([bool(question.answers) for question in known])
-    gains = answered - unanswered
-    if original_thresholds:
-        has_text = np.array([bool(texts.get(question.id)) for question in known])
-        gains = np.where(has_answer[:, None], answered, -1.0 * has_text[:, None])
-
+    # The original takes any text for wrong where there is no answer.
+    has_text = np.array([bool(texts.get(question.id)) for question in known])
+    original_gains = np.where(has_answer[:, None], answered, -1.0 * has_text[:, None])
+    gains = original_gains if original_thresholds else answered - unanswered
     best = {}
     for column, name in enumerate(("exact", "f1")):
         if original_thresholds:
@@ -162,6 +162,11 @@ def score_v2(
         **best,
         "null_score_diff_threshold": float(threshold),
     }
+
+
+def _scores_v2(questions: Sequence[Question], texts: Mapping[str, str], language: str) -> np.ndarray:
+    """[N, 2]: exact and F1 of every question, which is left unanswered if it has no text."""
+    return np.array([scores_v2(question, texts.get(question.id, ""), language) for question in questions])
 
 
 def _means(prefix: str, scores: np.ndarray) -> dict[str, float]:

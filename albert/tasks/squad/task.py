@@ -1,6 +1,7 @@
 """SQuAD 1.1 and 2.0 as a task: paragraphs with their questions become records, and predictions become scores."""
 
 import dataclasses
+import filecmp
 import functools
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,6 +17,7 @@ from albert.system.text_encoding import open_regular
 from albert.tasks.base import Span, Split, Task
 from albert.tasks.squad import metrics
 from albert.tasks.squad.files import Paragraph, Question, Tally, all_questions, read_paragraphs
+from albert.tasks.squad.languages import DEFAULT_LANGUAGE, LANGUAGES, unspaced_language
 from albert.tasks.squad.predictions import Predictions, predict_v1, predict_v2, prediction_files
 from albert.tasks.squad.windows import (
     NO_TOKENS,
@@ -67,6 +69,7 @@ class SquadTask(Task):
     dropout_prob: float = 0.1  # of 2.0's answerability, in training
     null_score_diff_threshold: float | None = None  # of 2.0; None: the best on the gold answers, 0 where there are none
     original_thresholds: bool = False
+    score_language: str = DEFAULT_LANGUAGE
 
     predict_split: ClassVar[Split] = "dev"
     has_dev_labels: ClassVar[bool] = False
@@ -108,6 +111,8 @@ class SquadTask(Task):
         for name in ("n_best_size", "max_answer_length", "start_n_top", "end_n_top"):
             if getattr(self, name) < 1:
                 found.append(f"`{name}`={getattr(self, name)} must be at least 1")
+        if self.score_language not in LANGUAGES:
+            found.append(f"`score_language`={self.score_language} is unknown; known are {', '.join(LANGUAGES)}")
         if not 0 <= self.dropout_prob < 1:
             found.append(f"`dropout_prob`={self.dropout_prob} must be in [0, 1)")
         if settings.max_seq_length <= self.max_query_length + SPECIAL_TOKENS:
@@ -135,6 +140,8 @@ class SquadTask(Task):
     def read(self, split: Split, data_dir: Path) -> Iterator[Paragraph]:
         """The paragraphs of a split, in the file's order; `read_paragraphs` says what is refused and what left out."""
         (path,) = self.source_files(split, data_dir)
+        if split != "train" and self.train_file and _is_same_file(path, Path(data_dir) / self.train_file):
+            logging.warning("%s is also the training file: its scores do not tell how other questions fare.", path)
         return read_paragraphs(path, self.version, for_training=split == "train")
 
     def featurize(self, item: Paragraph, tokenizer: Tokenizer, settings: DataSettings) -> list[Record]:
@@ -184,10 +191,34 @@ class SquadTask(Task):
         return any(question.has_gold for question in all_questions(items))
 
     def report(self, source: Path, items: Sequence[Paragraph], records: Sequence[HostRecord]) -> None:
-        """Warns of questions without windows and of truncated ones, and says how questions became windows."""
+        """Warns of questions without windows and of truncated ones, and says how questions became windows.
+
+        Raises UserError where no question has a window.
+        """
         log_losses(source, items, records, self.max_query_length)
         questions = len(all_questions(items))
+        if not records:
+            raise UserError(
+                f"{source}: none of its {questions} questions has features, because the vocabulary drops every "
+                "character of their contexts or answers; name another file or vocabulary."
+            )
+        if not any(item.for_training for item in items):
+            self._warn_of_unspaced_answers(source, items)
         logging.info("%s: %d paragraphs with %d questions in %d windows.", source, len(items), questions, len(records))
+
+    def _warn_of_unspaced_answers(self, source: Path, items: Sequence[Paragraph]) -> None:
+        if self.score_language != DEFAULT_LANGUAGE:
+            return
+        answered = [question for question in all_questions(items) if question.answers]
+        languages = [unspaced_language(question.answers[0][0]) for question in answered]
+        unspaced = [language for language in languages if language]
+        if len(unspaced) > len(answered) / 10:
+            likely = max(LANGUAGES, key=unspaced.count)
+            logging.warning(
+                "%s: %d of %d answers are written without spaces, of which f1 compares all or nothing; "
+                "score_language=%s compares characters.",
+                *(source, len(unspaced), len(answered), likely),
+            )
 
     def score(
         self, items: Sequence[Paragraph], predictions: Mapping[str, np.ndarray], records: Sequence[HostRecord] = ()
@@ -223,9 +254,18 @@ class SquadTask(Task):
 
     def _scores(self, questions: Sequence[metrics.Question], answers: Predictions) -> dict[str, float]:
         if self.version == "1.1":
-            return metrics.score_v1(questions, answers.texts)
+            return metrics.score_v1(questions, answers.texts, self.score_language)
         threshold, original = self.null_score_diff_threshold, self.original_thresholds
-        return metrics.score_v2(questions, answers.texts, answers.null_odds, threshold, original)
+        return metrics.score_v2(
+            questions, answers.texts, answers.null_odds, threshold, original, language=self.score_language
+        )
+
+
+def _is_same_file(first: Path, second: Path) -> bool:
+    try:
+        return filecmp.cmp(first, second, shallow=False)
+    except OSError:  # what cannot be read is told where it is needed
+        return False
 
 
 def _questions_to_score(paragraphs: Iterable[Paragraph]) -> list[metrics.Question]:

@@ -19,7 +19,7 @@ from albert.tasks.squad.task import (
 )
 from albert.tasks.squad.windows import split_into_windows
 from albert.testing import squad_document, write_squad
-from albert.tokenization import load_tokenizer
+from albert.tokenization import WordPieceTokenizer, load_tokenizer
 
 CASINGS = {"": True, "_cased": False}
 
@@ -271,6 +271,75 @@ def test_splits_are_those_with_a_file(tmp_path):
     assert absolute.source_files("dev", "elsewhere") == (tmp_path / "squad.json",)
 
 
+def test_word_pieces_have_windows_with_offsets(testdata, tmp_path):
+    # squad/word_pieces.json: ids and offsets of the tokenizers library, here put together by hand.
+    recorded = json.loads((testdata / "squad" / "word_pieces.json").read_text())
+    for case in recorded["cases"]:
+        tokenizer = WordPieceTokenizer("\n".join(recorded["vocab"]).encode(), case["lower"])
+        start = case["context"].index(case["answer"])
+        answers = [{"text": case["answer"], "answer_start": start}]
+        document = squad_document(context=case["context"], question=case["question"], answers=answers)
+        paragraphs, (record,) = _features(write_squad(tmp_path, document), tokenizer)
+        query = case["question_ids"]
+        cls, sep = tokenizer.cls_id, tokenizer.sep_id
+        assert record["input_ids"] == [cls, *query, sep, *case["ids"], sep]
+        assert record["tok_start_to_orig_index"] == [first for first, _ in case["offsets"]]
+        assert record["tok_end_to_orig_index"] == [stop - 1 for _, stop in case["offsets"]]
+        end = start + len(case["answer"])
+        inside = [token for token, (first, stop) in enumerate(case["offsets"]) if stop > start and first < end]
+        assert record["start_positions"] == [inside[0] + len(query) + 2]
+        assert record["end_positions"] == [inside[-1] + len(query) + 2]
+        _check_answer(record, paragraphs[0].questions[0], case["context"])
+
+
+@pytest.mark.parametrize("name", ["korean", "layout_whitespace"])
+def test_inputs_that_were_dropped_have_windows(testdata, tokenizer, name):
+    path = testdata / "cases" / "squad" / f"{name}.json"
+    task = SquadTask(version="1.1", train_file=path.name, predict_file=path.name)
+    for split in ("train", "dev"):
+        paragraphs = list(task.read(split, path.parent))
+        settings = _settings(path.parent, 128)
+        records = [record for p in paragraphs for record in task.featurize(p, tokenizer, settings)]
+        assert questions_without_windows(paragraphs, records) == []
+        if split == "train":
+            questions = [(question, p.context) for p in paragraphs for question in p.questions]
+            for record in records:
+                _check_answer(record, *questions[record["question_index"][0]])
+
+
+def test_split_without_any_window_is_refused(tmp_path, tokenizer):
+    document = squad_document(context="\u0301\u0302", answers=[])
+    paragraphs, records = _features(write_squad(tmp_path, document), tokenizer, "dev")
+    with pytest.raises(UserError, match=r"squad\.json: none of its 1 questions has features"):
+        _task().report(tmp_path / "squad.json", paragraphs, records)
+
+
+def test_questions_to_predict_that_are_trained_on_are_told(tmp_path, caplog):
+    write_squad(tmp_path, squad_document())
+    list(_task().read("train", tmp_path))
+    assert not caplog.messages
+    list(_task().read("dev", tmp_path))
+    assert caplog.messages == [
+        f"{tmp_path}/squad.json is also the training file: its scores do not tell how other questions fare."
+    ]
+
+
+def test_answers_without_spaces_are_told(tmp_path, tokenizer, caplog):
+    document = squad_document(context="他住在上海市。", answers=[{"text": "上海市", "answer_start": 3}])
+    write_squad(tmp_path, document)
+    for language, warnings in (("en", 1), ("zh", 0)):
+        caplog.clear()
+        task = SquadTask(version="1.1", predict_file="squad.json", score_language=language)
+        paragraphs = list(task.read("dev", tmp_path))
+        records = [r for p in paragraphs for r in task.featurize(p, tokenizer, _settings(tmp_path))]
+        task.report(tmp_path / "squad.json", paragraphs, records)
+        found = [message for message in caplog.messages if "without spaces" in message]
+        assert len(found) == warnings
+        assert all("1 of 1 answers" in message and "score_language=zh" in message for message in found)
+    with pytest.raises(UserError, match="`score_language`=xx is unknown; known are en, ar"):
+        _features(tmp_path, tokenizer, "dev", score_language="xx")
+
+
 # --- Several questions, and what is refused --------------------------------------------------------------------------
 
 
@@ -302,7 +371,7 @@ def test_questions_are_numbered_through_all_paragraphs(tmp_path, tokenizer):
 def test_missing_file_is_named_with_its_flag(tmp_path):
     with pytest.raises(UserError, match=r"`train_file`=.*squad\.json cannot be read \(No such file"):
         _task().read("train", tmp_path)
-    with pytest.raises(UserError, match=r"`predict_file`=.* cannot be read \(Is a directory"):
+    with pytest.raises(UserError, match=r"`predict_file`=.* cannot be read \(it is not a regular file but a folder"):
         SquadTask(version="1.1", predict_file=".").read("dev", tmp_path)
     with pytest.raises(UserError, match="`train_file` is missing"):
         SquadTask(version="1.1", predict_file="squad.json").read("train", tmp_path)
