@@ -14,6 +14,7 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 
 from albert.errors import UserError
+from albert.pretraining_data.markup import Markup
 from albert.pretraining_data.pieces import Vocabulary, encode
 from albert.pretraining_data.text_files import read_lines
 from albert.system.processes import parallel_map
@@ -46,6 +47,7 @@ class Corpus:
     """A tokenised corpus in `folder`.
 
     `num_long_sentences` have more tokens than fit into a sequence; `first_long_sentence` is "file:line" of the first.
+    `empty_files` gave no sentence.
     """
 
     folder: Path
@@ -55,6 +57,7 @@ class Corpus:
     num_tokens: int
     num_long_sentences: int
     first_long_sentence: str
+    empty_files: tuple[Path, ...]
 
     def open(self) -> CorpusArrays:
         """The arrays, mapped into memory: pages that were read count as this process's until the arrays are gone."""
@@ -100,7 +103,8 @@ def tokenize_corpus(
     Raises UserError where a file cannot be read or is not UTF-8, and where there is no text at all.
     """
     id_dtype = "uint16" if vocabulary.inner_unknown_id < 1 << 16 else "int32"
-    blocks = _blocks(paths, on_bytes)
+    markup = Markup()
+    blocks = _blocks(paths, on_bytes, markup)
     waiting: list[_Lines] = []  # those that were sent off, for their places
 
     def remembered() -> Iterator[_Lines]:
@@ -119,6 +123,7 @@ def tokenize_corpus(
         for result in results:
             writer.add(waiting.pop(0), result)
         writer.finish()
+    markup.warn()
     if not writer.num_sentences:
         raise UserError(
             f"No text in {', '.join(map(str, paths[:3]))}{' ...' if len(paths) > 3 else ''}: the corpus needs one "
@@ -132,10 +137,11 @@ def tokenize_corpus(
         num_tokens=writer.num_tokens,
         num_long_sentences=writer.num_long_sentences,
         first_long_sentence=writer.first_long_sentence,
+        empty_files=tuple(path for path in paths if path not in writer.files_with_text),
     )
 
 
-def _blocks(paths: Iterable[Path], on_bytes: Callable[[int], object]) -> Iterator[_Lines]:
+def _blocks(paths: Iterable[Path], on_bytes: Callable[[int], object], markup: Markup) -> Iterator[_Lines]:
     for path in paths:
         block = _Lines(path, True, [], [])
         characters = 0
@@ -143,6 +149,7 @@ def _blocks(paths: Iterable[Path], on_bytes: Callable[[int], object]) -> Iterato
             if len(block.texts) == _LINES_PER_BLOCK or characters + len(text) > _CHARACTERS_PER_BLOCK:
                 yield block
                 block, characters = _Lines(path, False, [], []), 0
+            markup.note(path, number, text)
             block.numbers.append(number)
             block.texts.append(text)
             characters += len(text)
@@ -169,6 +176,7 @@ class _CorpusWriter:
         self._document_start = 0
         self.num_documents = self.num_sentences = self.num_tokens = self.num_long_sentences = 0
         self.first_long_sentence = ""
+        self.files_with_text: set[Path] = set()
         _append(sentences, [0])
         _append(documents, [0])
 
@@ -187,6 +195,8 @@ class _CorpusWriter:
             if length > self._max_sentence_tokens:
                 self.first_long_sentence = self.first_long_sentence or f"{lines.path}:{number}"
                 self.num_long_sentences += 1
+        if ends:
+            self.files_with_text.add(lines.path)
         _append(self._sentences, ends)
 
     def finish(self) -> None:

@@ -21,7 +21,7 @@ from sentencepiece import sentencepiece_model_pb2
 from tqdm import tqdm
 
 from albert.errors import UserError
-from albert.pretraining_data.text_files import INPUT, expand_patterns, read_lines
+from albert.pretraining_data.text_files import INPUT, expand_patterns, read_lines, warn_of_copies, warn_of_empty
 from albert.setting_fields import DATA, MODEL, OUTPUT, at_least, between, problems_of, setting
 from albert.system.files import write_bytes, write_text
 from albert.tokenization import SentencePieceTokenizer, preprocess_text
@@ -91,6 +91,7 @@ def train_vocabulary(settings: VocabularySettings) -> None:
       UserError: the corpus is missing, empty, not UTF-8 or too small for the vocabulary, or nothing can be written.
     """
     files = expand_patterns(settings.input, "input")
+    warn_of_copies(files, "input")
     _prepare_folder(settings.model_prefix.parent)
     sentences = _Sentences(files, settings.do_lower_case)
     model = _train(sentences, settings)
@@ -114,8 +115,10 @@ class _Sentences:
         self._files = files
         self._do_lower_case = do_lower_case
         self.count = 0
+        self.lines = 0
         self.too_long = 0
         self.reserved = 0
+        self.empty_files: list[Path] = []
         self.first_left_out: str | None = None
         self.error: BaseException | None = None
 
@@ -126,11 +129,15 @@ class _Sentences:
                 desc="reading", total=total, unit="B", unit_scale=True, delay=1, disable=None, leave=False
             ) as bar:
                 for path in self._files:
+                    lines_before = self.lines
                     for number, line in read_lines(path, on_bytes=bar.update):
                         text = preprocess_text(line, lower=self._do_lower_case)
+                        self.lines += bool(text)
                         if text and self._fits(text, path, number):
                             self.count += 1
                             yield text
+                    if self.lines == lines_before:
+                        self.empty_files.append(path)
         except BaseException as error:
             self.error = error
             raise
@@ -158,6 +165,7 @@ class _Sentences:
         if self.left_out():
             logging.warning("%s; albert.prepare_corpus puts one sentence on a line.", self.left_out())
         if self.count:
+            warn_of_empty(self.empty_files, "input")
             logging.info("%d sentences read; training on them can take minutes.", self.count)
 
 
