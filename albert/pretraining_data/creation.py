@@ -39,13 +39,26 @@ from albert.pretraining_data.noise import with_noise
 from albert.pretraining_data.pieces import Vocabulary, load_vocabulary
 from albert.pretraining_data.shuffle import add_to_buckets, in_key_order, number_of_buckets
 from albert.pretraining_data.text_files import INPUT, expand_patterns, warn_of_copies, warn_of_empty
-from albert.setting_fields import DATA, MASKS, OUTPUT, SEED, SPEED, at_least, between, problems_of, setting
+from albert.setting_fields import (
+    DATA,
+    KEEP_ACCENTS,
+    MASKS,
+    OUTPUT,
+    SEED,
+    SHARE,
+    SPEED,
+    at_least,
+    between,
+    problems_of,
+    setting,
+)
 from albert.settings import missing_vocabulary
 from albert.system.files import cannot_write, delete_leftovers, whole_file
 from albert.system.locks import LOCK, OutputLock
 from albert.system.processes import MAX_WORKERS, number_of_workers, parallel_map
 from albert.system.signals import exit_on_termination
 from albert.tokenization import Tokenizer, load_tokenizer
+from albert.vocabulary_fit import check_unknown, warn_of_vocabulary
 
 _LOG = logging.getLogger(__name__)
 
@@ -73,6 +86,13 @@ class CreationSettings(PairSettings, MaskSettings):
         "Vocabulary of a WordPiece model; only read without `spm_model_file`.", DATA, default=None
     )
     do_lower_case: bool = setting("Lower-case the text, as Google's models need.", DATA, default=True)
+    keep_accents: bool = setting(KEEP_ACCENTS, DATA, default=False)
+    max_unknown_share: float = setting(
+        "Share of the pieces that the vocabulary may not know before the text is refused.",
+        DATA,
+        default=0.3,
+        bounds=SHARE,
+    )
     random_seed: int = setting("Seed of everything that is drawn.", DATA, default=12345, bounds=SEED)
     dupe_factor: int = setting(
         "How often the corpus is gone through, each time with other masks.", MASKS, default=40, bounds=at_least(1)
@@ -118,12 +138,23 @@ def create(settings: CreationSettings) -> None:
     inputs = expand_patterns(settings.input_file, "input_file")
     outputs = _output_paths(settings.output_file, inputs)
     warn_of_copies(inputs, "input_file")
-    tokenizer = load_tokenizer(settings.spm_model_file, settings.vocab_file, settings.do_lower_case)
+    tokenizer = load_tokenizer(
+        settings.spm_model_file, settings.vocab_file, settings.do_lower_case, settings.keep_accents
+    )
     for path in outputs:
         path.parent.mkdir(parents=True, exist_ok=True)
+    warn_of_vocabulary(tokenizer)
     vocabulary = load_vocabulary(tokenizer, settings.spm_model_file, settings.vocab_file)
     with exit_on_termination(), _disk_errors_named(outputs[0]), _temporary_folder(outputs) as folder:
         corpus = _tokenize(settings, inputs, tokenizer, vocabulary, folder)
+        check_unknown(
+            corpus.num_unknown,
+            corpus.num_tokens,
+            max_share=settings.max_unknown_share,
+            where=f"`input_file`={settings.input_file}",
+            example=corpus.first_unknown,
+            tokenizer=tokenizer,
+        )
         _check(corpus, settings)
         num_buckets = number_of_buckets(_expected_bytes(corpus, settings))
         made = _make_records(RecordMaker(settings, corpus, vocabulary, folder, num_buckets))
@@ -314,7 +345,9 @@ def _check_masks(made: RecordCounts, settings: CreationSettings) -> None:
 def manifest_of(settings: CreationSettings, tokenizer: Tokenizer) -> RecordsManifest:
     """What is to stand beside every output, but for what was written to it."""
     # Neither names of files, which are others on another machine, nor how many processes there were.
-    left_out = ("input_file", "output_file", "spm_model_file", "vocab_file", "num_workers", "max_seq_length")
+    left_out = ["input_file", "output_file", "spm_model_file", "vocab_file", "num_workers", "max_seq_length"]
+    left_out += ["max_unknown_share"]  # which says what is refused, not what is made
+    left_out += [] if settings.keep_accents else ["keep_accents"]  # manifests from before it are the same
     asked_for = {name: value for name, value in dataclasses.asdict(settings).items() if name not in left_out}
     predictions = num_predictions(settings.max_predictions_per_seq, settings.do_permutation)
     return RecordsManifest(tokenizer.digest, tokenizer.vocab_size, settings.max_seq_length, predictions, asked_for)

@@ -17,8 +17,10 @@ from albert.errors import UserError
 from albert.pretraining_data.markup import Markup
 from albert.pretraining_data.pieces import Vocabulary, encode
 from albert.pretraining_data.text_files import read_lines
+from albert.system.json_text import short_repr
 from albert.system.processes import parallel_map
 from albert.tokenization import Tokenizer
+from albert.vocabulary_fit import first_unknown_word
 
 _LINES_PER_BLOCK = 2000
 _CHARACTERS_PER_BLOCK = 1 << 20
@@ -47,7 +49,8 @@ class Corpus:
     """A tokenised corpus in `folder`.
 
     `num_long_sentences` have more tokens than fit into a sequence; `first_long_sentence` is "file:line" of the first.
-    `empty_files` gave no sentence.
+    `empty_files` gave no sentence. `num_unknown` tokens stand for pieces that the vocabulary does not have;
+    `first_unknown` is the first word with one, and where.
     """
 
     folder: Path
@@ -58,6 +61,8 @@ class Corpus:
     num_long_sentences: int
     first_long_sentence: str
     empty_files: tuple[Path, ...]
+    num_unknown: int
+    first_unknown: str
 
     def open(self) -> CorpusArrays:
         """The arrays, mapped into memory: pages that were read count as this process's until the arrays are gone."""
@@ -82,6 +87,8 @@ class _TokenizedLines(NamedTuple):
 
     ids: bytes
     lengths: list[int]
+    num_unknown: int
+    first_unknown: tuple[int, str] | None  # which line, and the word
 
 
 def tokenize_corpus(
@@ -138,6 +145,8 @@ def tokenize_corpus(
         num_long_sentences=writer.num_long_sentences,
         first_long_sentence=writer.first_long_sentence,
         empty_files=tuple(path for path in paths if path not in writer.files_with_text),
+        num_unknown=writer.num_unknown,
+        first_unknown=writer.first_unknown,
     )
 
 
@@ -159,12 +168,17 @@ def _blocks(paths: Iterable[Path], on_bytes: Callable[[int], object], markup: Ma
 def _tokenize(lines: _Lines, tokenizer: Tokenizer, vocabulary: Vocabulary, id_dtype: str) -> _TokenizedLines:
     ids = array.array("i")
     lengths = []
-    for text in lines.texts:
+    unknown_ids = (tokenizer.unk_id, vocabulary.inner_unknown_id)
+    num_unknown, first_unknown = 0, None
+    for number, text in enumerate(lines.texts):
         line_ids = encode(text, tokenizer, vocabulary)
+        if found := sum(map(line_ids.count, unknown_ids)):
+            num_unknown += found
+            first_unknown = first_unknown or (number, first_unknown_word([text], tokenizer) or short_repr(text))
         is_blank = not line_ids and not tokenizer.preprocess(text).strip()
         ids.extend(line_ids)
         lengths.append(_BLANK if is_blank else len(line_ids))
-    return _TokenizedLines(np.array(ids, np.int32).astype(id_dtype).tobytes(), lengths)
+    return _TokenizedLines(np.array(ids, np.int32).astype(id_dtype).tobytes(), lengths, num_unknown, first_unknown)
 
 
 class _CorpusWriter:
@@ -177,6 +191,8 @@ class _CorpusWriter:
         self.num_documents = self.num_sentences = self.num_tokens = self.num_long_sentences = 0
         self.first_long_sentence = ""
         self.files_with_text: set[Path] = set()
+        self.num_unknown = 0
+        self.first_unknown = ""
         _append(sentences, [0])
         _append(documents, [0])
 
@@ -184,6 +200,10 @@ class _CorpusWriter:
         if lines.starts_file:
             self._end_document()
         self._ids.write(result.ids)
+        self.num_unknown += result.num_unknown
+        if result.first_unknown and not self.first_unknown:
+            line, word = result.first_unknown
+            self.first_unknown = f"{word} ({lines.path}, line {lines.numbers[line]})"
         ends = []
         for number, length in zip(lines.numbers, result.lengths, strict=True):
             if length == _BLANK:
