@@ -77,6 +77,13 @@ SOME_SHARE = Bounds(0, 1, low_excluded=True, is_interval=True)
 SEED = between(-(2**63), 2**63 - 1)
 
 
+# Of every program that reads text.
+KEEP_ACCENTS = (
+    "Keep accents and marks, composed (NFKC): for new vocabularies of other languages; Google's models need text "
+    "without. The same for vocabulary, pretraining and fine-tuning."
+)
+
+
 @dataclasses.dataclass(frozen=True)
 class Declaration:
     """What `setting` keeps in a field's metadata. `flag` is the name on the command line."""

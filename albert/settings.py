@@ -14,6 +14,7 @@ from albert.setting_fields import (
     DATA,
     DEVICES,
     DROPOUT,
+    KEEP_ACCENTS,
     LARGE,
     MAX_INT32,
     MODEL,
@@ -63,6 +64,13 @@ class DataSettings:
         "Vocabulary of a WordPiece model; only read without `spm_model_file`.", DATA, default=None
     )
     do_lower_case: bool = setting("Lower-case the text, as Google's models need.", DATA, default=True)
+    keep_accents: bool = setting(KEEP_ACCENTS, DATA, default=False)
+    max_unknown_share: float = setting(
+        "Share of the pieces that the vocabulary may not know before a file is refused.",
+        DATA,
+        default=0.3,
+        bounds=SHARE,
+    )
     # Caches under names of the user's choice, by split ("train", "dev", "test"), instead of in `cached_dir`.
     feature_files: Mapping[str, Path] = dataclasses.field(default_factory=dict)
     # The predecessor pickled into such a file which columns decoding needs.

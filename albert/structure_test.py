@@ -28,6 +28,7 @@ ORDER = (
     {"weights", "heads"},
     {"modeling", "tasks", "pretraining_data"},
     {"data", "engine"},
+    {"vocabulary_fit"},
     {"tokenization", "albert_config", "downloads"},
     {"system", "text_origins"},
     {"settings", "custom_optimization", "ops"},

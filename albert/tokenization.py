@@ -19,10 +19,9 @@ from sentencepiece import sentencepiece_model_pb2
 from albert.errors import UserError
 from albert.system.json_text import short_repr
 from albert.system.text_encoding import decoded, read_regular, what_is, without_marks
-from albert.text_origins import Origins, origins_of_units
+from albert.text_origins import Origins, composed_with_origins, origins_of_units, spaced_origins
 
 _WORD_BOUNDARY = "\u2581"  # what SentencePiece puts in front of a piece that begins a word
-_WHITE_SPACE = re.compile(r"\s+")  # what str.split() splits at
 _BYTE_PIECE = re.compile("<0x[0-9A-F]{2}>")
 _MAX_WORD_CHARACTERS = 200  # longer words become [UNK] without being searched for pieces
 _CACHED_WORDS = 65536  # bounded, so that memory does not grow with the rows read
@@ -48,8 +47,10 @@ class Tokenizer(Protocol):
     sep_id: int
     pad_id: int
     mask_id: int
+    unk_id: int
     vocab_size: int
     do_lower_case: bool
+    keep_accents: bool
     digest: str
 
     def __hash__(self) -> int: ...
@@ -66,33 +67,35 @@ class Tokenizer(Protocol):
     def encode_with_offsets(self, text: str) -> Encoding:
         """The ids of `encode` with the characters of the raw text that they stand for."""
 
+    def pieces(self) -> list[str]:
+        """The vocabulary, in the order of its ids."""
 
-def preprocess_text(text: str, remove_space: bool = True, lower: bool = False) -> str:
-    """Collapses white space, decomposes (NFKD), drops combining marks and lower-cases, in this order."""
+
+def preprocess_text(text: str, remove_space: bool = True, lower: bool = False, keep_accents: bool = False) -> str:
+    """Collapses white space, decomposes (NFKD), drops combining marks and lower-cases, in this order.
+
+    With `keep_accents`, which Google's models do not have, text is composed (NFKC) first instead and loses no mark.
+    """
+    if keep_accents:
+        text = unicodedata.normalize("NFKC", text)
     if remove_space:
         text = " ".join(text.split())
-    if not text.isascii():  # ASCII is its own NFKD form and holds no combining marks
+    if not keep_accents and not text.isascii():  # ASCII is its own NFKD form and holds no combining marks
         text = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
     return text.lower() if lower else text
 
 
-def _preprocessed_origins(text: str, lower: bool) -> Origins:
-    """Of the characters of `preprocess_text(text, lower=lower)`.
+def _preprocessed_origins(text: str, lower: bool, keep_accents: bool) -> Origins:
+    """Of the characters of `preprocess_text(text, lower=lower, keep_accents=keep_accents)`.
 
     It works on one character after the other. What looks beyond one, the order of combining marks and the last sigma of
     a word, changes neither what is left nor its length.
     """
-    units = [_preprocessed_character(character, lower) for character in text]
-    for match in _WHITE_SPACE.finditer(text):
-        # Of a run of white space one character becomes the space: the first that is one, as in "\n ", or the first.
-        run = range(*match.span())
-        chosen = next((position for position in run if units[position] == " "), match.start())
-        for position in run:
-            units[position] = ""
-        if match.start() > 0 and match.end() < len(text):
-            units[chosen] = " "
-    # What vanishes beside white space are combining marks, and characters that are nothing else, as U+FF9F.
-    return origins_of_units(units, lambda position: not text[position].isspace())
+    if keep_accents:
+        composed, origins = composed_with_origins(text, "NFKC")
+        units = [character.lower() if lower else character for character in composed]
+        return spaced_origins(composed, units).through(origins)
+    return spaced_origins(text, [_preprocessed_character(character, lower) for character in text])
 
 
 @functools.lru_cache(maxsize=65536)
@@ -100,7 +103,9 @@ def _preprocessed_character(character: str, lower: bool) -> str:
     return preprocess_text(character, remove_space=False, lower=lower)
 
 
-def load_tokenizer(spm_model_file: Path | None, vocab_file: Path | None, do_lower_case: bool) -> Tokenizer:
+def load_tokenizer(
+    spm_model_file: Path | None, vocab_file: Path | None, do_lower_case: bool, keep_accents: bool = False
+) -> Tokenizer:
     """The tokenizer of a SentencePiece model if one is named, otherwise of a word-piece vocabulary.
 
     Raises:
@@ -108,10 +113,10 @@ def load_tokenizer(spm_model_file: Path | None, vocab_file: Path | None, do_lowe
     """
     if spm_model_file is not None:
         data = _read_bytes("spm_model_file", spm_model_file)
-        return SentencePieceTokenizer(data, do_lower_case, source=f"`spm_model_file`={spm_model_file}")
+        return SentencePieceTokenizer(data, do_lower_case, f"`spm_model_file`={spm_model_file}", keep_accents)
     if vocab_file is not None:
         data = _read_bytes("vocab_file", vocab_file)
-        return WordPieceTokenizer(data, do_lower_case, source=f"`vocab_file`={vocab_file}")
+        return WordPieceTokenizer(data, do_lower_case, f"`vocab_file`={vocab_file}", keep_accents)
     raise UserError(
         "No vocabulary was named. Give `spm_model_file` (the 30k-clean.model that comes with an ALBERT model), "
         "or `vocab_file` for a word-piece vocabulary."
@@ -121,10 +126,17 @@ def load_tokenizer(spm_model_file: Path | None, vocab_file: Path | None, do_lowe
 class SentencePieceTokenizer:
     """ALBERT's own tokenization: a SentencePiece model plus the rule that splits "2010," into number and comma."""
 
-    def __init__(self, model_bytes: bytes, do_lower_case: bool, source: str = "the SentencePiece model"):
+    def __init__(
+        self,
+        model_bytes: bytes,
+        do_lower_case: bool,
+        source: str = "the SentencePiece model",
+        keep_accents: bool = False,
+    ):
         """Builds from a serialized model; `source` says in errors where it came from. Raises UserError."""
         self.do_lower_case = do_lower_case
-        self.digest = _digest("sentencepiece", do_lower_case, model_bytes)
+        self.keep_accents = keep_accents
+        self.digest = _digest("sentencepiece", do_lower_case, keep_accents, model_bytes)
         self._model_bytes = model_bytes
         self._model, pieces = _load_model(model_bytes, source)
         self.vocab_size = len(pieces)
@@ -132,6 +144,7 @@ class SentencePieceTokenizer:
         self.cls_id, self.sep_id, self.mask_id, self.pad_id = _special_ids(
             ids, source, ("[CLS]", "[SEP]", "[MASK]", "<pad>")
         )
+        self.unk_id = self._model.unk_id()
         self._split_ids = {i for i, piece in enumerate(pieces) if _ends_in_digit_and_comma(piece)}
         # The text that one unknown token stands for may end in a comma, where the model has none or does not use it.
         numbers = list(range(len(pieces)))
@@ -140,11 +153,11 @@ class SentencePieceTokenizer:
         )
 
     def __reduce__(self):
-        return SentencePieceTokenizer, (self._model_bytes, self.do_lower_case)
+        return SentencePieceTokenizer, (self._model_bytes, self.do_lower_case, "", self.keep_accents)
 
     def preprocess(self, text: str) -> str:
         """White space, NFKD, combining marks and case; see `preprocess_text`."""
-        return preprocess_text(text, lower=self.do_lower_case)
+        return preprocess_text(text, lower=self.do_lower_case, keep_accents=self.keep_accents)
 
     def tokenize(self, text: str) -> list[str]:
         """Pieces of preprocessed text, with the comma split off every piece that ends in a digit and a comma."""
@@ -167,7 +180,7 @@ class SentencePieceTokenizer:
     def encode_with_offsets(self, text: str) -> Encoding:
         """The ids of `encode` with the characters of the raw text that they stand for."""
         prepared = self.preprocess(text)
-        raw = _preprocessed_origins(text, self.do_lower_case)
+        raw = _preprocessed_origins(text, self.do_lower_case, self.keep_accents)
         assert len(raw.starts) == len(prepared), f"{len(raw.starts)} origins of {len(prepared)} characters"
         pieces, spans = [], []  # the spans are of the normalised text, which is the model's pieces one after the other
         position = 0
@@ -224,6 +237,10 @@ class SentencePieceTokenizer:
             return len(piece)
         return int(int(piece[1:-1], 16) & 0xC0 != 0x80)  # 1 for the first byte of a character
 
+    def pieces(self) -> list[str]:
+        """The vocabulary, in the order of its ids."""
+        return self._model.id_to_piece(list(range(self.vocab_size)))
+
     def _split_off_comma(self, piece: str) -> list[str]:
         number = self._model.encode(piece[:-1].replace(_WORD_BOUNDARY, ""), out_type=str)
         # Encoding the number alone puts a word boundary in front of it, which must go if the piece had none.
@@ -239,19 +256,26 @@ class WordPieceTokenizer:
     marks and accents, and sets fewer ideographs apart.
     """
 
-    def __init__(self, vocab_bytes: bytes, do_lower_case: bool, source: str = "the word-piece vocabulary"):
+    def __init__(
+        self,
+        vocab_bytes: bytes,
+        do_lower_case: bool,
+        source: str = "the word-piece vocabulary",
+        keep_accents: bool = False,
+    ):
         """Builds from the bytes of a `vocab.txt`; `source` says in errors where it came from. Raises UserError."""
         self.do_lower_case = do_lower_case
-        self.digest = _digest("wordpiece", do_lower_case, vocab_bytes)
+        self.keep_accents = keep_accents
+        self.digest = _digest("wordpiece", do_lower_case, keep_accents, vocab_bytes)
         self._vocab_bytes = vocab_bytes
         self._ids, self.vocab_size = _parse_vocab(vocab_bytes, source)
-        self.cls_id, self.sep_id, self.mask_id, self.pad_id, _ = _special_ids(
+        self.cls_id, self.sep_id, self.mask_id, self.pad_id, self.unk_id = _special_ids(
             self._ids, source, ("[CLS]", "[SEP]", "[MASK]", "[PAD]", "[UNK]")
         )
         self._word_pieces = functools.lru_cache(maxsize=_CACHED_WORDS)(self._search_word_pieces)
 
     def __reduce__(self):
-        return WordPieceTokenizer, (self._vocab_bytes, self.do_lower_case)
+        return WordPieceTokenizer, (self._vocab_bytes, self.do_lower_case, "", self.keep_accents)
 
     def preprocess(self, text: str) -> str:
         """The text itself: cleaning and casing are part of `tokenize` here."""
@@ -259,7 +283,8 @@ class WordPieceTokenizer:
 
     def tokenize(self, text: str) -> list[str]:
         """Word pieces of raw text."""
-        return [piece for word in split_words(text, self.do_lower_case) for piece in self._word_pieces(word)]
+        words = split_words(text, self.do_lower_case, self.keep_accents)
+        return [piece for word in words for piece in self._word_pieces(word)]
 
     def encode(self, text: str) -> list[int]:
         """Ids of raw text."""
@@ -267,10 +292,14 @@ class WordPieceTokenizer:
 
     def encode_with_offsets(self, text: str) -> Encoding:
         """The ids of `encode` with the characters of the raw text that they stand for."""
-        units = [_words_of_character(character, self.do_lower_case) for character in text]
+        raw = None
+        if self.keep_accents:
+            text, raw = composed_with_origins(text, "NFC")
+        units = [_words_of_character(character, self.do_lower_case, self.keep_accents) for character in text]
         origins = origins_of_units(units, lambda position: unicodedata.category(text[position]) == "Mn")
+        origins = origins.through(raw) if raw else origins
         joined = "".join(units)
-        words = split_words(text, self.do_lower_case)
+        words = split_words(text, self.do_lower_case, self.keep_accents)
         ids, first, stop = [], [], []
         for word, place in zip(words, re.finditer(r"\S+", joined), strict=True):
             assert place.end() - place.start() == len(word), f"{place.group()!r} is not as long as {word!r}"
@@ -283,6 +312,10 @@ class WordPieceTokenizer:
         if not ids:
             return Encoding([], np.zeros(0, np.int64), np.zeros(0, np.int64))
         return Encoding(ids, *origins.of_spans(np.array(first), np.array(stop)))
+
+    def pieces(self) -> list[str]:
+        """The vocabulary, in the order of its ids."""
+        return list(self._ids)
 
     def _search_word_pieces(self, word: str) -> tuple[str, ...]:
         if len(word) > _MAX_WORD_CHARACTERS:
@@ -300,12 +333,17 @@ class WordPieceTokenizer:
         return tuple(pieces)
 
 
-def split_words(text: str, lower: bool) -> list[str]:
-    """BERT's basic tokenization: words and single punctuation marks, without accents and capitals if `lower`."""
+def split_words(text: str, lower: bool, keep_accents: bool = False) -> list[str]:
+    """BERT's basic tokenization: words and single punctuation marks, without accents and capitals if `lower`.
+
+    With `keep_accents` the text is composed (NFC) and keeps them.
+    """
+    if keep_accents:
+        text = unicodedata.normalize("NFC", text)
     words = []
     for word in text.translate(_CLEANED).split():
         if lower:
-            word = _lower_without_accents(word)
+            word = word.lower() if keep_accents else _lower_without_accents(word)
         words.extend(word.translate(_PUNCTUATION_APART).split())
     return words
 
@@ -316,10 +354,12 @@ def _lower_without_accents(word: str) -> str:
 
 
 @functools.lru_cache(maxsize=65536)
-def _words_of_character(character: str, lower: bool) -> str:
+def _words_of_character(character: str, lower: bool, keep_accents: bool) -> str:
     """What becomes of one character in `split_words`, with spaces where words end."""
     cleaned = character.translate(_CLEANED)
-    return (_lower_without_accents(cleaned) if lower else cleaned).translate(_PUNCTUATION_APART)
+    if lower:
+        cleaned = cleaned.lower() if keep_accents else _lower_without_accents(cleaned)
+    return cleaned.translate(_PUNCTUATION_APART)
 
 
 class _Replacements(dict):
@@ -391,8 +431,9 @@ def _spans_of_parts(piece: str, parts: list[str], position: int) -> list[tuple[i
     return spans
 
 
-def _digest(kind: str, do_lower_case: bool, data: bytes) -> str:
+def _digest(kind: str, do_lower_case: bool, keep_accents: bool, data: bytes) -> str:
     casing = "lower" if do_lower_case else "cased"
+    casing += ", with accents" if keep_accents else ""  # and nothing without, as digests have been
     return hashlib.sha256(f"{kind}\0{casing}\0".encode() + data).hexdigest()
 
 

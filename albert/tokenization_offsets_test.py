@@ -42,6 +42,7 @@ TEXTS = [
     ("▁under▁ lined ▁", "lined"),
 ]
 MODELS = ("released", "characters", "nfkc", "identity", "bytes", "suffix", "word pieces", "cased word pieces")
+MODELS += ("accents", "identity with accents", "cased with accents", "word pieces with accents")
 
 
 @pytest.fixture(scope="module")
@@ -52,14 +53,14 @@ def tokenizers(testdata):
 
     all_texts = tuple(text.replace("\x00", " ") for text, _ in TEXTS)
 
-    def trained(texts=all_texts, **options):
+    def trained(texts=all_texts, lower=True, keep_accents=False, **options):
         model = io.BytesIO()
         options = {"model_type": "char", "vocab_size": 400, "character_coverage": 1.0, **options}
         sentencepiece.SentencePieceTrainer.train(
             sentence_iterator=iter(texts * 3), model_writer=model, pad_id=0, unk_id=1, bos_id=-1, eos_id=-1,
             control_symbols=symbols, hard_vocab_limit=False, minloglevel=2, **options,
         )  # fmt: skip
-        return SentencePieceTokenizer(model.getvalue(), do_lower_case=True)
+        return SentencePieceTokenizer(model.getvalue(), lower, keep_accents=keep_accents)
 
     letters = [chr(code) for code in [*range(0x21, 0x7F), *range(0x370, 0x400), *range(0x5D0, 0x5EB)]]
     vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *("##" + letter for letter in letters)]
@@ -71,6 +72,10 @@ def tokenizers(testdata):
         "identity": trained(normalization_rule_name="identity"),
         "bytes": trained(("only ascii letters",), model_type="unigram", vocab_size=300, byte_fallback=True),
         "suffix": trained(treat_whitespace_as_suffix=True),
+        "accents": trained(keep_accents=True, model_type="unigram", vocab_size=200),
+        "identity with accents": trained(keep_accents=True, normalization_rule_name="identity"),
+        "cased with accents": trained(keep_accents=True, lower=False),
+        "word pieces with accents": WordPieceTokenizer(words, True, keep_accents=True),
         "word pieces": WordPieceTokenizer(words, do_lower_case=True),
         "cased word pieces": WordPieceTokenizer(words, do_lower_case=False),
     }

@@ -3,6 +3,7 @@ import json
 import pickle
 import subprocess
 import sys
+import unicodedata
 
 import pytest
 import sentencepiece
@@ -72,6 +73,33 @@ def test_preprocessing_follows_its_order():
     assert preprocess_text("  ﬁ  É ", remove_space=False, lower=True) == "  fi  e "
 
 
+# Words that differ by a mark.
+ACCENTS = [
+    *(("かき", "かぎ"), ("ハンダ", "パンダ"), ("sa", "så"), ("schon", "schön"), ("ma", "mạ"), ("कम", "क़म")),
+    *(("ไม", "ไม่"), ("ano", "año"), ("мои", "мой"), ("كتب", "كَتب"), ("של", "שֶל"), ("sare", "șare"), ("ou", "où")),
+]
+
+
+@pytest.mark.parametrize(("bare", "accented"), ACCENTS)
+@pytest.mark.parametrize("lower", [True, False])
+def test_accents_are_kept_where_asked_for(bare, accented, lower):
+    assert preprocess_text(bare, lower=lower) == preprocess_text(accented, lower=lower)
+    kept = preprocess_text(accented, lower=lower, keep_accents=True)
+    assert kept != preprocess_text(bare, lower=lower, keep_accents=True)
+    for form in ("NFC", "NFD", "NFKC", "NFKD"):
+        other = unicodedata.normalize(form, accented)
+        assert preprocess_text(other, lower=lower, keep_accents=True) == kept
+    vocabulary = ("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n" + unicodedata.normalize("NFC", accented)).encode()
+    tokenizer = WordPieceTokenizer(vocabulary, lower, keep_accents=True)
+    assert tokenizer.encode(accented) == tokenizer.encode(unicodedata.normalize("NFD", accented)) == [5]
+    assert tokenizer.encode(bare) == [1]
+
+
+def test_text_with_accents_is_composed_and_lower_cased():
+    assert preprocess_text(" \u2103  SCHO\u0308N \uff21 ", lower=True, keep_accents=True) == "\u00b0c sch\u00f6n a"
+    assert preprocess_text("\u0130", lower=True, keep_accents=True) == "i\u0307"
+
+
 def test_comma_is_split_off_a_piece_without_word_boundary():
     # All such pieces of the released vocabulary begin words. Encoding "7" alone brings a word boundary along, which
     # must go, whether it is part of the piece or, as here, one of its own.
@@ -135,8 +163,9 @@ def test_digest_changes_with_casing_kind_and_bytes(testdata):
     vocab = (testdata / "wordpiece_vocab.txt").read_bytes()
     digests = {SentencePieceTokenizer(model, lower).digest for lower in (True, False)}
     digests |= {WordPieceTokenizer(vocab, lower).digest for lower in (True, False)}
+    digests |= {WordPieceTokenizer(vocab, lower, keep_accents=True).digest for lower in (True, False)}
     digests.add(WordPieceTokenizer(vocab + b"more\n", True).digest)
-    assert len(digests) == 5
+    assert len(digests) == 7
     assert SentencePieceTokenizer(model, True).digest in digests
 
 

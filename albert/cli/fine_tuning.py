@@ -60,7 +60,10 @@ def _shared(data: tuple[str, ...], without: tuple[str, ...]) -> tuple[Flag, ...]
     )
 
 
-_DATA = ("data_dir", "cached_dir", "spm_model_file", "vocab_file", "do_lower_case", "max_seq_length")
+_DATA = (
+    *("data_dir", "cached_dir", "spm_model_file", "vocab_file", "do_lower_case", "max_unknown_share"),
+    *("keep_accents", "max_seq_length"),
+)
 
 _TRAIN_FEATURES = Flag(
     "train_feature_file",

@@ -23,7 +23,7 @@ import time
 import weakref
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import tqdm
@@ -51,11 +51,30 @@ _CHUNK_ITEMS = 128
 _SECONDS_WITHOUT_WORKERS = 2.0
 
 
+class CountedIds(NamedTuple):
+    """Ids by which a cache counts pieces that the vocabulary does not have, among those that are not `special`."""
+
+    unknown: int
+    special: tuple[int, ...]
+
+
+class UnknownPieces(NamedTuple):
+    """How many of the `total` pieces in "input_ids" are unknown, and which item is the first with one (None: none)."""
+
+    total: int
+    unknown: int
+    first_item: int | None
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class RecordCache:
-    """An opened and verified cache. `token_counts` int32 [count] is the length of each record's "input_ids"."""
+    """An opened and verified cache. `token_counts` int32 [count] is the length of each record's "input_ids".
+
+    `unknown` is None where nobody counted, as in caches of earlier versions.
+    """
 
     token_counts: np.ndarray
+    unknown: "UnknownPieces | None"
     _records: RecordFile
 
     @property
@@ -86,6 +105,7 @@ def open_or_build(
     feature_spec: Mapping[str, Column],
     path: Path | None = None,
     num_workers: int | None = None,
+    counted_ids: CountedIds | None = None,
 ) -> RecordCache:
     """Opens the cache of `identity`, and builds it first where it is missing, corrupt, or built from other inputs.
 
@@ -98,6 +118,7 @@ def open_or_build(
       feature_spec: the columns every record has. Each also gets "example_index", the 0-based number of its item.
       num_workers: 1 featurises in this process, more in that many worker processes. None uses the processors there are,
         once this process alone has taken two seconds.
+      counted_ids: what to count as unknown pieces while the cache is built.
 
     Of several processes that want the same cache one builds it and the others wait. What `items` and `featurize` raise
     reaches the caller unchanged, and nothing half-written stays behind.
@@ -124,7 +145,7 @@ def open_or_build(
             tqdm.tqdm(desc=stem, unit=" rows", delay=1, disable=None) as progress,
             contextlib.closing(_featurized(items(), featurize, num_workers)) as chunks,
         ):
-            _build(path, {"digest": digest, **made_from}, _counted(chunks, progress), feature_spec)
+            _build(path, {"digest": digest, **made_from}, _counted(chunks, progress), feature_spec, counted_ids)
         try:
             return _open(path, digest)
         except _UnusableError as error:
@@ -177,7 +198,7 @@ def _open(path: Path, digest: str) -> RecordCache:
         raise
     records = RecordFile(path, file, lengths, None, "Start again to have it rebuilt.")
     weakref.finalize(records, file.close)
-    return RecordCache(token_counts, records)
+    return RecordCache(token_counts, _unknown_pieces(manifest), records)
 
 
 def _check_user_named(path: Path, made_from: Mapping[str, Any]) -> None:
@@ -248,6 +269,7 @@ def _build(
     description: Mapping[str, Any],
     chunks: Iterable[list[list[Record]]],
     feature_spec: Mapping[str, Column],
+    counted_ids: CountedIds | None,
 ) -> None:
     started = time.monotonic()
 
@@ -257,26 +279,32 @@ def _build(
     # The manifest is renamed first, and not used before its records are there too. Records without a manifest, which a
     # kill between the two would otherwise leave, look like another program's file at a path that the user named.
     with whole_file(path, _cannot_write) as records, whole_file(manifest_path(path), cannot) as manifest:
-        contents = _write_records(RecordWriter(records), chunks, feature_spec)
+        contents = _write_records(RecordWriter(records), chunks, feature_spec, counted_ids)
         manifest.write(encode({"format_version": FORMAT_VERSION, **description, **contents}))
     seconds = time.monotonic() - started
     _LOG.info("built %d records from %d rows in %.1f s: %s", contents["records"], contents["items"], seconds, path)
 
 
 def _write_records(
-    writer: RecordWriter, chunks: Iterable[list[list[Record]]], feature_spec: Mapping[str, Column]
+    writer: RecordWriter,
+    chunks: Iterable[list[list[Record]]],
+    feature_spec: Mapping[str, Column],
+    counted_ids: CountedIds | None,
 ) -> dict[str, Any]:
     """Writes all records; returns what the manifest says of them."""
     import tensorflow as tf  # not at the top: worker processes import this module, and TensorFlow takes seconds
 
     lengths, token_counts = array.array("q"), array.array("i")
     num_items = 0
+    unknown = UnknownPieces(0, 0, None)
     for records in itertools.chain.from_iterable(chunks):
         for record in records:
             data = _serialize(record, num_items, feature_spec, tf.train.Example())
             writer.write(framed(data))
             lengths.append(len(data))
             token_counts.append(len(record["input_ids"]))
+            if counted_ids:
+                unknown = _with_record(unknown, list(record["input_ids"]), num_items, counted_ids)
         num_items += 1
     return {
         "items": num_items,
@@ -285,7 +313,21 @@ def _write_records(
         "sha256": writer.sha256,
         "record_lengths": lengths.tolist(),
         "token_counts": token_counts.tolist(),
+        **({"unknown": list(unknown)} if counted_ids else {}),
     }
+
+
+def _with_record(so_far: UnknownPieces, ids: list[int], item: int, counted: CountedIds) -> UnknownPieces:
+    unknown = ids.count(counted.unknown)
+    first = item if unknown and so_far.first_item is None else so_far.first_item
+    total = len(ids) - sum(map(ids.count, counted.special))
+    return UnknownPieces(so_far.total + total, so_far.unknown + unknown, first)
+
+
+def _unknown_pieces(manifest: Mapping[str, Any]) -> UnknownPieces | None:
+    """What was counted when the cache was built."""
+    counted = manifest.get("unknown")
+    return UnknownPieces(*counted) if isinstance(counted, list) and len(counted) == len(UnknownPieces._fields) else None
 
 
 def _serialize(record: Record, item_index: int, feature_spec: Mapping[str, Column], example: Any) -> bytes:

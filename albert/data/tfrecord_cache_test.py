@@ -17,7 +17,7 @@ import pytest
 
 from albert.data import tfrecord_cache
 from albert.data.schema import Column
-from albert.data.tfrecord_cache import open_or_build
+from albert.data.tfrecord_cache import CountedIds, open_or_build
 from albert.errors import UserError
 
 SPEC = {
@@ -44,6 +44,28 @@ def one_record_in_a_worker(caller, item):
     assert "tensorflow" not in sys.modules, "a worker process imported TensorFlow"
     assert os.getpid() != caller, "not featurised in a worker process"
     return one_record(item)
+
+
+def test_unknown_pieces_are_counted_and_older_manifests_have_no_count(tmp_path):
+    def opened(**options):
+        return open_or_build(
+            directory=tmp_path,
+            stem="s",
+            identity=IDENTITY,
+            items=lambda: range(5),
+            featurize=one_record,
+            feature_spec=SPEC,
+            num_workers=1,
+            **options,
+        )
+
+    assert opened().unknown is None
+    assert opened(counted_ids=CountedIds(12, (2, 3))).unknown is None  # built before, and used as it is
+    for path in tmp_path.iterdir():
+        path.unlink()
+    # Items 0 to 4 have 0 to 4 pieces from 10 on: 10 in all, of which 12 stands in the items 3 and 4.
+    for _ in ("built", "there"):
+        assert opened(counted_ids=CountedIds(12, (2, 3))).unknown == (10, 2, 3)
 
 
 def fails_at_300(item):

@@ -1,6 +1,6 @@
 """Text files to a corpus: one sentence a line, a blank line between documents. No TensorFlow.
 
-Owns what a document and a paragraph are, and the corpus file. Where sentences end is `sentences`' business.
+Owns the corpus file. What a document is, is `paragraphs`' business, and where sentences end `sentences`'.
 """
 
 import contextlib
@@ -9,36 +9,45 @@ import functools
 import itertools
 import logging
 import os
-import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from tqdm import tqdm
 
 from albert.errors import UserError
+from albert.pretraining_data.markup import Markup
+from albert.pretraining_data.paragraphs import FORMS, Paragraph, read_paragraphs
 from albert.pretraining_data.sentences import LANGUAGES, clean, has_word, split_sentences, unwrap
-from albert.pretraining_data.text_files import INPUT, expand_patterns, read_lines
+from albert.pretraining_data.text_files import INPUT, expand_patterns, warn_of_copies, warn_of_empty
 from albert.setting_fields import DATA, OUTPUT, SPEED, between, problems_of, setting
 from albert.system.files import whole_file
 from albert.system.processes import MAX_WORKERS, number_of_workers, parallel_map
 from albert.system.signals import exit_on_termination
 
+_LOG = logging.getLogger(__name__)
+
 _BATCH_CHARACTERS = 1 << 18
-# A paragraph that is longer, as in a file without line ends or blank lines, is cut: memory stays bounded.
-_MAX_PARAGRAPH_CHARACTERS = 1 << 18
 # Starting processes takes longer than splitting less than this.
 _MIN_BYTES_FOR_WORKERS = 4 << 20
 _LONG_SENTENCE_CHARACTERS = 1000
-_SENTENCE_END = re.compile("[.!?\u2026\u3002\uff01\uff1f\u0964\u06d4\u061f][\"'\u201d\u2019\u00bb\u300d\u300f)]*\\s*")
+# Text of which half is in longer sentences was not really split.
+_UNSPLIT_CHARACTERS = 400
 
 
 @dataclasses.dataclass(frozen=True)
 class CorpusSettings:
     """One making of a corpus."""
 
-    input: str = setting(f"Text to split: {INPUT}. UTF-8; a blank line ends a paragraph, a file a document.", DATA)
+    input: str = setting(f"Text to split: {INPUT}. UTF-8; a blank line ends a paragraph.", DATA)
     output: Path = setting("Where the corpus goes: one sentence a line, a blank line between documents.", OUTPUT)
     language: str = setting("Language of the text, as ISO 639-1 code: decides how sentences end.", DATA, default="en")
+    documents: str = setting(
+        "What is a document: a file; what blank_lines part; an article in the <doc> of wikiextractor; or the text in "
+        "each object of jsonl.",
+        DATA,
+        default="file",
+        choices=tuple(FORMS),
+    )
     num_workers: int = setting(
         "Processes; 0 uses one for each processor, up to 8. The output is the same.",
         SPEED,
@@ -63,6 +72,9 @@ class Counts:
 
     sentences: int = 0
     words: int = 0
+    paragraphs: int = 0
+    characters: int = 0
+    unsplit_characters: int = 0  # of sentences so long that the text was not really split
     long_sentences: int = 0
     invisible_lines: int = 0
     wordless_sentences: int = 0
@@ -70,14 +82,6 @@ class Counts:
     def __add__(self, other: "Counts") -> "Counts":
         mine, others = dataclasses.astuple(self), dataclasses.astuple(other)
         return Counts(*(a + b for a, b in zip(mine, others, strict=True)))
-
-
-@dataclasses.dataclass(frozen=True)
-class _Paragraph:
-    """Lines of one document that belong together; `document` is the number of its file."""
-
-    document: int
-    text: str
 
 
 def write_corpus(settings: CorpusSettings) -> None:
@@ -90,10 +94,13 @@ def write_corpus(settings: CorpusSettings) -> None:
     """
     files = expand_patterns(settings.input, "input")
     _check_output(settings.output, files)
+    warn_of_copies(files, "input")
     num_bytes = sum(path.stat().st_size for path in files)
     num_workers = number_of_workers(settings.num_workers) if num_bytes >= _MIN_BYTES_FOR_WORKERS else 1
     total = Counts()
     last_document, documents = None, 0
+    files_with_text: set[int] = set()
+    markup = Markup()
     with (
         exit_on_termination(),
         whole_file(settings.output) as corpus,
@@ -101,14 +108,15 @@ def write_corpus(settings: CorpusSettings) -> None:
         contextlib.closing(
             parallel_map(
                 functools.partial(_split_batch, language=settings.language),
-                _batches(_paragraphs(files, bar)),
+                _batches(read_paragraphs(files, settings.documents, markup, bar.update)),
                 num_workers,
             )
         ) as results,
     ):
         for texts, counts in results:
             total += counts
-            for document, lines in texts:
+            for file, document, lines in texts:
+                files_with_text.add(file)
                 if document != last_document:
                     corpus.write(b"" if last_document is None else b"\n")
                     last_document = document
@@ -116,7 +124,10 @@ def write_corpus(settings: CorpusSettings) -> None:
                 corpus.write(lines.encode())
         if not total.sentences:
             raise UserError(f"`input`={settings.input} holds no sentence. Give files with text in them.")
-    _log_summary(settings.output, total, documents, len(files))
+    markup.warn()
+    warn_of_empty([path for number, path in enumerate(files) if number not in files_with_text], "input")
+    _warn_of_form(settings, total, documents)
+    _log_summary(settings.output, total, documents, len(files) - len(files_with_text))
 
 
 def _check_output(output: Path, files: list[Path]) -> None:
@@ -126,45 +137,7 @@ def _check_output(output: Path, files: list[Path]) -> None:
         raise UserError(f"`output`={output} exists already. Give it another name, or move what is there away.")
 
 
-def _paragraphs(files: list[Path], bar: tqdm) -> Iterator[_Paragraph]:
-    """All paragraphs of all files. A blank line ends a paragraph; one that gets too long is cut, see `_cut`."""
-    for document, path in enumerate(files):
-        lines: list[str] = []
-        size = last_number = 0
-        for number, line in read_lines(path, max_characters=_MAX_PARAGRAPH_CHARACTERS, on_bytes=bar.update):
-            if number == last_number and lines:  # a part of a line that is too long
-                lines[-1] += line
-            elif line and not line.isspace():
-                lines.append(line)
-            elif lines:
-                yield _Paragraph(document, "\n".join(lines))
-                lines, size = [], 0
-            last_number = number
-            size += len(line)
-            while size >= _MAX_PARAGRAPH_CHARACTERS:
-                text = "\n".join(lines)
-                end = _cut(text)
-                yield _Paragraph(document, text[:end])
-                lines = text[end:].split("\n")
-                size = len(text) - end
-        if lines:
-            yield _Paragraph(document, "\n".join(lines))
-
-
-def _cut(text: str) -> int:
-    """Where to cut a text that is too long: behind its last sentence, else behind its last white space, else its end.
-
-    Marks that look like the end of a sentence but are none, such as in "Mr.", are taken for one here.
-    """
-    last = 0
-    for match in _SENTENCE_END.finditer(text):
-        # At the very end it cannot be seen what follows the mark.
-        if match.end() < len(text) and (match[0][-1].isspace() or ord(match[0][0]) >= ord("\u3000")):
-            last = match.end()
-    return last or max(text.rfind(" "), text.rfind("\n")) + 1 or len(text)
-
-
-def _batches(paragraphs: Iterable[_Paragraph]) -> Iterator[list[_Paragraph]]:
+def _batches(paragraphs: Iterable[Paragraph]) -> Iterator[list[Paragraph]]:
     """The paragraphs in lists that are long enough to be worth sending to a process."""
     batch, size = [], 0
     for paragraph in paragraphs:
@@ -177,17 +150,17 @@ def _batches(paragraphs: Iterable[_Paragraph]) -> Iterator[list[_Paragraph]]:
         yield batch
 
 
-def _split_batch(batch: list[_Paragraph], language: str) -> tuple[list[tuple[int, str]], Counts]:
-    """(number of the document, its sentences as lines) for each document with sentences here, and what they hold."""
+def _split_batch(batch: list[Paragraph], language: str) -> tuple[list[tuple[int, int, str]], Counts]:
+    """(file, document, its sentences as lines) for each document with sentences here, and what they hold."""
     texts, total = [], Counts()
-    for document, paragraphs in itertools.groupby(batch, key=lambda paragraph: paragraph.document):
+    for (file, document), paragraphs in itertools.groupby(batch, key=lambda paragraph: paragraph[:2]):
         sentences = []
         for paragraph in paragraphs:
             found, counts = _sentences(paragraph.text, language)
             sentences += found
             total += counts
         if sentences:
-            texts.append((document, "".join(f"{sentence}\n" for sentence in sentences)))
+            texts.append((file, document, "".join(f"{sentence}\n" for sentence in sentences)))
     return texts, total
 
 
@@ -199,17 +172,37 @@ def _sentences(paragraph: str, language: str) -> tuple[list[str], Counts]:
     return kept, Counts(
         sentences=len(kept),
         words=sum(len(sentence.split()) for sentence in kept),
+        paragraphs=bool(kept),
+        characters=sum(map(len, kept)),
+        unsplit_characters=sum(len(sentence) for sentence in kept if len(sentence) > _UNSPLIT_CHARACTERS),
         long_sentences=sum(len(sentence) > _LONG_SENTENCE_CHARACTERS for sentence in kept),
         invisible_lines=len(lines) - len(visible),
         wordless_sentences=len(found) - len(kept),
     )
 
 
-def _log_summary(output: Path, counts: Counts, documents: int, num_files: int) -> None:
+def _warn_of_form(settings: CorpusSettings, counts: Counts, documents: int) -> None:
+    """Warns where documents or sentences are not what somebody will have wanted."""
+    if documents == 1 and settings.documents == "file" and counts.paragraphs > 1:
+        _LOG.warning(
+            "All %s paragraphs are one document, because there is one file with text. `documents`=blank_lines makes "
+            "each of them one, as CC-100 has them; `documents`=file takes a file for each.",
+            f"{counts.paragraphs:,}",
+        )
+    if 2 * counts.unsplit_characters > counts.characters:
+        _LOG.warning(
+            "%.0f %% of the text is in sentences of more than %d characters: its sentences do not end as those of "
+            "`language`=%s do. Correct `language`, or put one sentence on a line by other means; what is longer than "
+            "a sequence is cut.",
+            *(100 * counts.unsplit_characters / counts.characters, _UNSPLIT_CHARACTERS, settings.language),
+        )
+
+
+def _log_summary(output: Path, counts: Counts, documents: int, empty_files: int) -> None:
     notes = [
         f"{what}: {number:,}"
         for what, number in (
-            ("files without a sentence", num_files - documents),
+            ("files without a sentence", empty_files),
             ("left out, lines of invisible characters", counts.invisible_lines),
             ("left out, without a letter or digit", counts.wordless_sentences),
             (f"kept, longer than {_LONG_SENTENCE_CHARACTERS:,} characters", counts.long_sentences),

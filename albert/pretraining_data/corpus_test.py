@@ -3,7 +3,7 @@ import logging
 import pytest
 
 from albert.errors import UserError
-from albert.pretraining_data import corpus
+from albert.pretraining_data import corpus, paragraphs
 from albert.pretraining_data.corpus import CorpusSettings, write_corpus
 
 WRAPPED = "It was late. Mr.\nSmith came\nhome.\n\n* * *\n\n\x00\n\nHe slept.\n"
@@ -26,6 +26,7 @@ def test_a_file_becomes_a_document_and_a_sentence_a_line(tmp_path, caplog):
     (tmp_path / "c.txt").write_text("\ufeffNo end\r\n\r\n\r\nTwo. Three.", encoding="utf-8")
     with caplog.at_level(logging.INFO):
         assert made(tmp_path) == "It was late.\nMr. Smith came home.\nHe slept.\n\nNo end\nTwo.\nThree.\n"
+    assert f"1 files hold no text. The first is {tmp_path}/b.txt." in caplog.text
     assert "documents: 2; sentences: 6; words: 13; files without a sentence: 1" in caplog.text
     assert "lines of invisible characters: 1; left out, without a letter or digit: 1" in caplog.text
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["corpus"]
@@ -45,13 +46,13 @@ def test_the_number_of_processes_does_not_show(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("end", ["\n", " "], ids=["lines", "one line"])
 def test_a_paragraph_without_end_is_cut_between_sentences(end, tmp_path, monkeypatch):
-    monkeypatch.setattr(corpus, "_MAX_PARAGRAPH_CHARACTERS", 100)
+    monkeypatch.setattr(paragraphs, "_MAX_PARAGRAPH_CHARACTERS", 100)
     (tmp_path / "a.txt").write_text(f"One is here, and it{end}goes on. Then comes two.{end}" * 50)
     assert made(tmp_path) == "One is here, and it goes on.\nThen comes two.\n" * 50
 
 
 def test_a_line_without_any_space_is_cut_anywhere(tmp_path, monkeypatch):
-    monkeypatch.setattr(corpus, "_MAX_PARAGRAPH_CHARACTERS", 100)
+    monkeypatch.setattr(paragraphs, "_MAX_PARAGRAPH_CHARACTERS", 100)
     (tmp_path / "a.txt").write_text("x" * 1050)
     assert made(tmp_path).split() == ["x" * 100] * 10 + ["x" * 50]
     (tmp_path / "a.txt").write_text(" " * 1050 + "End.")

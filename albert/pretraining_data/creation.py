@@ -38,14 +38,27 @@ from albert.pretraining_data.masking import HashedMaskDraws, Masked, MaskSetting
 from albert.pretraining_data.noise import with_noise
 from albert.pretraining_data.pieces import Vocabulary, load_vocabulary
 from albert.pretraining_data.shuffle import add_to_buckets, in_key_order, number_of_buckets
-from albert.pretraining_data.text_files import INPUT, expand_patterns
-from albert.setting_fields import DATA, MASKS, OUTPUT, SEED, SPEED, at_least, between, problems_of, setting
+from albert.pretraining_data.text_files import INPUT, expand_patterns, warn_of_copies, warn_of_empty
+from albert.setting_fields import (
+    DATA,
+    KEEP_ACCENTS,
+    MASKS,
+    OUTPUT,
+    SEED,
+    SHARE,
+    SPEED,
+    at_least,
+    between,
+    problems_of,
+    setting,
+)
 from albert.settings import missing_vocabulary
 from albert.system.files import cannot_write, delete_leftovers, whole_file
 from albert.system.locks import LOCK, OutputLock
 from albert.system.processes import MAX_WORKERS, number_of_workers, parallel_map
 from albert.system.signals import exit_on_termination
 from albert.tokenization import Tokenizer, load_tokenizer
+from albert.vocabulary_fit import check_unknown, warn_of_vocabulary
 
 _LOG = logging.getLogger(__name__)
 
@@ -73,6 +86,13 @@ class CreationSettings(PairSettings, MaskSettings):
         "Vocabulary of a WordPiece model; only read without `spm_model_file`.", DATA, default=None
     )
     do_lower_case: bool = setting("Lower-case the text, as Google's models need.", DATA, default=True)
+    keep_accents: bool = setting(KEEP_ACCENTS, DATA, default=False)
+    max_unknown_share: float = setting(
+        "Share of the pieces that the vocabulary may not know before the text is refused.",
+        DATA,
+        default=0.3,
+        bounds=SHARE,
+    )
     random_seed: int = setting("Seed of everything that is drawn.", DATA, default=12345, bounds=SEED)
     dupe_factor: int = setting(
         "How often the corpus is gone through, each time with other masks.", MASKS, default=40, bounds=at_least(1)
@@ -102,6 +122,7 @@ class RecordCounts(NamedTuple):
     records: int
     tokens: int  # in the records, without padding
     masked: int
+    without_masks: int  # records in which nothing is to be predicted
 
     def plus(self, other: "RecordCounts") -> "RecordCounts":
         """Both together."""
@@ -116,15 +137,28 @@ def create(settings: CreationSettings) -> None:
     started = time.monotonic()
     inputs = expand_patterns(settings.input_file, "input_file")
     outputs = _output_paths(settings.output_file, inputs)
-    tokenizer = load_tokenizer(settings.spm_model_file, settings.vocab_file, settings.do_lower_case)
+    warn_of_copies(inputs, "input_file")
+    tokenizer = load_tokenizer(
+        settings.spm_model_file, settings.vocab_file, settings.do_lower_case, settings.keep_accents
+    )
     for path in outputs:
         path.parent.mkdir(parents=True, exist_ok=True)
+    warn_of_vocabulary(tokenizer)
     vocabulary = load_vocabulary(tokenizer, settings.spm_model_file, settings.vocab_file)
     with exit_on_termination(), _disk_errors_named(outputs[0]), _temporary_folder(outputs) as folder:
         corpus = _tokenize(settings, inputs, tokenizer, vocabulary, folder)
+        check_unknown(
+            corpus.num_unknown,
+            corpus.num_tokens,
+            max_share=settings.max_unknown_share,
+            where=f"`input_file`={settings.input_file}",
+            example=corpus.first_unknown,
+            tokenizer=tokenizer,
+        )
         _check(corpus, settings)
         num_buckets = number_of_buckets(_expected_bytes(corpus, settings))
         made = _make_records(RecordMaker(settings, corpus, vocabulary, folder, num_buckets))
+        _check_masks(made, settings)
         _write_outputs(folder, num_buckets, made.records, outputs, manifest_of(settings, tokenizer))
     _LOG.info(
         "%d documents, %d sentences, %d tokens -> %d records in %s: %d tokens to predict (%.1f %% of all), %.1f %% "
@@ -178,12 +212,15 @@ class RecordMaker:
         """Makes the records of `block` and returns how many."""
         first_document, end_document = self.corpus.open().document_starts[[*block[1:]]]
         first_token, end_token = self.corpus.open().sentence_starts[[first_document, end_document]].tolist()
-        made = RecordCounts(end_token - first_token, 0, 0, 0)
+        made = RecordCounts(end_token - first_token, 0, 0, 0, 0)
         for batch in self.batches(block):
             features = record_features(self.settings.max_seq_length, batch.masked.positions.shape[1])
             records = encode_records(features, columns_of(batch.text, batch.masked))
             add_to_buckets(self.folder, self.num_buckets, batch.order_keys, batch.ties, records)
-            counts = RecordCounts(0, len(records), int(batch.text.lengths.sum()), int(batch.masked.counts.sum()))
+            masked = batch.masked.counts
+            counts = RecordCounts(
+                *(0, len(records), int(batch.text.lengths.sum()), int(masked.sum()), int((masked == 0).sum()))
+            )
             made = made.plus(counts)
         return made
 
@@ -269,6 +306,7 @@ def _check(corpus: Corpus, settings: CreationSettings) -> None:
             "There is only one document: the second half of a pair that should come from another one, because the "
             "first is a single long sentence, comes from the same. Blank lines separate documents."
         )
+    warn_of_empty(corpus.empty_files, "input_file")
     if corpus.num_long_sentences:
         _LOG.warning(
             "%d sentences have more than the %d tokens that fit into a sequence and will be cut; the first is %s.",
@@ -278,7 +316,7 @@ def _check(corpus: Corpus, settings: CreationSettings) -> None:
 
 def _make_records(maker: RecordMaker) -> RecordCounts:
     total = maker.corpus.num_tokens * maker.settings.dupe_factor
-    made = RecordCounts(0, 0, 0, 0)
+    made = RecordCounts(0, 0, 0, 0, 0)
     workers = number_of_workers(maker.settings.num_workers)
     with (
         tqdm.tqdm(desc="masking", total=total, unit="token", unit_scale=True, disable=None) as progress,
@@ -291,10 +329,25 @@ def _make_records(maker: RecordMaker) -> RecordCounts:
     return made
 
 
+def _check_masks(made: RecordCounts, settings: CreationSettings) -> None:
+    """Raises UserError where no record has a mask, and warns of those that have none."""
+    if not made.without_masks:
+        return
+    advice = "Raise `masked_lm_prob` and `max_predictions_per_seq`"
+    advice += ", or give `do_whole_word_mask`=false." if settings.do_whole_word_mask else "."
+    why = "no word in them is as short as what may be masked of a sequence"
+    if made.without_masks == made.records:
+        raise UserError(f"`input_file`={settings.input_file} makes only records without masks: {why}. {advice}")
+    share = 100 * made.without_masks / made.records
+    _LOG.warning("%d records (%.2g %%) have no masks: %s. %s", made.without_masks, share, why, advice)
+
+
 def manifest_of(settings: CreationSettings, tokenizer: Tokenizer) -> RecordsManifest:
     """What is to stand beside every output, but for what was written to it."""
     # Neither names of files, which are others on another machine, nor how many processes there were.
-    left_out = ("input_file", "output_file", "spm_model_file", "vocab_file", "num_workers", "max_seq_length")
+    left_out = ["input_file", "output_file", "spm_model_file", "vocab_file", "num_workers", "max_seq_length"]
+    left_out += ["max_unknown_share"]  # which says what is refused, not what is made
+    left_out += [] if settings.keep_accents else ["keep_accents"]  # manifests from before it are the same
     asked_for = {name: value for name, value in dataclasses.asdict(settings).items() if name not in left_out}
     predictions = num_predictions(settings.max_predictions_per_seq, settings.do_permutation)
     return RecordsManifest(tokenizer.digest, tokenizer.vocab_size, settings.max_seq_length, predictions, asked_for)

@@ -200,6 +200,60 @@ def test_an_empty_corpus_is_refused(capsys, tmp_path):
     assert "No text in " in refusal(capsys, tmp_path, input_file=tmp_path / "text.txt")
 
 
+def test_accents_are_part_of_the_manifest_only_where_they_are_kept(tmp_path, caplog):
+    created(tmp_path / "without")
+    without = RecordsManifest.read_beside(tmp_path / "without" / "records")
+    assert "keep_accents" not in without.settings
+    created(tmp_path / "with", keep_accents=True)
+    kept = RecordsManifest.read_beside(tmp_path / "with" / "records")
+    assert kept.settings["keep_accents"] is True
+    assert kept.vocabulary != without.vocabulary
+
+
+def test_a_vocabulary_of_another_language_is_refused_unless_told_otherwise(capsys, tmp_path, caplog):
+    text = tmp_path / "text.txt"
+    text.write_text("\u6211\u7231\u5317\u4eac\u3002\n\u5929\u5b89\u95e8\u3002\n" * 5, encoding="utf-8")
+    line = refusal(capsys, tmp_path, input_file=text)
+    assert "the vocabulary does not know 67 % of the pieces" in line or "does not know 50 %" in line
+    assert f"first in '\u6211\u7231\u5317\u4eac\u3002' ({text}, line 1)" in line
+    assert "raise --max_unknown_share=0.3" in line
+    assert created(tmp_path, input_file=text, max_unknown_share=1)
+    caplog.clear()
+    created(tmp_path / "cased", do_lower_case=False)
+    assert "no pieces with capitals, but the text is not lower-cased" in caplog.text
+    assert re.search(r"does not know [\d.]+ % of the pieces .* the first in '\w+'", caplog.text)
+
+
+def test_files_without_text_and_copies_are_told(tmp_path, caplog):
+    for name, text in {"a": TEXT.read_text("utf-8"), "b": "", "c": "\n \n", "d": TEXT.read_text("utf-8")}.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    created(tmp_path, input_file=f"{tmp_path}/[a-d],{tmp_path}/a")
+    assert f"`input_file`: 2 files hold no text. The first is {tmp_path}/b." in caplog.text
+    assert (
+        f"1 files are copies of others, so that their text counts more than once. The first is {tmp_path}/d"
+        in caplog.text
+    )
+    assert "`input_file` names files more than once, 1 times too often" in caplog.text
+
+
+def test_markup_in_a_corpus_is_told(tmp_path, caplog):
+    created(tmp_path, input_file=TESTDATA / "cases" / "corpus" / "wiki_00")
+    assert "10 lines have markup in them and were kept as they are" in caplog.text
+    assert "`documents`=wikiextractor" in caplog.text
+
+
+def test_records_without_masks_are_told_and_no_file_has_only_these(capsys, tmp_path, caplog):
+    text = tmp_path / "text.txt"
+    long_word = "pneumonoultramicroscopicsilicovolcanoconiosis"
+    text.write_text(f"{long_word}\n" * 40, encoding="utf-8")
+    line = refusal(capsys, tmp_path, input_file=text, masked_lm_prob=0.01)
+    assert "makes only records without masks: no word in them" in line
+    assert "Raise --masked_lm_prob and --max_predictions_per_seq, or give --do_whole_word_mask=false." in line
+    text.write_text(f"{long_word}\n{long_word}\n\nthe cat\nthe dog\n" * 40, encoding="utf-8")
+    created(tmp_path, input_file=text, masked_lm_prob=0.01, short_seq_prob=0)
+    assert re.search(r"\d+ records \([\d.]+ %\) have no masks: no word", caplog.text)
+
+
 def test_more_files_than_records_are_refused(capsys, tmp_path):
     names = ",".join(str(tmp_path / str(number)) for number in range(2000))
     assert "names 2000 files, but there are only " in refusal(capsys, tmp_path, output_file=names)

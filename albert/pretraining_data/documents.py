@@ -14,10 +14,13 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 
 from albert.errors import UserError
+from albert.pretraining_data.markup import Markup
 from albert.pretraining_data.pieces import Vocabulary, encode
 from albert.pretraining_data.text_files import read_lines
+from albert.system.json_text import short_repr
 from albert.system.processes import parallel_map
 from albert.tokenization import Tokenizer
+from albert.vocabulary_fit import first_unknown_word
 
 _LINES_PER_BLOCK = 2000
 _CHARACTERS_PER_BLOCK = 1 << 20
@@ -46,6 +49,8 @@ class Corpus:
     """A tokenised corpus in `folder`.
 
     `num_long_sentences` have more tokens than fit into a sequence; `first_long_sentence` is "file:line" of the first.
+    `empty_files` gave no sentence. `num_unknown` tokens stand for pieces that the vocabulary does not have;
+    `first_unknown` is the first word with one, and where.
     """
 
     folder: Path
@@ -55,6 +60,9 @@ class Corpus:
     num_tokens: int
     num_long_sentences: int
     first_long_sentence: str
+    empty_files: tuple[Path, ...]
+    num_unknown: int
+    first_unknown: str
 
     def open(self) -> CorpusArrays:
         """The arrays, mapped into memory: pages that were read count as this process's until the arrays are gone."""
@@ -79,6 +87,8 @@ class _TokenizedLines(NamedTuple):
 
     ids: bytes
     lengths: list[int]
+    num_unknown: int
+    first_unknown: tuple[int, str] | None  # which line, and the word
 
 
 def tokenize_corpus(
@@ -100,7 +110,8 @@ def tokenize_corpus(
     Raises UserError where a file cannot be read or is not UTF-8, and where there is no text at all.
     """
     id_dtype = "uint16" if vocabulary.inner_unknown_id < 1 << 16 else "int32"
-    blocks = _blocks(paths, on_bytes)
+    markup = Markup()
+    blocks = _blocks(paths, on_bytes, markup)
     waiting: list[_Lines] = []  # those that were sent off, for their places
 
     def remembered() -> Iterator[_Lines]:
@@ -119,6 +130,7 @@ def tokenize_corpus(
         for result in results:
             writer.add(waiting.pop(0), result)
         writer.finish()
+    markup.warn()
     if not writer.num_sentences:
         raise UserError(
             f"No text in {', '.join(map(str, paths[:3]))}{' ...' if len(paths) > 3 else ''}: the corpus needs one "
@@ -132,10 +144,13 @@ def tokenize_corpus(
         num_tokens=writer.num_tokens,
         num_long_sentences=writer.num_long_sentences,
         first_long_sentence=writer.first_long_sentence,
+        empty_files=tuple(path for path in paths if path not in writer.files_with_text),
+        num_unknown=writer.num_unknown,
+        first_unknown=writer.first_unknown,
     )
 
 
-def _blocks(paths: Iterable[Path], on_bytes: Callable[[int], object]) -> Iterator[_Lines]:
+def _blocks(paths: Iterable[Path], on_bytes: Callable[[int], object], markup: Markup) -> Iterator[_Lines]:
     for path in paths:
         block = _Lines(path, True, [], [])
         characters = 0
@@ -143,6 +158,7 @@ def _blocks(paths: Iterable[Path], on_bytes: Callable[[int], object]) -> Iterato
             if len(block.texts) == _LINES_PER_BLOCK or characters + len(text) > _CHARACTERS_PER_BLOCK:
                 yield block
                 block, characters = _Lines(path, False, [], []), 0
+            markup.note(path, number, text)
             block.numbers.append(number)
             block.texts.append(text)
             characters += len(text)
@@ -152,12 +168,17 @@ def _blocks(paths: Iterable[Path], on_bytes: Callable[[int], object]) -> Iterato
 def _tokenize(lines: _Lines, tokenizer: Tokenizer, vocabulary: Vocabulary, id_dtype: str) -> _TokenizedLines:
     ids = array.array("i")
     lengths = []
-    for text in lines.texts:
+    unknown_ids = (tokenizer.unk_id, vocabulary.inner_unknown_id)
+    num_unknown, first_unknown = 0, None
+    for number, text in enumerate(lines.texts):
         line_ids = encode(text, tokenizer, vocabulary)
+        if found := sum(map(line_ids.count, unknown_ids)):
+            num_unknown += found
+            first_unknown = first_unknown or (number, first_unknown_word([text], tokenizer) or short_repr(text))
         is_blank = not line_ids and not tokenizer.preprocess(text).strip()
         ids.extend(line_ids)
         lengths.append(_BLANK if is_blank else len(line_ids))
-    return _TokenizedLines(np.array(ids, np.int32).astype(id_dtype).tobytes(), lengths)
+    return _TokenizedLines(np.array(ids, np.int32).astype(id_dtype).tobytes(), lengths, num_unknown, first_unknown)
 
 
 class _CorpusWriter:
@@ -169,6 +190,9 @@ class _CorpusWriter:
         self._document_start = 0
         self.num_documents = self.num_sentences = self.num_tokens = self.num_long_sentences = 0
         self.first_long_sentence = ""
+        self.files_with_text: set[Path] = set()
+        self.num_unknown = 0
+        self.first_unknown = ""
         _append(sentences, [0])
         _append(documents, [0])
 
@@ -176,6 +200,10 @@ class _CorpusWriter:
         if lines.starts_file:
             self._end_document()
         self._ids.write(result.ids)
+        self.num_unknown += result.num_unknown
+        if result.first_unknown and not self.first_unknown:
+            line, word = result.first_unknown
+            self.first_unknown = f"{word} ({lines.path}, line {lines.numbers[line]})"
         ends = []
         for number, length in zip(lines.numbers, result.lengths, strict=True):
             if length == _BLANK:
@@ -187,6 +215,8 @@ class _CorpusWriter:
             if length > self._max_sentence_tokens:
                 self.first_long_sentence = self.first_long_sentence or f"{lines.path}:{number}"
                 self.num_long_sentences += 1
+        if ends:
+            self.files_with_text.add(lines.path)
         _append(self._sentences, ends)
 
     def finish(self) -> None:

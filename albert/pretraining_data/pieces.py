@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import sentencepiece
 
+from albert.pretraining_data.scripts import goes_on
 from albert.tokenization import Tokenizer
 
 WORD_BEGIN = "\u2581"  # SentencePiece's sign in front of a piece that begins a word
@@ -41,8 +42,15 @@ class Vocabulary(NamedTuple):
 
 
 def is_start_piece(piece: str) -> bool:
-    """Whether a SentencePiece piece begins a word, by the original's rule."""
-    return piece.startswith((WORD_BEGIN, "<")) or piece in _PUNCTUATION or not _INSIDE_WORDS.issuperset(piece.lower())
+    """Whether a SentencePiece piece begins a word.
+
+    By the original's rule, which knows English alone, but for pieces with letters beyond ASCII: there, a piece of a
+    script that puts spaces between words goes on with the word before it, and one of Chinese, Japanese or Thai, which
+    do not, begins a word.
+    """
+    if piece.startswith((WORD_BEGIN, "<")) or piece in _PUNCTUATION:
+        return True
+    return not _INSIDE_WORDS.issuperset(piece.lower()) and not goes_on(piece)
 
 
 def is_start_word_piece(piece: str) -> bool:

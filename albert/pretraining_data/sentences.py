@@ -5,6 +5,8 @@ from collections.abc import Iterator, Sequence
 
 import sentencex
 
+from albert.pretraining_data.scripts import SPACELESS
+
 # ISO 639-1.
 LANGUAGES = frozenset(
     """
@@ -18,9 +20,8 @@ LANGUAGES = frozenset(
 
 # Control characters other than those that `str.split` takes for white space, soft hyphens, zero-width spaces and BOMs.
 _INVISIBLE = re.compile("[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u00ad\u200b\u2060\ufeff]")
-# Written without spaces between words, so that a line that goes on in the next is joined to it without one.
-_SPACELESS = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3000-\u30ff\u3400-\u9fff\uf900-\ufaff\uff00-\uffef"
-_BREAK_IN_SPACELESS = re.compile(f"(?<=[{_SPACELESS}])\n(?=[{_SPACELESS}])")
+# Without spaces between words, a line that goes on in the next is joined to it without one.
+_BREAK_IN_SPACELESS = re.compile(f"(?<=[{SPACELESS}])\n(?=[{SPACELESS}])")
 # Single and double quotation marks, straight and curly. Guillemets, which may be set off by spaces, and corner brackets
 # stay with the library.
 _QUOTES = re.compile("[\"'`\u00b4\u2018-\u201f]")

@@ -2,10 +2,11 @@
 
 import contextlib
 import glob
+import hashlib
 import io
-import os
+import logging
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -14,6 +15,8 @@ from albert.system.text_encoding import CONVERT, open_text
 
 # What `expand_patterns` takes, for help texts.
 INPUT = "comma-separated file names, of which each may be a pattern as 'books/*.txt'"
+
+_LOG = logging.getLogger(__name__)
 
 _LINES_BETWEEN_REPORTS = 256
 # How Python's "surrogateescape" shows a byte that is not UTF-8: no UTF-8 text decodes to these. No text has a zero.
@@ -24,12 +27,13 @@ def expand_patterns(patterns: str, setting: str) -> list[Path]:
     """The files that comma-separated names and patterns (`*`, `?`, `[...]`, `**`) stand for, ~ expanded.
 
     In the order of the patterns, sorted within each; every file once, however often and through whatever links it is
-    named. A folder is not a file. `setting` is the name of the one that holds `patterns`.
+    named, of which a warning tells. A folder is not a file. `setting` is the name of the one that holds `patterns`.
 
     Raises:
       UserError: nothing is named, or a pattern matches no file.
     """
-    files: dict[str, Path] = {}
+    files: dict[tuple[int, int], Path] = {}
+    again: list[tuple[Path, Path]] = []
     named = [pattern.strip() for pattern in patterns.split(",") if pattern.strip()]
     if not named:
         raise UserError(f"`{setting}`={patterns!r} names no file. Give file names or patterns, comma-separated.")
@@ -41,8 +45,45 @@ def expand_patterns(patterns: str, setting: str) -> list[Path]:
                 f"or the shell expands it: `{setting}`='books/*.txt'."
             )
         for match in matches:
-            files.setdefault(os.path.realpath(match), match)
+            state = match.stat()
+            first = files.setdefault((state.st_dev, state.st_ino), match)
+            if first is not match:
+                again.append((first, match))
+    if again:
+        _LOG.warning(
+            "`%s` names files more than once, %d times too often: every file is read once. The first is %s, named "
+            "again as %s.",
+            *(setting, len(again), *again[0]),
+        )
     return list(files.values())
+
+
+def warn_of_copies(files: Sequence[Path], setting: str) -> None:
+    """Warns where files that `setting` names hold the same bytes: what stands there then counts several times."""
+    by_size: dict[int, list[Path]] = {}
+    for path in files:
+        by_size.setdefault(path.stat().st_size, []).append(path)
+    firsts: dict[bytes, Path] = {}
+    copies = []
+    for size, paths in by_size.items():
+        if size and len(paths) > 1:
+            for path in paths:
+                with path.open("rb") as file:
+                    digest = hashlib.file_digest(file, "sha256").digest()
+                if firsts.setdefault(digest, path) is not path:
+                    copies.append((path, firsts[digest]))
+    if copies:
+        _LOG.warning(
+            "`%s`: %d files are copies of others, so that their text counts more than once. The first is %s, which "
+            "holds the same as %s.",
+            *(setting, len(copies), *copies[0]),
+        )
+
+
+def warn_of_empty(files: Sequence[Path], setting: str) -> None:
+    """Warns of those of all `files` of `setting` that turned out to hold no text."""
+    if files:
+        _LOG.warning("`%s`: %d files hold no text. The first is %s.", setting, len(files), files[0])
 
 
 def read_lines(

@@ -1,7 +1,7 @@
 import pytest
 
 from albert.errors import UserError
-from albert.pretraining_data.text_files import expand_patterns, read_lines
+from albert.pretraining_data.text_files import expand_patterns, read_lines, warn_of_copies
 
 
 def written(path, data):
@@ -16,6 +16,33 @@ def test_patterns_become_files_in_their_order_each_once(tmp_path):
     (tmp_path / "link.md").symlink_to(tmp_path / "a.txt")
     found = expand_patterns(f"{tmp_path}/c.md, {tmp_path}/*.txt,{tmp_path}/b.txt,{tmp_path}/*.md", "input")
     assert [path.name for path in found] == ["c.md", "a.txt", "b.txt"]
+
+
+@pytest.mark.parametrize(
+    "patterns", ["a,a", "a,./a", "a,{0}/a", "*,a", "a,*", "a,link", "link,a", "a,hard", "a,../{1}/a", "a,linked/a"]
+)
+def test_a_file_that_is_named_again_is_read_once_and_told(tmp_path, monkeypatch, caplog, patterns):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    written(tmp_path / "here" / "a", b"text")
+    (tmp_path / "here" / "link").symlink_to("a")
+    (tmp_path / "here" / "hard").hardlink_to(tmp_path / "here" / "a")
+    (tmp_path / "here" / "linked").symlink_to(tmp_path / "here")
+    assert len(expand_patterns(patterns.format(tmp_path / "here", "here"), "input_file")) == 1
+    assert "`input_file` names files more than once" in caplog.text
+
+
+def test_copies_are_told(tmp_path, caplog):
+    contents = {"a": b"text", "b": b"more", "c": b"text", "d": b"", "e": b"", "f": b"longer"}
+    warn_of_copies([written(tmp_path / name, data) for name, data in contents.items()], "input")
+    assert (
+        f"1 files are copies of others, so that their text counts more than once. The first is {tmp_path}/c,"
+        in caplog.text
+    )
+    assert f"holds the same as {tmp_path}/a." in caplog.text
+    caplog.clear()
+    warn_of_copies([tmp_path / name for name in "abdef"], "input")
+    assert not caplog.records
 
 
 def test_a_name_with_brackets_may_be_meant_as_it_stands(tmp_path):

@@ -4,14 +4,17 @@ The text is prepared by `tokenization.preprocess_text`, as that of pretraining a
 told are the numbers stored in Google's 30k-clean.model, except for those that are flags.
 """
 
+import collections
 import contextlib
 import dataclasses
 import io
+import itertools
 import logging
 import os
 import re
 import signal
 import threading
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,8 +24,8 @@ from sentencepiece import sentencepiece_model_pb2
 from tqdm import tqdm
 
 from albert.errors import UserError
-from albert.pretraining_data.text_files import INPUT, expand_patterns, read_lines
-from albert.setting_fields import DATA, MODEL, OUTPUT, at_least, between, problems_of, setting
+from albert.pretraining_data.text_files import INPUT, expand_patterns, read_lines, warn_of_copies, warn_of_empty
+from albert.setting_fields import DATA, KEEP_ACCENTS, MODEL, OUTPUT, at_least, between, problems_of, setting
 from albert.system.files import write_bytes, write_text
 from albert.tokenization import SentencePieceTokenizer, preprocess_text
 
@@ -33,6 +36,8 @@ _FIRST_PIECES = ("<pad>", "<unk>", *CONTROL_SYMBOLS, *USER_DEFINED_SYMBOLS)
 _MAX_SENTENCE_BYTES = 4192  # SentencePiece leaves longer ones out, without a word
 _RESERVED = "\u2585"  # SentencePiece's mark for unknown characters; it leaves out sentences that have one
 _SEED_PIECES = 1_000_000  # candidates from which the trainer chooses: no vocabulary is larger
+_SHOWN_CHARACTERS = 6
+_SOME_LOST = 0.002  # above what foreign words and names make of English text
 # The trainer's sums, and with them the vocabulary, depend on how many threads share them: always as many as for
 # 30k-clean.model, whatever the machine has.
 _NUM_THREADS = 16
@@ -64,6 +69,8 @@ class VocabularySettings:
         "Lower-case the corpus; give create_pretraining_data and fine-tuning the same.", DATA, default=True
     )
 
+    keep_accents: bool = setting(KEEP_ACCENTS, DATA, default=False)
+
     def problems(self) -> list[str]:
         """Everything that can be seen to be wrong without reading the corpus, each as one phrase."""
         found = problems_of(self)
@@ -91,16 +98,17 @@ def train_vocabulary(settings: VocabularySettings) -> None:
       UserError: the corpus is missing, empty, not UTF-8 or too small for the vocabulary, or nothing can be written.
     """
     files = expand_patterns(settings.input, "input")
+    warn_of_copies(files, "input")
     _prepare_folder(settings.model_prefix.parent)
-    sentences = _Sentences(files, settings.do_lower_case)
+    sentences = _Sentences(files, settings.do_lower_case, settings.keep_accents)
     model = _train(sentences, settings)
     _check(model, settings)
     _write(model, settings)
     logging.info(
         "%s: %d pieces from %d sentences. Give create_pretraining_data and fine-tuning spm_model_file=%s and "
-        "do_lower_case=%s.",
+        "do_lower_case=%s%s.",
         *(settings.outputs[0], settings.vocab_size, sentences.count, settings.outputs[0]),
-        str(settings.do_lower_case).lower(),
+        *(str(settings.do_lower_case).lower(), " and keep_accents" if settings.keep_accents else ""),
     )
 
 
@@ -110,12 +118,17 @@ class _Sentences:
     What stops the reading is kept in `error`: the trainer would turn it into one of its own.
     """
 
-    def __init__(self, files: list[Path], do_lower_case: bool):
+    def __init__(self, files: list[Path], do_lower_case: bool, keep_accents: bool):
         self._files = files
         self._do_lower_case = do_lower_case
+        self._keep_accents = keep_accents
+        self._num_characters = 0
+        self._characters: collections.Counter[str] = collections.Counter()  # of lines beyond ASCII
         self.count = 0
+        self.lines = 0
         self.too_long = 0
         self.reserved = 0
+        self.empty_files: list[Path] = []
         self.first_left_out: str | None = None
         self.error: BaseException | None = None
 
@@ -126,11 +139,18 @@ class _Sentences:
                 desc="reading", total=total, unit="B", unit_scale=True, delay=1, disable=None, leave=False
             ) as bar:
                 for path in self._files:
+                    lines_before = self.lines
                     for number, line in read_lines(path, on_bytes=bar.update):
-                        text = preprocess_text(line, lower=self._do_lower_case)
+                        text = preprocess_text(line, lower=self._do_lower_case, keep_accents=self._keep_accents)
+                        self._num_characters += len(line)
+                        if not line.isascii():
+                            self._characters.update(line)
+                        self.lines += bool(text)
                         if text and self._fits(text, path, number):
                             self.count += 1
                             yield text
+                    if self.lines == lines_before:
+                        self.empty_files.append(path)
         except BaseException as error:
             self.error = error
             raise
@@ -154,10 +174,35 @@ class _Sentences:
             reasons.append(f"{self.reserved} with U+{ord(_RESERVED):04X}, which SentencePiece keeps for itself")
         return f"lines left out: {', '.join(reasons)} (the first: {self.first_left_out})" if reasons else ""
 
+    def _log_lost_accents(self) -> None:
+        """Tells what of the text's characters is lost because accents are not kept."""
+        if self._keep_accents:
+            return
+        lost = {
+            character: count
+            for character, count in self._characters.most_common()
+            if any(map(unicodedata.combining, unicodedata.normalize("NFKD", character)))
+        }
+        if not lost:
+            return
+        share = sum(lost.values()) / self._num_characters
+        shown = ", ".join(
+            f"{character} to {preprocess_text(character, remove_space=False) or 'nothing'}"
+            for character in itertools.islice(lost, _SHOWN_CHARACTERS)
+        )
+        logging.log(
+            logging.WARNING if share > _SOME_LOST else logging.INFO,
+            "%.2g %% of the characters lose accents or marks, most often %s. `keep_accents` keeps them, for a "
+            "vocabulary of another language than English.",
+            *(100 * share, shown),
+        )
+
     def _log_summary(self) -> None:
+        self._log_lost_accents()
         if self.left_out():
             logging.warning("%s; albert.prepare_corpus puts one sentence on a line.", self.left_out())
         if self.count:
+            warn_of_empty(self.empty_files, "input")
             logging.info("%d sentences read; training on them can take minutes.", self.count)
 
 
@@ -228,7 +273,7 @@ def _stoppable() -> Iterator[None]:
 
 def _check(model: bytes, settings: VocabularySettings) -> None:
     """Makes sure that the rest of the project will accept the model."""
-    tokenizer = SentencePieceTokenizer(model, settings.do_lower_case, source="the trained model")
+    tokenizer = SentencePieceTokenizer(model, settings.do_lower_case, "the trained model", settings.keep_accents)
     ids = (tokenizer.pad_id, tokenizer.cls_id, tokenizer.sep_id, tokenizer.mask_id)
     assert ids == (0, 2, 3, 4), f"special tokens have the ids {ids}"
     assert tokenizer.vocab_size == settings.vocab_size, f"{tokenizer.vocab_size} pieces"

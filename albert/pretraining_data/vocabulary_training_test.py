@@ -67,6 +67,32 @@ def test_case_is_that_of_the_settings(lower, has_capitals, settings):
     assert any(character.isupper() for piece in pieces for character in piece) == has_capitals
 
 
+def test_accents_that_get_lost_are_told_and_kept_where_asked_for(settings, caplog):
+    lines = [f"Så går båten n {n} ut på sjøen, fråga François" for n in range(40)]
+    Path(settings.input).write_text("\n".join(lines), encoding="utf-8")
+    settings = dataclasses.replace(settings, vocab_size=45)
+    train_vocabulary(settings)
+    share = 100 * sum(map("\n".join(lines).count, "åç")) / sum(map(len, lines))
+    assert f"{share:.2g} % of the characters lose accents or marks, most often å to a, ç to c." in caplog.text
+    assert "`keep_accents` keeps them" in caplog.text
+    caplog.clear()
+    with caplog.at_level(logging.INFO):
+        train_vocabulary(dataclasses.replace(settings, keep_accents=True, model_prefix=settings.model_prefix / "v"))
+    assert "lose accents" not in caplog.text
+    assert "do_lower_case=true and keep_accents" in caplog.text
+    tokenizer = load_tokenizer(Path(f"{settings.model_prefix / 'v'}.model"), None, True, keep_accents=True)
+    assert tokenizer.encode("så") != tokenizer.encode("sa")
+    assert tokenizer.encode("sa\u030a") == tokenizer.encode("SÅ")
+
+
+def test_a_few_accents_in_english_are_no_warning(settings, caplog):
+    appended(settings, *["Nothing here has any mark at all, and this line is long."] * 1000)
+    with caplog.at_level(logging.INFO):
+        train_vocabulary(settings)
+    [record] = [record for record in caplog.records if "lose accents" in record.getMessage()]
+    assert record.levelno == logging.INFO
+
+
 def test_the_same_text_gives_the_same_files(settings):
     drawing = dataclasses.replace(settings, input_sentence_size=101, vocab_size=60)
     appended(settings, *(f"Line {n} with {n**3} and more" for n in range(200)))

@@ -36,6 +36,7 @@ from albert.settings import Settings
 from albert.system.files import write_texts
 from albert.tasks.base import Split, Task
 from albert.tokenization import Tokenizer, load_tokenizer
+from albert.vocabulary_fit import warn_of_vocabulary
 
 
 def run(task: Task, settings: Settings) -> dict[str, float]:
@@ -44,7 +45,9 @@ def run(task: Task, settings: Settings) -> dict[str, float]:
     Raises UserError for every error the user can fix, and Interrupted after a signal.
     """
     config = load_config(settings)
-    tokenizer = load_tokenizer(settings.data.spm_model_file, settings.data.vocab_file, settings.data.do_lower_case)
+    data = settings.data
+    tokenizer = load_tokenizer(data.spm_model_file, data.vocab_file, data.do_lower_case, data.keep_accents)
+    warn_of_vocabulary(tokenizer)
     check_model(config, settings)
     check_vocabulary(config, tokenizer, settings)
     replicas = create_replicas(settings.strategy_type, settings.num_replicas, settings.device)

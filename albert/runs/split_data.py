@@ -7,6 +7,7 @@ rows to the scores, or for the scores alone where the cache is there. It is feat
 import collections
 import dataclasses
 import functools
+import itertools
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,11 +19,12 @@ import numpy as np
 from albert.data import input_pipeline, tfrecord_cache
 from albert.data.schema import HostRecord
 from albert.data.source_files import SourceFiles
-from albert.data.tfrecord_cache import RecordCache
+from albert.data.tfrecord_cache import CountedIds, RecordCache, UnknownPieces
 from albert.settings import DataSettings
 from albert.system.files import write_text
 from albert.tasks.base import Split, Task
 from albert.tokenization import Tokenizer
+from albert.vocabulary_fit import check_unknown, first_unknown_word, is_worth_telling, texts_of
 
 
 class Rows:
@@ -71,6 +73,8 @@ class SplitData:
         """Opens or builds the cache, reads what scoring needs, and has the task report what it left out."""
         rows = Rows(task, split, settings.data_dir, source)
         cache = build_cache(task, split, tokenizer, settings, rows)
+        if cache.unknown:
+            check_fit(cache.unknown, split, tokenizer, settings, rows)
         if not rows.is_kept:
             return cls(task, cache)
         host = [name for name, column in task.feature_spec.items() if column.kind == "host"]
@@ -114,7 +118,29 @@ def build_cache(task: Task, split: Split, tokenizer: Tokenizer, settings: DataSe
         items=lambda: rows,
         featurize=functools.partial(task.featurize, tokenizer=tokenizer, settings=settings),
         feature_spec=task.feature_spec,
+        counted_ids=CountedIds(
+            tokenizer.unk_id, (tokenizer.cls_id, tokenizer.sep_id, tokenizer.pad_id, tokenizer.mask_id)
+        ),
     )
+
+
+def check_fit(found: UnknownPieces, split: Split, tokenizer: Tokenizer, settings: DataSettings, rows: Rows) -> None:
+    """Warns where the vocabulary lacks pieces of a split, built now or before. Raises UserError where it lacks many."""
+
+    def example(number: int) -> str:
+        item = next(itertools.islice(rows, number, None), None)
+        word = first_unknown_word(texts_of(item), tokenizer)
+        return f"{word} (row {number + 1})" if word else f"row {number + 1}"
+
+    if found.first_item is not None and is_worth_telling(found.unknown, found.total, settings.max_unknown_share):
+        check_unknown(
+            found.unknown,
+            found.total,
+            max_share=settings.max_unknown_share,
+            where=f"{rows.source.paths[0]} ({split})",
+            example=example(found.first_item),
+            tokenizer=tokenizer,
+        )
 
 
 def write_left_file(path: Path, task: Task, cache: Path) -> None:

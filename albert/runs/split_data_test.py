@@ -54,6 +54,43 @@ def _load(folder: Path, split: str, source: SourceFiles | None = None) -> SplitD
     return SplitData.load(TASK, split, tokenizer, data, source or _source(folder, split))
 
 
+def _unfit(folder: Path, split: str, lines: int, word: str = "\u6211\u7231") -> Path:
+    """The file of a split, in which the first text of so many rows is a word that no vocabulary here has."""
+    [path] = _source(folder, split).paths
+    rows = path.read_text(encoding="utf-8").splitlines()
+    for number in range(5, 5 + lines):
+        fields = rows[number].split("\t")
+        longest = max(range(len(fields)), key=lambda i: len(fields[i]))
+        fields[longest] = " ".join(word for _ in fields[longest].split())
+        rows[number] = "\t".join(fields)
+    path.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return path
+
+
+def test_unknown_pieces_are_told_whenever_a_cache_is_opened(folder, caplog, counts):
+    path = _unfit(folder, "dev", 2)
+    for _ in ("built", "there"):
+        caplog.clear()
+        _load(folder, "dev")
+        assert f"{path} (dev): the vocabulary does not know" in caplog.text
+        assert "the first in '\u6211\u7231' (row 5)" in caplog.text
+    assert set(_times(counts, "featurized")) == {1}
+    caplog.clear()
+    _load(folder, "train")
+    assert "does not know" not in caplog.text
+
+
+def test_a_vocabulary_that_does_not_fit_is_refused_unless_told_otherwise(folder, caplog, monkeypatch):
+    _unfit(folder, "dev", ROWS - 10)
+    for _ in ("built", "there"):
+        with pytest.raises(UserError, match=r"raise `max_unknown_share`=0\.3"):
+            _load(folder, "dev")
+    data = parse_classifier_flags([*sample_command(folder, "train"), "--max_unknown_share=1"])[1].data
+    tokenizer = load_tokenizer(data.spm_model_file, data.vocab_file, data.do_lower_case)
+    SplitData.load(TASK, "dev", tokenizer, data, _source(folder, "dev"))
+    assert "does not know" in caplog.text
+
+
 def _times(counts: Counter, what: str) -> list[int]:
     return [times for (kind, _), times in counts.items() if kind == what]
 
