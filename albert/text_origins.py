@@ -8,7 +8,7 @@ import itertools
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -70,7 +70,7 @@ def spaced_origins(text: str, units: list[str]) -> Origins:
     return origins_of_units(units, lambda position: not text[position].isspace())
 
 
-def composed_with_origins(text: str, form: str) -> tuple[str, Origins]:
+def composed_with_origins(text: str, form: Literal["NFC", "NFKC"]) -> tuple[str, Origins]:
     """`text` in a normal form, NFC or NFKC, and where its characters come from.
 
     A character and what composes with it, or is a mark of it, become what they do together.

@@ -304,7 +304,7 @@ def _write_records(
             lengths.append(len(data))
             token_counts.append(len(record["input_ids"]))
             if counted_ids:
-                unknown = _with_record(unknown, list(record["input_ids"]), num_items, counted_ids)
+                unknown = _with_record(unknown, list(map(int, record["input_ids"])), num_items, counted_ids)
         num_items += 1
     return {
         "items": num_items,

@@ -34,7 +34,7 @@ _ASCII_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
 @functools.cache
-def _punctuation() -> dict[int, None]:
+def _punctuation() -> dict[int, int | None]:
     """A table for `str.translate` that takes out all of Unicode's punctuation, and ASCII's symbols."""
     marks = (code for code in range(sys.maxunicode + 1) if unicodedata.category(chr(code)).startswith("P"))
     return {**_ASCII_PUNCTUATION, **dict.fromkeys(marks)}

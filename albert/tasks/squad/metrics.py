@@ -65,14 +65,14 @@ def f1_v2(prediction: str, gold: str, language: str = DEFAULT_LANGUAGE) -> float
 def scores_v1(question: Question, prediction: str, language: str = DEFAULT_LANGUAGE) -> tuple[float, float]:
     """(exact, F1) in [0, 1] of one prediction: each the best over the question's answers."""
     return (
-        max(exact_match(prediction, gold, language) for gold in question.answers),
-        max(f1_v1(prediction, gold, language) for gold in question.answers),
+        max(exact_match(prediction, gold, language) for gold in question.answers or ()),
+        max(f1_v1(prediction, gold, language) for gold in question.answers or ()),
     )
 
 
 def scores_v2(question: Question, prediction: str, language: str = DEFAULT_LANGUAGE) -> tuple[float, float]:
     """The same by the rules of SQuAD 2.0: without an answer that has a word, "" is the answer."""
-    golds = [gold for gold in question.answers if normalize_answer(gold, language)] or [""]
+    golds = [gold for gold in question.answers or () if normalize_answer(gold, language)] or [""]
     return (
         max(exact_match(prediction, gold, language) for gold in golds),
         max(f1_v2(prediction, gold, language) for gold in golds),
@@ -145,10 +145,10 @@ def score_v2(
     has_text = np.array([bool(texts.get(question.id)) for question in known])
     original_gains = np.where(has_answer[:, None], answered, -1.0 * has_text[:, None])
     gains = original_gains if original_thresholds else answered - unanswered
-    best = {}
+    best: dict[str, float] = {}
     for column, name in enumerate(("exact", "f1")):
         if original_thresholds:
-            score, cut = _original_threshold(gains[:, column], np.count_nonzero(predicted & ~has_answer), odds)
+            score, cut = _original_threshold(gains[:, column], int(np.count_nonzero(predicted & ~has_answer)), odds)
         else:
             cut = _best_threshold(gains[:, column], odds)
             score = _percent(np.where(odds < cut, answered[:, column], unanswered[:, column]))
@@ -203,6 +203,7 @@ def _best_threshold(gains: np.ndarray, odds: np.ndarray) -> float:
 def _between(below: float | None, above: float | None) -> float:
     """A number > below and <= above (also < above, unless no number lies between), at most 1 away from one of them."""
     if below is None:
+        assert above is not None, "a number is between others"
         return float(min(above - 1.0, np.nextafter(above, -np.inf)))
     middle = below + 1.0 if above is None else min(below + 1.0, (below + above) / 2)
     return float(max(middle, np.nextafter(below, np.inf)))

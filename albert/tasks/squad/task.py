@@ -74,7 +74,7 @@ class SquadTask(Task):
     predict_split: ClassVar[Split] = "dev"
     has_dev_labels: ClassVar[bool] = False
     reported_columns: ClassVar[tuple[str, ...]] = ("question_index", "query_len")
-    best_metric: ClassVar[str] = "f1"
+    best_metric = "f1"
     feature_spec: ClassVar[Mapping[str, Column]] = {
         "input_ids": _TOKENS,
         "segment_ids": _TOKENS,
@@ -92,14 +92,15 @@ class SquadTask(Task):
     }
 
     @property
-    def name(self) -> str:
+    def name(self) -> str:  # type: ignore[override]  # made of the version
         """ "squad1.1" or "squad2.0"."""
         return f"squad{self.version}"
 
     @property
     def splits(self) -> tuple[Split, ...]:
         """The splits that have a file."""
-        return ("train",) * bool(self.train_file) + ("dev",) * bool(self.predict_file)
+        named: tuple[tuple[Split, str | None], ...] = (("train", self.train_file), ("dev", self.predict_file))
+        return tuple(split for split, name in named if name)
 
     def problems(self, settings: DataSettings) -> list[str]:
         """What cannot work, each as one phrase."""
@@ -171,7 +172,7 @@ class SquadTask(Task):
             for index, window in enumerate(windows(room)):
                 shown = window_features(kept, document, window, tokenizer)
                 label = window_label(answer, window, len(kept) + 2) if item.for_training else UNLABELLED
-                place = {"question_index": [number], "doc_span_index": [index], "query_len": [len(query)]}
+                place: Record = {"question_index": [number], "doc_span_index": [index], "query_len": [len(query)]}
                 records.append(shown | label | place)
         return records
 
