@@ -6,7 +6,7 @@ from albert.errors import UserError
 from albert.pretraining_data import corpus, paragraphs
 from albert.pretraining_data.corpus import CorpusSettings, write_corpus
 
-WRAPPED = "It was late. Mr.\nSmith came\nhome.\n\n* * *\n\n\x00\n\nHe slept.\n"
+WRAPPED = "It was late. Mr.\nSmith came\nhome.\n\n* * *\n\n\x01\n\nHe slept.\n"
 
 
 def settings(tmp_path, pattern="*.txt", **changed):
