@@ -298,14 +298,14 @@ def _block_weights(weights: Weights, scope: str, dtype: tf.DType) -> BlockWeight
     return {
         "qkv": tf.cast(tf.concat([weights[f"{name}/kernel"] for name in selves], axis=1), dtype),
         "qkv_bias": tf.concat([weights[f"{name}/bias"] for name in selves], axis=0),
-        "projection": tf.cast(weights[f"{attention}/output/dense/kernel"], dtype),
-        "projection_bias": weights[f"{attention}/output/dense/bias"],
+        "attention_output": tf.cast(weights[f"{attention}/output/dense/kernel"], dtype),
+        "attention_output_bias": weights[f"{attention}/output/dense/bias"],
         "attention_beta": weights[f"{scope}/LayerNorm/beta"],
         "attention_gamma": weights[f"{scope}/LayerNorm/gamma"],
-        "widening": tf.cast(weights[f"{intermediate}/dense/kernel"], dtype),
-        "widening_bias": weights[f"{intermediate}/dense/bias"],
-        "narrowing": tf.cast(weights[f"{intermediate}/output/dense/kernel"], dtype),
-        "narrowing_bias": weights[f"{intermediate}/output/dense/bias"],
+        "intermediate": tf.cast(weights[f"{intermediate}/dense/kernel"], dtype),
+        "intermediate_bias": weights[f"{intermediate}/dense/bias"],
+        "output": tf.cast(weights[f"{intermediate}/output/dense/kernel"], dtype),
+        "output_bias": weights[f"{intermediate}/output/dense/bias"],
         "output_beta": weights[f"{scope}/LayerNorm_1/beta"],
         "output_gamma": weights[f"{scope}/LayerNorm_1/gamma"],
     }
@@ -330,14 +330,14 @@ def _block(
     context = _self_attention(config, x, block["qkv"], block["qkv_bias"], score_bias, dropout_key, site)
     if starts is not None:
         context, x = _gather_tokens(context, starts), _gather_tokens(x, starts)
-    projected = linear(context, block["projection"])
+    attention_output = linear(context, block["attention_output"])
     attended = add_and_normalise(
-        projected, block["projection_bias"], x, block["attention_beta"], block["attention_gamma"], site + 1
+        attention_output, block["attention_output_bias"], x, block["attention_beta"], block["attention_gamma"], site + 1
     )
-    widened = _bias_activation(config.hidden_act, linear(attended, block["widening"]), block["widening_bias"])
-    narrowed = linear(widened, block["narrowing"])
+    hidden = _bias_activation(config.hidden_act, linear(attended, block["intermediate"]), block["intermediate_bias"])
+    output = linear(hidden, block["output"])
     return add_and_normalise(
-        narrowed, block["narrowing_bias"], attended, block["output_beta"], block["output_gamma"], site + 2
+        output, block["output_bias"], attended, block["output_beta"], block["output_gamma"], site + 2
     )
 
 

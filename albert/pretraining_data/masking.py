@@ -111,6 +111,16 @@ def select_units(
     Candidates come in random order. One that is too long for what is left of the budget gets shorter by a unit at a
     time. It is passed over if that does not help, or if any of its units is taken.
     """
+    # The original shuffles the candidates of one sequence and walks through them until the budget is spent: a loop in
+    # Python over tens of candidates, for every sequence. Here every row takes its next candidate in the same step, so
+    # that a step is a few operations on arrays, however many rows there are.
+    #
+    # `rows` are those that still look for units: with budget left, and candidates not looked at. Rows that are done
+    # drop out, so that the last steps, for the few rows with many units, are cheap. tokens_before[i, u] is the number
+    # of tokens before unit u, which makes the size of any n-gram a difference of two entries.
+    #
+    # A candidate is selected only if it fits whole and none of its units is taken, by an earlier step or an earlier
+    # stage: so a masked unit keeps its mask, and no token counts twice against the budget.
     is_taken = is_taken.copy()
     left = budgets.copy()
     step = 0

@@ -221,7 +221,7 @@ class RaceTask(Task):
                 what = "question" if num_articles else "article"
                 raise UserError(f"{paths[0]} holds no {what}; {_remedy(paths[0])}.")
             _compare_with_single_files(paths[0], num_articles)
-        faults.report()
+        faults.log()
         if split != "train":
             folder = _race_folder(data_dir, split)
             rows, train_rows = self._contents(split, data_dir), self._contents("train", data_dir)
@@ -457,7 +457,7 @@ class _Faults:
                 self._empty_count += 1
                 self._first_empty = self._first_empty or where
 
-    def report(self) -> None:
+    def log(self) -> None:
         """Logs what was counted. Raises UserError where no question has all its texts."""
         if self._empty_count == self._num_questions:
             raise UserError(

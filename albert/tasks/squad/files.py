@@ -69,7 +69,7 @@ class Tally:
     def add(self, what: str, question_id: str) -> None:
         self._ids.setdefault(what, []).append(question_id)
 
-    def report(self, total: int) -> None:
+    def log(self, total: int) -> None:
         """One warning for each thing that happened; `total` is the number of questions there are."""
         for what, ids in self._ids.items():
             listed = ", ".join(ids[:_LISTED_IDS]) + (", ..." if len(ids) > _LISTED_IDS else "")
@@ -104,7 +104,7 @@ class _Reading:
             questions = tuple(self._questions(place, paragraph, context))
             yield Paragraph(context, questions, place, kept, self._for_training)
             kept += len(questions)
-        self._tally.report(len(self._places))
+        self._tally.log(len(self._places))
         if self._version == "2.0" and self._is_blank and not self._for_training and kept:
             _LOG.warning(
                 '%s: all %d questions have "answers": [] and count as questions without an answer; leave "answers" out '

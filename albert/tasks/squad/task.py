@@ -312,7 +312,7 @@ def log_losses(
     for number, length in query_lengths.items():
         if length > max_query_length:
             tally.add(f"were cut to max_query_length={max_query_length} tokens", questions[number].id)
-    tally.report(len(questions))
+    tally.log(len(questions))
 
 
 def _number(values: Sequence[int] | np.ndarray) -> int:
