@@ -86,6 +86,7 @@ def test_a_score_that_is_no_number_is_told_with_file_and_line(capsys, folder):
     assert f"{path}, line 2: score 'high' is not a number" in _error(capsys, folder, "train", task_name="STS-B")
 
 
+@pytest.mark.training  # a batch that is too large is told when training begins
 def test_what_is_missing_or_damaged_is_named(capsys, folder):
     wrong_type, wrong_model = folder / "config.json", folder / "broken.model"
     wrong_type.write_text(json.dumps({"vocab_size": 124, "hidden_size": "large"}))

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from albert.albert_config import AlbertConfig, read_config
 from albert.custom_optimization import LearningRateSchedule, create_optimizer
+from albert.engine.checkpoint_files import open_checkpoint
 from albert.engine.distribution import Replicas
 from albert.engine.estimator import Estimator, EvalSpec, RunConfig, TrainingObserver
 from albert.errors import UserError
@@ -34,7 +35,7 @@ def load_config(settings: Settings) -> AlbertConfig:
 
 
 def check_model(config: AlbertConfig, settings: Settings) -> None:
-    """Raises UserError where rows are too long for the model, or `init_checkpoint` is no checkpoint."""
+    """Raises UserError where rows are too long for the model, or `init_checkpoint` is no checkpoint, or damaged."""
     length = settings.data.max_seq_length
     if length > config.max_position_embeddings:
         raise UserError(
@@ -42,7 +43,8 @@ def check_model(config: AlbertConfig, settings: Settings) -> None:
             f"{config.max_position_embeddings} positions. Lower `max_seq_length`."
         )
     if settings.model.init_checkpoint:
-        checkpoint_prefix(settings.model.init_checkpoint)
+        with open_checkpoint(checkpoint_prefix(settings.model.init_checkpoint)):
+            pass  # a damaged one is told before any data are read
 
 
 def resolve(settings: S, replicas: Replicas) -> S:
