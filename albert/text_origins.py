@@ -87,3 +87,8 @@ def _composes(character: str) -> bool:
     """Whether a character may change with the one before it when a text is composed."""
     first = unicodedata.normalize("NFKD", character)[0]
     return unicodedata.combining(first) != 0 or bool(_COMPOSING.match(first))
+
+
+def code_points(text: str) -> np.ndarray:
+    """uint32, one a character."""
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)

@@ -19,7 +19,7 @@ from sentencepiece import sentencepiece_model_pb2
 from albert.errors import UserError
 from albert.system.json_text import short_repr
 from albert.system.text_encoding import decoded, read_regular, what_is, without_marks
-from albert.text_origins import Origins, composed_with_origins, origins_of_units, spaced_origins
+from albert.text_origins import Origins, code_points, composed_with_origins, origins_of_units, spaced_origins
 
 _WORD_BOUNDARY = "\u2581"  # what SentencePiece puts in front of a piece that begins a word
 _BYTE_PIECE = re.compile("<0x[0-9A-F]{2}>")
@@ -91,6 +91,9 @@ def _preprocessed_origins(text: str, lower: bool, keep_accents: bool) -> Origins
     It works on one character after the other. What looks beyond one, the order of combining marks and the last sigma of
     a word, changes neither what is left nor its length.
     """
+    if text.isascii() and len(" ".join(text.split())) == len(text):
+        positions = np.arange(len(text))
+        return Origins(positions, positions + 1)
     if keep_accents:
         composed, origins = composed_with_origins(text, "NFKC")
         units = [character.lower() if lower else character for character in composed]
@@ -217,13 +220,11 @@ class SentencePieceTokenizer:
         stops = bounds[1:][last[np.searchsorted(last, np.arange(len(starts)))]]
         # White space that was collapsed, and what the model drops, is no part of what is before it. Of several kinds
         # of white space, a word begins with the first space.
-        dropped = {character for character in set(prepared) if not self._model.normalize(character)}
-        positions = np.arange(len(prepared))
-        kept = np.fromiter((character not in dropped for character in prepared), np.bool_, len(prepared))
-        last_kept = np.maximum.accumulate(np.where(kept, positions, -1))
-        is_space = np.fromiter((character == " " for character in prepared), np.bool_, len(prepared))
-        next_space = np.minimum.accumulate(np.where(is_space, positions, len(prepared))[::-1])[::-1]
-        is_boundary = np.fromiter((character == _WORD_BOUNDARY for character in normalized), np.bool_, len(starts))
+        dropped = [ord(character) for character in set(prepared) if not self._model.normalize(character)]
+        codes, positions = code_points(prepared), np.arange(len(prepared))
+        last_kept = np.maximum.accumulate(np.where(np.isin(codes, dropped), -1, positions))
+        next_space = np.minimum.accumulate(np.where(codes == ord(" "), positions, len(prepared))[::-1])[::-1]
+        is_boundary = code_points(normalized) == ord(_WORD_BOUNDARY)
         spaces = np.where(is_boundary, next_space[np.minimum(starts, len(prepared) - 1)], len(prepared))
         starts = np.where(spaces < stops, spaces, starts)
         stops = np.maximum(last_kept[stops - 1] + 1, starts + 1)

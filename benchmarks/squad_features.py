@@ -10,9 +10,10 @@ which is faster than the original's.
 
 import argparse
 import functools
+import resource
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -26,6 +27,7 @@ from benchmarks.results_file import append_result
 
 T = TypeVar("T")
 
+_LONG_CONTEXTS = (10_000, 100_000, 300_000, 1_000_000)  # characters
 _UNALIGNED = -1
 _LEAST_TABLE = 1024  # rows and columns of the original's table, which it refills for every question
 
@@ -135,6 +137,22 @@ def measure(task: SquadTask, tokenizer: Tokenizer, settings: DataSettings, sampl
     return "\n".join([*lines, "", f"Alignment alone: {original / alignment:.0f} times faster than the original's."])
 
 
+def measure_long_contexts(lengths: Sequence[int], tokenizer: Tokenizer) -> str:
+    """CPU seconds and further memory for the offsets of one context of each length, which must rise. In Markdown."""
+    lines = ["| characters, every space double | CPU seconds | MiB |", "| ---: | ---: | ---: |"]
+    sentence = "the contract  shall  remain  in force  until  the party  gives  notice  in writing  "
+    tokenizer.encode_with_offsets(sentence)
+    before_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for length in lengths:
+        context = (sentence * (length // len(sentence) + 1))[:length]
+        started = time.process_time()
+        tokenizer.encode_with_offsets(context)
+        seconds = time.process_time() - started
+        used_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kib
+        lines.append(f"| {length:,} | {seconds:.2f} | {used_kib // 1024} |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     """Measures, prints and appends to the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -144,9 +162,10 @@ def main() -> None:
     parser.add_argument("--sampled", type=int, default=12, help="questions aligned as the original does")
     arguments = parser.parse_args()
     tokenizer = load_tokenizer(arguments.spm_model_file, None, do_lower_case=True)
+    long_contexts = measure_long_contexts(_LONG_CONTEXTS, tokenizer)  # first, because memory is the most so far
     task = SquadTask(version="2.0", train_file=str(arguments.train_file))
     settings = DataSettings(task.name, Path(), Path(), arguments.max_seq_length, arguments.spm_model_file)
-    append_result("squad_features", measure(task, tokenizer, settings, arguments.sampled))
+    append_result("squad_features", measure(task, tokenizer, settings, arguments.sampled) + "\n\n" + long_contexts)
 
 
 if __name__ == "__main__":
