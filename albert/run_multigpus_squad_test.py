@@ -213,7 +213,10 @@ def test_a_fault_in_a_file_is_told_with_its_place(capsys, tmp_path, split, chang
         ({"train_file": AGREEMENT / "agreement.model"}, ["agreement.model is not UTF-8"]),
         ({"max_seq_length": 11}, ["--max_seq_length=11", "--max_query_length=8", "at least 12"]),
         ({"max_seq_length": 65}, ["--max_seq_length=65", "has 64 positions"]),
-        ({"train_batch_size": 500}, ["--train_batch_size=500", "1000 examples"]),
+        # A batch that is too large is told when training begins.
+        pytest.param(
+            {"train_batch_size": 500}, ["--train_batch_size=500", "1000 examples"], marks=pytest.mark.training
+        ),
         ({"start_n_topp": 3}, ["start_n_topp"]),
     ],
 )
