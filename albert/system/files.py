@@ -40,6 +40,9 @@ def write_texts(directory: Path, texts: Mapping[str, str]) -> None:
     then untouched.
     """
     staging, ready = temporary_beside(directory / _READY), directory / _READY
+    for name in texts:
+        if (directory / name).is_dir():  # what no file can be moved to
+            raise cannot_write(directory / name, OSError(errno.EISDIR, os.strerror(errno.EISDIR)))
     try:
         for name, text in texts.items():
             with whole_file(staging / name, lambda path, error: cannot_write(directory / path.name, error)) as file:
@@ -55,11 +58,13 @@ def write_texts(directory: Path, texts: Mapping[str, str]) -> None:
 def finish_texts(directory: Path) -> None:
     """Moves to their places what `write_texts` has written whole. Only the process that writes there may call it."""
     ready = directory / _READY
+    if not ready.is_dir() or ready.is_symlink():
+        return
+    for file in sorted(ready.iterdir()):
+        with _errors_of(directory / file.name, cannot_write):
+            file.replace(directory / file.name)
     with _errors_of(ready, cannot_write):
-        if ready.is_dir() and not ready.is_symlink():
-            for file in sorted(ready.iterdir()):
-                file.replace(directory / file.name)
-            ready.rmdir()
+        ready.rmdir()
 
 
 def cannot_write(path: Path, error: OSError) -> UserError:
