@@ -148,7 +148,7 @@ def test_time_and_memory_are_linear_in_the_length(tokenizers, name):
     tokenizers[name].encode_with_offsets(text[:1000])
     started = time.process_time()
     encoding = tokenizers[name].encode_with_offsets(text)
-    assert time.process_time() - started < 2
+    assert time.process_time() - started < 20  # far above the one, far below the other
     assert encoding.stops[-1] == len(text)
     tracemalloc.start()
     tokenizers[name].encode_with_offsets(text[:100_000])

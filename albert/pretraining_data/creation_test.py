@@ -340,7 +340,8 @@ def at_work(folder: Path, workers: int) -> Iterator[subprocess.Popen[str]]:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        # The tests may have been started by what ignores them, such as nohup.
+        preexec_fn=lambda: [signal.signal(number, signal.SIG_DFL) for number in (signal.SIGINT, signal.SIGHUP)],
     ) as process:
         try:
             while not list(folder.glob(".records.*/bucket-*")):
