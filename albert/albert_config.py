@@ -13,6 +13,7 @@ from typing import Any
 
 from albert.errors import UserError
 from albert.system.json_text import parse_json, short_repr
+from albert.system.text_encoding import read_regular
 
 # The names of `hidden_act`, which None and "" extend: both are linear.
 ACTIVATIONS = ("gelu", "linear", "relu", "tanh")
@@ -145,7 +146,7 @@ class Remark:
 def read_config(path: Path) -> tuple[AlbertConfig, list[Remark]]:
     """The configuration in a file and what to remark on it. Raises UserError as `AlbertConfig.from_json_file` does."""
     try:
-        values = parse_json(Path(path).read_bytes())
+        values = parse_json(read_regular(Path(path)))
     except OSError as error:
         raise UserError(f"`albert_config_file`={path} cannot be read: {error.strerror}") from error
     except ValueError as error:
