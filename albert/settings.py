@@ -43,7 +43,7 @@ def missing_vocabulary(spm_model_file: Path | None, vocab_file: Path | None) -> 
     """One phrase if neither is named."""
     if spm_model_file or vocab_file:
         return []
-    return ["`spm_model_file` (or `vocab_file` for a WordPiece model) is missing"]
+    return ["`spm_model_file` (or `vocab_file` for a WordPiece model) is missing, or `model_dir`, which has it"]
 
 
 @dataclasses.dataclass(frozen=True)

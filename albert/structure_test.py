@@ -25,6 +25,7 @@ ORDER = (
     },
     {"cli"},
     {"runs"},
+    {"serving"},
     {"weights", "heads"},
     {"modeling", "tasks", "pretraining_data"},
     {"data", "engine"},
@@ -52,7 +53,7 @@ IMPORTS_ONLY = {
 WITHOUT_TENSORFLOW = ("cli", "tasks", "pretraining_data", "system", "settings", "errors", "tokenization", "downloads")
 MODULES_WITHOUT_TENSORFLOW = (
     *("", "albert_config", "data.schema", "data.order", "data.packing", "data.record_encoding", "data.counter_hash"),
-    *("data.tfrecord_cache", "engine.throughput"),
+    *("data.tfrecord_cache", "engine.throughput", "serving.model_folder", "serving.description"),
     *("run_multigpus_classifier", "run_multigpus_squad_v1", "run_multigpus_squad_v2", "run_multigpus_race"),
     *("prepare_corpus", "train_sentencepiece", "create_pretraining_data", "run_pretraining"),
 )

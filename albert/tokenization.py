@@ -52,6 +52,7 @@ class Tokenizer(Protocol):
     do_lower_case: bool
     keep_accents: bool
     digest: str
+    vocabulary_bytes: bytes
 
     def __hash__(self) -> int: ...
 
@@ -140,7 +141,7 @@ class SentencePieceTokenizer:
         self.do_lower_case = do_lower_case
         self.keep_accents = keep_accents
         self.digest = _digest("sentencepiece", do_lower_case, keep_accents, model_bytes)
-        self._model_bytes = model_bytes
+        self.vocabulary_bytes = model_bytes
         self._model, pieces = _load_model(model_bytes, source)
         self.vocab_size = len(pieces)
         ids = {piece: i for i, piece in enumerate(pieces)}
@@ -156,7 +157,7 @@ class SentencePieceTokenizer:
         )
 
     def __reduce__(self):
-        return SentencePieceTokenizer, (self._model_bytes, self.do_lower_case, "", self.keep_accents)
+        return SentencePieceTokenizer, (self.vocabulary_bytes, self.do_lower_case, "", self.keep_accents)
 
     def preprocess(self, text: str) -> str:
         """White space, NFKD, combining marks and case; see `preprocess_text`."""
@@ -268,7 +269,7 @@ class WordPieceTokenizer:
         self.do_lower_case = do_lower_case
         self.keep_accents = keep_accents
         self.digest = _digest("wordpiece", do_lower_case, keep_accents, vocab_bytes)
-        self._vocab_bytes = vocab_bytes
+        self.vocabulary_bytes = vocab_bytes
         self._ids, self.vocab_size = _parse_vocab(vocab_bytes, source)
         self.cls_id, self.sep_id, self.mask_id, self.pad_id, self.unk_id = _special_ids(
             self._ids, source, ("[CLS]", "[SEP]", "[MASK]", "[PAD]", "[UNK]")
@@ -276,7 +277,7 @@ class WordPieceTokenizer:
         self._word_pieces = functools.lru_cache(maxsize=_CACHED_WORDS)(self._search_word_pieces)
 
     def __reduce__(self):
-        return WordPieceTokenizer, (self._vocab_bytes, self.do_lower_case, "", self.keep_accents)
+        return WordPieceTokenizer, (self.vocabulary_bytes, self.do_lower_case, "", self.keep_accents)
 
     def preprocess(self, text: str) -> str:
         """The text itself: cleaning and casing are part of `tokenize` here."""
@@ -480,10 +481,8 @@ def _parse_vocab(data: bytes, source: str) -> tuple[dict[str, int], int]:
                 f"{source}, line {index + 1}: {error}. A vocabulary is a text file, one piece a line."
             ) from error
         if fields and fields[0] in ids:
-            first = ids[fields[0]] + 1
-            raise UserError(
-                f"{source}, line {index + 1}: {short_repr(fields[0])} stands on line {first} already; every piece once."
-            )
+            where, first = f"{source}, line {index + 1}", ids[fields[0]] + 1
+            raise UserError(f"{where}: {short_repr(fields[0])} stands on line {first} already; every piece once.")
         if fields:
             ids[fields[0]] = index
     return ids, len(lines)

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from albert.albert_config import AlbertConfig
 from albert.cli.flags import Flag, Program, Values, declared, parse
+from albert.cli.model_dir import MODEL_DIR, with_model_dir
 from albert.errors import UserError
 from albert.setting_fields import (
     DATA,
@@ -53,6 +54,7 @@ def _shared(data: tuple[str, ...], without: tuple[str, ...]) -> tuple[Flag, ...]
     return (
         *declared(Settings),
         *declared(DataSettings, *data),
+        MODEL_DIR,
         *declared(ModelSettings),
         _RECIPE,
         *declared(TrainSettings, without=without),
@@ -142,11 +144,7 @@ _RACE_OPTIONS = ("max_qa_length", "high_only", "middle_only", "dropout_prob")
 
 # --- The programs ----------------------------------------------------------------------------------------------------
 
-_MODEL_EXAMPLE = (
-    "--albert_config_file=pretrained_model/albert_base_v2/albert_config.json",
-    "--init_checkpoint=pretrained_model/albert_base_v2/model.ckpt-best",
-    "--spm_model_file=pretrained_model/albert_base_v2/30k-clean.model",
-)
+_MODEL_EXAMPLE = ("--model_dir=pretrained_model/albert_base_v2",)
 
 CLASSIFIER = Program(
     "run_multigpus_classifier",
@@ -232,7 +230,7 @@ def parse_classifier_flags(argv: Sequence[str]) -> tuple[Task, Settings]:
     Raises HelpRequested for --help, and UserError for unknown or ill-formed flags and for everything that is missing
     or beyond its bounds, together.
     """
-    values = parse(CLASSIFIER, argv)
+    values = parse(CLASSIFIER, argv, with_model_dir)
     task = None
     if values["task_name"]:
         try:
@@ -253,7 +251,7 @@ def parse_squad_flags(argv: Sequence[str], version: Literal["1.1", "2.0"]) -> tu
 
     To predict is to evaluate, and the other way round: one file serves both.
     """
-    values = _with_recipe(parse(SQUAD_PROGRAMS[version], argv), f"squad{version}")
+    values = _with_recipe(parse(SQUAD_PROGRAMS[version], argv, with_model_dir), f"squad{version}")
     train_file, predict_file = (values[name] and str(values[name]) for name in ("train_file", "predict_file"))
     options = {name: values[name] for name in _SQUAD_OPTIONS if name in values}
     task = SquadTask(version=version, train_file=train_file, predict_file=predict_file, **options)
@@ -272,7 +270,7 @@ def parse_squad_flags(argv: Sequence[str], version: Literal["1.1", "2.0"]) -> tu
 
 def parse_race_flags(argv: Sequence[str]) -> tuple[RaceTask, Settings]:
     """RACE, and settings; raises as `parse_classifier_flags`."""
-    values = _with_recipe(parse(RACE, argv), RaceTask.name)
+    values = _with_recipe(parse(RACE, argv, with_model_dir), RaceTask.name)
     settings = _settings(values.replace(task_name=RaceTask.name))
     problems = settings.problems()
     if values["task_name"].lower() != RaceTask.name:

@@ -8,7 +8,7 @@ settings' dataclasses, which declare them (`albert.setting_fields`). All problem
 import dataclasses
 import re
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import NoneType, UnionType
@@ -168,10 +168,11 @@ def declared(kind: type, *names: str, without: Sequence[str] = ()) -> tuple[Flag
     return tuple(_flag_of_field(fields[name], hints[name]) for name in wanted)
 
 
-def parse(program: Program, argv: Sequence[str]) -> Values:
+def parse(program: Program, argv: Sequence[str], complete: Callable[["Values"], "Values"] | None = None) -> Values:
     """The values of `program`'s flags in `argv`, whose first element is the program's name.
 
-    A flag whose value cannot be read has its default, and a problem.
+    A flag whose value cannot be read has its default, and a problem. `complete` may fill in flags that were not given,
+    before it is asked which are missing.
 
     Raises HelpRequested for --help, and UserError for unknown flags and other arguments that are none.
     """
@@ -187,14 +188,16 @@ def parse(program: Program, argv: Sequence[str]) -> Values:
         raise UserError(f"unexpected argument {rest[0]!r}: everything is given as --flag=value")
     by_flag = {flag.name: parsed[flag.name].value for flag in program.flags}
     given = frozenset(flag.name for flag in program.flags if parsed[flag.name].present)
-    missing = [f"--{name}" for name in program.required if by_flag[name] is None]
-    if missing:
+    values = Values(program, by_flag, given, ())
+    values = complete(values) if complete else values
+    missing = [f"--{name}" for name in program.required if values[name] is None]
+    if missing and not values.problems:  # what could not be completed says more
         problems.insert(0, f"{', '.join(missing)} must be given (--help lists all flags)")
     for flag in program.flags:
-        value = by_flag[flag.name]
+        value = values[flag.name]
         problem = None if value is None else problem_of(value, flag.bounds, flag.choices)
         problems += [f"--{flag.name}={value} {problem}"] if problem else []
-    return Values(program, by_flag, given, tuple(problems))
+    return dataclasses.replace(values, problems=(*values.problems, *problems))
 
 
 def raise_for(problems: Sequence[str]) -> None:

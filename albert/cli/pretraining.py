@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from albert.cli.flags import Flag, Program, Values, declared, parse
+from albert.cli.model_dir import MODEL_DIR, VOCABULARY_DIR, with_model_dir
 from albert.errors import UserError
 from albert.pretraining_data.corpus import CorpusSettings
 from albert.pretraining_data.creation import CreationSettings
@@ -43,7 +44,7 @@ TRAIN_SENTENCEPIECE = Program(
 CREATE_PRETRAINING_DATA = Program(
     "create_pretraining_data",
     "Creates pretraining data, files of masked records, from text.",
-    declared(CreationSettings),
+    (*declared(CreationSettings), VOCABULARY_DIR),
     required=("input_file", "output_file"),
     example=(
         "--input_file=corpus.txt --output_file=records/train.tf_record",
@@ -70,6 +71,7 @@ _RUN_FLAGS = (
     ),
     *declared(PretrainingData),
     *declared(PretrainingTrainSettings, without=("num_train_epochs", "warmup_proportion")),
+    MODEL_DIR,
     *declared(ModelSettings, without=("albert_dropout_prob", "discard_classifier_weights")),
     *declared(SpeedSettings, without=("pack_sequences",)),
     *declared(
@@ -131,7 +133,7 @@ def parse_pretraining_flags(argv: Sequence[str]) -> PretrainingSettings:
     Raises HelpRequested for --help, and UserError for unknown or ill-formed flags and for everything that is missing,
     does not exist or does not go together, at once.
     """
-    values = parse(RUN_PRETRAINING, argv)
+    values = parse(RUN_PRETRAINING, argv, with_model_dir)
     files: dict[str, tuple[Path, ...]] = {}
     problems = []
     for flag in ("input_file", "eval_input_file"):
@@ -155,7 +157,7 @@ S = TypeVar("S", bound=_Settings)
 
 
 def _parse_into(kind: type[S], program: Program, argv: Sequence[str]) -> S:
-    values = parse(program, argv)
+    values = parse(program, argv, with_model_dir if "model_dir" in {flag.name for flag in program.flags} else None)
     if any(values[name] is None for name in program.required):
         values.check()  # settings cannot be made without
     settings = values.make(kind)

@@ -2,7 +2,7 @@
 
 import dataclasses
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 import tensorflow as tf
@@ -147,14 +147,18 @@ def train_and_evaluate(
     settings: Settings,
     best_metric: str,
     num_replicas: int,
+    observers: Sequence[TrainingObserver] = (),
 ) -> dict[str, float]:
-    """Trains if asked to, writes results, log and curve; metrics of the best checkpoint, {} without an `eval_spec`."""
+    """Trains if asked to, writes results, log and curve; metrics of the best checkpoint, {} without an `eval_spec`.
+
+    `observers` are told of the training beside those that write its log and its events.
+    """
     results = reports.Results(settings, best_metric, num_replicas)
     if settings.do_train:
         assert train_input_fn, "training needs batches"
         board = reports.TensorBoard(settings.output_dir, reports.hyperparameters(settings, num_replicas))
-        observers: list[TrainingObserver] = [reports.TrainingLog(settings.output_dir), board]
-        estimator.train(train_input_fn, settings.train.num_steps, eval_spec, observers)
+        writers: list[TrainingObserver] = [reports.TrainingLog(settings.output_dir), board]
+        estimator.train(train_input_fn, settings.train.num_steps, eval_spec, [*writers, *observers])
         results.trained(estimator.throughput)
     metrics = evaluate(estimator, eval_spec, settings) if eval_spec else {}
     if eval_spec:

@@ -30,6 +30,7 @@ from albert.runs.assembly import (
     restore_best,
     train_and_evaluate,
 )
+from albert.runs.left_model import LeftModel
 from albert.runs.output_dir import claim_output_dir
 from albert.runs.split_data import SplitData
 from albert.settings import Settings
@@ -68,7 +69,13 @@ def run(task: Task, settings: Settings) -> dict[str, float]:
         estimator = build_estimator(config, head_for(task.output, config), replicas, settings, schedule)
         inputs = InputFunctions(task, splits, settings, replicas)
         eval_spec = build_eval_spec(inputs) if settings.do_eval and splits["dev"].can_be_scored else None
-        metrics = train_and_evaluate(estimator, inputs.train, eval_spec, settings, task.best_metric, replicas.count)
+        left_model = LeftModel(task, config, tokenizer, settings)
+        if settings.do_train or estimator.checkpoint_steps:
+            best = estimator.evaluations.best
+            left_model.write(best.metrics if best else {})
+        metrics = train_and_evaluate(
+            estimator, inputs.train, eval_spec, settings, task.best_metric, replicas.count, [left_model]
+        )
         if settings.do_predict:
             restore_best(estimator, settings)
             split = task.predict_split

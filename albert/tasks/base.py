@@ -144,6 +144,15 @@ class Task(abc.ABC):
     def output(self) -> Output:
         """What the model predicts."""
 
+    @property
+    def text_columns(self) -> tuple[str, ...]:
+        """The names of the one or two texts of an input; () where an input is made of other things."""
+        return ()
+
+    def options(self, scores: Mapping[str, float]) -> dict[str, int | float | None]:
+        """What of its settings predicting needs, for `model.json`; `scores` are those of the best checkpoint, or {}."""
+        return {}
+
     @abc.abstractmethod
     def source_files(self, split: Split, data_dir: Path) -> tuple[Path, ...]:
         """The files `read` reads, all there. Raises UserError where one is missing or there is no such split."""

@@ -54,6 +54,11 @@ class GlueTask(TextTask):
         splits: tuple[Split, ...] = ("train", "dev", "test")
         return tuple(split for split in splits if self._file_name(split))
 
+    @property
+    def text_columns(self) -> tuple[str, ...]:
+        """The names of its texts in the header of train and dev."""
+        return tuple(self.header[place] for place in self.text)
+
     def source_files(self, split: Split, data_dir: Path) -> tuple[Path, ...]:
         """The one file of a split. Raises UserError if there is no such split or the file cannot be opened."""
         file_name = self._file_name(split)

@@ -152,6 +152,10 @@ class RaceTask(Task):
         """One of the options of a question."""
         return Choice(self.sequences_per_example, self.dropout_prob)
 
+    def options(self, scores: Mapping[str, float]) -> dict[str, int | float | None]:
+        """The length of question and option."""
+        return {"max_qa_length": self.max_qa_length}
+
     def score(
         self, items: Sequence[RaceExample], predictions: Mapping[str, np.ndarray], records: Sequence[Any] = ()
     ) -> dict[str, float]:

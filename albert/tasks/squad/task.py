@@ -185,6 +185,15 @@ class SquadTask(Task):
         """Start and end in 1.1; in 2.0 beams of both, and whether there is an answer at all."""
         return Span(self.version, self.start_n_top, self.end_n_top, self.dropout_prob)
 
+    def options(self, scores: Mapping[str, float]) -> dict[str, int | float | None]:
+        """The windows, the longest answer and, in 2.0, the threshold that was given or tuned."""
+        names = ("doc_stride", "max_query_length", "max_answer_length")
+        found: dict[str, int | float | None] = {name: getattr(self, name) for name in names}
+        if self.version == "2.0":
+            name = "null_score_diff_threshold"
+            found[name] = scores.get(name, self.null_score_diff_threshold)
+        return found
+
     def can_score(self, items: Sequence[Paragraph]) -> bool:
         """Whether any question has gold answers, or is known to have none."""
         if self.version == "1.1":  # which always has an answer

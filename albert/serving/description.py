@@ -1,0 +1,227 @@
+"""`model.json`: what a trained model must be told beside its weights, configuration and vocabulary to be used.
+
+Owns that file's format, which is a promise: `format` grows when its meaning changes. No TensorFlow.
+"""
+
+import dataclasses
+import json
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from albert.errors import UserError
+from albert.system.json_text import parse_json, short_repr
+from albert.system.text_encoding import read_regular
+from albert.tasks.base import Choice, Labels, Output, Score, Span
+
+DESCRIPTION = "model.json"
+FORMAT = 1
+MAX_LABELS = 10_000
+_MAX_BYTES = 1 << 20
+_MAX_TOKENS = 65_536
+
+_PROBLEM_TYPES = {"classification": "single_label_classification", "regression": "regression"}
+_SPAN_HEADS = {"1.1": "span_v1", "2.0": "span_v2"}
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelDescription:
+    """What `model.json` says of a model.
+
+    Attributes:
+      task_name: what it was trained on, such as "mrpc".
+      output: what it predicts, with the names of its labels.
+      text_columns: the names of the one or two texts of an input; () where an input is a question or has choices.
+      max_seq_length: the longest row in tokens it was trained on.
+      do_lower_case, keep_accents: how text is prepared for its vocabulary.
+      tokenizer_digest: of the vocabulary and its preparation, see `Tokenizer.digest`.
+      dtype: of the activations in training.
+      options: further settings of its task that predicting needs, such as "doc_stride"; see `Task.options`.
+    """
+
+    task_name: str
+    output: Output
+    text_columns: tuple[str, ...]
+    max_seq_length: int
+    do_lower_case: bool
+    keep_accents: bool
+    tokenizer_digest: str
+    dtype: str
+    options: Mapping[str, int | float | None]
+
+    def to_json(self) -> str:
+        """The text of `model.json`."""
+        values: dict[str, Any] = {"format": FORMAT, "task": self.task_name, **_output_values(self.output)}
+        values |= {"text_columns": len(self.text_columns), "text_column_names": list(self.text_columns)}
+        for name in ("max_seq_length", "do_lower_case", "keep_accents", "dtype", "tokenizer_digest"):
+            values[name] = getattr(self, name)
+        return json.dumps(values | dict(self.options), indent=2, ensure_ascii=False) + "\n"
+
+
+def read_description(folder: Path) -> ModelDescription | None:
+    """What the `model.json` in `folder` says; None where there is none.
+
+    Raises UserError naming the file and the first thing that is wrong with it.
+    """
+    path = folder / DESCRIPTION
+    try:
+        data = read_regular(path)
+        if len(data) > _MAX_BYTES:
+            raise ValueError(f"larger than {_MAX_BYTES} bytes")
+        values = parse_json(data)
+        if not isinstance(values, dict):
+            raise ValueError("not a JSON object")
+        return _description(values)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}.") from error
+    except ValueError as error:
+        raise UserError(
+            f"{path} is damaged, or not a description of a model: {error}. Train on in its folder to have it written "
+            "again, or copy it from where the model was trained."
+        ) from None
+
+
+# --- Writing ---------------------------------------------------------------------------------------------------------
+
+
+def _output_values(output: Output) -> dict[str, Any]:
+    match output:
+        case Labels(names):
+            return _named_labels("classification", names)
+        case Score(low, high):
+            bounds = {"low": low if math.isfinite(low) else None, "high": high if math.isfinite(high) else None}
+            return {"head": "regression", "problem_type": _PROBLEM_TYPES["regression"], **bounds}
+        case Choice(count):
+            return {"head": "choice", "num_choices": count}
+        case Span("1.1" as version):
+            return {"head": _SPAN_HEADS[version]}
+        case Span(version, start_n_top, end_n_top):
+            return {"head": _SPAN_HEADS[version], "start_n_top": start_n_top, "end_n_top": end_n_top}
+
+
+def _named_labels(head: str, names: tuple[str, ...]) -> dict[str, Any]:
+    return {
+        "head": head,
+        "problem_type": _PROBLEM_TYPES[head],
+        "id2label": {str(number): name for number, name in enumerate(names)},
+        "label2id": {name: number for number, name in enumerate(names)},
+    }
+
+
+# --- Reading ---------------------------------------------------------------------------------------------------------
+
+
+def _description(values: Mapping[str, Any]) -> ModelDescription:
+    """Raises ValueError for what `ModelDescription.to_json` never writes. What it does not know changes nothing."""
+    if _whole(values, "format", 1) != FORMAT:
+        raise ValueError(f"format is {values['format']}, but this version reads {FORMAT}: use the one that wrote it")
+    columns = _value(values, "text_column_names", list)
+    if not all(isinstance(name, str) for name in columns) or len(columns) > 2 or len(set(columns)) < len(columns):
+        raise ValueError("text_column_names are not up to two different names")
+    if _whole(values, "text_columns", 0) != len(columns):
+        raise ValueError(f"text_columns is {values['text_columns']}, but {len(columns)} have names")
+    digest, dtype = _value(values, "tokenizer_digest", str), _value(values, "dtype", str)
+    if dtype not in ("float32", "bfloat16"):
+        raise ValueError(f"dtype is {short_repr(dtype)}, not float32 or bfloat16")
+    return ModelDescription(
+        task_name=_value(values, "task", str),
+        output=_output(values),
+        text_columns=tuple(columns),
+        max_seq_length=_whole(values, "max_seq_length", 3),
+        do_lower_case=_value(values, "do_lower_case", bool),
+        keep_accents=_value(values, "keep_accents", bool),
+        tokenizer_digest=digest,
+        dtype=dtype,
+        options={name: check(values, name) for name, check in _OPTIONS.items() if name in values},
+    )
+
+
+def _output(values: Mapping[str, Any]) -> Output:
+    head = _value(values, "head", str)
+    known = (*_PROBLEM_TYPES, "choice", *_SPAN_HEADS.values())
+    if head not in known:
+        raise ValueError(f"head is {short_repr(head)}, not one of {', '.join(known)}")
+    expected = _PROBLEM_TYPES.get(head)
+    if values.get("problem_type") != expected:
+        raise ValueError(f"problem_type is {short_repr(values.get('problem_type'))}, but {head} has {expected}")
+    match head:
+        case "classification":
+            return Labels(_labels(values))
+        case "regression":
+            low, high = (_bound(values, name, limit) for name, limit in (("low", -math.inf), ("high", math.inf)))
+            if not low < high:
+                raise ValueError(f"low {low:g} is not below high {high:g}")
+            return Score(low, high)
+        case "choice":
+            return Choice(_whole(values, "num_choices", 2, 8))
+        case "span_v1":
+            return Span("1.1")
+        case _:
+            return Span("2.0", _whole(values, "start_n_top", 1, 1000), _whole(values, "end_n_top", 1, 1000))
+
+
+def _labels(values: Mapping[str, Any]) -> tuple[str, ...]:
+    by_id = _value(values, "id2label", dict)
+    if not 2 <= len(by_id) <= MAX_LABELS:
+        raise ValueError(f"id2label has {len(by_id)} labels, not 2 to {MAX_LABELS}")
+    wanted = [str(number) for number in range(len(by_id))]
+    missing = [number for number in wanted if number not in by_id]
+    if missing:
+        raise ValueError(f"id2label has no {missing[0]}: its {len(by_id)} ids must be 0 to {len(by_id) - 1}")
+    names = [by_id[number] for number in wanted]
+    if not all(isinstance(name, str) and name.strip() for name in names):
+        raise ValueError("id2label has a label that is no text")
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"id2label has {short_repr(twice)} twice")
+    if values.get("label2id") != {name: number for number, name in enumerate(names)}:
+        raise ValueError("label2id is not the inverse of id2label")
+    return tuple(names)
+
+
+def _value(values: Mapping[str, Any], name: str, kind: type) -> Any:
+    if name not in values:
+        raise ValueError(f"it has no {name}")
+    if type(values[name]) is not kind:
+        raise ValueError(f"{name} is {short_repr(values[name])}, which is no {_KINDS[kind]}")
+    return values[name]
+
+
+_KINDS = {str: "text", int: "whole number", bool: "true or false", list: "list", dict: "object"}
+
+
+def _whole(values: Mapping[str, Any], name: str, low: int, high: int = _MAX_TOKENS) -> int:
+    number: int = _value(values, name, int)
+    if not low <= number <= high:
+        raise ValueError(f"{name} is {number}, not from {low} to {high}")
+    return number
+
+
+def _bound(values: Mapping[str, Any], name: str, without: float) -> float:
+    number = values.get(name)
+    if number is None:
+        return without
+    if type(number) not in (int, float) or not math.isfinite(number):
+        raise ValueError(f"{name} is {short_repr(number)}, which is no number")
+    return float(number)
+
+
+def _threshold(values: Mapping[str, Any], name: str) -> float | None:
+    return None if values[name] is None else _bound(values, name, 0.0)
+
+
+def _count(values: Mapping[str, Any], name: str) -> int:
+    return _whole(values, name, 1)
+
+
+# What a task's options may be, by name; see `Task.options`.
+_OPTIONS: Mapping[str, Callable[[Mapping[str, Any], str], int | float | None]] = {
+    "doc_stride": _count,
+    "max_query_length": _count,
+    "max_answer_length": _count,
+    "max_qa_length": _count,
+    "null_score_diff_threshold": _threshold,
+}

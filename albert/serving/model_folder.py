@@ -1,0 +1,114 @@
+"""The model folder: everything that a trained model needs, in one folder that can be copied and handed on.
+
+    albert_config.json    the architecture, with the dropout rates that were used
+    spiece.model          the vocabulary; vocab.txt where it is of word pieces
+    model.json            what is predicted, and how text becomes rows; see `description`
+    model.ckpt-best       the weights, and other checkpoints of the run
+
+Owns the names of these files, for finding a model and for leaving one. No TensorFlow.
+"""
+
+import dataclasses
+import logging
+from pathlib import Path
+
+from albert.albert_config import AlbertConfig
+from albert.errors import UserError
+from albert.serving.description import DESCRIPTION, ModelDescription, read_description
+from albert.system.files import write_bytes
+from albert.system.text_encoding import read_regular
+from albert.tokenization import SentencePieceTokenizer, Tokenizer
+
+CONFIG = "albert_config.json"
+SENTENCEPIECE = "spiece.model"
+WORDPIECE = "vocab.txt"
+# Hugging Face's name, read where there is no CONFIG.
+_OTHER_CONFIG = "config.json"
+_MAX_NAMES = 4  # in a message
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelFiles:
+    """What a model folder holds beside the weights. Of `spm_model_file` and `vocab_file` one is None."""
+
+    config_file: Path
+    spm_model_file: Path | None
+    vocab_file: Path | None
+    description: ModelDescription | None
+
+
+def find_model(folder: Path) -> ModelFiles:
+    """The files of the model in `folder`: one that a run left, or a downloaded one.
+
+    Raises UserError naming what is missing, or the candidates where there are several.
+    """
+    check_folder(folder)
+    return ModelFiles(find_config(folder), *find_vocabulary(folder), read_description(folder))
+
+
+def check_folder(folder: Path) -> None:
+    """Raises UserError where `folder` is none."""
+    if not folder.is_dir():
+        problem = "is not a folder" if folder.exists() else "is not there"
+        raise UserError(
+            f"`model_dir`={folder} {problem}; ./download_pretrained_models.sh fetches models, and every training run "
+            "leaves one in its output folder."
+        )
+
+
+def find_config(folder: Path) -> Path:
+    """`albert_config.json`, otherwise `config.json`. Raises UserError where there is neither."""
+    for name in (CONFIG, _OTHER_CONFIG):
+        if (folder / name).is_file():
+            return folder / name
+    raise UserError(f"`model_dir`={folder} has neither {CONFIG} nor {_OTHER_CONFIG}: it does not hold a whole model.")
+
+
+def find_vocabulary(folder: Path) -> tuple[Path | None, Path | None]:
+    """(SentencePiece model, word pieces), one of them None: the only `*.model`, otherwise `vocab.txt`.
+
+    Raises UserError where there is neither, or where several are called `*.model`.
+    """
+    models = sorted(path for path in folder.glob("*.model") if path.is_file() and not path.name.startswith("."))
+    if len(models) > 1:
+        names = " and ".join(path.name for path in models[:_MAX_NAMES])
+        raise UserError(f"`model_dir`={folder} has several vocabularies, {names}: name one by `spm_model_file`.")
+    if models:
+        return models[0], None
+    if (folder / WORDPIECE).is_file():
+        return None, folder / WORDPIECE
+    raise UserError(f"`model_dir`={folder} has no vocabulary, neither a *.model nor {WORDPIECE}.")
+
+
+def write_model_folder(folder: Path, config: AlbertConfig, tokenizer: Tokenizer, description: ModelDescription) -> None:
+    """Puts everything but the weights into `folder`; each file whole, the description last, none that is there already.
+
+    Raises UserError where a file of that name is there that says something else and is not of a run.
+    """
+    vocabulary = SENTENCEPIECE if isinstance(tokenizer, SentencePieceTokenizer) else WORDPIECE
+    is_ours = (folder / DESCRIPTION).exists()
+    contents = {
+        CONFIG: config.to_json_string().encode(),
+        vocabulary: tokenizer.vocabulary_bytes,
+        DESCRIPTION: description.to_json().encode(),
+    }
+    missing = {name: data for name, data in contents.items() if _content(folder / name) != data}
+    for name in missing:
+        if not is_ours and name != DESCRIPTION and (folder / name).exists():
+            raise UserError(
+                f"{folder / name} is not the one of this run, which would leave its own there. Choose another "
+                "`output_dir`, or move it away."
+            )
+    for name, data in missing.items():
+        write_bytes(folder / name, data)
+    if missing and not is_ours:
+        logging.info("Model folder: %s holds %s.", folder, ", ".join(contents))
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        return read_regular(path)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}), and this run would write it.") from error
