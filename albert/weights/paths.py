@@ -8,6 +8,7 @@ from albert.engine import checkpoint_files
 from albert.errors import UserError
 
 _ENDING = re.compile(r"\.(index|meta|data-\d{5}-of-\d{5})$")
+_STEP = re.compile(r"model\.ckpt-(\d{1,18})")
 _SHARDS = re.compile(r"\.data-\d{5}-of-(\d{5})$")
 _HELP = "Give the prefix, without .index; ./download_pretrained_models.sh fetches Google's models."
 _NEEDED = "A TF1 name-based checkpoint is needed (<prefix>.index and <prefix>.data-00000-of-00001)"
@@ -32,8 +33,8 @@ _NUM_SHOWN = 4
 def checkpoint_prefix(path: Path) -> Path:
     """The prefix that `path` means: itself, what one of its files begins with, or the one checkpoint of a folder.
 
-    Of several in a folder it is `model.ckpt-best`, otherwise what the file `checkpoint` names. Raises UserError that
-    says what is there instead.
+    Of several in a folder it is `model.ckpt-best`, otherwise what the file `checkpoint` names, otherwise the newest of a
+    run's. Raises UserError that says what is there instead.
     """
     if checkpoint_files.exists(path):
         return path
@@ -56,6 +57,9 @@ def _in_folder(folder: Path) -> Path:
     for name in reversed(checkpoint_files.read_state(folder)):
         if folder / Path(name).name in prefixes:
             return folder / Path(name).name
+    numbered = [(int(match[1]), prefix) for prefix in prefixes if (match := _STEP.fullmatch(prefix.name))]
+    if len(numbered) == len(prefixes) > 0:
+        return max(numbered)[1]
     if len(prefixes) == 1:
         return prefixes[0]
     if prefixes:

@@ -37,10 +37,12 @@ def test_the_one_checkpoint_of_a_folder_is_meant(tmp_path):
     assert checkpoint_prefix(tmp_path) == tmp_path / "bert_model.ckpt"
 
 
-def test_of_several_the_best_is_meant_otherwise_what_the_state_file_names(tmp_path):
+def test_of_several_the_best_is_meant_otherwise_what_the_state_file_names_otherwise_the_newest(tmp_path):
     place(tmp_path, "model.ckpt-4", "model.ckpt-8", "model.ckpt-12")
-    with pytest.raises(UserError, match=r"3 checkpoints: model.ckpt-12, model.ckpt-4, model.ckpt-8. Give one"):
-        checkpoint_prefix(tmp_path)
+    assert checkpoint_prefix(tmp_path) == tmp_path / "model.ckpt-12"
+    place(tmp_path / "others", "model.ckpt-4", "model.ckpt-8", "bert_model.ckpt")
+    with pytest.raises(UserError, match=r"3 checkpoints: bert_model.ckpt, model.ckpt-4, model.ckpt-8. Give one"):
+        checkpoint_prefix(tmp_path / "others")
     # As TensorFlow writes it, on another machine, where a newer one was lost.
     checkpoint_files.write_state(tmp_path, ["/home/them/model.ckpt-4", "/home/them/model.ckpt-8", "model.ckpt-16"])
     assert checkpoint_prefix(tmp_path) == tmp_path / "model.ckpt-8"
