@@ -18,11 +18,10 @@ check_whole MQL 1 999999 "a number of tokens"
 check_whole WPSP 0 999999999 "a number of steps"
 check_whole TSP 1 999999999 "a number of steps"
 
-# The data, and what is made of it. For another model or other lengths set CACHED_DIR, or the names to nothing: caches in
-# CACHED_DIR are then told apart by all they depend on.
+# The data, and what is made of it. For other lengths set CACHED_DIR, or the names to nothing.
 DATA_DIR=${DATA_DIR:-${RACE_DIR:-$CURRENT_PWD}} # holds RACE/{train,dev,test}/{middle,high}
-TRAIN_FEATURE_FILE=${TRAIN_FEATURE_FILE-$CACHED_DIR/RACE_train.tf_record}
-EVAL_FEATURE_FILE=${EVAL_FEATURE_FILE-$CACHED_DIR/RACE_eval.tf_record}
+TRAIN_FEATURE_FILE=${TRAIN_FEATURE_FILE-$(name_cache RACE_train.tf_record)}
+EVAL_FEATURE_FILE=${EVAL_FEATURE_FILE-$(name_cache RACE_eval.tf_record)}
 
 [[ -d $DATA_DIR/RACE || -d $DATA_DIR/train ]] ||
   die "no folder $DATA_DIR/RACE: run ./download_glue_data.py --tasks=RACE, or set DATA_DIR to the folder that holds it."

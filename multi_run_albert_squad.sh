@@ -36,12 +36,12 @@ if is_true "$DO_EVAL" || is_true "$DO_PREDICT"; then check_file PREDICT_FILE "$P
 
 read_recipe "$TASK"
 
-# What is made of the data. Another length of rows makes other caches; for another model, stride or length of questions
-# set CACHED_DIR, or the names to nothing: caches in CACHED_DIR are then told apart by all they depend on.
+# What is made of the data. Another length of rows makes other caches; for another stride or length of questions set
+# CACHED_DIR, or the names to nothing.
 length=${MSL:-$recipe_length}
-TRAIN_FEATURE_FILE=${TRAIN_FEATURE_FILE-$CACHED_DIR/${TASK}_train_$length.tf_record}
-PREDICT_FEATURE_FILE=${PREDICT_FEATURE_FILE-$CACHED_DIR/${TASK}_dev_$length.tf_record}
-PREDICT_FEATURE_LEFT_FILE=${PREDICT_FEATURE_LEFT_FILE-$CACHED_DIR/${TASK}_dev_left_$length.json}
+TRAIN_FEATURE_FILE=${TRAIN_FEATURE_FILE-$(name_cache "${TASK}_train_$length.tf_record")}
+PREDICT_FEATURE_FILE=${PREDICT_FEATURE_FILE-$(name_cache "${TASK}_dev_$length.tf_record")}
+PREDICT_FEATURE_LEFT_FILE=${PREDICT_FEATURE_LEFT_FILE-$(name_cache "${TASK}_dev_left_$length.json")}
 
 fine_tune "run_multigpus_squad_v${SQUAD_VERSION%%.*}" "$TASK" "${EPOCH:+$EPOCH epochs}" \
   --train_file="$TRAIN_FILE" \

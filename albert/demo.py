@@ -167,7 +167,6 @@ def _fine_tune(options: argparse.Namespace, model: Model, devices: Devices) -> N
         "TASK": None if script == "squad" else options.task,
         "ALBERT_DIR": options.model,
         "MODEL_DIR": model.folder,
-        "SPM_MODEL": model.vocabulary,
         "DTYPE": DTYPES[options.dtype],
         "MSL": options.max_seq_length,
         "EPOCH": options.epochs,

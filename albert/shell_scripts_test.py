@@ -166,7 +166,44 @@ def test_defaults_of_what_is_shared(checkout, script):
     flags = checkout.flags()
     names = ("dtype", "pack_sequences", "recompute_activations", "num_gpu_cores")
     assert [flags[name] for name in names] == ["auto", "true", "false", "1"]
-    assert flags["init_checkpoint"] == str(checkout.model / "model.ckpt-best")
+    assert flags["model_dir"] == str(checkout.model)
+    assert "init_checkpoint" not in flags
+    assert checkout.settings().model.init_checkpoint == checkout.model
+
+
+@pytest.mark.parametrize("script", FINE_TUNING_SCRIPTS)
+def test_a_models_folder_is_enough_and_names_the_output(checkout, tmp_path, script):
+    folder = tmp_path / "my model"
+    shutil.copytree(ROOT / "sample_data/albert_tiny", folder)
+    result = checkout.run(script, MODEL_DIR=str(folder), SEED="7")
+    assert result.returncode == 0, result.stderr
+    settings = checkout.settings()
+    assert settings.data.spm_model_file == folder / "7k.model"
+    assert settings.model.init_checkpoint == folder
+    assert "_my model_" in settings.output_dir.name
+    assert settings.output_dir.name.endswith("_seed7")
+    # Caches under names of one's own would be another vocabulary's.
+    assert settings.data.feature_files == {}
+
+
+@pytest.mark.parametrize("script", FINE_TUNING_SCRIPTS)
+@pytest.mark.parametrize("start", [None, ""])
+def test_a_run_in_a_default_folder_of_before_is_continued_there_if_it_is_the_same(checkout, script, start):
+    variables = {} if start is None else {"INIT_CHECKPOINT": start}
+    checkout.run(script, SEED="7", **variables)
+    new = checkout.settings().output_dir
+    shutil.rmtree(new)
+    old = new.with_name(new.name.removesuffix("_seed7"))
+    old.mkdir()
+    init_checkpoint = "None" if start == "" else str(checkout.model / "model.ckpt-best")
+    training = {"seed": 7, "steps": 1, "init_checkpoint": init_checkpoint}
+    text = json.dumps({"training": training}, indent=2, sort_keys=True)
+    (old / "run_settings.json").write_text(text)
+    checkout.run(script, SEED="7", **variables)
+    assert checkout.settings().output_dir == old
+    for other in ({"SEED": "8"}, {"SEED": "7", "INIT_CHECKPOINT": "elsewhere"}):
+        checkout.run(script, **other)
+        assert checkout.settings().output_dir != old
 
 
 # What a recipe sets, and the variables for it.
@@ -206,8 +243,9 @@ def test_a_flag_wins_over_a_variable(checkout, script):
 @pytest.mark.parametrize(
     ("variables", "words"),
     [
-        ({"ALBERT_DIR": "large"}, ["albert_large_v2/albert_config.json", "./download_pretrained_models.sh"]),
-        ({"SPM_MODEL": "no.model"}, ["no.model", "./download_pretrained_models.sh"]),
+        ({"ALBERT_DIR": "large"}, ["albert_large_v2", "./download_pretrained_models.sh"]),
+        ({"SPM_MODEL": "no.model"}, ["no.model", "SPM_MODEL"]),
+        ({"MODEL_DIR": "/usr"}, ["model_dir=/usr", "albert_config.json"]),
         ({"NUM_GPUS": "many"}, ["NUM_GPUS=many"]),
         ({"BS": "-1"}, ["BS=-1"]),
         ({"EBS": "x"}, ["EBS=x"]),
@@ -291,7 +329,7 @@ def test_our_own_package_comes_first_from_any_folder_and_through_links(checkout,
         assert result.returncode == 0, result.stderr
         assert Path(f"{checkout.call_file}.path").read_text() == f"{checkout.root}:{other}"
         if script != "demo_albert":
-            assert checkout.flags()["albert_config_file"] == str(checkout.model / "albert_config.json")
+            assert checkout.flags()["model_dir"] == str(checkout.model)
 
 
 @pytest.mark.parametrize("script", FINE_TUNING_SCRIPTS)
@@ -358,8 +396,8 @@ def test_glue_script_finds_data_and_model_from_any_directory(checkout):
     assert result.returncode == 0, result.stderr
     flags = checkout.flags()
     assert flags["data_dir"] == str(checkout.root / "glue_data")
-    assert flags["init_checkpoint"] == str(checkout.model / "model.ckpt-best")
-    assert flags["output_dir"] == str(checkout.root / "albert_output" / "CoLA_base_v2_16_1e-5")
+    assert flags["model_dir"] == str(checkout.model)
+    assert flags["output_dir"] == str(checkout.root / "albert_output" / "CoLA_base_v2_16_1e-5_seed42")
 
 
 def test_glue_scripts_steps_can_be_overridden(checkout):
@@ -402,10 +440,10 @@ def test_squad_script_names_the_files_and_caches_of_the_version(checkout, versio
         "train_feature_file": str(caches / f"SQuAD{version}_train_512.tf_record"),
         "predict_feature_file": str(caches / f"SQuAD{version}_dev_512.tf_record"),
         "predict_feature_left_file": str(caches / f"SQuAD{version}_dev_left_512.json"),
-        "albert_config_file": str(checkout.model / "albert_config.json"),
-        "spm_model_file": str(checkout.model / "30k-clean.model"),
+        "albert_config_file": "",
+        "spm_model_file": "",
     }
-    assert flags["output_dir"] == str(checkout.root / "albert_output" / f"SQuAD{version}_base_v2_128_5e-05")
+    assert flags["output_dir"] == str(checkout.root / "albert_output" / f"SQuAD{version}_base_v2_128_5e-05_seed42")
     assert f"SQuAD{version}: 16 examples/replica x 8 replicas = 128 examples/step, 3.0 epochs" in result.stdout
     settings = checkout.settings()
     assert settings.model.albert_dropout_prob is None  # the rates of the model's configuration
@@ -478,7 +516,7 @@ def test_race_script_has_the_predecessors_settings(checkout):
         "data_dir": str(checkout.root),
         "train_feature_file": str(checkout.root / "cached_albert_tfrecord" / "RACE_train.tf_record"),
         "eval_feature_file": str(checkout.root / "cached_albert_tfrecord" / "RACE_eval.tf_record"),
-        "output_dir": str(checkout.root / "albert_output" / "RACE_base_v2_32_2e-05"),
+        "output_dir": str(checkout.root / "albert_output" / "RACE_base_v2_32_2e-05_seed42"),
         "eval_batch_size": "4",
         "max_qa_length": "128",
     }

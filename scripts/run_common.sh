@@ -38,10 +38,12 @@ DO_PREDICT=${DO_PREDICT:-true}
 
 # Where things are
 CURRENT_PWD=${CURRENT_PWD:-$root}
-MODEL_DIR=${MODEL_DIR:-$CURRENT_PWD/pretrained_model/albert_${ALBERT_DIR}_v${VERSION}}
-CONFIG=${CONFIG:-$MODEL_DIR/albert_config.json}
-INIT_CHECKPOINT=${INIT_CHECKPOINT-$MODEL_DIR/model.ckpt-best} # empty: random weights
-SPM_MODEL=${SPM_MODEL:-$MODEL_DIR/30k-clean.model}
+MODEL_NAME=${MODEL_DIR:+$(basename -- "$(realpath -m -- "$MODEL_DIR")")} # in the default name of the output folder
+MODEL_NAME=${MODEL_NAME:-${ALBERT_DIR}_v${VERSION}}
+MODEL_DIR=${MODEL_DIR:-$CURRENT_PWD/pretrained_model/albert_${ALBERT_DIR}_v${VERSION}} # downloaded, or left by a run
+# In place of what MODEL_DIR has. INIT_CHECKPOINT set to nothing: random weights.
+CONFIG=${CONFIG:-}
+SPM_MODEL=${SPM_MODEL:-}
 CACHED_DIR=${CACHED_DIR:-$CURRENT_PWD/cached_albert_tfrecord}
 
 # Both become part of folder names.
@@ -71,19 +73,42 @@ with_python() {
   PYTHONSAFEPATH=1 PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1 "$root/.venv/bin/python" "$@"
 }
 
+# name_cache FILE: prints FILE in CACHED_DIR, the predecessor's name for a cache of Google's models, which share a
+# vocabulary; for another MODEL_DIR or SPM_MODEL nothing. Caches without names are told apart by all they depend on.
+name_cache() {
+  if [[ $MODEL_NAME == "${ALBERT_DIR}_v$VERSION" && -z $SPM_MODEL ]]; then printf '%s\n' "$CACHED_DIR/$1"; fi
+}
+
 # read_recipe TASK: checks the rest, sets up, and sets recipe_rate, recipe_batch, recipe_accum, recipe_length and
 # recipe_duration, for what is said of a run and the names of its folders.
 read_recipe() {
   local file line
   check_whole EBS 1 999999 "a batch size per GPU"
-  for file in "$CONFIG" ${INIT_CHECKPOINT:+"$INIT_CHECKPOINT.index"} "$SPM_MODEL"; do
-    [[ -f $file ]] ||
-      die "no file $file: run ./download_pretrained_models.sh, or set MODEL_DIR, CONFIG, INIT_CHECKPOINT or SPM_MODEL."
+  for file in "$CONFIG" "$SPM_MODEL"; do
+    [[ -z $file || -f $file ]] || die "no file $file: set CONFIG or SPM_MODEL to one that is there, or MODEL_DIR."
   done
+  if [[ -z $CONFIG || -z $SPM_MODEL || -z ${INIT_CHECKPOINT+set} ]]; then
+    [[ -d $MODEL_DIR ]] || die "no folder $MODEL_DIR: run ./download_pretrained_models.sh, or set MODEL_DIR."
+  fi
   "$root/scripts/setup.sh"
-  line=$(with_python "$root/scripts/recipe.py" "$1" "$CONFIG" "$replicas" "$ACCUM") || exit 2
+  line=$(with_python "$root/scripts/recipe.py" "$1" "$MODEL_DIR" "$CONFIG" "$SPM_MODEL" "$replicas" "$ACCUM") || exit 2
   # shellcheck disable=SC2034 # recipe_length is for the scripts
   read -r recipe_rate recipe_batch recipe_accum recipe_length recipe_duration <<<"$line"
+}
+
+# default_output_dir NAME EXAMPLES RATE: prints where a run goes that names no folder. One of before, when names had
+# neither the model nor the seed, is continued where it stands if it is of this model and seed.
+default_output_dir() {
+  local base=$CURRENT_PWD/albert_output new old start=None
+  new=$base/$1_${MODEL_NAME}_$2_$3_seed$SEED
+  old=$base/$1_${ALBERT_DIR}_v${VERSION}_$2_$3
+  if [[ ${INIT_CHECKPOINT-set} ]]; then start=$(realpath -m -- "${INIT_CHECKPOINT-$MODEL_DIR/model.ckpt-best}"); fi
+  if [[ ! -e $new && -f $old/run_settings.json ]] &&
+    grep -qF "\"seed\": $SEED," "$old/run_settings.json" &&
+    grep -qF "\"init_checkpoint\": \"$start\"" "$old/run_settings.json"; then
+    new=$old
+  fi
+  printf '%s\n' "$new"
 }
 
 # prepare_folders: makes LOG and OUTPUT_DIR, or dies with the reason.
@@ -96,12 +121,15 @@ prepare_folders() {
 # fine_tune PROGRAM NAME DURATION FLAG...: after read_recipe; says what will be done and runs albert.PROGRAM. NAME says
 # what is trained, DURATION how long if not as the recipe says. LOG gets what the program says; a second run adds to it.
 fine_tune() {
+  local model_dir=$MODEL_DIR
   local program=$1 name=$2 duration=${3:-$recipe_duration} batch=${BS:-$recipe_batch} accum=${ACCUM:-$recipe_accum} rate=${LR:-$recipe_rate}
   shift 3
+  # A folder that is not needed need not be there.
+  if [[ -n $CONFIG && -n $SPM_MODEL && -n ${INIT_CHECKPOINT+set} ]]; then model_dir=''; fi
   # With BS, only ACCUM divides the batch.
   if [[ -n $BS ]]; then accum=${ACCUM:=1}; fi
   GBS=$((batch * accum * replicas))
-  OUTPUT_DIR=${OUTPUT_DIR:-$CURRENT_PWD/albert_output/${name}_${ALBERT_DIR}_v${VERSION}_${GBS}_${rate}}
+  OUTPUT_DIR=${OUTPUT_DIR:-$(default_output_dir "$name" "$GBS" "$rate")}
   LOG=${LOG:-$OUTPUT_DIR.log}
   prepare_folders
 
@@ -121,8 +149,8 @@ fine_tune() {
     --dtype="$DTYPE" \
     --cached_dir="$CACHED_DIR" \
     --output_dir="$OUTPUT_DIR" \
+    --model_dir="$model_dir" \
     --albert_config_file="$CONFIG" \
-    --init_checkpoint="$INIT_CHECKPOINT" \
     --spm_model_file="$SPM_MODEL" \
     --eval_batch_size="$EBS" \
     --predict_batch_size="$EBS" \
@@ -131,6 +159,7 @@ fine_tune() {
     --keep_checkpoint_max="$KEEP" \
     --optimizer="$OPTIMIZER" \
     --seed="$SEED" \
+    ${INIT_CHECKPOINT+--init_checkpoint="$INIT_CHECKPOINT"} \
     ${BS:+--train_batch_size="$BS"} \
     ${ACCUM:+--gradient_accumulation_steps="$ACCUM"} \
     ${MSL:+--max_seq_length="$MSL"} \
