@@ -16,7 +16,8 @@ In the elements, b is the number of examples of a shard, n of its sequences, and
     sequence_ids [R, L]: 1 + the number of its sequence in the shard, 0 where no token is;
     sequence_starts, sequence_lengths [n]: in the rows joined into R * L positions;
     sequence_rows [n]: the sequence's number in the global batch;
-    each scalar column [b], such as label_ids;
+    each scalar column [b], such as label_ids, and each vector column [b, its length]: those of an example's first
+        sequence;
     example_ids int64 [b]: the example's number in the cache, -1 where the shard only fills a batch;
     example_weights float32 [b]: 1 for a real example, 0 for such filling.
 
@@ -319,6 +320,7 @@ def _parse(serialized: tf.Tensor, source: Source, places: tf.Tensor, rows: tf.Te
             flat = tf.scatter_nd(places[:, None], tf.cast(parsed[name].values, column.dtype), [tf.size(rows)])
             batch[name] = tf.ensure_shape(tf.reshape(flat, tf.shape(rows)), rows.shape)
         else:
-            scalars = tf.cast(parsed[name].to_tensor(shape=[num_records, 1]), column.dtype)
-            batch[name] = tf.reshape(scalars, [rows.shape[0], num_records // rows.shape[0] // k, k])[..., 0]
+            values = tf.cast(parsed[name].to_tensor(shape=[num_records, column.length]), column.dtype)
+            examples = tf.reshape(values, [rows.shape[0], num_records // rows.shape[0] // k, k, column.length])
+            batch[name] = examples[:, :, 0, 0] if column.kind == "scalar" else examples[:, :, 0]
     return batch

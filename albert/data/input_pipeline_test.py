@@ -17,6 +17,8 @@ SPEC = {
     "segment_ids": Column("tokens", "int32"),
     "label_ids": Column("scalar", "int32"),
     "score": Column("scalar", "float32"),
+    "several": Column("vector", "int32", 3),
+    "weights": Column("vector", "float32", 2),
 }
 
 
@@ -28,6 +30,8 @@ def record(number):
         "segment_ids": [0] * (len(ids) - 1) + [1],
         "label_ids": [number % 3],
         "score": [number / 4],
+        "several": [number % 2, 1, number // 13],
+        "weights": [number / 8, -number],
     }
 
 
@@ -76,6 +80,7 @@ def examples_of(shard):
         names = ("input_ids", "segment_ids")
         example = {name: shard[name].ravel()[where].tolist() for name in names}
         example |= {name: [shard[name][i].item()] for name in ("label_ids", "score")}
+        example |= {name: shard[name][i].tolist() for name in ("several", "weights")}
         found.append(example | {"id": shard["example_ids"][i].item(), "row": shard["sequence_rows"][i].item()})
     return found
 
@@ -212,6 +217,8 @@ def test_filling_is_all_zeros_but_for_its_id_and_row_number(source):
         "segment_ids",
         "label_ids",
         "score",
+        "several",
+        "weights",
         "example_weights",
         "sequence_lengths",
     ):
@@ -233,6 +240,8 @@ def test_shapes_and_types_are_as_promised(source, micro_batches):
         **dict.fromkeys(("input_ids", "segment_ids", "position_ids", "sequence_ids"), tokens),
         **dict.fromkeys(("sequence_starts", "sequence_lengths", "sequence_rows", "label_ids"), number),
         "score": tf.TensorSpec([*outer, 4], tf.float32),
+        "several": tf.TensorSpec([*outer, 4, 3], tf.int32),
+        "weights": tf.TensorSpec([*outer, 4, 2], tf.float32),
         "example_ids": tf.TensorSpec([*outer, 4], tf.int64),
         "example_weights": tf.TensorSpec([*outer, 4], tf.float32),
     }
@@ -258,6 +267,7 @@ def test_the_sequences_of_an_example_stay_together(source, is_packed):
                 number = shard["example_ids"][i]
                 seen.append(number)
                 assert shard["label_ids"][i] == record(2 * number)["label_ids"][0]
+                assert shard["several"][i].tolist() == record(2 * number)["several"]
                 for j in range(2):
                     start, length = (shard[f"sequence_{name}"][2 * i + j] for name in ("starts", "lengths"))
                     ids = shard["input_ids"].ravel()[start : start + length].tolist()

@@ -18,9 +18,10 @@ HostRecord = Mapping[str, np.ndarray]
 class Column:
     """One column of a record.
 
-    "tokens" holds one number for each of the record's tokens, "scalar" a single one; "host" holds any number of
-    integers that never go to the model, but come back for scoring.
+    "tokens" holds one number for each of the record's tokens, "scalar" a single one, "vector" always `length` of them;
+    "host" holds any number of integers that never go to the model, but come back for scoring.
     """
 
-    kind: Literal["tokens", "scalar", "host"]
+    kind: Literal["tokens", "scalar", "vector", "host"]
     dtype: Literal["int32", "float32"]
+    length: int = 1

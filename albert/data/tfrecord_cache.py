@@ -168,8 +168,12 @@ class _UnusableError(Exception):
         self.reason = reason
 
 
-def _plain(feature_spec: Mapping[str, Column]) -> dict[str, list[str]]:
-    return {name: [column.kind, column.dtype] for name, column in feature_spec.items()}
+def _plain(feature_spec: Mapping[str, Column]) -> dict[str, list[str | int]]:
+    """As JSON has it, which is digested: only a vector has its length there, because existing caches have none."""
+    return {
+        name: [column.kind, column.dtype, *([column.length] if column.kind == "vector" else [])]
+        for name, column in feature_spec.items()
+    }
 
 
 def _open(path: Path, digest: str) -> RecordCache:
@@ -336,7 +340,8 @@ def _serialize(record: Record, item_index: int, feature_spec: Mapping[str, Colum
     features = example.features.feature
     for name, column in feature_spec.items():
         values = record[name]
-        assert column.kind != "scalar" or len(values) == 1, f"{name} is a scalar but has {len(values)} values"
+        is_fixed = column.kind in ("scalar", "vector")
+        assert not is_fixed or len(values) == column.length, f"{name} has {len(values)} values, not {column.length}"
         into = features[name].float_list if column.dtype == "float32" else features[name].int64_list
         into.value.extend(values)
     features["example_index"].int64_list.value.append(item_index)

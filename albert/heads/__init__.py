@@ -2,9 +2,9 @@
 
 from albert.albert_config import AlbertConfig
 from albert.heads.base import Head
-from albert.heads.pooled import ChoiceHead, ClassificationHead, RegressionHead
+from albert.heads.pooled import ChoiceHead, ClassificationHead, MultiLabelHead, RegressionHead
 from albert.heads.span import SpanHead, SpanHeadV2
-from albert.tasks.base import Choice, Labels, Output, Score, Span
+from albert.tasks.base import Choice, Labels, MultiLabels, Output, Score, Span
 
 
 def head_for(output: Output, config: AlbertConfig) -> Head:
@@ -12,6 +12,8 @@ def head_for(output: Output, config: AlbertConfig) -> Head:
     match output:
         case Labels(names):
             return ClassificationHead(config, num_labels=len(names))
+        case MultiLabels(names):
+            return MultiLabelHead(config, num_labels=len(names))
         case Score():
             return RegressionHead(config)
         case Choice(count, dropout_rate):

@@ -1,4 +1,4 @@
-"""The heads that read the pooled output: classification, multiple choice, regression."""
+"""The heads that read the pooled output: one label or several, multiple choice, regression."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -92,6 +92,38 @@ class ChoiceHead(_SoftmaxHead):
 
     def _class_logits(self, logits: tf.Tensor) -> tf.Tensor:
         return tf.reshape(logits, [-1, self.num_choices])
+
+
+@dataclasses.dataclass(frozen=True)
+class MultiLabelHead(_PooledLinearHead):
+    """Each of `num_labels` labels is there or not: a sigmoid for each."""
+
+    num_labels: int = dataclasses.field(kw_only=True)
+
+    @property
+    def _num_logits(self) -> int:
+        return self.num_labels
+
+    def predict(
+        self,
+        weights: Weights,
+        encoded: EncoderOutput,
+        dropout_key: DropoutKey | None = None,
+        features: Features = NO_FEATURES,
+    ) -> dict[str, tf.Tensor]:
+        """`logits` and `probabilities` [b, C] float32, `predictions` [b, C] int32: 1 for a probability above 0.5."""
+        logits = self._logits(weights, encoded, dropout_key)
+        return {
+            "logits": logits,
+            "probabilities": tf.sigmoid(logits),
+            "predictions": tf.cast(logits > 0, tf.int32),
+        }
+
+    def per_example_loss(self, predictions: Mapping[str, tf.Tensor], features: Features) -> tf.Tensor:
+        """The mean over labels of the binary cross-entropy of `label_ids` [b, C], 0 or 1; [b] float32."""
+        label_ids = tf.cast(features["label_ids"], tf.float32)
+        losses = tf.nn.sigmoid_cross_entropy_with_logits(label_ids, predictions["logits"])
+        return tf.reduce_mean(losses, axis=1)
 
 
 @dataclasses.dataclass(frozen=True)

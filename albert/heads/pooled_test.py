@@ -6,8 +6,9 @@ import tensorflow as tf
 
 from albert import modeling
 from albert.data import packing
-from albert.heads import pooled, span
+from albert.heads import head_for, pooled, span
 from albert.ops.dropout import DropoutKey
+from albert.tasks.base import MultiLabels, Score
 from albert.testing import TINY_CONFIGS, below, golden, tiny_config, tiny_weights
 
 HEADS, GRADIENTS = golden("heads"), golden("gradients")
@@ -21,6 +22,9 @@ HEADS_BY_NAME = {
     "squad_v1": span.SpanHead(CONFIG),
     "squad_v2": span.SpanHeadV2(CONFIG),
 }
+# The original has no such head; on the weights of its three classes.
+MULTI_LABEL = {"multi_label": pooled.MultiLabelHead(CONFIG, num_labels=3)}
+ALL_HEADS = HEADS_BY_NAME | MULTI_LABEL
 # What the original computes where padding takes part in a softmax.
 AS_RECORDED = HEADS_BY_NAME | {"squad_v1": span.SpanHead(CONFIG, softmax_over_padding=True)}
 RECORDED_NAMES = {"start_log_prob": "start_logits", "end_log_prob": "end_logits"}
@@ -32,8 +36,13 @@ def _recorded_inputs(name):
     return {key: tf.reshape(v, [-1, v.shape[-1]]) if v.shape.rank == 3 else v for key, v in inputs.items()}
 
 
+def _head_weights(name):
+    recorded = "classification3" if name in MULTI_LABEL else name
+    return {k: tf.constant(v) for k, v in below(HEADS, f"{recorded}/weights").items()}
+
+
 def _weights(name, config_name="tiny"):
-    return tiny_weights(config_name) | {k: tf.constant(v) for k, v in below(HEADS, f"{name}/weights").items()}
+    return tiny_weights(config_name) | _head_weights(name)
 
 
 def _run(head, config_name, weights, layout, features):
@@ -113,6 +122,33 @@ def test_gradients_equal_the_original(name, config_name):
     )
 
 
+# --- Several labels -----------------------------------------------------------------------------------------------
+
+
+def test_several_labels_equal_an_independent_computation():
+    rng = np.random.default_rng(4)
+    pooled_output, kernel = rng.normal(size=(6, CONFIG.hidden_size)), rng.normal(size=(3, CONFIG.hidden_size))
+    bias, labels = np.array([0.3, -0.2, 0.0]), rng.integers(0, 2, (6, 3))
+    weights = {"output_weights": tf.constant(kernel, tf.float32), "output_bias": tf.constant(bias, tf.float32)}
+    encoded = modeling.EncoderOutput(None, None, (), None, tf.constant(pooled_output, tf.float32), None)
+    (head,) = MULTI_LABEL.values()
+    found = head.predict(weights, encoded)
+    losses = head.per_example_loss(found, {"label_ids": tf.constant(labels, tf.int32)})
+    logits = pooled_output @ kernel.T + bias
+    probabilities = 1 / (1 + np.exp(-logits))
+    np.testing.assert_allclose(found["logits"], logits, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(found["probabilities"], probabilities, atol=1e-5)
+    assert found["predictions"].dtype == tf.int32
+    np.testing.assert_array_equal(found["predictions"], probabilities > 0.5)
+    expected = -np.log(np.where(labels == 1, probabilities, 1 - probabilities)).mean(axis=1)
+    np.testing.assert_allclose(losses, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_several_labels_have_their_head():
+    assert head_for(MultiLabels(("a", "b", "c")), CONFIG) == MULTI_LABEL["multi_label"]
+    assert head_for(Score(), CONFIG) == HEADS_BY_NAME["stsb"]
+
+
 # --- Packed = padded ----------------------------------------------------------------------------------------------
 
 LONGEST = 32
@@ -165,6 +201,8 @@ def _rows(columns, lengths, row_length, arrange, num_spare_rows=0):
 def _label_ids(name, num_sequences, rng):
     if name == "stsb":
         return {"label_ids": tf.constant(rng.random(num_sequences) * 5, tf.float32)}
+    if name in MULTI_LABEL:
+        return {"label_ids": tf.constant(rng.integers(0, 2, (num_sequences, 3)), tf.int32)}
     num_examples = num_sequences // 4 if name == "race" else num_sequences
     return {"label_ids": tf.constant(rng.integers(0, 2, num_examples), tf.int32)}
 
@@ -178,7 +216,7 @@ PACKINGS = {
 
 
 @pytest.mark.parametrize("packing_name", PACKINGS)
-@pytest.mark.parametrize("name", HEADS_BY_NAME)
+@pytest.mark.parametrize("name", ALL_HEADS)
 def test_packed_rows_give_what_padded_rows_give(name, packing_name):
     lengths, row_length = PACKINGS[packing_name]
     rng = np.random.default_rng(17)
@@ -188,7 +226,7 @@ def test_packed_rows_give_what_padded_rows_give(name, packing_name):
     packed, packed_mask = _rows(columns, lengths, row_length, packing.pack, num_spare_rows=1)
     assert packed.input_ids.shape != padded.input_ids.shape
 
-    head, weights = HEADS_BY_NAME[name], _weights(name)
+    head, weights = ALL_HEADS[name], _weights(name)
     expected, expected_gradients = _run(head, "tiny", weights, padded, labels | padded_mask)
     found, gradients = _run(head, "tiny", weights, packed, labels | packed_mask)
     assert set(found) == set(expected)
@@ -230,7 +268,7 @@ def test_a_beam_may_be_wider_than_the_rows():
 # --- Computation --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", HEADS_BY_NAME)
+@pytest.mark.parametrize("name", ALL_HEADS)
 def test_compiled_for_any_number_of_rows_gives_the_same_from_any_precision(name):
     """The head alone, on an encoder's output in bfloat16. Sequences of length 0 fill a batch."""
     rng = np.random.default_rng(3)
@@ -239,8 +277,9 @@ def test_compiled_for_any_number_of_rows_gives_the_same_from_any_precision(name)
     labels |= _label_ids(name, len(lengths), rng)
     layout, p_mask = _rows(columns, lengths, 16, packing.pack, num_spare_rows=1)
     output = tf.cast(rng.normal(size=(*layout.input_ids.shape, CONFIG.hidden_size)), tf.bfloat16)
-    head = HEADS_BY_NAME[name]
-    weights = {spec.name: tf.constant(HEADS[f"{name}/weights/{spec.name}"]) for spec in head.variable_specs}
+    head = ALL_HEADS[name]
+    weights = _head_weights(name)
+    assert {spec.name for spec in head.variable_specs} == set(weights)
     per_sequence = {"sequence_starts", "sequence_lengths"}
 
     def compute(output, columns):
@@ -269,9 +308,9 @@ def test_compiled_for_any_number_of_rows_gives_the_same_from_any_precision(name)
         np.testing.assert_allclose(tf.cast(a, tf.float32), tf.cast(b, tf.float32), atol=tolerance, rtol=1e-6)
 
 
-@pytest.mark.parametrize("name", sorted(set(HEADS_BY_NAME) - {"squad_v1"}))
+@pytest.mark.parametrize("name", sorted(set(ALL_HEADS) - {"squad_v1"}))
 def test_training_drops_units_and_evaluation_does_not(name):
-    head = HEADS_BY_NAME[name]
+    head = ALL_HEADS[name]
     weights = modeling.AlbertModel(CONFIG, head.variable_specs).weights
     layout = modeling.TokenLayout.one_per_row(tf.ones([4, 4], tf.int32))
     encoded = modeling.encode(CONFIG, weights, layout)

@@ -6,6 +6,8 @@ The runs, the caches and the batches know a task only through this module. A new
 
 import abc
 import dataclasses
+import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -19,19 +21,22 @@ from albert.tokenization import Tokenizer
 
 Split = Literal["train", "dev", "test"]
 
+# Its square is far from infinity in float32.
+_LARGEST_SCORE = 1e15
+
 
 @dataclasses.dataclass(frozen=True)
 class Example:
     """One row of a data file, its texts as they appear there.
 
-    `label` is what `Labels.parse` or `Score.parse` made of the row's label: a class number or a score. It is None where
-    the file has none (test rows).
+    `label` is what the `parse` of the task's output made of the row's label: a class number, a score, or for
+    `MultiLabels` a 0 or 1 for each. It is None where the file has none (test rows).
     """
 
     guid: str
     text_a: str
     text_b: str | None
-    label: int | float | None
+    label: int | float | tuple[int, ...] | None
 
 
 # --- What a task predicts: plain data, from which `heads.head_for` makes a head ------------------------------------
@@ -57,27 +62,59 @@ class Labels:
 
 
 @dataclasses.dataclass(frozen=True)
-class Score:
-    """A number between two bounds. The model may predict beyond them; what is written is clipped."""
+class MultiLabels:
+    """Any number of several labels, each there or not. Where they are one text, `delimiter` stands between them."""
 
-    low: float
-    high: float
+    names: tuple[str, ...]
+    delimiter: str = "|"
+
+    dtype: ClassVar[Literal["int32", "float32"]] = "int32"
+
+    def parse(self, names: Sequence[str]) -> tuple[int, ...]:
+        """[C]: 1 for each of the labels `names`. Raises ValueError listing the labels where one is unknown."""
+        assert not isinstance(names, str), "a text of several labels must be split first"
+        for name in names:
+            if name not in self.names:
+                raise ValueError(f"label {short_repr(name)} is not one of {', '.join(self.names)}")
+        given = frozenset(names)
+        return tuple(int(name in given) for name in self.names)
+
+    def format(self, predictions: np.ndarray) -> list[str]:
+        """The names of the labels in each row of `predictions` [N, C], joined; JSON lists if a name has the delimiter.
+
+        A row without labels is an empty text.
+        """
+        rows = [[name for name, is_there in zip(self.names, row, strict=True) if is_there] for row in predictions]
+        if any(self.delimiter in name for name in self.names):
+            return [json.dumps(row, ensure_ascii=False) if row else "" for row in rows]
+        return [self.delimiter.join(row) for row in rows]
+
+
+@dataclasses.dataclass(frozen=True)
+class Score:
+    """A number, between two bounds if it has any. The model may predict beyond them; what is written is clipped."""
+
+    low: float = -math.inf
+    high: float = math.inf
 
     dtype: ClassVar[Literal["int32", "float32"]] = "float32"
 
     def parse(self, text: str) -> float:
         """The number `text` gives. Raises ValueError saying what is allowed."""
+        low, high = max(self.low, -_LARGEST_SCORE), min(self.high, _LARGEST_SCORE)
         try:
             # Python's own reader takes "0_5" for 5, and digits of other scripts.
             score = float(text if text.isascii() and "_" not in text else "")
         except ValueError:
-            raise ValueError(f"score {short_repr(text)} is not a number from {self.low:g} to {self.high:g}") from None
-        if not self.low <= score <= self.high:  # also true of NaN
-            raise ValueError(f"score {short_repr(text)} is not from {self.low:g} to {self.high:g}")
+            raise ValueError(f"score {short_repr(text)} is not a number from {low:g} to {high:g}") from None
+        if not low <= score <= high:  # also true of NaN
+            raise ValueError(f"score {short_repr(text)} is not from {low:g} to {high:g}")
         return score
 
     def format(self, predictions: np.ndarray) -> list[str]:
-        """The predicted scores [N], clipped, with three decimals."""
+        """The predicted scores [N]: with three decimals, clipped; without bounds with seven digits, as float32 has."""
+        if math.isinf(self.low) and math.isinf(self.high):
+            return [f"{score:.7g}" for score in predictions]
         return [f"{score:.3f}" for score in np.clip(predictions, self.low, self.high)]
 
 
@@ -103,7 +140,7 @@ class Span:
     dropout_rate: float = 0.1
 
 
-Output = Labels | Score | Choice | Span
+Output = Labels | Score | Choice | Span | MultiLabels
 
 
 # --- The task -------------------------------------------------------------------------------------------------------
@@ -114,7 +151,8 @@ class Task(abc.ABC):
 
     Predictions are arrays over all N examples of a split, in the order of `read`. For `Labels` with C names and for
     `Choice` with C sequences: "logits" and "probabilities" [N, C] float32, "predictions" [N] int32. For `Score`:
-    "logits" and "predictions" [N] float32, "probabilities" [N, 1]. For `Span`: see `heads.span`.
+    "logits" and "predictions" [N] float32, "probabilities" [N, 1]. For `MultiLabels` with C names: all three [N, C],
+    "predictions" 0 or 1. For `Span`: see `heads.span`.
     """
 
     name: str

@@ -12,7 +12,7 @@ import numpy as np
 from albert.data.schema import Column, HostRecord, Record
 from albert.errors import UserError
 from albert.settings import DataSettings
-from albert.tasks.base import Example, Labels, Score, Task
+from albert.tasks.base import Example, Labels, MultiLabels, Score, Task
 from albert.tasks.metrics import Metric
 from albert.tokenization import Tokenizer
 
@@ -22,13 +22,14 @@ _SINGLE_SPECIAL_TOKENS = 2  # [CLS] A [SEP]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TextTask(Task):
-    """One or two texts with one of several labels, or with a score.
+    """One or two texts with one of several labels, with any number of them, or with a score.
 
-    `metrics` are functions of labels and predictions [N] by name; `best_metric` is one of these names.
+    `metrics` are functions of labels and predictions by name, of the shapes that `Task` says; `best_metric` is one of
+    these names.
     """
 
     name: str
-    output: Labels | Score
+    output: Labels | MultiLabels | Score
     metrics: tuple[tuple[str, Metric], ...]
     best_metric: str
     submission_file: str
@@ -36,15 +37,19 @@ class TextTask(Task):
     @property
     def feature_spec(self) -> Mapping[str, Column]:
         """Token ids and segments, and the label."""
-        tokens = Column("tokens", "int32")
-        return {"input_ids": tokens, "segment_ids": tokens, "label_ids": Column("scalar", self.output.dtype)}
+        tokens, label = Column("tokens", "int32"), Column("scalar", self.output.dtype)
+        if isinstance(self.output, MultiLabels):
+            label = Column("vector", self.output.dtype, len(self.output.names))
+        return {"input_ids": tokens, "segment_ids": tokens, "label_ids": label}
 
     def featurize(self, example: Example, tokenizer: Tokenizer, settings: DataSettings) -> list[Record]:
-        """The one record of an example; an example without label gets label 0."""
+        """The one record of an example; an example without label gets label 0, or none of several."""
         tokens_a = tokenizer.encode(example.text_a)
         tokens_b = None if example.text_b is None else tokenizer.encode(example.text_b)
         input_ids, segment_ids = build_pair_features(tokens_a, tokens_b, settings.max_seq_length, tokenizer)
-        return [{"input_ids": input_ids, "segment_ids": segment_ids, "label_ids": [example.label or 0]}]
+        width = self.feature_spec["label_ids"].length
+        labels = list(example.label) if isinstance(example.label, tuple) else [example.label or 0] * width
+        return [{"input_ids": input_ids, "segment_ids": segment_ids, "label_ids": labels}]
 
     def score(
         self,

@@ -1,9 +1,13 @@
+import dataclasses
 import json
 import types
 
 import pytest
 
+from albert.data.schema import Column
 from albert.errors import UserError
+from albert.tasks import get_task
+from albert.tasks.base import Example, MultiLabels
 from albert.tasks.text import build_pair_features, truncated_pair_lengths
 
 TOKENIZER = types.SimpleNamespace(cls_id=2, sep_id=3)
@@ -58,3 +62,13 @@ def test_length_without_room_for_special_tokens_is_refused():
     assert build_pair_features([11], [21], 3, TOKENIZER) == ([2, 3, 3], [0, 0, 1])
     with pytest.raises(UserError, match=r"`max_seq_length`=2 .*at least 3"):
         build_pair_features([11], [21], 2, TOKENIZER)
+
+
+def test_the_records_of_several_labels_hold_a_number_for_each():
+    task = dataclasses.replace(get_task("sst-2"), output=MultiLabels(("a", "b", "c")))
+    tokenizer = types.SimpleNamespace(cls_id=2, sep_id=3, encode=lambda _text: [11])
+    settings = types.SimpleNamespace(max_seq_length=8)
+    examples = [Example("0", "x", None, label) for label in ((1, 0, 1), (0, 0, 0), None)]
+    records = [record for example in examples for record in task.featurize(example, tokenizer, settings)]
+    assert [record["label_ids"] for record in records] == [[1, 0, 1], [0, 0, 0], [0, 0, 0]]
+    assert task.feature_spec["label_ids"] == Column("vector", "int32", 3)
