@@ -13,7 +13,7 @@ from typing import Any
 from albert.errors import UserError
 from albert.system.json_text import parse_json, short_repr
 from albert.system.text_encoding import read_regular
-from albert.tasks.base import Choice, Labels, Output, Score, Span
+from albert.tasks.base import Choice, Labels, MultiLabels, Output, Score, Span
 
 DESCRIPTION = "model.json"
 FORMAT = 1
@@ -21,7 +21,11 @@ MAX_LABELS = 10_000
 _MAX_BYTES = 1 << 20
 _MAX_TOKENS = 65_536
 
-_PROBLEM_TYPES = {"classification": "single_label_classification", "regression": "regression"}
+_PROBLEM_TYPES = {
+    "classification": "single_label_classification",
+    "multi_label": "multi_label_classification",
+    "regression": "regression",
+}
 _SPAN_HEADS = {"1.1": "span_v1", "2.0": "span_v2"}
 
 
@@ -91,6 +95,8 @@ def _output_values(output: Output) -> dict[str, Any]:
     match output:
         case Labels(names):
             return _named_labels("classification", names)
+        case MultiLabels(names):
+            return _named_labels("multi_label", names)
         case Score(low, high):
             bounds = {"low": low if math.isfinite(low) else None, "high": high if math.isfinite(high) else None}
             return {"head": "regression", "problem_type": _PROBLEM_TYPES["regression"], **bounds}
@@ -150,6 +156,8 @@ def _output(values: Mapping[str, Any]) -> Output:
     match head:
         case "classification":
             return Labels(_labels(values))
+        case "multi_label":
+            return MultiLabels(_labels(values))
         case "regression":
             low, high = (_bound(values, name, limit) for name, limit in (("low", -math.inf), ("high", math.inf)))
             if not low < high:

@@ -5,7 +5,7 @@ import pytest
 
 from albert.errors import UserError
 from albert.serving.description import DESCRIPTION, ModelDescription, read_description
-from albert.tasks.base import Choice, Labels, Score, Span
+from albert.tasks.base import Choice, Labels, MultiLabels, Score, Span
 
 PAIR = ModelDescription(
     task_name="mrpc",
@@ -28,6 +28,7 @@ def described(**changes):
     "description",
     [
         PAIR,
+        described(output=MultiLabels(("news", "sport", "weather"))),
         described(output=Score(0.0, 5.0)),
         described(output=Score(-math.inf, math.inf), text_columns=("text",), dtype="bfloat16"),
         described(output=Choice(3), text_columns=(), options={"max_qa_length": 64}),
