@@ -75,7 +75,7 @@ def test_the_order_of_ids_in_the_file_does_not_matter(tmp_path):
     [
         ({"format": 2}, "format is 2, but this version reads 1"),
         ({"format": True}, "format is True, which is no whole number"),
-        ({"head": "tagging"}, "head is 'tagging', not one of classification, regression"),
+        ({"head": "tagging"}, "head is 'tagging', not one of classification, multi_label, regression"),
         ({"head": "regression"}, "problem_type is 'single_label_classification', but regression has regression"),
         ({"head": None}, "head is None, which is no text"),
         ({"id2label": {"0": "a"}}, "id2label has 1 labels"),
