@@ -33,8 +33,8 @@ _NUM_SHOWN = 4
 def checkpoint_prefix(path: Path) -> Path:
     """The prefix that `path` means: itself, what one of its files begins with, or the one checkpoint of a folder.
 
-    Of several in a folder it is `model.ckpt-best`, otherwise what the file `checkpoint` names, otherwise the newest of a
-    run's. Raises UserError that says what is there instead.
+    Of several in a folder it is `model.ckpt-best`, otherwise what the file `checkpoint` names, otherwise the newest of
+    a run's. Raises UserError that says what is there instead.
     """
     if checkpoint_files.exists(path):
         return path
