@@ -29,6 +29,7 @@ if TYPE_CHECKING:  # drawing is imported where something is drawn
     from matplotlib.axes import Axes
     from matplotlib.lines import Line2D
 
+_STOPPED = "Stopped early at step"
 TRAINING_LOG = "training_log.jsonl"
 CURVE = "training_curve.png"
 
@@ -182,8 +183,14 @@ class Results:
             "Warmup steps": train.warmup_steps,
         }
 
-    def trained(self, throughput: Throughput) -> None:
-        """Adds time and speed of this process's training steps without warm-up; nothing when it made none."""
+    def trained(self, throughput: Throughput, stopped_at: int | None = None) -> None:
+        """Adds time and speed of this process's training steps without warm-up, if it made any.
+
+        `stopped_at` is the step at which early stopping ended training.
+        """
+        self._hyperparameters.pop(_STOPPED, None)
+        if stopped_at is not None:
+            self._hyperparameters[_STOPPED] = stopped_at
         if throughput.seconds:
             speed = throughput.speed
             self._hyperparameters |= {
