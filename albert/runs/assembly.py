@@ -16,6 +16,7 @@ from albert.errors import UserError
 from albert.heads.base import Head, Loss
 from albert.modeling import AlbertModel, Computation
 from albert.runs import reports
+from albert.runs.dev_reports import DevReports
 from albert.runs.model_fn import build_model_fn
 from albert.settings import Settings, TrainSettings
 from albert.weights.loading import load_weights
@@ -157,21 +158,27 @@ def train_and_evaluate(
     best_metric: str,
     num_replicas: int,
     observers: Sequence[TrainingObserver] = (),
+    dev_reports: DevReports | None = None,
 ) -> dict[str, float]:
     """Trains if asked to, writes results, log and curve; metrics of the best checkpoint, {} without an `eval_spec`.
 
-    `observers` are told of the training beside those that write its log and its events.
+    `observers` are told of the training beside those that write its log and its events. `dev_reports` are written with
+    the results.
     """
     results = reports.Results(settings, best_metric, num_replicas)
+    reporters = [dev_reports] if dev_reports else []
     if settings.do_train:
         assert train_input_fn, "training needs batches"
         board = reports.TensorBoard(settings.output_dir, reports.hyperparameters(settings, num_replicas))
         writers: list[TrainingObserver] = [reports.TrainingLog(settings.output_dir), board]
-        estimator.train(train_input_fn, settings.train.num_steps, eval_spec, [*writers, *observers])
+        estimator.train(train_input_fn, settings.train.num_steps, eval_spec, [*writers, *observers, *reporters])
         is_early = estimator.global_step < settings.train.num_steps
         results.trained(estimator.throughput, estimator.global_step if is_early else None)
     metrics = evaluate(estimator, eval_spec, settings) if eval_spec else {}
-    if eval_spec:
+    if eval_spec and dev_reports:
+        results.evaluated(estimator.evaluations, metrics, dev_reports.labels, dev_reports.files(metrics))
+        dev_reports.warn_where_nothing_is_learnt(metrics)
+    elif eval_spec:
         results.evaluated(estimator.evaluations, metrics)
     reports.draw_curve(settings.output_dir, estimator.evaluations, best_metric)
     return metrics

@@ -6,8 +6,9 @@ Puts the parts together and decides nothing about any of them; the loop over ste
 import dataclasses
 import functools
 import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
+import numpy as np
 import tensorflow as tf
 
 from albert.albert_config import AlbertConfig
@@ -16,7 +17,7 @@ from albert.data import input_pipeline
 from albert.data.input_pipeline import BatchShape, Source
 from albert.data.source_files import SourceFiles
 from albert.engine.distribution import Replicas, create_replicas
-from albert.engine.estimator import EvalSpec
+from albert.engine.estimator import Estimator, EvalSpec
 from albert.errors import UserError
 from albert.heads import head_for
 from albert.heads.weighted_loss import WeightedCrossEntropy
@@ -31,6 +32,7 @@ from albert.runs.assembly import (
     restore_best,
     train_and_evaluate,
 )
+from albert.runs.dev_reports import DevReports
 from albert.runs.left_model import LeftModel
 from albert.runs.output_dir import claim_output_dir
 from albert.runs.split_data import SplitData
@@ -72,14 +74,24 @@ def run(task: Task, settings: Settings) -> dict[str, float]:
         loss = loss_of_training(task, settings, splits)
         estimator = build_estimator(config, head_for(task.output, config), replicas, settings, schedule, loss=loss)
         inputs = InputFunctions(task, splits, settings, replicas)
-        eval_spec = build_eval_spec(inputs) if settings.do_eval and splits["dev"].can_be_scored else None
+        dev_reports = eval_spec = None
+        if settings.do_eval and splits["dev"].can_be_scored:
+            dev_reports = build_dev_reports(inputs, estimator)
+            eval_spec = build_eval_spec(inputs, dev_reports.score)
         check_early_stopping(settings, eval_spec)
         left_model = LeftModel(task, config, tokenizer, settings)
         if settings.do_train or estimator.checkpoint_steps:
             best = estimator.evaluations.best
             left_model.write(best.metrics if best else {})
         metrics = train_and_evaluate(
-            estimator, inputs.train, eval_spec, settings, task.best_metric, replicas.count, [left_model]
+            estimator,
+            inputs.train,
+            eval_spec,
+            settings,
+            task.best_metric,
+            replicas.count,
+            [left_model],
+            dev_reports,
         )
         if settings.do_predict:
             restore_best(estimator, settings)
@@ -209,9 +221,18 @@ class InputFunctions:
         )
 
 
-def build_eval_spec(inputs: InputFunctions) -> EvalSpec:
+def build_dev_reports(inputs: InputFunctions, estimator: Estimator) -> DevReports:
+    """Scores and reports of the dev split, over checkpoints of `estimator`."""
+
+    def predict_best() -> Mapping[str, np.ndarray]:
+        restore_best(estimator, inputs.settings)
+        return estimator.predict(lambda: inputs.once("dev", inputs.settings.per_replica_eval_batch_size))
+
+    return DevReports(inputs.splits["dev"], lambda: estimator.global_step, predict_best)
+
+
+def build_eval_spec(inputs: InputFunctions, score: Callable[[Mapping[str, np.ndarray]], dict[str, float]]) -> EvalSpec:
     """Scoring on the dev split, whose batches are described once."""
     dataset = inputs.once("dev", inputs.settings.per_replica_eval_batch_size)
     task = inputs.task
-    score = inputs.splits["dev"].score
     return EvalSpec(lambda: dataset, score, task.best_metric, task.has_dev_labels, task.lower_is_better)

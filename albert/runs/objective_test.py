@@ -1,11 +1,15 @@
-"""Runs that stop early, and runs with class weights, label smoothing and another metric."""
+"""Runs that stop early, with class weights, label smoothing and another metric; runs on several labels an example."""
 
+import csv
+import dataclasses
 import json
 import logging
 import shutil
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from albert.cli.fine_tuning import parse_classifier_flags
@@ -13,6 +17,9 @@ from albert.engine.evaluations import EvaluationLog
 from albert.errors import UserError
 from albert.runs import fine_tuning, reports
 from albert.system.signals import Interrupted
+from albert.tasks.base import Example, MultiLabels, Split
+from albert.tasks.metrics import Metric, accuracy, f1_micro
+from albert.tasks.text import TextTask
 from albert.testing import sample_command, send_signals, write_sample_data
 
 # With this rate weights stay as they are, so that every evaluation after the first at step 2 is no better.
@@ -97,3 +104,67 @@ def test_started_again_a_stopped_run_trains_nothing_until_it_has_more_patience(c
     _run(copied, "train", "eval", output_dir=out, early_stopping_patience=0)
     assert _steps(out) == list(range(1, 13))
     assert "Stopped early at step" not in (out / "eval_results.json").read_text()
+
+
+# Several labels -------------------------------------------------------------------------------------------------------
+
+
+ANIMALS = MultiLabels(("dog", "cat", "bird"))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AnimalTask(TextTask):
+    """Rows made up here: a text has a label exactly if it has the word."""
+
+    name: str = "animals"
+    output: MultiLabels = ANIMALS
+    metrics: tuple[tuple[str, Metric], ...] = (("f1_micro", f1_micro), ("accuracy", accuracy))
+    best_metric: str = "f1_micro"
+    submission_file: str = "predictions.tsv"
+    text_columns: tuple[str, ...] = ("text",)
+    splits: tuple[Split, ...] = ("train", "dev", "test")
+
+    def source_files(self, split: Split, data_dir: Path) -> tuple[Path, ...]:
+        return (data_dir / f"{split}.txt",)
+
+    def read(self, split: Split, data_dir: Path) -> Iterator[Example]:
+        for number, line in enumerate((data_dir / f"{split}.txt").read_text().splitlines()):
+            label = self.output.parse([name for name in self.output.names if name in line.split()])
+            yield Example(str(number), line, None, None if split == "test" else label)
+
+    def identity(self) -> dict[str, object]:
+        return {"labels": self.output.names}
+
+
+@pytest.fixture(scope="module")
+def animals(tmp_path_factory) -> Path:
+    """A folder with a finished run on several labels an example, on two replicas with packed rows."""
+    folder = tmp_path_factory.mktemp("animals")
+    (folder / "data").mkdir()
+    random = np.random.default_rng(0)
+    for split, count in (("train", 64), ("dev", 20), ("test", 21)):
+        rows = random.random((count, 3)) < 0.5
+        lines = [" ".join(["the", *np.array(ANIMALS.names)[row], "now"]) for row in rows]
+        (folder / f"data/{split}.txt").write_text("\n".join(lines) + "\n")
+    flags = {"learning_rate": 5e-4, "train_step": 32, "train_batch_size": 16, "save_checkpoints_steps": 16}
+    settings = parse_classifier_flags(sample_command(folder, "train", "eval", "predict", **flags))[1]
+    fine_tuning.run(AnimalTask(), settings)
+    return folder
+
+
+@pytest.mark.training
+def test_several_labels_an_example_are_learnt_on_two_replicas(animals):
+    out = animals / "out"
+    results = json.loads((out / "eval_results.json").read_text())
+    assert results["labels"] == ["dog", "cat", "bird"]
+    report = json.loads((out / "classification_report.json").read_text())
+    assert report["micro"]["f1"] == pytest.approx(results["best"]["f1_micro"])
+    assert results["best"]["f1_micro"] > 0.9
+    assert not (out / "confusion_matrix.csv").exists()
+    rows = list(csv.DictReader((out / "dev_predictions.csv").open(newline="")))
+    names = [[name for name in ANIMALS.names if name in row["text"].split()] for row in rows]
+    assert [row["label"] for row in rows] == ["|".join(row) for row in names]
+    probabilities = np.loadtxt(out / "test_results.tsv", delimiter="\t")
+    assert probabilities.shape == (21, 3)
+    written = (out / "predictions.tsv").read_text().splitlines()[1:]
+    assert written == [f"{n}\t{text}" for n, text in enumerate(ANIMALS.format(probabilities > 0.5))]
