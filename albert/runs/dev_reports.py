@@ -76,7 +76,8 @@ class DevReports:
         if constant is None:
             return
         reached = metrics[task.best_metric]
-        if reached < constant if task.lower_is_better else reached > constant:
+        is_better = reached < constant if task.lower_is_better else reached > constant
+        if is_better:
             return
         logging.warning(
             "dev %s = %.4f is no better than %.4f, which always giving the same answer scores: the model has learnt "
