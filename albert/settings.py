@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
+from albert.errors import UserError
 from albert.setting_fields import (
     DATA,
     DEVICES,
@@ -26,6 +27,7 @@ from albert.setting_fields import (
     WHAT,
     above_0,
     at_least,
+    between,
     problems_of,
     setting,
 )
@@ -176,13 +178,37 @@ class TrainSettings:
         bounds=above_0(1_000_000),
     )
     warmup_proportion: float = setting("Part of the steps that is linear warm-up.", TRAINING, default=0.0, bounds=SHARE)
+    early_stopping_patience: int = setting(
+        "Evaluations in a row without a new best after which training ends, as if it were finished; 0: never.",
+        TRAINING,
+        default=0,
+        bounds=at_least(0),
+    )
+    early_stopping_threshold: float = setting(
+        "How much better than the best before an evaluation must be to count for `early_stopping_patience`.",
+        TRAINING,
+        default=0.0,
+        bounds=between(0, LARGE),
+    )
 
     def in_steps(self, num_examples: int, num_replicas: int) -> "TrainSettings":
-        """The same with epochs of `num_examples` examples turned into steps: rounded up, so that none is missed."""
-        if self.num_train_epochs is None:
+        """The same with epochs of `num_examples` examples turned into steps: rounded up, so that none is missed.
+
+        So is `warmup_proportion`; where that is 0, `warmup_steps` holds. Raises UserError where these are too many.
+        """
+        if self.num_train_epochs is None and not self.warmup_proportion:
             return self
-        steps = max(1, math.ceil(num_examples * self.num_train_epochs / self.global_batch_size(num_replicas)))
-        return dataclasses.replace(self, train_steps=steps, warmup_steps=int(steps * self.warmup_proportion))
+        steps = self.train_steps
+        if self.num_train_epochs is not None:
+            steps = max(1, math.ceil(num_examples * self.num_train_epochs / self.global_batch_size(num_replicas)))
+        assert steps is not None, "training lasts a number of steps or of epochs"
+        warmup_steps = int(steps * self.warmup_proportion) if self.warmup_proportion else self.warmup_steps
+        if warmup_steps > steps:
+            raise UserError(
+                f"`warmup_steps`={warmup_steps} is more than the {steps} steps of `num_train_epochs`="
+                f"{self.num_train_epochs:g}: give fewer, or `warmup_proportion`."
+            )
+        return dataclasses.replace(self, train_steps=steps, warmup_steps=warmup_steps)
 
     @property
     def num_steps(self) -> int:
@@ -199,7 +225,40 @@ class TrainSettings:
         found = problems_of(self)
         if self.train_steps is not None and self.warmup_steps > self.train_steps:
             found.append(f"`warmup_steps`={self.warmup_steps} is more than `train_steps`={self.train_steps}")
+        if self.early_stopping_threshold and not self.early_stopping_patience:
+            found.append(
+                f"`early_stopping_threshold`={self.early_stopping_threshold} needs `early_stopping_patience` above 0"
+            )
         return found
+
+
+@dataclasses.dataclass(frozen=True)
+class ObjectiveSettings:
+    """What training minimises and what the best checkpoint is chosen by, where that is not the task's own."""
+
+    metric_for_best_model: str | None = setting(
+        "Dev metric that selects the best checkpoint, instead of the task's own. For classes: accuracy, f1_macro, "
+        "f1_weighted, f1_micro, matthews_correlation; for two also f1, auroc. For scores: pearson, spearman, rmse. "
+        "For all: eval_loss.",
+        TRAINING,
+        default=None,
+    )
+    class_weights: str = setting(
+        "Weights of the classes in the training loss. balanced: examples / (classes x examples of the class). Or a "
+        'JSON file: {"label": weight, ...}.',
+        TRAINING,
+        default="none",
+    )
+    label_smoothing_factor: float = setting(
+        "Part of every label's probability that is shared by all classes in the training loss.",
+        TRAINING,
+        default=0.0,
+        bounds=DROPOUT,
+    )
+
+    def problems(self) -> list[str]:
+        """What cannot work, each as one phrase."""
+        return problems_of(self)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -238,6 +297,7 @@ class Settings:
     train: TrainSettings
     output_dir: Path = setting("Where checkpoints and results go; created if missing.", OUTPUT)
     speed: SpeedSettings = SpeedSettings()
+    objective: ObjectiveSettings = ObjectiveSettings()
     do_train: bool = setting("Train.", WHAT, default=False)
     do_eval: bool = setting("Evaluate checkpoints on the dev set and keep the best.", WHAT, default=False)
     do_predict: bool = setting("Predict the test set with the best checkpoint.", WHAT, default=False)
@@ -282,7 +342,10 @@ class Settings:
         if not (self.do_train or self.do_eval or self.do_predict):
             found.append(f"nothing to do: add {self.actions}")
         found += problems_of(self)
-        return found + self.data.problems() + self.model.problems() + self.train.problems() + self.speed.problems()
+        if self.do_train and self.train.early_stopping_patience and not self.do_eval:
+            found.append(f"`early_stopping_patience`={self.train.early_stopping_patience} needs `do_eval`")
+        parts = (self.data, self.model, self.train, self.speed, self.objective)
+        return found + [problem for part in parts for problem in part.problems()]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -24,17 +24,25 @@ from albert.setting_fields import (
     at_least,
     between,
 )
-from albert.settings import DataSettings, ModelSettings, Settings, SpeedSettings, TrainSettings
+from albert.settings import (
+    DataSettings,
+    ModelSettings,
+    ObjectiveSettings,
+    Settings,
+    SpeedSettings,
+    TrainSettings,
+)
 from albert.tasks import get_task, task_names
 from albert.tasks.base import Task
+from albert.tasks.objective import objective_problems
 from albert.tasks.race import RaceTask, options_in
-from albert.tasks.recipes import model_size_of, recipe_for
+from albert.tasks.recipes import Recipe, model_size_of, recipe_for
 from albert.tasks.squad.languages import DEFAULT_LANGUAGE, LANGUAGES
 from albert.tasks.squad.task import SquadTask
 
 # --- The flags -------------------------------------------------------------------------------------------------------
 
-# Training lasts a number of steps in some programs, a number of epochs in the others.
+# Training lasts a number of steps in one program, a number of epochs in others, either in the classifier.
 _STEPS = ("train_steps", "warmup_steps")
 _EPOCHS = ("num_train_epochs", "warmup_proportion")
 
@@ -49,7 +57,7 @@ _RECIPE = Flag(
 )
 
 
-def _shared(data: tuple[str, ...], without: tuple[str, ...]) -> tuple[Flag, ...]:
+def _shared(data: tuple[str, ...], without: tuple[str, ...] = ()) -> tuple[Flag, ...]:
     """The flags of every fine-tuning program; of DataSettings the fields `data`, of TrainSettings not `without`."""
     return (
         *declared(Settings),
@@ -149,7 +157,7 @@ _MODEL_EXAMPLE = ("--model_dir=pretrained_model/albert_base_v2",)
 CLASSIFIER = Program(
     "run_multigpus_classifier",
     "Fine-tunes ALBERT on a GLUE task over any number of GPUs.",
-    _shared(("task_name", *_DATA), _EPOCHS),
+    (*_shared(("task_name", *_DATA)), *declared(ObjectiveSettings)),
     required=("data_dir", "task_name", "output_dir", "albert_config_file"),
     example=(
         "--task_name=MRPC --data_dir=glue_data --output_dir=albert_output/mrpc",
@@ -157,6 +165,10 @@ CLASSIFIER = Program(
         "--do_train --do_eval --do_predict --max_seq_length=128",
         "--train_step=800 --warmup_step=200 --learning_rate=2e-5 --save_checkpoints_steps=100",
     ),
+    changes={
+        "num_train_epochs": {"text": "How often training sees every example, in place of --train_step; rounded up."},
+        "warmup_proportion": {"text": "Part of the steps that is linear warm-up, in place of --warmup_step."},
+    },
     notes=f"Tasks (--task_name): {', '.join(task_names())}.",
 )
 
@@ -239,8 +251,11 @@ def parse_classifier_flags(argv: Sequence[str]) -> tuple[Task, Settings]:
             values = values.with_problem(error)
     if task:
         values = _with_recipe(values, task.name)
+    values = _steps_or_epochs(values)
     settings = _settings(values)
     problems = settings.problems()
+    if task:
+        problems += objective_problems(task, settings.objective)
     values.check(problems)
     assert task, "without a task there is a problem"
     return task, settings
@@ -289,6 +304,16 @@ def parse_race_flags(argv: Sequence[str]) -> tuple[RaceTask, Settings]:
     return task, settings
 
 
+def _steps_or_epochs(values: Values) -> Values:
+    """The values with what is given in epochs in place of steps; a problem where both are given."""
+    for steps, in_epochs in (("train_step", "num_train_epochs"), ("warmup_step", "warmup_proportion")):
+        if {steps, in_epochs} <= values.given:
+            values = values.with_problem(UserError(f"--{steps} and --{in_epochs} exclude each other: give one"))
+    if "num_train_epochs" in values.given:
+        values = values.replace(train_step=None)
+    return values.replace(warmup_step=0) if "warmup_proportion" in values.given else values
+
+
 def _with_recipe(values: Values, task_name: str) -> Values:
     """With --recipe, the values of flags that were not given are those of the task's recipe; logs which."""
     config_file = values["albert_config_file"]
@@ -300,6 +325,8 @@ def _with_recipe(values: Values, task_name: str) -> Values:
     except UserError as error:
         return values.with_problem(error)
     settings = dataclasses.asdict(recipe)
+    if {"num_train_epochs", "warmup_proportion"} & values.given:
+        settings |= _recipe_in_epochs(recipe, values)
     if "train_batch_size" not in values.given:
         replicas = 1 if values["strategy_type"] == "one" else max(1, values["num_gpu_cores"])
         is_given = "gradient_accumulation_steps" in values.given
@@ -314,6 +341,16 @@ def _with_recipe(values: Values, task_name: str) -> Values:
     shown = " ".join(f"--{flag}={value}" for flag, value in chosen.items())
     logging.info("From the recipe of %s for a model of %s size: %s", task_name, size or "another", shown or "nothing")
     return values.replace(**chosen)
+
+
+def _recipe_in_epochs(recipe: Recipe, values: Values) -> dict[str, float | None]:
+    """What a recipe of steps sets where epochs or a share of warm-up are given: the share of its warm-up, if any."""
+    in_epochs: dict[str, float | None] = {"warmup_steps": None}
+    if "num_train_epochs" in values.given:
+        in_epochs["train_steps"] = None
+        if recipe.train_steps and recipe.warmup_steps and "warmup_step" not in values.given:
+            in_epochs["warmup_proportion"] = round(recipe.warmup_steps / recipe.train_steps, 4)
+    return in_epochs
 
 
 def _settings(values: Values, **others: Any) -> Settings:
@@ -332,4 +369,5 @@ def _settings(values: Values, **others: Any) -> Settings:
         model=values.make(ModelSettings),
         train=train,
         speed=values.make(SpeedSettings),
+        objective=values.make(ObjectiveSettings),
     )

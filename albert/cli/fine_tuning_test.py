@@ -1,6 +1,7 @@
 """What --recipe sets, and that a flag which is given wins. No TensorFlow."""
 
 import logging
+import re
 
 import pytest
 
@@ -62,6 +63,62 @@ def test_the_batch_of_the_recipe_is_that_of_all_replicas(caplog, flags, replicas
 def test_a_batch_that_cannot_be_divided_is_rounded_up_with_a_warning(caplog):
     assert _classifier("--recipe", "--num_gpu_cores=3").train.global_batch_size(3) == 33
     assert "33 examples a step: the recipe's 32 cannot be divided" in caplog.text
+
+
+def test_training_lasts_steps_or_epochs():
+    train = _classifier("--num_train_epochs=1.5", "--warmup_proportion=0.1").train
+    assert (train.train_steps, train.num_train_epochs, train.warmup_proportion) == (None, 1.5, 0.1)
+    # 100 examples x 1.5 epochs in steps of 32: 4.7.
+    in_steps = train.in_steps(100, 1)
+    assert (in_steps.train_steps, in_steps.warmup_steps) == (5, 0)
+    train = _classifier("--train_step=50", "--warmup_proportion=0.1").train.in_steps(100, 1)
+    assert (train.train_steps, train.warmup_steps) == (50, 5)
+    train = _classifier("--num_train_epochs=10", "--warmup_step=7").train.in_steps(100, 1)
+    assert (train.train_steps, train.warmup_steps) == (32, 7)
+    with pytest.raises(UserError, match=r"^`warmup_steps`=7 is more than the 4 steps of `num_train_epochs`=1"):
+        _classifier("--num_train_epochs=1", "--warmup_step=7").train.in_steps(100, 1)
+
+
+def test_steps_and_epochs_exclude_each_other():
+    with pytest.raises(UserError) as raised:
+        _classifier("--train_step=5", "--num_train_epochs=3", "--warmup_step=1", "--warmup_proportion=0.1")
+    assert str(raised.value) == (
+        "--train_step and --num_train_epochs exclude each other: give one; "
+        "--warmup_step and --warmup_proportion exclude each other: give one"
+    )
+
+
+def test_a_recipe_of_steps_keeps_its_share_of_warm_up_where_epochs_are_given(caplog):
+    caplog.set_level(logging.INFO)
+    recipe = recipe_for("mrpc", "tiny")
+    train = _classifier("--recipe", "--num_train_epochs=2").train
+    assert (train.train_steps, train.num_train_epochs, train.warmup_steps) == (None, 2, 0)
+    assert train.warmup_proportion == pytest.approx(recipe.warmup_steps / recipe.train_steps, abs=1e-4)
+    assert train.learning_rate == recipe.learning_rate
+    assert "--train_step" not in caplog.text
+    train = _classifier("--recipe", "--num_train_epochs=2", "--warmup_step=3").train
+    assert (train.warmup_steps, train.warmup_proportion) == (3, 0)
+    train = _classifier("--recipe", "--warmup_proportion=0.5").train
+    assert (train.train_steps, train.warmup_steps, train.warmup_proportion) == (recipe.train_steps, 0, 0.5)
+
+
+def test_what_does_not_fit_the_task_is_reported_with_the_rest():
+    with pytest.raises(UserError) as raised:
+        _classifier("--seed=x", "--metric_for_best_model=rmse", "--class_weights=none.json")
+    assert re.fullmatch(
+        "--seed=x is not a whole number; --class_weights=none.json cannot be read .*; give none, balanced, or .*; "
+        "--metric_for_best_model=rmse does not fit task mrpc: use one of accuracy, .*",
+        str(raised.value),
+    )
+
+
+def test_early_stopping_needs_evaluations():
+    with pytest.raises(UserError, match=r"^--early_stopping_patience=2 needs --do_eval$"):
+        _classifier("--early_stopping_patience=2")
+    with pytest.raises(UserError, match=r"^--early_stopping_threshold=0.1 needs --early_stopping_patience above 0$"):
+        _classifier("--early_stopping_threshold=0.1", "--do_eval")
+    train = _classifier("--early_stopping_patience=2", "--early_stopping_threshold=0.1", "--do_eval").train
+    assert (train.early_stopping_patience, train.early_stopping_threshold) == (2, 0.1)
 
 
 def test_squad_and_race_have_recipes_too():

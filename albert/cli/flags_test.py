@@ -61,6 +61,10 @@ VALUES = (
     (PROGRAMS, "keep_checkpoint_max", "0", "train.keep_checkpoint_max", 0),
     (PROGRAMS, "log_steps", "7", "train.log_steps", 7),
     (PROGRAMS, "skip_nonfinite_steps", "3", "train.skip_nonfinite_steps", 3),
+    (PROGRAMS, "early_stopping_patience", "3", "train.early_stopping_patience", 3),
+    ((CLASSIFIER,), "metric_for_best_model", "f1_macro", "objective.metric_for_best_model", "f1_macro"),
+    ((CLASSIFIER,), "class_weights", "balanced", "objective.class_weights", "balanced"),
+    ((CLASSIFIER,), "label_smoothing_factor", "0.1", "objective.label_smoothing_factor", 0.1),
     (PROGRAMS, "max_unknown_share", "0.5", "data.max_unknown_share", 0.5),
     (PROGRAMS, "seed", "-1", "train.seed", -1),
     (PROGRAMS, "dtype", "bfloat16", "model.dtype", "bfloat16"),
@@ -71,8 +75,8 @@ VALUES = (
     ((CLASSIFIER, RACE), "warmup_step", "320", "train.warmup_steps", 320),
     (SQUAD, "train_file", "d/t.json", "task.train_file", "d/t.json"),
     (SQUAD, "predict_file", "d/p.json", "task.predict_file", "d/p.json"),
-    (SQUAD, "num_train_epochs", "0.5", "train.num_train_epochs", 0.5),
-    (SQUAD, "warmup_proportion", "0.25", "train.warmup_proportion", 0.25),
+    ((CLASSIFIER, *SQUAD), "num_train_epochs", "0.5", "train.num_train_epochs", 0.5),
+    ((CLASSIFIER, *SQUAD), "warmup_proportion", "0.25", "train.warmup_proportion", 0.25),
     (SQUAD, "train_feature_file", "f", "data.feature_files", {"train": Path("f")}),
     (SQUAD, "predict_feature_file", "f", "data.feature_files", {"dev": Path("f")}),
     (SQUAD, "predict_feature_left_file", "f", "data.left_file", Path("f")),
@@ -108,10 +112,10 @@ BOOLEANS = (
 )
 # Tested below, each by itself.
 OTHERS = {
-    CLASSIFIER: {"recipe"},
-    SQUAD_V1: {"recipe", "do_eval", "do_predict"},
-    SQUAD_V2: {"recipe", "do_eval", "do_predict"},
-    RACE: {"recipe", "task_name"},
+    CLASSIFIER: {"recipe", "early_stopping_threshold"},
+    SQUAD_V1: {"recipe", "do_eval", "do_predict", "early_stopping_threshold"},
+    SQUAD_V2: {"recipe", "do_eval", "do_predict", "early_stopping_threshold"},
+    RACE: {"recipe", "task_name", "early_stopping_threshold"},
 }
 
 
@@ -297,7 +301,7 @@ def test_race_may_be_named_in_capitals():
     ("program", "argument"),
     [
         (CLASSIFIER, "--train_file=t"),
-        (CLASSIFIER, "--num_train_epochs=3"),
+        (RACE, "--class_weights=balanced"),
         (SQUAD_V1, "--start_n_top=5"),
         (SQUAD_V1, "--dropout_prob=0.1"),
         (SQUAD_V2, "--train_step=5"),

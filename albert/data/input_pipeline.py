@@ -28,7 +28,7 @@ R one of a few numbers.
 import dataclasses
 import functools
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -253,17 +253,28 @@ def _dataset(
 
 def read_columns(cache: RecordCache, names: Sequence[str]) -> list[dict[str, np.ndarray]]:
     """The integer columns `names` of every record, each int32 [any]; [] without names."""
-    spec = {name: tf.io.RaggedFeature(tf.int64) for name in names}
     records: list[dict[str, np.ndarray]] = []
-    for first in range(0, cache.count if names else 0, _RECORDS_AT_A_TIME):
-        numbers = np.arange(first, min(first + _RECORDS_AT_A_TIME, cache.count))
-        parsed = tf.io.parse_example(tf.constant(cache.read(numbers)), spec)
+    for parsed in _parsed_integers(cache, names):
         columns = [
             np.split(parsed[name].values.numpy().astype(np.int32), parsed[name].row_splits[1:-1].numpy())
             for name in names
         ]
         records += [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
     return records
+
+
+def read_integers(cache: RecordCache, name: str) -> np.ndarray:
+    """int64: the integers of column `name` of all records, one after the other."""
+    parts = [parsed[name].values.numpy() for parsed in _parsed_integers(cache, (name,))]
+    return np.concatenate([np.empty(0, np.int64), *parts])
+
+
+def _parsed_integers(cache: RecordCache, names: Sequence[str]) -> Iterator[dict[str, tf.RaggedTensor]]:
+    """The integer columns `names`, a few thousand records at a time."""
+    spec = {name: tf.io.RaggedFeature(tf.int64) for name in names}
+    for first in range(0, cache.count if names else 0, _RECORDS_AT_A_TIME):
+        numbers = np.arange(first, min(first + _RECORDS_AT_A_TIME, cache.count))
+        yield tf.io.parse_example(tf.constant(cache.read(numbers)), spec)
 
 
 _TOKEN_LAYOUT = ("position_ids", "sequence_ids")

@@ -50,6 +50,7 @@ class RunConfig:
       profile_steps: the steps (first, last) whose profile is written to `model_dir`; None for none.
       skip_nonfinite_steps: steps whose loss or gradient is not finite that are left out before the next one stops
         training; see `NonfiniteSteps`.
+      early_stopping_patience, early_stopping_threshold: see `EvaluationLog.early_stop`; patience 0 never stops.
     """
 
     model_dir: Path
@@ -61,6 +62,8 @@ class RunConfig:
     use_xla: bool = False
     profile_steps: tuple[int, int] | None = None
     skip_nonfinite_steps: int = 0
+    early_stopping_patience: int = 0
+    early_stopping_threshold: float = 0.0
 
     def __post_init__(self) -> None:
         lowest = {"save_checkpoints_steps": 1, "keep_checkpoint_max": 0, "log_steps": 1, "skip_nonfinite_steps": 0}
@@ -71,8 +74,9 @@ class RunConfig:
 
 @dataclasses.dataclass(frozen=True)
 class EvalSpec:
-    """How a checkpoint is evaluated: the rows, what scores all predictions at once, and the metric to maximise.
+    """How a checkpoint is evaluated: the rows, what scores all predictions at once, and the metric that selects.
 
+    The best checkpoint has the largest `best_metric`, or with `lower_is_better` the smallest.
     `has_labels`: the rows have labels for a loss, and not only what `score_fn` knows.
     """
 
@@ -80,6 +84,7 @@ class EvalSpec:
     score_fn: Callable[[Arrays], Mapping[str, float]]
     best_metric: str
     has_labels: bool = True
+    lower_is_better: bool = False
 
 
 class TrainingObserver(Protocol):
@@ -141,7 +146,9 @@ class Estimator:
         eval_spec: EvalSpec | None = None,
         observers: Sequence[TrainingObserver] = (),
     ) -> None:
-        """Trains until `max_steps` updates were ever made in `model_dir`; does nothing when they were.
+        """Trains until `max_steps` updates were ever made in `model_dir`, or evaluations stop improving (`RunConfig`).
+
+        Does nothing when that is so already.
 
         Continues from the newest checkpoint that is whole, otherwise from `warm_start`. `input_fn(first, last)` yields
         the batches of steps first..last - 1, replica by replica. With an `eval_spec` each checkpoint is evaluated; the
@@ -157,7 +164,7 @@ class Estimator:
             observer.on_start(self.global_step)
         if eval_spec and self._is_due(self.global_step, max_steps) and self.global_step not in self.evaluations.steps:
             self._evaluate_checkpoint(eval_spec, observers)
-        if self.global_step >= max_steps:
+        if self.global_step >= max_steps or self._stops_early(eval_spec, max_steps):
             self._store.finish_save(self.global_step, lambda step: self._is_due(step, max_steps))
             logging.info("Step %d of %d: nothing left to train.", self.global_step, max_steps)
             return
@@ -177,6 +184,25 @@ class Estimator:
                 if is_due and eval_spec:
                     self._evaluate_checkpoint(eval_spec, observers)
                     stop.raise_if_requested(f"stopped after step {self.global_step} of {max_steps}, which is saved")
+                    if self._stops_early(eval_spec, max_steps):
+                        break
+
+    def _stops_early(self, eval_spec: EvalSpec | None, max_steps: int) -> bool:
+        """Whether the evaluations say that training has ended; logs why."""
+        patience, threshold = self._config.early_stopping_patience, self._config.early_stopping_threshold
+        if eval_spec is None or not patience:
+            return False
+        last = self.evaluations.early_stop(patience, threshold, eval_spec.lower_is_better)
+        if last is None:
+            return False
+        best = self.evaluations.best
+        assert best, "there are evaluations"
+        logging.info(
+            "Early stopping after step %d of %d: %d evaluations up to step %d did not improve %s by more than %g; "
+            "the best is %.4f, of step %d.",
+            *(self.global_step, max_steps, patience, last.step, best.best_metric, threshold, best.value, best.step),
+        )
+        return True
 
     def _is_due(self, step: int, max_steps: int) -> bool:
         """Whether an undisturbed run saves and evaluates after `step`; a stop may save in between."""
@@ -324,7 +350,8 @@ class Estimator:
         """Evaluates the current weights, those of `model.ckpt-<step>`, and makes that the best if none was better."""
         metrics = self.evaluate(eval_spec.input_fn, eval_spec.score_fn, eval_spec.has_labels)
         value = metrics[eval_spec.best_metric]
-        evaluation = Evaluation(self.global_step, metrics, eval_spec.best_metric, self.evaluations.improves(value))
+        is_best = self.evaluations.improves(value, eval_spec.lower_is_better)
+        evaluation = Evaluation(self.global_step, metrics, eval_spec.best_metric, is_best)
         if evaluation.is_best:
             self._store.keep_as_best(self.global_step)
         self.evaluations.append(evaluation)

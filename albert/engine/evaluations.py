@@ -16,7 +16,10 @@ from albert.system.json_text import parse_json
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """The metrics after `step` updates; `is_best` compares `best_metric` with every evaluation before."""
+    """The metrics after `step` updates; `is_best` compares `best_metric` with every evaluation before.
+
+    Which of two values of a metric is better is not in the file: a metric's name tells who computes it.
+    """
 
     step: int
     metrics: Mapping[str, float]
@@ -25,7 +28,7 @@ class Evaluation:
 
     @property
     def value(self) -> float:
-        """The metric that is maximised."""
+        """The metric that selects the best."""
         return self.metrics[self.best_metric]
 
     def summary(self) -> str:
@@ -94,10 +97,26 @@ class EvaluationLog:
         """Marks everything after `step` as to be recomputed."""
         self._valid_up_to = step
 
-    def improves(self, value: float) -> bool:
+    def improves(self, value: float, lower_is_better: bool = False) -> bool:
         """Whether `value` beats the best so far. The first does, and a number beats NaN: there is always a best."""
         best = _last_best(self._valid)
-        return best is None or (not math.isnan(value) and (math.isnan(best.value) or value > best.value))
+        return best is None or _beats(value, best.value, lower_is_better)
+
+    def early_stop(self, patience: int, threshold: float, lower_is_better: bool = False) -> Evaluation | None:
+        """The evaluation at which training ends: the last of `patience` in a row that do not improve; None if not yet.
+
+        An evaluation improves if it beats the best before it by more than `threshold`. What a run has evaluated decides
+        alone, so that it ends at the same step however often it was killed and resumed.
+        """
+        best, waited = math.nan, -1  # the first never counts as one that does not improve
+        for entry in sorted(self._valid, key=lambda entry: entry.step):
+            improves = waited < 0 or _beats(entry.value, best, lower_is_better, threshold)
+            waited = 0 if improves else waited + 1
+            if not improves and waited == patience:
+                return entry
+            if _beats(entry.value, best, lower_is_better):
+                best = entry.value
+        return None
 
     def append(self, evaluation: Evaluation) -> None:
         """Adds an evaluation, in place of those that were recomputed up to its step, and writes the file."""
@@ -109,6 +128,13 @@ class EvaluationLog:
         self._valid_up_to = max(self._valid_up_to, evaluation.step)
         text = json.dumps([dataclasses.asdict(entry) for entry in self._entries], indent=1)
         write_text(self._path, text + "\n")
+
+
+def _beats(value: float, other: float, lower_is_better: bool, threshold: float = 0.0) -> bool:
+    """Whether `value` is better by more than `threshold`; every number is better than NaN."""
+    if math.isnan(value) or math.isnan(other):
+        return math.isnan(other) and not math.isnan(value)
+    return (other - value if lower_is_better else value - other) > threshold
 
 
 def _last_best(entries: list[Evaluation]) -> Evaluation | None:

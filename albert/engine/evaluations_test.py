@@ -63,6 +63,54 @@ def test_going_back_with_other_intervals_leaves_none_of_the_old_ones(tmp_path):
     assert [(entry.step, entry.is_best) for entry in EvaluationLog(tmp_path)] == [(4, True), (6, False), (13, True)]
 
 
+def test_where_lower_is_better_the_best_is_the_first_of_the_lowest(tmp_path):
+    log = EvaluationLog(tmp_path)
+    for step, value in ((1, math.nan), (2, 0.5), (3, 0.75), (4, 0.25), (5, 0.25)):
+        log.append(Evaluation(step, {"rmse": value}, "rmse", log.improves(value, lower_is_better=True)))
+    assert [entry.is_best for entry in EvaluationLog(tmp_path)] == [True, True, False, True, False]
+
+
+# Values of evaluations 1, 2, ..., patience, threshold, and the number of the evaluation that is the last.
+STOPS = (
+    ([0.5, 0.6, 0.6, 0.5, 0.7], 2, 0.0, 4),
+    ([0.5, 0.6, 0.6, 0.61, 0.6, 0.6], 2, 0.0, 6),
+    ([0.5, 0.6, 0.6, 0.61, 0.6, 0.6], 3, 0.0, None),
+    ([0.5, 0.5], 1, 0.0, 2),
+    ([0.5], 1, 0.0, None),
+    ([], 1, 0.0, None),
+    # Better by a hair counts as no improvement, but is what the next is compared with.
+    ([0.5, 0.55, 0.6, 0.65], 3, 0.1, 4),
+    ([0.5, 0.55, 0.7, 0.65], 3, 0.1, None),
+    # Exactly the threshold is not more.
+    ([0.5, 0.75, 1.0], 1, 0.25, 2),
+    ([math.nan, math.nan, 0.1, math.nan, 0.1, 0.1], 2, 0.0, 5),
+    ([math.nan] * 3, 2, 0.0, 3),
+)
+
+
+@pytest.mark.parametrize(("values", "patience", "threshold", "last"), STOPS)
+@pytest.mark.parametrize("lower_is_better", [False, True])
+def test_training_ends_after_evaluations_that_do_not_improve(
+    tmp_path, values, patience, threshold, last, lower_is_better
+):
+    log = EvaluationLog(tmp_path)
+    for number, value in enumerate(values, 1):
+        _append(log, 10 * number, -value if lower_is_better else value)
+        # At the same evaluation, however many follow and wherever they come from.
+        for same in (log, EvaluationLog(tmp_path)):
+            stop = same.early_stop(patience, threshold, lower_is_better)
+            assert (stop and stop.step) == (10 * last if last and number >= last else None)
+
+
+def test_evaluations_that_are_made_again_do_not_end_training(tmp_path):
+    log = EvaluationLog(tmp_path)
+    for step, value in ((4, 0.5), (8, 0.5), (12, 0.5)):
+        _append(log, step, value)
+    assert log.early_stop(2, 0.0).step == 12
+    log.continue_from(8)
+    assert log.early_stop(2, 0.0) is None
+
+
 def test_a_file_that_cannot_be_written_is_named_and_keeps_what_it_had(tmp_path):
     log = EvaluationLog(tmp_path)
     _append(log, 4, 0.5)

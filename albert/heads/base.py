@@ -10,7 +10,7 @@ frozen description with these members, so that a new one is a class and a line i
 An example is a sequence, so that b = n, except for multiple choice.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import ClassVar, Protocol
 
@@ -30,6 +30,10 @@ FIRST_HEAD_SITE = 1 << 16
 # What a head may read beside the encoder's output, by name.
 Features = Mapping[str, tf.Tensor]
 NO_FEATURES: Features = MappingProxyType({})
+
+
+# From predictions and features to [b] float32, as `Head.per_example_loss`.
+Loss = Callable[[Mapping[str, tf.Tensor], Features], tf.Tensor]
 
 
 class Head(Protocol):

@@ -13,9 +13,10 @@ from albert.engine.checkpoint_files import open_checkpoint
 from albert.engine.distribution import Replicas
 from albert.engine.estimator import Estimator, EvalSpec, RunConfig, TrainingObserver
 from albert.errors import UserError
-from albert.heads.base import Head
+from albert.heads.base import Head, Loss
 from albert.modeling import AlbertModel, Computation
 from albert.runs import reports
+from albert.runs.dev_reports import DevReports
 from albert.runs.model_fn import build_model_fn
 from albert.settings import Settings, TrainSettings
 from albert.weights.loading import load_weights
@@ -85,6 +86,8 @@ def identity_of_training(settings: Settings, num_replicas: int) -> dict[str, obj
     train = dataclasses.asdict(settings.train)
     for how_often in ("save_checkpoints_steps", "keep_checkpoint_max", "log_steps", "skip_nonfinite_steps"):
         del train[how_often]
+    for how_long in ("early_stopping_patience", "early_stopping_threshold"):  # a stopped run may continue with others
+        del train[how_long]
     for factor in ("per_replica_batch_size", "gradient_accumulation_steps"):
         del train[factor]
     return {
@@ -101,8 +104,12 @@ def build_estimator(
     settings: Settings,
     schedule: LearningRateSchedule,
     num_of_group: int = 0,
+    loss: Loss | None = None,
 ) -> Estimator:
-    """The engine with this model's weights on every replica; `num_of_group` as for `load_weights`."""
+    """The engine with this model's weights on every replica; `num_of_group` as for `load_weights`.
+
+    `loss` is trained with in place of the head's, which evaluation keeps.
+    """
     train = settings.train
     return Estimator(
         model_fn=build_model_fn(
@@ -110,6 +117,7 @@ def build_estimator(
             head,
             train.seed,
             Computation(tf.as_dtype(settings.model.dtype), settings.speed.recompute_activations),
+            loss,
         ),
         create_weights=lambda: AlbertModel(config, head.variable_specs, train.seed).weights,
         optimizer=create_optimizer(train.optimizer),
@@ -125,6 +133,8 @@ def build_estimator(
             use_xla=bool(settings.speed.use_xla),
             profile_steps=settings.speed.profile_steps,
             skip_nonfinite_steps=train.skip_nonfinite_steps,
+            early_stopping_patience=train.early_stopping_patience,
+            early_stopping_threshold=train.early_stopping_threshold,
         ),
         warm_start=lambda weights: start_from_checkpoint(weights, settings, num_of_group),
     )
@@ -148,20 +158,27 @@ def train_and_evaluate(
     best_metric: str,
     num_replicas: int,
     observers: Sequence[TrainingObserver] = (),
+    dev_reports: DevReports | None = None,
 ) -> dict[str, float]:
     """Trains if asked to, writes results, log and curve; metrics of the best checkpoint, {} without an `eval_spec`.
 
-    `observers` are told of the training beside those that write its log and its events.
+    `observers` are told of the training beside those that write its log and its events. `dev_reports` are written with
+    the results.
     """
     results = reports.Results(settings, best_metric, num_replicas)
+    reporters = [dev_reports] if dev_reports else []
     if settings.do_train:
         assert train_input_fn, "training needs batches"
         board = reports.TensorBoard(settings.output_dir, reports.hyperparameters(settings, num_replicas))
         writers: list[TrainingObserver] = [reports.TrainingLog(settings.output_dir), board]
-        estimator.train(train_input_fn, settings.train.num_steps, eval_spec, [*writers, *observers])
-        results.trained(estimator.throughput)
+        estimator.train(train_input_fn, settings.train.num_steps, eval_spec, [*writers, *observers, *reporters])
+        is_early = estimator.global_step < settings.train.num_steps
+        results.trained(estimator.throughput, estimator.global_step if is_early else None)
     metrics = evaluate(estimator, eval_spec, settings) if eval_spec else {}
-    if eval_spec:
+    if eval_spec and dev_reports:
+        results.evaluated(estimator.evaluations, metrics, dev_reports.labels, dev_reports.files(metrics))
+        dev_reports.warn_where_nothing_is_learnt(metrics)
+    elif eval_spec:
         results.evaluated(estimator.evaluations, metrics)
     reports.draw_curve(settings.output_dir, estimator.evaluations, best_metric)
     return metrics

@@ -6,8 +6,9 @@ Puts the parts together and decides nothing about any of them; the loop over ste
 import dataclasses
 import functools
 import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
+import numpy as np
 import tensorflow as tf
 
 from albert.albert_config import AlbertConfig
@@ -16,9 +17,10 @@ from albert.data import input_pipeline
 from albert.data.input_pipeline import BatchShape, Source
 from albert.data.source_files import SourceFiles
 from albert.engine.distribution import Replicas, create_replicas
-from albert.engine.estimator import EvalSpec
+from albert.engine.estimator import Estimator, EvalSpec
 from albert.errors import UserError
 from albert.heads import head_for
+from albert.heads.weighted_loss import WeightedCrossEntropy
 from albert.runs.assembly import (
     build_estimator,
     check_model,
@@ -30,12 +32,14 @@ from albert.runs.assembly import (
     restore_best,
     train_and_evaluate,
 )
+from albert.runs.dev_reports import DevReports
 from albert.runs.left_model import LeftModel
 from albert.runs.output_dir import claim_output_dir
 from albert.runs.split_data import SplitData
 from albert.settings import Settings
 from albert.system.files import write_texts
-from albert.tasks.base import Split, Task
+from albert.tasks.base import Labels, Split, Task
+from albert.tasks.objective import LossChoice, with_metric
 from albert.tokenization import Tokenizer, load_tokenizer
 from albert.vocabulary_fit import warn_of_vocabulary
 
@@ -58,6 +62,7 @@ def run(task: Task, settings: Settings) -> dict[str, float]:
     sources = {split: SourceFiles.read(task.source_files(split, settings.data.data_dir)) for split in wanted}
     digests = {split: source.digest for split, source in sources.items()}
     identity = identity_of_run(task, config, tokenizer, settings, replicas.count, digests)
+    task = with_metric(task, settings.objective)
     with claim_output_dir(settings, identity, itertools.chain(*(source.paths for source in sources.values()))):
         splits = {
             split: SplitData.load(task, split, tokenizer, settings.data, source) for split, source in sources.items()
@@ -66,15 +71,27 @@ def run(task: Task, settings: Settings) -> dict[str, float]:
 
         train = settings.train
         schedule = LearningRateSchedule(train.learning_rate, train.train_steps or 1, train.warmup_steps)
-        estimator = build_estimator(config, head_for(task.output, config), replicas, settings, schedule)
+        loss = loss_of_training(task, settings, splits)
+        estimator = build_estimator(config, head_for(task.output, config), replicas, settings, schedule, loss=loss)
         inputs = InputFunctions(task, splits, settings, replicas)
-        eval_spec = build_eval_spec(inputs) if settings.do_eval and splits["dev"].can_be_scored else None
+        dev_reports = eval_spec = None
+        if settings.do_eval and splits["dev"].can_be_scored:
+            dev_reports = build_dev_reports(inputs, estimator)
+            eval_spec = build_eval_spec(inputs, dev_reports.score)
+        check_early_stopping(settings, eval_spec)
         left_model = LeftModel(task, config, tokenizer, settings)
         if settings.do_train or estimator.checkpoint_steps:
             best = estimator.evaluations.best
             left_model.write(best.metrics if best else {})
         metrics = train_and_evaluate(
-            estimator, inputs.train, eval_spec, settings, task.best_metric, replicas.count, [left_model]
+            estimator,
+            inputs.train,
+            eval_spec,
+            settings,
+            task.best_metric,
+            replicas.count,
+            [left_model],
+            dev_reports,
         )
         if settings.do_predict:
             restore_best(estimator, settings)
@@ -92,6 +109,15 @@ def check_vocabulary(config: AlbertConfig, tokenizer: Tokenizer, settings: Setti
         raise UserError(
             f"{settings.data.spm_model_file or settings.data.vocab_file} has {tokenizer.vocab_size} pieces, but "
             f"vocab_size in {settings.model.albert_config_file} is {config.vocab_size}. Use two that belong together."
+        )
+
+
+def check_early_stopping(settings: Settings, eval_spec: EvalSpec | None) -> None:
+    """Raises UserError where training is to stop by scores that there are none of."""
+    if settings.do_train and settings.train.early_stopping_patience and eval_spec is None:
+        raise UserError(
+            f"`early_stopping_patience`={settings.train.early_stopping_patience} needs scores of checkpoints, but the "
+            "dev split has no gold answers. Leave it out, or give a dev split with answers."
         )
 
 
@@ -125,6 +151,7 @@ def identity_of_run(
 ) -> dict[str, dict[str, object]]:
     """What must be equal for an output_dir to be continued: the model, and how it is trained and evaluated if it is.
 
+    `task` selects by its own metric; one that the settings name in its place is part of the evaluation.
     The number of replicas is not in it, only the global batch; nor is how fast it is computed.
     """
     identity: dict[str, dict[str, object]] = {
@@ -141,11 +168,24 @@ def identity_of_run(
             **identity_of_training(settings, num_replicas),
             "discard_classifier_weights": settings.model.discard_classifier_weights,
             "data_sha256": digests["train"],
-            "head": {name: value for name, value in vars(head_for(task.output, config)).items() if name != "config"},
+            "head": {name: value for name, value in vars(head_for(task.output, config)).items() if name != "config"}
+            | LossChoice.of(task, settings.objective).identity(),
         }
     if settings.do_eval:
         identity["evaluation"] = {"data_sha256": digests["dev"]}
+        chosen = with_metric(task, settings.objective).best_metric
+        if chosen != task.best_metric:  # runs from before there was a choice have no such entry
+            identity["evaluation"]["metric_for_best_model"] = chosen
     return identity
+
+
+def loss_of_training(task: Task, settings: Settings, splits: Mapping[Split, SplitData]) -> WeightedCrossEntropy | None:
+    """The loss to train with where the settings ask for another than the head's."""
+    choice = LossChoice.of(task, settings.objective)
+    if not settings.do_train or not isinstance(task.output, Labels) or choice == LossChoice():
+        return None
+    label_ids = input_pipeline.read_integers(splits["train"].cache, "label_ids")
+    return WeightedCrossEntropy(choice.weights_for(task.output.names, label_ids), choice.label_smoothing)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -181,7 +221,18 @@ class InputFunctions:
         )
 
 
-def build_eval_spec(inputs: InputFunctions) -> EvalSpec:
+def build_dev_reports(inputs: InputFunctions, estimator: Estimator) -> DevReports:
+    """Scores and reports of the dev split, over checkpoints of `estimator`."""
+
+    def predict_best() -> Mapping[str, np.ndarray]:
+        restore_best(estimator, inputs.settings)
+        return estimator.predict(lambda: inputs.once("dev", inputs.settings.per_replica_eval_batch_size))
+
+    return DevReports(inputs.splits["dev"], lambda: estimator.global_step, predict_best)
+
+
+def build_eval_spec(inputs: InputFunctions, score: Callable[[Mapping[str, np.ndarray]], dict[str, float]]) -> EvalSpec:
     """Scoring on the dev split, whose batches are described once."""
     dataset = inputs.once("dev", inputs.settings.per_replica_eval_batch_size)
-    return EvalSpec(lambda: dataset, inputs.splits["dev"].score, inputs.task.best_metric, inputs.task.has_dev_labels)
+    task = inputs.task
+    return EvalSpec(lambda: dataset, score, task.best_metric, task.has_dev_labels, task.lower_is_better)

@@ -1,5 +1,6 @@
 """Whole runs on the first rows of the bundled task, on two replicas, in this process."""
 
+import csv
 import json
 import shutil
 import signal
@@ -55,6 +56,8 @@ def test_a_run_leaves_every_promised_file_and_no_other(finished):
     names = [f"model.ckpt-{step}{suffix}" for step in (8, 12, "best") for suffix in checkpoint_files.SUFFIXES]
     names += ["checkpoint", "evaluations.json", "run_settings.json", "training_log.jsonl", "training_curve.png"]
     names += ["eval_results.txt", "eval_results.json", "test_results.tsv", "submit_results.tsv", "Agreement.tsv"]
+    names += ["model.json", "albert_config.json", "spiece.model", "classification_report.json"]
+    names += ["confusion_matrix.csv", "confusion_matrix.png", "dev_predictions.csv"]
     assert {path.name for path in (finished / "out").iterdir()} == {*names, *events}
     assert not list((finished / "cache").glob("*.partial"))
 
@@ -69,6 +72,25 @@ def test_the_files_agree_with_each_other(finished):
     assert checkpoint_files.load_tensors(out / "model.ckpt-best")["global_step"] == metrics["global_step"]
     assert _steps(out) == list(range(1, 13))
     with PIL.Image.open(out / "training_curve.png") as picture:
+        picture.verify()
+
+
+def test_the_reports_are_those_of_the_best_checkpoint_in_the_order_of_the_dev_file(finished):
+    out = finished / "out"
+    best = EvaluationLog(out).best
+    report = json.loads((out / "classification_report.json").read_text())
+    assert report["accuracy"] == best.metrics["eval_accuracy"]
+    rows = list(csv.DictReader((out / "dev_predictions.csv").open(newline="")))
+    assert list(rows[0]) == ["index", "sentence", "label", "prediction", "score"]
+    lines = (finished / "data/Agreement/dev.tsv").read_text().splitlines()[1:]
+    assert [f"{row['sentence']}\t{row['label']}" for row in rows] == lines
+    assert np.mean([row["label"] == row["prediction"] for row in rows]) == pytest.approx(report["accuracy"])
+    assert all(0.5 <= float(row["score"]) <= 1 for row in rows)
+    matrix = list(csv.DictReader((out / "confusion_matrix.csv").open(newline="")))
+    correct = sum(int(matrix[number][name]) for number, name in enumerate("01"))
+    assert correct == pytest.approx(report["accuracy"] * ROWS)
+    assert json.loads((out / "eval_results.json").read_text())["labels"] == ["0", "1"]
+    with PIL.Image.open(out / "confusion_matrix.png") as picture:
         picture.verify()
 
 
@@ -96,7 +118,8 @@ def test_a_second_start_tokenises_nothing_trains_nothing_and_changes_no_result(c
     metrics = _run(copied, "train", "eval", "predict", keep_checkpoint_max=2, output_dir=out)
     assert metrics == json.loads((copied / "metrics.json").read_text())
     assert (out / "Agreement.tsv").read_bytes() == before["submit_results.tsv"]
-    for name in ("training_log.jsonl", "evaluations.json", "test_results.tsv", "model.ckpt-12.index"):
+    same = ("training_log.jsonl", "evaluations.json", "test_results.tsv", "model.ckpt-12.index", "model.json")
+    for name in (*same, "dev_predictions.csv", "classification_report.json", "confusion_matrix.png"):
         assert (out / name).read_bytes() == before[name], name
 
 

@@ -4,13 +4,21 @@ import tensorflow as tf
 
 from albert.albert_config import AlbertConfig
 from albert.engine.estimator_spec import EstimatorSpec, Features, ModeKeys, ModelFn
-from albert.heads.base import Head
+from albert.heads.base import Head, Loss
 from albert.modeling import FLOAT32, Computation, TokenLayout, Weights, encode
 from albert.ops.dropout import DropoutKey
 
 
-def build_model_fn(config: AlbertConfig, head: Head, seed: int = 0, computation: Computation = FLOAT32) -> ModelFn:
+def build_model_fn(
+    config: AlbertConfig,
+    head: Head,
+    seed: int = 0,
+    computation: Computation = FLOAT32,
+    loss: Loss | None = None,
+) -> ModelFn:
     """The function `Estimator` calls with one replica's batch: b examples, whose n sequences lie in R rows of length L.
+
+    Training minimises `loss`, or the head's; evaluation reports the head's.
 
     Features: input_ids, segment_ids, position_ids, sequence_ids int32 [R, L] and sequence_starts, sequence_lengths
     int32 [n] as in `TokenLayout`; sequence_rows int32 [n] (row in the global batch, which decides a sequence's
@@ -29,11 +37,12 @@ def build_model_fn(config: AlbertConfig, head: Head, seed: int = 0, computation:
         hidden = head.label_columns if mode == ModeKeys.PREDICT else ()
         readable = {name: value for name, value in features.items() if name not in hidden}
         predictions = head.predict(weights, encoded, dropout_key, readable)
+        loss_here = loss if loss and mode == ModeKeys.TRAIN else head.per_example_loss
         return EstimatorSpec(
             mode=mode,
             example_ids=features["example_ids"],
             example_weights=features["example_weights"],
-            per_example_loss=None if mode == ModeKeys.PREDICT else head.per_example_loss(predictions, features),
+            per_example_loss=None if mode == ModeKeys.PREDICT else loss_here(predictions, features),
             predictions=predictions,
             token_counts=layout.token_counts(),
         )

@@ -29,6 +29,7 @@ if TYPE_CHECKING:  # drawing is imported where something is drawn
     from matplotlib.axes import Axes
     from matplotlib.lines import Line2D
 
+_STOPPED = "Stopped early at step"
 TRAINING_LOG = "training_log.jsonl"
 CURVE = "training_curve.png"
 
@@ -182,8 +183,14 @@ class Results:
             "Warmup steps": train.warmup_steps,
         }
 
-    def trained(self, throughput: Throughput) -> None:
-        """Adds time and speed of this process's training steps without warm-up; nothing when it made none."""
+    def trained(self, throughput: Throughput, stopped_at: int | None = None) -> None:
+        """Adds time and speed of this process's training steps without warm-up, if it made any.
+
+        `stopped_at` is the step at which early stopping ended training.
+        """
+        self._hyperparameters.pop(_STOPPED, None)
+        if stopped_at is not None:
+            self._hyperparameters[_STOPPED] = stopped_at
         if throughput.seconds:
             speed = throughput.speed
             self._hyperparameters |= {
@@ -197,8 +204,17 @@ class Results:
                     "Share of padding": round(speed.padding_share, 4),
                 }
 
-    def evaluated(self, evaluations: Iterable[Evaluation], best_metrics: Mapping[str, float]) -> None:
-        """Writes both files: every evaluated checkpoint, and the metrics of the best."""
+    def evaluated(
+        self,
+        evaluations: Iterable[Evaluation],
+        best_metrics: Mapping[str, float],
+        labels: Sequence[str] = (),
+        others: Mapping[str, str | bytes] | None = None,
+    ) -> None:
+        """Writes both files: every evaluated checkpoint, the metrics of the best, and the names of the labels, if any.
+
+        `others` are files of the same evaluation by name, which are written together with these two.
+        """
         evaluations = list(evaluations)
         lines = ["===== Hyperparameters ====="]
         lines += [f"{name} = {value}" for name, value in self._hyperparameters.items()]
@@ -220,8 +236,10 @@ class Results:
             "best": _json_numbers(best_metrics),
             "evaluations": [{"is_best": e.is_best, **_json_numbers(e.metrics)} for e in evaluations],
         }
+        if labels:
+            summary["labels"] = list(labels)
         texts = {"eval_results.txt": "\n".join(lines) + "\n", "eval_results.json": json.dumps(summary, indent=2) + "\n"}
-        write_texts(self._settings.output_dir, texts)
+        write_texts(self._settings.output_dir, {**texts, **(others or {})})
 
 
 def _hyperparameters_on_disk(output_dir: Path) -> dict[str, object]:

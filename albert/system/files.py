@@ -32,12 +32,12 @@ def write_bytes(path: Path, data: bytes) -> None:
         file.write(data)
 
 
-def write_texts(directory: Path, texts: Mapping[str, str]) -> None:
+def write_texts(directory: Path, texts: Mapping[str, str | bytes]) -> None:
     """Puts every text at its name in `directory`: all of them, or none where the disk is full or not writable.
 
     They are written to a folder of their own, which is renamed when all are on disk; then each is moved to its place.
-    `finish_texts` does the rest of the moves after a kill. Raises UserError as `write_bytes` does; what was there is
-    then untouched.
+    `finish_texts` does the rest of the moves after a kill. A picture is a text of bytes, which are written as they are.
+    Raises UserError as `write_bytes` does; what was there is then untouched.
     """
     staging, ready = temporary_beside(directory / _READY), directory / _READY
     for name in texts:
@@ -46,7 +46,7 @@ def write_texts(directory: Path, texts: Mapping[str, str]) -> None:
     try:
         for name, text in texts.items():
             with whole_file(staging / name, lambda path, error: cannot_write(directory / path.name, error)) as file:
-                file.write(text.encode())
+                file.write(text.encode() if isinstance(text, str) else text)
         finish_texts(directory)
         with _errors_of(ready, cannot_write):
             staging.replace(ready)

@@ -167,6 +167,12 @@ def test_several_texts_are_all_old_where_one_cannot_be_written(tmp_path):
     assert _texts_in(tmp_path) == old
 
 
+def test_bytes_among_texts_are_written_as_they_are(tmp_path):
+    write_texts(tmp_path, {"a.txt": "\u00e4", "b.png": b"\x89\x00\xff"})
+    assert (tmp_path / "a.txt").read_bytes() == b"\xc3\xa4"
+    assert (tmp_path / "b.png").read_bytes() == b"\x89\x00\xff"
+
+
 @pytest.mark.parametrize("moved", [0, 1, 2])
 def test_several_texts_are_all_new_after_a_kill_between_their_moves(tmp_path, monkeypatch, moved):
     write_texts(tmp_path, {"a.txt": "old", "b.txt": "old"})

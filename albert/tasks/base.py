@@ -15,8 +15,10 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from albert.data.schema import Column, HostRecord, Record
+from albert.errors import UserError
 from albert.settings import DataSettings
 from albert.system.json_text import short_repr
+from albert.tasks.metrics import LOWER_IS_BETTER
 from albert.tokenization import Tokenizer
 
 Split = Literal["train", "dev", "test"]
@@ -156,11 +158,22 @@ class Task(abc.ABC):
     """
 
     name: str
-    best_metric: str  # the key of `score` by which the best checkpoint is chosen; larger is better
+    best_metric: str  # the key of `score` by which the best checkpoint is chosen
 
     predict_split: ClassVar[Split] = "test"  # what is predicted after training
     has_dev_labels: ClassVar[bool] = True  # dev records have labels for a loss, and not only items that can be scored
     reported_columns: ClassVar[tuple[str, ...]] = ()  # the "host" columns that `report` reads
+
+    @property
+    def lower_is_better(self) -> bool:
+        """Whether the best checkpoint is the one with the smallest `best_metric`, and not the largest."""
+        return self.best_metric in LOWER_IS_BETTER
+
+    def with_best_metric(self, name: str) -> "Task":
+        """The same task with another `best_metric`. Raises UserError, listing what fits, where `name` does not fit."""
+        if name != self.best_metric:
+            raise UserError(f"`metric_for_best_model`={name} does not fit task {self.name}: use {self.best_metric}.")
+        return self
 
     @property
     def sequences_per_example(self) -> int:

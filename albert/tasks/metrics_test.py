@@ -42,6 +42,35 @@ def test_mean_squared_error_by_hand():
     assert metrics.mean_squared_error(np.array([1.0, 2.0]), np.array([2.0, 4.0])) == pytest.approx((1 + 4) / 2)
 
 
+def test_averages_of_f1_by_hand():
+    # Class 0 has tp=2 fp=1 fn=1, F1 4/6; class 1 tp=1 fp=1 fn=1, 2/4; class 2 tp=1 fp=0 fn=0, 1. Supports 3, 2, 1.
+    labels, predictions = np.array([0, 0, 0, 1, 1, 2]), np.array([0, 0, 1, 0, 1, 2])
+    assert metrics.f1_macro(labels, predictions) == pytest.approx((4 / 6 + 1 / 2 + 1) / 3)
+    assert metrics.f1_weighted(labels, predictions) == pytest.approx((3 * 4 / 6 + 2 * 1 / 2 + 1) / 6)
+    assert metrics.f1_micro(labels, predictions) == metrics.accuracy(labels, predictions) == pytest.approx(4 / 6)
+
+
+def test_several_labels_an_example_by_hand():
+    # Label 0: tp=1 fp=1 fn=0, F1 2/3; label 1: tp=1 fp=0 fn=1, 2/3; label 2 is nowhere, 0. Supports 1, 2, 0.
+    labels = np.array([[1, 1, 0], [0, 1, 0], [0, 0, 0]])
+    predictions = np.array([[1, 1, 0], [1, 0, 0], [0, 0, 0]])
+    assert metrics.f1_micro(labels, predictions) == pytest.approx(2 * 2 / (2 * 2 + 1 + 1))
+    assert metrics.f1_macro(labels, predictions) == pytest.approx((2 / 3 + 2 / 3 + 0) / 3)
+    assert metrics.f1_weighted(labels, predictions) == pytest.approx(2 / 3)
+    assert metrics.accuracy(labels, predictions) == pytest.approx(2 / 3)  # rows 0 and 2
+
+
+def test_auroc_counts_pairs_in_the_right_order():
+    # Of the 2 x 3 pairs (class 0, class 1): 0.2 is below all, 0.6 above one, below one, equal to one.
+    labels, scores = np.array([0, 1, 0, 1, 1]), np.array([0.2, 0.3, 0.6, 0.6, 0.9], np.float32)
+    assert metrics.auroc(labels, scores) == pytest.approx((3 + 1 + 0.5) / 6)
+    assert math.isnan(metrics.auroc(np.ones(3, int), scores[:3]))
+
+
+def test_rmse_by_hand():
+    assert metrics.rmse(np.array([1.0, 2.0]), np.array([2.0, 4.0])) == pytest.approx(math.sqrt(2.5))
+
+
 def test_undefined_scores_are_quiet():
     ones, constant = np.ones(4, np.int32), np.full(4, 2.5, np.float32)
     with warnings.catch_warnings():
@@ -49,6 +78,8 @@ def test_undefined_scores_are_quiet():
         assert metrics.matthews_correlation(np.array([0, 1, 0, 1]), ones) == 0
         assert metrics.matthews_correlation(ones, ones) == 0
         assert metrics.f1(1 - ones, 1 - ones) == 0
+        for average in (metrics.f1_macro, metrics.f1_micro, metrics.f1_weighted):
+            assert average(ones, 1 - ones) == 0
         assert math.isnan(metrics.pearson(np.arange(4.0), constant))
         assert math.isnan(metrics.spearman(np.arange(4.0), constant))
         assert math.isnan(metrics.pearson(np.zeros(1), np.zeros(1)))

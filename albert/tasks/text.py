@@ -6,6 +6,7 @@ tokens and segments, as ALBERT was trained on them; padding is added when batche
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import Self
 
 import numpy as np
 
@@ -13,7 +14,21 @@ from albert.data.schema import Column, HostRecord, Record
 from albert.errors import UserError
 from albert.settings import DataSettings
 from albert.tasks.base import Example, Labels, MultiLabels, Score, Task
-from albert.tasks.metrics import Metric
+from albert.tasks.metrics import (
+    EVAL_LOSS,
+    READS_PROBABILITIES,
+    Metric,
+    accuracy,
+    auroc,
+    f1,
+    f1_macro,
+    f1_micro,
+    f1_weighted,
+    matthews_correlation,
+    pearson,
+    rmse,
+    spearman,
+)
 from albert.tokenization import Tokenizer
 
 _PAIR_SPECIAL_TOKENS = 3  # [CLS] A [SEP] B [SEP]
@@ -58,10 +73,30 @@ class TextTask(Task):
         records: Sequence[HostRecord] = (),
     ) -> dict[str, float]:
         """The task's metrics, by name, of `predictions["predictions"]` [N]."""
-        labels = np.array([example.label for example in items])
+        labels = labels_of(items)
         predicted = np.asarray(predictions["predictions"])
         assert labels.shape == predicted.shape, f"{labels.shape} labels, {predicted.shape} predictions"
-        return {name: metric(labels, predicted) for name, metric in self.metrics}
+        read = {
+            metric: np.asarray(predictions["probabilities"])[:, 1] if metric in READS_PROBABILITIES else predicted
+            for _, metric in self.metrics
+        }
+        return {name: metric(labels, read[metric]) for name, metric in self.metrics}
+
+    def with_best_metric(self, name: str) -> Self:
+        """The same with `name` among its metrics and as `best_metric`; a metric that it has keeps its own name.
+
+        Raises UserError, listing what fits, where `name` does not fit what the task predicts.
+        """
+        fitting = {**metrics_for(self.output), **dict(self.metrics)}
+        if name == EVAL_LOSS:
+            return dataclasses.replace(self, best_metric=name)
+        if name not in fitting:
+            names = ", ".join([*fitting, EVAL_LOSS])
+            raise UserError(f"`metric_for_best_model`={name} does not fit task {self.name}: use one of {names}.")
+        for known, metric in self.metrics:
+            if metric is fitting[name]:
+                return dataclasses.replace(self, best_metric=known)
+        return dataclasses.replace(self, metrics=(*self.metrics, (name, fitting[name])), best_metric=name)
 
     def result_files(
         self,
@@ -84,6 +119,28 @@ class TextTask(Task):
             "submit_results.tsv": table,
             self.submission_file: table,
         }
+
+
+def labels_of(items: Sequence[Example]) -> np.ndarray:
+    """The labels of all examples, [N], or [N, C] where each has several."""
+    return np.array([example.label for example in items])
+
+
+def metrics_for(output: Labels | MultiLabels | Score) -> dict[str, Metric]:
+    """The metrics that fit what a task predicts, by the name that a user gives."""
+    if isinstance(output, Score):
+        return {"pearson": pearson, "spearman": spearman, "rmse": rmse}
+    fitting: dict[str, Metric] = {
+        "accuracy": accuracy,
+        "f1_macro": f1_macro,
+        "f1_weighted": f1_weighted,
+        "f1_micro": f1_micro,
+    }
+    if isinstance(output, Labels):
+        fitting["matthews_correlation"] = matthews_correlation
+        if len(output.names) == 2:
+            fitting |= {"f1": f1, "auroc": auroc}
+    return fitting
 
 
 def truncated_pair_lengths(length_a: int, length_b: int, budget: int) -> tuple[int, int]:
