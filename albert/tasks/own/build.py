@@ -51,7 +51,10 @@ def own_data_task(
     cannot be used, and for labels that training does not know.
     """
     files = _files(settings, wanted, known)
+    _check_kind(settings, known)
     columns = _columns(files, settings, known)
+    if known:
+        settings = dataclasses.replace(settings, problem_type=problem_type_of(known.output))
     looked_at = {"train": _look(files["train"], columns, settings, seed)} if "train" in files else {}
     train = looked_at.get("train")
     output, known_from = _output(train, settings, known)
@@ -118,6 +121,14 @@ def _files(settings: OwnDataSettings, wanted: Collection[Split], known: Known | 
     return found
 
 
+def _check_kind(settings: OwnDataSettings, known: Known | None) -> None:
+    if known and settings.problem_type not in (None, problem_type_of(known.output)):
+        raise UserError(
+            f"`problem_type`={settings.problem_type}, but the model of {known.path} is one of "
+            f"{problem_type_of(known.output)}."
+        )
+
+
 def _columns(files: Mapping[Split, Path], settings: OwnDataSettings, known: Known | None) -> Columns:
     """Those of the first file; the others must have them too."""
     (split, path), *_ = files.items()
@@ -148,11 +159,6 @@ def _output(
 ) -> tuple[Labels | MultiLabels | Score, str]:
     """What is predicted, and the file that says so."""
     if known:
-        if settings.problem_type not in (None, problem_type_of(known.output)):
-            raise UserError(
-                f"`problem_type`={settings.problem_type}, but the model of {known.path} is one of "
-                f"{problem_type_of(known.output)}."
-            )
         return known.output, str(known.path)
     assert train, "_files demands a file"
     found = train.found

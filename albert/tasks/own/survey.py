@@ -229,9 +229,9 @@ def warn_of_similar(path: Path, counts: Mapping[str, int]) -> None:
         alike.setdefault(key, []).append(name)
     for names in alike.values():
         if len(names) > 1:
-            shown = ", ".join(f"{short_repr(name)} ({counts[name]:,} rows)" for name in names)
+            shown = ", ".join(f"{short_repr(name)} {counts[name]:,}" for name in names)
             _LOG.warning(
-                "%s: labels that differ in capitals, blanks or zeros alone are different ones: %s", path, shown
+                "%s: labels that differ in capitals, blanks or zeros alone are kept apart; rows: %s", path, shown
             )
 
 
@@ -242,10 +242,11 @@ def warn_of_conflicts(found: Survey) -> None:
     texts, rows = texts[order], rows[order]
     differ = (texts[1:] == texts[:-1]) & (rows[1:] != rows[:-1])
     if differ.any():
-        first = int(order[1:][differ].min())
+        several = np.unique(texts[1:][differ])
+        first = int(np.isin(np.array(found.texts, np.uint64), several).argmax())
         _LOG.warning(
-            "%s: %d texts are there with different labels, one of them on line %d",
-            *(found.table.path, len(np.unique(texts[1:][differ])), found.lines[first]),
+            "%s: texts that are there with different labels: %d, the first on line %d",
+            *(found.table.path, len(several), found.lines[first]),
         )
 
 
