@@ -13,6 +13,7 @@ from typing import Any, Literal
 from albert.albert_config import AlbertConfig
 from albert.cli.flags import Flag, Program, Values, declared, parse
 from albert.cli.model_dir import MODEL_DIR, with_model_dir
+from albert.cli.own_data import is_own_data, own_data_of, with_epochs, without_task
 from albert.errors import UserError
 from albert.setting_fields import (
     DATA,
@@ -35,6 +36,8 @@ from albert.settings import (
 from albert.tasks import get_task, task_names
 from albert.tasks.base import Task
 from albert.tasks.objective import objective_problems
+from albert.tasks.own.settings import OwnDataSettings
+from albert.tasks.own.task import OwnDataTask
 from albert.tasks.race import RaceTask, options_in
 from albert.tasks.recipes import Recipe, model_size_of, recipe_for
 from albert.tasks.squad.languages import DEFAULT_LANGUAGE, LANGUAGES
@@ -156,8 +159,8 @@ _MODEL_EXAMPLE = ("--model_dir=pretrained_model/albert_base_v2",)
 
 CLASSIFIER = Program(
     "run_multigpus_classifier",
-    "Fine-tunes ALBERT on a GLUE task over any number of GPUs.",
-    (*_shared(("task_name", *_DATA)), *declared(ObjectiveSettings)),
+    "Fine-tunes ALBERT on a GLUE task, or on own texts with labels, over any number of GPUs.",
+    (*_shared(("task_name", *_DATA)), *declared(OwnDataSettings), *declared(ObjectiveSettings)),
     required=("data_dir", "task_name", "output_dir", "albert_config_file"),
     example=(
         "--task_name=MRPC --data_dir=glue_data --output_dir=albert_output/mrpc",
@@ -169,7 +172,8 @@ CLASSIFIER = Program(
         "num_train_epochs": {"text": "How often training sees every example, in place of --train_step; rounded up."},
         "warmup_proportion": {"text": "Part of the steps that is linear warm-up, in place of --warmup_step."},
     },
-    notes=f"Tasks (--task_name): {', '.join(task_names())}.",
+    notes=f"Tasks (--task_name): {', '.join(task_names())}. "
+    "Own data: --train_file, --validation_file or --test_file in place of --task_name and --data_dir.",
 )
 
 
@@ -242,7 +246,9 @@ def parse_classifier_flags(argv: Sequence[str]) -> tuple[Task, Settings]:
     Raises HelpRequested for --help, and UserError for unknown or ill-formed flags and for everything that is missing
     or beyond its bounds, together.
     """
-    values = parse(CLASSIFIER, argv, with_model_dir)
+    values = parse(CLASSIFIER, argv, lambda values: without_task(with_model_dir(values)))
+    if is_own_data(values):
+        return _own_data(values)
     task = None
     if values["task_name"]:
         try:
@@ -259,6 +265,14 @@ def parse_classifier_flags(argv: Sequence[str]) -> tuple[Task, Settings]:
     values.check(problems)
     assert task, "without a task there is a problem"
     return task, settings
+
+
+def _own_data(values: Values) -> tuple[Task, Settings]:
+    """The task made of the files that `values` name, and settings. The files are read when everything else is right."""
+    values = with_epochs(_with_recipe(values, OwnDataTask.name))
+    settings = _settings(values)
+    values.check(settings.problems())
+    return own_data_of(values), settings
 
 
 def parse_squad_flags(argv: Sequence[str], version: Literal["1.1", "2.0"]) -> tuple[SquadTask, Settings]:

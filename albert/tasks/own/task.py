@@ -95,6 +95,19 @@ class OwnDataTask(TextTask):
             "seed": self.seed if any(part.sample for part in self.parts.values()) else None,
         }
 
+    def identity_of_rows(self) -> dict[str, Any]:
+        """The columns, labels and rows of training; {} where nothing says of what the model was trained on."""
+        if "train" not in self.parts:
+            return {}
+        identity = self.identity()
+        samples = {split: count for split, count in identity["samples"].items() if split != "test"}
+        return {name: value for name, value in identity.items() if name not in ("name", "seed")} | {"samples": samples}
+
+    @property
+    def text_columns(self) -> tuple[str, ...]:
+        """The names of the columns with texts."""
+        return self.columns.texts
+
     def _is_held_out(self, label: Label, fingerprint: int) -> bool:
         assert self.hold_out, "a part of a table needs a hold-out"
         return self.hold_out.holds(label, fingerprint)
