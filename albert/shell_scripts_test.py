@@ -573,7 +573,12 @@ def test_own_scripts_files_and_epochs_can_be_given(checkout, tmp_path):
     assert checkout.run(OWN, "--text_column_names=a,b", EPOCH="2.5", WPP="0.2", **variables).returncode == 0
     flags = checkout.flags()
     expected = {variable.lower(): value for variable, value in variables.items()}
-    expected |= {"num_train_epochs": "2.5", "warmup_proportion": "0.2", "do_predict": "true", "text_column_names": "a,b"}
+    expected |= {
+        "num_train_epochs": "2.5",
+        "warmup_proportion": "0.2",
+        "do_predict": "true",
+        "text_column_names": "a,b",
+    }
     assert {flag: flags[flag] for flag in expected} == expected
     assert "/own_my___rows__base_v2_32_2e-05" in flags["output_dir"]
 

@@ -221,9 +221,9 @@ class Task(abc.ABC):
         """What of the task decides the records made from given files, as JSON-able data: part of a cache's digest."""
 
     def identity_of_rows(self) -> dict[str, Any]:
-        """What else than files and task decides which rows a run trains and evaluates on, as JSON-able data; {} if nothing.
+        """What decides, beside task and files, which rows a run trains and evaluates on: part of its identity.
 
-        Part of a run's identity.
+        JSON-able data; {} where nothing else decides it.
         """
         return {}
 

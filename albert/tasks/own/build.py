@@ -1,6 +1,7 @@
 """Makes the task of own data: looks at all rows once, decides what the labels are and which rows are in which split."""
 
 import dataclasses
+import json
 import logging
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -13,6 +14,7 @@ from albert.system.json_text import short_repr
 from albert.tasks.base import Labels, MultiLabels, Score, Split
 from albert.tasks.metrics import Metric, accuracy, pearson
 from albert.tasks.own.columns import (
+    MAX_CLASSES,
     MULTI,
     REGRESSION,
     SINGLE,
@@ -30,6 +32,7 @@ from albert.tasks.own.task import OwnDataTask, Part, unknown_label
 _LOG = logging.getLogger(__name__)
 
 _LISTED_LABELS = 20
+_MAX_NAMES = 320_000  # bytes: `model.json` has each name twice, and is at most 1 MiB
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,7 +162,10 @@ def _output(
 ) -> tuple[Labels | MultiLabels | Score, str]:
     """What is predicted, and the file that says so."""
     if known:
-        return known.output, str(known.path)
+        output = known.output
+        if isinstance(output, MultiLabels):
+            output = dataclasses.replace(output, delimiter=settings.label_delimiter or output.delimiter)
+        return output, str(known.path)
     assert train, "_files demands a file"
     found = train.found
     path = found.table.path
@@ -167,10 +173,16 @@ def _output(
         return Score(), str(path)
     counts = found.names()
     names = in_order(counts)
-    if found.problem_type == SINGLE and len(names) < 2:
-        raise UserError(f"{path}: all rows have the label {short_repr(names[0])}; at least two are needed.")
-    if not names:
-        raise UserError(f"{path}: no row has a label; at least one label is needed.")
+    if len(names) < 2:
+        what = f"the only label is {short_repr(names[0])}" if names else "no row has a label"
+        raise UserError(f"{path}: {what}; at least two are needed.")
+    if found.problem_type == MULTI and len(names) > MAX_CLASSES:
+        raise UserError(f"{path}: {len(names):,} different labels; {MAX_CLASSES:,} are allowed.")
+    if (size := sum(len(json.dumps(name, ensure_ascii=False).encode()) for name in names)) > _MAX_NAMES:
+        raise UserError(
+            f"{path}: the names of the {len(names):,} labels have {size:,} bytes together, {_MAX_NAMES:,} are allowed; "
+            "write numbers or short names in their place."
+        )
     warn_of_similar(path, counts)
     if found.problem_type == SINGLE:
         return Labels(names), str(path)

@@ -139,7 +139,7 @@ def test_several_labels_are_lists_or_between_delimiters(tmp_path):
     [
         ([("a", "x"), ("b", "")], {}, ["line 3: column 'label' is empty"]),
         ([("a", "x"), ("b", " ")], {}, ["line 3: column 'label' is empty"]),
-        ([("a", "x"), ("b", "x")], {}, ["all rows have the label 'x'", "at least two"]),
+        ([("a", "x"), ("b", "x")], {}, ["the only label is 'x'", "at least two"]),
         ([("a", "x"), ("b", "y" * 300)], {}, ["line 3", "300 characters", "256 are allowed"]),
         ([("a", "x"), ("b", "y\ny")], {}, ["line 3", "control character"]),
         ([("a", ""), (" ", "y")], {"label_column_name": "text"}, ["cannot be both"]),
@@ -150,7 +150,10 @@ def test_several_labels_are_lists_or_between_delimiters(tmp_path):
         (TWO, {"problem_type": "multi_label_classification"}, ["line 2", "`label_delimiter`"]),
         ([("a", "x|x"), ("b", "y")], {"label_delimiter": "|"}, ["line 2", "names a label twice"]),
         ([("a", "x||z"), ("b", "y")], {"label_delimiter": "|"}, ["line 2", "nothing before or after"]),
-        ([("a", ""), ("b", "")], {"label_delimiter": "|"}, ["no row has a label"]),
+        ([("a", ""), ("b", "")], {"label_delimiter": "|"}, ["no row has a label", "at least two"]),
+        ([("a", ""), ("b", "x")], {"label_delimiter": "|"}, ["the only label is 'x'"]),
+        ([(str(i), f"{i:0200}x") for i in range(2000)], {}, ["406,000 bytes together", "320,000"]),
+        ([("a", "|".join(f"l{i}" for i in range(10_001)))], {"label_delimiter": "|"}, ["10,001 different labels"]),
         (
             [("a", "x|z")],
             {"label_delimiter": "|", "problem_type": "single_label_classification"},

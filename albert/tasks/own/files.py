@@ -93,10 +93,10 @@ def label_of(cell: Any) -> str | tuple[str, ...]:
     """
     if isinstance(cell, list):
         labels = [_label_word(label) for label in cell]
-        if repeated := next((label for label in labels if labels.count(label) > 1), None):
-            raise ValueError(f"names {short_repr(repeated)} twice in a list")
+        if len(set(labels)) < len(labels):
+            raise ValueError(f"holds {short_repr(cell)}, which names a label twice")
         if "" in labels:
-            raise ValueError("has an empty label in a list")
+            raise ValueError(f"holds {short_repr(cell)}, with an empty label")
         return tuple(sorted(labels))
     return _label_word(cell)
 
