@@ -48,6 +48,7 @@ from albert.tasks.squad.task import SquadTask
 # Training lasts a number of steps in one program, a number of epochs in others, either in the classifier.
 _STEPS = ("train_steps", "warmup_steps")
 _EPOCHS = ("num_train_epochs", "warmup_proportion")
+_STEPS_OR_EPOCHS = (("train_step", "num_train_epochs"), ("warmup_step", "warmup_proportion"))  # flags
 
 
 _RECIPE = Flag(
@@ -169,6 +170,8 @@ CLASSIFIER = Program(
         "--train_step=800 --warmup_step=200 --learning_rate=2e-5 --save_checkpoints_steps=100",
     ),
     changes={
+        "task_name": {"text": "Task, for example MRPC; not with own data."},
+        "data_dir": {"text": "Folder with one sub-folder per GLUE task (CoLA, MRPC, ...); not with own data."},
         "num_train_epochs": {"text": "How often training sees every example, in place of --train_step; rounded up."},
         "warmup_proportion": {"text": "Part of the steps that is linear warm-up, in place of --warmup_step."},
     },
@@ -269,10 +272,12 @@ def parse_classifier_flags(argv: Sequence[str]) -> tuple[Task, Settings]:
 
 def _own_data(values: Values) -> tuple[Task, Settings]:
     """The task made of the files that `values` name, and settings. The files are read when everything else is right."""
-    values = with_epochs(_with_recipe(values, OwnDataTask.name))
+    values = with_epochs(_steps_or_epochs(_with_recipe(values, OwnDataTask.name)))
     settings = _settings(values)
     values.check(settings.problems())
-    return own_data_of(values), settings
+    task = own_data_of(values)
+    values.check(objective_problems(task, settings.objective))
+    return task, settings
 
 
 def parse_squad_flags(argv: Sequence[str], version: Literal["1.1", "2.0"]) -> tuple[SquadTask, Settings]:
@@ -320,7 +325,7 @@ def parse_race_flags(argv: Sequence[str]) -> tuple[RaceTask, Settings]:
 
 def _steps_or_epochs(values: Values) -> Values:
     """The values with what is given in epochs in place of steps; a problem where both are given."""
-    for steps, in_epochs in (("train_step", "num_train_epochs"), ("warmup_step", "warmup_proportion")):
+    for steps, in_epochs in _STEPS_OR_EPOCHS:
         if {steps, in_epochs} <= values.given:
             values = values.with_problem(UserError(f"--{steps} and --{in_epochs} exclude each other: give one"))
     if "num_train_epochs" in values.given:
@@ -341,6 +346,9 @@ def _with_recipe(values: Values, task_name: str) -> Values:
     settings = dataclasses.asdict(recipe)
     if {"num_train_epochs", "warmup_proportion"} & values.given:
         settings |= _recipe_in_epochs(recipe, values)
+    for steps, in_epochs in _STEPS_OR_EPOCHS:
+        if steps in values.given:
+            settings[in_epochs] = None
     if "train_batch_size" not in values.given:
         replicas = 1 if values["strategy_type"] == "one" else max(1, values["num_gpu_cores"])
         is_given = "gradient_accumulation_steps" in values.given

@@ -39,10 +39,11 @@ def without_task(values: Values) -> Values:
 
 
 def with_epochs(values: Values) -> Values:
-    """Training lasts three epochs where neither epochs nor steps are given."""
-    if values.given & {"train_step", "num_train_epochs"} or values["num_train_epochs"] is not None:
+    """Training lasts a number of epochs, three where none is given, unless steps are given."""
+    if "train_step" in values.given:
         return values
-    return values.replace(num_train_epochs=_DEFAULT_EPOCHS, train_step=None)
+    epochs = values["num_train_epochs"]
+    return values.replace(num_train_epochs=_DEFAULT_EPOCHS if epochs is None else epochs, train_step=None)
 
 
 def own_data_of(values: Values) -> OwnDataTask:

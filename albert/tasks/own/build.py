@@ -12,7 +12,6 @@ from albert.data.source_files import FileState
 from albert.errors import UserError
 from albert.system.json_text import short_repr
 from albert.tasks.base import Labels, MultiLabels, Score, Split
-from albert.tasks.metrics import Metric, accuracy, pearson
 from albert.tasks.own.columns import (
     MAX_CLASSES,
     MULTI,
@@ -28,10 +27,17 @@ from albert.tasks.own.selection import HoldOut, hold_out, sample
 from albert.tasks.own.settings import OwnDataSettings
 from albert.tasks.own.survey import Survey, Table, survey, warn_of_conflicts, warn_of_leak, warn_of_similar
 from albert.tasks.own.task import OwnDataTask, Part, unknown_label
+from albert.tasks.text import metrics_for
 
 _LOG = logging.getLogger(__name__)
 
 _LISTED_LABELS = 20
+# Those that every evaluation reports; the first one decides which checkpoint is the best.
+_METRICS: Mapping[ProblemType, tuple[str, ...]] = {
+    SINGLE: ("accuracy", "f1_macro", "f1_weighted", "matthews_correlation"),
+    MULTI: ("f1_micro", "f1_macro", "accuracy"),
+    REGRESSION: ("pearson", "spearman", "rmse"),
+}
 _MAX_NAMES = 320_000  # bytes: `model.json` has each name twice, and is at most 1 MiB
 
 
@@ -73,17 +79,15 @@ def own_data_task(
         assert train, "_files demands a file"
         held = hold_out(train.found, problem_type, settings.validation_split, seed)
         looked_at["dev"] = train
+    fitting = metrics_for(output)
     members = {split: _members(look.found, split, held) for split, look in looked_at.items()}
     parts = {split: _part(looked_at[split], split, members[split], settings, held) for split in looked_at}
     _log_rows(looked_at, members, columns, problem_type)
     _warn(looked_at, members)
-    metrics: tuple[tuple[str, Metric], ...] = (("eval_accuracy", accuracy),)
-    if isinstance(output, Score):
-        metrics = (("pearson", pearson),)
     return OwnDataTask(
         output=output,
-        metrics=metrics,
-        best_metric=metrics[0][0],
+        metrics=tuple((name, fitting[name]) for name in _METRICS[problem_type]),
+        best_metric=_METRICS[problem_type][0],
         columns=columns,
         parts=parts,
         known_from=known_from,

@@ -1,15 +1,19 @@
 """A task made from tables of texts with labels: what the labels are, and which rows are trained and evaluated on."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from albert.data.schema import HostRecord
 from albert.data.source_files import FileState
 from albert.errors import UserError
 from albert.system.json_text import short_repr
 from albert.tasks.base import Example, Labels, MultiLabels, Score, Split
+from albert.tasks.class_reports import predictions_csv
 from albert.tasks.own.columns import MULTI, REGRESSION, SINGLE, Columns, ProblemType
 from albert.tasks.own.selection import HoldOut, Sample, Sampler
 from albert.tasks.own.survey import Fingerprints, Label, Table
@@ -107,6 +111,17 @@ class OwnDataTask(TextTask):
     def text_columns(self) -> tuple[str, ...]:
         """The names of the columns with texts."""
         return self.columns.texts
+
+    def result_files(
+        self,
+        items: Sequence[Example],
+        predictions: Mapping[str, np.ndarray],
+        records: Sequence[HostRecord] = (),
+    ) -> dict[str, str]:
+        """`test_predictions.csv`, and `test_results.tsv` as for other tasks: the probabilities of all labels."""
+        files = super().result_files(items, predictions, records)
+        table = predictions_csv(items, self.columns.texts, self.output, predictions)
+        return {"test_results.tsv": files["test_results.tsv"], "test_predictions.csv": table}
 
     def _is_held_out(self, label: Label, fingerprint: int) -> bool:
         assert self.hold_out, "a part of a table needs a hold-out"
