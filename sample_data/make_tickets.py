@@ -22,25 +22,27 @@ OPENINGS = ("Hello,", "Good morning,", "Dear team,", "Hi there,", "To whom it ma
 CLOSINGS = ("Thank you.", "Please write back.", "Yours, {name}.", "I hope to hear from you.", "Best wishes, {name}.")
 NAMES = ("Anna", "Ben", "Clara", "David", "Emma", "Frank", "Grace", "Henry", "Iris", "Jack")
 THINGS = ("lamp", "chair", "coat", "kettle", "table", "clock", "mirror", "basket", "bicycle", "umbrella")
-# What messages of each label say; {thing} and {number} differ from one to the next.
+DAYS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
+MONTHS = ("January", "March", "April", "May", "June", "July", "August", "October", "December")
+# What messages of each label say; {thing} and {day} differ from one to the next.
 SENTENCES = {
     "billing": (
-        "my card was charged twice for order {number}",
+        "my card was charged twice on {day}",
         "the invoice for the {thing} shows the wrong price",
-        "I paid the bill, but invoice {number} still asks for money",
-        "why is there a fee of {number} on my invoice",
+        "I paid the bill, but the invoice of {day} still asks for money",
+        "why is there a fee on my invoice of {day}",
     ),
     "delivery": (
         "the {thing} has not arrived, and the driver left no note",
-        "parcel {number} is still on its way after two weeks",
+        "the parcel of {day} is still on its way after two weeks",
         "the driver left the parcel with the {thing} at the wrong door",
         "when will the {thing} arrive at my house",
     ),
     "login": (
         "I forgot my password and cannot sign in",
-        "the page says that my password is wrong, account {number}",
-        "my account {number} is locked after I tried to sign in",
-        "I never get the letter to set a new password for account {number}",
+        "the page says that my password is wrong since {day}",
+        "my account is locked after I tried to sign in on {day}",
+        "I wait since {day} for the letter to set a new password",
     ),
     "praise": (
         "I love the {thing}, it is wonderful",
@@ -50,7 +52,7 @@ SENTENCES = {
     ),
     "returns": (
         "the {thing} is broken and I want to send it back",
-        "I would like to return the {thing} of order {number}",
+        "I would like to return the {thing} that I bought on {day}",
         "how do I send back a {thing} that is broken",
         "the {thing} is too small, I want to return it",
     ),
@@ -69,8 +71,8 @@ def rows(count: int = NUM_ROWS, seed: int = SEED) -> list[tuple[str, str]]:
     labels = tuple(SENTENCES)
     while len(found) < count:
         label = labels[len(found) % len(labels)]
-        number, name = str(1000 + int(source.random() * 9000)), pick(NAMES)
-        sentence = pick(SENTENCES[label]).format(thing=pick(THINGS), number=number)
+        name, day = pick(NAMES), f"the {pick(DAYS)} of {pick(MONTHS)}"
+        sentence = pick(SENTENCES[label]).format(thing=pick(THINGS), day=day)
         opening, closing = pick(OPENINGS), pick(CLOSINGS).format(name=name)
         # Not every tenth row by its number alone: that would always be of the same label.
         if len(found) % 10 == len(found) // 200 % 10:
