@@ -558,7 +558,7 @@ def test_own_script_takes_the_recipe_and_is_called_after_its_file(checkout):
     assert result.returncode == 0, result.stderr
     assert "own_tickets: 4 examples/replica x 8 replicas = 32 examples/step, 3.0 epochs" in result.stdout
     flags = checkout.flags()
-    assert flags["output_dir"] == str(checkout.root / "albert_output" / "own_tickets_base_v2_32_2e-05")
+    assert flags["output_dir"] == str(checkout.root / "albert_output" / "own_tickets_base_v2_32_2e-05_seed42")
     assert (flags["do_predict"], flags.keys() & {"task_name", "data_dir", "test_file"}) == ("false", set())
     settings = checkout.settings()
     train = settings.train

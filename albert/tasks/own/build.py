@@ -64,11 +64,14 @@ def own_data_task(
     columns = _columns(files, settings, known)
     if known:
         settings = dataclasses.replace(settings, problem_type=problem_type_of(known.output))
-    looked_at = {"train": _look(files["train"], columns, settings, seed)} if "train" in files else {}
+    looked_at: dict[Split, _Look] = {}
+    if "train" in files:
+        looked_at["train"] = _look(files["train"], columns, settings, seed)
     train = looked_at.get("train")
     output, known_from = _output(train, settings, known)
     problem_type = problem_type_of(output)
-    for split in ("dev", "test"):
+    others: tuple[Split, ...] = ("dev", "test")
+    for split in others:
         if split in files:
             again = dataclasses.replace(settings, problem_type=problem_type)
             looked_at[split] = _look(files[split], columns, again, seed, needs_label=split == "dev")
@@ -81,7 +84,8 @@ def own_data_task(
         looked_at["dev"] = train
     fitting = metrics_for(output)
     members = {split: _members(look.found, split, held) for split, look in looked_at.items()}
-    parts = {split: _part(looked_at[split], split, members[split], settings, held) for split in looked_at}
+    used = [split for split in looked_at if split in wanted or (split == "train" and held)]
+    parts = {split: _part(looked_at[split], split, members[split], settings, held) for split in used}
     _log_rows(looked_at, members, columns, problem_type)
     _warn(looked_at, members)
     return OwnDataTask(
@@ -271,7 +275,8 @@ def _warn(looked_at: Mapping[Split, _Look], members: Mapping[Split, np.ndarray])
     for split, look in looked_at.items():
         if split == "train" or look is not looked_at.get("train"):
             warn_of_conflicts(look.found)
-    for split in ("dev", "test"):
+    others: tuple[Split, ...] = ("dev", "test")
+    for split in others:
         if split in looked_at and "train" in looked_at:
             train = looked_at["train"]
             warn_of_leak(looked_at[split].found, members[split], train.found, members["train"])

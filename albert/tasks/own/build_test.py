@@ -243,6 +243,15 @@ def test_what_a_model_was_trained_on_decides_the_labels(tmp_path):
     )
 
 
+def test_what_is_only_predicted_says_nothing_of_training(tmp_path):
+    rows = [(f"t{i}", "xy"[i % 2]) for i in range(40)]
+    test_file = _csv(tmp_path / "test.csv", rows)
+    trained = _task(tmp_path, rows, wanted=("train", "dev")).identity_of_rows()
+    assert _task(tmp_path, rows, wanted=("dev",)).identity_of_rows() == trained
+    assert _task(tmp_path, rows, wanted=("train",)).identity_of_rows() != trained
+    assert _task(tmp_path, rows, wanted=("test",), test_file=test_file).identity_of_rows() == {}
+
+
 def test_a_file_that_changes_after_it_was_counted_is_refused(tmp_path):
     task = _task(tmp_path, TWO)
     path = _csv(tmp_path / "train.csv", [*TWO, ("c", "x")])

@@ -142,7 +142,7 @@ class OwnDataTask(TextTask):
             given = {self._numbers[name] for name in label}
             return tuple(int(number in given) for number in range(len(self.output.names)))
         except KeyError as error:
-            raise unknown_label(path, line, error.args[0], self.output.names, self.known_from) from None
+            raise unknown_label(path, line, error.args[0], tuple(self._numbers), self.known_from) from None
         except ValueError as error:
             raise UserError(f"{path}, line {line}: {error}; correct or remove the row.") from None
 
