@@ -28,7 +28,7 @@ ROWS, STEPS = 100, 8
 def _command(folder: Path, *actions: str, **flags: object) -> list[str]:
     """8 steps of 8 examples on one replica, of a model that is made in no time."""
     own = {"task_name": None, "data_dir": None, "train_file": folder / "tickets.csv"}
-    own |= {"num_gpu_cores": 1, "train_batch_size": 8, "train_step": STEPS}
+    own |= {"num_gpu_cores": 1, "train_batch_size": 8, "train_step": STEPS, "learning_rate": 1e-4}
     return sample_command(folder, *actions, **(own | flags))
 
 
@@ -73,7 +73,7 @@ def test_a_run_leaves_labels_and_predictions_with_their_texts(finished):
     assert [row["index"] for row in test] == [str(number) for number in range(9)]
     probabilities = np.loadtxt(out / "test_results.tsv", delimiter="\t")
     assert [row["prediction"] for row in test] == [LABELS[number] for number in probabilities.argmax(axis=1)]
-    np.testing.assert_allclose([float(row["score"]) for row in test], probabilities.max(axis=1), rtol=1e-6)
+    np.testing.assert_allclose([float(row["score"]) for row in test], probabilities.max(axis=1), rtol=1e-5)
     assert {row["label"] for row in test} == {""}
 
 
@@ -106,13 +106,10 @@ def test_a_run_continues_only_with_its_own_rows(finished, tmp_path):
     cases = [
         {"validation_split": 0.2},
         {"max_train_samples": 50},
-        {"text_column_names": "label", "label_column_name": "text"},
     ]
-    for flags, name in zip(cases[:2], ("hold_out.share", "samples.train"), strict=True):
+    for flags, name in zip(cases, ("hold_out.share", "samples.train"), strict=True):
         with pytest.raises(UserError, match=f"holds another run: {name} is"):
             _run(copy, "train", "eval", **flags)
-    with pytest.raises(UserError, match=r"does not occur in .*model.json"):
-        _run(copy, "train", "eval", **cases[2])
     # All rows are trained on without evaluation, so that none of them is left to evaluate on later.
     with pytest.raises(UserError, match=r"hold_out is .* there and None here"):
         _run(copy, "train")
