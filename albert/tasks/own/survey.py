@@ -108,12 +108,12 @@ class Fingerprints:
 
     def of(self, texts: Sequence[str], label: Label = None) -> int:
         """That of texts with a label, or of texts alone."""
+        # Neither texts nor labels have a NUL in them, so that no two rows of a table have the same bytes.
+        data = "\0".join(texts)
+        if label is not None:
+            data += "\0\0" + (label if isinstance(label, str) else "\0".join(label))
         digest = self._start.copy()
-        labels = () if label is None else (label,) if isinstance(label, str) else label
-        for part in (*texts, None, *labels):
-            data = b"" if part is None else part.encode()
-            # The lengths, so that no two rows have the same bytes.
-            digest.update(b"%d:" % (-1 if part is None else len(data)) + data)
+        digest.update(data.encode())
         return int.from_bytes(digest.digest(), "little")
 
 
