@@ -35,7 +35,7 @@ RUN_FOR_REAL = {"pretraining.md"}
 # A flag of run_tests, which is no program of ours.
 COMING = {"--quick"}
 
-MAX_README_LINES = 120
+MAX_README_LINES = 140
 MAX_README_TABLE_ROWS = 10
 MAX_FILES_OF_A_ROW = 14
 FILES_TO_READ_FIRST = 6
@@ -63,6 +63,8 @@ WORDS = {
     "of which": "two sentences",
     "is told": "is reported",
 }
+
+_OWN_FILE = re.compile("--(train|validation|test)_file=")
 
 RECORDER = f"""#!{sys.executable}
 import json, os, sys
@@ -249,7 +251,9 @@ def check(call: Call, parses: bool = True) -> None:
     name = call.program.removeprefix("-m ")
     if (entry_point := name.removeprefix("albert.")) in ENTRY_POINTS:
         _check_flags(call, flags_of(entry_point))
-        if parses:
+        # Tables of one's own, which the program looks into, are not there.
+        reads = entry_point == "run_multigpus_classifier" and any(map(_OWN_FILE.match, call.arguments))
+        if parses and not reads:
             # A model that is downloaded, or left by the command before, is not there.
             model = f"--model_dir={ROOT / 'sample_data/albert_tiny'}"
             arguments = [model if flag.startswith("--model_dir=") else flag for flag in call.arguments]
@@ -321,6 +325,7 @@ def test_every_command_in_running_text_is_one_that_its_program_understands(page,
 def test_the_readme_has_the_commands_that_a_reader_starts_with(checkout):
     programs = [call.program for call in calls_of("\n".join(bash_blocks(README)), checkout)]
     expected = ["demo_albert", "download_glue_data.py", "download_pretrained_models.sh", "multi_run_albert_glue.sh"]
+    expected += ["sample_data/make_tickets.py", "multi_run_albert_own.sh"]
     assert programs == expected
 
 

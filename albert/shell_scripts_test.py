@@ -18,6 +18,7 @@ from albert.tasks.recipes import MODEL_SIZES
 
 ROOT = Path(__file__).parent.parent
 FINE_TUNING_SCRIPTS = sorted(path.name for path in ROOT.glob("multi_run_albert_*.sh"))
+OWN = "multi_run_albert_own.sh"
 
 # What it says of the package's own code is true: the recipe of a run is read from there.
 STUB_PYTHON = f"""#!/usr/bin/env bash
@@ -65,6 +66,7 @@ class Checkout:
         write_executable(self.root / "scripts" / "setup.sh", "#!/bin/sh\n")
         for task in ("CoLA", "MRPC", "MNLI", "QQP"):
             (self.root / "glue_data" / task).mkdir(parents=True)
+        (self.root / "tickets.csv").write_text("text,label\na,x\nb,y\nc,x\nd,y\n")
         (self.root / "RACE").mkdir()
         (self.root / "SQuAD").mkdir()
         for name in ("train-v1.1", "dev-v1.1", "train-v2.0", "dev-v2.0"):
@@ -92,6 +94,7 @@ class Checkout:
             "PATH": f"{self.bin}:{os.environ['PATH']}",
             "HOME": os.environ.get("HOME", "/"),
             "STUB_CALL": str(self.call_file),
+            **({"TRAIN_FILE": str(self.root / "tickets.csv")} if script == OWN else {}),
             **variables,
         }
         return subprocess.run(
@@ -289,6 +292,8 @@ def test_every_script_says_in_one_line_what_is_wrong(checkout, script, variables
         ("multi_run_albert_squad.sh", {"WPP": "."}),
         ("multi_run_albert_squad.sh", {"MQL": "0"}),
         ("multi_run_albert_squad.sh", {"DOC_STRIDE": "x"}),
+        (OWN, {"EPOCH": "three"}),
+        (OWN, {"WPP": "."}),
     ],
 )
 def test_variables_of_one_script_are_checked_too(checkout, script, variables):
@@ -543,6 +548,51 @@ def test_race_script_takes_races_own_folder_or_the_one_above(checkout, tmp_path,
 def test_race_script_says_in_one_line_what_is_missing(checkout):
     result = checkout.run("multi_run_albert_race.sh", DATA_DIR="none")
     _assert_one_line_of_error(checkout, result, ["none/RACE", "./download_glue_data.py", "DATA_DIR"])
+
+
+# Own data -------------------------------------------------------------------------------------------------------------
+
+
+def test_own_script_takes_the_recipe_and_is_called_after_its_file(checkout):
+    result = checkout.run(OWN, NUM_GPUS="8")
+    assert result.returncode == 0, result.stderr
+    assert "own_tickets: 4 examples/replica x 8 replicas = 32 examples/step, 3.0 epochs" in result.stdout
+    flags = checkout.flags()
+    assert flags["output_dir"] == str(checkout.root / "albert_output" / "own_tickets_base_v2_32_2e-05_seed42")
+    assert (flags["do_predict"], flags.keys() & {"task_name", "data_dir", "test_file"}) == ("false", set())
+    settings = checkout.settings()
+    train = settings.train
+    assert (train.learning_rate, train.num_train_epochs, train.warmup_proportion) == (2e-5, 3.0, 0.1)
+    assert (settings.data.max_seq_length, train.save_checkpoints_steps) == (128, 100)
+
+
+def test_own_scripts_files_and_epochs_can_be_given(checkout, tmp_path):
+    for name in ("my $(rows).csv", "dev.tsv", "test.jsonl"):
+        (tmp_path / name).touch()
+    variables = {"TRAIN_FILE": "my $(rows).csv", "VALIDATION_FILE": "dev.tsv", "TEST_FILE": "test.jsonl"}
+    assert checkout.run(OWN, "--text_column_names=a,b", EPOCH="2.5", WPP="0.2", **variables).returncode == 0
+    flags = checkout.flags()
+    expected = {variable.lower(): value for variable, value in variables.items()}
+    expected |= {
+        "num_train_epochs": "2.5",
+        "warmup_proportion": "0.2",
+        "do_predict": "true",
+        "text_column_names": "a,b",
+    }
+    assert {flag: flags[flag] for flag in expected} == expected
+    assert "/own_my___rows__base_v2_32_2e-05" in flags["output_dir"]
+
+
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        ({"TRAIN_FILE": ""}, ["TRAIN_FILE is not set", ".csv"]),
+        ({"TRAIN_FILE": "none.csv"}, ["no file none.csv", "TRAIN_FILE"]),
+        ({"TEST_FILE": "none.csv"}, ["no file none.csv", "TEST_FILE"]),
+    ],
+)
+def test_own_script_says_in_one_line_what_is_missing(checkout, variables, words):
+    _assert_one_line_of_error(checkout, checkout.run(OWN, **variables), words)
 
 
 # Demo and set-up ------------------------------------------------------------------------------------------------------

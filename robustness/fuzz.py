@@ -33,7 +33,7 @@ from robustness.fuzz_cases import Reader, Verdict, judge, make_case, write_case
 
 READER_NAMES = (
     *("glue", "squad", "race", "mrpc", "config", "vocab", "sentencepiece", "zip", "tar", "cache", "checkpoint"),
-    *("part_of_model", "run_settings", "evaluations", "training_log", "eval_results"),
+    *("own_table", "own_json", "part_of_model", "run_settings", "evaluations", "training_log", "eval_results"),
 )
 CASE_SECONDS = 20
 _MEMORY_BYTES = 2 << 30  # beyond what the process has when it begins

@@ -28,6 +28,7 @@ from albert.tokenization import SentencePieceTokenizer, Tokenizer, load_tokenize
 from robustness.fuzz_cases import Reader, Rows, Seed
 from robustness.fuzz_glue import TABLES, glue_seeds, read_glue
 from robustness.fuzz_mutations import JSON, LINES, Mutator, change_message
+from robustness.fuzz_own import ABOUT_THE_WHOLE, change_fields, count_own, json_seeds, read_own, table_seeds
 
 ROOT = Path(__file__).parents[1]
 TESTDATA = ROOT / "albert" / "testdata"
@@ -348,6 +349,24 @@ READERS: tuple[Reader, ...] = (
         refusals=(DownloadError,),
         line_based=True,
         about_the_whole=("cannot be read", "holds no rows", "do not belong together"),
+    ),
+    Reader(
+        name="own_table",
+        seeds=table_seeds,
+        read=read_own,
+        count=count_own,
+        mutators=_mutators(LINES, (change_fields,) * 4),
+        line_based=True,
+        about_the_whole=ABOUT_THE_WHOLE,
+    ),
+    Reader(
+        name="own_json",
+        seeds=json_seeds,
+        read=read_own,
+        count=count_own,
+        mutators=_mutators(JSON, LINES),
+        line_based=True,
+        about_the_whole=ABOUT_THE_WHOLE,
     ),
     Reader(name="config", seeds=_config_seeds, read=_read_config, mutators=_mutators(JSON, JSON)),
     Reader(

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from albert.albert_config import AlbertConfig
 from albert.cli.flags import Flag, Program, Values, declared, parse
 from albert.cli.model_dir import MODEL_DIR, with_model_dir
+from albert.cli.own_data import is_own_data, own_data_of, with_epochs, without_task
 from albert.errors import UserError
 from albert.setting_fields import (
     DATA,
@@ -35,6 +36,8 @@ from albert.settings import (
 from albert.tasks import get_task, task_names
 from albert.tasks.base import Task
 from albert.tasks.objective import objective_problems
+from albert.tasks.own.settings import OwnDataSettings
+from albert.tasks.own.task import OwnDataTask
 from albert.tasks.race import RaceTask, options_in
 from albert.tasks.recipes import Recipe, model_size_of, recipe_for
 from albert.tasks.squad.languages import DEFAULT_LANGUAGE, LANGUAGES
@@ -45,6 +48,7 @@ from albert.tasks.squad.task import SquadTask
 # Training lasts a number of steps in one program, a number of epochs in others, either in the classifier.
 _STEPS = ("train_steps", "warmup_steps")
 _EPOCHS = ("num_train_epochs", "warmup_proportion")
+_STEPS_OR_EPOCHS = (("train_step", "num_train_epochs"), ("warmup_step", "warmup_proportion"))  # flags
 
 
 _RECIPE = Flag(
@@ -156,8 +160,8 @@ _MODEL_EXAMPLE = ("--model_dir=pretrained_model/albert_base_v2",)
 
 CLASSIFIER = Program(
     "run_multigpus_classifier",
-    "Fine-tunes ALBERT on a GLUE task over any number of GPUs.",
-    (*_shared(("task_name", *_DATA)), *declared(ObjectiveSettings)),
+    "Fine-tunes ALBERT on a GLUE task, or on own texts with labels, over any number of GPUs.",
+    (*_shared(("task_name", *_DATA)), *declared(OwnDataSettings), *declared(ObjectiveSettings)),
     required=("data_dir", "task_name", "output_dir", "albert_config_file"),
     example=(
         "--task_name=MRPC --data_dir=glue_data --output_dir=albert_output/mrpc",
@@ -166,10 +170,13 @@ CLASSIFIER = Program(
         "--train_step=800 --warmup_step=200 --learning_rate=2e-5 --save_checkpoints_steps=100",
     ),
     changes={
+        "task_name": {"text": "Task, for example MRPC; not with own data."},
+        "data_dir": {"text": "Folder with one sub-folder per GLUE task (CoLA, MRPC, ...); not with own data."},
         "num_train_epochs": {"text": "How often training sees every example, in place of --train_step; rounded up."},
         "warmup_proportion": {"text": "Part of the steps that is linear warm-up, in place of --warmup_step."},
     },
-    notes=f"Tasks (--task_name): {', '.join(task_names())}.",
+    notes=f"Tasks (--task_name): {', '.join(task_names())}. "
+    "Own data: --train_file, --validation_file or --test_file in place of --task_name and --data_dir.",
 )
 
 
@@ -242,7 +249,9 @@ def parse_classifier_flags(argv: Sequence[str]) -> tuple[Task, Settings]:
     Raises HelpRequested for --help, and UserError for unknown or ill-formed flags and for everything that is missing
     or beyond its bounds, together.
     """
-    values = parse(CLASSIFIER, argv, with_model_dir)
+    values = parse(CLASSIFIER, argv, lambda values: without_task(with_model_dir(values)))
+    if is_own_data(values):
+        return _own_data(values)
     task = None
     if values["task_name"]:
         try:
@@ -258,6 +267,16 @@ def parse_classifier_flags(argv: Sequence[str]) -> tuple[Task, Settings]:
         problems += objective_problems(task, settings.objective)
     values.check(problems)
     assert task, "without a task there is a problem"
+    return task, settings
+
+
+def _own_data(values: Values) -> tuple[Task, Settings]:
+    """The task made of the files that `values` name, and settings. The files are read when everything else is right."""
+    values = with_epochs(_steps_or_epochs(_with_recipe(values, OwnDataTask.name)))
+    settings = _settings(values)
+    values.check(settings.problems())
+    task = own_data_of(values)
+    values.check(objective_problems(task, settings.objective))
     return task, settings
 
 
@@ -306,7 +325,7 @@ def parse_race_flags(argv: Sequence[str]) -> tuple[RaceTask, Settings]:
 
 def _steps_or_epochs(values: Values) -> Values:
     """The values with what is given in epochs in place of steps; a problem where both are given."""
-    for steps, in_epochs in (("train_step", "num_train_epochs"), ("warmup_step", "warmup_proportion")):
+    for steps, in_epochs in _STEPS_OR_EPOCHS:
         if {steps, in_epochs} <= values.given:
             values = values.with_problem(UserError(f"--{steps} and --{in_epochs} exclude each other: give one"))
     if "num_train_epochs" in values.given:
@@ -327,6 +346,9 @@ def _with_recipe(values: Values, task_name: str) -> Values:
     settings = dataclasses.asdict(recipe)
     if {"num_train_epochs", "warmup_proportion"} & values.given:
         settings |= _recipe_in_epochs(recipe, values)
+    for steps, in_epochs in _STEPS_OR_EPOCHS:
+        if steps in values.given:
+            settings[in_epochs] = None
     if "train_batch_size" not in values.given:
         replicas = 1 if values["strategy_type"] == "one" else max(1, values["num_gpu_cores"])
         is_given = "gradient_accumulation_steps" in values.given

@@ -1,5 +1,6 @@
 """The command lines as the predecessor had them, parsed strictly. Needs no TensorFlow."""
 
+import dataclasses
 import os
 import re
 import shlex
@@ -17,6 +18,7 @@ from albert.setting_fields import GROUPS
 from albert.settings import Settings
 from albert.tasks import task_names
 from albert.tasks.base import Task
+from albert.tasks.own.settings import OwnDataSettings
 
 TINY = Path(__file__).parents[2] / "sample_data/albert_tiny"
 MODEL = ["--output_dir=o", "--albert_config_file=c", "--spm_model_file=s"]
@@ -110,9 +112,11 @@ BOOLEANS = (
     ((RACE,), "high_only", "task.high_only"),
     ((RACE,), "middle_only", "task.middle_only"),
 )
+# Tested in own_data_test.py.
+OWN_DATA = {field.name for field in dataclasses.fields(OwnDataSettings)}
 # Tested below, each by itself.
 OTHERS = {
-    CLASSIFIER: {"recipe", "early_stopping_threshold"},
+    CLASSIFIER: {"recipe", "early_stopping_threshold", *OWN_DATA},
     SQUAD_V1: {"recipe", "do_eval", "do_predict", "early_stopping_threshold"},
     SQUAD_V2: {"recipe", "do_eval", "do_predict", "early_stopping_threshold"},
     RACE: {"recipe", "task_name", "early_stopping_threshold"},
@@ -300,7 +304,7 @@ def test_race_may_be_named_in_capitals():
 @pytest.mark.parametrize(
     ("program", "argument"),
     [
-        (CLASSIFIER, "--train_file=t"),
+        (CLASSIFIER, "--predict_file=t"),
         (RACE, "--class_weights=balanced"),
         (SQUAD_V1, "--start_n_top=5"),
         (SQUAD_V1, "--dropout_prob=0.1"),

@@ -176,6 +176,8 @@ def identity_of_run(
         chosen = with_metric(task, settings.objective).best_metric
         if chosen != task.best_metric:  # runs from before there was a choice have no such entry
             identity["evaluation"]["metric_for_best_model"] = chosen
+    if rows := task.identity_of_rows():
+        identity["rows"] = rows
     return identity
 
 

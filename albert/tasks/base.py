@@ -220,6 +220,13 @@ class Task(abc.ABC):
     def identity(self) -> dict[str, Any]:
         """What of the task decides the records made from given files, as JSON-able data: part of a cache's digest."""
 
+    def identity_of_rows(self) -> dict[str, Any]:
+        """What decides, beside task and files, which rows a run trains and evaluates on: part of its identity.
+
+        JSON-able data; {} where nothing else decides it.
+        """
+        return {}
+
     @abc.abstractmethod
     def score(
         self, items: Sequence[Any], predictions: Mapping[str, np.ndarray], records: Sequence[HostRecord] = ()

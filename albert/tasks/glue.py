@@ -4,7 +4,6 @@ No task's name is compared with anything: what differs between tasks is data in 
 """
 
 import dataclasses
-import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from albert.system.text_encoding import open_regular
 from albert.tasks.base import Example, Labels, Score, Split
 from albert.tasks.metrics import Metric, accuracy, f1, matthews_correlation, mean_squared_error, pearson, spearman
 from albert.tasks.rows import Layout, RowTally, read_rows
-from albert.tasks.text import TextTask
+from albert.tasks.text import TextTask, is_blank
 from albert.tasks.trained_on import warn_of_training_rows
 
 _BINARY = Labels(("0", "1"))
@@ -141,11 +140,6 @@ class GlueTask(TextTask):
                 raise UserError(f"{path}, line {line}: {error}{hint}; correct or remove the row.") from None
             guid = f"{split}-{line - 1}" if self.guid is None else columns[self.guid]
             yield line, Example(guid, *_texts(columns, self.text), label)
-
-
-def is_blank(text: str) -> bool:
-    """Whether nothing of `text` can be seen: white space, controls and what only joins or directs letters."""
-    return all(character.isspace() or unicodedata.category(character) in ("Cc", "Cf") for character in text)
 
 
 def _texts(columns: list[str], indices: tuple[int, ...]) -> tuple[str, str | None]:

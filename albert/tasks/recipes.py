@@ -90,6 +90,15 @@ _PUBLISHED = {
     "qnli": _glue(1986, 1e-5, 33112, 200, 32, 0.0),
     "rte": _glue(200, 3e-5, 800, 100, 32, 0.1),
     "wnli": _glue(250, 2e-5, 2000, 100, 16, 0.1),
+    # Own data: Google's usual rate and batch for small tasks.
+    "own": Recipe(
+        learning_rate=2e-5,
+        num_train_epochs=3.0,
+        warmup_proportion=0.1,
+        global_batch_size=32,
+        max_seq_length=128,
+        save_checkpoints_steps=100,
+    ),
     "squad1.1": _SQUAD,
     "squad2.0": dataclasses.replace(_SQUAD, dropout_prob=0.1),
     "race": Recipe(

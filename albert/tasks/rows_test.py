@@ -7,8 +7,9 @@ import pytest
 
 from albert.errors import UserError
 from albert.tasks import get_task
-from albert.tasks.glue import TASKS, is_blank
+from albert.tasks.glue import TASKS
 from albert.tasks.rows import OTHER_NAMES
+from albert.tasks.text import is_blank
 
 MNLI = "\t".join(get_task("mnli").header)
 STS = "\t".join(get_task("sts-b").header)

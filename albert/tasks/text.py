@@ -5,6 +5,7 @@ tokens and segments, as ALBERT was trained on them; padding is added when batche
 """
 
 import dataclasses
+import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Self
 
@@ -141,6 +142,11 @@ def metrics_for(output: Labels | MultiLabels | Score) -> dict[str, Metric]:
         if len(output.names) == 2:
             fitting |= {"f1": f1, "auroc": auroc}
     return fitting
+
+
+def is_blank(text: str) -> bool:
+    """Whether nothing of `text` can be seen: white space, controls and what only joins or directs letters."""
+    return all(character.isspace() or unicodedata.category(character) in ("Cc", "Cf") for character in text)
 
 
 def truncated_pair_lengths(length_a: int, length_b: int, budget: int) -> tuple[int, int]:

@@ -1,0 +1,72 @@
+"""Own data in place of a task of GLUE: `--train_file`, `--validation_file`, `--test_file`. No TensorFlow."""
+
+import dataclasses
+from pathlib import Path
+
+from albert.cli.flags import Values
+from albert.errors import UserError
+from albert.serving.description import DESCRIPTION, read_description
+from albert.tasks.base import Labels, MultiLabels, Score, Split
+from albert.tasks.own.build import Known, own_data_task
+from albert.tasks.own.settings import OwnDataSettings
+from albert.tasks.own.task import OwnDataTask
+
+_DEFAULT_EPOCHS = 3.0
+_FILES = ("train_file", "validation_file", "test_file")
+_OWN_FLAGS = {field.name for field in dataclasses.fields(OwnDataSettings)}
+
+
+def is_own_data(values: Values) -> bool:
+    """Whether the command line names a file of own data."""
+    return any(values[name] for name in _FILES)
+
+
+def without_task(values: Values) -> Values:
+    """With own data, the flags that it takes the place of filled in; a problem where they are given too.
+
+    Without, a problem for each flag that own data alone has.
+    """
+    if not is_own_data(values):
+        others = [flag.name for flag in values.program.flags if flag.name in values.given and flag.name in _OWN_FLAGS]
+        for name in others:
+            values = values.with_problem(UserError(f"--{name} is for own data: give --train_file too"))
+        return values
+    both = [f"--{name}" for name in ("task_name", "data_dir") if name in values.given and values[name] is not None]
+    if both:
+        named = next(name for name in _FILES if values[name])
+        values = values.with_problem(UserError(f"--{named} takes the place of {' and '.join(both)}: leave these out"))
+    return values.replace(task_name=OwnDataTask.name, data_dir=Path())
+
+
+def with_epochs(values: Values) -> Values:
+    """Training lasts a number of epochs, three where none is given, unless steps are given."""
+    if "train_step" in values.given:
+        return values
+    epochs = values["num_train_epochs"]
+    return values.replace(num_train_epochs=_DEFAULT_EPOCHS if epochs is None else epochs, train_step=None)
+
+
+def own_data_of(values: Values) -> OwnDataTask:
+    """The task of the files that are named. Raises UserError for what cannot be used in them."""
+    wanted: dict[Split, bool] = {"train": values["do_train"], "dev": values["do_eval"], "test": values["do_predict"]}
+    splits = [split for split, is_wanted in wanted.items() if is_wanted]
+    return own_data_task(values.make(OwnDataSettings), values["seed"], splits, _known(values))
+
+
+def _known(values: Values) -> Known | None:
+    """What the model predicts that is trained on, or that predicts without training; None for a new one."""
+    folder: Path | None = values["output_dir"]
+    assert folder, "it must be given"
+    # Before its first checkpoint a run may have said other labels: it begins again with what is given now.
+    if values["overwrite_output_dir"] or not next(folder.glob("model.ckpt-*.index"), None):
+        checkpoint = values["init_checkpoint"]
+        folder = None if values["do_train"] or checkpoint is None else _folder_of(checkpoint)
+    description = read_description(folder) if folder else None
+    if description is None or not isinstance(description.output, Labels | MultiLabels | Score):
+        return None
+    assert folder, "a description is in a folder"
+    return Known(description.output, len(description.text_columns), folder / DESCRIPTION)
+
+
+def _folder_of(checkpoint: Path) -> Path:
+    return checkpoint if checkpoint.is_dir() else checkpoint.parent

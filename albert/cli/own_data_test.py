@@ -1,0 +1,153 @@
+"""The flags of own data: what they become, and what goes with what. No TensorFlow."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from albert.cli.fine_tuning import parse_classifier_flags
+from albert.errors import UserError
+from albert.tasks.base import Labels, MultiLabels, Score
+
+TINY = Path(__file__).parents[2] / "sample_data/albert_tiny"
+ROWS = [("a", "x", "0"), ("b", "y", "1"), ("c", "x", "1"), ("d", "y", "0")]
+
+
+@pytest.fixture
+def table(tmp_path) -> Path:
+    path = tmp_path / "rows.csv"
+    path.write_text("text,label,number\n" + "".join(",".join(row) + "\n" for row in ROWS))
+    return path
+
+
+def _parse(tmp_path, *flags):
+    return parse_classifier_flags(["program", f"--model_dir={TINY}", f"--output_dir={tmp_path / 'out'}", *flags])
+
+
+def _assert_refused(tmp_path, flags, message):
+    with pytest.raises(UserError, match=message) as refused:
+        _parse(tmp_path, *flags)
+    assert "\n" not in str(refused.value)
+
+
+def test_files_take_the_place_of_a_task(tmp_path, table):
+    flags = [f"--{name}_file={table}" for name in ("train", "validation", "test")]
+    task, settings = _parse(tmp_path, *flags, "--do_train", "--do_eval", "--do_predict")
+    assert (task.name, settings.data.task_name, settings.data.data_dir) == ("own", "own", Path())
+    assert (task.output, task.splits, task.best_metric) == (Labels(("x", "y")), ("train", "dev", "test"), "accuracy")
+    assert {split: task.source_files(split, Path()) for split in task.splits} == dict.fromkeys(task.splits, (table,))
+    assert task.hold_out is None
+
+
+@pytest.mark.parametrize(
+    ("flags", "output", "best_metric", "columns"),
+    [
+        (["--label_column_name=number"], Labels(("0", "1")), "accuracy", ("text",)),
+        (["--label_column_name=number", "--problem_type=regression"], Score(), "pearson", ("text",)),
+        (["--label_delimiter=|"], MultiLabels(("x", "y")), "f1_micro", ("text",)),
+        (["--text_column_names=text,number"], Labels(("x", "y")), "accuracy", ("text", "number")),
+        (["--metric_for_best_model=f1_macro"], Labels(("x", "y")), "accuracy", ("text",)),
+    ],
+)
+def test_columns_and_kinds_of_labels_can_be_given(tmp_path, table, flags, output, best_metric, columns):
+    task, _ = _parse(tmp_path, f"--train_file={table}", "--do_train", *flags)
+    assert (task.output, task.best_metric, task.text_columns) == (output, best_metric, columns)
+
+
+def test_rows_are_held_out_and_sampled(tmp_path, table):
+    flags = ["--validation_split=0.5", "--max_train_samples=1", "--max_eval_samples=1", "--max_predict_samples=3"]
+    files = [f"--train_file={table}", f"--test_file={table}", "--do_train", "--do_eval", "--do_predict"]
+    task, _ = _parse(tmp_path, *files, *flags)
+    assert [len(list(task.read(split, Path()))) for split in ("train", "dev", "test")] == [1, 1, 3]
+    assert (task.hold_out.share, task.hold_out.seed) == (0.5, 42)
+    assert _parse(tmp_path, *files, "--seed=7")[0].hold_out.seed == 7
+
+
+@pytest.mark.parametrize(
+    ("flags", "epochs", "steps"),
+    [
+        ([], 3.0, None),
+        (["--num_train_epochs=2"], 2.0, None),
+        (["--train_step=9"], None, 9),
+        (["--recipe"], 3.0, None),
+        (["--recipe", "--train_step=9", "--warmup_step=2"], None, 9),
+    ],
+)
+def test_training_lasts_three_epochs_unless_something_else_is_given(tmp_path, table, flags, epochs, steps):
+    train = _parse(tmp_path, f"--train_file={table}", "--do_train", *flags)[1].train
+    assert (train.num_train_epochs, train.train_steps) == (epochs, steps)
+    assert train.warmup_proportion == (0.1 if flags == ["--recipe"] else 0)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--do_train", "--task_name=MRPC"], r"--train_file takes the place of --task_name: leave these out"),
+        (["--do_train", "--task_name=MRPC", "--data_dir=d"], r"the place of --task_name and --data_dir"),
+        (["--do_train", "--validation_split=0.6"], r"--validation_split=0.6 must be in \(0, 0.5\]"),
+        (["--do_train", "--validation_split=0"], r"--validation_split=0.0 must be in \(0, 0.5\]"),
+        (
+            ["--do_train", "--problem_type=other"],
+            r"=other is unknown; known are regression, single_label",
+        ),
+        (["--do_train", "--max_train_samples=0"], r"--max_train_samples=0 must be at least 1"),
+        (["--do_train", "--train_step=3", "--num_train_epochs=2"], r"exclude each other"),
+        (["--do_train", "--metric_for_best_model=pearson"], r"does not fit task own"),
+        (["--do_predict"], r"`do_predict` needs `test_file`"),
+        ([], r"nothing to do"),
+    ],
+)
+def test_what_does_not_go_together_is_told(tmp_path, table, flags, message):
+    _assert_refused(tmp_path, [f"--train_file={table}", *flags], message)
+
+
+def test_flags_of_own_data_need_own_data(tmp_path):
+    _assert_refused(
+        tmp_path,
+        ["--do_train", "--task_name=MRPC", "--data_dir=d", "--label_delimiter=;"],
+        "--label_delimiter is for own",
+    )
+    _assert_refused(tmp_path, ["--do_train"], "--data_dir, --task_name must be given")
+
+
+def _describe(folder, **changes):
+    """A model.json in `folder`, of a run that has a checkpoint."""
+    folder.mkdir()
+    by_id = {"0": "y", "1": "x", "2": "z"}
+    values = {"format": 1, "task": "own", "head": "classification", "problem_type": "single_label_classification"}
+    values |= {
+        "id2label": by_id,
+        "label2id": {name: int(number) for number, name in by_id.items()},
+    }
+    values |= {"text_columns": 1, "text_column_names": ["text"], "max_seq_length": 32, "do_lower_case": True}
+    values |= {"keep_accents": False, "dtype": "float32", "tokenizer_digest": ""}
+    (folder / "model.json").write_text(json.dumps(values | changes))
+    (folder / "model.ckpt-4.index").touch()
+
+
+def test_the_model_that_is_there_decides_the_labels(tmp_path, table):
+    _describe(tmp_path / "out")
+    files = [f"--train_file={table}", "--do_train"]
+    assert _parse(tmp_path, *files)[0].output == Labels(("y", "x", "z"))
+    assert _parse(tmp_path, f"--test_file={table}", "--do_predict")[0].output == Labels(("y", "x", "z"))
+    # A run that starts again has the labels of its data, and so has one that had no checkpoint yet.
+    assert _parse(tmp_path, *files, "--overwrite_output_dir")[0].output == Labels(("x", "y"))
+    (tmp_path / "out/model.ckpt-4.index").unlink()
+    assert _parse(tmp_path, *files)[0].output == Labels(("x", "y"))
+
+
+def test_another_folders_model_decides_the_labels_where_nothing_is_trained(tmp_path, table):
+    _describe(tmp_path / "model")
+    for given in (tmp_path / "model", tmp_path / "model/model.ckpt-4"):
+        flags = [f"--test_file={table}", "--do_predict", f"--init_checkpoint={given}"]
+        assert _parse(tmp_path, *flags)[0].output == Labels(("y", "x", "z"))
+    flags = [f"--train_file={table}", "--do_train", f"--init_checkpoint={tmp_path / 'model'}"]
+    assert _parse(tmp_path, *flags)[0].output == Labels(("x", "y"))
+    _assert_refused(tmp_path, [f"--test_file={table}", "--do_predict"], "the labels are not known")
+
+
+def test_a_model_of_another_kind_gives_no_labels(tmp_path, table):
+    _describe(tmp_path / "out", head="span_v1", problem_type=None)
+    _assert_refused(tmp_path, [f"--test_file={table}", "--do_predict"], "the labels are not known")
+    (tmp_path / "out/model.json").write_text("{")
+    _assert_refused(tmp_path, [f"--test_file={table}", "--do_predict"], "model.json is damaged")

@@ -1,0 +1,282 @@
+"""Makes the task of own data: looks at all rows once, decides what the labels are and which rows are in which split."""
+
+import dataclasses
+import json
+import logging
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from albert.data.source_files import FileState
+from albert.errors import UserError
+from albert.system.json_text import short_repr
+from albert.tasks.base import Labels, MultiLabels, Score, Split
+from albert.tasks.own.columns import (
+    MAX_CLASSES,
+    MULTI,
+    REGRESSION,
+    SINGLE,
+    Columns,
+    ProblemType,
+    choose_columns,
+    in_order,
+)
+from albert.tasks.own.files import column_names
+from albert.tasks.own.selection import HoldOut, hold_out, sample
+from albert.tasks.own.settings import OwnDataSettings
+from albert.tasks.own.survey import Survey, Table, survey, warn_of_conflicts, warn_of_leak, warn_of_similar
+from albert.tasks.own.task import OwnDataTask, Part, unknown_label
+from albert.tasks.text import metrics_for
+
+_LOG = logging.getLogger(__name__)
+
+_LISTED_LABELS = 20
+# Those that every evaluation reports; the first one decides which checkpoint is the best.
+_METRICS: Mapping[ProblemType, tuple[str, ...]] = {
+    SINGLE: ("accuracy", "f1_macro", "f1_weighted", "matthews_correlation"),
+    MULTI: ("f1_micro", "f1_macro", "accuracy"),
+    REGRESSION: ("pearson", "spearman", "rmse"),
+}
+_MAX_NAMES = 320_000  # bytes: `model.json` has each name twice, and is at most 1 MiB
+
+
+@dataclasses.dataclass(frozen=True)
+class Known:
+    """What a model predicts, and of how many texts, by the file `path`."""
+
+    output: Labels | MultiLabels | Score
+    num_texts: int
+    path: Path
+
+
+def own_data_task(
+    settings: OwnDataSettings, seed: int, wanted: Collection[Split], known: Known | None = None
+) -> OwnDataTask:
+    """The task that `settings` describe, of which the splits `wanted` are used.
+
+    The labels are those of `known`, where a model is there already, otherwise those of `train_file`. Logs the columns,
+    the kind of labels, how many rows each has, and what is odd about them. Raises UserError for the first row that
+    cannot be used, and for labels that training does not know.
+    """
+    files = _files(settings, wanted, known)
+    _check_kind(settings, known)
+    columns = _columns(files, settings, known)
+    if known:
+        settings = dataclasses.replace(settings, problem_type=problem_type_of(known.output))
+    looked_at: dict[Split, _Look] = {}
+    if "train" in files:
+        looked_at["train"] = _look(files["train"], columns, settings, seed)
+    train = looked_at.get("train")
+    output, known_from = _output(train, settings, known)
+    problem_type = problem_type_of(output)
+    others: tuple[Split, ...] = ("dev", "test")
+    for split in others:
+        if split in files:
+            again = dataclasses.replace(settings, problem_type=problem_type)
+            looked_at[split] = _look(files[split], columns, again, seed, needs_label=split == "dev")
+    for look in looked_at.values():
+        _check_labels(look.found, output, known_from)
+    held = None
+    if "dev" in wanted and "dev" not in files:
+        assert train, "_files demands a file"
+        held = hold_out(train.found, problem_type, settings.validation_split, seed)
+        looked_at["dev"] = train
+    fitting = metrics_for(output)
+    members = {split: _members(look.found, split, held) for split, look in looked_at.items()}
+    used = [split for split in looked_at if split in wanted or (split == "train" and held)]
+    parts = {split: _part(looked_at[split], split, members[split], settings, held) for split in used}
+    _log_rows(looked_at, members, columns, problem_type)
+    _warn(looked_at, members)
+    return OwnDataTask(
+        output=output,
+        metrics=tuple((name, fitting[name]) for name in _METRICS[problem_type]),
+        best_metric=_METRICS[problem_type][0],
+        columns=columns,
+        parts=parts,
+        known_from=known_from,
+        seed=seed,
+        hold_out=held,
+    )
+
+
+def problem_type_of(output: Labels | MultiLabels | Score) -> ProblemType:
+    """What the labels of a model are."""
+    return SINGLE if isinstance(output, Labels) else REGRESSION if isinstance(output, Score) else MULTI
+
+
+@dataclasses.dataclass(frozen=True)
+class _Look:
+    found: Survey
+    state: FileState
+
+
+def _files(settings: OwnDataSettings, wanted: Collection[Split], known: Known | None) -> dict[Split, Path]:
+    """The files to look at. Raises UserError where one is needed and not given."""
+    files: dict[Split, Path | None] = {
+        "train": settings.train_file,
+        "dev": settings.validation_file if "dev" in wanted else None,
+        "test": settings.test_file if "test" in wanted else None,
+    }
+    found = {split: path for split, path in files.items() if path}
+    if "train" in wanted and "train" not in found:
+        raise UserError("`do_train` needs `train_file`: texts with labels.")
+    if "dev" in wanted and not found.keys() & {"train", "dev"}:
+        raise UserError("`do_eval` needs `validation_file`, or the `train_file` that rows are held out of.")
+    if "test" in wanted and "test" not in found:
+        raise UserError("`do_predict` needs `test_file`: the texts to predict.")
+    if "train" not in found and known is None:
+        raise UserError(
+            "the labels are not known: give `train_file`, or the folder of a model that was trained on own data."
+        )
+    return found
+
+
+def _check_kind(settings: OwnDataSettings, known: Known | None) -> None:
+    if known and settings.problem_type not in (None, problem_type_of(known.output)):
+        raise UserError(
+            f"`problem_type`={settings.problem_type}, but the model of {known.path} is one of "
+            f"{problem_type_of(known.output)}."
+        )
+
+
+def _columns(files: Mapping[Split, Path], settings: OwnDataSettings, known: Known | None) -> Columns:
+    """Those of the first file; the others must have them too."""
+    (split, path), *_ = files.items()
+    texts, label = settings.text_column_names, settings.label_column_name
+    columns = choose_columns(path, column_names(path), texts, label, needs_label=split != "test")
+    if known and len(columns.texts) != known.num_texts:
+        counts = ("one text", "two texts")
+        raise UserError(
+            f"{known.path}: the model reads {counts[known.num_texts - 1]} a row, but {path} would give "
+            f"{counts[len(columns.texts) - 1]} ({', '.join(columns.texts)}). Name its columns with `text_column_names`."
+        )
+    return columns
+
+
+def _look(path: Path, columns: Columns, settings: OwnDataSettings, seed: int, needs_label: bool = True) -> _Look:
+    problem_type = settings.problem_type
+    assert problem_type is None or problem_type in (SINGLE, MULTI, REGRESSION), problem_type
+    table = Table(path, columns, problem_type, settings.label_delimiter, needs_label)
+    try:
+        state = FileState.of(path)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}.") from error
+    return _Look(survey(table, seed), state)
+
+
+def _output(
+    train: _Look | None, settings: OwnDataSettings, known: Known | None
+) -> tuple[Labels | MultiLabels | Score, str]:
+    """What is predicted, and the file that says so."""
+    if known:
+        output = known.output
+        if isinstance(output, MultiLabels):
+            output = dataclasses.replace(output, delimiter=settings.label_delimiter or output.delimiter)
+        return output, str(known.path)
+    assert train, "_files demands a file"
+    found = train.found
+    path = found.table.path
+    if found.problem_type == REGRESSION:
+        return Score(), str(path)
+    counts = found.names()
+    names = in_order(counts)
+    if len(names) < 2:
+        what = f"the only label is {short_repr(names[0])}" if names else "no row has a label"
+        raise UserError(f"{path}: {what}; at least two are needed.")
+    if found.problem_type == MULTI and len(names) > MAX_CLASSES:
+        raise UserError(f"{path}: {len(names):,} different labels; {MAX_CLASSES:,} are allowed.")
+    if (size := sum(len(json.dumps(name, ensure_ascii=False).encode()) for name in names)) > _MAX_NAMES:
+        raise UserError(
+            f"{path}: the names of the {len(names):,} labels have {size:,} bytes together, {_MAX_NAMES:,} are allowed; "
+            "write numbers or short names in their place."
+        )
+    warn_of_similar(path, counts)
+    if found.problem_type == SINGLE:
+        return Labels(names), str(path)
+    return MultiLabels(names, settings.label_delimiter or "|"), str(path)
+
+
+def _check_labels(found: Survey, output: Labels | MultiLabels | Score, known_from: str) -> None:
+    """Raises UserError with the first row whose label is not known."""
+    if isinstance(output, Score):
+        return
+    known = set(output.names)
+    numbers = {}
+    for number, label in enumerate(found.labels):
+        names = () if label is None else (label,) if isinstance(label, str) else label
+        if unknown := [name for name in names if name not in known]:
+            numbers[number] = unknown[0]
+    if numbers:
+        row, number = next((row, number) for row, number in enumerate(found.strata) if number in numbers)
+        raise unknown_label(found.table.path, found.lines[row], numbers[number], output.names, known_from)
+
+
+# --- Rows of the splits -----------------------------------------------------------------------------------------------
+
+
+def _members(found: Survey, split: Split, held: HoldOut | None) -> np.ndarray:
+    """Which rows of a table are in a split, bool [rows]."""
+    if held is None or split == "test":
+        return np.ones(found.num_rows, bool)
+    labels = list(found.labels)
+    is_held = np.fromiter(
+        (held.holds(labels[number], row) for number, row in zip(found.strata, found.rows, strict=True)),
+        bool,
+        found.num_rows,
+    )
+    return is_held if split == "dev" else ~is_held
+
+
+def _part(look: _Look, split: Split, members: np.ndarray, settings: OwnDataSettings, held: HoldOut | None) -> Part:
+    counts = {
+        "train": settings.max_train_samples,
+        "dev": settings.max_eval_samples,
+        "test": settings.max_predict_samples,
+    }
+    held_out = None if held is None or split == "test" else split == "dev"
+    if not members.any():
+        raise UserError(
+            f"{look.found.table.path}: no rows are left for {split}: no two rows with the same label differ, so that "
+            "none can be held out. Give `validation_file`."
+        )
+    fingerprints = np.array(look.found.rows, np.uint64)[members]
+    return Part(look.found.table, look.state, held_out, sample(fingerprints, counts[split]))
+
+
+def _log_rows(
+    looked_at: Mapping[Split, _Look], members: Mapping[Split, np.ndarray], columns: Columns, problem_type: ProblemType
+) -> None:
+    """Says which columns are read, and how many rows of each label are in which split."""
+    texts = " and ".join(map(short_repr, columns.texts))
+    label = short_repr(columns.label) if columns.label else "none"
+    _LOG.info("Own data: text in column %s, label in %s: %s.", texts, label, problem_type)
+    for split, look in looked_at.items():
+        rows = f"{int(members[split].sum()):,} of {look.found.num_rows:,}"
+        shown = "" if problem_type == REGRESSION else _label_counts(look.found, members[split])
+        _LOG.info("%s: %s rows of %s%s", split, rows, look.found.table.path, shown)
+
+
+def _label_counts(found: Survey, members: np.ndarray) -> str:
+    strata = np.bincount(np.array(found.strata, np.int64)[members], minlength=len(found.labels))
+    counts: dict[str, int] = {}
+    for label, count in zip(found.labels, strata.tolist(), strict=True):
+        for name in () if label is None else (label,) if isinstance(label, str) else label:
+            counts[name] = counts.get(name, 0) + count
+    if not counts:
+        return ""
+    names = in_order(counts)
+    more = f" and {len(names) - _LISTED_LABELS} more labels" if len(names) > _LISTED_LABELS else ""
+    return ": " + ", ".join(f"{name} {counts[name]:,}" for name in names[:_LISTED_LABELS]) + more
+
+
+def _warn(looked_at: Mapping[Split, _Look], members: Mapping[Split, np.ndarray]) -> None:
+    """Warns of texts that are there twice, in one split or in two."""
+    for split, look in looked_at.items():
+        if split == "train" or look is not looked_at.get("train"):
+            warn_of_conflicts(look.found)
+    others: tuple[Split, ...] = ("dev", "test")
+    for split in others:
+        if split in looked_at and "train" in looked_at:
+            train = looked_at["train"]
+            warn_of_leak(looked_at[split].found, members[split], train.found, members["train"])

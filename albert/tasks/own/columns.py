@@ -1,0 +1,139 @@
+"""Which columns of a table hold texts and labels, and what kind of labels these are."""
+
+import dataclasses
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Literal
+
+from albert.errors import UserError
+from albert.system.json_text import short_repr
+from albert.tasks.own.files import list_names
+
+ProblemType = Literal["single_label_classification", "multi_label_classification", "regression"]
+SINGLE: ProblemType = "single_label_classification"
+MULTI: ProblemType = "multi_label_classification"
+REGRESSION: ProblemType = "regression"
+PROBLEM_TYPES = (REGRESSION, SINGLE, MULTI)
+
+# What data sets call their texts, most common first. Pairs come before a part of them: QNLI has a question beside its
+# sentence.
+_TEXTS = (
+    ("text",),
+    *(("sentence1", "sentence2"), ("premise", "hypothesis"), ("question", "sentence"), ("question1", "question2")),
+    ("sentence",),
+)
+_LABELS = ("label", "labels", "class", "category", "target")
+
+MAX_CLASSES = 10_000
+MAX_LABEL = 256  # characters
+
+_INTEGER = re.compile(r"[+-]?[0-9]+")
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+# Rates and losses are float32, and so is the square of what a label is from a prediction.
+_LARGEST_SCORE = 1e15
+
+
+@dataclasses.dataclass(frozen=True)
+class Columns:
+    """The names of the columns that are read: one text or two, and the label, None where the rows have none."""
+
+    texts: tuple[str, ...]
+    label: str | None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All of them, the label last."""
+        return self.texts if self.label is None else (*self.texts, self.label)
+
+
+def choose_columns(
+    path: Path, header: Sequence[str], texts: str | None, label: str | None, needs_label: bool = True
+) -> Columns:
+    """Those that are named (`texts` one, or two with a comma), else those with a usual name.
+
+    Raises UserError listing the header where there is none.
+    """
+    text_names = _named_texts(path, header, texts) if texts else _usual_texts(path, header)
+    label_name = label or next((name for name in _LABELS if name in header and name not in text_names), None)
+    if needs_label and (label_name is None or label_name not in header):
+        wanted = short_repr(label) if label else f"for the label ({', '.join(_LABELS)})"
+        raise UserError(
+            f"{path}: no column {wanted}; its columns are {list_names(header)}. Name it with `label_column_name`."
+        )
+    if label_name in text_names:
+        raise UserError(f"{path}: column {short_repr(label_name)} cannot be both the text and the label.")
+    return Columns(text_names, label_name)
+
+
+def _named_texts(path: Path, header: Sequence[str], named: str) -> tuple[str, ...]:
+    # A name with a comma in it is one name where the header has it.
+    names = (named,) if named in header else tuple(name.strip() for name in named.split(","))
+    if len(names) > 2 or len(set(names)) < len(names):
+        raise UserError(f"`text_column_names`={named}: name one column, or two different ones with a comma: a pair.")
+    for name in names:
+        if name not in header:
+            raise UserError(
+                f"{path}: no column {short_repr(name)} for `text_column_names`; its columns are {list_names(header)}."
+            )
+    return names
+
+
+def _usual_texts(path: Path, header: Sequence[str]) -> tuple[str, ...]:
+    for names in _TEXTS:
+        if all(name in header for name in names):
+            return names
+    usual = "; ".join(" and ".join(names) for names in _TEXTS)
+    raise UserError(
+        f"{path}: no column for the text ({usual}); its columns are {list_names(header)}. Name one, or two with a "
+        "comma, with `text_column_names`."
+    )
+
+
+# --- Labels -----------------------------------------------------------------------------------------------------------
+
+
+def is_number(label: str) -> bool:
+    """Whether a label is a decimal number."""
+    return bool(_NUMBER.fullmatch(label))
+
+
+def is_integer(label: str) -> bool:
+    """Whether a label is a whole number, without a decimal point."""
+    return bool(_INTEGER.fullmatch(label))
+
+
+def in_order(labels: Iterable[str]) -> tuple[str, ...]:
+    """Labels in the order of their numbers if all are integers, otherwise in that of their code points."""
+    labels = tuple(labels)
+    if all(map(is_integer, labels)):
+        return tuple(sorted(labels, key=lambda label: (int(label), label)))
+    return tuple(sorted(labels))
+
+
+def check_label(label: str) -> None:
+    """Raises ValueError where `label` cannot be the name of a class, saying why, to follow the column's name."""
+    if len(label) > MAX_LABEL:
+        raise ValueError(f"holds a label of {len(label):,} characters ({short_repr(label)}); {MAX_LABEL} are allowed")
+    if any(ord(character) < 32 or 127 <= ord(character) < 160 for character in label):
+        raise ValueError(f"holds a label with a control character in it ({short_repr(label)})")
+
+
+def score_of(label: str) -> float:
+    """The number that a label of a regression spells. Raises ValueError as `check_label`."""
+    if not is_number(label):
+        raise ValueError(f"holds {short_repr(label)}, not a number, which a regression needs")
+    score = float(label)
+    if abs(score) > _LARGEST_SCORE:
+        raise ValueError(f"holds {short_repr(label)}, which is not between -1e15 and 1e15")
+    return score
+
+
+def split_label(label: str, delimiter: str) -> tuple[str, ...]:
+    """The labels between delimiters, sorted; none in an empty cell. Raises ValueError as `check_label`."""
+    labels = [part.strip() for part in label.split(delimiter)] if label else []
+    if "" in labels:
+        raise ValueError(f"holds {short_repr(label)}, with nothing before or after a {short_repr(delimiter)}")
+    if len(set(labels)) < len(labels):
+        raise ValueError(f"holds {short_repr(label)}, which names a label twice")
+    return tuple(sorted(labels))

@@ -1,0 +1,115 @@
+"""Which rows of a table belong to a split: those held out of the training data, and samples for trying things out.
+
+A row is chosen by its fingerprint (`survey.Fingerprints`) alone, so that its place in the file does not matter, and
+rows that are the same stay on one side.
+"""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+
+import numpy as np
+
+from albert.tasks.own.columns import MULTI, SINGLE, ProblemType
+from albert.tasks.own.survey import Label, Survey
+
+_MIX = 0x9E3779B97F4A7C15
+_MASK = 2**64 - 1
+
+# What rows whose labels are too rare for a share of their own are drawn from together.
+_REST = ""
+Stratum = str | tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class HoldOut:
+    """Rows that are evaluated on and not trained on: in each stratum those with the smallest fingerprints.
+
+    A stratum is a class; of several labels, those that occur together often enough; of scores, everything.
+    `thresholds` are the largest fingerprints that are held out.
+    """
+
+    share: float
+    seed: int
+    thresholds: Mapping[Stratum, int]
+
+    def holds(self, label: Label, fingerprint: int) -> bool:
+        """Whether a row is held out."""
+        threshold = self.thresholds.get(label) if label is not None else None
+        if threshold is None:
+            threshold = self.thresholds.get(_REST, -1)
+        return fingerprint <= threshold
+
+
+def hold_out(found: Survey, problem_type: ProblemType, share: float, seed: int) -> HoldOut:
+    """Holds out `share` of each stratum, rounded, but at least one row where there are two that differ."""
+    keys = [label if problem_type in (SINGLE, MULTI) and label is not None else _REST for label in found.labels]
+    if problem_type == MULTI:
+        rare = math.ceil(1 / share)
+        keys = [key if count >= rare else _REST for key, count in zip(keys, found.labels.values(), strict=True)]
+    names = list(dict.fromkeys(keys))
+    number_of = {name: number for number, name in enumerate(names)}
+    strata = np.array([number_of[key] for key in keys])[np.array(found.strata, np.int64)]
+    rows = np.array(found.rows, np.uint64)
+    order = np.lexsort((rows, strata))
+    bounds = np.searchsorted(strata[order], np.arange(len(names) + 1))
+    thresholds = {}
+    for name, start, stop in zip(names, bounds[:-1], bounds[1:], strict=True):
+        threshold = _threshold(rows[order[start:stop]], share)
+        if threshold is not None:
+            thresholds[name] = threshold
+    return HoldOut(share, seed, thresholds)
+
+
+def _threshold(fingerprints: np.ndarray, share: float) -> int | None:
+    """The largest of the sorted `fingerprints` that is held out; None if none is."""
+    count = len(fingerprints)
+    number = max(1, math.floor(count * share + 0.5))
+    # Of rows that are all the same none can be held out without the others.
+    smaller = int(np.searchsorted(fingerprints, fingerprints[-1]))
+    number = min(number, smaller)
+    return int(fingerprints[number - 1]) if number else None
+
+
+@dataclasses.dataclass(frozen=True)
+class Sample:
+    """The first `count` rows in the order of a hash of their fingerprints.
+
+    Those below `threshold`, and the first `ties` of those at it, which are the same row several times.
+    """
+
+    count: int
+    threshold: int
+    ties: int
+
+
+def sample(fingerprints: np.ndarray, count: int | None) -> Sample | None:
+    """A sample of `count` of these rows (uint64); None where all of them are wanted, or there are no more."""
+    if count is None or count >= len(fingerprints):
+        return None
+    mixed = np.sort(_mixed(fingerprints))
+    threshold = mixed[count - 1]
+    return Sample(count, int(threshold), count - int(np.searchsorted(mixed, threshold)))
+
+
+class Sampler:
+    """Says of one row after another whether it is in a sample."""
+
+    def __init__(self, sample: Sample | None):
+        self._sample = sample
+        self._ties = sample.ties if sample else 0
+
+    def takes(self, fingerprint: int) -> bool:
+        """Whether the next row is in it."""
+        if self._sample is None:
+            return True
+        mixed = ((fingerprint ^ fingerprint >> 32) * _MIX) & _MASK
+        if mixed == self._sample.threshold:
+            self._ties -= 1
+            return self._ties >= 0
+        return mixed < self._sample.threshold
+
+
+def _mixed(fingerprints: np.ndarray) -> np.ndarray:
+    """Other numbers for the same rows: the hold-out has taken the smallest fingerprints."""
+    return (fingerprints ^ fingerprints >> np.uint64(32)) * np.uint64(_MIX)

@@ -1,0 +1,64 @@
+"""What is asked of own data: files, columns, labels, and which rows are used."""
+
+import dataclasses
+from pathlib import Path
+
+from albert.setting_fields import DATA, Bounds, at_least, problems_of, setting
+from albert.tasks.own.columns import PROBLEM_TYPES
+
+_TABLE = ".csv, .tsv, .json or .jsonl (an object a line)"
+
+
+@dataclasses.dataclass(frozen=True)
+class OwnDataSettings:
+    """Files of texts with labels in place of a task of GLUE. Paths count from the working directory."""
+
+    train_file: Path | None = setting(f"Own texts with labels to train on: {_TABLE}.", DATA, default=None)
+    validation_file: Path | None = setting(
+        "Own texts with labels to evaluate on; without it, rows of `train_file` are held out.", DATA, default=None
+    )
+    test_file: Path | None = setting(
+        "Own texts to predict; where they have labels, these must be known.", DATA, default=None
+    )
+    validation_split: float = setting(
+        "Part of `train_file` that is held out of training to evaluate on, the same of each label and in any order of "
+        "the rows.",
+        DATA,
+        default=0.1,
+        bounds=Bounds(0, 0.5, low_excluded=True, is_interval=True),
+    )
+    text_column_names: str | None = setting(
+        "Column with the text, or two with a comma: a pair. Without: text, sentence1,sentence2, premise,hypothesis, "
+        "question,sentence, question1,question2 or sentence.",
+        DATA,
+        default=None,
+    )
+    label_column_name: str | None = setting(
+        "Column with the label. Without: label, labels, class, category or target.", DATA, default=None
+    )
+    problem_type: str | None = setting(
+        "Without: regression if all labels are numbers and one is not whole, multi_label_classification if labels are "
+        "lists, otherwise single_label_classification.",
+        DATA,
+        default=None,
+        choices=PROBLEM_TYPES,
+    )
+    label_delimiter: str | None = setting("What stands between several labels of a row.", DATA, default=None)
+    max_train_samples: int | None = setting(
+        "Rows to train on at most, drawn by `seed`; for trying things out.", DATA, default=None, bounds=at_least(1)
+    )
+    max_eval_samples: int | None = setting(
+        "Rows to evaluate on at most, drawn by `seed`.", DATA, default=None, bounds=at_least(1)
+    )
+    max_predict_samples: int | None = setting(
+        "Rows to predict at most, drawn by `seed`.", DATA, default=None, bounds=at_least(1)
+    )
+
+    @property
+    def is_given(self) -> bool:
+        """Whether a file is named."""
+        return bool(self.train_file or self.validation_file or self.test_file)
+
+    def problems(self) -> list[str]:
+        """What cannot work, each as one phrase."""
+        return problems_of(self)

@@ -1,0 +1,262 @@
+"""One look at all rows of a table before a run: its labels, and a fingerprint of each row.
+
+Of a row 24 bytes stay, whatever its texts: enough to choose the rows of a split, and to count texts that are there
+twice. What is not refused but worth knowing is logged once, with its count and first place.
+"""
+
+import collections
+import dataclasses
+import hashlib
+import logging
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from albert.errors import UserError
+from albert.system.json_text import short_repr
+from albert.tasks.own.columns import (
+    MAX_CLASSES,
+    MULTI,
+    REGRESSION,
+    SINGLE,
+    Columns,
+    ProblemType,
+    check_label,
+    is_integer,
+    is_number,
+    score_of,
+    split_label,
+)
+from albert.tasks.own.files import label_of, read_columns, text_of
+from albert.tasks.rows import RowTally
+from albert.tasks.text import is_blank
+
+_LOG = logging.getLogger(__name__)
+
+# A label as it stands in the file: one, or the sorted names of several. None where the row has none.
+Label = str | tuple[str, ...] | None
+
+
+@dataclasses.dataclass(frozen=True)
+class TextRow:
+    """A row with what is read of it: `number` counts rows from 0, `line` is the first of its lines, from 1."""
+
+    number: int
+    line: int
+    texts: tuple[str, ...]
+    label: Label
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """A file, the columns that are read of it, and what its labels are.
+
+    `problem_type` None: what the labels look like. `delimiter` stands between the labels of one row; without, only
+    JSON has lists of labels. `needs_label`: every row must have a label.
+    """
+
+    path: Path
+    columns: Columns
+    problem_type: ProblemType | None = None
+    delimiter: str | None = None
+    needs_label: bool = True
+
+    def rows(self, tally: RowTally) -> Iterator[TextRow]:
+        """The rows, one by one. Raises UserError with file and line for one that cannot be used."""
+        names = self.columns.names if self.needs_label else self.columns.texts
+        optional = () if self.needs_label or self.columns.label is None else (self.columns.label,)
+        num_texts = len(self.columns.texts)
+        for number, row in enumerate(read_columns(self.path, names, tally, optional)):
+            texts: tuple[str, ...] = ()
+            try:
+                for cell in row.cells[:num_texts]:
+                    texts = (*texts, text_of(cell))
+                label = self._label(row.cells[num_texts]) if len(row.cells) > num_texts else None
+            except ValueError as error:
+                place = f"{self.path}, line {row.line}: column {short_repr(self.columns.names[len(texts)])}"
+                raise UserError(f"{place} {error}; correct or remove the row.") from None
+            yield TextRow(number, row.line, texts, label)
+
+    def _label(self, cell: object) -> Label:
+        if cell is None and not self.needs_label:
+            return None
+        label = label_of(cell)
+        if isinstance(label, str) and self.delimiter:
+            label = split_label(label, self.delimiter)
+        if label == "":
+            if self.needs_label:
+                raise ValueError("is empty, but every row needs a label")
+            return None
+        if self.problem_type == MULTI and isinstance(label, str):
+            raise ValueError(f"holds {short_repr(label)}, not a list of labels; `label_delimiter` makes it one")
+        if self.problem_type in (SINGLE, REGRESSION) and isinstance(label, tuple):
+            raise ValueError(f"holds a list of labels, which is {MULTI}, not `problem_type`={self.problem_type}")
+        for name in (label,) if isinstance(label, str) else label:
+            check_label(name)
+        if self.problem_type == REGRESSION and isinstance(label, str):
+            score_of(label)
+        return label
+
+
+class Fingerprints:
+    """64-bit numbers that depend on a seed, the texts and the label of a row, and on nothing else."""
+
+    def __init__(self, seed: int):
+        self._start = hashlib.blake2b(digest_size=8, key=seed.to_bytes(8, "little", signed=True))
+
+    def of(self, texts: Sequence[str], label: Label = None) -> int:
+        """That of texts with a label, or of texts alone."""
+        # Neither texts nor labels have a NUL in them, so that no two rows of a table have the same bytes.
+        data = "\0".join(texts)
+        if label is not None:
+            data += "\0\0" + (label if isinstance(label, str) else "\0".join(label))
+        digest = self._start.copy()
+        digest.update(data.encode())
+        return int.from_bytes(digest.digest(), "little")
+
+
+@dataclasses.dataclass
+class Survey:
+    """What a look at all rows of a table found; arrays have an entry for each row.
+
+    `labels` counts rows by label as it stands there, in the order of `strata`: for a row the number of its label.
+    `numbers` and `fractions`: whether all labels are numbers, and whether one of them is not whole.
+    """
+
+    table: Table
+    labels: dict[Label, int] = dataclasses.field(default_factory=dict)
+    lines: array = dataclasses.field(default_factory=lambda: array("I"))
+    texts: array = dataclasses.field(default_factory=lambda: array("Q"))
+    rows: array = dataclasses.field(default_factory=lambda: array("Q"))
+    strata: array = dataclasses.field(default_factory=lambda: array("I"))
+    numbers: bool = True
+    fractions: bool = False
+    too_many: int = 0  # the line of the first label beyond MAX_CLASSES
+
+    @property
+    def num_rows(self) -> int:
+        """Rows of the table."""
+        return len(self.lines)
+
+    @property
+    def problem_type(self) -> ProblemType:
+        """What the labels are: what was asked for, or what they look like."""
+        if self.table.problem_type:
+            return self.table.problem_type
+        if any(isinstance(label, tuple) for label in self.labels):
+            return MULTI
+        return REGRESSION if self.numbers and self.fractions else SINGLE
+
+    def names(self) -> dict[str, int]:
+        """How many rows have each label; of lists, each label of the list."""
+        counts: collections.Counter[str] = collections.Counter()
+        for label, count in self.labels.items():
+            for name in () if label is None else (label,) if isinstance(label, str) else label:
+                counts[name] += count
+        return dict(counts)
+
+
+def survey(table: Table, seed: int) -> Survey:
+    """Reads all rows of `table`. Raises UserError for the first that cannot be used; logs what is worth knowing."""
+    found, fingerprints, tally = Survey(table), Fingerprints(seed), RowTally(table.path)
+    numbers: dict[Label, int] = {}
+    num_blank = 0
+    for row in table.rows(tally):
+        if any(map(is_blank, row.texts)):
+            num_blank += 1
+            tally.add("{rows} with an empty text, used as they are", row.line, row.texts[0])
+        found.lines.append(row.line)
+        found.texts.append(fingerprints.of(row.texts))
+        found.rows.append(fingerprints.of(row.texts, row.label))
+        found.strata.append(_count(found, numbers, row))
+    if num_blank == found.num_rows:
+        raise UserError(f"{table.path}: all {num_blank} rows have an empty text; is it the right column?")
+    _check_number(found, is_all=True)
+    tally.log()
+    return found
+
+
+def _count(found: Survey, numbers: dict[Label, int], row: TextRow) -> int:
+    """Counts the row's label and returns its number. Raises UserError as `_check_kind` and `_check_number`."""
+    label = row.label
+    if isinstance(label, str):
+        found.numbers = found.numbers and is_number(label)
+        found.fractions = found.fractions or (found.numbers and not is_integer(label))
+        if found.table.problem_type == REGRESSION:
+            label = ""
+    if label not in numbers:
+        _check_kind(found.table, row, numbers)
+        if isinstance(label, str) and len(numbers) >= MAX_CLASSES:
+            found.too_many = found.too_many or row.line
+            _check_number(found)
+            label = next(iter(numbers))  # scores, if one has a decimal point
+        else:
+            numbers[label] = len(numbers)
+    found.labels[label] = found.labels.get(label, 0) + 1
+    return numbers[label]
+
+
+def _check_kind(table: Table, row: TextRow, labels: Iterable[Label]) -> None:
+    """Raises UserError where the row's label is a list and those before it are words, or the other way round."""
+    first = next((label for label in labels if label is not None), None)
+    if first is not None and row.label is not None and isinstance(row.label, tuple) != isinstance(first, tuple):
+        kinds = ("a list", "a word") if isinstance(row.label, tuple) else ("a word", "a list")
+        raise UserError(
+            f"{table.path}, line {row.line}: the label is {kinds[0]}, but {kinds[1]} in other rows; write all as lists."
+        )
+
+
+def _check_number(found: Survey, is_all: bool = False) -> None:
+    """Raises UserError where there are too many labels: at the end, or as soon as they cannot be scores."""
+    if found.too_many and (not found.numbers or found.table.problem_type or (is_all and not found.fractions)):
+        raise UserError(
+            f"{found.table.path}, line {found.too_many}: more than {MAX_CLASSES:,} different labels; is "
+            f"{short_repr(found.table.columns.label)} the right column? (A regression needs `problem_type`="
+            f"{REGRESSION}.)"
+        )
+
+
+# --- What is worth knowing --------------------------------------------------------------------------------------------
+
+
+def warn_of_similar(path: Path, counts: Mapping[str, int]) -> None:
+    """Warns of labels that differ in capitals or blanks alone, which are two labels all the same."""
+    alike: dict[str, list[str]] = {}
+    for name in counts:
+        key = str(int(name)) if is_integer(name) else "".join(name.split()).casefold()
+        alike.setdefault(key, []).append(name)
+    for names in alike.values():
+        if len(names) > 1:
+            shown = ", ".join(f"{short_repr(name)} {counts[name]:,}" for name in names)
+            _LOG.warning(
+                "%s: labels that differ in capitals, blanks or zeros alone are kept apart; rows: %s", path, shown
+            )
+
+
+def warn_of_conflicts(found: Survey) -> None:
+    """Warns of texts that are there with more than one label."""
+    texts, rows = np.array(found.texts, np.uint64), np.array(found.rows, np.uint64)
+    order = np.lexsort((rows, texts))
+    texts, rows = texts[order], rows[order]
+    differ = (texts[1:] == texts[:-1]) & (rows[1:] != rows[:-1])
+    if differ.any():
+        several = np.unique(texts[1:][differ])
+        first = int(np.isin(np.array(found.texts, np.uint64), several).argmax())
+        _LOG.warning(
+            "%s: texts that are there with different labels: %d, the first on line %d",
+            *(found.table.path, len(several), found.lines[first]),
+        )
+
+
+def warn_of_leak(found: Survey, is_member: np.ndarray, train: Survey, is_trained: np.ndarray) -> None:
+    """Warns of texts of a split that the model is trained on: the scores on them say nothing of other texts."""
+    texts = np.array(found.texts, np.uint64)
+    leaked = np.isin(texts, np.array(train.texts, np.uint64)[is_trained]) & is_member
+    if leaked.any():
+        _LOG.warning(
+            "%s: %d of %d rows have a text that is also trained on (%s), the first on line %d: their scores say "
+            "nothing of other texts",
+            *(found.table.path, leaked.sum(), is_member.sum(), train.table.path, found.lines[int(leaked.argmax())]),
+        )

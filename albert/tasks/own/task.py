@@ -1,0 +1,156 @@
+"""A task made from tables of texts with labels: what the labels are, and which rows are trained and evaluated on."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from albert.data.schema import HostRecord
+from albert.data.source_files import FileState
+from albert.errors import UserError
+from albert.system.json_text import short_repr
+from albert.tasks.base import Example, Labels, MultiLabels, Score, Split
+from albert.tasks.class_reports import predictions_csv
+from albert.tasks.own.columns import MULTI, REGRESSION, SINGLE, Columns, ProblemType
+from albert.tasks.own.selection import HoldOut, Sample, Sampler
+from albert.tasks.own.survey import Fingerprints, Label, Table
+from albert.tasks.rows import RowTally
+from albert.tasks.text import TextTask
+
+_NO_LABELS = Labels(())  # a field without a default would have the base class's property
+_LISTED_LABELS = 10
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """The rows of one split: all of a table, or those that are held out of it, or the others; of these a sample.
+
+    `state` is that of the file when its rows were looked at.
+    """
+
+    table: Table
+    state: FileState
+    held_out: bool | None = None
+    sample: Sample | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OwnDataTask(TextTask):
+    """Texts of one's own with one label, several labels or a score; `build.own_data_task` makes it.
+
+    `known_from` says where the labels come from, for messages. `seed` decides which rows are held out and sampled.
+    """
+
+    name: str = "own"
+    output: Labels | MultiLabels | Score = _NO_LABELS
+    submission_file: str = ""
+    columns: Columns
+    parts: Mapping[Split, Part]
+    known_from: str
+    seed: int
+    hold_out: HoldOut | None = None
+
+    @property
+    def splits(self) -> tuple[Split, ...]:
+        """The splits that there are files for."""
+        return tuple(self.parts)
+
+    @property
+    def problem_type(self) -> ProblemType:
+        """What the labels are."""
+        return SINGLE if isinstance(self.output, Labels) else REGRESSION if isinstance(self.output, Score) else MULTI
+
+    def source_files(self, split: Split, data_dir: Path) -> tuple[Path, ...]:
+        """The file of a split; held out rows are in that of train. Raises UserError where there is none."""
+        if split not in self.parts:
+            flag = {"train": "`train_file`", "dev": "`validation_file`", "test": "`test_file`"}[split]
+            raise UserError(f"There are no own data for {split}: give {flag}.")
+        return (self.parts[split].table.path,)
+
+    def read(self, split: Split, data_dir: Path) -> Iterator[Example]:
+        """The rows of a split, one by one. Raises UserError naming file and line."""
+        (path,) = self.source_files(split, data_dir)
+        part, fingerprints = self.parts[split], Fingerprints(self.seed)
+        if FileState.of(path) != part.state:
+            raise UserError(f"{path} was changed since its rows were counted. Start again.")
+        sampler = Sampler(part.sample)
+        for row in part.table.rows(RowTally(path)):
+            if part.held_out is not None or part.sample is not None:
+                fingerprint = fingerprints.of(row.texts, row.label)
+                if part.held_out is not None and self._is_held_out(row.label, fingerprint) != part.held_out:
+                    continue
+                if not sampler.takes(fingerprint):
+                    continue
+            label = None if row.label is None else self._parsed(row.label, path, row.line)
+            yield Example(str(row.number), row.texts[0], row.texts[1] if len(row.texts) > 1 else None, label)
+
+    def identity(self) -> dict[str, Any]:
+        """The columns, the labels and the choice of rows."""
+        return {
+            "name": self.name,
+            "columns": self.columns.names,
+            "labels": None if isinstance(self.output, Score) else self.output.names,
+            "problem_type": self.problem_type,
+            "hold_out": self.hold_out and {"share": self.hold_out.share, "seed": self.seed},
+            "samples": {split: part.sample.count for split, part in self.parts.items() if part.sample},
+            "seed": self.seed if any(part.sample for part in self.parts.values()) else None,
+        }
+
+    def identity_of_rows(self) -> dict[str, Any]:
+        """The columns, labels and rows of training; {} where nothing says of what the model was trained on."""
+        if "train" not in self.parts:
+            return {}
+        identity = self.identity()
+        samples = {split: count for split, count in identity["samples"].items() if split != "test"}
+        return {name: value for name, value in identity.items() if name not in ("name", "seed")} | {"samples": samples}
+
+    @property
+    def text_columns(self) -> tuple[str, ...]:
+        """The names of the columns with texts."""
+        return self.columns.texts
+
+    def result_files(
+        self,
+        items: Sequence[Example],
+        predictions: Mapping[str, np.ndarray],
+        records: Sequence[HostRecord] = (),
+    ) -> dict[str, str]:
+        """`test_predictions.csv`, and `test_results.tsv` as for other tasks: the probabilities of all labels."""
+        files = super().result_files(items, predictions, records)
+        table = predictions_csv(items, self.columns.texts, self.output, predictions)
+        return {"test_results.tsv": files["test_results.tsv"], "test_predictions.csv": table}
+
+    def _is_held_out(self, label: Label, fingerprint: int) -> bool:
+        assert self.hold_out, "a part of a table needs a hold-out"
+        return self.hold_out.holds(label, fingerprint)
+
+    @cached_property
+    def _numbers(self) -> Mapping[str, int]:
+        assert not isinstance(self.output, Score), "scores have no numbers"
+        return {name: number for number, name in enumerate(self.output.names)}
+
+    def _parsed(self, label: str | tuple[str, ...], path: Path, line: int) -> int | float | tuple[int, ...]:
+        try:
+            if isinstance(self.output, Score):
+                assert isinstance(label, str), "the table refuses lists"
+                return self.output.parse(label)
+            if isinstance(label, str):
+                return self._numbers[label]
+            given = {self._numbers[name] for name in label}
+            return tuple(int(number in given) for number in range(len(self.output.names)))
+        except KeyError as error:
+            raise unknown_label(path, line, error.args[0], tuple(self._numbers), self.known_from) from None
+        except ValueError as error:
+            raise UserError(f"{path}, line {line}: {error}; correct or remove the row.") from None
+
+
+def unknown_label(path: Path, line: int, label: str, names: tuple[str, ...], known_from: str) -> UserError:
+    """What to say of a label that was not trained on."""
+    more = f" and {len(names) - _LISTED_LABELS} more" if len(names) > _LISTED_LABELS else ""
+    known = ", ".join(names[:_LISTED_LABELS]) + more
+    return UserError(
+        f"{path}, line {line}: label {short_repr(label)} does not occur in {known_from}; known are {known}."
+    )

@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# Fine-tunes ALBERT on a table of your own texts and labels on the GPUs of this machine: trains, evaluates and, with
+# TEST_FILE, predicts.
+#
+#   TRAIN_FILE=tickets.csv ALBERT_DIR=base NUM_GPUS=8 ./multi_run_albert_own.sh [more flags of albert.run_multigpus_classifier]
+#
+# The recipe (albert/tasks/recipes.py) sets rate, epochs, warm-up, batch over all GPUs, length and save interval.
+# Every setting below, and in scripts/run_common.sh, is a variable that the environment overrides.
+set -euo pipefail
+TRAIN_FILE=${TRAIN_FILE:-}           # .csv, .tsv, .json or .jsonl
+VALIDATION_FILE=${VALIDATION_FILE:-} # without it, a tenth of TRAIN_FILE is held out
+TEST_FILE=${TEST_FILE:-}
+DO_PREDICT=${DO_PREDICT:-${TEST_FILE:+true}}
+DO_PREDICT=${DO_PREDICT:-false}
+# shellcheck source=scripts/run_common.sh
+source "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/scripts/run_common.sh"
+
+EBS=${EBS:-32}   # per GPU, for evaluation and prediction
+EPOCH=${EPOCH:-} # how often each row is seen
+WPP=${WPP:-}     # part of the steps that is warm-up
+check_number EPOCH "a number of epochs"
+check_number WPP "a part of the steps"
+
+[[ -n $TRAIN_FILE$VALIDATION_FILE$TEST_FILE ]] ||
+  die "TRAIN_FILE is not set: name a table of texts and labels (.csv, .tsv, .json or .jsonl)."
+for variable in TRAIN_FILE VALIDATION_FILE TEST_FILE; do
+  [[ -z ${!variable} || -f ${!variable} ]] || die "no file ${!variable}: set $variable to a table of texts and labels."
+done
+
+# The name of a run is that of its file, without what folders are not called.
+name=${TRAIN_FILE:-${VALIDATION_FILE:-$TEST_FILE}}
+name=${name##*/}
+name=own_${name%.*}
+name=${name//[^A-Za-z0-9._-]/_}
+
+read_recipe own
+
+fine_tune run_multigpus_classifier "$name" "${EPOCH:+$EPOCH epochs}" \
+  ${TRAIN_FILE:+--train_file="$TRAIN_FILE"} \
+  ${VALIDATION_FILE:+--validation_file="$VALIDATION_FILE"} \
+  ${TEST_FILE:+--test_file="$TEST_FILE"} \
+  ${EPOCH:+--num_train_epochs="$EPOCH"} \
+  ${WPP:+--warmup_proportion="$WPP"} \
+  "$@"
