@@ -22,6 +22,7 @@ ORDER = (
     {
         *("run_multigpus_classifier", "run_multigpus_squad_v1", "run_multigpus_squad_v2", "run_multigpus_race"),
         *("run_pretraining", "create_pretraining_data", "prepare_corpus", "train_sentencepiece"),
+        "create_finetuning_data",
     },
     {"cli"},
     {"runs"},
@@ -56,6 +57,7 @@ MODULES_WITHOUT_TENSORFLOW = (
     *("data.tfrecord_cache", "engine.throughput", "serving.model_folder", "serving.description"),
     *("run_multigpus_classifier", "run_multigpus_squad_v1", "run_multigpus_squad_v2", "run_multigpus_race"),
     *("prepare_corpus", "train_sentencepiece", "create_pretraining_data", "run_pretraining"),
+    "create_finetuning_data",
 )
 
 # The name of modules that tests share; nothing else may import them.

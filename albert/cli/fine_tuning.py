@@ -74,7 +74,7 @@ def _shared(data: tuple[str, ...], without: tuple[str, ...] = ()) -> tuple[Flag,
     )
 
 
-_DATA = (
+SHARED_DATA = (
     *("data_dir", "cached_dir", "spm_model_file", "vocab_file", "do_lower_case", "max_unknown_share"),
     *("keep_accents", "max_seq_length"),
 )
@@ -88,15 +88,7 @@ _TRAIN_FEATURES = Flag(
 )
 _HEAD_DROPOUT = Flag("dropout_prob", float, 0.1, "Dropout of the pooled output.", MODEL, DROPOUT)
 
-_SQUAD = (
-    Flag("train_file", Path, None, "Questions to train on, in SQuAD's JSON format.", DATA),
-    Flag(
-        "predict_file", Path, None, "Questions to answer, in SQuAD's JSON format; scored if it has gold answers.", DATA
-    ),
-    _TRAIN_FEATURES,
-    Flag(
-        "predict_feature_file", Path, None, "TFRecord cache of the questions to answer, as train_feature_file.", OUTPUT
-    ),
+SQUAD_WINDOWS = (
     Flag(
         "doc_stride",
         int,
@@ -106,6 +98,17 @@ _SQUAD = (
         at_least(1),
     ),
     Flag("max_query_length", int, 64, "Longest question in tokens; longer ones are cut.", DATA, at_least(1)),
+)
+_SQUAD = (
+    Flag("train_file", Path, None, "Questions to train on, in SQuAD's JSON format.", DATA),
+    Flag(
+        "predict_file", Path, None, "Questions to answer, in SQuAD's JSON format; scored if it has gold answers.", DATA
+    ),
+    _TRAIN_FEATURES,
+    Flag(
+        "predict_feature_file", Path, None, "TFRecord cache of the questions to answer, as train_feature_file.", OUTPUT
+    ),
+    *SQUAD_WINDOWS,
     Flag("n_best_size", int, 20, "Answers per question in nbest_predictions.json.", OUTPUT, at_least(1, 100_000)),
     Flag("max_answer_length", int, 30, "Longest answer in tokens.", OUTPUT, at_least(1)),
     Flag(
@@ -135,7 +138,7 @@ _SQUAD_V2 = (
 # The names of the flags that are fields of SquadTask, where the program has them.
 _SQUAD_OPTIONS = tuple(flag.name for flag in _SQUAD + _SQUAD_V2 if "_file" not in flag.name)
 
-_RACE = (
+RACE_FLAGS = (
     Flag(
         "max_qa_length",
         int,
@@ -146,6 +149,9 @@ _RACE = (
     ),
     Flag("high_only", bool, False, "Only the articles for high schools.", DATA),
     Flag("middle_only", bool, False, "Only the articles for middle schools.", DATA),
+)
+_RACE = (
+    *RACE_FLAGS,
     _TRAIN_FEATURES,
     Flag("eval_feature_file", Path, None, "TFRecord cache of the dev set, as train_feature_file.", OUTPUT),
     Flag("predict_file", Path, None, "TFRecord cache of the test set, as train_feature_file.", OUTPUT),
@@ -161,7 +167,7 @@ _MODEL_EXAMPLE = ("--model_dir=pretrained_model/albert_base_v2",)
 CLASSIFIER = Program(
     "run_multigpus_classifier",
     "Fine-tunes ALBERT on a GLUE task, or on own texts with labels, over any number of GPUs.",
-    (*_shared(("task_name", *_DATA)), *declared(OwnDataSettings), *declared(ObjectiveSettings)),
+    (*_shared(("task_name", *SHARED_DATA)), *declared(OwnDataSettings), *declared(ObjectiveSettings)),
     required=("data_dir", "task_name", "output_dir", "albert_config_file"),
     example=(
         "--task_name=MRPC --data_dir=glue_data --output_dir=albert_output/mrpc",
@@ -184,7 +190,7 @@ def _squad_program(version: str, own_flags: tuple[Flag, ...]) -> Program:
     return Program(
         f"run_multigpus_squad_v{version[0]}",
         f"Fine-tunes ALBERT on SQuAD {version} over any number of GPUs.",
-        _shared((*_DATA, "left_file"), _STEPS) + own_flags,
+        _shared((*SHARED_DATA, "left_file"), _STEPS) + own_flags,
         required=("data_dir", "output_dir", "albert_config_file"),
         example=(
             f"--train_file=SQuAD/train-v{version}.json --predict_file=SQuAD/dev-v{version}.json",
@@ -220,7 +226,7 @@ SQUAD_PROGRAMS = {"1.1": _squad_program("1.1", _SQUAD), "2.0": _squad_program("2
 RACE = Program(
     "run_multigpus_race",
     "Fine-tunes ALBERT on RACE over any number of GPUs.",
-    _shared(("task_name", *_DATA), _EPOCHS) + _RACE,
+    _shared(("task_name", *SHARED_DATA), _EPOCHS) + _RACE,
     required=("data_dir", "output_dir", "albert_config_file"),
     example=("--data_dir=. --output_dir=albert_output/race", *_MODEL_EXAMPLE, "--do_predict"),
     changes={

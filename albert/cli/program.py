@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from albert.cli.flags import HelpRequested, Program
 from albert.errors import UserError
-from albert.settings import PretrainingSettings, Settings
+from albert.settings import DataSettings, PretrainingSettings, Settings
 from albert.system.signals import Interrupted
 from albert.tasks.base import Task
 
@@ -63,6 +63,13 @@ def pretrain(settings: PretrainingSettings) -> None:
     from albert.runs.pretraining import run
 
     run(settings)
+
+
+def create_features(job: tuple[Task, DataSettings]) -> None:
+    """Makes the caches of a task. Imports TensorFlow, which writes them, only now."""
+    from albert.runs.feature_creation import create
+
+    _print_as_far_as_read(create(*job))
 
 
 def _print_as_far_as_read(text: str) -> None:

@@ -1,0 +1,111 @@
+"""The command line of `create_finetuning_data`: any task of the fine-tuning programs. No TensorFlow."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+from albert.cli.fine_tuning import RACE_FLAGS, SHARED_DATA, SQUAD_WINDOWS
+from albert.cli.flags import Flag, Program, Values, declared, parse
+from albert.cli.model_dir import VOCABULARY_DIR, with_model_dir
+from albert.errors import UserError
+from albert.setting_fields import DATA
+from albert.settings import DataSettings, TrainSettings
+from albert.tasks import get_task, task_names
+from albert.tasks.base import Split, Task
+from albert.tasks.own.build import own_data_task
+from albert.tasks.own.settings import OwnDataSettings
+from albert.tasks.race import RaceTask, options_in
+from albert.tasks.squad.task import SquadTask
+
+_SQUAD_TASKS = ("squad1.1", "squad2.0")
+
+CREATE_FINETUNING_DATA = Program(
+    "create_finetuning_data",
+    "Makes the caches of a task ahead of training, and shows what is in the data; needs no GPU.",
+    (
+        *declared(DataSettings, "task_name", *SHARED_DATA),
+        *declared(OwnDataSettings),
+        Flag("predict_file", Path, None, "SQuAD: questions to answer, in SQuAD's JSON format.", DATA),
+        *SQUAD_WINDOWS,
+        *RACE_FLAGS,
+        *declared(TrainSettings, "seed"),
+        VOCABULARY_DIR,
+    ),
+    required=(),
+    example=("--task_name=MRPC --data_dir=glue_data --model_dir=pretrained_model/albert_base_v2 --max_seq_length=128",),
+    changes={
+        "task_name": {
+            "default": None,
+            "text": f"{', '.join(task_names())}, {', '.join(_SQUAD_TASKS)} (their files: `train_file`, `predict_file`) "
+            "or race; without it, own data in `train_file`, `validation_file` and `test_file`.",
+        },
+        "data_dir": {"default": Path(), "text": "Folder of the task's files, as in the program that trains."},
+        "seed": {"text": "Decides which rows of own data are held out and drawn; the same as in training."},
+    },
+    notes="Training on the same data, vocabulary and lengths then starts at once: its caches are found by what they "
+    "depend on. Give the `max_seq_length` that training will have.",
+)
+
+
+def parse_feature_flags(argv: Sequence[str]) -> tuple[Task, DataSettings]:
+    """The task and what is made of it, from `argv`, whose first element is the program's name.
+
+    Raises HelpRequested for --help, and UserError for everything that is missing or does not go together, together.
+    """
+    values = parse(CREATE_FINETUNING_DATA, argv, with_model_dir)
+    task: Task | None = None
+    try:
+        task = _task(values)
+    except UserError as error:
+        values = values.with_problem(error)
+    settings = values.make(DataSettings, task_name=task.name if task else "")
+    problems = settings.problems() + _without_effect(values, task)
+    if isinstance(task, SquadTask):
+        problems += task.problems(settings)
+    values.check(problems)
+    if task is None:  # own data: its files are read when everything else is right
+        task = own_data_task(values.make(OwnDataSettings), values["seed"], _own_splits(values))
+    return task, settings
+
+
+def _task(values: Values) -> Task | None:
+    """The task that is named; None for own data. Raises UserError where nothing is."""
+    name = values["task_name"]
+    if name is None:
+        if not _own_splits(values):
+            raise UserError("nothing to do: give `task_name`, or own data in `train_file`")
+        return None
+    wanted = name.lower().replace("-", "").replace("_", "").replace("v", "")
+    if wanted in ("squad", "squad1", "squad1.1", "squad2", "squad2.0"):
+        files = [values[flag] and str(values[flag]) for flag in ("train_file", "predict_file")]
+        if not any(files):
+            raise UserError(f"`task_name`={name} needs `train_file` or `predict_file`, in SQuAD's JSON format")
+        return SquadTask(
+            version="2.0" if wanted.startswith("squad2") else "1.1",
+            train_file=files[0],
+            predict_file=files[1],
+            **{flag.name: values[flag.name] for flag in SQUAD_WINDOWS},
+        )
+    if wanted == RaceTask.name:
+        options = {flag.name: values[flag.name] for flag in RACE_FLAGS}
+        return RaceTask(num_options=options_in(values["data_dir"]), **options)
+    return get_task(name)
+
+
+def _without_effect(values: Values, task: Task | None) -> list[str]:
+    """One phrase for each flag that is given and belongs to another kind of task."""
+    own = {field.name for field in dataclasses.fields(OwnDataSettings)}
+    squad = {"train_file", "predict_file", *(flag.name for flag in SQUAD_WINDOWS)}
+    race = {flag.name for flag in RACE_FLAGS}
+    used = squad if isinstance(task, SquadTask) else race if isinstance(task, RaceTask) else set() if task else own
+    idle = sorted(values.given & (own | squad | race) - used)
+    return [f"--{flag} has no effect on {task.name if task else 'own data'}: leave it out" for flag in idle]
+
+
+def _own_splits(values: Values) -> list[Split]:
+    given: dict[Split, bool] = {
+        "train": bool(values["train_file"]),
+        "dev": bool(values["validation_file"] or values["train_file"]),
+        "test": bool(values["test_file"]),
+    }
+    return [split for split, is_given in given.items() if is_given]
