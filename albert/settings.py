@@ -410,6 +410,12 @@ class PretrainingSettings(Settings):
     init_from_group0: bool = setting(
         "Start all groups of layers from group 0 of `init_checkpoint`.", MODEL, default=False
     )
+    spm_model_file: Path | None = setting(
+        "SentencePiece model that the records were made with; copied to `output_dir`, which then holds a whole model.",
+        DATA,
+        default=None,
+    )
+    vocab_file: Path | None = setting("The same for a WordPiece vocabulary.", DATA, default=None)
 
     actions: ClassVar[str] = "`do_train` or `do_eval`"
 

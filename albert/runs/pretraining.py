@@ -25,7 +25,9 @@ from albert.runs.assembly import (
     train_and_evaluate,
 )
 from albert.runs.output_dir import claim_output_dir
+from albert.serving.model_folder import write_model_folder
 from albert.settings import PretrainingSettings
+from albert.tokenization import Tokenizer, load_tokenizer
 
 
 def run(settings: PretrainingSettings) -> dict[str, float]:
@@ -39,6 +41,7 @@ def run(settings: PretrainingSettings) -> dict[str, float]:
     settings = resolve(settings, replicas)
     log_devices(settings, replicas)
     records = open_wanted_records(config, settings)
+    tokenizer = tokenizer_of_records(settings, records)
     with claim_output_dir(settings, identity_of_run(config, settings, replicas.count, records)):
         for split, opened in records.items():
             opened.keep_check(checked_records_file(settings, split))
@@ -53,6 +56,8 @@ def run(settings: PretrainingSettings) -> dict[str, float]:
             log_batch(train, records["train"].count, replicas.count)
             shape = BatchShape(train.per_replica_batch_size, replicas.count, train.gradient_accumulation_steps)
             train_input_fn = functools.partial(pretraining_batches.train_dataset, records["train"], shape, train.seed)
+        if settings.do_train or estimator.checkpoint_steps:
+            write_model_folder(settings.output_dir, config, tokenizer, None)
         eval_spec = build_eval_spec(records["dev"], settings, replicas.count) if settings.do_eval else None
         return train_and_evaluate(estimator, train_input_fn, eval_spec, settings, BEST_METRIC, replicas.count)
 
@@ -99,6 +104,26 @@ def check_vocabulary(config: AlbertConfig, records: Mapping[str, RecordFiles]) -
                 "The records were made with a vocabulary of %d tokens, but vocab_size of the model is %d: "
                 "are they made for each other?", size, config.vocab_size,
             )  # fmt: skip
+
+
+def tokenizer_of_records(settings: PretrainingSettings, records: Mapping[str, RecordFiles]) -> Tokenizer | None:
+    """The vocabulary that is named, with the casing that the records were made with; None where none is.
+
+    Raises UserError where their manifests name another one.
+    """
+    files = settings.spm_model_file, settings.vocab_file
+    if not any(files):
+        return None
+    digests = {digest for opened in records.values() for digest, _ in opened.vocabularies}
+    tokenizers = [load_tokenizer(*files, lower, keep) for lower in (True, False) for keep in (False, True)]
+    fitting = [tokenizer for tokenizer in tokenizers if not digests or tokenizer.digest in digests]
+    if not fitting:
+        name = "spm_model_file" if settings.spm_model_file else "vocab_file"
+        raise UserError(
+            f"`{name}`={getattr(settings, name)} is not the vocabulary that the records were made with. Name that one, "
+            "or leave it out."
+        )
+    return fitting[0]
 
 
 def identity_of_run(

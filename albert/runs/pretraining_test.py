@@ -22,6 +22,7 @@ from albert.runs.assembly import load_config
 from albert.runs.reports import TRAINING_LOG
 from albert.system.signals import Interrupted
 from albert.testing import AGREEMENT, sample_command, send_signals, write_sample_data
+from albert.tokenization import load_tokenizer
 
 METRICS = {
     *("masked_lm_accuracy", "masked_lm_loss", "sentence_order_accuracy", "sentence_order_loss"),
@@ -52,6 +53,7 @@ def test_a_run_leaves_what_fine_tuning_leaves(finished):
         *(f"model.ckpt-{step}{suffix}" for step in (4, 8, 12, "best") for suffix in checkpoint_files.SUFFIXES),
         *("checkpoint", "evaluations.json", "run_settings.json", "training_log.jsonl", "training_curve.png"),
         *("eval_results.txt", "eval_results.json", "checked_train_records", "checked_dev_records"),
+        "albert_config.json",
     }
     metrics = json.loads((finished / "metrics.json").read_text())
     assert metrics.keys() == METRICS
@@ -221,3 +223,34 @@ def test_a_mistake_is_one_line_and_exit_code_2(tmp_path, flags, message):
     assert len(errors) == 1
     assert message in errors[0]
     assert not (tmp_path / "out").exists()
+
+
+# The vocabulary that goes with the model -----------------------------------------------------------------------------
+
+
+@dataclasses.dataclass
+class Opened:
+    """Records whose manifests name these vocabularies."""
+
+    vocabularies: frozenset[tuple[str, int]]
+
+
+def _tokenizer_of(folder, *digests, **flags):
+    settings = parse_pretraining_flags(command(write_run(folder), **flags))
+    records = {"train": Opened(frozenset((digest, 1000) for digest in digests))}
+    return pretraining.tokenizer_of_records(settings, records)
+
+
+def test_the_vocabulary_that_is_named_is_that_of_the_records_in_their_casing(tmp_path):
+    vocabulary = AGREEMENT / "agreement.model"
+    cased = load_tokenizer(vocabulary, None, do_lower_case=False, keep_accents=True)
+    found = _tokenizer_of(tmp_path, cased.digest, spm_model_file=vocabulary)
+    assert found.digest == cased.digest
+    # Records without a manifest do not say.
+    assert _tokenizer_of(tmp_path, spm_model_file=vocabulary).do_lower_case
+    assert _tokenizer_of(tmp_path, cased.digest) is None
+
+
+def test_another_vocabulary_than_that_of_the_records_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"`spm_model_file`=.*agreement.model is not the vocabulary that the records"):
+        _tokenizer_of(tmp_path, "0" * 64, spm_model_file=AGREEMENT / "agreement.model")

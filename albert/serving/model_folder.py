@@ -80,18 +80,21 @@ def find_vocabulary(folder: Path) -> tuple[Path | None, Path | None]:
     raise UserError(f"`model_dir`={folder} has no vocabulary, neither a *.model nor {WORDPIECE}.")
 
 
-def write_model_folder(folder: Path, config: AlbertConfig, tokenizer: Tokenizer, description: ModelDescription) -> None:
+def write_model_folder(
+    folder: Path, config: AlbertConfig, tokenizer: Tokenizer | None, description: ModelDescription | None
+) -> None:
     """Puts everything but the weights into `folder`; each file whole, the description last, none that is there already.
 
-    Raises UserError where a file of that name is there that says something else and is not of a run.
+    A pretrained model has no description, and no vocabulary where nobody named one. Raises UserError where a file of
+    that name is there that says something else and is not of a run.
     """
-    vocabulary = SENTENCEPIECE if isinstance(tokenizer, SentencePieceTokenizer) else WORDPIECE
+    contents = {CONFIG: config.to_json_string().encode()}
+    if tokenizer:
+        vocabulary = SENTENCEPIECE if isinstance(tokenizer, SentencePieceTokenizer) else WORDPIECE
+        contents[vocabulary] = tokenizer.vocabulary_bytes
+    if description:
+        contents[DESCRIPTION] = description.to_json().encode()
     is_ours = (folder / DESCRIPTION).exists()
-    contents = {
-        CONFIG: config.to_json_string().encode(),
-        vocabulary: tokenizer.vocabulary_bytes,
-        DESCRIPTION: description.to_json().encode(),
-    }
     missing = {name: data for name, data in contents.items() if _content(folder / name) != data}
     for name in missing:
         if not is_ours and name != DESCRIPTION and (folder / name).exists():
