@@ -26,6 +26,7 @@ from albert.data.pretraining_manifest import RecordsManifest, without_manifests
 from albert.data.record_encoding import Feature, record_features
 from albert.data.record_file import RecordFile, scan
 from albert.errors import UserError
+from albert.system.files import as_os_error
 from albert.system.text_encoding import open_regular
 
 _RECORDS_AT_A_TIME = 1024
@@ -135,7 +136,6 @@ def open_records(paths: Sequence[Path], record_format: RecordFormat, kept: Path 
     digest = hashlib.sha256()
     for file in files:
         # Of 64 bits each: the identity of runs that began with these records.
-        assert file.checksums is not None, f"{file.path} was opened with its checksums"
         digest.update(np.stack([file.lengths, file.checksums], axis=1).astype(np.int64).tobytes())
     vocabularies = frozenset(check.vocabulary for check in checked if check.vocabulary)
     first_numbers = np.cumsum([0, *counts[:-1]])
@@ -163,7 +163,7 @@ def _open(
         if state is None or check is None or not check.covers(state):
             lengths, checksums, vocabulary = _checked_numbers(path, stream, record_format, bar)
             if state is None or state != checked_records.state_of(path, stream.fileno()):
-                raise UserError(f"{path} was changed while it was being checked. Start again when it is finished.")
+                raise _changed_meanwhile(path)
             check = Checked(state, begun, lengths.astype(np.uint32), checksums, vocabulary)
         file = _record_file(path, stream, check.lengths, check.checksums)
     except BaseException:
@@ -171,6 +171,10 @@ def _open(
         raise
     weakref.finalize(file, stream.close)
     return file, check
+
+
+def _changed_meanwhile(path: Path) -> UserError:
+    return UserError(f"{path} was changed while it was being checked. Start again when it is finished.")
 
 
 def _record_file(path, stream, lengths: np.ndarray, checksums: np.ndarray) -> RecordFile:
@@ -221,6 +225,11 @@ def _check(file: RecordFile, record_format: RecordFormat, bar: tqdm) -> None:
             raise UserError(f"{file.path}, record {number}: its checksum is wrong. Make the file again.") from error
         except tf.errors.InvalidArgumentError:  # from parsing; what is wrong is found below
             is_good = False
+        except (StopIteration, tf.errors.NotFoundError) as error:  # TensorFlow opens it by its path
+            raise _changed_meanwhile(file.path) from error
+        except tf.errors.OpError as error:
+            reason = as_os_error(error).strerror
+            raise UserError(f"{file.path} cannot be read: {reason}. Check the disk or network it is on.") from error
         if not is_good:
             _raise_for_problem(file, record_format, numbers)
             raise UserError(f"{file.path}: one of the records {numbers[0]} to {numbers[-1]} cannot be read")
