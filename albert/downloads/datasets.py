@@ -127,7 +127,7 @@ RACE = Dataset(
         ),
     ),
     build=functools.partial(build_from_archive, limits=_LIMITS),
-    expected=tuple(f"{split}/{level}" for split in ("train", "dev", "test") for level in ("middle", "high")),
+    expected=tuple(f"{split}/{level}/" for split in ("train", "dev", "test") for level in ("middle", "high")),
 )
 
 # What --tasks understands, in lower case; the names of the script that this one succeeds are among them.

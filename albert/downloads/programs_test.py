@@ -51,6 +51,10 @@ def assert_one_line_of_error(result, *parts):
         (["--task=CoLA"], "unrecognized arguments: --task=CoLA"),
         (["--path_to_mrpc=/nowhere"], "does not hold msr_paraphrase_train.txt and msr_paraphrase_test.txt"),
         (["--base_url=ftp://x"], "does not begin with http:// or https://"),
+        (["--base_url=ftp://user:secret@x"], "--base_url=ftp://... does not begin with"),
+        (["--base_url=http://user:sec/ret@x"], "--base_url=http://... has no port that can be understood"),
+        (["--base_url=http://"], "--base_url=http:// names no server"),
+        (["--base_ulr=http://user:secret@x/?sig=1"], "unrecognized arguments: --base_ulr=http://x/?... "),
         (["--parallel=0"], "--parallel=0 must be at least 1"),
         (["--timeout=nan"], "--timeout=nan is not a number of seconds"),
         (["--data_dir=/dev/null"], "cannot write /dev/null: "),
@@ -90,7 +94,7 @@ def test_all_is_glue_and_old_names_are_understood():
         ("SQuAD2.0", ("train-v2.0.json", "dev-v2.0.json")),
     ]
     assert squad[2][1] == tuple(
-        f"{split}/{level}" for split in ("train", "dev", "test") for level in ("middle", "high")
+        f"{split}/{level}/" for split in ("train", "dev", "test") for level in ("middle", "high")
     )
 
 
