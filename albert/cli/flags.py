@@ -16,6 +16,7 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from absl import flags as absl_flags
 
+from albert.cli.flag_files import with_flags_of_files
 from albert.errors import UserError
 from albert.setting_fields import GROUPS, Bounds, declaration_of, problem_of
 
@@ -179,7 +180,9 @@ def parse(program: Program, argv: Sequence[str], complete: Callable[["Values"], 
     problems: list[str] = []
     parsed = program.define(problems)
     try:
-        rest = parsed(list(argv))[1:]
+        rest = parsed([*argv[:1], *with_flags_of_files(argv[1:])])[1:]
+    except UserError:
+        raise
     except (absl_flags.Error, ValueError, OSError) as error:
         raise UserError(" ".join(str(error).split())) from error
     if parsed.help:
