@@ -292,3 +292,27 @@ def test_a_file_that_is_cut_while_it_is_in_use_is_named(tmp_path):
     os.truncate(path, path.stat().st_size - 50)
     with pytest.raises(UserError, match="file was cut short while it was in use: record 3 is gone"):
         records.read(np.arange(4))
+
+
+# --- What is told of records that can be read -------------------------------------------------------------------------
+
+
+def test_records_without_masks_and_copies_of_files_are_told(tmp_path, caplog):
+    columns = random_columns(1100)
+    columns["masked_lm_weights"][:] = 1
+    columns["masked_lm_weights"][[7, 1050]] = 0
+    whole = write_records(tmp_path / "a", columns)
+    rest = write_records(tmp_path / "b", random_columns(3, seed=1))
+    open_records([rest], FORMAT)
+    assert "copies" not in caplog.text
+    caplog.clear()
+    (tmp_path / "copy").write_bytes(whole.read_bytes())
+    (tmp_path / "link").hardlink_to(rest)
+    (tmp_path / "empty").touch()
+    (tmp_path / "empty too").touch()
+    names = ("a", "b", "copy", "link", "empty", "empty too")
+    assert open_records([tmp_path / name for name in names], FORMAT).without_masks >= 4
+    assert "of 2206 records have no masked position" in caplog.text
+    assert f"The first is {whole}, record 7." in caplog.text
+    assert "2 files of records are copies of others, so that their records count more than once" in caplog.text
+    assert f"The first is {tmp_path}/copy, which holds the same as {whole}." in caplog.text
