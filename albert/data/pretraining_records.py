@@ -10,6 +10,7 @@ import dataclasses
 import functools
 import hashlib
 import logging
+import os
 import re
 import weakref
 from collections.abc import Mapping, Sequence
@@ -266,7 +267,7 @@ def _checked_numbers(
 
 def _check(file: RecordFile, record_format: RecordFormat, bar: tqdm, unmasked: _WithoutMasks) -> None:
     """Raises UserError for the first record that is damaged or does not fit."""
-    dataset = tf.data.TFRecordDataset(str(file.path)).batch(_RECORDS_AT_A_TIME)
+    dataset = tf.data.TFRecordDataset(os.fsencode(file.path)).batch(_RECORDS_AT_A_TIME)
     dataset = dataset.map(lambda serialized: _judged(serialized, record_format), tf.data.AUTOTUNE, deterministic=True)
     batches = iter(dataset.prefetch(tf.data.AUTOTUNE))
     for first in range(0, file.count, _RECORDS_AT_A_TIME):
@@ -278,7 +279,8 @@ def _check(file: RecordFile, record_format: RecordFormat, bar: tqdm, unmasked: _
             offset = re.search(r"record at (\d+)", error.message)
             number = file.number_at(int(offset[1])) if offset else first
             raise UserError(f"{file.path}, record {number}: its checksum is wrong. Make the file again.") from error
-        except tf.errors.InvalidArgumentError:  # from parsing; what is wrong is found below
+        except (tf.errors.InvalidArgumentError, UnicodeDecodeError):
+            # From parsing, whose message may quote bytes that are no text. What is wrong is found below.
             is_good = False
         except (StopIteration, tf.errors.NotFoundError) as error:  # TensorFlow opens it by its path
             raise _changed_meanwhile(file.path) from error

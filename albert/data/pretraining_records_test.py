@@ -14,7 +14,7 @@ from albert.data.manifest import encode, manifest_path
 from albert.data.pretraining_manifest import RecordsManifest
 from albert.data.pretraining_records import RecordFormat, open_records
 from albert.data.record_encoding import encode_records, record_features
-from albert.data.record_file import RecordWriter
+from albert.data.record_file import RecordWriter, framed
 from albert.data.testing import LENGTH, PREDICTIONS, VOCABULARY, random_columns, write_records
 from albert.errors import UserError
 from albert.system.files import whole_file
@@ -128,6 +128,14 @@ def test_a_record_whose_bytes_changed_is_found(tmp_path):
     data[-20] ^= 1  # in the data of the last record
     path.write_bytes(bytes(data))
     with pytest.raises(UserError, match="file, record 3: its checksum is wrong"):
+        _open(path)
+
+
+def test_a_later_record_that_is_none_is_named_whatever_its_bytes_and_those_of_the_file_s_name(tmp_path):
+    # TensorFlow's message quotes the bytes, and Python cannot decode them.
+    path = write_records(tmp_path / os.fsdecode(b"file\xff"), random_columns(4))
+    path.write_bytes(path.read_bytes() + framed(b"\x94\xff not a message"))
+    with pytest.raises(UserError, match=r"record 4: not a tf\.train\.Example"):
         _open(path)
 
 
