@@ -14,6 +14,16 @@ from albert.errors import UserError
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 
+_LONGEST_MESSAGE = 500
+
+
+def folder_name(text: str) -> str:
+    """The name of a folder on the command line. Empty, as of a variable that is not set, is none."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("is empty; name a folder, or leave it out")
+    return text
+
+
 class Parser(argparse.ArgumentParser):
     """Says in one line what is wrong; has the flags that both programs share."""
 
@@ -53,7 +63,9 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Ends the program with exit code 2."""
-        print(f"{self.prog}: {without_secrets(message)} (--help lists what is allowed)", file=sys.stderr)
+        message = without_secrets(message)
+        message = message if len(message) <= _LONGEST_MESSAGE else f"{message[:_LONGEST_MESSAGE]}..."
+        print(f"{self.prog}: {message} (--help lists what is allowed)", file=sys.stderr)
         sys.exit(2)
 
 
@@ -65,11 +77,11 @@ def default_folder(name: str) -> Path:
 
 def fetch_all(parser: Parser, arguments: argparse.Namespace, wanted: Sequence[tuple[Dataset, Path]]) -> int:
     """Fetches each data set into its folder below the given root; returns the exit code."""
-    for name in ("parallel", "tries"):
-        if getattr(arguments, name) < 1:
-            parser.error(f"--{name}={getattr(arguments, name)} must be at least 1")
-    if not 0 < arguments.timeout < 86400:
-        parser.error(f"--timeout={arguments.timeout} is not a number of seconds up to a day")
+    for name, most in (("parallel", 64), ("tries", 1000)):
+        if not 1 <= getattr(arguments, name) <= most:
+            parser.error(f"--{name}={getattr(arguments, name)} must be from 1 to {most}")
+    if not 0.1 <= arguments.timeout <= 86400:
+        parser.error(f"--timeout={arguments.timeout} is not a number of seconds from 0.1 to 86400, which is a day")
     if arguments.base_url is not None and (wrong := problem(arguments.base_url)):
         parser.error(f"--base_url={shown(arguments.base_url)} {wrong}")
     # Here, because these need packages: without them mistakes can still be reported, and `start` can set up.
