@@ -32,8 +32,9 @@ from benchmarks.results_file import RESULTS, append_result
 from robustness.fuzz_cases import Reader, Verdict, judge, make_case, write_case
 
 READER_NAMES = (
-    *("glue", "squad", "race", "mrpc", "config", "vocab", "sentencepiece", "zip", "tar", "cache", "checkpoint"),
-    *("own_table", "own_json", "part_of_model", "run_settings", "evaluations", "training_log", "eval_results"),
+    *("flags", "glue", "squad", "race", "mrpc", "config", "vocab", "sentencepiece", "zip", "tar", "cache", "records"),
+    *("checkpoint", "own_table", "own_json", "part_of_model"),
+    *("run_settings", "evaluations", "training_log", "eval_results"),
 )
 CASE_SECONDS = 20
 _MEMORY_BYTES = 2 << 30  # beyond what the process has when it begins

@@ -126,6 +126,11 @@ def _folder_instead(path: Path) -> None:
     path.mkdir()
 
 
+def _pipe_instead(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
 def _link_instead(target: str) -> Callable[[Path], None]:
     def place(path: Path) -> None:
         path.unlink()
@@ -140,6 +145,8 @@ _PLACES: Mapping[str, Callable[[Path], None]] = {
     "dangling link": _link_instead("nowhere"),
     "circle of links": _link_instead("{name}"),
     "unreadable": lambda path: path.chmod(0),
+    "pipe": _pipe_instead,
+    "device": _link_instead("/dev/zero"),
 }
 
 

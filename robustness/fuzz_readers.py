@@ -26,6 +26,7 @@ from albert.tasks.race import RaceTask
 from albert.tasks.squad.task import SquadTask
 from albert.tokenization import SentencePieceTokenizer, Tokenizer, load_tokenizer
 from robustness.fuzz_cases import Reader, Rows, Seed
+from robustness.fuzz_flags import FLAGS
 from robustness.fuzz_glue import TABLES, glue_seeds, read_glue
 from robustness.fuzz_mutations import JSON, LINES, Mutator, change_message
 from robustness.fuzz_own import ABOUT_THE_WHOLE, change_fields, count_own, json_seeds, read_own, table_seeds
@@ -323,6 +324,7 @@ def _mutators(*groups: Sequence[Mutator]) -> tuple[Mutator, ...]:
 
 
 READERS: tuple[Reader, ...] = (
+    FLAGS,
     Reader(
         name="glue",
         seeds=lambda: glue_seeds(TESTDATA),

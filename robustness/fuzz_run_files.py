@@ -10,9 +10,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import tensor_bundle_pb2
 
+from albert.data.pretraining_records import RecordFormat, open_records
+from albert.data.record_encoding import encode_records, record_features
+from albert.data.record_file import framed
 from albert.data.schema import Column
 from albert.data.tfrecord_cache import open_or_build
 from albert.engine import checkpoint_files
@@ -87,6 +91,68 @@ def _seal_manifest(files: dict[str, bytes]) -> dict[str, bytes]:
         checksum = hashlib.sha256(text.encode()).hexdigest()
         sealed[name] = json.dumps(manifest | {"manifest_sha256": checksum}).encode()
     return sealed
+
+
+# --- Records of pretraining -------------------------------------------------------------------------------------------
+
+_FORMAT = RecordFormat(max_seq_length=16, max_predictions_per_seq=3, vocab_size=50)
+_NUM_RECORDS = 6
+
+
+@functools.cache
+def _record_seeds() -> list[Seed]:
+    features = record_features(_FORMAT.max_seq_length, _FORMAT.max_predictions_per_seq)
+    seeds = []
+    for seed in range(2):
+        rng = np.random.default_rng(seed)
+        columns = {
+            feature.name: rng.integers(0, 2, (_NUM_RECORDS, feature.length)).astype(feature.dtype)
+            for feature in features
+        }
+        columns["masked_lm_weights"][:, 0] = 1
+        seeds.append(Seed({"records": b"".join(encode_records(features, columns))}))
+    return seeds
+
+
+def _read_records(folder: Path, messages: Sequence[str]) -> Rows:
+    records = open_records([folder / "records"], _FORMAT)
+    parsed = _FORMAT.parse(tf.constant(records.read(np.arange(records.count))))
+    for name, limit in _FORMAT.limits.items():
+        assert bool(tf.reduce_all((parsed[name] >= 0) & (parsed[name] < limit))), name
+    return Rows(records.count)
+
+
+def _count_records(folder: Path) -> int:
+    return sum(1 for _ in tf.data.TFRecordDataset(str(folder / "records")))
+
+
+def _change_records(rng: Any, data: bytes, other: bytes) -> bytes:
+    """Records are exchanged, repeated, lost, cut, or have bytes that are changed, behind good checksums."""
+    records, place = [], 0
+    while place + 12 <= len(data) and len(records) < 1000:
+        length = int.from_bytes(data[place : place + 8], "little")
+        records.append(data[place + 12 : place + 12 + length])
+        place += 16 + length
+    if not records:
+        return data
+    for _ in range(rng.randint(1, 3)):
+        number = rng.randrange(len(records))
+        record = bytearray(records[number])
+        match rng.randrange(5):
+            case 0:
+                records.insert(rng.randint(0, len(records)), records[number])
+            case 1:
+                record = record[: rng.randint(0, len(record))]
+            case 2:
+                records[number] = records[rng.randrange(len(records))]
+                continue
+            case _:
+                for _ in range(rng.randint(1, 3) if record else 0):
+                    record[rng.randrange(len(record))] = rng.choice(
+                        (0, 1, 2, 49, 50, 127, 128, 255, rng.randrange(256))
+                    )
+        records[number] = bytes(record)
+    return b"".join(map(framed, records))
 
 
 # --- Checkpoints ------------------------------------------------------------------------------------------------------
@@ -307,6 +373,13 @@ READERS: tuple[Reader, ...] = (
         mutators=JSON,
         seal=_seal_manifest,
         writes=("mrpc_*", "features*"),
+    ),
+    Reader(
+        name="records",
+        seeds=_record_seeds,
+        read=_read_records,
+        count=_count_records,
+        mutators=(_change_records,) * 16,
     ),
     Reader(name="checkpoint", seeds=_checkpoint_seeds, read=_read_checkpoint, mutators=(_change_index,) * 16),
     Reader(name="part_of_model", seeds=_checkpoint_seeds, read=_read_part, mutators=(_change_coverage,) * 60),

@@ -6,6 +6,7 @@ settings' dataclasses, which declare them (`albert.setting_fields`). All problem
 """
 
 import dataclasses
+import itertools
 import re
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,11 +17,14 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from absl import flags as absl_flags
 
+from albert.cli.flag_files import with_flags_of_files
 from albert.errors import UserError
 from albert.setting_fields import GROUPS, Bounds, declaration_of, problem_of
 
 T = TypeVar("T")
 
+_LONGEST_NAME, _LONGEST_VALUE = 100, 200
+_LONG_WORD = re.compile(r"(\S{200})\S{300,}")
 _SETTING = re.compile("`([a-z0-9_]+)`")
 
 
@@ -178,14 +182,16 @@ def parse(program: Program, argv: Sequence[str], complete: Callable[["Values"], 
     """
     problems: list[str] = []
     parsed = program.define(problems)
+    arguments = list(with_flags_of_files(argv[1:]))
+    _check_names(arguments)
     try:
-        rest = parsed(list(argv))[1:]
+        rest = parsed([*argv[:1], *arguments])[1:]
     except (absl_flags.Error, ValueError, OSError) as error:
-        raise UserError(" ".join(str(error).split())) from error
+        raise UserError(_shortened(" ".join(str(error).split()))) from error
     if parsed.help:
         raise HelpRequested(help_text(program))
     if rest:
-        raise UserError(f"unexpected argument {rest[0]!r}: everything is given as --flag=value")
+        raise UserError(_shortened(f"unexpected argument {rest[0]!r}: everything is given as --flag=value"))
     by_flag = {flag.name: parsed[flag.name].value for flag in program.flags}
     given = frozenset(flag.name for flag in program.flags if parsed[flag.name].present)
     values = Values(program, by_flag, given, ())
@@ -203,7 +209,19 @@ def parse(program: Program, argv: Sequence[str], complete: Callable[["Values"], 
 def raise_for(problems: Sequence[str]) -> None:
     """Raises UserError with all `problems`, if there are any."""
     if problems:
-        raise UserError("; ".join(problems))
+        raise UserError(_shortened("; ".join(problems)))
+
+
+def _check_names(arguments: Sequence[str]) -> None:
+    """Raises UserError for a name that is none by its length: absl compares it with all others, by recursion."""
+    for argument in itertools.takewhile(lambda argument: argument != "--", arguments):
+        if argument.startswith("-") and len(argument.partition("=")[0]) > _LONGEST_NAME:
+            raise UserError(f"unknown flag {argument[:_LONGEST_NAME]}...: --help lists all")
+
+
+def _shortened(message: str) -> str:
+    """`message` with the beginnings of words that nobody reads to their end."""
+    return _LONG_WORD.sub(r"\1...", message)
 
 
 def flag_names(programs: Iterable[Program]) -> dict[str, frozenset[str]]:
@@ -228,7 +246,8 @@ class _Reader(absl_flags.ArgumentParser):
         try:
             return self._flag.read(argument)
         except ValueError as error:
-            self._problems.append(f"--{self._flag.name}={argument} {error}")
+            shown = argument if len(argument) <= _LONGEST_VALUE else f"{argument[:_LONGEST_VALUE]}..."
+            self._problems.append(f"--{self._flag.name}={shown} {error}")
             return self._flag.default
 
     def flag_type(self) -> str:

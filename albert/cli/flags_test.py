@@ -338,6 +338,11 @@ def test_a_flag_of_another_program_stops_this_one(program, argument):
         ("--profile_steps=10", "--profile_steps=10 must be two step numbers, as 10,20"),
         ("--profile_steps=a,b", "--profile_steps=a,b must be two step numbers"),
         (f"--profile_steps=0,{2**64}", f"--profile_steps=0,{2**64} must be two step numbers"),
+        ("--" + "x" * 5000, "unknown flag --x{98}...: --help lists all"),
+        ("--seed=" + "9" * 5000, "--seed=9{200}"),
+        ("--seed=" + "a b " * 5000, "--seed=(a b ){50}... is not a whole number"),
+        ("--optimizer=" + "x" * 5000, "optimizer=x+... "),
+        ("x" * 5000, "unexpected argument 'x+..."),
         ("--nodo_train=1", "--nodo_train=1 does not take an argument"),
         ("--nodo_train=", "--nodo_train= does not take an argument"),
         ("--flagfile=/", "/"),
@@ -351,6 +356,7 @@ def test_what_cannot_be_parsed_is_named_in_one_line(argument, message):
     with pytest.raises(UserError, match=message) as raised:
         _classifier(argument)
     assert "\n" not in str(raised.value)
+    assert len(str(raised.value)) < 1000
 
 
 def test_all_problems_are_reported_together():

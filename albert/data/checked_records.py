@@ -19,6 +19,7 @@ import numpy as np
 from albert.data.source_files import FileState
 from albert.system.files import whole_file
 from albert.system.json_text import parse_json
+from albert.system.text_encoding import open_regular
 
 _FORMAT_VERSION = 1
 _MAX_HEADER_BYTES = 1 << 24
@@ -72,7 +73,7 @@ def read(path: Path | None, required: Mapping[str, int]) -> dict[str, Checked]:
     if path is None:
         return {}
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return _read(file, required)
     except FileNotFoundError:
         return {}

@@ -10,6 +10,7 @@ import dataclasses
 import functools
 import hashlib
 import logging
+import os
 import re
 import weakref
 from collections.abc import Mapping, Sequence
@@ -26,6 +27,7 @@ from albert.data.pretraining_manifest import RecordsManifest, without_manifests
 from albert.data.record_encoding import Feature, record_features
 from albert.data.record_file import RecordFile, scan
 from albert.errors import UserError
+from albert.system.files import as_os_error
 from albert.system.text_encoding import open_regular
 
 _RECORDS_AT_A_TIME = 1024
@@ -86,12 +88,16 @@ class RecordFiles:
       count: the number of records.
       digest: tells the records and their order, however they are spread over files.
       vocabularies: digest and size of those that manifests name; more than one is a mistake.
+      digests: of the records of each file, without files that have none.
+      without_masks: records without a masked position, among those that were checked one by one when this was opened.
     """
 
     format: RecordFormat
     count: int
     digest: str
     vocabularies: frozenset[tuple[str, int]]
+    digests: Mapping[Path, bytes]
+    without_masks: int
     _files: Sequence[RecordFile]
     _first_numbers: np.ndarray  # int64 [files], the number of each file's first record
     _checked: Sequence[Checked]
@@ -124,32 +130,81 @@ def open_records(paths: Sequence[Path], record_format: RecordFormat, kept: Path 
     paths = without_manifests(tuple(paths))
     known = checked_records.read(kept, dataclasses.asdict(record_format))
     total_bytes = sum(path.stat().st_size for path in paths if path.exists())
+    unmasked = _WithoutMasks()
     with tqdm(desc="check records", total=total_bytes, unit="B", unit_scale=True, delay=1, disable=None) as bar:
-        opened = [_open(path, record_format, known, bar) for path in paths]
+        opened = [_open(path, record_format, known, bar, unmasked) for path in paths]
     files, checked = [file for file, _ in opened], [check for _, check in opened]
     counts = [file.count for file in files]
     if not sum(counts):
         raise UserError(
             f"{', '.join(map(str, paths))}: no records. Make some with python3 -m albert.create_pretraining_data"
         )
-    digest = hashlib.sha256()
+    unmasked.warn(sum(counts))
+    digest, digests = hashlib.sha256(), {}
     for file in files:
         # Of 64 bits each: the identity of runs that began with these records.
-        assert file.checksums is not None, f"{file.path} was opened with its checksums"
-        digest.update(np.stack([file.lengths, file.checksums], axis=1).astype(np.int64).tobytes())
+        numbers = np.stack([file.lengths, file.checksums], axis=1).astype(np.int64)
+        digest.update(numbers.data)
+        if file.count:
+            digests[file.path] = hashlib.sha256(numbers.data).digest()
+    _warn_of_copies(digests)
     vocabularies = frozenset(check.vocabulary for check in checked if check.vocabulary)
     first_numbers = np.cumsum([0, *counts[:-1]])
     is_kept = len(known) == len(checked) and all(known.get(check.state.path) is check for check in checked)
     return RecordFiles(
-        record_format, sum(counts), digest.hexdigest(), vocabularies, files, first_numbers, checked, is_kept
+        record_format,
+        sum(counts),
+        digest.hexdigest(),
+        vocabularies,
+        digests,
+        unmasked.count,
+        files,
+        first_numbers,
+        checked,
+        is_kept,
     )
+
+
+def _warn_of_copies(digests: Mapping[Path, bytes]) -> None:
+    """Warns where files hold the same records, whose sequences then count more than once."""
+    firsts: dict[bytes, Path] = {}
+    copies = [(path, first) for path, digest in digests.items() if (first := firsts.setdefault(digest, path)) != path]
+    if copies:
+        logging.warning(
+            "%d files of records are copies of others, so that their records count more than once. The first is %s, "
+            "which holds the same as %s.",
+            *(len(copies), *copies[0]),
+        )
+
+
+@dataclasses.dataclass
+class _WithoutMasks:
+    """Counts the records in which nothing is masked, as other programs may make them."""
+
+    count: int = 0
+    first: str = ""
+
+    def add(self, count: int, path: Path, number: int) -> None:
+        """Adds `count` records of a file, the first of which is `number`."""
+        if count and not self.count:
+            self.first = f"{path}, record {number}"
+        self.count += count
+
+    def warn(self, total: int) -> None:
+        """Tells how many there are of `total`, if there are any."""
+        if self.count:
+            logging.warning(
+                "%d of %d records have no masked position, so that no prediction of tokens is learned from them. The "
+                "first is %s.",
+                *(self.count, total, self.first),
+            )
 
 
 # --- One file -----------------------------------------------------------------------------------------------------
 
 
 def _open(
-    path: Path, record_format: RecordFormat, known: Mapping[str, Checked], bar: tqdm
+    path: Path, record_format: RecordFormat, known: Mapping[str, Checked], bar: tqdm, unmasked: _WithoutMasks
 ) -> tuple[RecordFile, Checked]:
     """Opens a file, and checks it unless that was done before; closed when what is returned is gone."""
     try:
@@ -161,9 +216,9 @@ def _open(
         state = checked_records.state_of(path, stream.fileno())
         check = known.get(state.path) if state else None
         if state is None or check is None or not check.covers(state):
-            lengths, checksums, vocabulary = _checked_numbers(path, stream, record_format, bar)
+            lengths, checksums, vocabulary = _checked_numbers(path, stream, record_format, bar, unmasked)
             if state is None or state != checked_records.state_of(path, stream.fileno()):
-                raise UserError(f"{path} was changed while it was being checked. Start again when it is finished.")
+                raise _changed_meanwhile(path)
             check = Checked(state, begun, lengths.astype(np.uint32), checksums, vocabulary)
         file = _record_file(path, stream, check.lengths, check.checksums)
     except BaseException:
@@ -173,12 +228,16 @@ def _open(
     return file, check
 
 
+def _changed_meanwhile(path: Path) -> UserError:
+    return UserError(f"{path} was changed while it was being checked. Start again when it is finished.")
+
+
 def _record_file(path, stream, lengths: np.ndarray, checksums: np.ndarray) -> RecordFile:
     return RecordFile(path, stream, lengths, checksums, "Make it again, or start again to have it checked.")
 
 
 def _checked_numbers(
-    path: Path, stream, record_format: RecordFormat, bar: tqdm
+    path: Path, stream, record_format: RecordFormat, bar: tqdm, unmasked: _WithoutMasks
 ) -> tuple[np.ndarray, np.ndarray, tuple[str, int] | None]:
     """Lengths and checksums of all records, which are good; and their vocabulary, where a manifest names it."""
     manifest = None
@@ -199,42 +258,54 @@ def _checked_numbers(
     if manifest and record_format.accepts(manifest):
         bar.update(manifest.size)
     else:
-        _check(file, record_format, bar)
+        _check(file, record_format, bar, unmasked)
     return lengths, checksums, (manifest.vocabulary, manifest.vocab_size) if manifest else None
 
 
 # --- What is in the records ----------------------------------------------------------------------------------------
 
 
-def _check(file: RecordFile, record_format: RecordFormat, bar: tqdm) -> None:
+def _check(file: RecordFile, record_format: RecordFormat, bar: tqdm, unmasked: _WithoutMasks) -> None:
     """Raises UserError for the first record that is damaged or does not fit."""
-    dataset = tf.data.TFRecordDataset(str(file.path)).batch(_RECORDS_AT_A_TIME)
-    dataset = dataset.map(lambda serialized: _is_good(serialized, record_format), tf.data.AUTOTUNE, deterministic=True)
+    dataset = tf.data.TFRecordDataset(os.fsencode(file.path)).batch(_RECORDS_AT_A_TIME)
+    dataset = dataset.map(lambda serialized: _judged(serialized, record_format), tf.data.AUTOTUNE, deterministic=True)
     batches = iter(dataset.prefetch(tf.data.AUTOTUNE))
     for first in range(0, file.count, _RECORDS_AT_A_TIME):
         numbers = range(first, min(first + _RECORDS_AT_A_TIME, file.count))
         try:
-            is_good = bool(next(batches))
+            is_good, without_masks, place = next(batches).numpy().tolist()
+            unmasked.add(without_masks, file.path, first + place)
         except tf.errors.DataLossError as error:
             offset = re.search(r"record at (\d+)", error.message)
             number = file.number_at(int(offset[1])) if offset else first
             raise UserError(f"{file.path}, record {number}: its checksum is wrong. Make the file again.") from error
-        except tf.errors.InvalidArgumentError:  # from parsing; what is wrong is found below
+        except (tf.errors.InvalidArgumentError, UnicodeDecodeError):
+            # From parsing, whose message may quote bytes that are no text. What is wrong is found below.
             is_good = False
+        except (StopIteration, tf.errors.NotFoundError) as error:  # TensorFlow opens it by its path
+            raise _changed_meanwhile(file.path) from error
+        except tf.errors.OpError as error:
+            reason = as_os_error(error).strerror
+            raise UserError(f"{file.path} cannot be read: {reason}. Check the disk or network it is on.") from error
         if not is_good:
             _raise_for_problem(file, record_format, numbers)
             raise UserError(f"{file.path}: one of the records {numbers[0]} to {numbers[-1]} cannot be read")
         bar.update(int(file.lengths[numbers[0] : numbers[-1] + 1].sum()))
 
 
-def _is_good(serialized: tf.Tensor, record_format: RecordFormat) -> tf.Tensor:
-    """bool []: whether all numbers of these records are in range. The same conditions as `_problem`."""
+def _judged(serialized: tf.Tensor, record_format: RecordFormat) -> tf.Tensor:
+    """int64 [3]: 1 where all numbers of these records are in range; how many have no masks, and the first of these.
+
+    The same conditions as `_problem`.
+    """
     parsed = record_format.parse(serialized)
     in_range = [
         tf.reduce_all((parsed[name] >= 0) & (parsed[name] < limit)) for name, limit in record_format.limits.items()
     ]
     weights = parsed["masked_lm_weights"]
-    return tf.reduce_all(in_range) & tf.reduce_all((weights >= 0) & (weights <= 1))
+    is_good = tf.reduce_all(in_range) & tf.reduce_all((weights >= 0) & (weights <= 1))
+    is_unmasked = tf.cast(tf.reduce_all(weights == 0, axis=1), tf.int64)
+    return tf.stack([tf.cast(is_good, tf.int64), tf.reduce_sum(is_unmasked), tf.argmax(is_unmasked)])
 
 
 def _raise_for_problem(file: RecordFile, record_format: RecordFormat, numbers: range) -> None:

@@ -14,7 +14,7 @@ from albert.data.manifest import encode, manifest_path
 from albert.data.pretraining_manifest import RecordsManifest
 from albert.data.pretraining_records import RecordFormat, open_records
 from albert.data.record_encoding import encode_records, record_features
-from albert.data.record_file import RecordWriter
+from albert.data.record_file import RecordWriter, framed
 from albert.data.testing import LENGTH, PREDICTIONS, VOCABULARY, random_columns, write_records
 from albert.errors import UserError
 from albert.system.files import whole_file
@@ -128,6 +128,14 @@ def test_a_record_whose_bytes_changed_is_found(tmp_path):
     data[-20] ^= 1  # in the data of the last record
     path.write_bytes(bytes(data))
     with pytest.raises(UserError, match="file, record 3: its checksum is wrong"):
+        _open(path)
+
+
+def test_a_later_record_that_is_none_is_named_whatever_its_bytes_and_those_of_the_file_s_name(tmp_path):
+    # TensorFlow's message quotes the bytes, and Python cannot decode them.
+    path = write_records(tmp_path / os.fsdecode(b"file\xff"), random_columns(4))
+    path.write_bytes(path.read_bytes() + framed(b"\x94\xff not a message"))
+    with pytest.raises(UserError, match=r"record 4: not a tf\.train\.Example"):
         _open(path)
 
 
@@ -292,3 +300,27 @@ def test_a_file_that_is_cut_while_it_is_in_use_is_named(tmp_path):
     os.truncate(path, path.stat().st_size - 50)
     with pytest.raises(UserError, match="file was cut short while it was in use: record 3 is gone"):
         records.read(np.arange(4))
+
+
+# --- What is told of records that can be read -------------------------------------------------------------------------
+
+
+def test_records_without_masks_and_copies_of_files_are_told(tmp_path, caplog):
+    columns = random_columns(1100)
+    columns["masked_lm_weights"][:] = 1
+    columns["masked_lm_weights"][[7, 1050]] = 0
+    whole = write_records(tmp_path / "a", columns)
+    rest = write_records(tmp_path / "b", random_columns(3, seed=1))
+    open_records([rest], FORMAT)
+    assert "copies" not in caplog.text
+    caplog.clear()
+    (tmp_path / "copy").write_bytes(whole.read_bytes())
+    (tmp_path / "link").hardlink_to(rest)
+    (tmp_path / "empty").touch()
+    (tmp_path / "empty too").touch()
+    names = ("a", "b", "copy", "link", "empty", "empty too")
+    assert open_records([tmp_path / name for name in names], FORMAT).without_masks >= 4
+    assert "of 2206 records have no masked position" in caplog.text
+    assert f"The first is {whole}, record 7." in caplog.text
+    assert "2 files of records are copies of others, so that their records count more than once" in caplog.text
+    assert f"The first is {tmp_path}/copy, which holds the same as {whole}." in caplog.text

@@ -4,14 +4,12 @@ A record is its length (8 bytes), the length's checksum (4), the data, and the d
 """
 
 import array
-import contextlib
 import dataclasses
 import functools
 import hashlib
-import mmap
 import os
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -24,7 +22,7 @@ from albert.system.files import WholeFile
 _LENGTH = struct.Struct("<Q")
 _CHECKSUM = struct.Struct("<I")
 _HEADER_BYTES, _FOOTER_BYTES = 12, 4
-_HASHED_AT_ONCE = 1 << 22
+_SCANNED_AT_ONCE = 1 << 22
 
 
 def framed(data: bytes) -> bytes:
@@ -78,15 +76,14 @@ class RecordFile:
     Attributes:
       path: where it was when it was opened; the file that is read is that one, whatever the path holds by now.
       lengths: [count], bytes of each record's data.
-      checksums: [count], what `masked_crc` of the data must be; None where the file's own checksums are to be trusted,
-        because its bytes were verified.
+      checksums: [count], what `masked_crc` of the data must be, as it was when all bytes were verified.
       advice: what to do where it was changed, as one sentence.
     """
 
     path: Path
     file: BinaryIO
     lengths: np.ndarray
-    checksums: np.ndarray | None
+    checksums: np.ndarray
     advice: str
 
     @property
@@ -115,13 +112,10 @@ class RecordFile:
         return [self._read(descriptor, *place) for place in places]
 
     def _read(self, descriptor: int, number: int, length: int, offset: int) -> bytes:
-        stored = os.pread(descriptor, length + _FOOTER_BYTES, offset)
-        data = stored[:length]
+        data = _read_at(self.path, descriptor, length, offset)
         if len(data) != length:
             raise UserError(f"{self.path} was cut short while it was in use: record {number} is gone. {self.advice}")
-        # Its own checksum may have been cut off, with nothing lost.
-        expected = stored[length:] if self.checksums is None else _CHECKSUM.pack(int(self.checksums[number]))
-        if len(expected) == _FOOTER_BYTES and _CHECKSUM.pack(masked_crc(data)) != expected:
+        if masked_crc(data) != self.checksums[number]:
             raise UserError(f"{self.path} was changed while it was in use: record {number} is another. {self.advice}")
         return data
 
@@ -129,33 +123,47 @@ class RecordFile:
 def scan(path: Path, descriptor: int, digest: "hashlib._Hash | None" = None) -> tuple[np.ndarray, np.ndarray]:
     """Length (int64) and checksum (uint32, as the file has it) of every record, by going from length to length.
 
-    Adds all bytes to `digest`, so that a file is read once. Raises UserError where a record does not end.
+    Adds all bytes to `digest`, so that a file is read once. Raises UserError where a record does not end, or the file
+    cannot be read; the cause is then an OSError. The file is read and not mapped: a mapped one that is cut short
+    meanwhile, or whose disk fails, ends the process without a word.
     """
     lengths, checksums = array.array("q"), array.array("I")  # lists would take six times as much
-    with _mapped(descriptor) as data:
-        place, size, hashed = 0, len(data), 0
-        while place < size:
-            length = _LENGTH.unpack_from(data, place)[0] if place + _HEADER_BYTES <= size else size
-            end = place + _HEADER_BYTES + length
-            if end + _FOOTER_BYTES > size:
-                if not lengths:
-                    raise UserError(f"{path} is not a file of TFRecords, or cut short within the first")
-                raise UserError(f"{path} is cut short or damaged: record {len(lengths)} does not end. Make it again.")
-            lengths.append(length)
-            checksums.append(_CHECKSUM.unpack_from(data, end)[0])
-            place = end + _FOOTER_BYTES
-            if digest is not None and place - hashed >= _HASHED_AT_ONCE:
-                digest.update(data[hashed:place])
-                hashed = place
+    size = os.fstat(descriptor).st_size
+    place = -_FOOTER_BYTES  # where the last record's checksum is, with the next record's header behind it
+    for start in range(0, size, _SCANNED_AT_ONCE):
+        wanted = min(size - start, _SCANNED_AT_ONCE + _FOOTER_BYTES + _HEADER_BYTES)
+        block = _read_at(path, descriptor, wanted, start)
+        if len(block) < wanted:
+            raise UserError(f"{path} was cut short while it was being read. Start again when it is finished.")
         if digest is not None:
-            digest.update(data[hashed:])
+            digest.update(memoryview(block)[:_SCANNED_AT_ONCE])
+        while place < min(start + _SCANNED_AT_ONCE, size):
+            if place >= 0:
+                checksums.append(_CHECKSUM.unpack_from(block, place - start)[0])
+            header = place + _FOOTER_BYTES
+            if header == size:
+                place = size
+                break
+            length = _LENGTH.unpack_from(block, header - start)[0] if header + _HEADER_BYTES <= size else size
+            place = header + _HEADER_BYTES + length
+            if place + _FOOTER_BYTES > size:
+                raise _does_not_end(path, len(lengths))
+            lengths.append(length)
     return np.frombuffer(lengths, np.int64), np.frombuffer(checksums, np.uint32)
 
 
-@contextlib.contextmanager
-def _mapped(descriptor: int) -> Iterator[mmap.mmap | bytes]:
-    if os.fstat(descriptor).st_size == 0:  # cannot be mapped
-        yield b""
-        return
-    with mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) as data:
-        yield data
+def _does_not_end(path: Path, number: int) -> UserError:
+    if number == 0:
+        return UserError(f"{path} is not a file of TFRecords, or cut short within the first")
+    return UserError(f"{path} is cut short or damaged: record {number} does not end. Make it again.")
+
+
+def _read_at(path: Path, descriptor: int, size: int, offset: int) -> bytes:
+    """The bytes from `offset`, fewer than `size` at the file's end. Raises UserError where the system cannot read."""
+    try:
+        return os.pread(descriptor, size, offset)
+    except OSError as error:  # a disk or a network file system that fails; the system itself has tried again
+        raise UserError(
+            f"{path} cannot be read at byte {offset}: {error.strerror or error}. Check the disk or network it is on, "
+            "and start again; what was saved is intact."
+        ) from error

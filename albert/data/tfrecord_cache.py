@@ -29,7 +29,7 @@ import numpy as np
 import tqdm
 
 from albert.data.manifest import ManifestError, canonical, encode, manifest_path, read
-from albert.data.record_file import RecordFile, RecordWriter, file_size, framed
+from albert.data.record_file import RecordFile, RecordWriter, file_size, framed, scan
 from albert.data.schema import Column, Record
 from albert.errors import UserError
 from albert.system.files import advice_on, delete_leftovers, whole_file
@@ -186,7 +186,7 @@ def _open(path: Path, digest: str) -> RecordCache:
     # 4. The lists of the manifest against that size: where records lie is computed from them, and a list that something
     #    else wrote would make reading go astray.
     # The file stays open, and all reading is from it: whatever is put at the path afterwards was not verified. And each
-    # record's checksum is compared when it is read, since the file itself can still be overwritten in place.
+    # record must have the checksum that it had then, since the file itself can still be overwritten in place.
     if not path.exists() and not manifest_path(path).exists():
         raise _UnusableError(None)
     manifest = _read_manifest(manifest_path(path), digest)
@@ -195,12 +195,14 @@ def _open(path: Path, digest: str) -> RecordCache:
     except OSError as error:
         raise _UnusableError(f"it cannot be read ({error.strerror})") from error
     try:
-        _check_contents(file, manifest)
+        found, checksums = _checked_contents(path, file, manifest)
         lengths, token_counts = _counts(manifest)
+        if not np.array_equal(found, lengths):
+            raise _UnusableError("its manifest lists other records")
     except BaseException:
         file.close()
         raise
-    records = RecordFile(path, file, lengths, None, "Start again to have it rebuilt.")
+    records = RecordFile(path, file, lengths, checksums, "Start again to have it rebuilt.")
     weakref.finalize(records, file.close)
     return RecordCache(token_counts, _unknown_pieces(manifest), records)
 
@@ -241,15 +243,22 @@ def _read_manifest(path: Path, digest: str) -> dict[str, Any]:
     return manifest
 
 
-def _check_contents(file: io.FileIO | io.BufferedReader, manifest: Mapping[str, Any]) -> None:
+def _checked_contents(
+    path: Path, file: io.FileIO | io.BufferedReader, manifest: Mapping[str, Any]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Length and checksum of every record; the bytes of the file are those that the manifest says."""
+    size, digest = os.fstat(file.fileno()).st_size, hashlib.sha256()
+    if size != manifest.get("size"):
+        raise _UnusableError(f"it has {size} bytes, not the {short_repr(manifest.get('size'))} that were written")
     try:
-        size = os.fstat(file.fileno()).st_size
-        if size != manifest.get("size"):
-            raise _UnusableError(f"it has {size} bytes, not the {short_repr(manifest.get('size'))} that were written")
-        if hashlib.file_digest(file, "sha256").hexdigest() != manifest.get("sha256"):
-            raise _UnusableError("its bytes are not the ones that were written")
-    except OSError as error:
-        raise _UnusableError(f"it cannot be read ({error.strerror})") from error
+        found = scan(path, file.fileno(), digest)
+    except UserError as error:
+        if isinstance(error.__cause__, OSError):
+            raise _UnusableError(f"it cannot be read ({error.__cause__.strerror})") from error
+        found = None
+    if found is None or digest.hexdigest() != manifest.get("sha256"):
+        raise _UnusableError("its bytes are not the ones that were written")
+    return found
 
 
 def _counts(manifest: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:

@@ -19,6 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, cast
 
 from albert.downloads.dataset import DownloadError
+from albert.system.text_encoding import open_regular
 
 _CHUNK_BYTES = 1 << 20
 # tarfile reads long names and their like into memory in one piece.
@@ -146,7 +147,7 @@ def _read(source: IO[bytes], size: int) -> bytes:
 
 
 def _zip_members(archive: Path, limits: Limits) -> Generator[_Member]:
-    with _reading(), zipfile.ZipFile(archive) as file:
+    with _reading(), open_regular(archive) as stream, zipfile.ZipFile(stream) as file:
         for info in file.infolist():
             kind = stat.S_IFMT(info.external_attr >> 16)
             if info.flag_bits & 1:
@@ -164,7 +165,7 @@ def _zip_members(archive: Path, limits: Limits) -> Generator[_Member]:
 def _tar_members(archive: Path, limits: Limits) -> Generator[_Member]:
     # Padding and headers come on top of the files: a header and less than a block each, more for long names.
     max_bytes = limits.num_bytes + 8192 * limits.num_members
-    with _reading(), gzip.open(archive) as unzipped:
+    with _reading(), open_regular(archive) as stream, gzip.open(stream) as unzipped:
         bounded = _Bounded(unzipped, max_bytes)
         with tarfile.open(fileobj=cast(IO[bytes], bounded), mode="r:") as file:
             for info in file:

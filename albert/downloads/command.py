@@ -7,10 +7,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from albert.downloads.addresses import problem, shown, without_secrets
 from albert.downloads.dataset import Dataset
 from albert.errors import UserError
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+_LONGEST_MESSAGE = 500
+
+
+def folder_name(text: str) -> str:
+    """The name of a folder on the command line. Empty, as of a variable that is not set, is none."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("is empty; name a folder, or leave it out")
+    return text
 
 
 class Parser(argparse.ArgumentParser):
@@ -27,14 +38,19 @@ class Parser(argparse.ArgumentParser):
 
     def add_shared_flags(self) -> None:
         """Adds the flags that say how to fetch."""
-        self.add_argument("--base_url", metavar="URL", help="a mirror: every file is fetched from URL/<its name>")
+        self.add_argument(
+            "--base_url",
+            metavar="URL",
+            help="a mirror: every file is fetched from URL/<its name>. A user and password, or a token behind ?, are "
+            "sent and neither printed nor stored; other programs see them here, but not in ~/.netrc",
+        )
         self.add_argument("--parallel", metavar="N", type=int, default=4, help="files at once (default: 4)")
         self.add_argument(
             "--timeout",
             metavar="S",
             type=float,
             default=30,
-            help="seconds of silence before the next try (default: 30)",
+            help="seconds of silence before the next try (default: 30); 1 kB/s is the least over a minute",
         )
         self.add_argument(
             "--tries",
@@ -47,6 +63,8 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Ends the program with exit code 2."""
+        message = without_secrets(message)
+        message = message if len(message) <= _LONGEST_MESSAGE else f"{message[:_LONGEST_MESSAGE]}..."
         print(f"{self.prog}: {message} (--help lists what is allowed)", file=sys.stderr)
         sys.exit(2)
 
@@ -59,17 +77,17 @@ def default_folder(name: str) -> Path:
 
 def fetch_all(parser: Parser, arguments: argparse.Namespace, wanted: Sequence[tuple[Dataset, Path]]) -> int:
     """Fetches each data set into its folder below the given root; returns the exit code."""
-    for name in ("parallel", "tries"):
-        if getattr(arguments, name) < 1:
-            parser.error(f"--{name}={getattr(arguments, name)} must be at least 1")
-    if not 0 < arguments.timeout < 86400:
-        parser.error(f"--timeout={arguments.timeout} is not a number of seconds up to a day")
-    if arguments.base_url is not None and not arguments.base_url.startswith(("http://", "https://")):
-        parser.error(f"--base_url={arguments.base_url} does not begin with http:// or https://")
+    for name, most in (("parallel", 64), ("tries", 1000)):
+        if not 1 <= getattr(arguments, name) <= most:
+            parser.error(f"--{name}={getattr(arguments, name)} must be from 1 to {most}")
+    if not 0.1 <= arguments.timeout <= 86400:
+        parser.error(f"--timeout={arguments.timeout} is not a number of seconds from 0.1 to 86400, which is a day")
+    if arguments.base_url is not None and (wrong := problem(arguments.base_url)):
+        parser.error(f"--base_url={shown(arguments.base_url)} {wrong}")
     # Here, because these need packages: without them mistakes can still be reported, and `start` can set up.
     from albert.downloads import jobs
+    from albert.downloads.answers import RetryPolicy
     from albert.downloads.placement import Destination
-    from albert.downloads.transfer import RetryPolicy
 
     patience = RetryPolicy(connect=arguments.timeout, silence=arguments.timeout, fruitless_tries=arguments.tries)
     options = jobs.Options(arguments.parallel, arguments.base_url, arguments.verify, patience)

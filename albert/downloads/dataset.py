@@ -29,7 +29,8 @@ Build = Callable[[Mapping[str, Path], Path], tuple[Path, list[str]]]
 class Dataset:
     """Something that is wanted as a folder: from which files it is made, how, and what must be in it then.
 
-    `files` are fetched, `local_files` are at hand already; `build` gets both. `expected` are paths in the folder.
+    `files` are fetched, `local_files` are at hand already; `build` gets both. `expected` are the files in the folder,
+    and the folders, which end with "/".
     """
 
     name: str
@@ -39,7 +40,17 @@ class Dataset:
     expected: tuple[str, ...]
     local_files: Mapping[str, Path] = dataclasses.field(default_factory=dict)
 
+    def lacks(self, folder: Path) -> list[str]:
+        """What is expected in `folder` and is not there, or empty."""
+        return [name for name in self.expected if not _holds_something(folder / name, name.endswith("/"))]
+
     @property
     def official(self) -> dict[str, RemoteFile]:
         """The expected files that are fetched as they are, by name: their sizes are known beforehand."""
         return {file.name: file for file in self.files if file.name in self.expected}
+
+
+def _holds_something(path: Path, is_folder: bool) -> bool:
+    if is_folder:
+        return path.is_dir() and any(path.iterdir())
+    return path.is_file() and path.stat().st_size > 0

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from albert.downloads import archives, mrpc
-from albert.downloads.command import Parser, default_folder, fetch_all
+from albert.downloads.command import Parser, default_folder, fetch_all, folder_name
 from albert.downloads.dataset import Dataset, RemoteFile
 
 _GLUE_URL = "https://dl.fbaipublicfiles.com/glue/data"
@@ -127,7 +127,7 @@ RACE = Dataset(
         ),
     ),
     build=functools.partial(build_from_archive, limits=_LIMITS),
-    expected=tuple(f"{split}/{level}" for split in ("train", "dev", "test") for level in ("middle", "high")),
+    expected=tuple(f"{split}/{level}/" for split in ("train", "dev", "test") for level in ("middle", "high")),
 )
 
 # What --tasks understands, in lower case; the names of the script that this one succeeds are among them.
@@ -155,12 +155,14 @@ arguments or a folder that cannot be written, 130 interrupted.
 def main(arguments: Sequence[str]) -> int:
     """Fetches what the command line asks for; returns the exit code."""
     parser = Parser("download_glue_data.py", "Fetches GLUE, SQuAD and RACE.", _EPILOG)
-    parser.add_argument("--data_dir", metavar="DIR", help="where the tasks' folders go (default: see below)")
+    parser.add_argument(
+        "--data_dir", metavar="DIR", type=folder_name, help="where the tasks' folders go (default: see below)"
+    )
     parser.add_argument("--tasks", metavar="LIST", default="all", help="tasks, with commas (default: all)")
     parser.add_argument(
         "--path_to_mrpc",
         metavar="DIR",
-        default="",
+        type=folder_name,
         help=f"folder with {mrpc.TRAIN} and {mrpc.TEST}, to make MRPC from them instead of fetching them",
     )
     parser.add_shared_flags()

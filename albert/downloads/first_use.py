@@ -9,6 +9,7 @@ from albert.downloads.dataset import RemoteFile
 from albert.errors import UserError
 from albert.system.files import write_text
 from albert.system.json_text import parse_json
+from albert.system.text_encoding import read_regular
 
 FILE_NAME = "download.lock.json"
 
@@ -39,7 +40,7 @@ def record(files: Iterable[RemoteFile], folder: Path) -> None:
 
 def _read(path: Path) -> dict[str, dict]:
     try:
-        recorded = parse_json(path.read_bytes())
+        recorded = parse_json(read_regular(path))
         return {
             str(name): {"num_bytes": int(entry["num_bytes"]), "sha256": str(entry["sha256"]).lower()}
             for name, entry in recorded.items()

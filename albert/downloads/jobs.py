@@ -18,10 +18,13 @@ from typing import TextIO
 from tqdm import tqdm
 
 from albert.downloads import first_use
+from albert.downloads.addresses import below
+from albert.downloads.answers import RetryPolicy, Stopped
 from albert.downloads.dataset import DownloadError, RemoteFile
 from albert.downloads.placement import Destination
-from albert.downloads.transfer import Callbacks, RetryPolicy, Stopped, fetch
+from albert.downloads.transfer import Callbacks, fetch
 from albert.errors import UserError
+from albert.system.files import advice_on
 
 OK, FAILED, INTERRUPTED = 0, 1, 130
 
@@ -66,7 +69,7 @@ def run(places: Sequence[Destination], options: Options) -> int:
         return OK
     for place, error in failed:
         print(f"FAILED {place.dataset.name}: {error}", file=sys.stderr)
-    if wanted:
+    if any(place.has_unfinished for place, _ in failed):
         print("What has arrived is kept: the same command tries again and resumes from there.", file=sys.stderr)
     return FAILED
 
@@ -148,7 +151,7 @@ def _finish(place: Destination, futures: Sequence[Future], bars: "_Bars") -> Dow
     except DownloadError as error:
         place.clean_up()  # going on with the same files would end the same
         bars.say(f"{place.dataset.name}: failed", sys.stderr)
-        return error
+        return DownloadError(f"{error}. What was fetched is removed; the same command fetches it anew")
     except UserError as error:
         return error
     except OSError as error:
@@ -172,7 +175,7 @@ def _from(base_url: str | None, files: Sequence[RemoteFile]) -> list[RemoteFile]
     """The files as they lie on a mirror: all below one address, under their names."""
     if base_url is None:
         return list(files)
-    return [dataclasses.replace(file, url=f"{base_url.rstrip('/')}/{file.name}") for file in files]
+    return [dataclasses.replace(file, url=below(base_url, file.name)) for file in files]
 
 
 @contextlib.contextmanager
@@ -231,4 +234,4 @@ class _Bars:
 
 def _cannot_write(path: Path, error: OSError) -> UserError:
     where = error.filename or path
-    return UserError(f"cannot write {where}: {error.strerror or error}. Free space or choose another folder.")
+    return UserError(f"cannot write {where}: {error.strerror or error}. {advice_on(error, 'choose another folder')}.")

@@ -76,15 +76,17 @@ def test_one_that_fails_leaves_the_others_and_the_exit_code_is_honest(server, tm
     output = capsys.readouterr()
     assert output.out.endswith("1 fetched, 0 already there, 1 failed.\n")
     assert f"FAILED B: {server.url}/B.zip: the server answers 404 Not Found\n" in output.err
+    assert "kept" not in output.err  # nothing has arrived
     assert run(places, OPTIONS) == OK
     assert names(tmp_path) == ["A", "B"]
 
 
-def test_what_has_arrived_before_a_failure_is_not_fetched_again(server, tmp_path):
+def test_what_has_arrived_before_a_failure_is_not_fetched_again(server, tmp_path, capsys):
     place = Destination(
         task(server, "A", cut(16_384), refuse(404), members={**MEMBERS, "x": os.urandom(50_000)}), tmp_path
     )
     assert run([place], OPTIONS) == FAILED
+    assert "What has arrived is kept: the same command tries again" in capsys.readouterr().err
     assert run([place], OPTIONS) == OK
     assert server.ranges == [None, "bytes=16384-", "bytes=16384-"]
     assert names(tmp_path) == ["A"]
@@ -102,6 +104,8 @@ HOSTILE = {
     "leads out": (zip_bytes, {"Top/train.tsv": b"1", "../owned": b"1"}, "leads out of the folder"),
     "lacks a file": (zip_bytes, {"Top/train.tsv": b"1", "Top/other": b"1"}, "does not hold dev.tsv"),
     "is none": (lambda members: b"<html>", {}, "is damaged"),
+    "has a folder for a file": (zip_bytes, {"Top/train.tsv": b"1", "Top/dev.tsv/x": b"1"}, "does not hold dev.tsv"),
+    "has nothing in a file": (zip_bytes, {"Top/train.tsv": b"1", "Top/dev.tsv": b""}, "does not hold dev.tsv"),
 }
 
 
@@ -112,7 +116,10 @@ def test_an_archive_that_is_refused_leaves_nothing_and_can_be_mended(server, tmp
     good = server.contents["/A.zip"]
     server.contents["/A.zip"] = pack(members)
     assert run([place], OPTIONS) == FAILED
-    assert message in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert message in error
+    assert "What was fetched is removed; the same command fetches it anew" in error
+    assert "kept" not in error
     assert names(tmp_path) == ["data"]
     assert names(tmp_path / "data") == []
     server.contents["/A.zip"] = good
@@ -216,6 +223,44 @@ def test_files_where_folders_are_needed_are_named(server, tmp_path, capsys):
     with pytest.raises(UserError, match=r"cannot write .*/A: (File exists|Not a directory)"):
         run([Destination(task(server, "B"), tmp_path / "A")], OPTIONS)
     assert server.requests == []
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "device", "empty file"])
+def test_what_is_no_file_where_one_is_needed_is_named_without_waiting(server, tmp_path, capsys, kind):
+    place = Destination(task(server, "A"), tmp_path)
+    path = tmp_path / "A/dev.tsv"
+    path.parent.mkdir()
+    make = {"folder": path.mkdir, "pipe": lambda: os.mkfifo(path), "empty file": path.touch}
+    make.get(kind, lambda: path.symlink_to("/dev/zero"))()
+    assert run([place], OPTIONS) == FAILED
+    assert f"FAILED A: {path} is " in capsys.readouterr().err
+    assert server.requests == []
+
+
+def test_a_folder_of_somebodys_where_a_lesser_file_would_go_is_left(server, tmp_path, capsys):
+    (tmp_path / "A/original/notes.txt").mkdir(parents=True)
+    assert run([Destination(task(server, "A"), tmp_path)], OPTIONS) == OK
+    assert "left your own original/notes.txt as it was" in capsys.readouterr().out
+
+
+def test_links_and_pipes_by_the_names_of_working_files_are_not_followed(server, tmp_path, capsys):
+    place = Destination(task(server, "A"), tmp_path / "data")
+    victim = tmp_path / "victim"
+    victim.write_text("somebody else's")
+    for make in (lambda path: path.symlink_to(victim), lambda path: path.symlink_to(tmp_path / "new"), os.mkfifo):
+        part = tmp_path / "data/.A.download/A.zip.part"
+        part.parent.mkdir(parents=True, exist_ok=True)
+        make(part)
+        assert run([place], OPTIONS) == FAILED
+        assert f"{part} is no file of this program" in capsys.readouterr().err
+        part.unlink()
+    assert victim.read_text() == "somebody else's"
+    assert names(tmp_path) == ["data", "victim"]
+    note = tmp_path / "data/.A.download/A.zip.part.json"
+    note.parent.mkdir(exist_ok=True)
+    note.symlink_to(victim)
+    assert run([place], OPTIONS) == OK
+    assert victim.read_text() == "somebody else's"
 
 
 def test_a_full_disk_while_unpacking_is_a_line_and_leaves_nothing_half(server, tmp_path, capsys):

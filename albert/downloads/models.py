@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from albert.downloads import archives
-from albert.downloads.command import Parser, default_folder, fetch_all
+from albert.downloads.command import Parser, default_folder, fetch_all, folder_name
 from albert.downloads.dataset import Dataset, RemoteFile
 from albert.downloads.datasets import build_from_archive
 
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = Parser("download_pretrained_models.sh", "Fetches Google's pretrained ALBERT models.", _EPILOG)
     parser.add_argument("sizes", metavar="SIZE", nargs="*", help=f"{', '.join(SIZES)} (default: all four)")
     parser.add_argument("--version", choices=VERSIONS, default="2", help="of the models (default: 2)")
-    parser.add_argument("--output_dir", metavar="DIR", help="instead of pretrained_model")
+    parser.add_argument("--output_dir", metavar="DIR", type=folder_name, help="instead of pretrained_model")
     parser.add_shared_flags()
     parsed = parser.parse_intermixed_args(arguments)
     unknown = [size for size in parsed.sizes if size not in SIZES]

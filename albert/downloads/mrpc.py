@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from albert.downloads.dataset import DownloadError
+from albert.system.text_encoding import open_regular
 
 TRAIN, TEST, DEV_IDS = "msr_paraphrase_train.txt", "msr_paraphrase_test.txt", "mrpc_dev_ids.tsv"
 
@@ -39,7 +40,7 @@ def _rows(path: Path, num_columns: int) -> Iterator[list[bytes]]:
     """The columns of every line, the header too. Lines end at a line feed only; a carriage return before it goes."""
     count = 0
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             for count, line in enumerate(file, start=1):
                 columns = line.removesuffix(b"\n").removesuffix(b"\r").split(b"\t")
                 if len(columns) != num_columns:

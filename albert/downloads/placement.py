@@ -8,12 +8,14 @@ import dataclasses
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from albert.downloads.addresses import shown
 from albert.downloads.dataset import Dataset, DownloadError, RemoteFile
 from albert.system.json_text import parse_json
+from albert.system.text_encoding import open_regular, read_regular
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -46,6 +48,7 @@ class Destination:
         if self.folder.exists() and not self.folder.is_dir():
             raise DownloadError(f"{self.folder} is a file, and a folder is to be there: move it away")
         files = self._recorded_files()
+        self._refuse_other_kinds({*self.dataset.expected, *(files or ())})
         if files is None:
             return self._look_at_others(verify)
         changed = [
@@ -67,9 +70,8 @@ class Destination:
         staging.mkdir(parents=True)
         try:
             content, remarks = self.dataset.build(paths, staging)
-            missing = [name for name in self.dataset.expected if not (content / name).exists()]
-            if missing:
-                raise DownloadError(f"what was fetched does not hold {', '.join(missing)}")
+            if missing := self.dataset.lacks(content):
+                raise DownloadError(f"what was fetched does not hold {', '.join(missing)}, or nothing in it")
             files = {name: _size_and_digest(content / name) for name in _file_names(content)}
             remarks += self._put(content, files, fetched)
         finally:
@@ -77,12 +79,17 @@ class Destination:
         self.clean_up()
         return remarks
 
+    @property
+    def has_unfinished(self) -> bool:
+        """Whether something has arrived that a later call continues with."""
+        return self.working_folder.is_dir() and any(self.working_folder.iterdir())
+
     def clean_up(self) -> None:
         """Removes what is unfinished."""
         shutil.rmtree(self.working_folder, ignore_errors=True)
 
     def _put(self, content: Path, files: dict[str, Any], fetched: Mapping[str, RemoteFile]) -> list[str]:
-        sources = [dataclasses.asdict(file) for file in fetched.values()]
+        sources = [{**dataclasses.asdict(file), "url": shown(file.url)} for file in fetched.values()]
         if not self.folder.exists():
             self._write_record(content, sources, files)
             self.folder.parent.mkdir(parents=True, exist_ok=True)
@@ -94,7 +101,7 @@ class Destination:
             if not target.exists():
                 target.parent.mkdir(parents=True, exist_ok=True)
                 (content / name).rename(target)
-            elif _size_and_digest(target) != files[name]:
+            elif not target.is_file() or _size_and_digest(target) != files[name]:
                 kept.append(name)
                 del files[name]
         self._write_record(content, sources, files)
@@ -108,7 +115,7 @@ class Destination:
     def _recorded_files(self) -> dict[str, Any] | None:
         """File name -> bytes and sha256; None where nothing was put, or the record is damaged."""
         try:
-            files = parse_json((self.folder / self.record_name).read_bytes())["files"]
+            files = parse_json(read_regular(self.folder / self.record_name))["files"]
             return {
                 name: {"bytes": int(known["bytes"]), "sha256": str(known["sha256"])} for name, known in files.items()
             }
@@ -121,7 +128,7 @@ class Destination:
         self._refuse_changed(
             [name for name, file in official.items() if self._differs(name, file.num_bytes, file.sha256, verify)]
         )
-        if not all((self.folder / name).exists() for name in self.dataset.expected):
+        if self.dataset.lacks(self.folder):
             return None
         return "" if official else "not put there by this program, so not checked"
 
@@ -132,6 +139,15 @@ class Destination:
         if path.stat().st_size != num_bytes:
             return True
         return verify and _size_and_digest(path)["sha256"] != sha256
+
+    def _refuse_other_kinds(self, names: Iterable[str]) -> None:
+        """A folder, a pipe or a device where a file is to be, a file in place of a folder, or one without content."""
+        for name in sorted(names):
+            path, wanted = self.folder / name, "folder" if name.endswith("/") else "file"
+            if path.exists() and not (path.is_dir() if wanted == "folder" else path.is_file()):
+                raise DownloadError(f"{path} is to be a {wanted}, and is something else: move it away")
+            if name in self.dataset.expected and wanted == "file" and path.exists() and not path.stat().st_size:
+                raise DownloadError(f"{path} is empty: delete it to have it fetched")
 
     def _refuse_changed(self, names: list[str]) -> None:
         if names:
@@ -147,6 +163,6 @@ def _file_names(folder: Path) -> Iterator[str]:
 
 
 def _size_and_digest(path: Path) -> dict[str, Any]:
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     return {"bytes": path.stat().st_size, "sha256": sha256}

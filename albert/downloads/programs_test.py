@@ -51,7 +51,17 @@ def assert_one_line_of_error(result, *parts):
         (["--task=CoLA"], "unrecognized arguments: --task=CoLA"),
         (["--path_to_mrpc=/nowhere"], "does not hold msr_paraphrase_train.txt and msr_paraphrase_test.txt"),
         (["--base_url=ftp://x"], "does not begin with http:// or https://"),
-        (["--parallel=0"], "--parallel=0 must be at least 1"),
+        (["--base_url=ftp://user:secret@x"], "--base_url=ftp://... does not begin with"),
+        (["--base_url=http://user:sec/ret@x"], "--base_url=http://... has no port that can be understood"),
+        (["--base_url=http://"], "--base_url=http:// names no server"),
+        (["--base_ulr=http://user:secret@x/?sig=1"], "unrecognized arguments: --base_ulr=http://x/?... "),
+        (["--parallel=0"], "--parallel=0 must be from 1 to 64"),
+        (["--parallel=1000000000"], "--parallel=1000000000 must be from 1 to 64"),
+        (["--tries=99999999999999999999"], "--tries=99999999999999999999 must be from 1 to 1000"),
+        (["--tries=" + "9" * 5000], "argument --tries: invalid int value: '999"),
+        (["--timeout=1e-9"], "--timeout=1e-09 is not a number of seconds"),
+        (["--data_dir="], "argument --data_dir: is empty; name a folder, or leave it out"),
+        (["--path_to_mrpc="], "argument --path_to_mrpc: is empty"),
         (["--timeout=nan"], "--timeout=nan is not a number of seconds"),
         (["--data_dir=/dev/null"], "cannot write /dev/null: "),
     ],
@@ -72,7 +82,8 @@ def test_wrong_arguments_for_data_are_one_line(capsys, arguments, part):
     [
         (["huge"], "huge is not a size: use base, large, xlarge, xxlarge"),
         (["base", "--version=3"], "argument --version: invalid choice: '3'"),
-        (["--tries=0"], "--tries=0 must be at least 1"),
+        (["--tries=0"], "--tries=0 must be from 1 to 1000"),
+        (["--output_dir="], "argument --output_dir: is empty"),
     ],
 )
 def test_wrong_arguments_for_models_are_one_line(arguments, part):
@@ -90,7 +101,7 @@ def test_all_is_glue_and_old_names_are_understood():
         ("SQuAD2.0", ("train-v2.0.json", "dev-v2.0.json")),
     ]
     assert squad[2][1] == tuple(
-        f"{split}/{level}" for split in ("train", "dev", "test") for level in ("middle", "high")
+        f"{split}/{level}/" for split in ("train", "dev", "test") for level in ("middle", "high")
     )
 
 

@@ -13,11 +13,11 @@ import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 
+from albert.downloads.answers import RetryPolicy
 from albert.downloads.dataset import RemoteFile
-from albert.downloads.transfer import RetryPolicy
 
 # Long enough that a busy machine answers in time.
-IMPATIENT = RetryPolicy(connect=5, silence=0.4, fruitless_tries=3, first_wait=0.01, longest_wait=0.05)
+IMPATIENT = RetryPolicy(connect=5, silence=0.4, fruitless_tries=3, first_wait=0.01, longest_wait=0.05, rate_window=0.8)
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -148,6 +148,23 @@ def reset(after: int) -> Fault:
 def stall(after: int, seconds: float = 1.5) -> Fault:
     """Sends so many bytes and then nothing for longer than the client waits."""
     return answer(stop_after=after, end=lambda handler: time.sleep(seconds))
+
+
+def drip(after: int, head: bytes | None = None) -> Fault:
+    """Sends so many bytes, or `head`, and then a byte in 0.1 s, for ever."""
+
+    def give(handler: _Handler, content: bytes | None) -> None:
+        if head is None:
+            answer(stop_after=after)(handler, content)
+        else:
+            handler.wfile.write(head)
+        # Longer than any client here waits.
+        for letter in (content or b"")[after : after + 100] if head is None else b"x" * 100:
+            handler.wfile.write(bytes([letter]))
+            handler.wfile.flush()
+            time.sleep(0.1)
+
+    return give
 
 
 def refuse(status: int, **headers: str) -> Fault:

@@ -8,41 +8,32 @@ import base64
 import dataclasses
 import hashlib
 import http.client
+import io
 import json
+import os
 import random
 import re
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import requests
 import urllib3
 
+from albert.downloads import answers
+from albert.downloads.addresses import shown, without_secrets
+from albert.downloads.answers import Answer, RetryPolicy, Stopped, TooSlowError
 from albert.downloads.dataset import DownloadError, RemoteFile
 from albert.errors import UserError
+from albert.system.files import advice_on, write_text
 from albert.system.json_text import parse_json
+from albert.system.text_encoding import open_regular, read_regular
 
-# As much as is lost at most when a transfer breaks.
-_CHUNK_BYTES = 1 << 14
 # Of files whose size nobody knows beforehand; Google's largest archive has less than 1 GB.
 _MAX_UNKNOWN_BYTES = 4 << 30
 # What a server may answer differently a moment later.
 _PASSING_STATUS = {408, 425, 429, 500, 502, 503, 504}
-
-
-@dataclasses.dataclass(frozen=True)
-class RetryPolicy:
-    """How long to wait for what, in seconds, and how often.
-
-    A try that brings nothing new is fruitless; a file is given up after `fruitless_tries` of them in a row. The wait
-    before the next try doubles with each, from `first_wait` to `longest_wait`.
-    """
-
-    connect: float = 15.0
-    silence: float = 30.0
-    fruitless_tries: int = 5
-    first_wait: float = 1.0
-    longest_wait: float = 60.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,10 +42,6 @@ class Callbacks:
 
     progress: Callable[[int, int | None], None] = lambda done, total: None
     say: Callable[[str], None] = lambda line: None
-
-
-class Stopped(Exception):
-    """The user wants no more."""
 
 
 class _TryAgainError(Exception):
@@ -75,6 +62,8 @@ class _Part:
     def __init__(self, folder: Path, file: RemoteFile):
         self.path = folder / f"{file.name}.part"
         self._note_path = folder / f"{file.name}.part.json"
+        if self.path.is_symlink() or (self.path.exists() and not self.path.is_file()):
+            raise UserError(f"{self.path} is no file of this program, but something else by its name. Move it away.")
         self.note = self._read_note()
 
     @property
@@ -85,7 +74,13 @@ class _Part:
         """Whether more of `file` may be added. Without a checksum, only the server can say that pieces fit together."""
         if file.sha256 and file.num_bytes:
             return self.size <= file.num_bytes
-        return self.note.get("url") == file.url and isinstance(self.note.get("version"), str)
+        return self.note.get("url") == shown(file.url) and self.version is not None
+
+    @property
+    def version(self) -> str | None:
+        """The server's name for what the part is of."""
+        version = self.note.get("version")
+        return version if isinstance(version, str) else None
 
     def is_complete(self, file: RemoteFile) -> bool:
         return self.size > 0 and self.size == (file.num_bytes or self.note.get("num_bytes"))
@@ -97,15 +92,20 @@ class _Part:
 
     def describe(self, **note: object) -> None:
         self.note = note
-        self._note_path.write_text(json.dumps(note), encoding="utf-8")
+        write_text(self._note_path, json.dumps(note))
+
+    def open(self) -> io.FileIO:
+        """To add to it. No link is followed: others may write to the folder, and know the name."""
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        return io.FileIO(os.open(self.path, flags, 0o666), "ab")
 
     def digest(self, algorithm: str) -> str:
-        with self.path.open("rb") as file:
+        with open_regular(self.path) as file:
             return hashlib.file_digest(file, algorithm).hexdigest()
 
     def _read_note(self) -> dict:
         try:
-            note = parse_json(self._note_path.read_bytes())
+            note = parse_json(read_regular(self._note_path))
         except (OSError, ValueError):
             return {}
         return note if isinstance(note, dict) else {}
@@ -122,17 +122,16 @@ def fetch(
     try:
         return _fetch(file, folder, patience, listener, stopped)
     except OSError as error:
-        reason = error.strerror or error
-        raise UserError(
-            f"cannot write {error.filename or folder}: {reason}. Free space or choose another folder."
-        ) from error
+        where, reason = error.filename or folder, error.strerror or error
+        raise UserError(f"cannot write {where}: {reason}. {advice_on(error, 'choose another folder')}.") from error
 
 
 def _fetch(
     file: RemoteFile, folder: Path, patience: RetryPolicy, listener: Callbacks, stopped: threading.Event
 ) -> tuple[Path, RemoteFile]:
     part = _Part(folder, file)
-    furthest, fruitless, wrong = part.size, 0, 0
+    furthest = earlier = part.size  # after the last try, and after the last fruitful one
+    fruitless, wrong, begun = 0, 0, time.monotonic()
     while True:
         wait = 0.0
         try:
@@ -146,14 +145,20 @@ def _fetch(
             part.clear()
             wrong += 1
             if wrong == 2:
-                raise DownloadError(f"{file.url}: {error}") from None
+                raise DownloadError(f"{shown(file.url)}: {error}") from None
             reason = f"{error}; starting again"
         except _TryAgainError as error:
             reason, wait = str(error), error.wait
-        fruitless = 0 if part.size > furthest else fruitless + 1
-        furthest = max(furthest, part.size)
+        # The wait before it counts too: a server may as well send one byte to each request.
+        wanted = max(1.0, patience.least_rate * (time.monotonic() - begun))
+        if part.size - furthest >= wanted:
+            fruitless, earlier = 0, part.size
+        else:
+            fruitless += 1
+        furthest, begun = max(furthest, part.size), time.monotonic()
         if fruitless >= patience.fruitless_tries:
-            raise DownloadError(f"{file.url}: {reason} ({fruitless} tries that brought nothing)")
+            brought = "nothing" if part.size <= earlier else "too little"
+            raise DownloadError(f"{shown(file.url)}: {reason} ({fruitless} tries that brought {brought})")
         wait = max(wait, patience.first_wait * 2 ** max(0, fruitless - 1)) * random.uniform(0.75, 1.25)
         wait = min(wait, patience.longest_wait)
         listener.say(f"{file.name}: {reason}; next try in {wait:.0f} s, from byte {part.size:,}")
@@ -165,42 +170,45 @@ def _request(
     file: RemoteFile, part: _Part, patience: RetryPolicy, listener: Callbacks, stopped: threading.Event
 ) -> None:
     """One request: adds to the part what the server sends. Raises DownloadError, _TryAgainError, _WrongContentError."""
-    offset = part.size
     # As stored: a transfer encoding would change what the checksum is of, and where a byte is.
     headers = {"Accept-Encoding": "identity"}
-    if offset:
-        headers["Range"] = f"bytes={offset}-"
-        if not file.sha256:
-            headers["If-Range"] = part.note["version"]
-    timeout = (patience.connect, patience.silence)
-    with requests.Session() as session:  # takes proxies from the environment
-        session.max_redirects = 10
-        try:
-            with session.get(file.url, headers=headers, timeout=timeout, stream=True) as response:
-                if response.status_code == 416:
-                    _at_the_end(part, response)
-                else:
-                    _receive(part, response, _begin(file, part, response), listener, stopped)
-        except (requests.TooManyRedirects, ValueError) as error:
-            # ValueError: requests' InvalidURL, InvalidSchema and their like.
-            raise DownloadError(f"{file.url}: {_reason(error, patience)}") from None
-        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-            reason = _reason(error, patience)
-            if "certificate verify failed" in reason.lower():
-                raise DownloadError(f"{file.url}: {reason}") from None
-            raise _TryAgainError(reason) from None
+    if part.size:
+        headers["Range"] = f"bytes={part.size}-"
+        if part.version:
+            headers["If-Range"] = part.version
+    try:
+        with answers.opened(file.url, headers, patience, stopped) as answer:
+            response = answer.head()
+            if response.status_code == 416:
+                _at_the_end(part, response)
+            else:
+                _receive(part, answer, _begin(file, part, response), listener)
+    except TooSlowError as error:
+        raise _TryAgainError(str(error)) from None
+    except (requests.TooManyRedirects, ValueError) as error:
+        # ValueError: requests' InvalidURL, InvalidSchema and their like.
+        raise DownloadError(f"{shown(file.url)}: {_reason(error, patience)}") from None
+    except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+        reason = _reason(error, patience)
+        if "certificate verify failed" in reason.lower():
+            raise DownloadError(f"{shown(file.url)}: {reason}") from None
+        raise _TryAgainError(reason) from None
 
 
 def _begin(file: RemoteFile, part: _Part, response: requests.Response) -> int | None:
     """Looks at the head of the answer and makes the part fit to it; returns how many bytes the whole file has."""
     if response.status_code not in (200, 206):
-        reason = f"the server answers {response.status_code} {response.reason}".rstrip()
+        reason = without_secrets(f"the server answers {response.status_code} {response.reason}")
         if response.status_code in _PASSING_STATUS:
             raise _TryAgainError(reason, _seconds(response.headers.get("Retry-After")))
-        raise DownloadError(f"{file.url}: {reason}")
+        raise DownloadError(f"{shown(file.url)}: {reason}")
     if not file.sha256 and file.url.startswith("https:") and not response.url.startswith("https:"):
-        raise DownloadError(f"{file.url} leads to {response.url}, without encryption: refused, as no checksum is known")
+        leads = f"{shown(file.url)} leads to {shown(response.url)}"
+        raise DownloadError(f"{leads}, without encryption: refused, as no checksum is known")
     if response.status_code == 206:
+        if _is_other_version(part.version, response):
+            part.clear()
+            raise _TryAgainError("the file has changed on the server; starting again")
         start, total = _content_range(response)
         if start != part.size or total not in (None, part.note.get("num_bytes") or total):
             part.clear()
@@ -214,9 +222,9 @@ def _begin(file: RemoteFile, part: _Part, response: requests.Response) -> int | 
     if response.status_code == 200 and part.size:  # it cannot resume, or the file has changed
         part.clear()
     if (total or 0) > _MAX_UNKNOWN_BYTES:
-        raise DownloadError(f"{file.url}: {total:,} bytes are more than the {_MAX_UNKNOWN_BYTES:,} that are allowed")
+        raise DownloadError(f"{shown(file.url)}: {total:,} bytes, but only {_MAX_UNKNOWN_BYTES:,} are allowed")
     if part.size == 0:
-        part.describe(url=file.url, num_bytes=total, version=_version(response), md5=_md5(response))
+        part.describe(url=shown(file.url), num_bytes=total, version=_version(response), md5=_md5(response))
     return file.num_bytes if total is None else total
 
 
@@ -228,22 +236,18 @@ def _at_the_end(part: _Part, response: requests.Response) -> None:
         raise _TryAgainError("the server cannot continue what is here; starting again")
 
 
-def _receive(
-    part: _Part, response: requests.Response, expected: int | None, listener: Callbacks, stopped: threading.Event
-) -> None:
+def _receive(part: _Part, answer: Answer, expected: int | None, listener: Callbacks) -> None:
     size = part.size
     limit = _MAX_UNKNOWN_BYTES if expected is None else expected
     listener.progress(size, expected)
-    with part.path.open("ab", buffering=0) as file:
-        for chunk in response.raw.stream(_CHUNK_BYTES, decode_content=False):
-            if stopped.is_set():
-                raise Stopped
-            if size + len(chunk) > limit:
+    with part.open() as file:
+        for piece in answer.pieces():
+            if size + len(piece) > limit:
                 raise _WrongContentError(f"has more than {limit:,} bytes")
-            view = memoryview(chunk)
+            view = memoryview(piece)
             while view:  # a full disk may take a part of it first
                 view = view[file.write(view) :]
-            size += len(chunk)
+            size += len(piece)
             listener.progress(size, expected)
     if expected is not None and size < expected:
         raise _TryAgainError(f"the transfer ended after {size:,} of {expected:,} bytes")
@@ -277,6 +281,13 @@ def _version(response: requests.Response) -> str | None:
     return response.headers.get("Last-Modified") if etag.startswith("W/") else etag
 
 
+def _is_other_version(version: str | None, response: requests.Response) -> bool:
+    """Whether the server names another version than `version`; an entity tag and a date tell nothing of each other."""
+    found = _version(response)
+    is_comparable = version is not None and found is not None and version.startswith('"') == found.startswith('"')
+    return is_comparable and version != found
+
+
 def _md5(response: requests.Response) -> str | None:
     """The MD5 sum of the whole file as Google's storage announces it: `x-goog-hash: crc32c=...,md5=<base64>`."""
     found = re.search(r"\bmd5=([A-Za-z0-9+/]{22}==)", response.headers.get("x-goog-hash", ""))
@@ -307,4 +318,4 @@ def _reason(error: Exception, patience: RetryPolicy) -> str:
         return "the connection was cut"
     innermost = chain[-1]
     text = innermost.strerror if isinstance(innermost, OSError) and innermost.strerror else str(innermost)
-    return " ".join((text or type(innermost).__name__).split())
+    return without_secrets(text or type(innermost).__name__)

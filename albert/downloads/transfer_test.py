@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from albert.downloads.answers import Stopped
 from albert.downloads.dataset import DownloadError
 from albert.downloads.testing import (
     IMPATIENT,
@@ -16,13 +17,14 @@ from albert.downloads.testing import (
     answer,
     cut,
     damaged,
+    drip,
     etag,
     raw,
     refuse,
     reset,
     stall,
 )
-from albert.downloads.transfer import Callbacks, Stopped, fetch
+from albert.downloads.transfer import Callbacks, fetch
 from albert.errors import UserError
 from albert.testing import full_disk
 
@@ -33,6 +35,10 @@ CUT = 98_304  # = 6 x 16,384: what is read in one piece is lost as one
 
 def get(file, folder, listener=None, patience=IMPATIENT):
     return fetch(file, folder, patience, listener or Callbacks(), threading.Event())
+
+
+def dated(day):
+    return {"ETag": None, "Last-Modified": f"Tue, 0{day} Sep 2020 00:00:00 GMT"}
 
 
 # Each list is what the server does before it behaves; `asked` is the first byte of each request, None for all of it.
@@ -70,7 +76,7 @@ RECOVERED = {
     ),
     "chunks that are cut": (
         [raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n18000\r\n" + CONTENT[:CUT])],
-        [None, 81_920],  # the last piece is lost with the end of its chunk
+        [None, CUT],
     ),
     "a chunk of no length": (
         [raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nhello\r\n")],
@@ -101,6 +107,9 @@ RECOVERED = {
         [None, CUT, CUT + 50_000],
     ),
     "will not resume": ([cut(CUT), refuse(416)], [None, CUT, None]),
+    "resumes another version": ([cut(CUT), answer(headers={"ETag": '"other"'})], [None, CUT, None]),
+    "has changed, by its date": ([cut(CUT, headers=dated(1)), answer(headers=dated(2))], [None, CUT]),
+    "resumes without naming the version": ([cut(CUT), answer(headers={"ETag": None})], [None, CUT]),
 }
 
 
@@ -148,6 +157,24 @@ GIVEN_UP = {
     "cut always at the same place": (cut(1000, resume=False), r"brought nothing", 4),
     "stalls always": (stall(0), r"nothing arrived for 0\.4 s \(3 tries", 3),
     "wrong bytes always": (answer(change=damaged), r"has the SHA-256 [0-9a-f]{64} instead of [0-9a-f]{64}$", 2),
+    # A byte in 0.1 s: in the body; in the head; in the length of a chunk; in the page of a redirection.
+    "drips always": (drip(0), r"only \d+ bytes arrived in 0\.8 s \(3 tries that brought (nothing|too little)\)", 3),
+    "drips in the head": (drip(0, b"HTTP/1.1 200 OK\r\nX: "), r"only 0 bytes arrived in 0\.8 s", 3),
+    "drips in a chunk's length": (
+        drip(0, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;"),
+        r"only 0 bytes arrived in 0\.8 s",
+        3,
+    ),
+    "drips in a redirection": (
+        drip(0, b"HTTP/1.1 302 Found\r\nLocation: /data.zip\r\n\r\n"),
+        r"only 0 bytes arrived in 0\.8 s",
+        3,
+    ),
+    "a byte a request": (
+        answer(change=lambda body: body[:1]),
+        r"was cut \(3 tries that brought too little\)",
+        3,
+    ),
     "another length always": (
         raw(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nlogin"),
         r"sends 5 bytes instead of 300,000",
@@ -174,6 +201,55 @@ def test_what_stays_broken_is_given_up_in_one_line(server, tmp_path, case):
     assert "\n" not in str(raised.value)
     assert str(raised.value).startswith(file.url)
     assert len(server.requests) == tries
+
+
+def test_only_pieces_of_one_version_are_joined_whether_a_checksum_is_known_or_not(server, tmp_path):
+    for known in (True, False):
+        file = server.add("data.zip", CONTENT, cut(CUT), known=known)
+        path, _ = get(file, tmp_path)
+        assert server.requests[-1][1]["If-Range"] == etag(CONTENT)
+        path.unlink()
+
+
+def test_a_server_that_only_drips_is_asked_again_and_what_has_dripped_is_kept(server, tmp_path):
+    path, _ = get(server.add("data.zip", CONTENT, drip(CUT)), tmp_path)
+    assert path.read_bytes() == CONTENT
+    first, second = server.ranges
+    assert (first, second > f"bytes={CUT}-") == (None, True)
+
+
+SECRETS = ("opensesame", "user", "sig=", "abc123")
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        *(
+            refuse(404),
+            refuse(500),
+            raw(b"HTTP/1.1 404 http://user:opensesame@x/?sig=abc123\r\n\r\n"),
+            cut(100, resume=False),
+        ),
+        *(
+            refuse(302, Location="ftp://user:opensesame@h/?sig=abc123"),
+            refuse(302, Location="http://user:opensesame@[/"),
+        ),
+        refuse(302, Location="http://user:opensesame@does-not-exist.invalid/x?sig=abc123"),
+        refuse(302, Location="http://user:opensesame@127.0.0.1:1/x?sig=abc123"),
+    ],
+)
+def test_what_is_secret_in_an_address_is_sent_and_neither_told_nor_kept(server, tmp_path, fault):
+    file = server.add("data.zip", CONTENT, *[fault] * 20, known=False)
+    server.faults["/data.zip?sig=abc123"] = server.faults["/data.zip"]
+    server.contents["/data.zip?sig=abc123"] = CONTENT
+    url = f"{file.url}?sig=abc123".replace("http://", "http://user:opensesame@")
+    lines = []
+    with pytest.raises(DownloadError) as raised:
+        get(dataclasses.replace(file, url=url), tmp_path, Callbacks(say=lines.append))
+    asked, headers = server.requests[0]
+    assert (asked, headers["Authorization"]) == ("/data.zip?sig=abc123", "Basic dXNlcjpvcGVuc2VzYW1l")
+    said = "\n".join([str(raised.value), *lines, *(path.read_text("latin-1") for path in tmp_path.glob("*.json"))])
+    assert [secret for secret in SECRETS if secret in said] == []
 
 
 def test_redirects_are_followed_and_keep_the_range(server, tmp_path):

@@ -19,6 +19,7 @@ import tensorflow as tf
 from albert.engine.checkpoint_index import check_index
 from albert.errors import UserError
 from albert.system.files import advice_on, as_os_error, flush_to_disk, temporary_beside, write_text
+from albert.system.text_encoding import read_regular
 
 SUFFIXES = (".data-00000-of-00001", ".index")
 GLOBAL_STEP = "global_step"
@@ -155,7 +156,7 @@ def write_state(directory: Path, names: Sequence[str]) -> None:
 def read_state(directory: Path) -> list[str]:
     """The names that `write_state` wrote; none where its file is missing or not readable."""
     try:
-        text = (Path(directory) / "checkpoint").read_text(encoding="utf-8")
+        text = read_regular(Path(directory) / "checkpoint").decode()
     except (OSError, ValueError):
         return []
     return re.findall(r'^all_model_checkpoint_paths: "(.*)"$', text, re.MULTILINE)

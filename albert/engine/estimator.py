@@ -139,6 +139,7 @@ class Estimator:
 
     # Training ---------------------------------------------------------------------------------------------------------
 
+    @reraise_user_errors()
     def train(
         self,
         input_fn: Callable[[int, int], tf.data.Dataset],
@@ -155,8 +156,8 @@ class Estimator:
         best becomes `model.ckpt-best`.
 
         Raises:
-          UserError: the loss or the gradient stopped being finite (checkpoints stay as they are), a disk is full, or
-            all checkpoints are damaged.
+          UserError: the loss or the gradient stopped being finite (checkpoints stay as they are), a disk is full, all
+            checkpoints are damaged, or the batch of a step cannot be read; batches that no step needs do not matter.
           Interrupted: SIGINT or SIGTERM came; the state was saved, and the same call continues from it.
         """
         self._start_or_resume()
@@ -217,8 +218,7 @@ class Estimator:
         """Makes `count` steps and returns their figures; those that are not finite change no weight."""
         begin = time.perf_counter()
         first = tf.constant(self.global_step, tf.int64)
-        with reraise_user_errors():
-            rows = self._compiled_train_steps(iterator, first, tf.constant(count)).numpy()
+        rows = self._compiled_train_steps(iterator, first, tf.constant(count)).numpy()
         seconds = time.perf_counter() - begin
         self.throughput.add(
             seconds, rows[:, STEP_FIGURES.index("real_tokens")], rows[:, STEP_FIGURES.index("computed_tokens")]
@@ -377,6 +377,7 @@ class Estimator:
         """Predictions for every example, by name; first axis in the order of the example ids 0, 1, ..."""
         return self._collect(input_fn, ModeKeys.PREDICT)
 
+    @reraise_user_errors()
     def _collect(self, input_fn: Callable[[], tf.data.Dataset], mode: ModeKeys) -> Arrays:
         """Runs every batch on its replica and returns the outputs of the real rows sorted by example id.
 
@@ -386,10 +387,9 @@ class Estimator:
         total = int(dataset.cardinality()) // self._replicas.local_count
         batches = self._distribute(lambda: dataset)
         parts: list[Arrays] = []
-        with reraise_user_errors():
-            for features in tqdm(batches, mode.name.lower(), total, unit="batch", disable=None, leave=False):
-                for outputs in self._outputs[mode](features):
-                    parts.append({name: tensor.numpy() for name, tensor in outputs.items()})
+        for features in tqdm(batches, mode.name.lower(), total, unit="batch", disable=None, leave=False):
+            for outputs in self._outputs[mode](features):
+                parts.append({name: tensor.numpy() for name, tensor in outputs.items()})
         merged = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         real = merged.pop("example_weights") > 0
         ids = merged.pop("example_ids")[real]

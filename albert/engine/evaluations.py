@@ -12,6 +12,7 @@ from pathlib import Path
 from albert.errors import UserError
 from albert.system.files import write_text
 from albert.system.json_text import parse_json
+from albert.system.text_encoding import read_regular
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +71,7 @@ class EvaluationLog:
         if not self._path.exists():
             return
         try:
-            self._entries = [_evaluation(entry) for entry in parse_json(self._path.read_bytes())]
+            self._entries = [_evaluation(entry) for entry in parse_json(read_regular(self._path))]
         except (OSError, ValueError, TypeError) as error:
             raise UserError(
                 f"{self._path} is damaged ({error}). Move it away to have the checkpoints evaluated again."

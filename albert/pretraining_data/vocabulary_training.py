@@ -24,6 +24,7 @@ from sentencepiece import sentencepiece_model_pb2
 from tqdm import tqdm
 
 from albert.errors import UserError
+from albert.pretraining_data.markup import Markup
 from albert.pretraining_data.text_files import INPUT, expand_patterns, read_lines, warn_of_copies, warn_of_empty
 from albert.setting_fields import DATA, KEEP_ACCENTS, MODEL, OUTPUT, at_least, between, problems_of, setting
 from albert.system.files import write_bytes, write_text
@@ -122,6 +123,7 @@ class _Sentences:
         self._files = files
         self._do_lower_case = do_lower_case
         self._keep_accents = keep_accents
+        self._markup = Markup()
         self._num_characters = 0
         self._characters: collections.Counter[str] = collections.Counter()  # of lines beyond ASCII
         self.count = 0
@@ -142,6 +144,7 @@ class _Sentences:
                     lines_before = self.lines
                     for number, line in read_lines(path, on_bytes=bar.update):
                         text = preprocess_text(line, lower=self._do_lower_case, keep_accents=self._keep_accents)
+                        self._markup.note(path, number, line)
                         self._num_characters += len(line)
                         if not line.isascii():
                             self._characters.update(line)
@@ -199,6 +202,7 @@ class _Sentences:
 
     def _log_summary(self) -> None:
         self._log_lost_accents()
+        self._markup.warn()
         if self.left_out():
             logging.warning("%s; albert.prepare_corpus puts one sentence on a line.", self.left_out())
         if self.count:

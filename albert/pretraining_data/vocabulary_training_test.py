@@ -67,6 +67,14 @@ def test_case_is_that_of_the_settings(lower, has_capitals, settings):
     assert any(character.isupper() for piece in pieces for character in piece) == has_capitals
 
 
+def test_markup_in_the_text_is_told(settings, caplog):
+    text = Path(settings.input)
+    text.write_text('<doc id="1">\n' + text.read_text("utf-8") + "\nSome <b>bold</b> text\n</doc>\n", encoding="utf-8")
+    train_vocabulary(settings)
+    assert f"3 lines have markup in them and were kept as they are; the first is {text}, line 1: " in caplog.text
+    assert "1 of them begin a document" in caplog.text
+
+
 def test_accents_that_get_lost_are_told_and_kept_where_asked_for(settings, caplog):
     lines = [f"Så går båten n {n} ut på sjøen, fråga François" for n in range(40)]
     Path(settings.input).write_text("\n".join(lines), encoding="utf-8")

@@ -69,14 +69,22 @@ def open_wanted_records(config: AlbertConfig, settings: PretrainingSettings) -> 
         data.max_seq_length, data.max_predictions_per_seq, config.vocab_size, config.type_vocab_size
     )
     wanted = (("train", settings.do_train, data.input_files), ("dev", settings.do_eval, data.eval_input_files))
-    both = {path.resolve() for path in data.input_files} & {path.resolve() for path in data.eval_input_files}
-    if both and settings.do_train and settings.do_eval:
-        logging.warning("Trained on and evaluated: %s. Scores there say little.", ", ".join(sorted(map(str, both))))
     records = {
         split: open_records(files, record_format, checked_records_file(settings, split))
         for split, is_wanted, files in wanted
         if is_wanted
     }
+    for opened in records.values():
+        if opened.without_masks == opened.count:
+            raise UserError(
+                f"None of the {opened.count} records has a masked position, so that there is nothing to predict. Make "
+                "them with `masked_lm_prob` above 0."
+            )
+    if len(records) == 2:
+        trained = set(records["train"].digests.values())
+        both = [str(path) for path, digest in records["dev"].digests.items() if digest in trained]
+        if both:
+            logging.warning("Trained on and evaluated: %s. Scores there say little.", ", ".join(sorted(both)))
     check_vocabulary(config, records)
     return records
 

@@ -208,6 +208,20 @@ def test_the_classifier_starts_from_a_pretrained_checkpoint(tmp_path):
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
+def test_records_without_any_mask_and_those_that_are_trained_on_and_evaluated(tmp_path, caplog):
+    write_run(tmp_path)
+    config = load_config(parse_pretraining_flags(command(tmp_path)))
+    (tmp_path / "dev.tfrecord").write_bytes((tmp_path / "train.tfrecord").read_bytes())
+    settings = parse_pretraining_flags(command(tmp_path))
+    pretraining.open_wanted_records(config, settings)
+    assert f"Trained on and evaluated: {tmp_path}/dev.tfrecord. Scores there say little." in caplog.text
+    columns = random_columns(10)
+    columns["masked_lm_weights"][:] = 0
+    write_records(tmp_path / "dev.tfrecord", columns)
+    with pytest.raises(UserError, match="None of the 10 records has a masked position"):
+        pretraining.open_wanted_records(config, settings)
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [

@@ -24,6 +24,7 @@ from albert.errors import UserError
 from albert.settings import Settings
 from albert.system.files import advice_on, append_text, as_os_error, write_bytes, write_text, write_texts
 from albert.system.json_text import parse_json
+from albert.system.text_encoding import read_regular
 
 if TYPE_CHECKING:  # drawing is imported where something is drawn
     from matplotlib.axes import Axes
@@ -60,7 +61,7 @@ def read_training_log(path: Path) -> list[dict[str, float]]:
     file cannot be read.
     """
     try:
-        *lines, last = path.read_bytes().split(b"\n")
+        *lines, last = read_regular(path).split(b"\n")
     except FileNotFoundError:
         return []
     except OSError as error:
@@ -245,7 +246,7 @@ class Results:
 def _hyperparameters_on_disk(output_dir: Path) -> dict[str, object]:
     """What `eval_results.json` says of training; nothing if it is missing or not ours."""
     try:
-        found = parse_json((output_dir / "eval_results.json").read_bytes())["hyperparameters"]
+        found = parse_json(read_regular(output_dir / "eval_results.json"))["hyperparameters"]
         json.dumps(found, ensure_ascii=False).encode()  # ValueError for half a surrogate pair, which cannot be written
     except (OSError, ValueError, TypeError, KeyError):
         return {}

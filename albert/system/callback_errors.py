@@ -1,11 +1,16 @@
 """A user's mistake that comes to light in a function which TensorFlow calls. No TensorFlow.
 
-TensorFlow turns what such a function raises into an error of its own, whose message is a traceback. So the function
-keeps its UserError aside, and whoever asked TensorFlow for the result raises that instead.
+TensorFlow turns what such a function raises into an error of its own, whose message is a traceback, and hands that out
+when somebody asks for the element: much later, or never, because pipelines read ahead. So the function keeps its error
+aside under a mark and raises the mark alone; whoever gets an error of TensorFlow with a mark in it raises the error
+that the mark stands for. No error is mistaken for another however many are kept, and one in an element that nobody
+asks for harms nobody.
 """
 
 import contextlib
 import functools
+import re
+import uuid
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
@@ -13,33 +18,40 @@ from albert.errors import UserError
 
 T = TypeVar("T")
 
-# Functions run in TensorFlow's threads, so what they keep aside belongs to the process. Only the first tells the cause.
-_kept: list[UserError] = []
+# Functions run in TensorFlow's threads, so what they keep aside belongs to the process.
+_kept: dict[str, UserError | OSError] = {}
+_MARK = re.compile(r"kept aside as ([0-9a-f]{32})")
+
+
+class _KeptAside(Exception):
+    """What TensorFlow gets. Its text is plain, whatever the error's is: a file name may be no valid Unicode."""
 
 
 def record_user_errors(function: Callable[..., T]) -> Callable[..., T]:
-    """`function`, whose UserErrors `reraise_user_errors` will raise again."""
+    """`function`, whose UserErrors and OSErrors `reraise_user_errors` will raise again."""
 
     @functools.wraps(function)
     def wrapped(*arguments: object) -> T:
         try:
             return function(*arguments)
-        except UserError as error:
-            _kept.append(error)
-            raise
+        except (UserError, OSError) as error:
+            mark = uuid.uuid4().hex
+            _kept[mark] = error
+            raise _KeptAside(f"kept aside as {mark}") from None
 
     return wrapped
 
 
 @contextlib.contextmanager
 def reraise_user_errors() -> Iterator[None]:
-    """Raises the UserError of a function inside, in place of what TensorFlow made of it."""
-    _kept.clear()
+    """Raises the error of a function of `record_user_errors`, in place of what TensorFlow made of it.
+
+    The function may have been called long before the block began.
+    """
     try:
         yield
     except Exception as error:
-        if _kept and not isinstance(error, UserError):
-            raise _kept[0] from error
+        mark = _MARK.search(str(error))
+        if mark and mark[1] in _kept:
+            raise _kept.pop(mark[1]) from error
         raise
-    finally:
-        _kept.clear()

@@ -162,7 +162,10 @@ def delete_leftovers(directory: Path, name: str | None = None) -> None:
 def append_text(path: Path, text: str) -> None:
     """Adds `text` to the file at `path`. Raises UserError as `write_bytes` does; part of `text` may then be there."""
     try:
-        with path.open("a", encoding="utf-8") as file:
+        # No link is followed, since others may write to the folder and know the name; and a pipe without a reader is
+        # an error and not a wait.
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        with os.fdopen(os.open(path, flags, 0o666), "a", encoding="utf-8") as file:
             file.write(text)
     except OSError as error:
         raise cannot_write(path, error) from error

@@ -1,0 +1,45 @@
+"""`--flagfile=FILE`: flags from a file, one a line, in the place of the flag. Lines with # or // are comments.
+
+As absl has it, except that everything people bring is read right or refused: absl waits for a pipe, decodes by the
+locale, takes no file for an empty one, and prints of a circle only a warning.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from albert.errors import UserError
+from albert.system.text_encoding import read_regular, whole_text
+
+
+def with_flags_of_files(arguments: Sequence[str], reading: tuple[Path, ...] = ()) -> Iterator[str]:
+    """`arguments`, with the flags of a file in place of each --flagfile; `reading` are the files they stand in.
+
+    Raises UserError naming a file that cannot be read, is no text, or contains itself.
+    """
+    rest = iter(arguments)
+    for argument in rest:
+        name, has_value, value = argument.lstrip("-").partition("=")
+        if argument == "--":
+            yield argument
+            yield from rest
+        elif not argument.startswith("-") or name != "flagfile":
+            yield argument
+        else:
+            path = value.strip() if has_value else next(rest, "")
+            if not path:
+                raise UserError("--flagfile names no file")
+            file = Path(path).expanduser()
+            yield from with_flags_of_files(_lines(file, reading), (*reading, file))
+
+
+def _lines(path: Path, reading: tuple[Path, ...]) -> list[str]:
+    if path in reading:
+        raise UserError(f"--flagfile={path} contains itself")
+    try:
+        text = whole_text(read_regular(path))
+    except OSError as error:
+        raise UserError(f"--flagfile={path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise UserError(f"--flagfile={path} is {error}") from error
+    lines = (line.strip() for line in text.splitlines())
+    return [line for line in lines if line and not line.startswith(("#", "//"))]
