@@ -26,7 +26,7 @@ from albert.tokenization import Tokenizer
 
 _LOG = logging.getLogger(__name__)
 
-_ANSWERS = "ABCDEFGH"  # as many as there can be
+LETTERS = "ABCDEFGH"  # of the options, as many as there can be
 _DEFAULT_OPTIONS = 4
 _LEVELS = ("middle", "high")
 _FURTHER_LEVELS = ("college",)  # RACE-C's, read where it lies beside the others or alone
@@ -83,8 +83,8 @@ class RaceTask(Task):
             problems.append(f"`max_qa_length`={self.max_qa_length} must be at least 1")
         if not 0 <= self.dropout_prob < 1:
             problems.append(f"`dropout_prob`={self.dropout_prob} must be in [0, 1)")
-        if not 2 <= self.num_options <= len(_ANSWERS):
-            problems.append(f"num_options={self.num_options} must be in [2, {len(_ANSWERS)}]")
+        if not 2 <= self.num_options <= len(LETTERS):
+            problems.append(f"num_options={self.num_options} must be in [2, {len(LETTERS)}]")
         if problems:
             raise UserError("; ".join(problems) + ".")
 
@@ -182,7 +182,7 @@ class RaceTask(Task):
         rows = zip((item.guid for item in items), chosen.tolist(), strict=True)
         return {
             "test_results.tsv": "".join("\t".join(map(str, row)) + "\n" for row in probabilities.tolist()),
-            "submit_results.tsv": "index\tprediction\n" + "".join(f"{guid}\t{_ANSWERS[i]}\n" for guid, i in rows),
+            "submit_results.tsv": "index\tprediction\n" + "".join(f"{guid}\t{LETTERS[i]}\n" for guid, i in rows),
         }
 
     def _files(self, split: Split, data_dir: Path) -> dict[str, tuple[Path, ...]]:
@@ -247,7 +247,7 @@ def options_in(data_dir: Path) -> int:
             paths = (path for level_paths in task._files(split, Path(data_dir)).values() for path in level_paths)
             for _, data in _documents(paths):
                 for options in parse_json(data)["options"]:
-                    return len(options) if 2 <= len(options) <= len(_ANSWERS) else _DEFAULT_OPTIONS
+                    return len(options) if 2 <= len(options) <= len(LETTERS) else _DEFAULT_OPTIONS
         except (ValueError, TypeError, KeyError):
             continue
     return _DEFAULT_OPTIONS
@@ -429,10 +429,10 @@ def _checked_options(value: object, place: str, num_options: int) -> list[str]:
 
 
 def _label(answer: object, place: str, num_options: int) -> int:
-    letters = _ANSWERS[:num_options]
+    letters = LETTERS[:num_options]
     if not isinstance(answer, str) or len(answer) != 1 or answer not in letters:
         raise ValueError(f"{place} is {short_repr(answer)}, which is not one of {', '.join(letters)}")
-    return _ANSWERS.index(answer)
+    return LETTERS.index(answer)
 
 
 class _Faults:

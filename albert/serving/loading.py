@@ -1,0 +1,96 @@
+"""A model folder in memory: configuration, vocabulary, head and weights, checked to belong together."""
+
+import dataclasses
+import logging
+from pathlib import Path
+
+import tensorflow as tf
+
+from albert.albert_config import AlbertConfig, read_config
+from albert.errors import UserError
+from albert.heads import head_for
+from albert.heads.base import Head
+from albert.modeling import AlbertModel
+from albert.serving.description import DESCRIPTION, ModelDescription
+from albert.serving.model_folder import find_model
+from albert.tokenization import Tokenizer, load_tokenizer
+from albert.weights.loading import load_weights
+from albert.weights.paths import checkpoint_prefix
+
+# Rows of a model whose folder does not say how long they were in training.
+_DEFAULT_LENGTH = 512
+
+
+@dataclasses.dataclass(frozen=True)
+class LoadedModel:
+    """A model that can be used. `description` and `head` are None where it was only pretrained.
+
+    `has_pooler`: whether the pooler's weights came from the checkpoint.
+    """
+
+    folder: Path
+    config: AlbertConfig
+    tokenizer: Tokenizer
+    description: ModelDescription | None
+    head: Head | None
+    weights: dict[str, tf.Variable]
+    has_pooler: bool
+
+    @property
+    def max_seq_length(self) -> int:
+        """The longest row in tokens."""
+        if self.description:
+            return self.description.max_seq_length
+        return min(_DEFAULT_LENGTH, self.config.max_position_embeddings)
+
+
+def load_model(folder: Path, device: str) -> LoadedModel:
+    """The model in `folder`, its weights on `device`, as TensorFlow calls that.
+
+    Raises UserError for what is missing or damaged, and where two of its files are not of the same model.
+    """
+    files = find_model(folder)
+    config, remarks = read_config(files.config_file)
+    for remark in remarks:
+        logging.log(logging.WARNING if remark.is_warning else logging.INFO, "%s: %s.", files.config_file, remark.text)
+    description = files.description
+    lowers, keeps = (description.do_lower_case, description.keep_accents) if description else (True, False)
+    tokenizer = load_tokenizer(files.spm_model_file, files.vocab_file, lowers, keeps)
+    vocabulary = files.spm_model_file or files.vocab_file
+    if tokenizer.vocab_size > config.vocab_size:
+        raise UserError(
+            f"{vocabulary} has {tokenizer.vocab_size} pieces, but vocab_size in {files.config_file} is "
+            f"{config.vocab_size}: they are not of the same model. Copy both from where it was trained."
+        )
+    head = None
+    if description:
+        _check(description, folder, config, tokenizer, vocabulary)
+        head = head_for(description.output, config)
+    with tf.device(device):
+        weights = AlbertModel(config, head.variable_specs if head else ()).weights
+    prefix = checkpoint_prefix(folder)
+    report = load_weights(prefix, weights)
+    lacking = [name for name in report.fresh if head is not None or not name.startswith("bert/pooler/")]
+    if lacking:
+        raise UserError(
+            f"{prefix} lacks {', '.join(lacking)}: it is not the model that {folder / DESCRIPTION} describes. Copy "
+            "both from where it was trained."
+        )
+    for text in report.remarks:
+        logging.warning("%s: %s.", prefix, text)
+    return LoadedModel(folder, config, tokenizer, description, head, weights, not report.fresh)
+
+
+def _check(
+    description: ModelDescription, folder: Path, config: AlbertConfig, tokenizer: Tokenizer, vocabulary: Path | None
+) -> None:
+    if tokenizer.digest != description.tokenizer_digest:
+        raise UserError(
+            f"{vocabulary} is not the vocabulary that the model was trained with, by its digest in "
+            f"{folder / DESCRIPTION}. Copy it from where the model was trained."
+        )
+    if description.max_seq_length > config.max_position_embeddings:
+        raise UserError(
+            f"{folder / DESCRIPTION}: max_seq_length is {description.max_seq_length}, but the model has "
+            f"{config.max_position_embeddings} positions: it is another model's. Copy it from where it was trained."
+        )
