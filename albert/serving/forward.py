@@ -11,11 +11,10 @@ from albert.engine.distribution import DEVICES
 from albert.errors import UserError
 from albert.heads.base import Features, Head
 from albert.modeling import Computation, EncoderOutput, TokenLayout, Weights, encode
+from albert.serving.request import MEAN, POOLED
 
 Arrays = dict[str, np.ndarray]
 
-POOLED, MEAN = "pooled", "mean"
-POOLINGS = (POOLED, MEAN)
 PREDICTIONS = "predictions"
 
 _LAYOUT = tuple(TokenLayout.__annotations__)

@@ -4,7 +4,7 @@ import dataclasses
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -14,10 +14,12 @@ from albert.errors import UserError
 from albert.heads.span import IMPOSSIBLE
 from albert.modeling import Computation
 from albert.serving.description import DESCRIPTION, ModelDescription
-from albert.serving.forward import POOLED, POOLINGS, PREDICTIONS, Arrays, Forward, device_name
+from albert.serving.forward import PREDICTIONS, Arrays, Forward, device_name
 from albert.serving.loading import load_model
-from albert.serving.results import DEFAULT_THRESHOLD, Result, answer_results, choice_results, label_results
+from albert.serving.request import DEFAULT_THRESHOLD, POOLED, POOLINGS
+from albert.serving.results import Result, answer_results, choice_results, label_results
 from albert.serving.shapes import Shapes, lay_out
+from albert.serving.uses import ANSWERS, CHOICES, LABELS, check_use
 from albert.settings import DTYPES, DataSettings
 from albert.tasks.base import Choice, Labels, MultiLabels, Output, Score, Span
 from albert.tasks.race import RaceExample, RaceTask
@@ -85,6 +87,11 @@ class Predictor:
         return self._model.description
 
     @property
+    def hidden_size(self) -> int:
+        """The length of an embedding."""
+        return self._model.config.hidden_size
+
+    @property
     def num_compiled(self) -> int:
         """How many functions were compiled for the shapes that came."""
         return self._forward.num_compiled
@@ -113,9 +120,9 @@ class Predictor:
         With `top_k` other than 1, 0 meaning all, a list of such for each text, the best first; for a model of several
         labels a text always that list, of the labels with at least `threshold`. A regression's label is "LABEL_0".
         """
+        check_use(self._model.folder, self.description, LABELS)
         output = self.output
-        if not isinstance(output, Labels | MultiLabels | Score):
-            self._refuse("labels")
+        assert isinstance(output, Labels | MultiLabels | Score), "what gives labels"
         firsts, seconds = _as_list(texts, "texts"), None if text_pairs is None else _as_list(text_pairs, "text_pairs")
         self._check_pairs(firsts, seconds)
         found: list[Any] = []
@@ -131,15 +138,13 @@ class Predictor:
         if pooling not in POOLINGS:
             raise UserError(f"pooling={pooling} is unknown; known are {', '.join(POOLINGS)}")
         if pooling == POOLED and not self._model.has_pooler:
-            raise UserError(f"the checkpoint in {self._model.folder} has no pooler: take the mean instead of `pooled`.")
+            raise UserError(f"the checkpoint in {self._model.folder} has no pooler: take the mean over tokens instead.")
         firsts, seconds = _as_list(texts, "texts"), None if text_pairs is None else _as_list(text_pairs, "text_pairs")
         if seconds is not None:
             _check_as_many(firsts, seconds)
-        parts = [np.zeros((0, self._model.config.hidden_size), np.float32)]
-        parts += [
-            self._compute(pooling, self._single, examples)[pooling]
-            for examples in self._text_records(firsts, seconds)
-        ]  # fmt: skip
+        parts = [np.zeros((0, self.hidden_size), np.float32)]
+        for examples in self._text_records(firsts, seconds):
+            parts.append(self._compute(pooling, self._single, examples)[pooling])
         return np.concatenate(parts)
 
     def _text_records(self, texts: Sequence[str], pairs: Sequence[str] | None) -> Iterator[list[list[Record]]]:
@@ -177,19 +182,19 @@ class Predictor:
 
     def answer_all(self, paragraphs: Sequence[Paragraph], top_k: int = 1) -> list[list[Result]]:
         """The `top_k` best answers to every question of `paragraphs`, in their order; ids must differ."""
-        output, description = self.output, self._model.description
-        if not isinstance(output, Span) or description is None:
-            self._refuse("answers")
-        task = self._squad_task(output, description)
-        questions, records = [], []
+        check_use(self._model.folder, self.description, ANSWERS)
+        output, task = self.output, self._squad_task()
+        assert isinstance(output, Span), "what gives answers"
+        questions: list[metrics.Question] = []
+        records: list[Record] = []
         for paragraph in paragraphs:
             counted = dataclasses.replace(paragraph, first_question=len(questions))
             records += task.featurize(counted, self._model.tokenizer, self._settings)
             questions += [metrics.Question(asked.id, paragraph.context, None) for asked in paragraph.questions]
-        windows = windows_by_question(len(questions), records)
         outputs = self._compute(PREDICTIONS, self._grouped, [[record] for record in records]) if records else {}
-        columns = ("token_is_max_context", "tok_start_to_orig_index", "tok_end_to_orig_index")
+        columns = ("question_index", "token_is_max_context", "tok_start_to_orig_index", "tok_end_to_orig_index")
         host = [{name: np.array(record[name]) for name in columns} for record in records]
+        windows = windows_by_question(len(questions), host)
         predict = predict_v1 if output.version == "1.1" else predict_v2
         outputs = outputs or {"cls_logits": np.zeros(0, np.float32)}
         found = predict(questions, windows, host, outputs, task.n_best_size, task.max_answer_length)
@@ -197,15 +202,17 @@ class Predictor:
         return [answer_results(found, question.id, threshold, top_k) for question in questions]
 
     @property
-    def _threshold(self) -> float | None:
-        options = self._model.description.options if self._model.description else {}
-        return options.get("null_score_diff_threshold")
+    def _options(self) -> dict[str, Any]:
+        return dict(self._model.description.options) if self._model.description else {}
 
-    def _squad_task(self, output: Span, description: ModelDescription) -> SquadTask:
-        options: dict[str, Any] = dict(description.options)
-        return SquadTask(
-            version=output.version, start_n_top=output.start_n_top, end_n_top=output.end_n_top, **options
-        )  # fmt: skip
+    @property
+    def _threshold(self) -> float | None:
+        return self._options.get("null_score_diff_threshold")
+
+    def _squad_task(self) -> SquadTask:
+        output, options = self.output, self._options
+        assert isinstance(output, Span), "what gives answers"
+        return SquadTask(version=output.version, start_n_top=output.start_n_top, end_n_top=output.end_n_top, **options)
 
     # Choices ----------------------------------------------------------------------------------------------------------
 
@@ -221,24 +228,22 @@ class Predictor:
 
     def choose_all(self, examples: Sequence[RaceExample], top_k: int = 1) -> list[list[Result]]:
         """The `top_k` best options of every question."""
-        output, description = self.output, self._model.description
-        if not isinstance(output, Choice) or description is None:
-            self._refuse("choices")
+        check_use(self._model.folder, self.description, CHOICES)
+        output = self.output
+        assert isinstance(output, Choice), "what gives choices"
         for example in examples:
             if len(example.options) != output.count:
                 raise UserError(
                     f"the model of {self._model.folder} chooses among {output.count} options, but "
                     f"{len(example.options)} are given."
                 )
-        task = RaceTask(num_options=output.count, **dict(description.options))  # type: ignore[arg-type]
+        task = RaceTask(num_options=output.count, **self._options)
         records = [task.featurize(example, self._model.tokenizer, self._settings) for example in examples]
         if not records:
             return []
         probabilities = self._compute(PREDICTIONS, self._grouped, records)["probabilities"]
-        return [
-            choice_results(example.options, row, top_k)
-            for example, row in zip(examples, probabilities, strict=True)
-        ]  # fmt: skip
+        rows = zip(examples, probabilities, strict=True)
+        return [choice_results(example.options, row, top_k) for example, row in rows]
 
     # Computing --------------------------------------------------------------------------------------------------------
 
@@ -265,26 +270,6 @@ class Predictor:
             details = tf.config.experimental.get_device_details(tf.config.list_physical_devices("GPU")[0])
             return "bfloat16" if details.get("compute_capability", (0, 0)) >= (8, 0) else "float32"
         return dtype or (self._model.description.dtype if self._model.description else "float32")
-
-    def _refuse(self, wanted: str) -> NoReturn:
-        folder, output = self._model.folder, self.output
-        if output is None:
-            raise UserError(
-                f"{folder} has no {DESCRIPTION}: the model was pretrained alone, and only gives embeddings "
-                "(`embeddings`). Fine-tune it first; a model that an earlier version trained gets the file when its "
-                "command runs again."
-            )
-        raise UserError(f"the model of {folder} {_USES[type(output)]}; it gives no {wanted}.")
-
-
-_TAKES_TEXTS = "reads texts (on the command line or in `input_file`) and gives labels"
-_USES: dict[type, str] = {
-    Labels: _TAKES_TEXTS,
-    MultiLabels: _TAKES_TEXTS,
-    Score: _TAKES_TEXTS,
-    Span: "answers questions on a context (`question` with `context_file`, or `input_file` in SQuAD's JSON format)",
-    Choice: "chooses among the options of questions on an article (`input_file` in RACE's JSON format)",
-}
 
 
 def _put(merged: Arrays, name: str, values: np.ndarray, examples: np.ndarray, total: int, widest: int) -> None:

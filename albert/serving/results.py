@@ -14,7 +14,6 @@ Result = dict[str, Any]
 
 # What transformers calls the one number of a regression.
 SCORE_LABEL = "LABEL_0"
-DEFAULT_THRESHOLD = 0.5
 
 
 def label_results(
@@ -28,9 +27,9 @@ def label_results(
     if isinstance(output, Score):
         return [[{"label": SCORE_LABEL, "score": row[0]}] for row in probabilities.tolist()]
     count = len(output.names) if isinstance(output, MultiLabels) else top_k or len(output.names)
+    orders = np.argsort(-probabilities, axis=1, kind="stable")[:, :count]
     found = []
-    for order, row in zip(np.argsort(-probabilities, axis=1, kind="stable")[:, :count].tolist(), probabilities.tolist(),
-                          strict=True):  # fmt: skip
+    for order, row in zip(orders.tolist(), probabilities.tolist(), strict=True):
         ranked = [{"label": output.names[number], "score": row[number]} for number in order]
         if isinstance(output, MultiLabels):
             ranked = [result for result in ranked if result["score"] >= threshold]

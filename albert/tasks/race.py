@@ -239,6 +239,18 @@ class RaceTask(Task):
                 yield article.text, article.questions, article.options
 
 
+def read_questions(path: Path, num_options: int) -> Iterator[RaceExample]:
+    """The questions of one file, which may lack answers: an article, or one a line in `all.txt` and `*.jsonl`.
+
+    Raises UserError, naming file and place, for what is no article or has another number of options.
+    """
+    for where, data in _documents([path]):
+        try:
+            yield from _parse_article(data, num_options, needs_answers=False).examples("")
+        except ValueError as error:
+            raise UserError(f"{where}: {error}; {_remedy(path)}.") from None
+
+
 def options_in(data_dir: Path) -> int:
     """How many options the first question in `data_dir` has; 4 where none can be read, of which `read` then tells."""
     task = RaceTask()
@@ -317,10 +329,10 @@ def _file_order(path: Path) -> tuple[float, str]:
 
 
 def _documents(paths: Iterable[Path]) -> Iterator[tuple[str, bytes]]:
-    """(place for messages, JSON) of every article: each line of an all.txt that is not blank, or each file."""
+    """(place for messages, JSON) of every article: each line that is not blank, or a whole file."""
     for path in paths:
         try:
-            if path.name != _MERGED:
+            if path.name != _MERGED and path.suffix != ".jsonl":
                 yield str(path), read_regular(path)
                 continue
             with open_text(path) as file:
