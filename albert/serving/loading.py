@@ -7,6 +7,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from albert.albert_config import AlbertConfig, read_config
+from albert.engine.checkpoint_files import open_checkpoint
 from albert.errors import UserError
 from albert.heads import head_for
 from albert.heads.base import Head
@@ -66,19 +67,39 @@ def load_model(folder: Path, device: str) -> LoadedModel:
     if description:
         _check(description, folder, config, tokenizer, vocabulary)
         head = head_for(description.output, config)
+    try:
+        prefix = checkpoint_prefix(folder)
+    except UserError as error:  # which speaks of the setting that names a checkpoint in training
+        raise UserError(str(error).replace("`init_checkpoint`", "`model_dir`")) from None
+    if head:
+        _check_head(head, prefix, folder)
     with tf.device(device):
         weights = AlbertModel(config, head.variable_specs if head else ()).weights
-    prefix = checkpoint_prefix(folder)
     report = load_weights(prefix, weights)
-    lacking = [name for name in report.fresh if head is not None or not name.startswith("bert/pooler/")]
-    if lacking:
-        raise UserError(
-            f"{prefix} lacks {', '.join(lacking)}: it is not the model that {folder / DESCRIPTION} describes. Copy "
-            "both from where it was trained."
-        )
+    if head and report.fresh:
+        raise _other_model(prefix, f"has no {', '.join(report.fresh)}", folder)
     for text in report.remarks:
         logging.warning("%s: %s.", prefix, text)
     return LoadedModel(folder, config, tokenizer, description, head, weights, not report.fresh)
+
+
+def _check_head(head: Head, prefix: Path, folder: Path) -> None:
+    """Raises UserError where the checkpoint has another head."""
+    with open_checkpoint(prefix) as reader:
+        shapes = reader.get_variable_to_shape_map()
+    for spec in head.variable_specs:
+        if spec.name not in shapes:
+            raise _other_model(prefix, f"has no {spec.name}", folder)
+        if tuple(shapes[spec.name]) != spec.shape:
+            found = f"has {spec.name} of shape {shapes[spec.name]}, not {list(spec.shape)}"
+            raise _other_model(prefix, found, folder)
+
+
+def _other_model(prefix: Path, found: str, folder: Path) -> UserError:
+    return UserError(
+        f"{prefix} {found}: it is not the model that {folder / DESCRIPTION} describes. Copy both from where it was "
+        "trained."
+    )
 
 
 def _check(

@@ -192,7 +192,7 @@ def _find_answers(
 
 def _warn_of_not_numbers(output: Mapping[str, np.ndarray]) -> None:
     floats = [values for values in output.values() if np.issubdtype(values.dtype, np.floating)]
-    rows = sum(np.isnan(values).reshape(len(values), -1).any(axis=1) for values in floats)
+    rows = sum(np.isnan(values).any(axis=tuple(range(1, values.ndim))) for values in floats)
     if np.any(rows):
         _LOG.warning(
             "the model's scores are not numbers in %d of %d windows; spans without a number are left out",
