@@ -60,8 +60,11 @@ def run(request: PredictRequest) -> None:
     description = find_model(request.model_dir).description
     pieces, write_all = _embeddings(request, description) if request.embeddings else _records(request, description)
     with exit_on_termination(), opened(request.output_file) as sink, contextlib.suppress(ReaderGone):
-        from albert.serving.predictor import Predictor  # not at the top: imports TensorFlow
+        # Not at the top: they import TensorFlow.
+        from albert.serving.forward import take_process
+        from albert.serving.predictor import Predictor
 
+        take_process(request.device)
         predictor = Predictor(
             request.model_dir, request.batch_size, request.device, request.dtype, request.pack_sequences
         )

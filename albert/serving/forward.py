@@ -1,5 +1,6 @@
 """A model's weights on a device and its compiled forward passes: arrays of a batch in, arrays out."""
 
+import contextlib
 import functools
 from collections.abc import Callable, Mapping
 
@@ -7,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from albert.albert_config import AlbertConfig
-from albert.engine.distribution import DEVICES
+from albert.engine.distribution import DEVICES, keep_freed_memory
 from albert.errors import UserError
 from albert.heads.base import Features, Head
 from albert.modeling import Computation, EncoderOutput, TokenLayout, Weights, encode
@@ -87,10 +88,18 @@ class Forward:
         return {MEAN: sums / tf.cast(tf.maximum(encoded.layout.sequence_lengths, 1), tf.float32)[:, None]}
 
 
+def take_process(device: str) -> None:
+    """For a program that does nothing but predict: on the CPU it leaves GPUs alone, and it keeps the memory it frees."""
+    if device == "cpu":
+        tf.config.set_visible_devices([], "GPU")
+    keep_freed_memory()
+
+
 def device_name(device: str) -> str:
     """TensorFlow's name of "auto", "gpu" or "cpu": the first GPU, or the CPU. Raises UserError where there is no GPU.
 
-    A process that also does other things keeps its settings, but for the precision of a GPU's matrix products.
+    A process that also does other things keeps its settings, but for the precision of a GPU's matrix products, and for
+    how its memory is taken if it does not compute yet.
     """
     if device not in DEVICES:
         raise UserError(f"`device`={device} is unknown; known are {', '.join(DEVICES)}")
@@ -99,6 +108,8 @@ def device_name(device: str) -> str:
         raise UserError("`device`=gpu, but no GPU is visible to TensorFlow.")
     if device == "cpu" or not gpus:
         return "/cpu:0"
+    with contextlib.suppress(RuntimeError):  # it computes already
+        tf.config.experimental.set_memory_growth(gpus[0], True)
     # By default TensorFlow multiplies float32 matrices with the 10-bit mantissas of TF32 on Ampere GPUs and later.
     tf.config.experimental.enable_tensor_float_32_execution(False)
     return "/gpu:0"

@@ -121,6 +121,7 @@ class Predictor:
         labels a text always that list, of the labels with at least `threshold`. A regression's label is "LABEL_0".
         """
         check_use(self._model.folder, self.description, LABELS)
+        _check_top_k(top_k)
         output = self.output
         assert isinstance(output, Labels | MultiLabels | Score), "what gives labels"
         firsts, seconds = _as_list(texts, "texts"), None if text_pairs is None else _as_list(text_pairs, "text_pairs")
@@ -183,6 +184,7 @@ class Predictor:
     def answer_all(self, paragraphs: Sequence[Paragraph], top_k: int = 1) -> list[list[Result]]:
         """The `top_k` best answers to every question of `paragraphs`, in their order; ids must differ."""
         check_use(self._model.folder, self.description, ANSWERS)
+        _check_top_k(top_k)
         output, task = self.output, self._squad_task()
         assert isinstance(output, Span), "what gives answers"
         questions: list[metrics.Question] = []
@@ -229,6 +231,7 @@ class Predictor:
     def choose_all(self, examples: Sequence[RaceExample], top_k: int = 1) -> list[list[Result]]:
         """The `top_k` best options of every question."""
         check_use(self._model.folder, self.description, CHOICES)
+        _check_top_k(top_k)
         output = self.output
         assert isinstance(output, Choice), "what gives choices"
         for example in examples:
@@ -295,6 +298,11 @@ def _as_text(text: object, name: str) -> str:
     if not isinstance(text, str):
         raise TypeError(f"{name}: {type(text).__name__} is no text")
     return text
+
+
+def _check_top_k(top_k: int) -> None:
+    if top_k < 0:
+        raise UserError(f"`top_k`={top_k} must be at least 0, which means all")
 
 
 def _check_as_many(texts: Sequence[str], pairs: Sequence[str]) -> None:
