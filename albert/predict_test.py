@@ -116,7 +116,7 @@ def test_questions_with_options_have_the_choices_that_a_run_made(capsys, models)
         ("agreement", ["a", "--output_file=x.txt"], "--output_file=x.txt must end in .csv or .jsonl"),
         ("agreement", ["a", "--embeddings=mean", "--output_file=x.csv"], "must end in .npy or .jsonl"),
         ("agreement", ["a", "--embeddings=mean", "--top_k=2"], "--top_k is not for --embeddings"),
-        ("agreement", ["a", "--text_column_names=b"], "--text_column_names are those of --input_file"),
+        ("agreement", ["a", "--text_column_names=b"], "--text_column_names are those of a table in --input_file"),
         ("agreement", ["--input_file=missing.csv"], "--input_file=missing.csv cannot be read: No such file"),
         ("agreement", ["--input_file=a.csv", "--output_file=a.csv"], "is also --input_file"),
         ("agreement", ["a", "--top_k=-1"], "--top_k=-1 must be at least 0"),
@@ -145,6 +145,13 @@ def test_a_row_that_cannot_be_read_leaves_no_output(capsys, models, tmp_path):
     assert _run(f"--model_dir={models / 'agreement'}", *flags) == 2
     assert "line 3001 is not UTF-8" in capsys.readouterr().err.splitlines()[-1]
     assert [path.name for path in tmp_path.iterdir()] == ["in.txt"]
+
+
+def test_a_question_with_another_number_of_options_is_told_with_its_place(capsys, models, tmp_path):
+    article = {"id": "a", "article": "text", "questions": ["who"], "options": [["x", "y", "z"]]}
+    (tmp_path / "in.jsonl").write_text(f"\n{json.dumps(article)}\n")
+    assert _run(f"--model_dir={models / 'race'}", f"--input_file={tmp_path / 'in.jsonl'}") == 2
+    assert "in.jsonl, line 2: options[0] has 3 options, not 4 as the model has; " in capsys.readouterr().err
 
 
 def test_a_pretrained_model_only_embeds(capsys):

@@ -89,7 +89,7 @@ class Forward:
 
 
 def take_process(device: str) -> None:
-    """For a program that does nothing but predict: on the CPU it leaves GPUs alone, and it keeps the memory it frees."""
+    """For a program that only predicts: on the CPU it leaves GPUs alone, and it keeps the memory that it frees."""
     if device == "cpu":
         tf.config.set_visible_devices([], "GPU")
     keep_freed_memory()

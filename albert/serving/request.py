@@ -86,8 +86,8 @@ class PredictRequest:
             found.append("give one of: texts as arguments, `input_file`, `question` with `context_file`")
         if (self.question is None) != (self.context_file is None):
             found.append("`question` and `context_file` belong together")
-        if self.text_column_names and self.input_file is None:
-            found.append("`text_column_names` are those of `input_file`")
+        if self.text_column_names and self.input_file in (None, STDIN):
+            found.append("`text_column_names` are those of a table in `input_file`")
         if self.embeddings:
             given = {"top_k": self.top_k, "threshold": self.threshold, "question": self.question}
             found += [f"`{name}` is not for `embeddings`" for name, value in given.items() if value is not None]

@@ -246,9 +246,10 @@ def read_questions(path: Path, num_options: int) -> Iterator[RaceExample]:
     """
     for where, data in _documents([path]):
         try:
-            yield from _parse_article(data, num_options, needs_answers=False).examples("")
+            article = _parse_article(data, num_options, needs_answers=False, counted_by="the model has")
         except ValueError as error:
             raise UserError(f"{where}: {error}; {_remedy(path)}.") from None
+        yield from article.examples("")
 
 
 def options_in(data_dir: Path) -> int:
@@ -382,8 +383,10 @@ class _Article:
             yield RaceExample(f"{self.id}-{number}", self.text, question, tuple(options), label, level)
 
 
-def _parse_article(data: bytes, num_options: int, needs_answers: bool) -> _Article:
-    """Raises ValueError saying what is wrong, and with what inside the article."""
+def _parse_article(
+    data: bytes, num_options: int, needs_answers: bool, counted_by: str = "the first question of all"
+) -> _Article:
+    """Raises ValueError saying what is wrong, and with what inside the article; `counted_by` has `num_options`."""
     document = parse_json(data)
     if not isinstance(document, dict):
         raise ValueError("not an article, which is a JSON object")
@@ -398,7 +401,7 @@ def _parse_article(data: bytes, num_options: int, needs_answers: bool) -> _Artic
         raise ValueError(f"id {short_repr(identifier)} has characters that a table of results cannot hold")
     questions = _checked_texts(document["questions"], "questions")
     options = [
-        _checked_options(texts, f"options[{i}]", num_options)
+        _checked_options(texts, f"options[{i}]", num_options, counted_by)
         for i, texts in enumerate(_list(document["options"], "options"))
     ]
     labels: list[int | None] = [None] * len(questions)
@@ -433,10 +436,10 @@ def _checked_texts(value: object, place: str) -> list[str]:
     return [_checked_text(text, f"{place}[{i}]") for i, text in enumerate(_list(value, place))]
 
 
-def _checked_options(value: object, place: str, num_options: int) -> list[str]:
+def _checked_options(value: object, place: str, num_options: int, counted_by: str) -> list[str]:
     texts = _checked_texts(value, place)
     if len(texts) != num_options:
-        raise ValueError(f"{place} has {len(texts)} options, not {num_options} as the first question of all")
+        raise ValueError(f"{place} has {len(texts)} options, not {num_options} as {counted_by}")
     return texts
 
 
