@@ -1,6 +1,7 @@
 """The command as a person meets it: what it prints and writes, its exit codes and its one line for every mistake."""
 
 import csv
+import dataclasses
 import json
 import os
 import re
@@ -15,7 +16,10 @@ import pytest
 
 from albert.cli.predict import PREDICT, parse_predict_flags
 from albert.predict import cli
-from albert.testing import SAMPLE_DATA, SQUAD_TO_ANSWER
+from albert.settings import ModelSettings
+from albert.tasks import get_task
+from albert.tasks.base import MultiLabels
+from albert.testing import AGREEMENT, GOOD_SETTINGS, SAMPLE_DATA, SQUAD_TO_ANSWER, write_model
 
 ROOT = Path(__file__).parents[1]
 
@@ -64,6 +68,27 @@ def test_a_table_gives_a_table_of_as_many_rows_in_its_order(capsys, caplog, mode
     assert [float(row["score"]) for row in found[:-2]] == pytest.approx(expected.max(axis=1), abs=1e-6)
     assert found[-1] == found[-2]
     assert "2 rows with an empty text" in caplog.text
+
+
+def test_a_model_of_several_labels_gives_those_that_reach_the_threshold(capsys, tmp_path):
+    task = dataclasses.replace(get_task("agreement"), output=MultiLabels(("a", "b", "c")))
+    data = dataclasses.replace(GOOD_SETTINGS.data, spm_model_file=AGREEMENT / "agreement.model", max_seq_length=32)
+    model = ModelSettings(SQUAD_TO_ANSWER.parent / "albert_config.json")
+    write_model(tmp_path / "model", task, dataclasses.replace(GOOD_SETTINGS, data=data, model=model))
+    (tmp_path / "in.txt").write_text("the cat sits.\nthe dogs that see the cat sit.\n")
+    flags = (f"--model_dir={tmp_path / 'model'}", f"--input_file={tmp_path / 'in.txt'}")
+    assert _run(*flags, "--threshold=0") == 0
+    scores = [{found["label"]: found["score"] for found in json.loads(line)} for line in _printed(capsys)]
+    assert [row.keys() for row in scores] == [{"a", "b", "c"}] * 2
+    threshold = np.median([score for row in scores for score in row.values()])
+    assert _run(*flags, f"--threshold={threshold}", f"--output_file={tmp_path / 'out.csv'}") == 0
+    rows = list(csv.DictReader((tmp_path / "out.csv").open()))
+    for row, expected in zip(rows, scores, strict=True):
+        kept = sorted((name for name in expected if expected[name] >= threshold), key=lambda name: -expected[name])
+        assert [name for name in row["labels"].split("|") if name] == kept
+        assert [float(score) for score in row["scores"].split("|") if score] == [expected[name] for name in kept]
+    assert _run(*flags, "--top_k=2") == 2
+    assert "--top_k=2, but the model in" in capsys.readouterr().err
 
 
 def test_no_rows_are_no_mistake(capsys, models, tmp_path):
