@@ -51,29 +51,25 @@ def _free_graphs() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folders "agreement", "sts-b", "squad" and "race" of models with random weights. Read them, or copy them first.
+    """Folders "agreement", "sts-b", "race", "squad" (2.0) and "squad1.1" of models with random weights, to be read.
 
-    The folder `out` in each has what `do_predict` wrote of the data in "data", or for "squad" of `SQUAD_TO_ANSWER`.
+    The folder `out` in each has what `do_predict` wrote of the data in "data", or for SQuAD of `SQUAD_TO_ANSWER`.
     """
     folder = tmp_path_factory.mktemp("models")
     write_sample_data(folder / "data")
     shutil.copytree(TESTDATA / "glue_data/STS-B", folder / "data/STS-B")
     shutil.copytree(TESTDATA / "race/RACE/dev", folder / "data/RACE/test")
+    squad = {"task_name": None, "predict_file": SQUAD_TO_ANSWER, "max_seq_length": 40, "max_query_length": 8}
+    squad |= {"doc_stride": 16}
+    # Two of three questions are below the threshold.
+    squad2 = {**squad, "null_score_diff_threshold": 1.36}
+    race = {"task_name": None, "do_train": False, "do_eval": False, "max_qa_length": 20}
     parsers: dict[str, tuple[Callable[..., tuple[Task, Settings]], dict[str, object]]] = {
         "agreement": (parse_classifier_flags, {}),
         "sts-b": (parse_classifier_flags, {"task_name": "sts-b"}),
-        "race": (parse_race_flags, {"task_name": None, "do_train": False, "do_eval": False, "max_qa_length": 20}),
-        "squad": (
-            functools.partial(parse_squad_flags, version="2.0"),
-            {
-                "task_name": None,
-                "predict_file": SQUAD_TO_ANSWER,
-                "max_seq_length": 40,
-                "max_query_length": 8,
-                "doc_stride": 16,
-                "null_score_diff_threshold": 1.36,  # two of three questions are below
-            },
-        ),
+        "race": (parse_race_flags, race),
+        "squad": (functools.partial(parse_squad_flags, version="2.0"), squad2),
+        "squad1.1": (functools.partial(parse_squad_flags, version="1.1"), squad),
     }
     for name, (parse, flags) in parsers.items():
         for_training = dict.fromkeys(("train_step", "train_batch_size", "learning_rate"))

@@ -1,5 +1,6 @@
 """Models of every kind as Python objects; expected numbers are those that `do_predict` wrote of the same models."""
 
+import dataclasses
 import json
 import shutil
 import threading
@@ -12,6 +13,7 @@ import albert
 from albert.errors import UserError
 from albert.serving.shapes import MAX_SHAPES
 from albert.tasks.race import RaceTask
+from albert.tasks.squad.files import Paragraph, Question
 from albert.testing import AGREEMENT, SAMPLE_DATA, SQUAD_TO_ANSWER
 
 TOLERANCE = 1e-6
@@ -63,13 +65,12 @@ def test_scores_of_pairs_equal_those_of_a_run(models):
     np.testing.assert_allclose([result["score"] for result in found], expected, rtol=0, atol=TOLERANCE)
 
 
-def test_answers_equal_those_of_a_run_and_their_offsets_are_the_context_s(models):
-    predictor, out = albert.load(models / "squad"), models / "squad/out"
-    texts, nbest, odds = (
-        json.loads((out / name).read_text())
-        for name in ("predictions.json", "nbest_predictions.json", "null_odds.json")
-    )
-    assert 0 < sum(text == "" for text in texts.values()) < len(texts)
+@pytest.mark.parametrize("name", ["squad", "squad1.1"])
+def test_answers_equal_those_of_a_run_and_their_offsets_are_the_context_s(models, name):
+    predictor, out = albert.load(models / name, batch_size=1), models / name / "out"
+    texts, nbest = (json.loads((out / file).read_text()) for file in ("predictions.json", "nbest_predictions.json"))
+    odds = json.loads((out / "null_odds.json").read_text()) if name == "squad" else {}
+    assert (0 < sum(text == "" for text in texts.values()) < len(texts)) == bool(odds)
     for paragraph in json.loads(SQUAD_TO_ANSWER.read_text())["data"][0]["paragraphs"]:
         context = paragraph["context"]
         for asked in paragraph["qas"]:
@@ -83,7 +84,16 @@ def test_answers_equal_those_of_a_run_and_their_offsets_are_the_context_s(models
             if not texts[asked["id"]]:
                 assert found[0]["score"] == pytest.approx(1 / (1 + np.exp(-odds[asked["id"]])), abs=TOLERANCE)
             assert predictor.answer(asked["question"], context) == found[0]
-    assert predictor.answer("", "") == {"score": 1.0, "start": 0, "end": 0, "answer": ""}
+    without = {"score": 1.0 if odds else 0.0, "start": 0, "end": 0, "answer": ""}
+    assert predictor.answer("", "") == without
+    # A row of 40 tokens and one of 16, whose outputs are not equally wide.
+    long, short = Paragraph(context, (Question("l", "who", (), False),), "", 0, False), "a cat"
+    asked_short = dataclasses.replace(long, context=short, questions=(Question("s", "who", (), False),))
+    together = predictor.answer_all([long, asked_short], top_k=0)
+    alone = [predictor.answer("who", text, top_k=0) for text in (context, short)]
+    for rows, expected in zip(together, alone, strict=True):
+        assert [row["answer"] for row in rows] == [row["answer"] for row in expected]
+        assert [row["score"] for row in rows] == pytest.approx([row["score"] for row in expected], abs=TOLERANCE)
 
 
 def test_choices_equal_those_of_a_run(models):
