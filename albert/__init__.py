@@ -1,5 +1,32 @@
-"""Fine-tunes and pretrains ALBERT on any number of GPUs.
+"""Fine-tunes and pretrains ALBERT on any number of GPUs, and predicts with what was trained: `albert.load`.
 
 Importing this package does nothing: TensorFlow is imported by the modules that need it, so that `--help` and the
 command-line parser answer at once.
 """
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from albert.serving.predictor import Predictor
+
+__all__ = ["load"]
+
+
+def load(
+    model_dir: Path | str,
+    batch_size: int = 32,
+    device: str = "auto",
+    dtype: str | None = None,
+    pack_sequences: bool = True,
+) -> "Predictor":
+    """The model in the folder `model_dir`, ready to predict; the other arguments are those of `Predictor`.
+
+        predictor = albert.load("albert_output/mrpc")
+        predictor(["A first text."], ["A second text."])  # [{"label": "0", "score": 0.97}]
+
+    Imports TensorFlow. Raises `albert.errors.UserError`, in one line, for a folder that holds no whole model.
+    """
+    from albert.serving.predictor import Predictor
+
+    return Predictor(model_dir, batch_size, device, dtype, pack_sequences)

@@ -1,15 +1,23 @@
 """Gives every test process four logical CPU devices, the stand-ins for GPUs, and frees what a test leaves behind."""
 
 import ctypes
+import functools
 import gc
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import tensorflow as tf
 from tensorflow.python.framework import ops
 
+from albert.cli.fine_tuning import parse_classifier_flags, parse_race_flags, parse_squad_flags
 from albert.engine.distribution import create_replicas
 from albert.engine.estimator import Estimator
+from albert.runs import fine_tuning
+from albert.settings import Settings
+from albert.tasks.base import Task
+from albert.testing import SQUAD_TO_ANSWER, TESTDATA, sample_command, write_model, write_sample_data
 
 # Before TensorFlow computes anything.
 create_replicas("mirror", 4, "cpu")
@@ -39,6 +47,38 @@ def _free_graphs() -> Iterator[None]:
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
         if trim:
             trim(0)
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folders "agreement", "sts-b", "race", "squad" (2.0) and "squad1.1" of models with random weights, to be read.
+
+    The folder `out` in each has what `do_predict` wrote of the data in "data", or for SQuAD of `SQUAD_TO_ANSWER`.
+    """
+    folder = tmp_path_factory.mktemp("models")
+    write_sample_data(folder / "data")
+    shutil.copytree(TESTDATA / "glue_data/STS-B", folder / "data/STS-B")
+    shutil.copytree(TESTDATA / "race/RACE/dev", folder / "data/RACE/test")
+    squad = {"task_name": None, "predict_file": SQUAD_TO_ANSWER, "max_seq_length": 40, "max_query_length": 8}
+    squad |= {"doc_stride": 16}
+    # Two of three questions are below the threshold.
+    squad2 = {**squad, "null_score_diff_threshold": 1.36}
+    race = {"task_name": None, "do_train": False, "do_eval": False, "max_qa_length": 20}
+    parsers: dict[str, tuple[Callable[..., tuple[Task, Settings]], dict[str, object]]] = {
+        "agreement": (parse_classifier_flags, {}),
+        "sts-b": (parse_classifier_flags, {"task_name": "sts-b"}),
+        "race": (parse_race_flags, race),
+        "squad": (functools.partial(parse_squad_flags, version="2.0"), squad2),
+        "squad1.1": (functools.partial(parse_squad_flags, version="1.1"), squad),
+    }
+    for name, (parse, flags) in parsers.items():
+        for_training = dict.fromkeys(("train_step", "train_batch_size", "learning_rate"))
+        own = {"albert_config_file": SQUAD_TO_ANSWER.parent / "albert_config.json", "init_checkpoint": folder / name}
+        shared = {"num_gpu_cores": 1, "output_dir": folder / name / "out", **own, **for_training}
+        task, settings = parse(sample_command(folder, "predict", **{**shared, **flags}))
+        write_model(folder / name, task, settings)
+        fine_tuning.run(task, settings)
+    return folder
 
 
 _train = Estimator.train

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from albert.cli.fine_tuning import FINE_TUNING_PROGRAMS
+from albert.cli.predict import PREDICT
 from albert.cli.pretraining import PRETRAINING_PROGRAMS
 
 ROOT = Path(__file__).parent.parent
@@ -18,11 +19,12 @@ ROOT = Path(__file__).parent.parent
 # Folders and the modules at the top of the package, from top to bottom. What stands in one row imports from the rows
 # below it, never from its neighbours in the row. A new module in a folder needs no line here.
 ORDER = (
+    {""},  # the package itself: albert.load hands on to serving, and what imports the package imports no module of it
     {"demo"},
     {
         *("run_multigpus_classifier", "run_multigpus_squad_v1", "run_multigpus_squad_v2", "run_multigpus_race"),
         *("run_pretraining", "create_pretraining_data", "prepare_corpus", "train_sentencepiece"),
-        "create_finetuning_data",
+        *("create_finetuning_data", "predict"),
     },
     {"cli"},
     {"runs"},
@@ -36,7 +38,6 @@ ORDER = (
     {"settings", "custom_optimization", "ops"},
     {"setting_fields"},
     {"errors"},
-    {""},  # the package itself: albert/__init__.py
 )
 ROW_OF = {name: number for number, row in enumerate(ORDER) for name in row}
 
@@ -54,7 +55,8 @@ IMPORTS_ONLY = {
 WITHOUT_TENSORFLOW = ("cli", "tasks", "pretraining_data", "system", "settings", "errors", "tokenization", "downloads")
 MODULES_WITHOUT_TENSORFLOW = (
     *("", "albert_config", "data.schema", "data.order", "data.packing", "data.record_encoding", "data.counter_hash"),
-    *("data.tfrecord_cache", "engine.throughput", "serving.model_folder", "serving.description"),
+    *("data.tfrecord_cache", "engine.throughput", "serving.model_folder", "serving.description", "serving.inputs"),
+    *("serving.outputs", "serving.results", "serving.shapes", "serving.uses", "runs.prediction", "predict"),
     *("run_multigpus_classifier", "run_multigpus_squad_v1", "run_multigpus_squad_v2", "run_multigpus_race"),
     *("prepare_corpus", "train_sentencepiece", "create_pretraining_data", "run_pretraining"),
     "create_finetuning_data",
@@ -253,7 +255,7 @@ def test_only_the_command_line_writes_flags():
 
 
 def test_settings_in_messages_have_a_flag_in_some_program():
-    known = {name for program in (*FINE_TUNING_PROGRAMS, *PRETRAINING_PROGRAMS) for name in program.flag_of}
+    known = {name for program in (*FINE_TUNING_PROGRAMS, *PRETRAINING_PROGRAMS, PREDICT) for name in program.flag_of}
     for module, text in messages_below_the_command_line():
         assert set(re.findall("`([a-z0-9_]+)`", text)) <= known, f"{module}: {text}"
 

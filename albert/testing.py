@@ -1,6 +1,7 @@
 """What the tests share: golden files recorded from the original code, the tiny models they belong to, a small task."""
 
 import contextlib
+import dataclasses
 import json
 import os
 import resource
@@ -15,16 +16,23 @@ import pytest
 import tensorflow as tf
 
 from albert.albert_config import AlbertConfig
+from albert.engine import checkpoint_files
 from albert.engine.throughput import StepRecord
-from albert.modeling import TokenLayout
+from albert.heads import head_for
+from albert.modeling import AlbertModel, TokenLayout
 from albert.runs import reports
+from albert.runs.left_model import LeftModel
 from albert.settings import DataSettings, ModelSettings, Settings, TrainSettings
+from albert.tasks.base import Task
+from albert.tokenization import load_tokenizer
 
 TESTDATA = Path(__file__).parent / "testdata"
 SAMPLE_DATA = Path(__file__).parents[1] / "sample_data"
 # A vocabulary and a configuration for the bundled task, of a model that is trained in no time.
 AGREEMENT = TESTDATA / "agreement"
 TINY_CONFIGS = ("tiny", "tiny_groups")
+# Nine questions on three paragraphs, beside the configuration of a tiny model.
+SQUAD_TO_ANSWER = TESTDATA / "earlier_runs/inputs/dev.json"
 
 # Settings without any problem, for a training run; the files need not exist.
 GOOD_SETTINGS = Settings(
@@ -126,6 +134,15 @@ def write_squad(folder: Path, content: object, name: str = "squad.json") -> Path
     """Writes bytes as they are, anything else as JSON; returns `folder`."""
     (folder / name).write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
     return folder
+
+
+def write_model(folder: Path, task: Task, settings: Settings, seed: int = 3) -> None:
+    """Writes to `folder` what a run of `task` with `settings` leaves there, with random weights."""
+    data, config = settings.data, AlbertConfig.from_json_file(settings.model.albert_config_file)
+    weights = AlbertModel(config, head_for(task.output, config).variable_specs, seed).weights
+    checkpoint_files.save(folder / "model.ckpt-1", {**weights, checkpoint_files.GLOBAL_STEP: np.int64(1)})
+    tokenizer = load_tokenizer(data.spm_model_file, data.vocab_file, data.do_lower_case, data.keep_accents)
+    LeftModel(task, config, tokenizer, dataclasses.replace(settings, output_dir=folder)).write({})
 
 
 def write_sample_data(data_dir: Path, num_rows: int = 40) -> Path:

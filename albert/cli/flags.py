@@ -71,7 +71,8 @@ class Program:
 
     `about` is one sentence and `example` the arguments of one command, both for --help, as are `notes`, which follow.
     `changes` replace fields of a flag, by its name; `other_names` are names that a flag has besides its own.
-    `feature_files` are the flags that name the caches, by split.
+    `feature_files` are the flags that name the caches, by split. `arguments` says, for --help, what may be given beside
+    flags; "" for nothing.
     """
 
     module: str
@@ -83,6 +84,7 @@ class Program:
     other_names: Mapping[str, str] = dataclasses.field(default_factory=dict)
     feature_files: Mapping[str, str] = dataclasses.field(default_factory=dict)
     notes: str = ""
+    arguments: str = ""
 
     @cached_property
     def flags(self) -> tuple[Flag, ...]:
@@ -106,6 +108,7 @@ class Program:
     def define(self, problems: list[str] | None = None) -> absl_flags.FlagValues:
         """All its flags, not parsed yet; --help among them. Values that cannot be read are added to `problems`."""
         values = absl_flags.FlagValues()
+        values.set_gnu_getopt(bool(self.arguments))  # flags may follow other arguments
         for flag in self.flags:
             parser = _Reader(flag, [] if problems is None else problems)
             defined = absl_flags.Flag(parser, None, flag.name, flag.default, flag.text, boolean=flag.kind is bool)
@@ -120,13 +123,15 @@ class Program:
 class Values:
     """What a command line gave: the value of each flag of a program, by its name.
 
-    `given` are the flags that were on the command line. `problems` are those of single flags, each as one phrase.
+    `given` are the flags that were on the command line, `arguments` what is no flag. `problems` are those of single
+    flags, each as one phrase.
     """
 
     program: Program
     by_flag: Mapping[str, Any]
     given: frozenset[str]
     problems: tuple[str, ...]
+    arguments: tuple[str, ...] = ()
 
     def __getitem__(self, flag: str) -> Any:
         return self.by_flag[flag]
@@ -178,7 +183,7 @@ def parse(program: Program, argv: Sequence[str], complete: Callable[["Values"], 
     A flag whose value cannot be read has its default, and a problem. `complete` may fill in flags that were not given,
     before it is asked which are missing.
 
-    Raises HelpRequested for --help, and UserError for unknown flags and other arguments that are none.
+    Raises HelpRequested for --help, and UserError for unknown flags, and for other arguments unless it takes such.
     """
     problems: list[str] = []
     parsed = program.define(problems)
@@ -190,11 +195,11 @@ def parse(program: Program, argv: Sequence[str], complete: Callable[["Values"], 
         raise UserError(_shortened(" ".join(str(error).split()))) from error
     if parsed.help:
         raise HelpRequested(help_text(program))
-    if rest:
+    if rest and not program.arguments:
         raise UserError(_shortened(f"unexpected argument {rest[0]!r}: everything is given as --flag=value"))
     by_flag = {flag.name: parsed[flag.name].value for flag in program.flags}
     given = frozenset(flag.name for flag in program.flags if parsed[flag.name].present)
-    values = Values(program, by_flag, given, ())
+    values = Values(program, by_flag, given, (), tuple(rest))
     values = complete(values) if complete else values
     missing = [f"--{name}" for name in program.required if values[name] is None]
     if missing and not values.problems:  # what could not be completed says more
@@ -311,7 +316,14 @@ def help_text(program: Program) -> str:
     """What --help prints: required flags first, then the others in groups, an example, and the program's notes."""
     by_name = {flag.name: flag for flag in program.flags}
     required = [by_name[name] for name in program.required]
-    lines = [f"usage: python3 -m albert.{program.module} --flag=value ...", "", program.about, "", "Required:"]
+    arguments = f" {program.arguments}" * bool(program.arguments)
+    lines = [
+        f"usage: python3 -m albert.{program.module} --flag=value ...{arguments}",
+        "",
+        program.about,
+        "",
+        "Required:",
+    ]
     lines += [line for flag in required for line in _described(program, flag)]
     for group in GROUPS:
         flags_of_group = [flag for flag in program.flags if flag.group == group and not flag.required]

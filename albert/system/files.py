@@ -100,6 +100,15 @@ class WholeFile:
         except OSError as error:
             raise self._cannot(self._path, error) from error
 
+    def write_start(self, data: bytes) -> None:
+        """Puts `data` over the first bytes, for what is known when the rest is written. Raises UserError as `write`."""
+        try:
+            self._file.seek(0)
+            self._file.write(data)
+            self._file.seek(0, os.SEEK_END)
+        except OSError as error:
+            raise self._cannot(self._path, error) from error
+
 
 @contextlib.contextmanager
 def whole_file(path: Path, cannot: Callable[[Path, OSError], UserError] = cannot_write) -> Iterator[WholeFile]:

@@ -26,7 +26,7 @@ from albert.tokenization import Tokenizer
 
 _LOG = logging.getLogger(__name__)
 
-_ANSWERS = "ABCDEFGH"  # as many as there can be
+LETTERS = "ABCDEFGH"  # of the options, as many as there can be
 _DEFAULT_OPTIONS = 4
 _LEVELS = ("middle", "high")
 _FURTHER_LEVELS = ("college",)  # RACE-C's, read where it lies beside the others or alone
@@ -83,8 +83,8 @@ class RaceTask(Task):
             problems.append(f"`max_qa_length`={self.max_qa_length} must be at least 1")
         if not 0 <= self.dropout_prob < 1:
             problems.append(f"`dropout_prob`={self.dropout_prob} must be in [0, 1)")
-        if not 2 <= self.num_options <= len(_ANSWERS):
-            problems.append(f"num_options={self.num_options} must be in [2, {len(_ANSWERS)}]")
+        if not 2 <= self.num_options <= len(LETTERS):
+            problems.append(f"num_options={self.num_options} must be in [2, {len(LETTERS)}]")
         if problems:
             raise UserError("; ".join(problems) + ".")
 
@@ -182,7 +182,7 @@ class RaceTask(Task):
         rows = zip((item.guid for item in items), chosen.tolist(), strict=True)
         return {
             "test_results.tsv": "".join("\t".join(map(str, row)) + "\n" for row in probabilities.tolist()),
-            "submit_results.tsv": "index\tprediction\n" + "".join(f"{guid}\t{_ANSWERS[i]}\n" for guid, i in rows),
+            "submit_results.tsv": "index\tprediction\n" + "".join(f"{guid}\t{LETTERS[i]}\n" for guid, i in rows),
         }
 
     def _files(self, split: Split, data_dir: Path) -> dict[str, tuple[Path, ...]]:
@@ -239,6 +239,19 @@ class RaceTask(Task):
                 yield article.text, article.questions, article.options
 
 
+def read_questions(path: Path, num_options: int) -> Iterator[RaceExample]:
+    """The questions of one file, which may lack answers: an article, or one a line in `all.txt` and `*.jsonl`.
+
+    Raises UserError, naming file and place, for what is no article or has another number of options.
+    """
+    for where, data in _documents([path]):
+        try:
+            article = _parse_article(data, num_options, needs_answers=False, counted_by="the model has")
+        except ValueError as error:
+            raise UserError(f"{where}: {error}; {_remedy(path)}.") from None
+        yield from article.examples("")
+
+
 def options_in(data_dir: Path) -> int:
     """How many options the first question in `data_dir` has; 4 where none can be read, of which `read` then tells."""
     task = RaceTask()
@@ -247,7 +260,7 @@ def options_in(data_dir: Path) -> int:
             paths = (path for level_paths in task._files(split, Path(data_dir)).values() for path in level_paths)
             for _, data in _documents(paths):
                 for options in parse_json(data)["options"]:
-                    return len(options) if 2 <= len(options) <= len(_ANSWERS) else _DEFAULT_OPTIONS
+                    return len(options) if 2 <= len(options) <= len(LETTERS) else _DEFAULT_OPTIONS
         except (ValueError, TypeError, KeyError):
             continue
     return _DEFAULT_OPTIONS
@@ -317,10 +330,10 @@ def _file_order(path: Path) -> tuple[float, str]:
 
 
 def _documents(paths: Iterable[Path]) -> Iterator[tuple[str, bytes]]:
-    """(place for messages, JSON) of every article: each line of an all.txt that is not blank, or each file."""
+    """(place for messages, JSON) of every article: each line that is not blank, or a whole file."""
     for path in paths:
         try:
-            if path.name != _MERGED:
+            if path.name != _MERGED and path.suffix != ".jsonl":
                 yield str(path), read_regular(path)
                 continue
             with open_text(path) as file:
@@ -370,8 +383,10 @@ class _Article:
             yield RaceExample(f"{self.id}-{number}", self.text, question, tuple(options), label, level)
 
 
-def _parse_article(data: bytes, num_options: int, needs_answers: bool) -> _Article:
-    """Raises ValueError saying what is wrong, and with what inside the article."""
+def _parse_article(
+    data: bytes, num_options: int, needs_answers: bool, counted_by: str = "the first question of all"
+) -> _Article:
+    """Raises ValueError saying what is wrong, and with what inside the article; `counted_by` has `num_options`."""
     document = parse_json(data)
     if not isinstance(document, dict):
         raise ValueError("not an article, which is a JSON object")
@@ -386,7 +401,7 @@ def _parse_article(data: bytes, num_options: int, needs_answers: bool) -> _Artic
         raise ValueError(f"id {short_repr(identifier)} has characters that a table of results cannot hold")
     questions = _checked_texts(document["questions"], "questions")
     options = [
-        _checked_options(texts, f"options[{i}]", num_options)
+        _checked_options(texts, f"options[{i}]", num_options, counted_by)
         for i, texts in enumerate(_list(document["options"], "options"))
     ]
     labels: list[int | None] = [None] * len(questions)
@@ -421,18 +436,18 @@ def _checked_texts(value: object, place: str) -> list[str]:
     return [_checked_text(text, f"{place}[{i}]") for i, text in enumerate(_list(value, place))]
 
 
-def _checked_options(value: object, place: str, num_options: int) -> list[str]:
+def _checked_options(value: object, place: str, num_options: int, counted_by: str) -> list[str]:
     texts = _checked_texts(value, place)
     if len(texts) != num_options:
-        raise ValueError(f"{place} has {len(texts)} options, not {num_options} as the first question of all")
+        raise ValueError(f"{place} has {len(texts)} options, not {num_options} as {counted_by}")
     return texts
 
 
 def _label(answer: object, place: str, num_options: int) -> int:
-    letters = _ANSWERS[:num_options]
+    letters = LETTERS[:num_options]
     if not isinstance(answer, str) or len(answer) != 1 or answer not in letters:
         raise ValueError(f"{place} is {short_repr(answer)}, which is not one of {', '.join(letters)}")
-    return _ANSWERS.index(answer)
+    return LETTERS.index(answer)
 
 
 class _Faults:

@@ -44,18 +44,21 @@ def column_names(path: Path) -> tuple[str, ...]:
     return _json_names(path) if _is_json(path) else next(_records(path, RowTally(path)))[1]
 
 
-def read_columns(path: Path, names: Sequence[str], tally: RowTally, optional: Sequence[str] = ()) -> Iterator[Row]:
+def read_columns(
+    path: Path, names: Sequence[str], tally: RowTally, optional: Sequence[str] = (), may_be_empty: bool = False
+) -> Iterator[Row]:
     """The cells of the columns `names`, then `optional`, of every row: None where an optional one is not there.
 
-    What is left out goes to `tally`. Raises UserError for a table without rows, for a column of `names` that it lacks,
-    and for every record that is no row.
+    What is left out goes to `tally`. Raises UserError for a table without rows unless it `may_be_empty`, for a column
+    of `names` that it lacks, and for every record that is no row.
     """
     read = _json_rows if _is_json(path) else _csv_rows
     rows = read(path, names, optional, tally)
     first = next(rows, None)
-    if first is None:
+    if first is not None:
+        yield first
+    elif not may_be_empty:
         raise UserError(f"{path} has no rows; write one for each text.")
-    yield first
     yield from rows
 
 

@@ -39,12 +39,13 @@ class Predictions:
     """What is predicted for every question, by its id and in the order of the questions.
 
     `texts`: the best answer whatever the null odds. `nbest`: at least one entry each. `null_odds`: larger means "no
-    answer"; {} in SQuAD 1.1.
+    answer"; {} in SQuAD 1.1. `first_characters`: where in the context the texts of `nbest` begin; -1: nowhere.
     """
 
     texts: dict[str, str]
     nbest: dict[str, list[NBestEntry]]
     null_odds: dict[str, float]
+    first_characters: dict[str, list[int]]
 
 
 class _Spans(NamedTuple):
@@ -96,11 +97,8 @@ def predict_v1(
         return _Spans(starts, ends, start[starts], end[ends])
 
     found = _find_answers(questions, windows, records, propose, n_best_size, max_answer_length)
-    nbest = {}
-    for question, rows, answers in zip(questions, windows, found, strict=True):
-        nothing = NBestEntry(NO_SPAN_V1 if len(rows) else "", 1.0, 0.0, 0.0)
-        nbest[question.id] = answers or [nothing]
-    return _predictions(questions, nbest, null_odds={})
+    nothing = [NBestEntry(NO_SPAN_V1 if len(rows) else "", 1.0, 0.0, 0.0) for rows in windows]
+    return _predictions(questions, found, nothing, null_odds={})
 
 
 def predict_v2(
@@ -129,12 +127,11 @@ def predict_v2(
 
     found = _find_answers(questions, windows, records, propose, n_best_size, max_answer_length)
     nothing = NBestEntry("", 1.0, NO_SPAN_LOG_PROB, NO_SPAN_LOG_PROB)
-    nbest = {question.id: answers or [nothing] for question, answers in zip(questions, found, strict=True)}
     null_odds = {}
     for question, rows in zip(questions, windows, strict=True):
         # fmin: a logit that is not a number is no reason to answer.
         null_odds[question.id] = float(np.fmin.reduce(output["cls_logits"][list(rows)], initial=CERTAINLY_UNANSWERABLE))
-    return _predictions(questions, nbest, null_odds)
+    return _predictions(questions, found, [nothing] * len(questions), null_odds)
 
 
 def prediction_files(predictions: Predictions, final_texts: Mapping[str, str]) -> dict[str, str]:
@@ -155,11 +152,17 @@ def prediction_files(predictions: Predictions, final_texts: Mapping[str, str]) -
 
 def _predictions(
     questions: Sequence[Question],
-    nbest: dict[str, list[NBestEntry]],
+    found: Sequence[list[tuple[NBestEntry, int]]],
+    nothing: Sequence[NBestEntry],
     null_odds: dict[str, float],
 ) -> Predictions:
+    """`nothing` is the entry of each question for which nothing was found."""
+    nbest, firsts = {}, {}
+    for question, answers, alone in zip(questions, found, nothing, strict=True):
+        nbest[question.id] = [entry for entry, _ in answers] or [alone]
+        firsts[question.id] = [first for _, first in answers] or [-1]
     assert len(nbest) == len(questions), f"{len(questions)} questions have only {len(nbest)} different ids"
-    return Predictions({id_: entries[0].text for id_, entries in nbest.items()}, nbest, null_odds)
+    return Predictions({id_: entries[0].text for id_, entries in nbest.items()}, nbest, null_odds, firsts)
 
 
 def _find_answers(
@@ -169,8 +172,11 @@ def _find_answers(
     propose: Callable[[int], _Spans],
     n_best_size: int,
     max_answer_length: int,
-) -> list[list[NBestEntry]]:
-    """The n-best list of each question, best first; empty where no window proposes a possible answer."""
+) -> list[list[tuple[NBestEntry, int]]]:
+    """The n-best list of each question, best first, with the first character of each entry in the context.
+
+    Empty where no window proposes a possible answer.
+    """
     found = []
     for question, rows in zip(questions, windows, strict=True):
         documents = [_document(records[row]) for row in rows]
@@ -186,7 +192,7 @@ def _find_answers(
 
 def _warn_of_not_numbers(output: Mapping[str, np.ndarray]) -> None:
     floats = [values for values in output.values() if np.issubdtype(values.dtype, np.floating)]
-    rows = sum(np.isnan(values).reshape(len(values), -1).any(axis=1) for values in floats)
+    rows = sum(np.isnan(values).any(axis=tuple(range(1, values.ndim))) for values in floats)
     if np.any(rows):
         _LOG.warning(
             "the model's scores are not numbers in %d of %d windows; spans without a number are left out",
@@ -227,18 +233,21 @@ def _n_best(
     documents: Sequence[_Document],
     spans: Mapping[tuple[int, int, int], tuple[float, float]],
     n_best_size: int,
-) -> list[NBestEntry]:
-    """The best spans with different texts."""
+) -> list[tuple[NBestEntry, int]]:
+    """The best spans with different texts, and where in the context each begins."""
     entries: dict[str, tuple[float, float]] = {}
+    firsts: dict[str, int] = {}
     for (window, start, end), log_probs in sorted(spans.items(), key=lambda item: sum(item[1]), reverse=True):
         if len(entries) == n_best_size:
             break
         document = documents[window]
-        text = context[document.first_char[start] : document.last_char[end] + 1].strip()
+        covered = context[document.first_char[start] : document.last_char[end] + 1]
+        text = covered.strip()
         entries.setdefault(text, log_probs)
+        firsts.setdefault(text, int(document.first_char[start]) + len(covered) - len(covered.lstrip()))
     probabilities = _softmax([sum(log_probs) for log_probs in entries.values()])
     return [
-        NBestEntry(text, probability, *log_probs)
+        (NBestEntry(text, probability, *log_probs), firsts[text])
         for (text, log_probs), probability in zip(entries.items(), probabilities, strict=True)
     ]
 

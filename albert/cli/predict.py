@@ -1,0 +1,36 @@
+"""The command line of `albert.predict`: its flags, and the request they become. No TensorFlow."""
+
+from collections.abc import Sequence
+
+from albert.cli.flags import Program, declared, parse
+from albert.serving.request import PredictRequest
+
+PREDICT = Program(
+    "predict",
+    "Predicts with a trained model: labels of texts, answers to questions, or vectors.",
+    declared(PredictRequest),
+    required=("model_dir",),
+    example=("--model_dir=albert_output/mrpc --input_file=texts.tsv --output_file=labels.csv",),
+    arguments="TEXT ...",
+    notes="A TEXT that begins with a hyphen goes behind --. Results are in the order of the input, a row for each.",
+)
+
+
+def parse_predict_flags(argv: Sequence[str]) -> PredictRequest:
+    """The request in `argv`, whose first element is the program's name.
+
+    Raises HelpRequested for --help, and UserError for everything that does not go together, at once.
+    """
+    values = parse(PREDICT, argv)
+    if values["model_dir"] is None:
+        values.check()  # a request cannot be made without
+    request = values.make(PredictRequest, texts=values.arguments)
+    values.check(request.problems())
+    return request
+
+
+def predict(request: PredictRequest) -> None:
+    """Predicts. Imports the parts only now, when the flags are known to be right."""
+    from albert.runs.prediction import run
+
+    run(request)

@@ -1,0 +1,226 @@
+"""The command as a person meets it: what it prints and writes, its exit codes and its one line for every mistake."""
+
+import csv
+import dataclasses
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from albert.cli.predict import PREDICT, parse_predict_flags
+from albert.predict import cli
+from albert.settings import ModelSettings
+from albert.tasks import get_task
+from albert.tasks.base import MultiLabels
+from albert.testing import AGREEMENT, GOOD_SETTINGS, SAMPLE_DATA, SQUAD_TO_ANSWER, write_model
+
+ROOT = Path(__file__).parents[1]
+
+
+def _run(*arguments: object) -> int:
+    return cli(["predict", "--device=cpu", *map(str, arguments)])
+
+
+def _printed(capsys) -> list[str]:
+    return capsys.readouterr().out.splitlines()
+
+
+# What it gives --------------------------------------------------------------------------------------------------------
+
+
+def test_texts_as_arguments_have_a_line_each(capsys, models):
+    expected = np.loadtxt(models / "agreement/out/test_results.tsv")[:2]
+    lines = (models / "data/Agreement/test.tsv").read_text().splitlines()[1:3]
+    texts = [line.split("\t")[1] for line in lines]
+    assert _run(f"--model_dir={models / 'agreement'}", texts[0], "--top_k=0", texts[1]) == 0
+    for line, row in zip(_printed(capsys), expected, strict=True):
+        cells = line.split("\t")
+        assert cells[0::2] == [str(label) for label in np.argsort(-row)]
+        assert [float(score) for score in cells[1::2]] == pytest.approx(sorted(row, reverse=True), abs=1e-4)
+
+
+def test_two_arguments_are_a_pair_where_the_model_reads_pairs(capsys, models):
+    row = (models / "data/STS-B/test.tsv").read_text().splitlines()[1].split("\t")
+    assert _run(f"--model_dir={models / 'sts-b'}", row[7], row[8]) == 0
+    (line,) = _printed(capsys)
+    expected = np.loadtxt(models / "sts-b/out/test_results.tsv")[0]
+    assert line == f"LABEL_0\t{expected:.4f}"
+
+
+def test_a_table_gives_a_table_of_as_many_rows_in_its_order(capsys, caplog, models, tmp_path):
+    rows = [line.split("\t") for line in (models / "data/Agreement/test.tsv").read_text().splitlines()]
+    with (tmp_path / "in.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("id", "sentence"), *rows[1:], ("x", ""), ("y", "")])
+    flags = (f"--model_dir={models / 'agreement'}", f"--input_file={tmp_path / 'in.csv'}")
+    assert _run(*flags, f"--output_file={tmp_path / 'out.csv'}") == 0
+    with (tmp_path / "out.csv").open(newline="") as file:
+        found = list(csv.DictReader(file))
+    assert capsys.readouterr().out == ""
+    expected = np.loadtxt(models / "agreement/out/test_results.tsv")
+    assert [int(row["label"]) for row in found[:-2]] == expected.argmax(axis=1).tolist()
+    assert [float(row["score"]) for row in found[:-2]] == pytest.approx(expected.max(axis=1), abs=1e-6)
+    assert found[-1] == found[-2]
+    assert "2 rows with an empty text" in caplog.text
+
+
+def test_a_model_of_several_labels_gives_those_that_reach_the_threshold(capsys, tmp_path):
+    task = dataclasses.replace(get_task("agreement"), output=MultiLabels(("a", "b", "c")))
+    data = dataclasses.replace(GOOD_SETTINGS.data, spm_model_file=AGREEMENT / "agreement.model", max_seq_length=32)
+    model = ModelSettings(SQUAD_TO_ANSWER.parent / "albert_config.json")
+    write_model(tmp_path / "model", task, dataclasses.replace(GOOD_SETTINGS, data=data, model=model))
+    (tmp_path / "in.txt").write_text("the cat sits.\nthe dogs that see the cat sit.\n")
+    flags = (f"--model_dir={tmp_path / 'model'}", f"--input_file={tmp_path / 'in.txt'}")
+    assert _run(*flags, "--threshold=0") == 0
+    scores = [{found["label"]: found["score"] for found in json.loads(line)} for line in _printed(capsys)]
+    assert [row.keys() for row in scores] == [{"a", "b", "c"}] * 2
+    threshold = np.median([score for row in scores for score in row.values()])
+    assert _run(*flags, f"--threshold={threshold}", f"--output_file={tmp_path / 'out.csv'}") == 0
+    rows = list(csv.DictReader((tmp_path / "out.csv").open()))
+    for row, expected in zip(rows, scores, strict=True):
+        kept = sorted((name for name in expected if expected[name] >= threshold), key=lambda name: -expected[name])
+        assert [name for name in row["labels"].split("|") if name] == kept
+        assert [float(score) for score in row["scores"].split("|") if score] == [expected[name] for name in kept]
+    assert _run(*flags, "--top_k=2") == 2
+    assert "--top_k=2, but the model in" in capsys.readouterr().err
+
+
+def test_no_rows_are_no_mistake(capsys, models, tmp_path):
+    for name, content in (("a.txt", ""), ("a.csv", "sentence\n"), ("a.jsonl", "")):
+        (tmp_path / name).write_text(content)
+        assert _run(f"--model_dir={models / 'agreement'}", f"--input_file={tmp_path / name}") == 0
+    assert capsys.readouterr().out == ""
+    output = tmp_path / "vectors.npy"
+    assert _run(f"--model_dir={models / 'squad'}", "--embeddings=mean", f"--input_file={tmp_path / 'a.txt'}",
+                f"--output_file={output}") == 0  # fmt: skip
+    assert np.load(output).shape == (0, 8)
+
+
+def test_questions_have_the_answers_that_a_run_gave(capsys, models, tmp_path):
+    model = f"--model_dir={models / 'squad'}"
+    assert _run(model, f"--input_file={SQUAD_TO_ANSWER}") == 0
+    found = [json.loads(line) for line in _printed(capsys)]
+    expected = json.loads((models / "squad/out/predictions.json").read_text())
+    assert {row["id"]: row["answer"] for row in found} == expected
+    assert [row["id"] for row in found] == list(expected)
+    paragraph = json.loads(SQUAD_TO_ANSWER.read_text())["data"][0]["paragraphs"][0]
+    (tmp_path / "page.txt").write_text(paragraph["context"])
+    question = paragraph["qas"][0]
+    assert _run(model, f"--question={question['question']}", f"--context_file={tmp_path / 'page.txt'}") == 0
+    assert _printed(capsys) == [f"{expected[question['id']]}\t{found[0]['score']:.4f}"]
+
+
+def test_questions_with_options_have_the_choices_that_a_run_made(capsys, models):
+    articles = models / "data/RACE/test/middle/all.txt"
+    assert _run(f"--model_dir={models / 'race'}", f"--input_file={articles}", "--top_k=0") == 0
+    found = [json.loads(line) for line in _printed(capsys)]
+    rows = [line.split("\t") for line in (models / "race/out/submit_results.tsv").read_text().splitlines()[1:]]
+    assert len(found) > 4
+    assert [(row[0]["id"], row[0]["label"]) for row in found] == [tuple(row) for row in rows[: len(found)]]
+
+
+# Mistakes -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("model", "arguments", "message"),
+    [
+        ("agreement", [], "give one of: texts as arguments, --input_file, --question with --context_file"),
+        ("agreement", ["a", "--input_file=x.txt"], "give one of"),
+        ("agreement", ["a\tb"], "text 1 has a tab in it, but the model reads one text a row"),
+        ("agreement", ["\udcff"], "text 1 is not UTF-8"),
+        ("agreement", ["a", "--threshold=0.4"], "does not give several labels: --top_k"),
+        ("agreement", ["--question=a", "--context_file=b"], "a question is given, but the model in"),
+        ("agreement", ["--question=a"], "--question and --context_file belong together"),
+        ("agreement", ["a", "--output_file=x.txt"], "--output_file=x.txt must end in .csv or .jsonl"),
+        ("agreement", ["a", "--embeddings=mean", "--output_file=x.csv"], "must end in .npy or .jsonl"),
+        ("agreement", ["a", "--embeddings=mean", "--top_k=2"], "--top_k is not for --embeddings"),
+        ("agreement", ["a", "--text_column_names=b"], "--text_column_names are those of a table in --input_file"),
+        ("agreement", ["--input_file=missing.csv"], "--input_file=missing.csv cannot be read: No such file"),
+        ("agreement", ["--input_file=a.csv", "--output_file=a.csv"], "is also --input_file"),
+        ("agreement", ["a", "--top_k=-1"], "--top_k=-1 must be at least 0"),
+        ("agreement", ["a", "--output_dir=x"], "output_dir"),
+        ("sts-b", ["a", "b", "c"], "text 1 has no tab in it, but the model reads two texts"),
+        ("squad", ["a"], "texts are given, but the model in .* answers questions"),
+        ("squad", ["--input_file=-"], "standard input is given, but the model in .* answers questions"),
+        ("race", ["--question=a", "--context_file=b"], "a question is given, but the model in .* chooses among"),
+        ("missing", ["a"], "--model_dir=.*missing is not there"),
+    ],
+)
+def test_a_mistake_is_one_line(capsys, models, monkeypatch, tmp_path, model, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    assert _run(f"--model_dir={models / model}", *arguments) == 2
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert len(output.err.splitlines()) == 1
+    assert output.err.startswith("error: ")
+    assert re.search(message, output.err)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_row_that_cannot_be_read_leaves_no_output(capsys, models, tmp_path):
+    (tmp_path / "in.txt").write_bytes(b"fine\n" * 3000 + b"caf\xe9\n")
+    flags = (f"--input_file={tmp_path / 'in.txt'}", f"--output_file={tmp_path / 'out.csv'}")
+    assert _run(f"--model_dir={models / 'agreement'}", *flags) == 2
+    assert "line 3001 is not UTF-8" in capsys.readouterr().err.splitlines()[-1]
+    assert [path.name for path in tmp_path.iterdir()] == ["in.txt"]
+
+
+def test_a_question_with_another_number_of_options_is_told_with_its_place(capsys, models, tmp_path):
+    article = {"id": "a", "article": "text", "questions": ["who"], "options": [["x", "y", "z"]]}
+    (tmp_path / "in.jsonl").write_text(f"\n{json.dumps(article)}\n")
+    assert _run(f"--model_dir={models / 'race'}", f"--input_file={tmp_path / 'in.jsonl'}") == 2
+    assert "in.jsonl, line 2: options[0] has 3 options, not 4 as the model has; " in capsys.readouterr().err
+
+
+def test_a_pretrained_model_only_embeds(capsys):
+    model = f"--model_dir={SAMPLE_DATA / 'albert_tiny'}"
+    assert _run(model, "a text") == 2
+    assert "holds a pretrained model, which gives embeddings alone (--embeddings)" in capsys.readouterr().err
+
+
+def test_every_number_has_bounds_and_help_lists_every_flag():
+    for flag in PREDICT.flags:
+        assert flag.kind not in (int, float) or flag.bounds, flag.name
+    request = parse_predict_flags(["predict", "--model_dir=m", "a", "--batch_size=2", "--", "-b"])
+    assert (request.texts, request.batch_size) == (("a", "-b"), 2)
+
+
+# Lines as they come ---------------------------------------------------------------------------------------------------
+
+
+def test_lines_are_answered_one_by_one_until_ctrl_c(models):
+    expected = np.loadtxt(models / "agreement/out/test_results.tsv").max(axis=1)
+    lines = (models / "data/Agreement/test.tsv").read_text().splitlines()[1:]
+    texts = [line.split("\t")[1] for line in lines]
+    command = [sys.executable, "-m", "albert.predict", f"--model_dir={models / 'agreement'}", "--input_file=-"]
+    process = subprocess.Popen(
+        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONUNBUFFERED": ""},
+    )  # fmt: skip
+    assert process.stdin
+    assert process.stdout
+    seconds = []
+    for number in range(5):
+        begin = time.perf_counter()
+        process.stdin.write(f"{texts[number]}\n".encode())
+        process.stdin.flush()
+        found = json.loads(process.stdout.readline())
+        seconds.append(time.perf_counter() - begin)
+        assert found["score"] == pytest.approx(expected[number], abs=1e-6)
+    process.stdin.write(("\n".join(texts) + "\n").encode())  # what waits is computed together
+    process.stdin.flush()
+    together = [json.loads(process.stdout.readline())["score"] for _ in texts]
+    assert together == pytest.approx(expected, abs=1e-6)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130, error
+    assert b"Traceback" not in error
+    # A call takes 3 ms on a free processor.
+    assert min(seconds[1:]) < 1

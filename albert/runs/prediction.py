@@ -1,0 +1,281 @@
+"""What `albert.predict` does: rows from where they are, through the model, to where results go, piece by piece.
+
+What is wrong with the model's description, the input's columns and the output's place is told before TensorFlow is
+imported, which takes seconds.
+"""
+
+import contextlib
+import itertools
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from albert.errors import UserError
+from albert.serving.description import ModelDescription
+from albert.serving.inputs import Texts, lines_as_they_come, read_texts
+from albert.serving.model_folder import find_model
+from albert.serving.outputs import (
+    JsonLines,
+    LabelsTable,
+    PlainLines,
+    ReaderGone,
+    Rows,
+    Sink,
+    Table,
+    VectorFile,
+    is_array,
+    is_table,
+    opened,
+    vector_lines,
+)
+from albert.serving.request import DEFAULT_THRESHOLD, STDIN, PredictRequest
+from albert.serving.results import Result
+from albert.serving.uses import ANSWERS, CHOICES, GIVES, LABELS, use_of
+from albert.system.files import WholeFile
+from albert.system.signals import exit_on_termination
+from albert.system.text_encoding import read_regular, whole_text
+from albert.tasks.base import Choice, Labels, MultiLabels, Span
+from albert.tasks.race import RaceExample, read_questions
+from albert.tasks.squad.files import Paragraph, Question, read_paragraphs
+from albert.tasks.squad.task import SquadTask
+
+if TYPE_CHECKING:
+    from albert.serving.predictor import Predictor
+
+T = TypeVar("T")
+# What is read at once: rows of the input, or what has several rows.
+Piece = list[Any]
+Predict = Callable[["Predictor", Piece], list[list[Result]]]
+
+_ROWS_AT_A_TIME = 2048
+_PARAGRAPHS_AT_A_TIME = 64
+
+
+def run(request: PredictRequest) -> None:
+    """Predicts. Raises UserError for every error the user can fix; ends quietly where nobody reads the output."""
+    description = find_model(request.model_dir).description
+    pieces, write_all = _embeddings(request, description) if request.embeddings else _records(request, description)
+    with exit_on_termination(), opened(request.output_file) as sink, contextlib.suppress(ReaderGone):
+        # Not at the top: they import TensorFlow.
+        from albert.serving.forward import take_process
+        from albert.serving.predictor import Predictor
+
+        take_process(request.device)
+        predictor = Predictor(
+            request.model_dir, request.batch_size, request.device, request.dtype, request.pack_sequences
+        )
+        if request.input_file == STDIN:
+            predictor.warm_up(request.embeddings)
+            logging.info("Reading lines from standard input.")
+        begin = time.perf_counter()
+        num_rows = write_all(sink, predictor, pieces)
+        if request.input_file not in (None, STDIN):
+            seconds = time.perf_counter() - begin
+            logging.info("%s rows in %.1f s (%.0f a second).", f"{num_rows:,}", seconds, num_rows / max(seconds, 1e-9))
+
+
+WriteAll = Callable[[Sink, "Predictor", Iterator[Piece]], int]
+
+
+# --- Records ----------------------------------------------------------------------------------------------------------
+
+
+def _records(request: PredictRequest, description: ModelDescription | None) -> tuple[Iterator[Piece], WriteAll]:
+    """What is predicted, and what writes the records of all of it."""
+    use = use_of(request.model_dir, description)
+    assert description, "use_of demands one"
+    _check_choice_of_results(request, description)
+    top_k = 1 if request.top_k is None else request.top_k
+    pieces, predict = {LABELS: _labels, ANSWERS: _answers, CHOICES: _choices}[use](request, description, top_k)
+    rows = _rows(request, description, top_k)
+
+    def write_all(sink: Sink, predictor: "Predictor", pieces: Iterator[Piece]) -> int:
+        sink.write(rows.form([]))
+        num_rows = 0
+        for piece in pieces:
+            results = predict(predictor, piece)
+            sink.write(rows.form(results))
+            num_rows += len(results)
+        return num_rows
+
+    return pieces, write_all
+
+
+def _check_choice_of_results(request: PredictRequest, description: ModelDescription) -> None:
+    has_several = isinstance(description.output, MultiLabels)
+    if has_several and request.top_k is not None:
+        raise UserError(
+            f"`top_k`={request.top_k}, but the model in {request.model_dir} gives any number of labels: those with at "
+            "least `threshold`."
+        )
+    if not has_several and request.threshold is not None:
+        raise UserError(
+            f"`threshold`={request.threshold}, but the model in {request.model_dir} does not give several labels: "
+            "`top_k` gives more than the best."
+        )
+
+
+def _rows(request: PredictRequest, description: ModelDescription, top_k: int) -> Rows:
+    """The form of the results."""
+    output = description.output
+    has_one = top_k == 1 and not isinstance(output, MultiLabels)
+    if is_table(request.output_file):
+        if isinstance(output, MultiLabels):
+            return LabelsTable(output)
+        ids = ("id",) if request.input_file else ()
+        if isinstance(output, Span):
+            return Table((*ids, "score", "start", "end", "answer"), has_one, top_k or SquadTask.n_best_size + 1)
+        if isinstance(output, Choice):
+            return Table((*ids, "label", "score", "option"), has_one, min(top_k or output.count, output.count))
+        num_labels = len(output.names) if isinstance(output, Labels) else 1
+        return Table(("label", "score"), has_one, min(top_k or num_labels, num_labels))
+    if request.output_file is None and request.input_file is None:
+        return PlainLines(has_one)
+    return JsonLines(has_one)
+
+
+def _labels(request: PredictRequest, description: ModelDescription, top_k: int) -> tuple[Iterator[Piece], Predict]:
+    if request.question is not None:
+        raise UserError(f"a question is given, but the model in {request.model_dir} {GIVES[LABELS]}.")
+    threshold = DEFAULT_THRESHOLD if request.threshold is None else request.threshold
+
+    def predict(predictor: "Predictor", piece: Piece) -> list[list[Result]]:
+        found = predictor(*_columns(piece), top_k, threshold)
+        return [row if isinstance(row, list) else [row] for row in found]
+
+    return _texts(request, len(description.text_columns), description.text_columns), predict
+
+
+def _answers(request: PredictRequest, description: ModelDescription, top_k: int) -> tuple[Iterator[Piece], Predict]:
+    assert isinstance(description.output, Span), "what gives answers"
+    if request.question is not None and request.context_file is not None:
+        context = _whole_text(request.context_file)
+        asked = Question("", request.question, (), False)
+        paragraphs: Iterable[Paragraph] = [Paragraph(context, (asked,), "", 0, False)]
+    else:
+        paragraphs = read_paragraphs(_json_file(request, ANSWERS), description.output.version, for_training=False)
+
+    def predict(predictor: "Predictor", piece: list[Paragraph]) -> list[list[Result]]:
+        found = predictor.answer_all(piece, top_k)
+        ids = [question.id for paragraph in piece for question in paragraph.questions]
+        return [_with_id(row, id_) for row, id_ in zip(found, ids, strict=True)]
+
+    return _in_pieces(paragraphs, _PARAGRAPHS_AT_A_TIME), predict
+
+
+def _choices(request: PredictRequest, description: ModelDescription, top_k: int) -> tuple[Iterator[Piece], Predict]:
+    assert isinstance(description.output, Choice), "what gives choices"
+    examples = read_questions(_json_file(request, CHOICES), description.output.count)
+
+    def predict(predictor: "Predictor", piece: list[RaceExample]) -> list[list[Result]]:
+        found = predictor.choose_all(piece, top_k)
+        return [_with_id(row, example.guid) for row, example in zip(found, piece, strict=True)]
+
+    return _in_pieces(examples, _PARAGRAPHS_AT_A_TIME), predict
+
+
+def _with_id(row: list[Result], id_: str) -> list[Result]:
+    return [{"id": id_, **result} for result in row] if id_ else row
+
+
+# --- Embeddings -------------------------------------------------------------------------------------------------------
+
+
+def _embeddings(request: PredictRequest, description: ModelDescription | None) -> tuple[Iterator[Piece], WriteAll]:
+    """The texts, and what writes the vectors of all of them."""
+    pooling = request.embeddings
+    assert pooling, "what is asked for"
+    known = description.text_columns if description else ()
+
+    def vectors(predictor: "Predictor", piece: Piece) -> np.ndarray:
+        return predictor.encode(*_columns(piece), pooling)
+
+    def write_all(sink: Sink, predictor: "Predictor", pieces: Iterator[Piece]) -> int:
+        num_rows = 0
+        array = None
+        if is_array(request.output_file):
+            assert isinstance(sink, WholeFile), "an array goes to a file"
+            array = VectorFile(sink, predictor.hidden_size)
+        for piece in pieces:
+            found = vectors(predictor, piece)
+            num_rows += len(found)
+            if array:
+                array.write(found)
+            else:
+                sink.write(vector_lines(found))
+        if array:
+            array.finish()
+        return num_rows
+
+    return _texts(request, None, known), write_all
+
+
+# --- What is read -----------------------------------------------------------------------------------------------------
+
+
+def _texts(request: PredictRequest, num_texts: int | None, known: tuple[str, ...]) -> Iterator[Piece]:
+    """Texts piece by piece; `known` are the columns that the model was trained on."""
+    if request.input_file == STDIN:
+        return lines_as_they_come(num_texts)
+    if request.input_file is not None:
+        rows = read_texts(request.input_file, num_texts, request.text_column_names, known)
+        return _in_pieces(rows, _ROWS_AT_A_TIME)
+    return iter([_arguments(request.texts, num_texts)])
+
+
+def _arguments(texts: tuple[str, ...], num_texts: int | None) -> list[Texts]:
+    """The texts of the command line: two of them are a pair where the model reads such.
+
+    Raises UserError for what is no text, or not as many as the model reads.
+    """
+    found = []
+    for number, text in enumerate(texts, start=1):
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise UserError(f"text {number} is not UTF-8; set the terminal to it.") from None
+        first, tab, second = text.partition("\t")
+        found.append(Texts(first, second if tab else None))
+    if num_texts == 2 and [pair.second for pair in found] == [None, None]:
+        return [Texts(*texts)]
+    for number, pair in enumerate(found, start=1):
+        if num_texts is not None and (num_texts == 2) != (pair.second is not None):
+            needs = "two texts: give two, or a tab between them for many pairs" if num_texts == 2 else "one text a row"
+            has = "no tab" if pair.second is None else "a tab"
+            raise UserError(f"text {number} has {has} in it, but the model reads {needs}.")
+    return found
+
+
+def _columns(piece: list[Texts]) -> tuple[list[str], list[str] | None]:
+    """The first texts, and the second ones if any row has one."""
+    has_pairs = any(texts.second is not None for texts in piece)
+    return [texts.first for texts in piece], [texts.second or "" for texts in piece] if has_pairs else None
+
+
+def _json_file(request: PredictRequest, use: str) -> Path:
+    """`input_file`, where that is what is given. Raises UserError for texts."""
+    if request.input_file is None or request.input_file == STDIN:
+        given = (
+            "standard input is" if request.input_file == STDIN else "texts are" if request.texts else "a question is"
+        )
+        raise UserError(f"{given} given, but the model in {request.model_dir} {GIVES[use]}.")
+    return request.input_file
+
+
+def _whole_text(path: Path) -> str:
+    try:
+        return whole_text(read_regular(path))
+    except OSError as error:
+        raise UserError(f"`context_file`={path} cannot be read: {error.strerror}.") from error
+    except ValueError as error:
+        raise UserError(f"`context_file`={path} is {error}.") from None
+
+
+def _in_pieces(rows: Iterable[T], size: int) -> Iterator[list[T]]:
+    iterator = iter(rows)
+    while piece := list(itertools.islice(iterator, size)):
+        yield piece

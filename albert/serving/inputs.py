@@ -1,0 +1,141 @@
+"""What is to be predicted, read from files and standard input piece by piece. No TensorFlow."""
+
+import itertools
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from albert.errors import UserError
+from albert.system.text_encoding import decoded, open_regular, without_marks
+from albert.tasks.glue import is_blank
+from albert.tasks.own.columns import choose_columns
+from albert.tasks.own.files import MAX_RECORD, TABLES, Row, column_names, read_columns, read_lines, text_of
+from albert.tasks.rows import RowTally
+
+_EMPTY = "{rows} with an empty text, used as they are"
+_READ_BYTES = 1 << 18
+_TEXT = ".txt"
+
+
+class Texts(NamedTuple):
+    """One text, or two."""
+
+    first: str
+    second: str | None
+
+
+def read_texts(path: Path, num_texts: int | None, named: str | None, known: Sequence[str] = ()) -> Iterator[Texts]:
+    """The texts of a file, by its ending, in their order; what is odd about them is logged at the end.
+
+    Args:
+      path: lines of text, or a table.
+      num_texts: of each row, as the model reads them; None for either, the same in all rows.
+      named: columns of a table as the user names them.
+      known: columns that the model was trained on, taken where the table has them.
+
+    Raises UserError, before the first row where that can be, for a file or a row that is no such text.
+    """
+    if path.suffix.lower() == _TEXT:
+        _check_readable(path)
+        if named:
+            raise UserError(f"`text_column_names`={named}: {path} has no columns, but a text a line.")
+        tally = RowTally(path)
+        return _checked(path, read_lines(path, tally), num_texts, tally)
+    if path.suffix.lower() not in TABLES:
+        raise UserError(
+            f"{path}: what the file holds is told by the end of its name; use {_TEXT}, {', '.join(TABLES)}."
+        )
+    _check_readable(path)
+    return _read_table(path, num_texts, named, known)
+
+
+def lines_as_they_come(num_texts: int | None, descriptor: int = 0) -> Iterator[list[Texts]]:
+    """The lines of standard input, all that are there at a time, as lists that are not empty; see `read_texts`."""
+    path, tally, numbers, rest = Path("standard input"), RowTally(Path("standard input")), itertools.count(1), b""
+    rows = _RowCheck(path, num_texts, tally)
+    while data := os.read(descriptor, _READ_BYTES):
+        lines, ended, rest = (rest + data).rpartition(b"\n")
+        if len(rest) > MAX_RECORD:
+            raise UserError(f"{path}: a line longer than {MAX_RECORD >> 20} MiB; write a text a line.")
+        if ended:
+            yield [rows.texts(_stdin_row(path, next(numbers), line)) for line in lines.split(b"\n")]
+    if rest:
+        yield [rows.texts(_stdin_row(path, next(numbers), rest))]
+    tally.log()
+
+
+def _stdin_row(path: Path, line: int, data: bytes) -> Row:
+    try:
+        text = decoded(without_marks(data) if line == 1 else data)
+    except ValueError as error:
+        raise UserError(f"{path}, line {line} is {error}.") from None
+    return Row(line, tuple(text.removesuffix("\r").split("\t")))
+
+
+class _RowCheck:
+    """Makes texts of the cells of rows: as many as the model reads."""
+
+    def __init__(self, path: Path, num_texts: int | None, tally: RowTally):
+        self._path = path
+        self._num_texts = num_texts
+        self._tally = tally
+
+    def texts(self, row: Row) -> Texts:
+        """Raises UserError, naming the line, for another number of texts."""
+        cells = row.cells
+        if self._num_texts is None:
+            self._num_texts = len(cells)
+        if self._num_texts == 2 and cells == ("",):
+            cells = ("", "")
+        if len(cells) != self._num_texts or len(cells) > 2:
+            needs = "one text" if self._num_texts == 1 else "two texts with a tab between them"
+            raise UserError(f"{self._path}, line {row.line}: {len(cells) - 1} tabs, but {needs} a line are read.")
+        for cell in cells:
+            if is_blank(cell):
+                self._tally.add(_EMPTY, row.line, cell)
+        return Texts(cells[0], cells[1] if len(cells) > 1 else None)
+
+
+def _checked(path: Path, rows: Iterator[Row], num_texts: int | None, tally: RowTally) -> Iterator[Texts]:
+    check = _RowCheck(path, num_texts, tally)
+    for row in rows:
+        yield check.texts(row)
+    tally.log()
+
+
+def _read_table(path: Path, num_texts: int | None, named: str | None, known: Sequence[str]) -> Iterator[Texts]:
+    if path.stat().st_size == 0:
+        return iter(())
+    header = column_names(path)
+    if not named and known and all(name in header for name in known):
+        names = tuple(known)
+    else:
+        names = choose_columns(path, header, named, None, needs_label=False).texts
+    if num_texts not in (None, len(names)):
+        counts = ("one text", "two texts")
+        raise UserError(
+            f"{path}: the model reads {counts[(num_texts or 1) - 1]} a row, but {', '.join(names)} "
+            f"{'is' if len(names) == 1 else 'are'} {counts[len(names) - 1]}. Name its columns with `text_column_names`."
+        )
+    tally = RowTally(path)
+    rows = read_columns(path, names, tally, may_be_empty=True)
+    return _checked(path, _text_rows(path, rows, names), len(names), tally)
+
+
+def _text_rows(path: Path, rows: Iterator[Row], names: Sequence[str]) -> Iterator[Row]:
+    for row in rows:
+        cells: list[Any] = []
+        for name, cell in zip(names, row.cells, strict=True):
+            try:
+                cells.append(text_of(cell))
+            except ValueError as error:
+                raise UserError(f"{path}, line {row.line}: column {name!r} {error}.") from None
+        yield Row(row.line, tuple(cells))
+
+
+def _check_readable(path: Path) -> None:
+    try:
+        open_regular(path).close()
+    except OSError as error:
+        raise UserError(f"`input_file`={path} cannot be read: {error.strerror}.") from error

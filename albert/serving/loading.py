@@ -1,0 +1,117 @@
+"""A model folder in memory: configuration, vocabulary, head and weights, checked to belong together."""
+
+import dataclasses
+import logging
+from pathlib import Path
+
+import tensorflow as tf
+
+from albert.albert_config import AlbertConfig, read_config
+from albert.engine.checkpoint_files import open_checkpoint
+from albert.errors import UserError
+from albert.heads import head_for
+from albert.heads.base import Head
+from albert.modeling import AlbertModel
+from albert.serving.description import DESCRIPTION, ModelDescription
+from albert.serving.model_folder import find_model
+from albert.tokenization import Tokenizer, load_tokenizer
+from albert.weights.loading import load_weights
+from albert.weights.paths import checkpoint_prefix
+
+# Rows of a model whose folder does not say how long they were in training.
+_DEFAULT_LENGTH = 512
+
+
+@dataclasses.dataclass(frozen=True)
+class LoadedModel:
+    """A model that can be used. `description` and `head` are None where it was only pretrained.
+
+    `has_pooler`: whether the pooler's weights came from the checkpoint.
+    """
+
+    folder: Path
+    config: AlbertConfig
+    tokenizer: Tokenizer
+    description: ModelDescription | None
+    head: Head | None
+    weights: dict[str, tf.Variable]
+    has_pooler: bool
+
+    @property
+    def max_seq_length(self) -> int:
+        """The longest row in tokens."""
+        if self.description:
+            return self.description.max_seq_length
+        return min(_DEFAULT_LENGTH, self.config.max_position_embeddings)
+
+
+def load_model(folder: Path, device: str) -> LoadedModel:
+    """The model in `folder`, its weights on `device`, as TensorFlow calls that.
+
+    Raises UserError for what is missing or damaged, and where two of its files are not of the same model.
+    """
+    files = find_model(folder)
+    config, remarks = read_config(files.config_file)
+    for remark in remarks:
+        logging.log(logging.WARNING if remark.is_warning else logging.INFO, "%s: %s.", files.config_file, remark.text)
+    description = files.description
+    lowers, keeps = (description.do_lower_case, description.keep_accents) if description else (True, False)
+    tokenizer = load_tokenizer(files.spm_model_file, files.vocab_file, lowers, keeps)
+    vocabulary = files.spm_model_file or files.vocab_file
+    if tokenizer.vocab_size > config.vocab_size:
+        raise UserError(
+            f"{vocabulary} has {tokenizer.vocab_size} pieces, but vocab_size in {files.config_file} is "
+            f"{config.vocab_size}: they are not of the same model. Copy both from where it was trained."
+        )
+    head = None
+    if description:
+        _check(description, folder, config, tokenizer, vocabulary)
+        head = head_for(description.output, config)
+    try:
+        prefix = checkpoint_prefix(folder)
+    except UserError as error:  # which speaks of the setting that names a checkpoint in training
+        raise UserError(str(error).replace("`init_checkpoint`", "`model_dir`")) from None
+    if head:
+        _check_head(head, prefix, folder)
+    with tf.device(device):
+        weights = AlbertModel(config, head.variable_specs if head else ()).weights
+    report = load_weights(prefix, weights)
+    if head and report.fresh:
+        raise _other_model(prefix, f"has no {', '.join(report.fresh)}", folder)
+    for text in report.remarks:
+        logging.warning("%s: %s.", prefix, text)
+    return LoadedModel(folder, config, tokenizer, description, head, weights, not report.fresh)
+
+
+def _check_head(head: Head, prefix: Path, folder: Path) -> None:
+    """Raises UserError where the checkpoint has another head."""
+    with open_checkpoint(prefix) as reader:
+        shapes = reader.get_variable_to_shape_map()
+    for spec in head.variable_specs:
+        if spec.name not in shapes:
+            raise _other_model(prefix, f"has no {spec.name}", folder)
+        if tuple(shapes[spec.name]) != spec.shape:
+            found = f"has {spec.name} of shape {shapes[spec.name]}, not {list(spec.shape)}"
+            raise _other_model(prefix, found, folder)
+
+
+def _other_model(prefix: Path, found: str, folder: Path) -> UserError:
+    return UserError(
+        f"{prefix} {found}: it is not the model that {folder / DESCRIPTION} describes. Copy both from where it was "
+        "trained."
+    )
+
+
+def _check(
+    description: ModelDescription, folder: Path, config: AlbertConfig, tokenizer: Tokenizer, vocabulary: Path | None
+) -> None:
+    if tokenizer.digest != description.tokenizer_digest:
+        raise UserError(
+            f"{vocabulary} is not the vocabulary that the model was trained with, by its digest in "
+            f"{folder / DESCRIPTION}. Copy it from where the model was trained."
+        )
+    if description.max_seq_length > config.max_position_embeddings:
+        raise UserError(
+            f"{folder / DESCRIPTION}: max_seq_length is {description.max_seq_length}, but the model has "
+            f"{config.max_position_embeddings} positions: it is another model's. Copy it from where it was trained."
+        )

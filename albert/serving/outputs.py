@@ -1,0 +1,173 @@
+"""Results as lines, tables and arrays: a row for each row of the input, in its order. No TensorFlow."""
+
+import contextlib
+import csv
+import io
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from albert.serving.request import CSV, NPY
+from albert.serving.results import Result
+from albert.system.files import WholeFile, cannot_write, whole_file
+from albert.tasks.base import MultiLabels
+
+# What float32 needs to be read back as the same number.
+_DIGITS = 9
+# numpy's header of an array of any number of rows: 128 bytes are a multiple of 64 that holds it.
+_NPY_HEADER_BYTES = 128
+
+
+class ReaderGone(Exception):
+    """Nobody reads standard output any more, as behind `| head`."""
+
+
+class Sink(Protocol):
+    """Where bytes go."""
+
+    def write(self, data: bytes) -> Any: ...
+
+
+class StandardOutput:
+    """Standard output, flushed after every write."""
+
+    def write(self, data: bytes) -> None:
+        """Raises ReaderGone where the other end was closed, UserError where the disk behind it is full."""
+        try:
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:
+            # Python flushes once more at its exit, and would complain then.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise ReaderGone from None
+        except OSError as error:
+            raise cannot_write(Path("standard output"), error) from error
+
+
+class Rows:
+    """Writes the results of rows, each a list of records, in one form; `has_one` says that lists have one record."""
+
+    def __init__(self, has_one: bool):
+        self._has_one = has_one
+
+    def form(self, rows: Sequence[Sequence[Result]]) -> bytes:
+        """The bytes of some rows."""
+        raise NotImplementedError
+
+
+class JsonLines(Rows):
+    """An object a line, or a list of objects."""
+
+    def form(self, rows: Sequence[Sequence[Result]]) -> bytes:
+        """The bytes of some rows."""
+        values = (row[0] if self._has_one else list(row) for row in rows)
+        return "".join(json.dumps(value, ensure_ascii=False) + "\n" for value in values).encode()
+
+
+class PlainLines(Rows):
+    """What is found and its score, with tabs between them, for people."""
+
+    def form(self, rows: Sequence[Sequence[Result]]) -> bytes:
+        """The bytes of some rows."""
+        lines = []
+        for row in rows:
+            found = [(" ".join(str(r.get("label", r.get("answer"))).split()), f"{r['score']:.4f}") for r in row]
+            lines.append("\t".join(cell for cells in found for cell in cells) + "\n")
+        return "".join(lines).encode()
+
+
+class Table(Rows):
+    """CSV with a header. Where a row has up to `width` records their columns are numbered; what it lacks is empty."""
+
+    def __init__(self, names: Sequence[str], has_one: bool, width: int):
+        super().__init__(has_one)
+        self._names = names
+        self._width = 1 if has_one else width
+        self._has_header = False
+
+    def form(self, rows: Sequence[Sequence[Result]]) -> bytes:
+        """The bytes of some rows, behind the header if they are the first."""
+        text = io.StringIO(newline="")
+        writer = csv.writer(text, lineterminator="\n")
+        if not self._has_header:
+            self._has_header = True
+            numbers = [""] if self._has_one else [f"_{number}" for number in range(1, self._width + 1)]
+            writer.writerow([f"{name}{number}" for number in numbers for name in self._names])
+        for row in rows:
+            cells = [record.get(name, "") for record in row for name in self._names]
+            writer.writerow(cells + [""] * (self._width * len(self._names) - len(cells)))
+        return text.getvalue().encode()
+
+
+class LabelsTable(Table):
+    """CSV of any number of labels a row: all in one cell, their scores in the next."""
+
+    def __init__(self, output: MultiLabels):
+        super().__init__(("labels", "scores"), has_one=True, width=1)
+        self._output = output
+
+    def form(self, rows: Sequence[Sequence[Result]]) -> bytes:
+        """The bytes of some rows."""
+        joined: list[list[Result]] = []
+        for row in rows:
+            names = [result["label"] for result in row]
+            has_delimiter = any(self._output.delimiter in name for name in self._output.names)
+            labels = json.dumps(names, ensure_ascii=False) if has_delimiter else self._output.delimiter.join(names)
+            joined.append([{"labels": labels, "scores": self._output.delimiter.join(str(r["score"]) for r in row)}])
+        return super().form(joined)
+
+
+def vector_lines(vectors: np.ndarray) -> bytes:
+    """A JSON list a line, with as many digits as float32 has."""
+    rows = ([float(f"{value:.{_DIGITS}g}") for value in row] for row in vectors.tolist())
+    return "".join(json.dumps(row) + "\n" for row in rows).encode()
+
+
+class VectorFile:
+    """numpy's format, of rows that come piece by piece."""
+
+    def __init__(self, file: WholeFile, width: int):
+        self._file = file
+        self._width = width
+        self._num_rows = 0
+        file.write(self._header())
+
+    def write(self, vectors: np.ndarray) -> None:
+        """Adds float32 vectors [n, width]."""
+        self._num_rows += len(vectors)
+        self._file.write(np.ascontiguousarray(vectors, "<f4").tobytes())
+
+    def finish(self) -> None:
+        """Says how many there are."""
+        self._file.write_start(self._header())
+
+    def _header(self) -> bytes:
+        shape = (self._num_rows, self._width)
+        text = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}"
+        magic = np.lib.format.magic(1, 0) + (_NPY_HEADER_BYTES - 10).to_bytes(2, "little")
+        return magic + text.ljust(_NPY_HEADER_BYTES - 11).encode() + b"\n"
+
+
+@contextlib.contextmanager
+def opened(path: Path | None) -> Iterator[Sink]:
+    """The file at `path`, which is there when the block ends, and not where it raises; else standard output."""
+    if path is None:
+        yield StandardOutput()
+        return
+    with whole_file(path) as file:
+        yield file
+
+
+def is_table(path: Path | None) -> bool:
+    """Whether results go to a CSV file."""
+    return path is not None and path.suffix.lower() == CSV
+
+
+def is_array(path: Path | None) -> bool:
+    """Whether vectors go to a file of numpy's."""
+    return path is not None and path.suffix.lower() == NPY

@@ -1,0 +1,111 @@
+import csv
+import io
+import json
+import os
+import sys
+
+import numpy as np
+import pytest
+
+from albert.errors import UserError
+from albert.serving.outputs import (
+    JsonLines,
+    LabelsTable,
+    PlainLines,
+    ReaderGone,
+    StandardOutput,
+    Table,
+    VectorFile,
+    opened,
+    vector_lines,
+)
+from albert.system.files import whole_file
+from albert.tasks.base import MultiLabels
+
+BILLING, OTHER = {"label": "billing", "score": 0.75}, {"label": 'an "other", ä\nline', "score": 0.25}
+
+
+def test_lines_of_json_have_one_record_or_a_list():
+    assert JsonLines(has_one=True).form([[BILLING], [OTHER]]).decode().splitlines() == [
+        '{"label": "billing", "score": 0.75}',
+        '{"label": "an \\"other\\", ä\\nline", "score": 0.25}',
+    ]
+    assert [json.loads(line) for line in JsonLines(has_one=False).form([[BILLING, OTHER], []]).splitlines()] == [
+        [BILLING, OTHER],
+        [],
+    ]
+
+
+def test_a_table_has_a_header_once_and_empty_cells_for_what_a_row_lacks():
+    one = Table(("label", "score"), has_one=True, width=1)
+    data = one.form([]) + one.form([[BILLING]]) + one.form([[OTHER]])
+    assert list(csv.reader(io.StringIO(data.decode()))) == [
+        ["label", "score"],
+        ["billing", "0.75"],
+        [OTHER["label"], "0.25"],
+    ]
+    two = Table(("label", "score"), has_one=False, width=2).form([[BILLING, OTHER], [BILLING]])
+    assert list(csv.reader(io.StringIO(two.decode()))) == [
+        ["label_1", "score_1", "label_2", "score_2"],
+        ["billing", "0.75", OTHER["label"], "0.25"],
+        ["billing", "0.75", "", ""],
+    ]
+
+
+def test_several_labels_share_a_cell():
+    data = LabelsTable(MultiLabels(("a", "b"))).form(
+        [[{"label": "b", "score": 0.75}, {"label": "a", "score": 0.5}], []]
+    )
+    assert data == b"labels,scores\nb|a,0.75|0.5\n,\n"
+    data = LabelsTable(MultiLabels(("a|c", "b"))).form([[{"label": "a|c", "score": 0.75}]])
+    assert list(csv.reader(io.StringIO(data.decode())))[1] == ['["a|c"]', "0.75"]
+
+
+def test_people_read_what_was_found_and_its_score_on_a_line():
+    answer = {"score": 0.5, "start": 0, "end": 9, "answer": "two\nlines"}
+    assert PlainLines(True).form([[BILLING], [answer]]) == b"billing\t0.7500\ntwo lines\t0.5000\n"
+
+
+def test_vectors_come_back_as_they_were(tmp_path):
+    vectors = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
+    for parts in ((vectors[:2], vectors[2:]), ()):
+        with whole_file(tmp_path / "v.npy") as file:
+            array = VectorFile(file, 3)
+            for part in parts:
+                array.write(part)
+            array.finish()
+        loaded = np.load(tmp_path / "v.npy", allow_pickle=False)
+        np.testing.assert_array_equal(loaded, vectors if parts else np.zeros((0, 3), np.float32))
+        assert loaded.dtype == np.float32
+    read = np.array([json.loads(line) for line in vector_lines(vectors).splitlines()], np.float32)
+    np.testing.assert_array_equal(read, vectors)
+
+
+def test_a_file_is_there_when_all_is_written_or_as_it_was(tmp_path):
+    path = tmp_path / "out.csv"
+    path.write_text("before")
+
+    def write_half() -> None:
+        with opened(path) as sink:
+            sink.write(b"half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_half()
+    assert path.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [path]
+    with pytest.raises(UserError, match=r"cannot write .*out.csv/x.csv"), opened(path / "x.csv"):
+        pass
+    with opened(path) as sink:
+        sink.write(b"whole")
+    assert path.read_text() == "whole"
+
+
+def test_a_closed_pipe_is_told_apart(monkeypatch):
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    with os.fdopen(write_end, "w") as closed:
+        monkeypatch.setattr(sys, "stdout", closed)
+        with pytest.raises(ReaderGone):
+            StandardOutput().write(b"a line\n")
+        closed.write("what Python flushes at its exit")  # goes nowhere

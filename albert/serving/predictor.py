@@ -1,0 +1,310 @@
+"""A trained model as a Python object: `albert.load(folder)` makes one, without flags or an output directory."""
+
+import dataclasses
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from albert.data.schema import Record
+from albert.errors import UserError
+from albert.heads.span import IMPOSSIBLE
+from albert.modeling import Computation
+from albert.serving.description import DESCRIPTION, ModelDescription
+from albert.serving.forward import PREDICTIONS, Arrays, Forward, device_name
+from albert.serving.loading import load_model
+from albert.serving.request import DEFAULT_THRESHOLD, POOLED, POOLINGS
+from albert.serving.results import Result, answer_results, choice_results, label_results
+from albert.serving.shapes import Shapes, lay_out
+from albert.serving.uses import ANSWERS, CHOICES, LABELS, check_use
+from albert.settings import DTYPES, DataSettings
+from albert.tasks.base import Choice, Labels, MultiLabels, Output, Score, Span
+from albert.tasks.race import RaceExample, RaceTask
+from albert.tasks.squad import metrics
+from albert.tasks.squad.files import Paragraph, Question
+from albert.tasks.squad.predictions import predict_v1, predict_v2
+from albert.tasks.squad.task import SquadTask, windows_by_question
+from albert.tasks.text import build_pair_features
+
+# How many examples are features and outputs at the same time, so that memory does not grow with their number.
+_EXAMPLES_AT_A_TIME = 2048
+
+
+class Predictor:
+    """Predicts with the model of a folder, or embeds with it; see docs/predicting.md.
+
+    Several threads may call one predictor, and a process may have several. Every method raises UserError, in one line,
+    for what the model cannot do.
+
+    Args:
+      folder: as a training run leaves it, or as a model is downloaded, which only embeds.
+      batch_size: rows that are computed at once; packed, they hold as many texts as go in there.
+      device: "gpu", "cpu", or "auto", which is a GPU if there is one.
+      dtype: of activations, as in settings; None for that of the training.
+      pack_sequences: whether several texts may share a row.
+    """
+
+    def __init__(
+        self,
+        folder: Path | str,
+        batch_size: int = 32,
+        device: str = "auto",
+        dtype: str | None = None,
+        pack_sequences: bool = True,
+    ):
+        if batch_size < 1:
+            raise UserError(f"`batch_size`={batch_size} must be at least 1")
+        if dtype not in (None, *DTYPES):
+            raise UserError(f"`dtype`={dtype} is unknown; known are {', '.join(DTYPES)}")
+        self._device = device_name(device)
+        self._model = model = load_model(Path(folder), self._device)
+        self._settings = DataSettings("", Path(), max_seq_length=model.max_seq_length)
+        self.dtype = self._resolved(dtype)
+        computation = Computation(tf.as_dtype(self.dtype))
+        self._forward = Forward(model.config, model.head, model.weights, computation, self._device)
+        output = self.output
+        group = output.count if isinstance(output, Choice) else 1
+        self._single = Shapes.choose(model.max_seq_length, batch_size, 1, pack_sequences)
+        self._grouped = Shapes.choose(model.max_seq_length, batch_size, group, pack_sequences)
+        self._extra = ("p_mask",) if isinstance(output, Span) and output.version == "2.0" else ()
+        if isinstance(output, Span) and output.version == "2.0" and self._threshold is None:
+            logging.warning(
+                "%s has no null_score_diff_threshold, because no gold answers were there to tune it: 0 is used.",
+                model.folder / DESCRIPTION,
+            )
+
+    @property
+    def output(self) -> Output | None:
+        """What the model predicts; None where it only embeds."""
+        return self._model.description.output if self._model.description else None
+
+    @property
+    def description(self) -> ModelDescription | None:
+        """What `model.json` says of the model."""
+        return self._model.description
+
+    @property
+    def hidden_size(self) -> int:
+        """The length of an embedding."""
+        return self._model.config.hidden_size
+
+    @property
+    def num_compiled(self) -> int:
+        """How many functions were compiled for the shapes that came."""
+        return self._forward.num_compiled
+
+    def warm_up(self, pooling: str | None = None) -> None:
+        """Compiles what a few texts need, for predictions or `pooling`: no later call of a few texts waits for it."""
+        shapes = self._single if pooling else self._grouped
+        num_sequences = 1 if pooling or not isinstance(self.output, Choice) else self.output.count
+        tokenizer = self._model.tokenizer
+        for shape in shapes.small:
+            ids = [tokenizer.cls_id] * shape.length
+            record: Record = {name: ids if name == "input_ids" else [0] * len(ids) for name in self._columns(pooling)}
+            self._compute(pooling or PREDICTIONS, shapes, [[record] * num_sequences])
+
+    # Texts ------------------------------------------------------------------------------------------------------------
+
+    def __call__(
+        self,
+        texts: str | Sequence[str],
+        text_pairs: str | Sequence[str] | None = None,
+        top_k: int = 1,
+        threshold: float = DEFAULT_THRESHOLD,
+    ) -> list[Any]:
+        """{"label", "score"} of each text, or pair of texts, in their order, as transformers' pipelines give.
+
+        With `top_k` other than 1, 0 meaning all, a list of such for each text, the best first; for a model of several
+        labels a text always that list, of the labels with at least `threshold`. A regression's label is "LABEL_0".
+        """
+        check_use(self._model.folder, self.description, LABELS)
+        _check_top_k(top_k)
+        output = self.output
+        assert isinstance(output, Labels | MultiLabels | Score), "what gives labels"
+        firsts, seconds = _as_list(texts, "texts"), None if text_pairs is None else _as_list(text_pairs, "text_pairs")
+        self._check_pairs(firsts, seconds)
+        found: list[Any] = []
+        for examples in self._text_records(firsts, seconds):
+            probabilities = self._compute(PREDICTIONS, self._grouped, examples)["probabilities"]
+            found += label_results(output, probabilities.reshape(len(examples), -1), top_k, threshold)
+        return found if top_k != 1 or isinstance(output, MultiLabels) else [results[0] for results in found]
+
+    def encode(
+        self, texts: str | Sequence[str], text_pairs: str | Sequence[str] | None = None, pooling: str = POOLED
+    ) -> np.ndarray:
+        """Embeddings float32 [n, H] of texts, or pairs: the pooled output, or the mean of a text's token vectors."""
+        if pooling not in POOLINGS:
+            raise UserError(f"pooling={pooling} is unknown; known are {', '.join(POOLINGS)}")
+        if pooling == POOLED and not self._model.has_pooler:
+            raise UserError(f"the checkpoint in {self._model.folder} has no pooler: take the mean over tokens instead.")
+        firsts, seconds = _as_list(texts, "texts"), None if text_pairs is None else _as_list(text_pairs, "text_pairs")
+        if seconds is not None:
+            _check_as_many(firsts, seconds)
+        parts = [np.zeros((0, self.hidden_size), np.float32)]
+        for examples in self._text_records(firsts, seconds):
+            parts.append(self._compute(pooling, self._single, examples)[pooling])
+        return np.concatenate(parts)
+
+    def _text_records(self, texts: Sequence[str], pairs: Sequence[str] | None) -> Iterator[list[list[Record]]]:
+        """The records of some examples at a time."""
+        encode = self._model.tokenizer.encode
+        for begin in range(0, len(texts), _EXAMPLES_AT_A_TIME):
+            examples: list[list[Record]] = []
+            for number in range(begin, min(begin + _EXAMPLES_AT_A_TIME, len(texts))):
+                second = None if pairs is None else encode(pairs[number])
+                input_ids, segment_ids = build_pair_features(
+                    encode(texts[number]), second, self._model.max_seq_length, self._model.tokenizer
+                )
+                examples.append([{"input_ids": input_ids, "segment_ids": segment_ids}])
+            yield examples
+
+    def _check_pairs(self, texts: Sequence[str], pairs: Sequence[str] | None) -> None:
+        columns = self._model.description.text_columns if self._model.description else ()
+        named = f"{len(columns)} text{'s' if len(columns) > 1 else ''} ({', '.join(columns)})"
+        if (pairs is not None) != (len(columns) == 2):
+            given = "one text is" if pairs is None else "two are"
+            raise UserError(f"the model of {self._model.folder} reads {named}, but {given} given.")
+        if pairs is not None:
+            _check_as_many(texts, pairs)
+
+    # Questions --------------------------------------------------------------------------------------------------------
+
+    def answer(self, question: str, context: str, top_k: int = 1) -> Any:
+        """{"score", "start", "end", "answer"}, or with another `top_k` than 1 a list of such, the best first.
+
+        `start` and `end` are characters of `context`; "" is no answer.
+        """
+        asked = Question("", _as_text(question, "question"), (), False)
+        ((results),) = self.answer_all([Paragraph(_as_text(context, "context"), (asked,), "", 0, False)], top_k)
+        return results if top_k != 1 else results[0]
+
+    def answer_all(self, paragraphs: Sequence[Paragraph], top_k: int = 1) -> list[list[Result]]:
+        """The `top_k` best answers to every question of `paragraphs`, in their order; ids must differ."""
+        check_use(self._model.folder, self.description, ANSWERS)
+        _check_top_k(top_k)
+        output, task = self.output, self._squad_task()
+        assert isinstance(output, Span), "what gives answers"
+        questions: list[metrics.Question] = []
+        records: list[Record] = []
+        for paragraph in paragraphs:
+            counted = dataclasses.replace(paragraph, first_question=len(questions))
+            records += task.featurize(counted, self._model.tokenizer, self._settings)
+            questions += [metrics.Question(asked.id, paragraph.context, None) for asked in paragraph.questions]
+        outputs = self._compute(PREDICTIONS, self._grouped, [[record] for record in records]) if records else {}
+        columns = ("question_index", "token_is_max_context", "tok_start_to_orig_index", "tok_end_to_orig_index")
+        host = [{name: np.array(record[name]) for name in columns} for record in records]
+        windows = windows_by_question(len(questions), host)
+        predict = predict_v1 if output.version == "1.1" else predict_v2
+        outputs = outputs or {"cls_logits": np.zeros(0, np.float32)}
+        found = predict(questions, windows, host, outputs, task.n_best_size, task.max_answer_length)
+        threshold = metrics.UNTUNED_THRESHOLD if self._threshold is None else self._threshold
+        return [answer_results(found, question.id, threshold, top_k) for question in questions]
+
+    @property
+    def _options(self) -> dict[str, Any]:
+        return dict(self._model.description.options) if self._model.description else {}
+
+    @property
+    def _threshold(self) -> float | None:
+        return self._options.get("null_score_diff_threshold")
+
+    def _squad_task(self) -> SquadTask:
+        output, options = self.output, self._options
+        assert isinstance(output, Span), "what gives answers"
+        return SquadTask(version=output.version, start_n_top=output.start_n_top, end_n_top=output.end_n_top, **options)
+
+    # Choices ----------------------------------------------------------------------------------------------------------
+
+    def choose(self, context: str, question: str, options: Sequence[str], top_k: int = 1) -> Any:
+        """{"label", "score", "option"} of the best option, whose label is its letter; a list for other `top_k` than 1.
+
+        A "_" in the question is where the options belong.
+        """
+        texts = [_as_text(text, name) for text, name in ((context, "context"), (question, "question"))]
+        example = RaceExample("", texts[0], texts[1], tuple(_as_list(options, "options")), None, "")
+        (results,) = self.choose_all([example], top_k)
+        return results if top_k != 1 else results[0]
+
+    def choose_all(self, examples: Sequence[RaceExample], top_k: int = 1) -> list[list[Result]]:
+        """The `top_k` best options of every question."""
+        check_use(self._model.folder, self.description, CHOICES)
+        _check_top_k(top_k)
+        output = self.output
+        assert isinstance(output, Choice), "what gives choices"
+        for example in examples:
+            if len(example.options) != output.count:
+                raise UserError(
+                    f"the model of {self._model.folder} chooses among {output.count} options, but "
+                    f"{len(example.options)} are given."
+                )
+        task = RaceTask(num_options=output.count, **self._options)
+        records = [task.featurize(example, self._model.tokenizer, self._settings) for example in examples]
+        if not records:
+            return []
+        probabilities = self._compute(PREDICTIONS, self._grouped, records)["probabilities"]
+        rows = zip(examples, probabilities, strict=True)
+        return [choice_results(example.options, row, top_k) for example, row in rows]
+
+    # Computing --------------------------------------------------------------------------------------------------------
+
+    def _compute(self, what: str, shapes: Shapes, examples: Sequence[Sequence[Record]]) -> Arrays:
+        """The outputs of N examples of k records each, by name: [N, ...] in their order."""
+        lengths = np.array([[len(record["input_ids"]) for record in records] for records in examples])
+        columns = self._columns(None if what == PREDICTIONS else what)
+        merged: Arrays = {}
+        for batch in shapes.plan(lengths):
+            records = [record for number in batch.examples for record in examples[number]]
+            outputs = self._forward(what, lay_out(batch, records, columns))
+            for name, values in outputs.items():
+                _put(merged, name, values[: len(batch.examples)], batch.examples, len(examples), shapes.widest)
+        return merged
+
+    def _columns(self, pooling: str | None) -> tuple[str, ...]:
+        return ("input_ids", "segment_ids", *(() if pooling else self._extra))
+
+    def _resolved(self, dtype: str | None) -> str:
+        """What "auto" is on the device, and None for the model."""
+        if dtype == "auto":
+            if "gpu" not in self._device:
+                return "float32"
+            details = tf.config.experimental.get_device_details(tf.config.list_physical_devices("GPU")[0])
+            return "bfloat16" if details.get("compute_capability", (0, 0)) >= (8, 0) else "float32"
+        return dtype or (self._model.description.dtype if self._model.description else "float32")
+
+
+def _put(merged: Arrays, name: str, values: np.ndarray, examples: np.ndarray, total: int, widest: int) -> None:
+    """Puts the rows of `examples` into the array of all. What is as wide as a row of tokens is padded to `widest`."""
+    if name not in merged:
+        trailing = (widest,) if name in _AS_WIDE_AS_ROWS else values.shape[1:]
+        merged[name] = np.full((total, *trailing), IMPOSSIBLE if name in _AS_WIDE_AS_ROWS else 0, values.dtype)
+    if name in _AS_WIDE_AS_ROWS:
+        merged[name][examples, : values.shape[1]] = values
+    else:
+        merged[name][examples] = values
+
+
+# Outputs of `heads.span.SpanHead`.
+_AS_WIDE_AS_ROWS = ("start_log_prob", "end_log_prob")
+
+
+def _as_list(texts: str | Sequence[str], name: str) -> list[str]:
+    return [_as_text(text, name) for text in ([texts] if isinstance(texts, str) else texts)]
+
+
+def _as_text(text: object, name: str) -> str:
+    if not isinstance(text, str):
+        raise TypeError(f"{name}: {type(text).__name__} is no text")
+    return text
+
+
+def _check_top_k(top_k: int) -> None:
+    if top_k < 0:
+        raise UserError(f"`top_k`={top_k} must be at least 0, which means all")
+
+
+def _check_as_many(texts: Sequence[str], pairs: Sequence[str]) -> None:
+    if len(texts) != len(pairs):
+        raise UserError(f"{len(texts)} texts, but {len(pairs)} second texts: they must be equally many.")

@@ -1,0 +1,255 @@
+"""Models of every kind as Python objects; expected numbers are those that `do_predict` wrote of the same models."""
+
+import dataclasses
+import json
+import shutil
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import albert
+from albert.errors import UserError
+from albert.serving.shapes import MAX_SHAPES
+from albert.tasks.race import RaceTask
+from albert.tasks.squad.files import Paragraph, Question
+from albert.testing import AGREEMENT, SAMPLE_DATA, SQUAD_TO_ANSWER
+
+TOLERANCE = 1e-6
+
+
+@pytest.fixture(scope="module")
+def agreement(models):
+    """A model of two labels. What it has compiled is kept for all tests of the file."""
+    return albert.load(models / "agreement")
+
+
+def _sentences(models: Path) -> list[str]:
+    lines = (models / "data/Agreement/test.tsv").read_text().splitlines()[1:]
+    return [line.split("\t")[1] for line in lines]
+
+
+def _probabilities(folder: Path) -> np.ndarray:
+    return np.loadtxt(folder / "out/test_results.tsv", delimiter="\t", ndmin=2)
+
+
+def _in_order_of_labels(results) -> np.ndarray:
+    return np.array([[found["score"] for found in sorted(row, key=lambda f: f["label"])] for row in results])
+
+
+# Equal to --do_predict ------------------------------------------------------------------------------------------------
+
+
+def test_labels_equal_those_of_a_run(models, agreement):
+    expected = _probabilities(models / "agreement")
+    found = agreement(_sentences(models), top_k=0)
+    np.testing.assert_allclose(_in_order_of_labels(found), expected, rtol=0, atol=TOLERANCE)
+    best = agreement(_sentences(models))
+    assert [int(result["label"]) for result in best] == expected.argmax(axis=1).tolist()
+    assert best == [row[0] for row in found]
+    assert all(row[0]["score"] >= row[1]["score"] for row in found)
+
+
+def test_without_packing_and_in_other_batches_they_are_the_same(models):
+    predictor = albert.load(models / "agreement", batch_size=3, pack_sequences=False)
+    found = _in_order_of_labels(predictor(_sentences(models)[:7], top_k=2))
+    np.testing.assert_allclose(found, _probabilities(models / "agreement")[:7], rtol=0, atol=TOLERANCE)
+
+
+def test_scores_of_pairs_equal_those_of_a_run(models):
+    rows = [line.split("\t") for line in (models / "data/STS-B/test.tsv").read_text().splitlines()[1:]]
+    found = albert.load(models / "sts-b")([row[7] for row in rows], [row[8] for row in rows])
+    assert {result["label"] for result in found} == {"LABEL_0"}
+    expected = _probabilities(models / "sts-b")[:, 0]
+    np.testing.assert_allclose([result["score"] for result in found], expected, rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("name", ["squad", "squad1.1"])
+def test_answers_equal_those_of_a_run_and_their_offsets_are_the_context_s(models, name):
+    predictor, out = albert.load(models / name, batch_size=1), models / name / "out"
+    texts, nbest = (json.loads((out / file).read_text()) for file in ("predictions.json", "nbest_predictions.json"))
+    odds = json.loads((out / "null_odds.json").read_text()) if name == "squad" else {}
+    assert (0 < sum(text == "" for text in texts.values()) < len(texts)) == bool(odds)
+    for paragraph in json.loads(SQUAD_TO_ANSWER.read_text())["data"][0]["paragraphs"]:
+        context = paragraph["context"]
+        for asked in paragraph["qas"]:
+            found = predictor.answer(asked["question"], context, top_k=30)
+            assert found[0]["answer"] == texts[asked["id"]]
+            assert all(context[f["start"] : f["end"]] == f["answer"] for f in found)
+            spans = found if texts[asked["id"]] else found[1:]
+            assert [f["answer"] for f in spans] == [entry["text"] for entry in nbest[asked["id"]]]
+            scores = [entry["probability"] for entry in nbest[asked["id"]]]
+            assert [f["score"] for f in spans] == pytest.approx(scores, abs=TOLERANCE)
+            if not texts[asked["id"]]:
+                assert found[0]["score"] == pytest.approx(1 / (1 + np.exp(-odds[asked["id"]])), abs=TOLERANCE)
+            assert predictor.answer(asked["question"], context) == found[0]
+    without = {"score": 1.0 if odds else 0.0, "start": 0, "end": 0, "answer": ""}
+    assert predictor.answer("", "") == without
+    # A row of 40 tokens and one of 16, whose outputs are not equally wide.
+    long, short = Paragraph(context, (Question("l", "who", (), False),), "", 0, False), "a cat"
+    asked_short = dataclasses.replace(long, context=short, questions=(Question("s", "who", (), False),))
+    together = predictor.answer_all([long, asked_short], top_k=0)
+    alone = [predictor.answer("who", text, top_k=0) for text in (context, short)]
+    for rows, expected in zip(together, alone, strict=True):
+        assert [row["answer"] for row in rows] == [row["answer"] for row in expected]
+        assert [row["score"] for row in rows] == pytest.approx([row["score"] for row in expected], abs=TOLERANCE)
+
+
+def test_choices_equal_those_of_a_run(models):
+    predictor = albert.load(models / "race")
+    examples = list(RaceTask().read("test", models / "data"))
+    found = predictor.choose_all(examples, top_k=0)
+    np.testing.assert_allclose(_in_order_of_labels(found), _probabilities(models / "race"), rtol=0, atol=TOLERANCE)
+    asked = examples[0]
+    best = predictor.choose(asked.article, asked.question, asked.options)
+    assert best == pytest.approx(found[0][0])
+    assert best["option"] == asked.options["ABCD".index(best["label"])]
+    with pytest.raises(UserError, match="chooses among 4 options, but 3 are given"):
+        predictor.choose(asked.article, asked.question, asked.options[:3])
+
+
+# Embeddings -----------------------------------------------------------------------------------------------------------
+
+
+def test_an_embedding_is_the_text_s_own_whatever_is_beside_it(models, agreement):
+    texts = [*_sentences(models)[:9], ""]
+    for pooling in ("pooled", "mean"):
+        together = agreement.encode(texts, pooling=pooling)
+        assert (together.dtype, together.shape) == (np.float32, (10, 8))
+        alone = np.concatenate([agreement.encode(text, pooling=pooling) for text in texts])
+        np.testing.assert_allclose(together, alone, rtol=0, atol=1e-5)
+    assert agreement.encode([]).shape == (0, 8)
+    with pytest.raises(UserError, match="pooling=cls is unknown; known are pooled, mean"):
+        agreement.encode(texts, pooling="cls")
+
+
+def test_a_pretrained_model_embeds_and_says_that_it_does_not_predict():
+    predictor = albert.load(SAMPLE_DATA / "albert_tiny")
+    assert predictor.encode(["a text", "another"], ["with a second", "one"], pooling="mean").shape == (2, 256)
+    with pytest.raises(UserError, match=r"has no model.json: it holds a pretrained model, .* Fine-tune it first"):
+        predictor("a text")
+
+
+# Calls ----------------------------------------------------------------------------------------------------------------
+
+
+def test_texts_of_any_length_and_number_need_few_shapes(models):
+    predictor = albert.load(models / "agreement", batch_size=4)
+    rng = np.random.default_rng(0)
+    words = " ".join(_sentences(models)).split()
+    for count in (1, 2, 3, 5, 9, 40, 300):
+        texts = [" ".join(rng.choice(words, rng.integers(0, 60))) for _ in range(count)]
+        assert len(predictor(texts)) == count
+        assert predictor.num_compiled <= MAX_SHAPES
+    assert predictor([]) == []
+
+
+def test_a_warm_predictor_compiles_nothing_for_a_text_of_any_length(models):
+    predictor = albert.load(models / "agreement")
+    predictor.warm_up()
+    compiled = predictor.num_compiled
+    for length in range(0, 60, 3):
+        predictor("cat " * length)
+    assert predictor.num_compiled == compiled
+
+
+def test_threads_share_a_predictor_and_two_predictors_a_process(models, agreement):
+    texts = _sentences(models)
+    other = albert.load(models / "agreement", batch_size=2)
+    expected = agreement(texts, top_k=2)
+    found: dict[int, list] = {}
+
+    def predict(number: int) -> None:
+        predictor = agreement if number % 2 else other
+        found[number] = [predictor(texts[number : number + 20], top_k=2) for _ in range(3)]
+
+    threads = [threading.Thread(target=predict, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(found) == list(range(6))
+    for number, calls in found.items():
+        for call in calls:
+            scores = _in_order_of_labels(expected[number : number + 20])
+            np.testing.assert_allclose(_in_order_of_labels(call), scores, rtol=0, atol=TOLERANCE)
+
+
+def test_what_is_not_the_model_s_use_is_told(models, agreement):
+    for call, message in (
+        (lambda: agreement(["a"], ["b"]), r"reads 1 text \(sentence\), but two are given"),
+        (lambda: albert.load(models / "sts-b")("a"), r"reads 2 texts \(sentence1, sentence2\), but one text is given"),
+        (lambda: albert.load(models / "sts-b")(["a", "b"], ["c"]), "2 texts, but 1 second texts"),
+        (lambda: albert.load(models / "squad")("a"), "gives no labels: it answers questions"),
+        (lambda: agreement.answer("a", "b"), "gives no answers: it reads texts"),
+        (lambda: albert.load(models / "race").answer("a", "b"), "gives no answers: it chooses among the options"),
+        (lambda: agreement("a", top_k=-1), "`top_k`=-1 must be at least 0"),
+        (lambda: albert.load(models / "agreement", batch_size=0), "`batch_size`=0 must be at least 1"),
+        (lambda: albert.load(models / "agreement", device="tpu"), "`device`=tpu is unknown"),
+        (lambda: albert.load(models / "agreement", dtype="int8"), "`dtype`=int8 is unknown"),
+    ):
+        with pytest.raises(UserError, match=message):
+            call()
+    with pytest.raises(TypeError, match="texts: int is no text"):
+        agreement([1])
+
+
+# Folders --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def copied(models, tmp_path) -> Path:
+    return shutil.copytree(models / "agreement", tmp_path / "model", ignore=shutil.ignore_patterns("out"))
+
+
+def _described(folder: Path, **changes: object) -> None:
+    path = folder / "model.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+ONE_NUMBER = {"head": "regression", "problem_type": "regression"}
+THREE_LABELS = {"id2label": {"0": "a", "1": "b", "2": "c"}, "label2id": {"a": 0, "b": 1, "c": 2}}
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda f: (f / "spiece.model").unlink(), "has no vocabulary"),
+        (lambda f: (f / "albert_config.json").unlink(), "has neither albert_config.json nor config.json"),
+        (lambda f: (f / "model.ckpt-1.index").unlink(), "`model_dir`=.* is a folder without a checkpoint"),
+        (lambda f: (f / "model.ckpt-1.index").write_bytes(b"x" * 60), "cannot be read, it may be damaged"),
+        (lambda f: (f / "model.json").write_text("{"), "model.json is damaged"),
+        (lambda f: _described(f, **ONE_NUMBER), r"output_weights of shape \[2, 8\], not \[1, 8\]: it is not"),
+        (lambda f: _described(f, **THREE_LABELS), r"output_weights of shape \[2, 8\], not \[3, 8\]"),
+        (
+            lambda f: _described(f, head="span_v1", problem_type=None),
+            "has no cls/squad/output_weights: it is not the model that .*model.json describes",
+        ),
+        (lambda f: _described(f, label2id={"0": 1, "1": 0}), "label2id is not the inverse of id2label"),
+        (lambda f: _described(f, keep_accents=True), "spiece.model is not the vocabulary that the model was trained"),
+        (
+            lambda f: shutil.copy(SAMPLE_DATA / "albert_tiny/7k.model", f / "spiece.model"),
+            "7000 pieces, but vocab_size in .* is 124",
+        ),
+        (lambda f: _described(f, max_seq_length=64), "max_seq_length is 64, but the model has 48 positions"),
+    ],
+)
+def test_a_folder_that_is_no_whole_model_is_told_in_one_line(copied, damage, message):
+    damage(copied)
+    with pytest.raises(UserError, match=message):
+        albert.load(copied)
+
+
+def test_labels_may_be_in_any_order_in_the_file(copied, models, agreement):
+    description = json.loads((copied / "model.json").read_text())
+    _described(copied, id2label=dict(reversed(description["id2label"].items())))
+    text = _sentences(models)[0]
+    assert albert.load(copied)(text) == agreement(text)
+
+
+def test_the_folder_is_all_that_is_needed(copied, models, agreement, tmp_path):
+    assert not (AGREEMENT / "model.json").exists()
+    moved = copied.rename(tmp_path / "moved")
+    text = _sentences(models)[0]
+    assert albert.load(str(moved))(text) == agreement(text)

@@ -1,0 +1,104 @@
+"""What `albert.predict` is asked for: which model, which texts or questions, what is written where. No TensorFlow."""
+
+import dataclasses
+from pathlib import Path
+
+from albert.serving.description import MAX_LABELS
+from albert.setting_fields import DATA, DEVICES, MODEL, OUTPUT, SHARE, SPEED, WHAT, at_least, problems_of, setting
+from albert.settings import DTYPES
+
+STDIN = Path("-")
+CSV, JSON_LINES, NPY = ".csv", ".jsonl", ".npy"
+DEFAULT_THRESHOLD = 0.5
+POOLED, MEAN = "pooled", "mean"
+POOLINGS = (POOLED, MEAN)
+
+
+@dataclasses.dataclass(frozen=True)
+class PredictRequest:
+    """One call of the program. Exactly one of `texts`, `input_file` and `question` says what is predicted.
+
+    `top_k` and `threshold` None are 1 and DEFAULT_THRESHOLD; that they are given tells what is asked of which model.
+    """
+
+    model_dir: Path = setting("Folder of the model, as every training run leaves it.", MODEL)
+    texts: tuple[str, ...] = ()
+    input_file: Path | None = setting(
+        "Texts: .txt (a text a line, or two with a tab between them), .csv, .tsv, .jsonl (an object a line); "
+        "questions: SQuAD's or RACE's JSON. -: lines of standard input, answered as they come.",
+        DATA,
+        default=None,
+    )
+    question: str | None = setting("A question about the text of `context_file`.", DATA, default=None)
+    context_file: Path | None = setting("Text that answers `question`.", DATA, default=None)
+    text_column_names: str | None = setting(
+        "Column with the text, or two with a comma: a pair. Without: those that the model was trained on, otherwise "
+        "the usual ones (text, sentence1,sentence2, ...).",
+        DATA,
+        default=None,
+    )
+    embeddings: str | None = setting(
+        "Give vectors instead of labels: the pooled output, or the mean over the tokens of a text.",
+        WHAT,
+        default=None,
+        choices=POOLINGS,
+    )
+    output_file: Path | None = setting(
+        f"Where results go: {CSV} or {JSON_LINES}, vectors {NPY} or {JSON_LINES}; written whole or not at all. Without "
+        "it, JSON Lines on standard output.",
+        OUTPUT,
+        default=None,
+    )
+    top_k: int | None = setting(
+        "Best labels or answers of each row, 0 for all; 1 without the flag.",
+        OUTPUT,
+        default=None,
+        bounds=at_least(0, MAX_LABELS),
+    )
+    threshold: float | None = setting(
+        f"Of a model of several labels: the least score of a label; {DEFAULT_THRESHOLD} without the flag.",
+        OUTPUT,
+        default=None,
+        bounds=SHARE,
+    )
+    batch_size: int = setting(
+        "Rows of tokens that are computed at once; packed, they hold as many texts as go in there.",
+        SPEED,
+        default=32,
+        bounds=at_least(1, 65536),
+    )
+    pack_sequences: bool = setting("Several short texts share a row; without, each is padded.", SPEED, default=True)
+    dtype: str | None = setting(
+        "Precision of activations; without the flag that of the training. auto: bfloat16 on GPUs that compute in it.",
+        SPEED,
+        default=None,
+        choices=DTYPES,
+    )
+    device: str = setting(
+        "auto: a GPU if there is one, otherwise the CPU.", DEVICES, default="auto", choices=("auto", "gpu", "cpu")
+    )
+
+    def problems(self) -> list[str]:
+        """What cannot work, each as one phrase."""
+        found = problems_of(self)
+        sources = [bool(self.texts), self.input_file is not None, self.question is not None]
+        if sum(sources) != 1:
+            found.append("give one of: texts as arguments, `input_file`, `question` with `context_file`")
+        if (self.question is None) != (self.context_file is None):
+            found.append("`question` and `context_file` belong together")
+        if self.text_column_names and self.input_file in (None, STDIN):
+            found.append("`text_column_names` are those of a table in `input_file`")
+        if self.embeddings:
+            given = {"top_k": self.top_k, "threshold": self.threshold, "question": self.question}
+            found += [f"`{name}` is not for `embeddings`" for name, value in given.items() if value is not None]
+        return found + self._output_problems()
+
+    def _output_problems(self) -> list[str]:
+        if self.output_file is None:
+            return []
+        endings = (NPY, JSON_LINES) if self.embeddings else (CSV, JSON_LINES)
+        if self.output_file.suffix.lower() not in endings:
+            return [f"`output_file`={self.output_file} must end in {' or '.join(endings)}"]
+        if self.output_file == self.input_file:
+            return [f"`output_file`={self.output_file} is also `input_file`"]
+        return []

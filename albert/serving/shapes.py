@@ -1,0 +1,148 @@
+"""Sequences of any length into batches of a few shapes, since every shape is compiled once. No TensorFlow.
+
+A batch has R rows of L positions with room for n sequences. Large shapes are for throughput: sequences are packed into
+rows of a length near their own. Small ones are for what a large one would mostly fill with padding, as a single text.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from albert.data import packing
+from albert.data.schema import Record
+
+# Of a multiple of this many positions, which suits the vector units of processors and accelerators.
+_ALIGNMENT = 8
+# Shorter rows of a large shape save little of attention; a single text saves all that its row is shorter.
+_SHORTEST_LARGE, _SHORTEST_SMALL = 64, 16
+_LARGE_FACTOR, _SMALL_FACTOR = 2, 4
+_LENGTHS = 3  # of each size
+MAX_SHAPES = 2 * _LENGTHS
+# Rows hold at most one sequence for so many positions: sequences without tokens cost as well, in the last layer.
+_POSITIONS_PER_SEQUENCE = 8
+# Where there is less to compute than this part of a large batch, small ones are faster.
+_SMALL_SHARE = 0.25
+
+
+@dataclasses.dataclass(frozen=True)
+class Shape:
+    """R rows of L positions that hold up to n sequences."""
+
+    rows: int
+    length: int
+    sequences: int
+
+    @property
+    def positions(self) -> int:
+        """R * L."""
+        return self.rows * self.length
+
+
+@dataclasses.dataclass(frozen=True)
+class Batch:
+    """The examples [b] that are computed at once, and where each of their sequences starts in the joined rows [n]."""
+
+    shape: Shape
+    examples: np.ndarray
+    starts: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Shapes:
+    """The shapes for examples of k sequences of at most `max_seq_length` tokens, each size by ascending length.
+
+    `is_packed`: several sequences may share a row.
+    """
+
+    large: tuple[Shape, ...]
+    small: tuple[Shape, ...]
+    is_packed: bool
+
+    @classmethod
+    def choose(cls, max_seq_length: int, batch_size: int, num_sequences: int = 1, is_packed: bool = True) -> "Shapes":
+        """At most MAX_SHAPES, the large ones with `batch_size` rows, or one for each sequence of an example."""
+
+        def shape(rows: int, length: int) -> Shape:
+            fitting = rows * length // _POSITIONS_PER_SEQUENCE if is_packed else rows
+            return Shape(rows, length, max(rows, fitting) // num_sequences * num_sequences)
+
+        rows = -(-batch_size // num_sequences) * num_sequences
+        large = [shape(rows, length) for length in _lengths(max_seq_length, _SHORTEST_LARGE, _LARGE_FACTOR)]
+        small = [shape(num_sequences, length) for length in _lengths(max_seq_length, _SHORTEST_SMALL, _SMALL_FACTOR)]
+        return cls(tuple(large), tuple(small), is_packed)
+
+    @property
+    def widest(self) -> int:
+        """The length of the longest rows."""
+        return self.large[-1].length
+
+    def plan(self, lengths: np.ndarray) -> Iterator[Batch]:
+        """Batches that hold every example once; `lengths` [N, k] are those of the sequences of N examples."""
+        longest = lengths.max(axis=1, initial=0)
+        of_example = np.searchsorted([shape.length for shape in self.large], longest)
+        for number, large in enumerate(self.large):
+            examples = np.flatnonzero(of_example == number)
+            while len(examples):
+                shape = self._shape_for(large, lengths[examples])
+                count, starts = self._filled(shape, lengths[examples])
+                yield Batch(shape, examples[:count], starts)
+                examples = examples[count:]
+
+    def _shape_for(self, large: Shape, lengths: np.ndarray) -> Shape:
+        """The shape of the next batch of examples with `lengths`, all of which fit into `large`."""
+        needed = int(lengths.sum()) if self.is_packed else len(lengths) * large.length
+        if needed > large.positions * _SMALL_SHARE:
+            return large
+        fitting = [shape for shape in self.small if shape.length >= lengths.max()]
+        return next((shape for shape in fitting if self._filled(shape, lengths)[0] == len(lengths)), fitting[-1])
+
+    def _filled(self, shape: Shape, lengths: np.ndarray) -> tuple[int, np.ndarray]:
+        """How many of the first examples a batch takes, at least one, and where their sequences start."""
+        num_sequences = lengths.shape[1]
+        if not self.is_packed:
+            count = min(len(lengths), shape.sequences // num_sequences)
+            return count, packing.one_per_row(lengths[:count].ravel(), shape.length)[0]
+        limit = shape.sequences // num_sequences
+        total = np.cumsum(lengths[:limit].sum(axis=1))
+        count = max(1, int(np.searchsorted(total, shape.positions, side="right")))
+        while True:
+            starts, rows = packing.pack(lengths[:count].ravel(), shape.length)
+            if rows <= shape.rows:
+                return count, starts
+            count = max(1, count - max(1, count // 32))
+
+
+def _lengths(longest: int, shortest: int, factor: int) -> list[int]:
+    """At most _LENGTHS, ascending, each `factor` times the one before it, up to `longest`."""
+    found = [longest]
+    while len(found) < _LENGTHS:
+        length = -(-found[-1] // (factor * _ALIGNMENT)) * _ALIGNMENT
+        if length < shortest or length >= found[-1]:
+            break
+        found.append(length)
+    return found[::-1]
+
+
+def lay_out(batch: Batch, records: Sequence[Record], columns: Sequence[str]) -> dict[str, np.ndarray]:
+    """The arrays of `modeling.TokenLayout`, and any other of the token `columns`, for the sequences of `batch`."""
+    shape = batch.shape
+    lengths = np.array([len(record["input_ids"]) for record in records], np.int32)
+    places, positions, numbers = packing.token_positions(lengths, batch.starts)
+
+    def in_rows(values: np.ndarray) -> np.ndarray:
+        rows = np.zeros(shape.positions, np.int32)
+        rows[places] = values
+        return rows.reshape(shape.rows, shape.length)
+
+    def padded(values: np.ndarray) -> np.ndarray:
+        return np.concatenate([values.astype(np.int32), np.zeros(shape.sequences - len(values), np.int32)])
+
+    tokens = {name: in_rows(np.concatenate([record[name] for record in records])) for name in columns}
+    return {
+        **tokens,
+        "position_ids": in_rows(positions),
+        "sequence_ids": in_rows(numbers + 1),
+        "sequence_starts": padded(batch.starts),
+        "sequence_lengths": padded(lengths),
+    }

@@ -1,0 +1,65 @@
+import numpy as np
+import pytest
+
+from albert.serving.shapes import MAX_SHAPES, Batch, Shape, Shapes, lay_out
+
+RNG = np.random.default_rng(0)
+
+
+@pytest.mark.parametrize("is_packed", [True, False])
+@pytest.mark.parametrize("num_sequences", [1, 4])
+@pytest.mark.parametrize("batch_size", [1, 3, 32])
+@pytest.mark.parametrize("max_seq_length", [3, 8, 40, 128, 384, 512])
+def test_every_example_is_in_one_batch_of_one_of_few_shapes(max_seq_length, batch_size, num_sequences, is_packed):
+    shapes = Shapes.choose(max_seq_length, batch_size, num_sequences, is_packed)
+    known = {*shapes.large, *shapes.small}
+    assert len(known) <= MAX_SHAPES
+    for count in (0, 1, 2, 5, 100):
+        lengths = RNG.integers(2, max_seq_length + 1, (count, num_sequences))
+        batches = list(shapes.plan(lengths))
+        assert sorted(np.concatenate([[], *(batch.examples for batch in batches)])) == list(range(count))
+        for batch in batches:
+            assert batch.shape in known
+            _check(batch, lengths[batch.examples].ravel())
+
+
+def _check(batch: Batch, lengths: np.ndarray) -> None:
+    """Sequences neither overlap nor cross the end of a row."""
+    shape, used = batch.shape, np.zeros(batch.shape.positions, int)
+    assert len(lengths) == len(batch.starts) <= shape.sequences
+    for start, length in zip(batch.starts, lengths, strict=True):
+        assert start // shape.length == (start + length - 1) // shape.length < shape.rows
+        used[start : start + length] += 1
+    assert used.max() == 1
+
+
+def test_short_texts_leave_little_padding():
+    lengths = np.clip(RNG.lognormal(2.5, 0.6, 2048).astype(int) + 2, 3, 128)[:, None]
+    batches = list(Shapes.choose(128, 32).plan(lengths))
+    assert lengths.sum() > 0.9 * sum(batch.shape.positions for batch in batches)
+
+
+def test_a_single_text_takes_the_shortest_row_that_holds_it():
+    shapes = Shapes.choose(512, 32)
+    for length, row in ((2, 32), (32, 32), (33, 128), (512, 512)):
+        (batch,) = shapes.plan(np.array([[length]]))
+        assert (batch.shape.rows, batch.shape.length) == (1, row)
+    # Several short ones share it.
+    (batch,) = shapes.plan(np.array([[10], [11], [9]]))
+    assert (batch.shape.length, len(batch.examples)) == (32, 3)
+
+
+def test_tokens_lie_where_the_layout_says():
+    shape = Shape(rows=2, length=6, sequences=4)
+    records = [{"input_ids": [1, 2, 3], "segment_ids": [0, 0, 1]}, {"input_ids": [4, 5], "segment_ids": [0, 1]}]
+    arrays = lay_out(Batch(shape, np.array([7, 8]), np.array([6, 9])), records, ("input_ids", "segment_ids"))
+    expected = {
+        "input_ids": [[0] * 6, [1, 2, 3, 4, 5, 0]],
+        "segment_ids": [[0] * 6, [0, 0, 1, 0, 1, 0]],
+        "position_ids": [[0] * 6, [0, 1, 2, 0, 1, 0]],
+        "sequence_ids": [[0] * 6, [1, 1, 1, 2, 2, 0]],
+        "sequence_starts": [6, 9, 0, 0],
+        "sequence_lengths": [3, 2, 0, 0],
+    }
+    assert {name: values.tolist() for name, values in arrays.items()} == expected
+    assert {values.dtype for values in arrays.values()} == {np.dtype(np.int32)}

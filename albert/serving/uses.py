@@ -1,0 +1,33 @@
+"""What a model can be used for, by what it predicts, and the line for everything else. No TensorFlow."""
+
+from pathlib import Path
+
+from albert.errors import UserError
+from albert.serving.description import DESCRIPTION, ModelDescription
+from albert.tasks.base import Choice, Labels, MultiLabels, Score, Span
+
+LABELS, ANSWERS, CHOICES = "labels", "answers", "choices"
+
+_USE_OF: dict[type, str] = {Labels: LABELS, MultiLabels: LABELS, Score: LABELS, Span: ANSWERS, Choice: CHOICES}
+GIVES = {
+    LABELS: "reads texts (as arguments, or in `input_file`) and gives labels",
+    ANSWERS: "answers questions (`question` with `context_file`, or `input_file` in SQuAD's JSON format)",
+    CHOICES: "chooses among the options of questions (`input_file` in RACE's JSON format)",
+}
+
+
+def use_of(folder: Path, description: ModelDescription | None) -> str:
+    """LABELS, ANSWERS or CHOICES. Raises UserError for a model that does not predict."""
+    if description is None:
+        raise UserError(
+            f"{folder} has no {DESCRIPTION}: it holds a pretrained model, which gives embeddings alone (`embeddings`). "
+            "Fine-tune it first; a model that an earlier version fine-tuned gets the file when its command runs again."
+        )
+    return _USE_OF[type(description.output)]
+
+
+def check_use(folder: Path, description: ModelDescription | None, wanted: str) -> None:
+    """Raises UserError unless the model gives what is `wanted`, saying what it gives."""
+    found = use_of(folder, description)
+    if found != wanted:
+        raise UserError(f"the model in {folder} gives no {wanted}: it {GIVES[found]}.")
