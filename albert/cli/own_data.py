@@ -64,6 +64,8 @@ def _known(values: Values) -> Known | None:
     description = read_description(folder) if folder else None
     if description is None or not isinstance(description.output, Labels | MultiLabels | Score):
         return None
+    if values["do_train"] and description.task_name != OwnDataTask.name:
+        return None  # a run of another task, which is refused as such when its folder is claimed
     assert folder, "a description is in a folder"
     return Known(description.output, len(description.text_columns), folder / DESCRIPTION)
 

@@ -149,5 +149,8 @@ def test_another_folders_model_decides_the_labels_where_nothing_is_trained(tmp_p
 def test_a_model_of_another_kind_gives_no_labels(tmp_path, table):
     _describe(tmp_path / "out", head="span_v1", problem_type=None)
     _assert_refused(tmp_path, [f"--test_file={table}", "--do_predict"], "the labels are not known")
+    _describe(tmp_path / "mrpc", task="mrpc")
+    flags = [f"--train_file={table}", "--do_train", f"--output_dir={tmp_path / 'mrpc'}"]
+    assert _parse(tmp_path, *flags)[0].output == Labels(("x", "y"))  # refused when the folder is claimed
     (tmp_path / "out/model.json").write_text("{")
     _assert_refused(tmp_path, [f"--test_file={table}", "--do_predict"], "model.json is damaged")
