@@ -93,6 +93,8 @@ def run(task: Task, settings: Settings) -> dict[str, float]:
             [left_model],
             dev_reports,
         )
+        if metrics and (settings.do_train or estimator.checkpoint_steps):
+            left_model.write(metrics)  # what evaluating without training tuned
         if settings.do_predict:
             restore_best(estimator, settings)
             split = task.predict_split
