@@ -102,7 +102,7 @@ def rare(source: random.Random) -> Rows:
 TABLES = {
     "several": Table(several, "f1_micro", 0.0, 0.95, ("--label_delimiter=|", "--train_step=150")),
     "scores": Table(scores, "pearson", 0.0, 0.95, ("--label_column_name=score", "--train_step=150")),
-    "pairs": Table(pairs, "accuracy", 0.5, 0.95, ("--train_step=800",)),
+    "pairs": Table(pairs, "accuracy", 0.5, 0.95, ("--train_step=600", "--learning_rate=1e-4")),
     "forty": Table(forty, "accuracy", 0.025, 0.95, ("--train_step=200",)),
     "rare": Table(
         rare, "f1_macro", 0.495, 0.95,
