@@ -18,6 +18,7 @@ from albert.cli import demo as demo_options
 from albert.cli.fine_tuning import parse_classifier_flags
 from albert.demo import Devices
 from albert.errors import UserError
+from albert.serving.model_folder import find_vocabulary
 from albert.tasks.recipes import model_size_of
 
 ROOT = Path(__file__).parent.parent
@@ -128,7 +129,7 @@ def test_other_tasks_go_through_the_scripts_that_know_their_recipes(calls, monke
     assert "LR" not in environment, "the recipe of the model's size has a rate"
     config = AlbertConfig.from_json_file(Path(environment["MODEL_DIR"]) / "albert_config.json")
     assert model_size_of(config.hidden_size) == "tiny"
-    assert Path(environment["SPM_MODEL"]).is_file()
+    assert Path(find_vocabulary(Path(environment["MODEL_DIR"]))[0]).is_file()
     assert (Path(environment["MODEL_DIR"]) / "model.ckpt-best.index").is_file()
     assert calls == []
 
