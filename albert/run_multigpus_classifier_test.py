@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -132,18 +133,21 @@ def test_a_vocabulary_that_does_not_fit_the_checkpoint_is_told_with_both_shapes(
 
 # A full disk ----------------------------------------------------------------------------------------------------------
 
-# With 40 rows a cache has 5,336 bytes, run_settings.json 1,019, a line of the training log about 140 and a checkpoint
-# 750,368: a limit between two of these stops at the larger.
-FULL = {"cache": 4_000, "log": 9_000, "checkpoint": 100_000}
+# With 40 rows a cache has 5,336 bytes, run_settings.json 1,019, a line of the training log about 140, the vocabulary
+# 242,016 and a checkpoint 750,368: a limit between two of these stops at the larger.
+FULL = {"cache": 4_000, "log": 9_000, "vocabulary": 100_000, "checkpoint": 400_000}
 
 
 @pytest.mark.training
 @pytest.mark.parametrize("at", FULL)
 def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(capsys, folder, at):
+    if at == "log":  # what is there already is not written
+        (folder / "out").mkdir()
+        shutil.copy(AGREEMENT / "agreement.model", folder / "out/spiece.model")
     with full_disk(FULL[at]):
         error = _error(capsys, folder, "train", train_step=100, save_checkpoints_steps=2 if at == "checkpoint" else 100)
-    place = {"cache": folder / "cache/agreement_train", "log": "training_log", "checkpoint": "model.ckpt-2"}[at]
-    assert str(place) in error
+    places = {"cache": "cache/agreement_train", "log": "training_log", "vocabulary": "out/spiece.model"}
+    assert places.get(at, "model.ckpt-2") in error
     assert "Free " in error
 
 
