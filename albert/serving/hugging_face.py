@@ -79,9 +79,10 @@ def _labels(values: Mapping[str, Any]) -> Output:
     by_id = values.get("id2label") or {"0": "LABEL_0", "1": "LABEL_1"}
     if not isinstance(by_id, dict) or not 1 <= len(by_id) <= MAX_LABELS:
         raise ValueError(f"id2label is {short_repr(by_id)}, not 1 to {MAX_LABELS} labels")
-    names = tuple(by_id.get(str(number)) for number in range(len(by_id)))
-    if not all(isinstance(name, str) and name.strip() for name in names) or len(set(names)) < len(names):
-        raise ValueError(f"id2label must have different texts for 0 to {len(names) - 1}, but is {short_repr(by_id)}")
+    found = [by_id.get(str(number)) for number in range(len(by_id))]
+    names = tuple(name for name in found if isinstance(name, str) and name.strip())
+    if len(set(names)) < len(found):
+        raise ValueError(f"id2label must have different texts for 0 to {len(found) - 1}, but is {short_repr(by_id)}")
     kind = values.get("problem_type")
     match kind:
         case "regression" | None if len(names) == 1:

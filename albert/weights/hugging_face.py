@@ -77,14 +77,12 @@ class Weights:
         return {name: shape[::-1] if self._entries[name].is_transposed else shape for name, shape in shapes.items()}
 
     def get_variable_to_dtype_map(self) -> dict[str, str]:
-        """Types by our names, called as NumPy and TensorFlow call them. Raises UserError for types of packed numbers."""
+        """NumPy's names of types, by our names. Raises UserError for types of packed numbers."""
         types = {name: self._slice(name).get_dtype() for name in self._entries}
         for name, kind in types.items():
             if kind not in _TYPES:
                 theirs = short_repr(self._entries[name].theirs)[1:-1]
-                raise UserError(
-                    f"{self._path}: {theirs} has type {kind}. Save the model as float32, float16 or bfloat16."
-                )
+                raise UserError(f"{self._path}: {theirs} has type {kind}. Save the model as float32.")
         return {name: _TYPES[kind] for name, kind in types.items()}
 
     def get_tensor(self, name: str) -> np.ndarray:

@@ -98,7 +98,7 @@ def load_weights(
     discard_classifier_weights: bool = False,
     num_of_group: int = 0,
 ) -> LoadReport:
-    """Assigns what the checkpoint at `prefix`, see `weights.paths`, holds for `weights`; outside a replica, it reaches all of them.
+    """Assigns what the checkpoint at `prefix` (see `paths`) holds for `weights`; outside a replica, of all.
 
     Raises UserError when the checkpoint is missing or damaged, when a variable of the encoder (`bert/`) is not in it
     or it has others than the model, and when a shape, a type or a value cannot be that of a weight.

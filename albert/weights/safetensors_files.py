@@ -36,21 +36,23 @@ def open_tensors(path: Path) -> Iterator[dict[str, Any]]:
     """
     try:
         with contextlib.ExitStack() as stack:
-            yield {
-                name: file
-                for shard in _files(path)
-                for file in [stack.enter_context(safe_open(str(shard), "np"))]
-                for name in file.keys()  # noqa: SIM118, it is no mapping
-            }
+            files: dict[str, Any] = {}
+            for shard, expected in _shards(path).items():
+                file = stack.enter_context(safe_open(str(shard), "np"))
+                names = list(file.keys())
+                if expected is not None and set(names) != expected:
+                    raise UserError(f"{shard} is not the file that {path.name} describes: it holds other tensors.")
+                files |= dict.fromkeys(names, file)
+            yield files
     except (SafetensorError, OSError) as error:
         reason = str(error).partition("\n")[0][:200]
         raise UserError(f"{path} cannot be read, it may be damaged: {reason}. Download it again.") from error
 
 
-def _files(path: Path) -> list[Path]:
-    """`path`, or the shards of the index that it is. Raises UserError where one is missing."""
+def _shards(path: Path) -> dict[Path, set[str] | None]:
+    """`path`, or the shards of the index that it is, with their tensors. Raises UserError where one is missing."""
     if not path.name.endswith(".json"):
-        return [path]
+        return {path: None}
     try:
         values = parse_json(read_regular(path))
     except ValueError as error:
@@ -68,4 +70,4 @@ def _files(path: Path) -> list[Path]:
             f"{path} needs {len(names)} files, but {len(missing)} are missing, among them {missing[0]}. "
             "Download them too."
         )
-    return [path.parent / name for name in names]
+    return {path.parent / name: {tensor for tensor, shard in shards.items() if shard == name} for name in names}
