@@ -12,7 +12,8 @@ MODEL_DIR = Flag(
     "model_dir",
     Path,
     None,
-    "Folder of a model, downloaded or left by a run, in place of `albert_config_file`, `init_checkpoint` and "
+    "Folder of a model, downloaded (also Hugging Face's) or left by a run, in place of `albert_config_file`, "
+    "`init_checkpoint` and "
     "`spm_model_file` (or `vocab_file`), which win over it where they are given.",
     MODEL,
 )

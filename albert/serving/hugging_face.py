@@ -38,15 +38,16 @@ def describe(config_file: Path) -> ModelDescription | None:
         return None
     tokenizer = _tokenizer_config(config_file.parent)
     lengths = (_LONGEST, tokenizer.get("model_max_length"), values.get("max_position_embeddings"))
+    longest = min(length for length in lengths if type(length) is int and length > 2)
     return ModelDescription(
         task_name=str(name),
         output=output,
         text_columns=(),
-        max_seq_length=min(length for length in lengths if type(length) is int and length > 2),
+        max_seq_length=longest,
         **(_CASING | read_casing(config_file.parent)),
         tokenizer_digest="",
         dtype="float32",
-        options={},
+        options=_options(output, longest),
     )
 
 
@@ -57,6 +58,24 @@ def read_casing(folder: Path) -> dict[str, bool]:
         if type(value) is not bool:
             raise UserError(f"{folder / TOKENIZER_CONFIG}: {name} is {short_repr(value)}, not true or false.")
     return values
+
+
+def check_labels(config_file: Path, output: Output, is_unread: bool) -> None:
+    """Raises UserError where the head beside `config_file` has the number of classes of `output`, but not its classes.
+
+    `is_unread`: whether that head is not used at all.
+    """
+    description = None if is_unread or not config_file.is_file() else describe(config_file)
+    if description is None or not isinstance(output, Labels | MultiLabels):
+        return
+    theirs = description.output.names if isinstance(description.output, Labels | MultiLabels) else ()
+    if len(theirs) != len(output.names) or [name.casefold() for name in theirs] == [n.casefold() for n in output.names]:
+        return  # other numbers are told when the weights are read
+    said = f"{config_file}: the classes are {', '.join(theirs)}, but here they are {', '.join(output.names)}"
+    if theirs == tuple(f"LABEL_{number}" for number in range(len(theirs))):
+        logging.warning("%s: their order is taken to be the same.", said)
+    else:
+        raise UserError(f"{said}. To train a fresh head, add `discard_classifier_weights`.")
 
 
 def _output(architecture: object, values: Mapping[str, Any], config_file: Path) -> Output | None:
@@ -72,6 +91,16 @@ def _output(architecture: object, values: Mapping[str, Any], config_file: Path) 
         case "AlbertForTokenClassification":
             logging.warning("%s: labels of tokens are not predicted here; the model gives embeddings.", config_file)
     return None
+
+
+def _options(output: Output, longest: int) -> dict[str, int | float | None]:
+    """The usual options, which go into 512 tokens, as far as they go into `longest`."""
+    match output:
+        case Span():
+            return {"doc_stride": min(128, longest // 3), "max_query_length": min(64, longest // 3)}
+        case Choice():
+            return {"max_qa_length": min(128, longest // 4)}
+    return {}
 
 
 def _labels(values: Mapping[str, Any]) -> Output:

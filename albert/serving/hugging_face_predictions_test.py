@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 import albert
 from albert.errors import UserError
@@ -30,6 +31,16 @@ def test_a_classifier_reads_texts_and_pairs(tmp_path, caplog):
 def test_questions_are_answered_from_the_context(tmp_path):
     answer = albert.load(folder_of("for_question_answering", tmp_path)).answer("Who sings?", "A bird sings.")
     assert answer["answer"] in "A bird sings."
+
+
+def test_one_of_four_options_is_chosen(tmp_path):
+    weights = folder_of("for_sequence_classification", tmp_path) / "model.safetensors"
+    tensors = load_file(weights)
+    head = {name: tensors[name][:1] for name in ("classifier.weight", "classifier.bias")}
+    save_file(tensors | head, weights)
+    shutil.copy(TESTDATA / "interchange/for_multiple_choice/config.json", tmp_path)
+    options = ["A bird", "A dog", "A cat", "A tree"]
+    assert albert.load(tmp_path).choose("A bird sings.", "Who sings?", options)["option"] in options
 
 
 def test_a_pretrained_model_embeds(tmp_path):

@@ -8,6 +8,7 @@ import pytest
 
 from albert.cli.fine_tuning import parse_classifier_flags
 from albert.errors import UserError
+from albert.serving.hugging_face import check_labels
 from albert.serving.model_folder import find_casing, find_model
 from albert.tasks.base import Choice, Labels, MultiLabels, Score, Span
 
@@ -100,6 +101,33 @@ def test_a_damaged_configuration_of_the_tokenizer_is_refused(tmp_path, content, 
     (folder_of("for_regression", tmp_path) / "tokenizer_config.json").write_text(content)
     with pytest.raises(UserError, match=f"tokenizer_config.json.*{message}"):
         find_model(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "is_unread"),
+    [
+        (NLI.names, NLI, False),
+        (("ENTAILMENT", "Neutral", "b"), Labels(("entailment", "neutral", "b")), False),
+        (("b", "a"), Labels(("a", "b")), True),
+        (("b", "a"), Labels(("a", "b", "c")), False),
+        (("b", "a"), Score(), False),
+    ],
+)
+def test_labels_that_are_those_of_the_task_pass(tmp_path, caplog, theirs, ours, is_unread):
+    id2label = {str(number): name for number, name in enumerate(theirs)}
+    check_labels(folder_of("for_sequence_classification", tmp_path, id2label=id2label) / "config.json", ours, is_unread)
+    assert not caplog.text
+
+
+def test_labels_in_another_order_are_refused_and_those_without_names_told(tmp_path, caplog):
+    ours = Labels(("entailment", "neutral", "contradiction"))
+    with pytest.raises(UserError, match=r"classes are contradiction, entailment, .* here they are entailment, neutral"):
+        check_labels(folder_of("for_sequence_classification", tmp_path) / "config.json", ours, is_unread=False)
+    check_labels(folder_of("for_sequence_classification", tmp_path, id2label=None) / "config.json",
+                 Labels(("0", "1")), is_unread=False)  # fmt: skip
+    assert (
+        "the classes are LABEL_0, LABEL_1, but here they are 0, 1: their order is taken to be the same" in caplog.text
+    )
 
 
 def test_the_file_of_a_fast_tokenizer_alone_is_no_vocabulary(tmp_path):

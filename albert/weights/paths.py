@@ -36,6 +36,7 @@ _FOREIGN_FILES = {
     "model.weights.h5": "KerasHub's",
 }
 _NUM_SHOWN = 4
+HUGGING_FACE = "Hugging Face"
 
 
 def checkpoint_prefix(path: Path) -> Path:
@@ -67,7 +68,7 @@ def open_weights(prefix: Path) -> AbstractContextManager[Any]:
 
 def format_of(prefix: Path) -> str:
     """How people call the format of what `checkpoint_prefix` found."""
-    return "Hugging Face" if _is_hugging_face(prefix) else "TF1 names"
+    return HUGGING_FACE if _is_hugging_face(prefix) else "TF1 names"
 
 
 def _is_hugging_face(prefix: Path) -> bool:
