@@ -103,7 +103,10 @@ class ModelSettings:
 
     albert_config_file: Path = setting("albert_config.json of the model.", MODEL)
     init_checkpoint: Path | None = setting(
-        "Prefix of the TF1 checkpoint to start from; random weights without.", MODEL, default=None
+        "Where to start from: prefix of a TF1 checkpoint, Hugging Face's model.safetensors, or the folder of either; "
+        "random weights without.",
+        MODEL,
+        default=None,
     )
     albert_dropout_prob: float | None = setting(
         "Dropout in the encoder, hidden and attention; without it the rates in `albert_config_file` hold.",

@@ -5,15 +5,15 @@ from typing import Any
 
 from albert.cli.flags import Flag, Values
 from albert.errors import UserError
-from albert.serving.description import read_description
-from albert.serving.model_folder import check_folder, find_config, find_vocabulary
+from albert.serving.model_folder import check_folder, find_casing, find_config, find_vocabulary
 from albert.setting_fields import MODEL
 
 MODEL_DIR = Flag(
     "model_dir",
     Path,
     None,
-    "Folder of a model, downloaded or left by a run, in place of `albert_config_file`, `init_checkpoint` and "
+    "Folder of a model, downloaded (also Hugging Face's) or left by a run, in place of `albert_config_file`, "
+    "`init_checkpoint` and "
     "`spm_model_file` (or `vocab_file`), which win over it where they are given.",
     MODEL,
 )
@@ -43,10 +43,7 @@ def with_model_dir(values: Values) -> Values:
             chosen["init_checkpoint"] = folder
         if "vocab_file" in values and values["spm_model_file"] is None and values["vocab_file"] is None:
             chosen["spm_model_file"], chosen["vocab_file"] = find_vocabulary(folder)
-            description = read_description(folder)
-            for name in ("do_lower_case", "keep_accents"):
-                if description and name not in values.given:
-                    chosen[name] = getattr(description, name)
+            chosen |= {name: value for name, value in find_casing(folder).items() if name not in values.given}
     except UserError as error:
         return values.replace(**chosen).with_problem(error)
     return values.replace(**chosen)

@@ -9,7 +9,6 @@ import tensorflow as tf
 
 from albert.albert_config import AlbertConfig, read_config
 from albert.custom_optimization import LearningRateSchedule, create_optimizer
-from albert.engine.checkpoint_files import open_checkpoint
 from albert.engine.distribution import Replicas
 from albert.engine.estimator import Estimator, EvalSpec, RunConfig, TrainingObserver
 from albert.errors import UserError
@@ -20,7 +19,7 @@ from albert.runs.dev_reports import DevReports
 from albert.runs.model_fn import build_model_fn
 from albert.settings import Settings, TrainSettings
 from albert.weights.loading import load_weights
-from albert.weights.paths import checkpoint_prefix
+from albert.weights.paths import checkpoint_prefix, format_of, open_weights
 
 S = TypeVar("S", bound=Settings)
 
@@ -44,7 +43,7 @@ def check_model(config: AlbertConfig, settings: Settings) -> None:
             f"{config.max_position_embeddings} positions. Lower `max_seq_length`."
         )
     if settings.model.init_checkpoint:
-        with open_checkpoint(checkpoint_prefix(settings.model.init_checkpoint)):
+        with open_weights(checkpoint_prefix(settings.model.init_checkpoint)):
             pass  # a damaged one is told before any data are read
 
 
@@ -54,8 +53,8 @@ def resolve(settings: S, replicas: Replicas) -> S:
     use_xla = replicas.is_on_gpus if settings.speed.use_xla is None else settings.speed.use_xla
     path = settings.model.init_checkpoint
     prefix = path and checkpoint_prefix(path)
-    if prefix != path:
-        logging.warning("`init_checkpoint`=%s: the checkpoint %s is read.", path, prefix)
+    if prefix and prefix != path:
+        logging.warning("`init_checkpoint`=%s: the checkpoint %s is read (%s).", path, prefix, format_of(prefix))
     return dataclasses.replace(
         settings,
         model=dataclasses.replace(settings.model, dtype=dtype, init_checkpoint=prefix),

@@ -147,7 +147,7 @@ def _labels(request: PredictRequest, description: ModelDescription, top_k: int) 
         found = predictor(*_columns(piece), top_k, threshold)
         return [row if isinstance(row, list) else [row] for row in found]
 
-    return _texts(request, len(description.text_columns), description.text_columns), predict
+    return _texts(request, description.num_texts, description.text_columns), predict
 
 
 def _answers(request: PredictRequest, description: ModelDescription, top_k: int) -> tuple[Iterator[Piece], Predict]:

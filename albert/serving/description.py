@@ -36,10 +36,11 @@ class ModelDescription:
     Attributes:
       task_name: what it was trained on, such as "mrpc".
       output: what it predicts, with the names of its labels.
-      text_columns: the names of the one or two texts of an input; () where an input is a question or has choices.
+      text_columns: the names of the one or two texts of an input; () where an input is a question or has choices,
+        and of another library's model, which does not say them.
       max_seq_length: the longest row in tokens it was trained on.
       do_lower_case, keep_accents: how text is prepared for its vocabulary.
-      tokenizer_digest: of the vocabulary and its preparation, see `Tokenizer.digest`.
+      tokenizer_digest: of the vocabulary and its preparation, see `Tokenizer.digest`; "" of another library's model.
       dtype: of the activations in training.
       options: further settings of its task that predicting needs, such as "doc_stride"; see `Task.options`.
     """
@@ -53,6 +54,11 @@ class ModelDescription:
     tokenizer_digest: str
     dtype: str
     options: Mapping[str, int | float | None]
+
+    @property
+    def num_texts(self) -> int | None:
+        """How many texts an input has; None where it may have one or two."""
+        return len(self.text_columns) or None
 
     def to_json(self) -> str:
         """The text of `model.json`."""

@@ -7,16 +7,17 @@ from pathlib import Path
 import tensorflow as tf
 
 from albert.albert_config import AlbertConfig, read_config
-from albert.engine.checkpoint_files import open_checkpoint
 from albert.errors import UserError
 from albert.heads import head_for
 from albert.heads.base import Head
+from albert.heads.span import SpanHead
 from albert.modeling import AlbertModel
 from albert.serving.description import DESCRIPTION, ModelDescription
-from albert.serving.model_folder import find_model
+from albert.serving.model_folder import find_casing, find_model
 from albert.tokenization import Tokenizer, load_tokenizer
 from albert.weights.loading import load_weights
-from albert.weights.paths import checkpoint_prefix
+from albert.weights.names import POOLER
+from albert.weights.paths import checkpoint_prefix, open_weights
 
 # Rows of a model whose folder does not say how long they were in training.
 _DEFAULT_LENGTH = 512
@@ -55,8 +56,8 @@ def load_model(folder: Path, device: str) -> LoadedModel:
     for remark in remarks:
         logging.log(logging.WARNING if remark.is_warning else logging.INFO, "%s: %s.", files.config_file, remark.text)
     description = files.description
-    lowers, keeps = (description.do_lower_case, description.keep_accents) if description else (True, False)
-    tokenizer = load_tokenizer(files.spm_model_file, files.vocab_file, lowers, keeps)
+    casing = {"do_lower_case": True} | find_casing(folder)
+    tokenizer = load_tokenizer(files.spm_model_file, files.vocab_file, **casing)
     vocabulary = files.spm_model_file or files.vocab_file
     if tokenizer.vocab_size > config.vocab_size:
         raise UserError(
@@ -76,8 +77,9 @@ def load_model(folder: Path, device: str) -> LoadedModel:
     with tf.device(device):
         weights = AlbertModel(config, head.variable_specs if head else ()).weights
     report = load_weights(prefix, weights)
-    if head and report.fresh:
-        raise _other_model(prefix, f"has no {', '.join(report.fresh)}", folder)
+    fresh = [name for name in report.fresh if not (name in POOLER and isinstance(head, SpanHead))]
+    if head and fresh:
+        raise _other_model(prefix, f"has no {', '.join(fresh)}", folder)
     for text in report.remarks:
         logging.warning("%s: %s.", prefix, text)
     return LoadedModel(folder, config, tokenizer, description, head, weights, not report.fresh)
@@ -85,7 +87,7 @@ def load_model(folder: Path, device: str) -> LoadedModel:
 
 def _check_head(head: Head, prefix: Path, folder: Path) -> None:
     """Raises UserError where the checkpoint has another head."""
-    with open_checkpoint(prefix) as reader:
+    with open_weights(prefix) as reader:
         shapes = reader.get_variable_to_shape_map()
     for spec in head.variable_specs:
         if spec.name not in shapes:
@@ -96,16 +98,22 @@ def _check_head(head: Head, prefix: Path, folder: Path) -> None:
 
 
 def _other_model(prefix: Path, found: str, folder: Path) -> UserError:
+    described = folder / DESCRIPTION if (folder / DESCRIPTION).exists() else find_model(folder).config_file
     return UserError(
-        f"{prefix} {found}: it is not the model that {folder / DESCRIPTION} describes. Copy both from where it was "
-        "trained."
+        f"{prefix} {found}: it is not the model that {described} describes. Copy both from where it was trained."
     )
 
 
 def _check(
     description: ModelDescription, folder: Path, config: AlbertConfig, tokenizer: Tokenizer, vocabulary: Path | None
 ) -> None:
-    if tokenizer.digest != description.tokenizer_digest:
+    if not description.tokenizer_digest and vocabulary and vocabulary.suffix == ".model":
+        logging.warning(
+            "%s: texts are cut as Google's ALBERT cuts them. transformers' tokenizers differ from that at quotes, most "
+            "of them also behind ( ) - and full stops: a model that was trained with them may predict a little worse.",
+            folder,
+        )
+    elif description.tokenizer_digest and tokenizer.digest != description.tokenizer_digest:
         raise UserError(
             f"{vocabulary} is not the vocabulary that the model was trained with, by its digest in "
             f"{folder / DESCRIPTION}. Copy it from where the model was trained."

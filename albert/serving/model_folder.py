@@ -14,6 +14,7 @@ from pathlib import Path
 
 from albert.albert_config import AlbertConfig
 from albert.errors import UserError
+from albert.serving import hugging_face
 from albert.serving.description import DESCRIPTION, ModelDescription, read_description
 from albert.system.files import write_bytes
 from albert.system.text_encoding import read_regular
@@ -24,6 +25,7 @@ SENTENCEPIECE = "spiece.model"
 WORDPIECE = "vocab.txt"
 # Hugging Face's name, read where there is no CONFIG.
 _OTHER_CONFIG = "config.json"
+_OTHER_VOCABULARY = "tokenizer.json"
 _MAX_NAMES = 4  # in a message
 
 
@@ -43,7 +45,19 @@ def find_model(folder: Path) -> ModelFiles:
     Raises UserError naming what is missing, or the candidates where there are several.
     """
     check_folder(folder)
-    return ModelFiles(find_config(folder), *find_vocabulary(folder), read_description(folder))
+    config_file = find_config(folder)
+    description = read_description(folder)
+    if description is None and config_file.name == _OTHER_CONFIG:
+        description = hugging_face.describe(config_file)
+    return ModelFiles(config_file, *find_vocabulary(folder), description)
+
+
+def find_casing(folder: Path) -> dict[str, bool]:
+    """`do_lower_case` and `keep_accents`, as far as the folder says them: in `model.json`, otherwise Hugging Face's."""
+    description = read_description(folder)
+    if description:
+        return {"do_lower_case": description.do_lower_case, "keep_accents": description.keep_accents}
+    return hugging_face.read_casing(folder)
 
 
 def check_folder(folder: Path) -> None:
@@ -77,6 +91,11 @@ def find_vocabulary(folder: Path) -> tuple[Path | None, Path | None]:
         return models[0], None
     if (folder / WORDPIECE).is_file():
         return None, folder / WORDPIECE
+    if (folder / _OTHER_VOCABULARY).is_file():
+        raise UserError(
+            f"`model_dir`={folder} has no vocabulary but {_OTHER_VOCABULARY}, which is not read: put the "
+            f"{SENTENCEPIECE} that it was made from there, which the pretrained model's folder has."
+        )
     raise UserError(f"`model_dir`={folder} has no vocabulary, neither a *.model nor {WORDPIECE}.")
 
 

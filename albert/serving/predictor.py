@@ -164,7 +164,7 @@ class Predictor:
     def _check_pairs(self, texts: Sequence[str], pairs: Sequence[str] | None) -> None:
         columns = self._model.description.text_columns if self._model.description else ()
         named = f"{len(columns)} text{'s' if len(columns) > 1 else ''} ({', '.join(columns)})"
-        if (pairs is not None) != (len(columns) == 2):
+        if columns and (pairs is not None) != (len(columns) == 2):
             given = "one text is" if pairs is None else "two are"
             raise UserError(f"the model of {self._model.folder} reads {named}, but {given} given.")
         if pairs is not None:

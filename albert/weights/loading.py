@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from albert.custom_optimization import OPTIMIZERS
-from albert.engine.checkpoint_files import GLOBAL_STEP, open_checkpoint
+from albert.engine.checkpoint_files import GLOBAL_STEP
 from albert.errors import UserError
 from albert.system.json_text import short_repr
 from albert.weights.differences import CLASSIFIER_MARK, Mismatch, check_coverage, check_known, check_shapes
@@ -29,6 +29,7 @@ from albert.weights.names import (
     is_constant,
     remarks_on,
 )
+from albert.weights.paths import format_of, open_weights
 
 # What only training needs: our slots, upstream's, those of TensorFlow's optimizers, and the state of a loss scale.
 _SLOT_NAMES = {"lamb_m", "lamb_v", "AdamWeightDecayOptimizer", "AdamWeightDecayOptimizer_1", "LAMBOptimizer"}.union(
@@ -53,8 +54,8 @@ class LoadReport:
     def log(self, prefix: Path) -> None:
         """One line with the counts; warnings on what is unusual and on fresh variables; the unused entries."""
         logging.info(
-            "%s: %d variables loaded, %d fresh, %d entries unused",
-            prefix, len(self.loaded), len(self.fresh), len(self.unused),
+            "%s (%s): %d variables loaded, %d fresh, %d entries unused",
+            prefix, format_of(prefix), len(self.loaded), len(self.fresh), len(self.unused),
         )  # fmt: skip
         for remark in self.remarks:
             logging.warning("%s: %s.", prefix, remark)
@@ -97,12 +98,12 @@ def load_weights(
     discard_classifier_weights: bool = False,
     num_of_group: int = 0,
 ) -> LoadReport:
-    """Assigns what the checkpoint at `prefix` holds for `weights`; outside a replica, it reaches all of them.
+    """Assigns what the checkpoint at `prefix` (see `paths`) holds for `weights`; outside a replica, of all.
 
     Raises UserError when the checkpoint is missing or damaged, when a variable of the encoder (`bert/`) is not in it
     or it has others than the model, and when a shape, a type or a value cannot be that of a weight.
     """
-    with open_checkpoint(prefix) as reader:
+    with open_weights(prefix) as reader:
         shapes = {name: tuple(shape) for name, shape in reader.get_variable_to_shape_map().items()}
         names = canonical_names(shapes)
         chosen = assignment_map(list(weights), names.entries, num_of_group, discard_classifier_weights)
@@ -196,13 +197,13 @@ def _check_types(
     weights: Mapping[str, tf.Variable],
     chosen: Mapping[str, str],
     names: Names,
-    dtypes: Mapping[str, tf.DType],
+    dtypes: Mapping[str, tf.DType | str],
 ) -> list[str]:
     """Raises UserError for a type that is no floating point; a remark on those of other widths, which are converted."""
     converted = {}
     for name, source in chosen.items():
         entry = names.entries[source]
-        ours, theirs = weights[name].dtype, dtypes[entry]
+        ours, theirs = weights[name].dtype, tf.as_dtype(dtypes[entry])
         if not theirs.is_floating:
             raise UserError(
                 f"{prefix}: {short_repr(entry)[1:-1]} has type {theirs.name}, but the model needs {ours.name}. "

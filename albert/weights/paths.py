@@ -2,36 +2,47 @@
 
 import re
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 from albert.engine import checkpoint_files
 from albert.errors import UserError
+from albert.weights import hugging_face, safetensors_files
 
 _ENDING = re.compile(r"\.(index|meta|data-\d{5}-of-\d{5})$")
 _STEP = re.compile(r"model\.ckpt-(\d{1,18})")
 _SHARDS = re.compile(r"\.data-\d{5}-of-(\d{5})$")
 _HELP = "Give the prefix, without .index; ./download_pretrained_models.sh fetches Google's models."
-_NEEDED = "A TF1 name-based checkpoint is needed (<prefix>.index and <prefix>.data-00000-of-00001)"
+_NEEDED = (
+    "A TF1 name-based checkpoint is needed (<prefix>.index and <prefix>.data-00000-of-00001), or Hugging Face's "
+    "model.safetensors"
+)
+_PICKLE = "a pickle, which could run code; transformers writes model.safetensors: from_pretrained, then save_pretrained"
 
 # Files of other formats: by their first bytes, and by their names in a folder.
 _FIRST_BYTES = (
-    (b"PK\x03\x04", "PyTorch's format, or a zip archive"),
+    (b"PK\x03\x04", f"PyTorch's format, or a zip archive: {_PICKLE}"),
     (b"\x89HDF", "HDF5 (Keras, KerasHub or Hugging Face's tf_model.h5)"),
-    (b"\x80\x02", "a pickle (PyTorch before 1.6)"),
+    (b"\x80\x02", f"PyTorch's format before 1.6: {_PICKLE}"),
     (b"\x1f\x8b", "a compressed archive: unpack it first"),
 )
 _FOREIGN_FILES = {
-    "model.safetensors": "Hugging Face's",
-    "pytorch_model.bin": "Hugging Face's, for PyTorch",
+    "pytorch_model.bin": f"Hugging Face's, for PyTorch: {_PICKLE}",
+    "pytorch_model.bin.index.json": f"Hugging Face's, for PyTorch: {_PICKLE}",
+    "adapter_model.safetensors": "PEFT's adapter: merge it into its model",
     "tf_model.h5": "Hugging Face's, for Keras",
     "flax_model.msgpack": "Hugging Face's, for Flax",
     "model.weights.h5": "KerasHub's",
 }
 _NUM_SHOWN = 4
+HUGGING_FACE = "Hugging Face"
 
 
 def checkpoint_prefix(path: Path) -> Path:
     """The prefix that `path` means: itself, what one of its files begins with, or the one checkpoint of a folder.
+
+    For Hugging Face's weights, what stands for a prefix is the file, or the index of shards; `open_weights` reads both.
 
     Of several in a folder it is `model.ckpt-best`, otherwise what the file `checkpoint` names, otherwise the newest of
     a run's. Raises UserError that says what is there instead.
@@ -43,10 +54,34 @@ def checkpoint_prefix(path: Path) -> Path:
         return whole
     if path.is_dir():
         return _in_folder(path)
+    if safetensors_files.is_safetensors(path):
+        return path
     raise UserError(f"`init_checkpoint`={path}: {_what_is_there(path, whole)}")
 
 
+def open_weights(prefix: Path) -> AbstractContextManager[Any]:
+    """TensorFlow's reader of checkpoints, or what gives the same of another format. Raises UserError as that does."""
+    if _is_hugging_face(prefix):
+        return hugging_face.open_weights(prefix)
+    return checkpoint_files.open_checkpoint(prefix)
+
+
+def format_of(prefix: Path) -> str:
+    """How people call the format of what `checkpoint_prefix` found."""
+    return HUGGING_FACE if _is_hugging_face(prefix) else "TF1 names"
+
+
+def _is_hugging_face(prefix: Path) -> bool:
+    return not checkpoint_files.exists(prefix) and safetensors_files.is_safetensors(prefix)
+
+
 def _in_folder(folder: Path) -> Path:
+    for name in (safetensors_files.WHOLE, safetensors_files.INDEX):
+        if (folder / name).is_file():
+            others = _prefixes(folder)
+            if others:
+                raise UserError(f"`init_checkpoint`={folder} holds {name} and checkpoints too: {_names(others)}")
+            return folder / name
     saved_model = folder / "variables/variables"
     if (folder / "saved_model.pb").is_file() and checkpoint_files.exists(saved_model):
         return saved_model
@@ -104,8 +139,6 @@ def _format_of(path: Path) -> str:
     for magic, what in _FIRST_BYTES:
         if start.startswith(magic):
             return f"a file in {what}" if not what.startswith("a ") else what
-    if start[8:9] == b"{":
-        return "a file in safetensors' format"
     return "a file, but not one of a checkpoint (TensorFlow before 0.12 wrote such)"
 
 

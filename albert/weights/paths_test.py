@@ -8,7 +8,7 @@ import pytest
 
 from albert.engine import checkpoint_files
 from albert.errors import UserError
-from albert.weights.paths import checkpoint_prefix
+from albert.weights.paths import checkpoint_prefix, format_of
 
 INDEX, DATA = ".index", ".data-00000-of-00001"
 
@@ -59,9 +59,8 @@ def test_a_hub_module_is_read_where_its_variables_are(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "what"),
     [
-        ("pytorch_model.bin", b"PK\x03\x04....", "PyTorch's format, or a zip"),
-        ("pytorch_model.bin", b"\x80\x02....", "a pickle"),
-        ("model.safetensors", struct.pack("<Q", 2) + b"{}", "safetensors"),
+        ("pytorch_model.bin", b"PK\x03\x04....", "PyTorch's format, or a zip.*save_pretrained"),
+        ("pytorch_model.bin", b"\x80\x02....", "a pickle.*save_pretrained"),
         ("tf_model.h5", b"\x89HDF\r\n\x1a\n", "HDF5"),
         ("albert_base.tar.gz", b"\x1f\x8b....", "archive: unpack"),
         ("model.ckpt", b"....", "not one of a checkpoint"),
@@ -79,8 +78,8 @@ def test_files_of_other_formats_are_named(tmp_path, name, content, what):
     ("names", "message"),
     [
         ((), "folder without a checkpoint"),
-        (("config.json", "model.safetensors"), r"holds model.safetensors \(Hugging Face's\)"),
-        (("pytorch_model.bin",), r"holds pytorch_model.bin \(Hugging Face's, for PyTorch\)"),
+        (("config.json", "pytorch_model.bin"), r"holds pytorch_model.bin \(Hugging Face's, for PyTorch: a pickle"),
+        (("adapter_model.safetensors",), r"holds adapter_model.safetensors \(PEFT's adapter"),
         (("model.ckpt.index",), "folder without a checkpoint"),
     ],
 )
@@ -89,6 +88,24 @@ def test_folders_without_a_checkpoint_are_named(tmp_path, names, message):
         (tmp_path / name).write_bytes(b"x")
     with pytest.raises(UserError, match=f"{message}.*TF1 name-based"):
         checkpoint_prefix(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "model.safetensors.index.json"])
+def test_a_folder_of_hugging_faces_means_its_weights_whatever_else_there_is(tmp_path, name):
+    for file in (name, "pytorch_model.bin", "tf_model.h5"):
+        (tmp_path / file).write_bytes(b"x")
+    assert checkpoint_prefix(tmp_path) == checkpoint_prefix(tmp_path / name) == tmp_path / name
+    assert format_of(tmp_path / name) == "Hugging Face"
+    place(tmp_path, "model.ckpt-best")
+    with pytest.raises(UserError, match=f"holds {name} and checkpoints too: model.ckpt-best. Give one"):
+        checkpoint_prefix(tmp_path)
+    assert format_of(checkpoint_prefix(tmp_path / "model.ckpt-best")) == "TF1 names"
+
+
+def test_safetensors_by_another_name_are_known_by_their_first_bytes(tmp_path):
+    (tmp_path / "weights").write_bytes(struct.pack("<Q", 2) + b"{}")
+    assert checkpoint_prefix(tmp_path / "weights") == tmp_path / "weights"
+    assert format_of(tmp_path / "weights") == "Hugging Face"
 
 
 def test_what_is_missing_is_named(tmp_path):

@@ -1,0 +1,140 @@
+"""What a Hugging Face folder says of its model, as a `ModelDescription`; a folder of ours says it in `model.json`.
+
+No TensorFlow.
+"""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from albert.errors import UserError
+from albert.serving.description import MAX_LABELS, ModelDescription
+from albert.system.json_text import parse_json, short_repr
+from albert.system.text_encoding import read_regular
+from albert.tasks.base import Choice, Labels, MultiLabels, Output, Score, Span
+
+TOKENIZER_CONFIG = "tokenizer_config.json"
+_CASING = {"do_lower_case": True, "keep_accents": False}  # with the values that count where none are said
+_LONGEST = 512
+# RACE's number, as the file says none.
+_NUM_CHOICES = 4
+
+
+def describe(config_file: Path) -> ModelDescription | None:
+    """What the `config.json` of a fine-tuned model and its tokenizer's say; None for a model that was only pretrained.
+
+    Neither says how many texts an input has, so that one or two may be given. Raises UserError, naming the file, for
+    what it should not say.
+    """
+    values = _read(config_file)
+    architectures = values.get("architectures")
+    name = architectures[0] if isinstance(architectures, list) and len(architectures) == 1 else None
+    try:
+        output = _output(name, values, config_file)
+    except ValueError as error:
+        raise UserError(f"{config_file}: {error}.") from None
+    if output is None:
+        return None
+    tokenizer = _tokenizer_config(config_file.parent)
+    lengths = (_LONGEST, tokenizer.get("model_max_length"), values.get("max_position_embeddings"))
+    longest = min(length for length in lengths if type(length) is int and length > 2)
+    return ModelDescription(
+        task_name=str(name),
+        output=output,
+        text_columns=(),
+        max_seq_length=longest,
+        **(_CASING | read_casing(config_file.parent)),
+        tokenizer_digest="",
+        dtype="float32",
+        options=_options(output, longest),
+    )
+
+
+def read_casing(folder: Path) -> dict[str, bool]:
+    """`do_lower_case` and `keep_accents`, where the tokenizer's configuration says them."""
+    values = {name: value for name, value in _tokenizer_config(folder).items() if name in _CASING and value is not None}
+    for name, value in values.items():
+        if type(value) is not bool:
+            raise UserError(f"{folder / TOKENIZER_CONFIG}: {name} is {short_repr(value)}, not true or false.")
+    return values
+
+
+def check_labels(config_file: Path, output: Output, is_unread: bool) -> None:
+    """Raises UserError where the head beside `config_file` has the number of classes of `output`, but not its classes.
+
+    `is_unread`: whether that head is not used at all.
+    """
+    description = None if is_unread or not config_file.is_file() else describe(config_file)
+    if description is None or not isinstance(output, Labels | MultiLabels):
+        return
+    theirs = description.output.names if isinstance(description.output, Labels | MultiLabels) else ()
+    if len(theirs) != len(output.names) or [name.casefold() for name in theirs] == [n.casefold() for n in output.names]:
+        return  # other numbers are told when the weights are read
+    said = f"{config_file}: the classes are {', '.join(theirs)}, but here they are {', '.join(output.names)}"
+    if theirs == tuple(f"LABEL_{number}" for number in range(len(theirs))):
+        logging.warning("%s: their order is taken to be the same.", said)
+    else:
+        raise UserError(f"{said}. To train a fresh head, add `discard_classifier_weights`.")
+
+
+def _output(architecture: object, values: Mapping[str, Any], config_file: Path) -> Output | None:
+    """What the class of that name predicts. Raises ValueError for labels or a problem that cannot be."""
+    match architecture:
+        case "AlbertForSequenceClassification":
+            return _labels(values)
+        case "AlbertForQuestionAnswering":
+            return Span("1.1")
+        case "AlbertForMultipleChoice":
+            logging.info("%s does not say how many options a question has: %d are taken.", config_file, _NUM_CHOICES)
+            return Choice(_NUM_CHOICES)
+        case "AlbertForTokenClassification":
+            logging.warning("%s: labels of tokens are not predicted here; the model gives embeddings.", config_file)
+    return None
+
+
+def _options(output: Output, longest: int) -> dict[str, int | float | None]:
+    """The usual options, which go into 512 tokens, as far as they go into `longest`."""
+    match output:
+        case Span():
+            return {"doc_stride": min(128, longest // 3), "max_query_length": min(64, longest // 3)}
+        case Choice():
+            return {"max_qa_length": min(128, longest // 4)}
+    return {}
+
+
+def _labels(values: Mapping[str, Any]) -> Output:
+    # The library leaves the default out.
+    by_id = values.get("id2label") or {"0": "LABEL_0", "1": "LABEL_1"}
+    if not isinstance(by_id, dict) or not 1 <= len(by_id) <= MAX_LABELS:
+        raise ValueError(f"id2label is {short_repr(by_id)}, not 1 to {MAX_LABELS} labels")
+    found = [by_id.get(str(number)) for number in range(len(by_id))]
+    names = tuple(name for name in found if isinstance(name, str) and name.strip())
+    if len(set(names)) < len(found):
+        raise ValueError(f"id2label must have different texts for 0 to {len(found) - 1}, but is {short_repr(by_id)}")
+    kind = values.get("problem_type")
+    match kind:
+        case "regression" | None if len(names) == 1:
+            return Score()
+        case "single_label_classification" | None if len(names) > 1:
+            return Labels(names)
+        case "multi_label_classification" if len(names) > 1:
+            return MultiLabels(names)
+    raise ValueError(f"problem_type is {short_repr(kind)} with {len(names)} labels, which is not predicted here")
+
+
+def _tokenizer_config(folder: Path) -> dict[str, Any]:
+    path = folder / TOKENIZER_CONFIG
+    return _read(path) if path.exists() else {}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        values = parse_json(read_regular(path))
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}.") from error
+    except ValueError as error:
+        raise UserError(f"{path} is {error}.") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{path} holds a {type(values).__name__}; a JSON object is needed.")
+    return values

@@ -1,0 +1,137 @@
+"""Descriptions of Hugging Face's models: testdata/interchange. No TensorFlow."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from albert.cli.fine_tuning import parse_classifier_flags
+from albert.errors import UserError
+from albert.serving.hugging_face import check_labels
+from albert.serving.model_folder import find_casing, find_model
+from albert.tasks.base import Choice, Labels, MultiLabels, Score, Span
+
+MODELS = Path(__file__).parents[1] / "testdata/interchange"
+VOCABULARY = Path(__file__).parents[1] / "testdata/agreement/agreement.model"
+
+
+def folder_of(model, folder, tokenizer=None, **changes):
+    config = json.loads((MODELS / model / "config.json").read_text()) | changes
+    (folder / "config.json").write_text(json.dumps(config))
+    shutil.copy(VOCABULARY, folder / "spiece.model")
+    if tokenizer is not None:
+        (folder / "tokenizer_config.json").write_text(json.dumps(tokenizer))
+    return folder
+
+
+NLI = Labels(("contradiction", "entailment", "neutral"))
+
+
+@pytest.mark.parametrize(
+    ("model", "changes", "output"),
+    [
+        ("for_sequence_classification", {}, NLI),
+        ("for_sequence_classification", {"problem_type": None}, NLI),
+        ("for_sequence_classification", {"problem_type": "multi_label_classification"}, MultiLabels(NLI.names)),
+        ("for_sequence_classification", {"id2label": None}, Labels(("LABEL_0", "LABEL_1"))),
+        ("for_regression", {}, Score()),
+        ("for_regression", {"problem_type": None}, Score()),
+        ("for_question_answering", {}, Span("1.1")),
+        ("for_multiple_choice", {}, Choice(4)),
+    ],
+)
+def test_a_fine_tuned_model_says_what_it_predicts(tmp_path, model, changes, output):
+    description = find_model(folder_of(model, tmp_path, **changes)).description
+    assert (description.output, description.num_texts, description.max_seq_length) == (output, None, 64)
+
+
+@pytest.mark.parametrize(
+    ("model", "changes"), [("for_pretraining", {}), ("for_pretraining", {"architectures": None}), ("model_square", {})]
+)
+def test_a_pretrained_model_predicts_nothing(tmp_path, model, changes):
+    assert find_model(folder_of(model, tmp_path, **changes)).description is None
+
+
+def test_a_classifier_of_tokens_only_embeds_and_says_so(tmp_path, caplog):
+    folder = folder_of("for_pretraining", tmp_path, architectures=["AlbertForTokenClassification"])
+    assert find_model(folder).description is None
+    assert "labels of tokens are not predicted here" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"id2label": {"0": "a", "2": "b"}}, "id2label must have different texts for 0 to 1"),
+        ({"id2label": {"0": "a", "1": "a"}}, "id2label must have different texts for 0 to 1"),
+        ({"id2label": ["a", "b"]}, r"id2label is \['a', 'b'\], not 1 to"),
+        ({"problem_type": "regression"}, "problem_type is 'regression' with 3 labels"),
+        ({"problem_type": "other"}, "problem_type is 'other' with 3 labels"),
+    ],
+)
+def test_what_is_no_output_of_ours_is_refused(tmp_path, changes, message):
+    with pytest.raises(UserError, match=f"config.json: {message}"):
+        find_model(folder_of("for_sequence_classification", tmp_path, **changes))
+
+
+def test_the_tokenizers_configuration_counts(tmp_path):
+    tokenizer = {"do_lower_case": False, "keep_accents": True, "model_max_length": 48, "unk_token": "<unk>"}
+    folder = folder_of("for_sequence_classification", tmp_path, tokenizer)
+    description = find_model(folder).description
+    assert (description.do_lower_case, description.keep_accents, description.max_seq_length) == (False, True, 48)
+    flags = ["program", "--do_train", "--task_name=MRPC", "--data_dir=d", "--output_dir=o", f"--model_dir={folder}"]
+    settings = parse_classifier_flags(flags)[1]
+    assert (settings.data.do_lower_case, settings.data.keep_accents) == (False, True)
+    assert settings.model.albert_config_file == folder / "config.json"
+    assert (settings.model.init_checkpoint, settings.data.spm_model_file) == (folder, folder / "spiece.model")
+    assert parse_classifier_flags([*flags, "--do_lower_case"])[1].data.do_lower_case
+
+
+def test_an_unlimited_length_is_that_of_the_positions(tmp_path):
+    folder = folder_of("for_question_answering", tmp_path, {"model_max_length": 10**30})
+    assert find_model(folder).description.max_seq_length == 64
+    assert find_casing(folder) == {}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [('{"do_lower_case": "no"}', "do_lower_case is 'no', not true or false"), ("{", "is not JSON"), ("[]", "a list;")],
+)
+def test_a_damaged_configuration_of_the_tokenizer_is_refused(tmp_path, content, message):
+    (folder_of("for_regression", tmp_path) / "tokenizer_config.json").write_text(content)
+    with pytest.raises(UserError, match=f"tokenizer_config.json.*{message}"):
+        find_model(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "is_unread"),
+    [
+        (NLI.names, NLI, False),
+        (("ENTAILMENT", "Neutral", "b"), Labels(("entailment", "neutral", "b")), False),
+        (("b", "a"), Labels(("a", "b")), True),
+        (("b", "a"), Labels(("a", "b", "c")), False),
+        (("b", "a"), Score(), False),
+    ],
+)
+def test_labels_that_are_those_of_the_task_pass(tmp_path, caplog, theirs, ours, is_unread):
+    id2label = {str(number): name for number, name in enumerate(theirs)}
+    check_labels(folder_of("for_sequence_classification", tmp_path, id2label=id2label) / "config.json", ours, is_unread)
+    assert not caplog.text
+
+
+def test_labels_in_another_order_are_refused_and_those_without_names_told(tmp_path, caplog):
+    ours = Labels(("entailment", "neutral", "contradiction"))
+    with pytest.raises(UserError, match=r"classes are contradiction, entailment, .* here they are entailment, neutral"):
+        check_labels(folder_of("for_sequence_classification", tmp_path) / "config.json", ours, is_unread=False)
+    check_labels(folder_of("for_sequence_classification", tmp_path, id2label=None) / "config.json",
+                 Labels(("0", "1")), is_unread=False)  # fmt: skip
+    assert (
+        "the classes are LABEL_0, LABEL_1, but here they are 0, 1: their order is taken to be the same" in caplog.text
+    )
+
+
+def test_the_file_of_a_fast_tokenizer_alone_is_no_vocabulary(tmp_path):
+    folder = folder_of("for_regression", tmp_path)
+    (folder / "spiece.model").rename(folder / "tokenizer.json")
+    with pytest.raises(UserError, match=r"has no vocabulary but tokenizer\.json, .* put the spiece\.model"):
+        find_model(folder)

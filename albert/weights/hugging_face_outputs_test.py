@@ -1,0 +1,107 @@
+"""Models of Hugging Face's give what its own library gave: testdata/interchange, of transformers 5.24."""
+
+import logging
+
+import ml_dtypes
+import numpy as np
+import pytest
+import tensorflow as tf
+from safetensors.numpy import load_file, save_file
+
+from albert.albert_config import AlbertConfig
+from albert.errors import UserError
+from albert.heads import pooled, span
+from albert.heads.pretraining import PretrainingHead
+from albert.modeling import AlbertModel, TokenLayout, encode
+from albert.testing import TESTDATA, below, golden
+from albert.weights.loading import load_weights
+
+MODELS = TESTDATA / "interchange"
+OUTPUTS = golden("interchange/outputs")
+PRETRAINING = MODELS / "for_pretraining/model.safetensors"
+TOLERANCE = {"atol": 1e-5, "rtol": 0}
+
+
+def config_of(model):
+    return AlbertConfig.from_json_file(MODELS / model / "config.json")
+
+
+def loaded(model, head=None):
+    """Weights and the report, of `model` with the head that `head` makes of its configuration."""
+    head = head and head(config_of(model))
+    weights = AlbertModel(config_of(model), head.variable_specs if head else ()).weights
+    return head, weights, load_weights(MODELS / model / "model.safetensors", weights)
+
+
+def encoded(model, weights, recorded):
+    layout = TokenLayout.one_per_row(**{k: tf.constant(v) for k, v in below(OUTPUTS, f"{recorded}/inputs").items()})
+    return encode(config_of(model), weights, layout)
+
+
+@pytest.mark.parametrize(
+    ("model", "recorded"),
+    [("for_pretraining", "tiny"), ("for_pretraining_groups", "groups"), ("model_square", "square")],
+)
+def test_the_encoder(model, recorded):
+    _, weights, report = loaded(model)
+    assert not report.fresh
+    assert not report.remarks
+    found = encoded(model, weights, recorded)
+    for name in ("sequence_output", "pooled_output"):
+        np.testing.assert_allclose(getattr(found, name), OUTPUTS[f"{recorded}/{name}"], **TOLERANCE)
+
+
+def test_a_classifier():
+    head, weights, report = loaded("for_sequence_classification", lambda c: pooled.ClassificationHead(c, num_labels=3))
+    assert not report.fresh
+    found = head.predict(weights, encoded("for_sequence_classification", weights, "tiny"))["probabilities"]
+    np.testing.assert_allclose(found, tf.nn.softmax(OUTPUTS["tiny/classification/logits"]), **TOLERANCE)
+
+
+def test_a_reader_of_questions_whose_pooler_is_fresh():
+    head, weights, report = loaded("for_question_answering", lambda c: span.SpanHead(c, softmax_over_padding=True))
+    assert report.fresh == ("bert/pooler/dense/kernel", "bert/pooler/dense/bias")
+    assert "no pooler" in report.remarks[0]
+    found = head.predict(weights, encoded("for_question_answering", weights, "tiny"))
+    for name in ("start_log_prob", "end_log_prob"):
+        recorded = tf.nn.log_softmax(OUTPUTS[f"tiny/squad_v1/{name}"])
+        np.testing.assert_allclose(tf.nn.log_softmax(found[name]), recorded, **TOLERANCE)
+
+
+def test_pretraining_heads(caplog):
+    caplog.set_level(logging.INFO)
+    _, weights, report = loaded("for_pretraining", PretrainingHead)
+    assert not report.fresh
+    assert not report.unused
+    report.log(PRETRAINING)
+    assert f"{PRETRAINING} (Hugging Face): 32 variables loaded, 0 fresh, 0 entries unused" in caplog.text
+    found = encoded("for_pretraining", weights, "tiny")
+    sop = tf.matmul(found.pooled_output, weights["cls/seq_relationship/output_weights"], transpose_b=True)
+    sop += weights["cls/seq_relationship/output_bias"]
+    np.testing.assert_allclose(sop, OUTPUTS["tiny/sop_logits"], **TOLERANCE)
+
+
+@pytest.mark.parametrize(("dtype", "name"), [(np.float16, "float16"), (ml_dtypes.bfloat16, "bfloat16")])
+def test_halves_are_converted_and_told(tmp_path, dtype, name):
+    tensors = load_file(PRETRAINING)
+    save_file({key: value.astype(dtype) for key, value in tensors.items()}, tmp_path / "model.safetensors")
+    weights = AlbertModel(config_of("for_pretraining")).weights
+    assert f"25 entries are {name}" in load_weights(tmp_path / "model.safetensors", weights).remarks[0]
+    table = tensors["albert.embeddings.word_embeddings.weight"].astype(dtype).astype(np.float32)
+    np.testing.assert_array_equal(weights["bert/embeddings/word_embeddings"], table)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.pop("albert.pooler.bias"), r"lacks 1 encoder variables of the model \(bert/pooler/dense\)"),
+        (lambda t: t.update({"albert.encoder.adapter.weight": np.ones(3, np.float32)}), "has 1 encoder entries that"),
+        (lambda t: t.update({"albert.pooler.weight": np.ones((32, 16), np.float32)}), r"has shape \[16, 32\]"),
+    ],
+)
+def test_every_variable_of_the_encoder_comes_from_the_file(tmp_path, change, message):
+    tensors = load_file(PRETRAINING)
+    change(tensors)
+    save_file(tensors, tmp_path / "model.safetensors")
+    with pytest.raises(UserError, match=message):
+        load_weights(tmp_path / "model.safetensors", AlbertModel(config_of("for_pretraining")).weights)

@@ -1,0 +1,189 @@
+"""Files of Hugging Face's: read by our names, or refused in one line. Models: testdata/interchange. No TensorFlow."""
+
+import json
+import shutil
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from albert.albert_config import AlbertConfig
+from albert.errors import UserError
+from albert.weights.hugging_face import open_weights
+
+MODELS = Path(__file__).parents[1] / "testdata/interchange"
+WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"
+PRETRAINING = MODELS / "for_pretraining" / WHOLE
+BLOCK, OURS = "albert.encoder.albert_layer_groups.0.albert_layers.0", "bert/encoder/transformer/group_0/inner_group_0"
+
+
+def read(path):
+    with open_weights(path) as reader:
+        shapes, values = reader.get_variable_to_shape_map(), {}
+        assert set(reader.get_variable_to_dtype_map()) == set(shapes)
+        for name, shape in shapes.items():
+            values[name] = reader.get_tensor(name)
+            assert list(values[name].shape) == shape
+    return values
+
+
+def write(folder, tensors, config="for_pretraining"):
+    shutil.copy(MODELS / config / "config.json", folder)
+    save_file({name: np.ascontiguousarray(value) for name, value in tensors.items()}, folder / WHOLE, {"format": "pt"})
+    return folder / WHOLE
+
+
+@pytest.mark.parametrize(
+    ("model", "number"),
+    [
+        ("for_pretraining", 32),
+        ("for_pretraining_groups", 80),
+        ("model_square", 23),
+        ("for_sequence_classification", 27),
+        ("for_question_answering", 25),
+    ],
+)
+def test_every_tensor_has_a_name_of_ours(model, number):
+    names = set(read(MODELS / model / WHOLE))
+    assert len(names) == number
+    assert all(name.startswith(("bert/", "cls/", "output_")) for name in names)
+
+
+def test_kernels_are_transposed_and_heads_are_not():
+    theirs, ours = load_file(PRETRAINING), read(PRETRAINING)
+    np.testing.assert_array_equal(
+        ours[f"{OURS}/attention_1/self/query/kernel"], theirs[f"{BLOCK}.attention.query.weight"].T
+    )
+    np.testing.assert_array_equal(ours[f"{OURS}/LayerNorm_1/beta"], theirs[f"{BLOCK}.full_layer_layer_norm.bias"])
+    sop = "cls/seq_relationship/output_weights"
+    np.testing.assert_array_equal(ours[sop], theirs["sop_classifier.classifier.weight"])
+
+
+def test_the_same_model_is_read_from_files_that_are_written_otherwise(tmp_path):
+    tensors, expected = load_file(PRETRAINING), read(PRETRAINING)
+    tensors["albert.embeddings.LayerNorm.gamma"] = tensors.pop("albert.embeddings.LayerNorm.weight")
+    tensors["predictions.decoder.weight"] = tensors["albert.embeddings.word_embeddings.weight"]
+    tensors["predictions.decoder.bias"] = tensors["predictions.bias"]
+    tensors["albert.embeddings.position_ids"] = np.arange(64)[None]
+    found = read(write(tmp_path, tensors))
+    del found["bert/embeddings/position_ids"]
+    assert set(found) == set(expected)
+    assert all(np.array_equal(found[name], expected[name]) for name in found)
+
+
+def test_without_the_scope_of_a_model_with_a_head(tmp_path):
+    tensors = load_file(PRETRAINING)
+    encoder = {name.removeprefix("albert."): value for name, value in tensors.items() if name.startswith("albert.")}
+    assert set(read(write(tmp_path, encoder))) == {name for name in read(PRETRAINING) if name.startswith("bert/")}
+
+
+def test_a_token_classifier_has_no_head_of_ours(tmp_path):
+    tensors = {name: value for name, value in load_file(PRETRAINING).items() if "pooler" not in name}
+    names = read(write(tmp_path, tensors | {"classifier.weight": np.zeros((5, 32), np.float32)}))
+    assert "classifier.weight" in names
+    assert "output_weights" not in names
+
+
+def shards(folder):
+    tensors = load_file(PRETRAINING)
+    shutil.copy(PRETRAINING.with_name("config.json"), folder)
+    where = {}
+    for number, names in enumerate((sorted(tensors)[:10], sorted(tensors)[10:]), start=1):
+        file = f"model-0000{number}-of-00002.safetensors"
+        save_file({name: tensors[name] for name in names}, folder / file)
+        where |= dict.fromkeys(names, file)
+    (folder / INDEX).write_text(json.dumps({"metadata": {"total_size": 1}, "weight_map": where}))
+    return folder / INDEX
+
+
+def test_shards_are_one_model(tmp_path):
+    found, expected = read(shards(tmp_path)), read(PRETRAINING)
+    assert set(found) == set(expected)
+    assert all(np.array_equal(found[name], expected[name]) for name in found)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda f: (f / "model-00002-of-00002.safetensors").unlink(), "2 files, but 1 are missing, among them model-0"),
+        (lambda f: (f / INDEX).write_text("{"), "is not JSON"),
+        (lambda f: (f / INDEX).write_text("[]"), "has no weight_map"),
+        (lambda f: (f / INDEX).write_text('{"weight_map": {"a": "../b.safetensors"}}'), "no name of a file beside it"),
+        (lambda f: (f / "model-00001-of-00002.safetensors").write_bytes(b"x"), "cannot be read, it may be damaged"),
+        (lambda f: shutil.copy(f / "model-00001-of-00002.safetensors", f / "model-00002-of-00002.safetensors"),
+         "model-00002-of-00002.safetensors is not the file that"),
+    ],
+)  # fmt: skip
+def test_shards_that_are_none_are_refused(tmp_path, change, message):
+    index = shards(tmp_path)
+    change(tmp_path)
+    with pytest.raises(UserError, match=message):
+        read(index)
+
+
+HEADER = json.dumps({"a": {"dtype": "F32", "shape": [1 << 40], "data_offsets": [0, 1 << 42]}}).encode()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        PRETRAINING.read_bytes()[:5000],
+        PRETRAINING.read_bytes()[:-4],
+        struct.pack("<Q", 1 << 50) + b"{}",
+        struct.pack("<Q", len(HEADER)) + HEADER + bytes(64),
+        PRETRAINING.read_bytes().replace(b'"F32"', b'"F99"', 1),
+    ],
+)
+def test_damaged_files_are_refused_in_one_line(tmp_path, content):
+    path = write(tmp_path, {})
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=f"{WHOLE} cannot be read, it may be damaged: .*Download it again") as raised:
+        read(path)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("config", "name", "value", "message"),
+    [
+        ("for_pretraining", "predictions.decoder.weight", np.ones((300, 16), np.float32), "differs from albert.emb"),
+        ("for_pretraining", "albert.embeddings.LayerNorm.gamma", np.ones(16, np.float32), "LayerNorm/gamma 2 times"),
+        ("for_pretraining", "albert.pooler.bias", np.zeros(32, np.int8), "albert.pooler.bias has type I8"),
+        ("model_square", "encoder.embedding_hidden_mapping_in.bias", np.ones(32, np.float32), "is no identity"),
+        ("model_square", "encoder.embedding_hidden_mapping_in.weight", np.ones((32, 32), np.float32), "is no identity"),
+    ],
+)
+def test_what_this_model_cannot_represent_is_refused(tmp_path, config, name, value, message):
+    path = write(tmp_path, load_file(MODELS / config / WHOLE) | {name: value}, config)
+    with pytest.raises(UserError, match=message):
+        read(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model_type": "bert"}, "model_type is \"?'?bert"),
+        ({"layer_norm_eps": 1e-5}, "layer_norm_eps is"),
+        ({"tie_word_embeddings": False}, "tie_word_embeddings is false"),
+        ({"num_hidden_layers": 22, "num_hidden_groups": 22}, "22 layers in 22 groups are divided otherwise"),
+    ],
+)
+def test_a_configuration_of_another_model_is_refused(tmp_path, changes, message):
+    path = write(tmp_path, load_file(PRETRAINING))
+    config = path.with_name("config.json")
+    config.write_text(json.dumps(json.loads(config.read_text()) | changes))
+    with pytest.raises(UserError, match=message):
+        read(path)
+
+
+def test_another_models_file_is_refused(tmp_path):
+    path = write(tmp_path, {"bert.embeddings.word_embeddings.weight": np.zeros((3, 2), np.float32)})
+    with pytest.raises(UserError, match=r"holds no ALBERT: .* begins with bert\.embeddings\.word"):
+        read(path)
+
+
+@pytest.mark.parametrize("model", sorted(path.name for path in MODELS.iterdir() if path.is_dir()))
+def test_the_configurations_are_ours(model):
+    assert AlbertConfig.from_json_file(MODELS / model / "config.json").hidden_act == "gelu"
