@@ -60,12 +60,22 @@ def test_every_kind_of_task_is_the_one_that_trains(table):
         (["--train_file=x.csv", "--high_only"], "--high_only has no effect on own data"),
         (["--task_name=squad2.0", "--train_file=t", "--max_seq_length=20"], "--max_seq_length=20 leaves no room"),
         (["--task_name=MRPC", "--max_seq_length=2"], "--max_seq_length=2 must be at least 3"),
+        (
+            ["--train_file=t.csv", "--validation_file=d.csv", "--validation_split=0.1"],
+            "exclude each other",
+        ),
     ],
 )
 def test_what_cannot_be_made_is_refused(flags, message):
     with pytest.raises(UserError) as raised:
         parse(*flags)
     assert message in str(raised.value)
+
+
+def test_what_has_no_effect_is_not_told_of_a_task_that_cannot_be_made():
+    with pytest.raises(UserError) as raised:
+        parse("--task_name=race", "--max_qa_length=0")
+    assert str(raised.value) == "--max_qa_length=0 must be at least 1"
 
 
 def test_the_labels_of_a_trained_model_are_those_of_its_folder(table, tmp_path):

@@ -32,15 +32,21 @@ def without_task(values: Values) -> Values:
             problem = "is empty: name a file" if name in _FILES else "is for own data: give --train_file too"
             values = values.with_problem(UserError(f"--{name} {problem}"))
         return values
-    if values["validation_file"] and "validation_split" in values.given:
-        values = values.with_problem(
-            UserError("--validation_file and --validation_split exclude each other: nothing is held out; give one")
-        )
+    values = without_idle_split(values)
     both = [f"--{name}" for name in ("task_name", "data_dir") if name in values.given and values[name] is not None]
     if both:
         named = next(name for name in _FILES if values[name])
         values = values.with_problem(UserError(f"--{named} takes the place of {' and '.join(both)}: leave these out"))
     return values.replace(task_name=OwnDataTask.name, data_dir=Path())
+
+
+def without_idle_split(values: Values) -> Values:
+    """With a problem where rows are to be held out that nothing would use."""
+    if values["validation_file"] and "validation_split" in values.given:
+        return values.with_problem(
+            UserError("--validation_file and --validation_split exclude each other: nothing is held out; give one")
+        )
+    return values
 
 
 def with_epochs(values: Values) -> Values:

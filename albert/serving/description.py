@@ -88,8 +88,8 @@ def read_description(folder: Path) -> ModelDescription | None:
         raise UserError(f"{path} cannot be read: {error.strerror}.") from error
     except ValueError as error:
         raise UserError(
-            f"{path} is damaged, or not a description of a model: {error}. Train on in its folder to have it written "
-            "again, or copy it from where the model was trained."
+            f"{path} is damaged, or not a description of a model: {error}. Copy it from where the model was trained, "
+            "or delete it and train on in its folder to have it written again."
         ) from None
 
 

@@ -121,7 +121,7 @@ class LabelsTable(Table):
             names = [result["label"] for result in row]
             has_delimiter = any(self._output.delimiter in name for name in self._output.names)
             labels = json.dumps(names, ensure_ascii=False) if has_delimiter else self._output.delimiter.join(names)
-            joined.append([{"labels": labels, "scores": self._output.delimiter.join(str(r["score"]) for r in row)}])
+            joined.append([{"labels": labels, "scores": self._output.join_scores([str(r["score"]) for r in row])}])
         return super().form(joined)
 
 

@@ -434,3 +434,10 @@ def test_a_score_that_is_too_large_is_told_before_anything_is_trained(tmp_path):
 def test_a_label_is_one_line(tmp_path):
     with pytest.raises(UserError, match=r"line 2: column 'label' holds a label with a control character"):
         _task(tmp_path, [("a", "b\u2028c"), ("b", "d")])
+
+
+@pytest.mark.parametrize("problem_type", [None, "regression"])
+def test_a_regression_needs_two_scores(tmp_path, problem_type):
+    with pytest.raises(UserError, match=r"train.csv: the only score is 1.5; at least two are needed"):
+        _task(tmp_path, [("a", "1.5"), ("b", "1.50")], problem_type=problem_type)
+    assert _task(tmp_path, [("a", "1.5"), ("b", "1.5"), ("c", "2")], problem_type=problem_type).output == Score()

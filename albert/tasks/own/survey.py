@@ -162,13 +162,18 @@ class Survey:
 
 @dataclasses.dataclass
 class Spelling:
-    """What labels look like: words or numbers. Of each kind the first label, with its line; of words their number."""
+    """What labels look like: words or numbers. Of each kind the first label, with its line; of words how many.
+
+    `number` is the last of those that can be scores, and `is_constant` says that they are all the same.
+    """
 
     word: tuple[int, str] | None = None
     num_words: int = 0
     with_point: tuple[int, str] | None = None
     has_fraction: bool = False
     too_large: tuple[int, str] | None = None
+    number: float | None = None
+    is_constant: bool = True
 
     @property
     def are_numbers(self) -> bool:
@@ -187,6 +192,9 @@ class Spelling:
             self.num_words += 1
         elif not is_score(label):
             self.too_large = self.too_large or (line, label)
+        else:
+            self.is_constant = self.is_constant and self.number in (None, float(label))
+            self.number = float(label)
         if is_number(label) and not is_integer(label):
             self.with_point = self.with_point or (line, label)
             self.has_fraction = self.has_fraction or not float(label).is_integer()
