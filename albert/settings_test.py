@@ -53,7 +53,10 @@ def test_the_edge_of_what_is_allowed_is_allowed(name, value):
     ("changes", "problem"),
     [
         ({"max_seq_length": 2}, "--max_seq_length=2 must be at least 3 ([CLS], one token, [SEP])"),
-        ({"spm_model_file": None}, "--spm_model_file (or --vocab_file for a WordPiece model) is missing"),
+        (
+            {"spm_model_file": None},
+            "--spm_model_file (or --vocab_file for a WordPiece model) is missing, or --model_dir, which has it",
+        ),
         ({"albert_dropout_prob": 1.0}, "--albert_dropout_prob=1.0 must be in [0, 1)"),
         ({"albert_dropout_prob": float("nan")}, "--albert_dropout_prob=nan must be in [0, 1)"),
         ({"dtype": "float16"}, "--dtype=float16 is unknown; known are float32, bfloat16, auto"),

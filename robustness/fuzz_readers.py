@@ -28,6 +28,7 @@ from albert.tokenization import SentencePieceTokenizer, Tokenizer, load_tokenize
 from robustness.fuzz_cases import Reader, Rows, Seed
 from robustness.fuzz_flags import FLAGS
 from robustness.fuzz_glue import TABLES, glue_seeds, read_glue
+from robustness.fuzz_model_json import MODEL_JSON
 from robustness.fuzz_mutations import JSON, LINES, Mutator, change_message
 from robustness.fuzz_own import ABOUT_THE_WHOLE, change_fields, count_own, json_seeds, read_own, table_seeds
 
@@ -370,6 +371,7 @@ READERS: tuple[Reader, ...] = (
         line_based=True,
         about_the_whole=ABOUT_THE_WHOLE,
     ),
+    MODEL_JSON,
     Reader(name="config", seeds=_config_seeds, read=_read_config, mutators=_mutators(JSON, JSON)),
     Reader(
         name="vocab",

@@ -7,6 +7,7 @@ from pathlib import Path
 from albert.cli.fine_tuning import RACE_FLAGS, SHARED_DATA, SQUAD_WINDOWS
 from albert.cli.flags import Flag, Program, Values, declared, parse
 from albert.cli.model_dir import VOCABULARY_DIR, with_model_dir
+from albert.cli.own_data import known_in, without_idle_split
 from albert.errors import UserError
 from albert.setting_fields import DATA
 from albert.settings import DataSettings, TrainSettings
@@ -52,19 +53,23 @@ def parse_feature_flags(argv: Sequence[str]) -> tuple[Task, DataSettings]:
 
     Raises HelpRequested for --help, and UserError for everything that is missing or does not go together, together.
     """
-    values = parse(CREATE_FINETUNING_DATA, argv, with_model_dir)
+    values = without_idle_split(parse(CREATE_FINETUNING_DATA, argv, with_model_dir))
     task: Task | None = None
+    idle: list[str] = []
     try:
         task = _task(values)
-    except UserError as error:
+        idle = _without_effect(values, task)
+    except UserError as error:  # what has no effect is not known then
         values = values.with_problem(error)
     settings = values.make(DataSettings, task_name=task.name if task else "")
-    problems = settings.problems() + _without_effect(values, task)
+    problems = settings.problems() + idle
     if isinstance(task, SquadTask):
         problems += task.problems(settings)
     values.check(problems)
     if task is None:  # own data: its files are read when everything else is right
-        task = own_data_task(values.make(OwnDataSettings), values["seed"], _own_splits(values))
+        # Without rows to train on, the labels are those of the model, as in evaluating and predicting.
+        known = None if values["train_file"] else known_in(values["model_dir"])
+        task = own_data_task(values.make(OwnDataSettings), values["seed"], _own_splits(values), known)
     return task, settings
 
 

@@ -1,5 +1,6 @@
 """The command line of `create_finetuning_data`. Needs no TensorFlow."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,8 @@ import pytest
 from albert.cli.feature_creation import parse_feature_flags
 from albert.cli.fine_tuning import parse_classifier_flags, parse_race_flags, parse_squad_flags
 from albert.errors import UserError
+from albert.serving.description import ModelDescription
+from albert.tasks.base import Labels
 
 TINY = Path(__file__).parents[2] / "sample_data/albert_tiny"
 MODEL = f"--model_dir={TINY}"
@@ -57,9 +60,34 @@ def test_every_kind_of_task_is_the_one_that_trains(table):
         (["--train_file=x.csv", "--high_only"], "--high_only has no effect on own data"),
         (["--task_name=squad2.0", "--train_file=t", "--max_seq_length=20"], "--max_seq_length=20 leaves no room"),
         (["--task_name=MRPC", "--max_seq_length=2"], "--max_seq_length=2 must be at least 3"),
+        (
+            ["--train_file=t.csv", "--validation_file=d.csv", "--validation_split=0.1"],
+            "exclude each other",
+        ),
     ],
 )
 def test_what_cannot_be_made_is_refused(flags, message):
     with pytest.raises(UserError) as raised:
         parse(*flags)
     assert message in str(raised.value)
+
+
+def test_what_has_no_effect_is_not_told_of_a_task_that_cannot_be_made():
+    with pytest.raises(UserError) as raised:
+        parse("--task_name=race", "--max_qa_length=0")
+    assert str(raised.value) == "--max_qa_length=0 must be at least 1"
+
+
+def test_the_labels_of_a_trained_model_are_those_of_its_folder(table, tmp_path):
+    """Without rows to train on, as for the program that predicts."""
+    shutil.copytree(TINY, tmp_path / "model")
+    flags = [f"--model_dir={tmp_path / 'model'}", f"--test_file={table}"]
+    with pytest.raises(UserError, match="the labels are not known"):
+        parse_feature_flags(["program", *flags])
+    output = Labels(("odd", "even", "other"))
+    description = ModelDescription("own", output, ("text",), 64, True, False, "", "float32", {})
+    (tmp_path / "model/model.json").write_text(description.to_json())
+    task, _ = parse_feature_flags(["program", *flags])
+    assert (task.output, task.splits) == (output, ("test",))
+    trained, _ = parse_feature_flags(["program", *flags, f"--train_file={table}"])
+    assert trained.output == Labels(("even", "odd"))

@@ -29,13 +29,24 @@ def without_task(values: Values) -> Values:
     if not is_own_data(values):
         others = [flag.name for flag in values.program.flags if flag.name in values.given and flag.name in _OWN_FLAGS]
         for name in others:
-            values = values.with_problem(UserError(f"--{name} is for own data: give --train_file too"))
+            problem = "is empty: name a file" if name in _FILES else "is for own data: give --train_file too"
+            values = values.with_problem(UserError(f"--{name} {problem}"))
         return values
+    values = without_idle_split(values)
     both = [f"--{name}" for name in ("task_name", "data_dir") if name in values.given and values[name] is not None]
     if both:
         named = next(name for name in _FILES if values[name])
         values = values.with_problem(UserError(f"--{named} takes the place of {' and '.join(both)}: leave these out"))
     return values.replace(task_name=OwnDataTask.name, data_dir=Path())
+
+
+def without_idle_split(values: Values) -> Values:
+    """With a problem where rows are to be held out that nothing would use."""
+    if values["validation_file"] and "validation_split" in values.given:
+        return values.with_problem(
+            UserError("--validation_file and --validation_split exclude each other: nothing is held out; give one")
+        )
+    return values
 
 
 def with_epochs(values: Values) -> Values:
@@ -62,10 +73,16 @@ def _known(values: Values) -> Known | None:
         checkpoint = values["init_checkpoint"]
         folder = None if values["do_train"] or checkpoint is None else _folder_of(checkpoint)
     description = read_description(folder) if folder else None
+    if values["do_train"] and description and description.task_name != OwnDataTask.name:
+        return None  # a run of another task, which is refused as such when its folder is claimed
+    return known_in(folder)
+
+
+def known_in(folder: Path | None) -> Known | None:
+    """What the model in `folder` predicts of texts; None where it does not, or there is none."""
+    description = read_description(folder) if folder else None
     if description is None or not isinstance(description.output, Labels | MultiLabels | Score):
         return None
-    if values["do_train"] and description.task_name != OwnDataTask.name:
-        return None  # a run of another task, which is refused as such when its folder is claimed
     assert folder, "a description is in a folder"
     return Known(description.output, len(description.text_columns), folder / DESCRIPTION)
 

@@ -94,6 +94,7 @@ def test_training_lasts_three_epochs_unless_something_else_is_given(tmp_path, ta
         (["--do_train", "--train_step=3", "--num_train_epochs=2"], r"exclude each other"),
         (["--do_train", "--metric_for_best_model=pearson"], r"does not fit task own"),
         (["--do_predict"], r"`do_predict` needs `test_file`"),
+        (["--do_train", "--validation_file=x.csv", "--validation_split=0.2"], r"--validation_split exclude each other"),
         ([], r"nothing to do"),
     ],
 )
@@ -108,6 +109,7 @@ def test_flags_of_own_data_need_own_data(tmp_path):
         "--label_delimiter is for own",
     )
     _assert_refused(tmp_path, ["--do_train"], "--data_dir, --task_name must be given")
+    _assert_refused(tmp_path, ["--do_train", "--train_file="], "--train_file is empty: name a file")
 
 
 def _describe(folder, **changes):
@@ -147,7 +149,8 @@ def test_another_folders_model_decides_the_labels_where_nothing_is_trained(tmp_p
 
 
 def test_a_model_of_another_kind_gives_no_labels(tmp_path, table):
-    _describe(tmp_path / "out", head="span_v1", problem_type=None)
+    span = {"head": "span_v1", "problem_type": None, "text_columns": 0, "text_column_names": [], "max_seq_length": 128}
+    _describe(tmp_path / "out", **span)
     _assert_refused(tmp_path, [f"--test_file={table}", "--do_predict"], "the labels are not known")
     _describe(tmp_path / "mrpc", task="mrpc")
     flags = [f"--train_file={table}", "--do_train", f"--output_dir={tmp_path / 'mrpc'}"]

@@ -38,7 +38,7 @@ from albert.serving.uses import ANSWERS, CHOICES, GIVES, LABELS, use_of
 from albert.system.files import WholeFile
 from albert.system.signals import exit_on_termination
 from albert.system.text_encoding import read_regular, whole_text
-from albert.tasks.base import Choice, Labels, MultiLabels, Span
+from albert.tasks.base import Choice, Labels, MultiLabels, Score, Span
 from albert.tasks.race import RaceExample, read_questions
 from albert.tasks.squad.files import Paragraph, Question, read_paragraphs
 from albert.tasks.squad.task import SquadTask
@@ -112,6 +112,8 @@ def _check_choice_of_results(request: PredictRequest, description: ModelDescript
             f"`top_k`={request.top_k}, but the model in {request.model_dir} gives any number of labels: those with at "
             "least `threshold`."
         )
+    if isinstance(description.output, Score) and request.top_k not in (None, 1):
+        raise UserError(f"`top_k`={request.top_k}, but the model in {request.model_dir} gives one score and no labels.")
     if not has_several and request.threshold is not None:
         raise UserError(
             f"`threshold`={request.threshold}, but the model in {request.model_dir} does not give several labels: "
@@ -239,6 +241,8 @@ def _arguments(texts: tuple[str, ...], num_texts: int | None) -> list[Texts]:
         except UnicodeEncodeError:
             raise UserError(f"text {number} is not UTF-8; set the terminal to it.") from None
         first, tab, second = text.partition("\t")
+        if "\t" in second:
+            raise UserError(f"text {number} has {text.count(tab)} tabs in it; one stands between the two of a pair.")
         found.append(Texts(first, second if tab else None))
     if num_texts == 2 and [pair.second for pair in found] == [None, None]:
         return [Texts(*texts)]

@@ -6,6 +6,7 @@ Owns that file's format, which is a promise: `format` grows when its meaning cha
 import dataclasses
 import json
 import math
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,16 @@ from albert.errors import UserError
 from albert.system.json_text import parse_json, short_repr
 from albert.system.text_encoding import read_regular
 from albert.tasks.base import Choice, Labels, MultiLabels, Output, Score, Span
+from albert.tasks.own.columns import check_label
+from albert.tasks.squad.task import SquadTask
+from albert.tasks.squad.windows import SPECIAL_TOKENS
 
 DESCRIPTION = "model.json"
 FORMAT = 1
 MAX_LABELS = 10_000
 _MAX_BYTES = 1 << 20
 _MAX_TOKENS = 65_536
+_LARGEST = sys.float_info.max
 
 _PROBLEM_TYPES = {
     "classification": "single_label_classification",
@@ -89,8 +94,8 @@ def read_description(folder: Path) -> ModelDescription | None:
         raise UserError(f"{path} cannot be read: {error.strerror}.") from error
     except ValueError as error:
         raise UserError(
-            f"{path} is damaged, or not a description of a model: {error}. Train on in its folder to have it written "
-            "again, or copy it from where the model was trained."
+            f"{path} is damaged, or not a description of a model: {error}. Copy it from where the model was trained, "
+            "or delete it and train on in its folder to have it written again."
         ) from None
 
 
@@ -130,24 +135,33 @@ def _description(values: Mapping[str, Any]) -> ModelDescription:
     """Raises ValueError for what `ModelDescription.to_json` never writes. What it does not know changes nothing."""
     if _whole(values, "format", 1) != FORMAT:
         raise ValueError(f"format is {values['format']}, but this version reads {FORMAT}: use the one that wrote it")
-    columns = _value(values, "text_column_names", list)
+    columns, output = _value(values, "text_column_names", list), _output(values)
     if not all(isinstance(name, str) for name in columns) or len(columns) > 2 or len(set(columns)) < len(columns):
         raise ValueError("text_column_names are not up to two different names")
+    for name in columns:
+        _check_characters("text_column_names", name)
     if _whole(values, "text_columns", 0) != len(columns):
         raise ValueError(f"text_columns is {values['text_columns']}, but {len(columns)} have names")
+    if bool(columns) != isinstance(output, Labels | MultiLabels | Score):
+        raise ValueError(f"text_columns is {len(columns)}, which a model with the head {values['head']} never has")
     digest, dtype = _value(values, "tokenizer_digest", str), _value(values, "dtype", str)
     if dtype not in ("float32", "bfloat16"):
         raise ValueError(f"dtype is {short_repr(dtype)}, not float32 or bfloat16")
+    options = {name: check(values, name) for name, check in _OPTIONS.items() if name in values}
+    length = _whole(values, "max_seq_length", 3)
+    question = options.get("max_query_length") or SquadTask.max_query_length
+    if isinstance(output, Span) and length <= question + SPECIAL_TOKENS:
+        raise ValueError(f"max_seq_length is {length}, which has no room beside a question of {question} tokens")
     return ModelDescription(
         task_name=_value(values, "task", str),
-        output=_output(values),
+        output=output,
         text_columns=tuple(columns),
-        max_seq_length=_whole(values, "max_seq_length", 3),
+        max_seq_length=length,
         do_lower_case=_value(values, "do_lower_case", bool),
         keep_accents=_value(values, "keep_accents", bool),
         tokenizer_digest=digest,
         dtype=dtype,
-        options={name: check(values, name) for name, check in _OPTIONS.items() if name in values},
+        options={name: value for name, value in options.items() if name in _OPTIONS_OF.get(type(output), ())},
     )
 
 
@@ -188,6 +202,12 @@ def _labels(values: Mapping[str, Any]) -> tuple[str, ...]:
     names = [by_id[number] for number in wanted]
     if not all(isinstance(name, str) and name.strip() for name in names):
         raise ValueError("id2label has a label that is no text")
+    for name in names:
+        _check_characters("id2label", name)
+        try:
+            check_label(name)
+        except ValueError as error:
+            raise ValueError(f"id2label {error}") from None
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"id2label has {short_repr(twice)} twice")
@@ -201,7 +221,14 @@ def _value(values: Mapping[str, Any], name: str, kind: type) -> Any:
         raise ValueError(f"it has no {name}")
     if type(values[name]) is not kind:
         raise ValueError(f"{name} is {short_repr(values[name])}, which is no {_KINDS[kind]}")
+    if kind is str:
+        _check_characters(name, values[name])
     return values[name]
+
+
+def _check_characters(name: str, text: str) -> None:
+    if any(0xD800 <= ord(character) < 0xE000 for character in text):
+        raise ValueError(f"{name} has half of a surrogate pair, which is no character: {short_repr(text)}")
 
 
 _KINDS = {str: "text", int: "whole number", bool: "true or false", list: "list", dict: "object"}
@@ -210,7 +237,7 @@ _KINDS = {str: "text", int: "whole number", bool: "true or false", list: "list",
 def _whole(values: Mapping[str, Any], name: str, low: int, high: int = _MAX_TOKENS) -> int:
     number: int = _value(values, name, int)
     if not low <= number <= high:
-        raise ValueError(f"{name} is {number}, not from {low} to {high}")
+        raise ValueError(f"{name} is {short_repr(number)}, not from {low} to {high}")
     return number
 
 
@@ -218,7 +245,8 @@ def _bound(values: Mapping[str, Any], name: str, without: float) -> float:
     number = values.get(name)
     if number is None:
         return without
-    if type(number) not in (int, float) or not math.isfinite(number):
+    # A whole number of JSON can be larger than any float.
+    if type(number) not in (int, float) or not -_LARGEST <= number <= _LARGEST:
         raise ValueError(f"{name} is {short_repr(number)}, which is no number")
     return float(number)
 
@@ -238,4 +266,9 @@ _OPTIONS: Mapping[str, Callable[[Mapping[str, Any], str], int | float | None]] =
     "max_answer_length": _count,
     "max_qa_length": _count,
     "null_score_diff_threshold": _threshold,
+}
+# Those that a head's task has; others are checked all the same, and change nothing.
+_OPTIONS_OF: Mapping[type, tuple[str, ...]] = {
+    Span: ("doc_stride", "max_query_length", "max_answer_length", "null_score_diff_threshold"),
+    Choice: ("max_qa_length",),
 }

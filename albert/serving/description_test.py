@@ -18,6 +18,8 @@ PAIR = ModelDescription(
     dtype="float32",
     options={},
 )
+# The changes that make it a model for questions.
+_SPAN = {"head": "span_v1", "problem_type": None, "text_columns": 0, "text_column_names": []}
 
 
 def described(**changes):
@@ -104,6 +106,18 @@ def test_the_order_of_ids_in_the_file_does_not_matter(tmp_path):
         ({"head": "regression", "problem_type": "regression", "low": "0"}, "low is '0', which is no number"),
         ({"doc_stride": 0}, "doc_stride is 0, not from 1"),
         ({"null_score_diff_threshold": "x"}, "null_score_diff_threshold is 'x'"),
+        ({"null_score_diff_threshold": 10**400}, "null_score_diff_threshold is 1000"),
+        ({"head": "regression", "problem_type": "regression", "low": -(10**400)}, "low is -1000"),
+        ({"format": 10**400}, "format is 1000"),
+        ({"task": "\ud800"}, "task has half of a surrogate pair, which is no character: '\\ud800'"),
+        ({"text_column_names": ["a", "b\ud800"]}, "text_column_names has half of a surrogate pair"),
+        ({"id2label": {"0": "a", "1": "\udc00"}}, "id2label has half of a surrogate pair"),
+        ({"id2label": {"0": "a", "1": "b\nc"}}, "id2label holds a label with a control character in it ('b\\nc')"),
+        ({"id2label": {"0": "a", "1": "b" * 257}}, "id2label holds a label of 257 characters"),
+        ({"text_columns": 0, "text_column_names": []}, "text_columns is 0, which a model with the head classification"),
+        ({"head": "span_v1", "problem_type": None}, "text_columns is 2, which a model with the head span_v1 never has"),
+        ({**_SPAN, "max_query_length": 125}, "max_seq_length is 128, which has no room beside a question of 125"),
+        ({**_SPAN, "max_seq_length": 67}, "max_seq_length is 67, which has no room beside a question of 64"),
     ],
 )
 def test_what_a_description_cannot_be_is_refused_in_one_line(changes, message, tmp_path):
@@ -115,6 +129,15 @@ def test_what_a_description_cannot_be_is_refused_in_one_line(changes, message, t
     assert message in str(raised.value)
     assert str(raised.value).startswith(str(tmp_path / DESCRIPTION))
     assert "\n" not in str(raised.value)
+    assert len(str(raised.value).removeprefix(str(tmp_path))) < 400
+
+
+def test_what_another_head_would_need_changes_nothing(tmp_path):
+    (tmp_path / DESCRIPTION).write_text(json.dumps(json.loads(PAIR.to_json()) | {"doc_stride": 9, "max_qa_length": 9}))
+    assert read_description(tmp_path) == PAIR
+    span = json.loads(PAIR.to_json()) | _SPAN | {"max_qa_length": 9, "doc_stride": 9}
+    (tmp_path / DESCRIPTION).write_text(json.dumps(span))
+    assert read_description(tmp_path).options == {"doc_stride": 9}
 
 
 @pytest.mark.parametrize(

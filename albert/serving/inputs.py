@@ -54,7 +54,7 @@ def lines_as_they_come(num_texts: int | None, descriptor: int = 0) -> Iterator[l
     """The lines of standard input, all that are there at a time, as lists that are not empty; see `read_texts`."""
     path, tally, numbers, rest = Path("standard input"), RowTally(Path("standard input")), itertools.count(1), b""
     rows = _RowCheck(path, num_texts, tally)
-    while data := os.read(descriptor, _READ_BYTES):
+    while data := _available(path, descriptor):
         lines, ended, rest = (rest + data).rpartition(b"\n")
         if len(rest) > MAX_RECORD:
             raise UserError(f"{path}: a line longer than {MAX_RECORD >> 20} MiB; write a text a line.")
@@ -63,6 +63,13 @@ def lines_as_they_come(num_texts: int | None, descriptor: int = 0) -> Iterator[l
     if rest:
         yield [rows.texts(_stdin_row(path, next(numbers), rest))]
     tally.log()
+
+
+def _available(path: Path, descriptor: int) -> bytes:
+    try:
+        return os.read(descriptor, _READ_BYTES)
+    except OSError as error:  # closed, or a folder
+        raise UserError(f"{path} cannot be read: {error.strerror}; write texts to it, a text a line.") from error
 
 
 def _stdin_row(path: Path, line: int, data: bytes) -> Row:

@@ -118,3 +118,12 @@ def test_a_line_that_is_no_text_is_told_with_its_number(data, message):
     with pytest.raises(UserError, match=message):
         list(lines_as_they_come(1, read_end))
     os.close(read_end)
+
+
+def test_a_standard_input_that_cannot_be_read_is_told(tmp_path):
+    folder = os.open(tmp_path, os.O_RDONLY)
+    with pytest.raises(UserError, match="standard input cannot be read: Is a directory"):
+        next(lines_as_they_come(1, folder))
+    os.close(folder)
+    with pytest.raises(UserError, match="standard input cannot be read: Bad file descriptor"):
+        next(lines_as_they_come(1, folder))

@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import re
 from pathlib import Path
 
 import tensorflow as tf
@@ -19,6 +20,7 @@ from albert.weights.loading import load_weights
 from albert.weights.names import POOLER
 from albert.weights.paths import checkpoint_prefix, open_weights
 
+_VOCABULARY_SETTING = re.compile("`(spm_model|vocab)_file`=")
 # Rows of a model whose folder does not say how long they were in training.
 _DEFAULT_LENGTH = 512
 
@@ -57,7 +59,10 @@ def load_model(folder: Path, device: str) -> LoadedModel:
         logging.log(logging.WARNING if remark.is_warning else logging.INFO, "%s: %s.", files.config_file, remark.text)
     description = files.description
     casing = {"do_lower_case": True} | find_casing(folder)
-    tokenizer = load_tokenizer(files.spm_model_file, files.vocab_file, **casing)
+    try:
+        tokenizer = load_tokenizer(files.spm_model_file, files.vocab_file, **casing)
+    except UserError as error:  # which speaks of the settings that name a vocabulary in training
+        raise UserError(_VOCABULARY_SETTING.sub("", str(error))) from None
     vocabulary = files.spm_model_file or files.vocab_file
     if tokenizer.vocab_size > config.vocab_size:
         raise UserError(
@@ -115,8 +120,8 @@ def _check(
         )
     elif description.tokenizer_digest and tokenizer.digest != description.tokenizer_digest:
         raise UserError(
-            f"{vocabulary} is not the vocabulary that the model was trained with, by its digest in "
-            f"{folder / DESCRIPTION}. Copy it from where the model was trained."
+            f"{vocabulary}, or the do_lower_case or keep_accents in {folder / DESCRIPTION}, are not those of the "
+            "model's training, by the digest there. Copy both files from where it was trained."
         )
     if description.max_seq_length > config.max_position_embeddings:
         raise UserError(

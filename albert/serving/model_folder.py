@@ -86,7 +86,7 @@ def find_vocabulary(folder: Path) -> tuple[Path | None, Path | None]:
     models = sorted(path for path in folder.glob("*.model") if path.is_file() and not path.name.startswith("."))
     if len(models) > 1:
         names = " and ".join(path.name for path in models[:_MAX_NAMES])
-        raise UserError(f"`model_dir`={folder} has several vocabularies, {names}: name one by `spm_model_file`.")
+        raise UserError(f"`model_dir`={folder} has several vocabularies, {names}: leave the model's own there alone.")
     if models:
         return models[0], None
     if (folder / WORDPIECE).is_file():

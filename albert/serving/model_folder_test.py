@@ -8,7 +8,7 @@ from albert.albert_config import AlbertConfig
 from albert.errors import UserError
 from albert.serving.description import ModelDescription
 from albert.serving.model_folder import find_model, write_model_folder
-from albert.tasks.base import Labels
+from albert.tasks.base import Span
 from albert.tokenization import load_tokenizer
 
 TINY = Path(__file__).parents[2] / "sample_data/albert_tiny"
@@ -22,7 +22,7 @@ def tokenizer():
 
 def description(tokenizer, threshold=None):
     return ModelDescription(
-        "agreement", Labels(("0", "1")), ("sentence",), 32, True, False, tokenizer.digest, "float32",
+        "squad2.0", Span("2.0", 5, 5), (), 128, True, False, tokenizer.digest, "float32",
         {"null_score_diff_threshold": threshold},
     )  # fmt: skip
 
@@ -72,7 +72,7 @@ def test_a_persons_own_file_of_that_name_is_not_written_over(tmp_path, tokenizer
     [
         ("albert_config.json", None, "has neither albert_config.json nor config.json"),
         ("7k.model", None, r"has no vocabulary, neither a \*.model nor vocab.txt"),
-        (None, "other.model", "several vocabularies, 7k.model and other.model: name one by `spm_model_file`"),
+        (None, "other.model", "several vocabularies, 7k.model and other.model: leave the model's own there"),
     ],
 )
 def test_a_folder_that_does_not_hold_one_model_is_told_in_one_line(tmp_path, missing, added, message):

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from albert.errors import UserError
 from albert.serving.request import CSV, NPY
 from albert.serving.results import Result
 from albert.system.files import WholeFile, cannot_write, whole_file
@@ -38,6 +39,8 @@ class StandardOutput:
 
     def write(self, data: bytes) -> None:
         """Raises ReaderGone where the other end was closed, UserError where the disk behind it is full."""
+        if sys.stdout is None:
+            raise UserError("standard output is closed: leave it open, or name an `output_file`.")
         try:
             sys.stdout.buffer.write(data)
             sys.stdout.buffer.flush()
@@ -118,7 +121,7 @@ class LabelsTable(Table):
             names = [result["label"] for result in row]
             has_delimiter = any(self._output.delimiter in name for name in self._output.names)
             labels = json.dumps(names, ensure_ascii=False) if has_delimiter else self._output.delimiter.join(names)
-            joined.append([{"labels": labels, "scores": self._output.delimiter.join(str(r["score"]) for r in row)}])
+            joined.append([{"labels": labels, "scores": self._output.join_scores([str(r["score"]) for r in row])}])
         return super().form(joined)
 
 

@@ -36,6 +36,12 @@ def test_lines_of_json_have_one_record_or_a_list():
     ]
 
 
+def test_a_closed_standard_output_is_told(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)  # as Python has it behind >&-
+    with pytest.raises(UserError, match="standard output is closed"):
+        StandardOutput().write(b"x")
+
+
 def test_a_table_has_a_header_once_and_empty_cells_for_what_a_row_lacks():
     one = Table(("label", "score"), has_one=True, width=1)
     data = one.form([]) + one.form([[BILLING]]) + one.form([[OTHER]])

@@ -209,6 +209,7 @@ def _described(folder: Path, **changes: object) -> None:
 
 
 ONE_NUMBER = {"head": "regression", "problem_type": "regression"}
+QUESTIONS = {"head": "span_v1", "problem_type": None, "text_columns": 0, "text_column_names": [], "max_query_length": 8}
 THREE_LABELS = {"id2label": {"0": "a", "1": "b", "2": "c"}, "label2id": {"a": 0, "b": 1, "c": 2}}
 
 
@@ -223,11 +224,18 @@ THREE_LABELS = {"id2label": {"0": "a", "1": "b", "2": "c"}, "label2id": {"a": 0,
         (lambda f: _described(f, **ONE_NUMBER), r"output_weights of shape \[2, 8\], not \[1, 8\]: it is not"),
         (lambda f: _described(f, **THREE_LABELS), r"output_weights of shape \[2, 8\], not \[3, 8\]"),
         (
-            lambda f: _described(f, head="span_v1", problem_type=None),
+            lambda f: _described(f, **QUESTIONS),
             "has no cls/squad/output_weights: it is not the model that .*model.json describes",
         ),
         (lambda f: _described(f, label2id={"0": 1, "1": 0}), "label2id is not the inverse of id2label"),
-        (lambda f: _described(f, keep_accents=True), "spiece.model is not the vocabulary that the model was trained"),
+        (
+            lambda f: _described(f, keep_accents=True),
+            "spiece.model, or the do_lower_case or keep_accents in .*model.json, are not those of the model's training",
+        ),
+        (
+            lambda f: (f / "spiece.model").write_bytes(b"no model"),
+            "^[^`]*spiece.model is not a whole SentencePiece model",
+        ),
         (
             lambda f: shutil.copy(SAMPLE_DATA / "albert_tiny/7k.model", f / "spiece.model"),
             "7000 pieces, but vocab_size in .* is 124",

@@ -1,6 +1,7 @@
 """What `albert.predict` is asked for: which model, which texts or questions, what is written where. No TensorFlow."""
 
 import dataclasses
+import os
 from pathlib import Path
 
 from albert.serving.description import MAX_LABELS
@@ -99,6 +100,17 @@ class PredictRequest:
         endings = (NPY, JSON_LINES) if self.embeddings else (CSV, JSON_LINES)
         if self.output_file.suffix.lower() not in endings:
             return [f"`output_file`={self.output_file} must end in {' or '.join(endings)}"]
-        if self.output_file == self.input_file:
-            return [f"`output_file`={self.output_file} is also `input_file`"]
+        for name in ("input_file", "context_file"):
+            if _is_same(self.output_file, getattr(self, name)):
+                return [f"`output_file`={self.output_file} is also `{name}`"]
+        # Told now and not when everything is computed.
+        if os.path.lexists(self.output_file) and not self.output_file.is_file():
+            return [f"`output_file`={self.output_file} is there and is no file: move it away, or choose another"]
         return []
+
+
+def _is_same(path: Path, other: Path | None) -> bool:
+    try:
+        return other is not None and (path == other or path.samefile(other))
+    except OSError:  # one of them is not there, or cannot be looked at, which its reader or writer tells
+        return False

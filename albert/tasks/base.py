@@ -91,6 +91,12 @@ class MultiLabels:
             return [json.dumps(row, ensure_ascii=False) if row else "" for row in rows]
         return [self.delimiter.join(row) for row in rows]
 
+    def join_scores(self, scores: Sequence[str]) -> str:
+        """The scores of some labels, joined; a JSON list if the delimiter may stand in a number."""
+        if any(character in "0123456789.+-e" for character in self.delimiter):
+            return f"[{', '.join(scores)}]" if scores else ""
+        return self.delimiter.join(scores)
+
 
 @dataclasses.dataclass(frozen=True)
 class Score:

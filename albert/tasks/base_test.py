@@ -38,3 +38,11 @@ def test_what_is_no_score_is_refused(text):
 
 def test_a_bounded_score_is_clipped_when_written():
     assert Score(0, 5).format(np.array([-0.1, 2.34567, 5.1])) == ["0.000", "2.346", "5.000"]
+
+
+@pytest.mark.parametrize(
+    ("delimiter", "joined"), [("|", "0.5|1e-05"), (", ", "0.5, 1e-05"), ("-", "[0.5, 1e-05]"), (".", "[0.5, 1e-05]")]
+)
+def test_scores_of_several_labels_can_be_told_apart(delimiter, joined):
+    assert MultiLabels(("a", "b"), delimiter).join_scores(["0.5", "1e-05"]) == joined
+    assert MultiLabels(("a", "b"), delimiter).join_scores([]) == ""

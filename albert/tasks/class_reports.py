@@ -90,7 +90,7 @@ def _scores(output: Labels | MultiLabels | Score, predicted: np.ndarray, probabi
     if isinstance(output, Labels):
         return [f"{p:.6g}" for p in np.take_along_axis(probabilities, predicted[:, None], axis=1)[:, 0]]
     return [
-        output.delimiter.join(f"{p:.6g}" for p in row[there > 0])
+        output.join_scores([f"{p:.6g}" for p in row[there > 0]])
         for row, there in zip(probabilities, predicted, strict=True)
     ]
 

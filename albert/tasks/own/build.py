@@ -178,6 +178,8 @@ def _output(
     found = train.found
     path = found.table.path
     if found.problem_type == REGRESSION:
+        if found.spelling.is_constant:
+            raise UserError(f"{path}: the only score is {found.spelling.number:g}; at least two are needed.")
         return Score(), str(path)
     counts = found.names()
     names = in_order(counts)

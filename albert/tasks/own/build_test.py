@@ -388,3 +388,56 @@ def test_what_is_odd_is_counted_with_its_first_place(tmp_path, caplog):
 def test_good_files_are_read_without_a_warning(tmp_path, caplog):
     _task(tmp_path, _five_labels(100), wanted=("train", "dev"))
     assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    ("labels", "kind", "words"),
+    [
+        (
+            ["0.0", "1.0", "2"],
+            Score,
+            "whole numbers, but written with a decimal point (line 2: 0.0), and so are scores",
+        ),
+        (
+            ["0.5", "nan", "1", "-"],
+            Labels,
+            "no numbers: 2, the first on line 3: 'nan'. So numbers with a decimal point",
+        ),
+        ([f"{number},5" for number in range(15)], Labels, "15 different labels in 15 rows, the first '0,5'"),
+        ([f"2020-01-{day}" for day in range(10, 25)], Labels, "is 'label' the right column?"),
+        (["spam", "sp\u200bam", "\uff33pam", "ham"], Labels, "rows: 'spam' 1, 'sp\\u200bam' 1, '\uff33pam' 1"),
+    ],
+)
+def test_labels_that_may_be_something_else_are_told_in_one_warning(tmp_path, caplog, labels, kind, words):
+    task = _task(tmp_path, [(f"text {number}", label) for number, label in enumerate(labels)])
+    assert isinstance(task.output, kind)
+    (record,) = caplog.records
+    assert words in record.getMessage()
+    assert "\n" not in record.getMessage()
+
+
+def test_labels_that_are_classes_by_problem_type_are_told_where_only_zeros_differ(tmp_path, caplog):
+    rows = [("a", "1"), ("b", "1.0"), ("c", "0"), ("d", "01")]
+    _task(tmp_path, rows, problem_type="single_label_classification")
+    (record,) = caplog.records
+    assert "rows: '1' 1, '1.0' 1, '01' 1" in record.getMessage()
+
+
+def test_a_score_that_is_too_large_is_told_before_anything_is_trained(tmp_path):
+    rows = [("a", "0.5"), ("b", "1e400"), ("c", "1")]
+    with pytest.raises(UserError, match=r"train.csv, line 3: column 'label' holds '1e400', which is not between"):
+        _task(tmp_path, rows)
+    # Numbers that name classes may be of any size.
+    assert _task(tmp_path, [("a", "9" * 20), ("b", "1"), ("c", "1")]).output == Labels(("1", "9" * 20))
+
+
+def test_a_label_is_one_line(tmp_path):
+    with pytest.raises(UserError, match=r"line 2: column 'label' holds a label with a control character"):
+        _task(tmp_path, [("a", "b\u2028c"), ("b", "d")])
+
+
+@pytest.mark.parametrize("problem_type", [None, "regression"])
+def test_a_regression_needs_two_scores(tmp_path, problem_type):
+    with pytest.raises(UserError, match=r"train.csv: the only score is 1.5; at least two are needed"):
+        _task(tmp_path, [("a", "1.5"), ("b", "1.50")], problem_type=problem_type)
+    assert _task(tmp_path, [("a", "1.5"), ("b", "1.5"), ("c", "2")], problem_type=problem_type).output == Score()

@@ -1,7 +1,9 @@
 """Which columns of a table hold texts and labels, and what kind of labels these are."""
 
 import dataclasses
+import math
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
@@ -115,18 +117,32 @@ def check_label(label: str) -> None:
     """Raises ValueError where `label` cannot be the name of a class, saying why, to follow the column's name."""
     if len(label) > MAX_LABEL:
         raise ValueError(f"holds a label of {len(label):,} characters ({short_repr(label)}); {MAX_LABEL} are allowed")
-    if any(ord(character) < 32 or 127 <= ord(character) < 160 for character in label):
-        raise ValueError(f"holds a label with a control character in it ({short_repr(label)})")
+    # Line and paragraph separators too: a label is shown on one line.
+    if any(unicodedata.category(character) in ("Cc", "Zl", "Zp") for character in label):
+        raise ValueError(f"holds a label with a control character in it ({label!a})")
+
+
+def looks_alike(label: str) -> str:
+    """The same for labels that people would hardly tell apart: without capitals, blanks, zeros and what is not seen."""
+    if is_number(label) and math.isfinite(float(label)):
+        return str(int(label)) if is_integer(label) else repr(float(label)).removesuffix(".0")
+    shown = unicodedata.normalize("NFKC", label)
+    seen = (character for character in shown if unicodedata.category(character) != "Cf")
+    return "".join("".join(seen).split()).casefold()
+
+
+def is_score(label: str) -> bool:
+    """Whether a label that is a number can be a score of a regression."""
+    return abs(float(label)) <= _LARGEST_SCORE
 
 
 def score_of(label: str) -> float:
     """The number that a label of a regression spells. Raises ValueError as `check_label`."""
     if not is_number(label):
         raise ValueError(f"holds {short_repr(label)}, not a number, which a regression needs")
-    score = float(label)
-    if abs(score) > _LARGEST_SCORE:
+    if not is_score(label):
         raise ValueError(f"holds {short_repr(label)}, which is not between -1e15 and 1e15")
-    return score
+    return float(label)
 
 
 def split_label(label: str, delimiter: str) -> tuple[str, ...]:

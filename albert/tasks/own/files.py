@@ -9,6 +9,7 @@ import csv
 import itertools
 import json
 import math
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -25,6 +26,10 @@ _SHOWN_NAMES = 20
 _BLANK = "skipped {rows} on blank lines"
 
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
+# What stands between columns that no file may have there, in CSV, and how a header with quotes around names shows it.
+_MARKS = {";": "a semicolon", "\t": "a tab", "|": "a vertical bar"}
+_QUOTED_NAMES = re.compile(r'"[^"]*"([;\t|])(?:"|\w)')
+_WRITE_COMMAS = "write commas there, or tabs in a file whose name ends in .tsv"
 _JSON = (".json", ".jsonl")
 TABLES = (*_DELIMITERS, *_JSON)
 
@@ -220,7 +225,8 @@ def _parsed(path: Path, delimiter: str) -> Iterator[tuple[int, tuple[str, ...]]]
         try:
             cells = next(reader, None)
         except csv.Error as error:
-            raise UserError(f"{path}, line {first}: {_fault(str(error), first, reader.line_num)}.") from None
+            fault = sizes.other_delimiter(delimiter) or _fault(str(error), first, reader.line_num)
+            raise UserError(f"{path}, line {first}: {fault}.") from None
         if cells is None:
             return
         for number, cell in enumerate(cells, start=1):
@@ -238,6 +244,7 @@ class _RecordSize:
     def __init__(self, path: Path):
         self._path = path
         self._first = self._size = 0
+        self._header = ""
 
     def begin(self, line: int) -> None:
         """A record begins on `line`."""
@@ -246,6 +253,7 @@ class _RecordSize:
     def watched(self, lines: Iterator[tuple[int, str]]) -> Iterator[str]:
         """The lines. Raises UserError where those of one record are too long together."""
         for _, text in lines:
+            self._header = self._header or text.strip()
             self._size += len(text)
             if self._size > MAX_RECORD:
                 raise UserError(
@@ -253,6 +261,14 @@ class _RecordSize:
                     "quote missing, or one too many?"
                 )
             yield text
+
+    def other_delimiter(self, delimiter: str) -> str | None:
+        """What to say where the file's first line has names in quotes, but something else between them."""
+        found = _QUOTED_NAMES.match(self._header)
+        if found is None or found[1] == delimiter:
+            return None
+        mark = _MARKS.get(found[1], short_repr(found[1]))
+        return f"{mark} seems to stand between columns; {_WRITE_COMMAS}"
 
 
 def _fault(error: str, first: int, last: int) -> str:
@@ -270,6 +286,11 @@ def _fault(error: str, first: int, last: int) -> str:
 def _check_header(path: Path, line: int, names: Sequence[str]) -> None:
     if len(names) > MAX_COLUMNS:
         raise UserError(f"{path}, line {line}: {len(names)} columns; {MAX_COLUMNS} are allowed.")
+    if names[0].startswith("sep=") and len(names) < 3 and not any(names[1:]):
+        raise UserError(
+            f"{path}, line {line}: {names[0]} is a line for Excel and no header; remove it. Between columns, "
+            f"{_WRITE_COMMAS}."
+        )
     if "" in names:
         raise UserError(
             f"{path}, line {line}: column {names.index('') + 1} has no name; name every column (pandas writes a first "
@@ -277,11 +298,11 @@ def _check_header(path: Path, line: int, names: Sequence[str]) -> None:
         )
     if repeated := next((name for name in names if names.count(name) > 1), None):
         raise UserError(f"{path}, line {line}: two columns are called {short_repr(repeated)}; name every column.")
-    if len(names) == 1 and path.suffix.lower() == ".csv" and (";" in names[0] or "\t" in names[0]):
-        mark = "a semicolon" if ";" in names[0] else "a tab"
+    mark = next((mark for mark in _MARKS if mark in names[0]), None)
+    if len(names) == 1 and path.suffix.lower() == ".csv" and mark:
         raise UserError(
-            f"{path}, line {line}: the only column is called {short_repr(names[0])}, so {mark} seems to stand between "
-            "columns; write commas there, or tabs in a file whose name ends in .tsv."
+            f"{path}, line {line}: the only column is called {short_repr(names[0])}, so {_MARKS[mark]} seems to stand "
+            f"between columns; {_WRITE_COMMAS}."
         )
 
 
@@ -304,14 +325,17 @@ def _json_rows(path: Path, names: Sequence[str], optional: Sequence[str], tally:
 
 
 def _objects(path: Path, tally: RowTally) -> Iterator[tuple[int, dict[str, Any]]]:
+    is_first = True
     for line, text in _lines(path):
         if not text.strip():
             tally.add(_BLANK, line, "")
             continue
-        if line == 1 and text.lstrip().startswith("["):
+        if is_first and text.lstrip().startswith("["):
             raise UserError(
-                f"{path}, line 1: a list; write one object a line, without commas between them, as does: jq -c '.[]'"
+                f"{path}, line {line}: a list; write one object a line, without commas between them, as does: "
+                "jq -c '.[]'"
             )
+        is_first = False
         try:
             found = parse_json(text.strip())
         except ValueError as error:

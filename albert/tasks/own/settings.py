@@ -37,8 +37,8 @@ class OwnDataSettings:
         "Column with the label. Without: label, labels, class, category or target.", DATA, default=None
     )
     problem_type: str | None = setting(
-        "Without: regression if all labels are numbers and one is not whole, multi_label_classification if labels are "
-        "lists, otherwise single_label_classification.",
+        "Without: regression if all labels are numbers and one has a decimal point, multi_label_classification if "
+        "labels are lists, otherwise single_label_classification.",
         DATA,
         default=None,
         choices=PROBLEM_TYPES,

@@ -26,6 +26,8 @@ from albert.tasks.own.columns import (
     check_label,
     is_integer,
     is_number,
+    is_score,
+    looks_alike,
     score_of,
     split_label,
 )
@@ -34,6 +36,8 @@ from albert.tasks.rows import RowTally
 from albert.tasks.text import is_blank
 
 _LOG = logging.getLogger(__name__)
+
+_MANY_LABELS = 10  # up to so many, half of the rows may have a label of their own
 
 # A label as it stands in the file: one, or the sorted names of several. None where the row has none.
 Label = str | tuple[str, ...] | None
@@ -122,7 +126,6 @@ class Survey:
     """What a look at all rows of a table found; arrays have an entry for each row.
 
     `labels` counts rows by label as it stands there, in the order of `strata`: for a row the number of its label.
-    `numbers` and `fractions`: whether all labels are numbers, and whether one of them is not whole.
     """
 
     table: Table
@@ -131,8 +134,7 @@ class Survey:
     texts: array = dataclasses.field(default_factory=lambda: array("Q"))
     rows: array = dataclasses.field(default_factory=lambda: array("Q"))
     strata: array = dataclasses.field(default_factory=lambda: array("I"))
-    numbers: bool = True
-    fractions: bool = False
+    spelling: "Spelling" = dataclasses.field(default_factory=lambda: Spelling())
     too_many: int = 0  # the line of the first label beyond MAX_CLASSES
 
     @property
@@ -147,7 +149,7 @@ class Survey:
             return self.table.problem_type
         if any(isinstance(label, tuple) for label in self.labels):
             return MULTI
-        return REGRESSION if self.numbers and self.fractions else SINGLE
+        return REGRESSION if self.spelling.are_scores else SINGLE
 
     def names(self) -> dict[str, int]:
         """How many rows have each label; of lists, each label of the list."""
@@ -156,6 +158,46 @@ class Survey:
             for name in () if label is None else (label,) if isinstance(label, str) else label:
                 counts[name] += count
         return dict(counts)
+
+
+@dataclasses.dataclass
+class Spelling:
+    """What labels look like: words or numbers. Of each kind the first label, with its line; of words how many.
+
+    `number` is the last of those that can be scores, and `is_constant` says that they are all the same.
+    """
+
+    word: tuple[int, str] | None = None
+    num_words: int = 0
+    with_point: tuple[int, str] | None = None
+    has_fraction: bool = False
+    too_large: tuple[int, str] | None = None
+    number: float | None = None
+    is_constant: bool = True
+
+    @property
+    def are_numbers(self) -> bool:
+        """Whether no label is a word."""
+        return self.word is None
+
+    @property
+    def are_scores(self) -> bool:
+        """Whether all labels are numbers and one has a decimal point."""
+        return self.are_numbers and self.with_point is not None
+
+    def add(self, line: int, label: str) -> None:
+        """Looks at one more label."""
+        if not is_number(label):
+            self.word = self.word or (line, label)
+            self.num_words += 1
+        elif not is_score(label):
+            self.too_large = self.too_large or (line, label)
+        else:
+            self.is_constant = self.is_constant and self.number in (None, float(label))
+            self.number = float(label)
+        if is_number(label) and not is_integer(label):
+            self.with_point = self.with_point or (line, label)
+            self.has_fraction = self.has_fraction or not float(label).is_integer()
 
 
 def survey(table: Table, seed: int) -> Survey:
@@ -174,7 +216,10 @@ def survey(table: Table, seed: int) -> Survey:
     if num_blank == found.num_rows:
         raise UserError(f"{table.path}: all {num_blank} rows have an empty text; is it the right column?")
     _check_number(found, is_all=True)
+    _check_size(found)
     tally.log()
+    if table.problem_type is None:
+        _warn_of_kind(found)
     return found
 
 
@@ -182,8 +227,8 @@ def _count(found: Survey, numbers: dict[Label, int], row: TextRow) -> int:
     """Counts the row's label and returns its number. Raises UserError as `_check_kind` and `_check_number`."""
     label = row.label
     if isinstance(label, str):
-        found.numbers = found.numbers and is_number(label)
-        found.fractions = found.fractions or (found.numbers and not is_integer(label))
+        if label not in numbers:
+            found.spelling.add(row.line, label)
         if found.table.problem_type == REGRESSION:
             label = ""
     if label not in numbers:
@@ -210,7 +255,8 @@ def _check_kind(table: Table, row: TextRow, labels: Iterable[Label]) -> None:
 
 def _check_number(found: Survey, is_all: bool = False) -> None:
     """Raises UserError where there are too many labels: at the end, or as soon as they cannot be scores."""
-    if found.too_many and (not found.numbers or found.table.problem_type or (is_all and not found.fractions)):
+    are_numbers, are_scores = found.spelling.are_numbers, found.spelling.are_scores
+    if found.too_many and (not are_numbers or found.table.problem_type or (is_all and not are_scores)):
         raise UserError(
             f"{found.table.path}, line {found.too_many}: more than {MAX_CLASSES:,} different labels; is "
             f"{short_repr(found.table.columns.label)} the right column? (A regression needs `problem_type`="
@@ -218,15 +264,49 @@ def _check_number(found: Survey, is_all: bool = False) -> None:
         )
 
 
+def _check_size(found: Survey) -> None:
+    """Raises UserError where labels turned out to be scores, and one is too large for that."""
+    if found.problem_type == REGRESSION and found.spelling.too_large:
+        line, label = found.spelling.too_large
+        raise UserError(
+            f"{found.table.path}, line {line}: column {short_repr(found.table.columns.label)} holds "
+            f"{short_repr(label)}, which is not between -1e15 and 1e15; correct or remove the row."
+        )
+
+
 # --- What is worth knowing --------------------------------------------------------------------------------------------
+
+
+def _warn_of_kind(found: Survey) -> None:
+    """Warns where what the labels look like may not be what they are."""
+    spelling, path, num_labels = found.spelling, found.table.path, len(found.names())
+    if found.problem_type == REGRESSION and not spelling.has_fraction:
+        assert spelling.with_point, "what makes it a regression"
+        _LOG.warning(
+            "%s: the labels are whole numbers, but written with a decimal point (line %d: %s), and so are scores; "
+            "problem_type=%s makes them classes",
+            *(path, *spelling.with_point, SINGLE),
+        )
+    elif found.problem_type == SINGLE and spelling.word and spelling.with_point:
+        _LOG.warning(
+            "%s: labels that are no numbers: %d, the first on line %d: %s. So numbers with a decimal point (line %d: "
+            "%s) are classes too; for a regression, correct or remove them",
+            *(path, spelling.num_words, spelling.word[0], short_repr(spelling.word[1]), *spelling.with_point),
+        )
+    elif found.problem_type == SINGLE and num_labels > max(_MANY_LABELS, found.num_rows // 2):
+        _LOG.warning(
+            "%s: %d different labels in %d rows, the first %s: is %s the right column? Scores are numbers with a "
+            "decimal point",
+            *(path, num_labels, found.num_rows, short_repr(next(iter(found.names())))),
+            short_repr(found.table.columns.label),
+        )
 
 
 def warn_of_similar(path: Path, counts: Mapping[str, int]) -> None:
     """Warns of labels that differ in capitals or blanks alone, which are two labels all the same."""
     alike: dict[str, list[str]] = {}
     for name in counts:
-        key = str(int(name)) if is_integer(name) else "".join(name.split()).casefold()
-        alike.setdefault(key, []).append(name)
+        alike.setdefault(looks_alike(name), []).append(name)
     for names in alike.values():
         if len(names) > 1:
             shown = ", ".join(f"{short_repr(name)} {counts[name]:,}" for name in names)

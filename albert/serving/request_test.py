@@ -1,0 +1,34 @@
+"""What is refused before anything is read. Needs no TensorFlow."""
+
+import os
+
+import pytest
+
+from albert.serving.request import PredictRequest
+
+
+def _problems(tmp_path, **fields):
+    return PredictRequest(model_dir=tmp_path, **fields).problems()
+
+
+def test_a_file_is_not_read_and_written_whatever_it_is_called(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows, link, hard = tmp_path / "rows.csv", tmp_path / "link.csv", tmp_path / "hard.csv"
+    rows.write_text("text\n")
+    link.symlink_to("rows.csv")
+    os.link(rows, hard)
+    relative = rows.relative_to(tmp_path)
+    for output in (rows, link, hard, relative):
+        assert _problems(tmp_path, input_file=relative, output_file=output) == [
+            f"`output_file`={output} is also `input_file`"
+        ]
+        asked = {"question": "who?", "context_file": rows}
+        assert _problems(tmp_path, **asked, output_file=output) == [f"`output_file`={output} is also `context_file`"]
+    assert _problems(tmp_path, input_file=rows, output_file=tmp_path / "other.csv") == []
+
+
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo, lambda path: path.symlink_to("nowhere")])
+def test_what_no_file_can_take_the_place_of_is_told_at_once(tmp_path, make):
+    make(tmp_path / "out.csv")
+    (problem,) = _problems(tmp_path, texts=("a",), output_file=tmp_path / "out.csv")
+    assert "out.csv is there and is no file: move it away" in problem
