@@ -157,6 +157,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(capsys, folder,
 def _start(folder: Path, out: str, prefix: tuple[str, ...] = ()) -> subprocess.Popen:
     # Signals are seen between calls of the compiled loop, which end at checkpoints: 50 steps at most.
     flags = {"output_dir": folder / out, "train_step": 300, "save_checkpoints_steps": 50, "keep_checkpoint_max": 1}
+    flags |= {"num_gpu_cores": 1, "train_batch_size": 8}
     command = [sys.executable, "-m", "albert.run_multigpus_classifier", *sample_command(folder, "train", **flags)[1:]]
     return subprocess.Popen([*prefix, *command], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
