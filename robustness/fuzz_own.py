@@ -18,7 +18,7 @@ from robustness.fuzz_mutations import change_columns
 
 ABOUT_THE_WHOLE = (
     *("cannot be read", "is empty", "has no rows", "is UTF-", "have an empty text", "no rows are left"),
-    *("the only label is", "no row has a label", "its columns are"),
+    *("the only label is", "the only score is", "no row has a label", "its columns are"),
 )
 
 _TEXTS = ('say "so", twice', "two\nlines", "", " ", "=1+1", "\u4eac\u90fd \u00e9t\u00e9", "x" * 300, "it's 5\" long")
