@@ -38,7 +38,7 @@ def table_seeds() -> list[Seed]:
         Seed({"rows.tsv": _written(single, "\t")}, ("rows.tsv", {})),
         Seed({"rows.csv": _written(several, ",", "\r\n")}, ("rows.csv", {"label_delimiter": ";"})),
         Seed({"rows.csv": _BYTE_ORDER_MARK + _written(scores, ",")}, ("rows.csv", {})),
-        Seed({"rows.tsv": _written(single, "\t")}, ("rows.tsv", {"max_train_samples": 1000, "problem_type": None})),
+        Seed({"rows.tsv": _written(single, "\t")}, ("rows.tsv", {"max_train_samples": 100_000, "problem_type": None})),
     ]
 
 
