@@ -18,7 +18,7 @@ from robustness.fuzz_mutations import change_columns
 
 ABOUT_THE_WHOLE = (
     *("cannot be read", "is empty", "has no rows", "is UTF-", "have an empty text", "no rows are left"),
-    *("the only label is", "no row has a label", "its columns are"),
+    *("the only label is", "the only score is", "no row has a label", "its columns are"),
 )
 
 _TEXTS = ('say "so", twice', "two\nlines", "", " ", "=1+1", "\u4eac\u90fd \u00e9t\u00e9", "x" * 300, "it's 5\" long")
@@ -38,7 +38,7 @@ def table_seeds() -> list[Seed]:
         Seed({"rows.tsv": _written(single, "\t")}, ("rows.tsv", {})),
         Seed({"rows.csv": _written(several, ",", "\r\n")}, ("rows.csv", {"label_delimiter": ";"})),
         Seed({"rows.csv": _BYTE_ORDER_MARK + _written(scores, ",")}, ("rows.csv", {})),
-        Seed({"rows.tsv": _written(single, "\t")}, ("rows.tsv", {"max_train_samples": 1000, "problem_type": None})),
+        Seed({"rows.tsv": _written(single, "\t")}, ("rows.tsv", {"max_train_samples": 100_000, "problem_type": None})),
     ]
 
 
