@@ -269,7 +269,9 @@ def _check(file: RecordFile, record_format: RecordFormat, bar: tqdm, unmasked: _
     """Raises UserError for the first record that is damaged or does not fit."""
     dataset = tf.data.TFRecordDataset(os.fsencode(file.path)).batch(_RECORDS_AT_A_TIME)
     dataset = dataset.map(lambda serialized: _judged(serialized, record_format), tf.data.AUTOTUNE, deterministic=True)
-    batches = iter(dataset.prefetch(tf.data.AUTOTUNE))
+    options = tf.data.Options()
+    options.autotune.enabled = False  # whose thread sleeps on, up to a minute, when the iterator is dropped
+    batches = iter(dataset.prefetch(tf.data.AUTOTUNE).with_options(options))
     for first in range(0, file.count, _RECORDS_AT_A_TIME):
         numbers = range(first, min(first + _RECORDS_AT_A_TIME, file.count))
         try:

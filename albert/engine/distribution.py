@@ -5,12 +5,14 @@ Both strategy types, `one` and `mirror`, are one process; a strategy over severa
 `create_replicas`, and only what is called local in `Replicas` then differs from process to process.
 """
 
+import contextlib
 import ctypes
 import dataclasses
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import tensorflow as tf
+from tensorflow.python.data.ops import multi_device_iterator_ops
 
 from albert.errors import UserError
 
@@ -68,9 +70,40 @@ class Replicas:
         is_able = all(detail.get("compute_capability", (0, 0)) >= (8, 0) for detail in details)
         return "bfloat16" if is_able else "float32"
 
+    def iterate(self, make_dataset: Callable[[], tf.data.Dataset]) -> tf.distribute.DistributedIterator:
+        """Deals consecutive elements of the data set to consecutive replicas of this process."""
+        dealt = self.strategy.distribute_datasets_from_function(lambda _context: _untuned(make_dataset()))
+        with _device_datasets_untuned():
+            return iter(dealt)
+
     def local_values(self, value: object) -> tuple:
         """The components of a per-replica value or mirrored variable in this process, in the order of `local_ids`."""
         return self.strategy.experimental_local_results(value)
+
+
+def _untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """`dataset` without TensorFlow's tuning of its parallelism.
+
+    The thread that tunes sleeps up to a minute between two looks, and nobody wakes it when its iterator is dropped:
+    a program would sit still so long between its last step and its results, or its exit after a signal.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return dataset.with_options(options)
+
+
+@contextlib.contextmanager
+def _device_datasets_untuned() -> Iterator[None]:
+    """While active, the data sets by which a strategy brings elements to devices are not tuned either.
+
+    They are TensorFlow's own, and take no options from the data set that is dealt; no public setting reaches them.
+    """
+    create = multi_device_iterator_ops._create_device_dataset
+    multi_device_iterator_ops._create_device_dataset = lambda *arguments: _untuned(create(*arguments))
+    try:
+        yield
+    finally:
+        multi_device_iterator_ops._create_device_dataset = create
 
 
 def create_replicas(strategy_type: str, num_replicas: int, device: str = "auto") -> Replicas:

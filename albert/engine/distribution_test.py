@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.python.data.ops import iterator_ops, multi_device_iterator_ops
 
 from albert.engine import distribution
 from albert.errors import UserError
@@ -90,3 +91,24 @@ def test_all_reduce_sums_tensors_of_any_shape(count):
         for value in values:
             assert value.shape == tensor.shape
             np.testing.assert_array_equal(value, factor * tensor)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_no_iterator_is_tuned_because_dropping_it_would_wait_for_the_thread_that_tunes(monkeypatch, count):
+    tuned = []
+
+    def noting(create):
+        def created(self, dataset=None, *arguments, **names):
+            tuned.append(dataset.options().autotune.enabled)
+            create(self, dataset, *arguments, **names)
+
+        return created
+
+    for kind in (iterator_ops.OwnedIterator, multi_device_iterator_ops.OwnedMultiDeviceIterator):
+        monkeypatch.setattr(kind, "__init__", noting(kind.__init__))
+    replicas = distribution.create_replicas("mirror", count, "cpu")
+    iterator = replicas.iterate(lambda: tf.data.Dataset.range(4).prefetch(tf.data.AUTOTUNE))
+    assert [int(value) for value in replicas.local_values(next(iterator))] == list(range(count))
+    assert tuned == [False] * (1 + count)  # on the host, and for each device
+    iter(tf.data.Dataset.range(1))
+    assert tuned[-1] is not False  # elsewhere TensorFlow is as it was

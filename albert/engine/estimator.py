@@ -169,7 +169,7 @@ class Estimator:
             self._store.finish_save(self.global_step, lambda step: self._is_due(step, max_steps))
             logging.info("Step %d of %d: nothing left to train.", self.global_step, max_steps)
             return
-        iterator = iter(self._distribute(lambda: input_fn(self.global_step, max_steps)))
+        iterator = self._replicas.iterate(lambda: input_fn(self.global_step, max_steps))
         bar = tqdm(total=max_steps, initial=self.global_step, desc="train", unit="step", disable=None)
         profiler = Profiler(self._config.model_dir, self._config.profile_steps)
         nonfinite = NonfiniteSteps(self._config.skip_nonfinite_steps, input_fn, self._config.model_dir)
@@ -385,7 +385,7 @@ class Estimator:
         """
         dataset = input_fn()
         total = int(dataset.cardinality()) // self._replicas.local_count
-        batches = self._distribute(lambda: dataset)
+        batches = self._replicas.iterate(lambda: dataset)
         parts: list[Arrays] = []
         for features in tqdm(batches, mode.name.lower(), total, unit="batch", disable=None, leave=False):
             for outputs in self._outputs[mode](features):
@@ -420,10 +420,6 @@ class Estimator:
             return [dict(zip(local, values, strict=True)) for values in zip(*local.values(), strict=True)]
 
         return outputs
-
-    def _distribute(self, make_dataset: Callable[[], tf.data.Dataset]):
-        """Deals consecutive elements of the data set to consecutive replicas of this process."""
-        return self._replicas.strategy.distribute_datasets_from_function(lambda _context: make_dataset())
 
 
 def _kind(value: tf.Variable | np.ndarray | np.generic) -> str:
