@@ -112,14 +112,19 @@ class TextTask(Task):
         """
         written = self.output.format(np.asarray(predictions["predictions"]))
         assert len(written) == len(items), f"{len(items)} examples, {len(written)} predictions"
-        probabilities = np.asarray(predictions["probabilities"]).reshape(len(items), -1)
         rows = zip(items, written, strict=True)
         table = "index\tprediction\n" + "".join(f"{example.guid}\t{text}\n" for example, text in rows)
         return {
-            "test_results.tsv": "".join("\t".join(map(str, row)) + "\n" for row in probabilities.tolist()),
+            "test_results.tsv": probabilities_table(predictions),
             "submit_results.tsv": table,
             self.submission_file: table,
         }
+
+
+def probabilities_table(predictions: Mapping[str, np.ndarray]) -> str:
+    """One line of tab-separated class probabilities per example; for a regression its score."""
+    probabilities = np.asarray(predictions["probabilities"])
+    return "".join("\t".join(map(str, np.ravel(row).tolist())) + "\n" for row in probabilities)
 
 
 def labels_of(items: Sequence[Example]) -> np.ndarray:

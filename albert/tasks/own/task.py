@@ -18,7 +18,7 @@ from albert.tasks.own.columns import MULTI, REGRESSION, SINGLE, Columns, Problem
 from albert.tasks.own.selection import HoldOut, Sample, Sampler
 from albert.tasks.own.survey import Fingerprints, Label, Table
 from albert.tasks.rows import RowTally
-from albert.tasks.text import TextTask
+from albert.tasks.text import TextTask, probabilities_table
 
 _NO_LABELS = Labels(())  # a field without a default would have the base class's property
 _LISTED_LABELS = 10
@@ -119,9 +119,10 @@ class OwnDataTask(TextTask):
         records: Sequence[HostRecord] = (),
     ) -> dict[str, str]:
         """`test_predictions.csv`, and `test_results.tsv` as for other tasks: the probabilities of all labels."""
-        files = super().result_files(items, predictions, records)
-        table = predictions_csv(items, self.columns.texts, self.output, predictions)
-        return {"test_results.tsv": files["test_results.tsv"], "test_predictions.csv": table}
+        return {
+            "test_results.tsv": probabilities_table(predictions),
+            "test_predictions.csv": predictions_csv(items, self.columns.texts, self.output, predictions),
+        }
 
     def _is_held_out(self, label: Label, fingerprint: int) -> bool:
         assert self.hold_out, "a part of a table needs a hold-out"
