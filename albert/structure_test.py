@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from albert.cli.export_model import EXPORT
 from albert.cli.fine_tuning import FINE_TUNING_PROGRAMS
 from albert.cli.predict import PREDICT
 from albert.cli.pretraining import PRETRAINING_PROGRAMS
@@ -24,7 +25,7 @@ ORDER = (
     {
         *("run_multigpus_classifier", "run_multigpus_squad_v1", "run_multigpus_squad_v2", "run_multigpus_race"),
         *("run_pretraining", "create_pretraining_data", "prepare_corpus", "train_sentencepiece"),
-        *("create_finetuning_data", "predict"),
+        *("create_finetuning_data", "predict", "export_model"),
     },
     {"cli"},
     {"runs"},
@@ -59,7 +60,7 @@ MODULES_WITHOUT_TENSORFLOW = (
     *("serving.outputs", "serving.results", "serving.shapes", "serving.uses", "runs.prediction", "predict"),
     *("run_multigpus_classifier", "run_multigpus_squad_v1", "run_multigpus_squad_v2", "run_multigpus_race"),
     *("prepare_corpus", "train_sentencepiece", "create_pretraining_data", "run_pretraining"),
-    "create_finetuning_data",
+    *("create_finetuning_data", "export_model", "runs.export", "serving.export.request"),
 )
 
 # The name of modules that tests share; nothing else may import them.
@@ -255,7 +256,9 @@ def test_only_the_command_line_writes_flags():
 
 
 def test_settings_in_messages_have_a_flag_in_some_program():
-    known = {name for program in (*FINE_TUNING_PROGRAMS, *PRETRAINING_PROGRAMS, PREDICT) for name in program.flag_of}
+    known = {
+        name for program in (*FINE_TUNING_PROGRAMS, *PRETRAINING_PROGRAMS, PREDICT, EXPORT) for name in program.flag_of
+    }
     for module, text in messages_below_the_command_line():
         assert set(re.findall("`([a-z0-9_]+)`", text)) <= known, f"{module}: {text}"
 
