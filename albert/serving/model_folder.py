@@ -99,6 +99,23 @@ def find_vocabulary(folder: Path) -> tuple[Path | None, Path | None]:
     raise UserError(f"`model_dir`={folder} has no vocabulary, neither a *.model nor {WORDPIECE}.")
 
 
+def contents_of(
+    config: AlbertConfig, tokenizer: Tokenizer | None, description: ModelDescription | None
+) -> dict[str, bytes]:
+    """Everything but the weights, by the names of the files; the description last, if there is one."""
+    contents = {CONFIG: config.to_json_string().encode()}
+    if tokenizer:
+        contents[vocabulary_name(tokenizer)] = tokenizer.vocabulary_bytes
+    if description:
+        contents[DESCRIPTION] = description.to_json().encode()
+    return contents
+
+
+def vocabulary_name(tokenizer: Tokenizer) -> str:
+    """The name of the vocabulary's file."""
+    return SENTENCEPIECE if isinstance(tokenizer, SentencePieceTokenizer) else WORDPIECE
+
+
 def write_model_folder(
     folder: Path, config: AlbertConfig, tokenizer: Tokenizer | None, description: ModelDescription | None
 ) -> None:
@@ -107,12 +124,7 @@ def write_model_folder(
     A pretrained model has no description, and no vocabulary where nobody named one. Raises UserError where a file of
     that name is there that says something else and is not of a run.
     """
-    contents = {CONFIG: config.to_json_string().encode()}
-    if tokenizer:
-        vocabulary = SENTENCEPIECE if isinstance(tokenizer, SentencePieceTokenizer) else WORDPIECE
-        contents[vocabulary] = tokenizer.vocabulary_bytes
-    if description:
-        contents[DESCRIPTION] = description.to_json().encode()
+    contents = contents_of(config, tokenizer, description)
     is_ours = (folder / DESCRIPTION).exists()
     missing = {name: data for name, data in contents.items() if _content(folder / name) != data}
     for name in missing:

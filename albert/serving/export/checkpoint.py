@@ -10,8 +10,8 @@ from albert.serving.export.reference import reopened
 from albert.serving.export.request import ExportRequest
 from albert.serving.hugging_face import TOKENIZER_CONFIG
 from albert.serving.loading import LoadedModel
-from albert.serving.model_folder import write_model_folder
-from albert.system.files import write_text
+from albert.serving.model_folder import contents_of
+from albert.system.files import write_bytes, write_text
 from albert.weights.names import POOLER
 
 reopen = reopened
@@ -19,7 +19,8 @@ reopen = reopened
 
 def write(model: LoadedModel, folder: Path, request: ExportRequest) -> None:
     """Writes configuration, vocabulary, description and `model.ckpt-best`, without slots and step."""
-    write_model_folder(folder, model.config, model.tokenizer, model.description)
+    for name, data in contents_of(model.config, model.tokenizer, model.description).items():
+        write_bytes(folder / name, data)
     if model.description is None:  # which would say it
         casing = {name: getattr(model.tokenizer, name) for name in ("do_lower_case", "keep_accents")}
         write_text(folder / TOKENIZER_CONFIG, json.dumps(casing, indent=2) + "\n")

@@ -112,7 +112,7 @@ def reopened(folder: Path, model: LoadedModel) -> Callable[[Rows], Outputs]:
     ]  # fmt: skip
     if names:
         raise UserError(f"the export holds other weights than the model, among them {names[0]}; nothing was written.")
-    if found.config != model.config or _output_of(found) != _output_of(model):
+    if found.config.to_dict() != model.config.to_dict() or _output_of(found) != _output_of(model):
         raise UserError("the export is read with another configuration or labels than the model; nothing was written.")
     return reference(found)
 
