@@ -1,0 +1,52 @@
+"""An ALBERT's weights under Hugging Face's names: one `model.safetensors`, as transformers writes it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from albert.albert_config import AlbertConfig
+from albert.errors import UserError
+from albert.weights.hugging_face import MAPPING, divides_layers_alike
+from albert.weights.safetensors_files import WHOLE
+from albert.weights.variables import VARIABLES
+
+
+def check_representable(config: AlbertConfig) -> None:
+    """Raises UserError for a model that the library would compute otherwise."""
+    if not divides_layers_alike(config):
+        raise UserError(
+            f"{config.num_hidden_layers} layers in {config.num_hidden_groups} groups are divided otherwise by Hugging "
+            "Face than by this model, so that it cannot be exported there; `format`=checkpoint keeps it."
+        )
+
+
+def write_weights(folder: Path, config: AlbertConfig, weights: Mapping[str, Any], is_encoder: bool) -> None:
+    """Writes `weights`, by our names, to the file that transformers looks for in `folder`.
+
+    `is_encoder`: for AlbertModel, whose names have no `albert.` in front of them.
+    """
+    tensors = tensors_of(config, weights, "" if is_encoder else "albert.")
+    # Without the note on the format, some versions refuse the file.
+    save_file(tensors, folder / WHOLE, metadata={"format": "pt"})
+
+
+def tensors_of(config: AlbertConfig, weights: Mapping[str, Any], scope: str) -> dict[str, np.ndarray]:
+    """Arrays by their names; those of the encoder begin with `scope`."""
+    places = [(g, i) for g in range(config.num_hidden_groups) for i in range(config.inner_group_num)]
+    rows = {row.ours.format(group=g, layer=i): (row, g, i) for row in VARIABLES for g, i in places}
+    tensors = {}
+    for ours, value in weights.items():
+        row, group, layer = rows[ours]
+        theirs = row.hugging_face.format(group=group, layer=layer)
+        array = np.asarray(value)
+        array = np.ascontiguousarray(array.T if row.is_transposed else array)
+        tensors[f"{scope}{theirs}" if ours.startswith("bert/") else theirs] = array
+    if config.embedding_size == config.hidden_size:
+        # Always there in the library, never here: an identity, whose product with finite numbers is exact.
+        kernel, bias = (rows[f"{MAPPING}/{name}"][0].hugging_face for name in ("kernel", "bias"))
+        tensors[f"{scope}{kernel}"] = np.eye(config.hidden_size, dtype=np.float32)
+        tensors[f"{scope}{bias}"] = np.zeros(config.hidden_size, np.float32)
+    return tensors
