@@ -155,17 +155,19 @@ def _loading(architecture: str) -> str:
 
 
 def _tokenizer(model: LoadedModel) -> str:
-    if not isinstance(model.tokenizer, SentencePieceTokenizer):
-        return (
-            "`AutoTokenizer` reads `tokenizer.json`, which gives the ids of the program that wrote this folder. "
-            "`BertTokenizer` and `BertTokenizerFast` made from `vocab.txt` differ at rare characters."
-        )
+    is_pieces = isinstance(model.tokenizer, SentencePieceTokenizer)
+    pad, unk = ("<pad>", "<unk>") if is_pieces else ("[PAD]", "[UNK]")
+    others = (
+        "`AlbertTokenizer` and `AlbertTokenizerFast`, and any tokenizer that is made from `spiece.model`, do not: they "
+        'turn quotes into others, and most of them cut words behind `( ) " - .` and a comma behind a digit otherwise.'
+        if is_pieces
+        else "`BertTokenizer` and `BertTokenizerFast`, made from `vocab.txt`, differ at rare characters."
+    )
     return (
-        "`AutoTokenizer` reads `tokenizer.json`, which gives the ids of the program that wrote this folder. "
-        "`AlbertTokenizer` and `AlbertTokenizerFast`, and any tokenizer that is made from `spiece.model`, do not: "
-        'they turn quotes into others, and most of them cut words behind `( ) " - .` and a comma behind a digit '
-        "otherwise. `[CLS]`, `[SEP]`, `[MASK]`, `<pad>` and `<unk>` written out in a text become these tokens, unless "
-        "the tokenizer is called with `split_special_tokens=True`."
+        f"`AutoTokenizer` reads `tokenizer.json`, with the ids of the program that wrote this folder. {others}\n\n"
+        f"What differs: `[CLS]`, `[SEP]`, `[MASK]`, `{pad}` and `{unk}` written out in a text become these tokens, "
+        "unless the tokenizer is called with `split_special_tokens=True`. Where both texts of a pair are too long, the "
+        "odd token is kept of the longer one, there of the first. An empty second text has one `[SEP]` more."
     )
 
 
