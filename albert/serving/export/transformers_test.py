@@ -13,10 +13,10 @@ import albert
 from albert.heads.pretraining import PretrainingHead
 from albert.modeling import TokenLayout, encode
 from albert.runs.export import run
-from albert.serving.export.conftest import MODELS, write_random_model
 from albert.serving.export.reference import num_options, reference, sample_rows
 from albert.serving.export.request import ExportRequest
 from albert.serving.loading import load_model
+from albert.serving.testing import MODELS, write_random_model
 from albert.testing import TESTDATA
 from albert.tokenization import load_tokenizer
 
@@ -28,7 +28,7 @@ NUM_ROWS = 1000
 TEXTS = {"MRPC/dev.tsv": (3, 4), "RTE/dev.tsv": (1, 2), "SST-2/dev.tsv": (0,), "STS-B/dev.tsv": (7, 8)}
 
 
-@pytest.fixture(params=VERSIONS)
+@pytest.fixture(params=VERSIONS, scope="module")
 def peer(request):
     """Calls the probe with arguments in the environment with a version of transformers; returns what it prints."""
     python = ROOT / ".peers" / f"transformers-{request.param}" / "bin/python"

@@ -1,10 +1,9 @@
-"""Models with every kind of head, to be exported."""
+"""Models of every kind, with random weights, to be exported and served."""
 
 import dataclasses
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from albert.albert_config import AlbertConfig
 from albert.engine import checkpoint_files
@@ -49,18 +48,18 @@ _OPTIONS: dict[type, dict[str, int | float | None]] = {
 _WITHOUT = {"masked_lm": ("cls/seq_relationship",), "encoder": ("cls/",)}
 
 
-@pytest.fixture(scope="session")
-def exportable(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folders of MODELS by name, with random weights that are large enough to make a difference; to be read."""
-    folder = tmp_path_factory.mktemp("exportable")
+def write_random_models(folder: Path) -> None:
+    """Writes MODELS, each to the folder of its name, with a vocabulary of 124 pieces."""
     tokenizer = load_tokenizer(AGREEMENT / "agreement.model", None, do_lower_case=True)
     for name in MODELS:
         write_random_model(folder / name, name, tokenizer)
-    return folder
 
 
 def write_random_model(folder: Path, name: str, tokenizer: Tokenizer, **changes: object) -> None:
-    """Writes the model of MODELS to `folder`; `changes` are those of its configuration."""
+    """Writes one of MODELS, with weights that are large enough to make a difference.
+
+    `changes` are those of its configuration.
+    """
     config, output = MODELS[name]
     config = dataclasses.replace(config, **changes)
     head = head_for(output, config) if output else PretrainingHead(config)
