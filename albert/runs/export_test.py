@@ -6,16 +6,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from albert.cli.fine_tuning import parse_classifier_flags
 from albert.engine import checkpoint_files
 from albert.errors import UserError
 from albert.export_model import cli
+from albert.runs import fine_tuning
 from albert.runs.export import run
 from albert.serving.export import checkpoint
 from albert.serving.export.reference import TEXTS, sample_rows
 from albert.serving.export.request import ExportRequest
 from albert.serving.loading import load_model
+from albert.serving.testing import write_random_model
 from albert.system.locks import FileLock
-from albert.testing import TESTDATA, full_disk
+from albert.testing import AGREEMENT, TESTDATA, full_disk, sample_command, write_sample_data
+from albert.tokenization import load_tokenizer
 
 
 def request_for(model: Path, output: Path, **changes) -> ExportRequest:
@@ -132,6 +136,25 @@ def test_the_texts_are_hard_to_get_right(exportable):
     assert rows["input_ids"].shape == (9, 32)  # three questions of three options
     assert rows["attention_mask"].sum(axis=1).max() == 32  # one is cut
     assert rows["token_type_ids"].max() == 1
+
+
+@pytest.mark.training
+def test_training_from_the_librarys_folder_is_training_from_the_checkpoint(tmp_path):
+    tokenizer = load_tokenizer(AGREEMENT / "agreement.model", None, do_lower_case=True)
+    write_random_model(tmp_path / "ours", "encoder", tokenizer, num_hidden_layers=1)
+    run(request_for(tmp_path / "ours", tmp_path / "theirs", format="huggingface"))
+    (tmp_path / "theirs/tokenizer.json").unlink()  # which is not read here
+    write_sample_data(tmp_path / "data", num_rows=16)
+    trained = []
+    for name, model in {"from_checkpoint": tmp_path / "ours", "from_library": tmp_path / "theirs"}.items():
+        changes = {"model_dir": model, "albert_config_file": None, "spm_model_file": None, "num_gpu_cores": 1}
+        changes |= {"train_step": 2, "save_checkpoints_steps": 2, "output_dir": tmp_path / name}
+        fine_tuning.run(*parse_classifier_flags(sample_command(tmp_path, "train", **changes)))
+        trained.append(checkpoint_files.load_tensors(tmp_path / name / "model.ckpt-2"))
+    assert trained[0].keys() == trained[1].keys()
+    assert trained[0]["global_step"] == 2
+    for entry, value in trained[0].items():
+        np.testing.assert_array_equal(trained[1][entry], value, err_msg=entry)
 
 
 # The program ---------------------------------------------------------------------------------------------------------
