@@ -81,7 +81,8 @@ def _place(output_dir: Path) -> Iterator[Path]:
     hidden = target.with_name(f".{target.name}")
     with _told(output_dir):
         target.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(hidden.with_name(f"{hidden.name}.lock")) as lock:
+    lock_file = hidden.with_name(f"{hidden.name}.lock")
+    with FileLock(lock_file, lambda _, error: cannot_write(output_dir, error)) as lock:
         holder = lock.take()
         if holder is not None:
             raise UserError(f"`output_dir`={output_dir} is being written by {holder}. Wait, or choose another.")

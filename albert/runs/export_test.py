@@ -1,5 +1,6 @@
 """Exports are whole and compute what the model computes, or there are none."""
 
+import dataclasses
 import shutil
 from pathlib import Path
 
@@ -18,7 +19,8 @@ from albert.serving.export.request import ExportRequest
 from albert.serving.loading import load_model
 from albert.serving.testing import write_random_model
 from albert.system.locks import FileLock
-from albert.testing import AGREEMENT, TESTDATA, full_disk, sample_command, write_sample_data
+from albert.tasks.base import Choice
+from albert.testing import AGREEMENT, TESTDATA, full_disk, sample_command, unwritable, write_sample_data
 from albert.tokenization import load_tokenizer
 
 
@@ -53,7 +55,7 @@ def test_another_librarys_model_is_converted_without_training(exportable, tmp_pa
 
 
 def test_googles_checkpoint_becomes_a_folder_of_the_library(tmp_path):
-    shutil.copytree(TESTDATA / "tiny_groups", tmp_path / "model")
+    shutil.copytree(TESTDATA / "tiny", tmp_path / "model")
     shutil.copy(TESTDATA / "agreement/agreement.model", tmp_path / "model")
     expected = checkpoint_files.load_tensors(tmp_path / "model/model.ckpt-best")
     run(request_for(tmp_path / "model", tmp_path / "out", format="huggingface"))
@@ -104,6 +106,7 @@ def test_what_a_killed_export_left_is_removed_and_another_ones_is_not(exportable
     for folder in (left, others):
         folder.mkdir()
         (folder / "model.ckpt-best.index").write_text("half")
+    (tmp_path / ".out.lock").write_text("export_model (process 1)")
     (tmp_path / "out").mkdir()  # an empty folder is no obstacle
     run(request_for(exportable / "encoder", tmp_path / "out"))
     assert sorted(path.name for path in tmp_path.iterdir()) == [".other.tmp-0123abcd", "out"]
@@ -114,6 +117,14 @@ def test_two_exports_do_not_write_to_one_place(exportable, tmp_path):
         assert lock.take() is None
         with pytest.raises(UserError, match=r"`output_dir`=.*out is being written by .*process"):
             run(request_for(exportable / "encoder", tmp_path / "out"))
+
+
+def test_a_place_that_cannot_be_written_is_named(exportable, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=f"cannot write {tmp_path}/file/out: File exists"):
+        run(request_for(exportable / "encoder", tmp_path / "file/out"))
+    with unwritable(tmp_path), pytest.raises(UserError, match=f"cannot write {tmp_path}/out: Operation not permitted"):
+        run(request_for(exportable / "encoder", tmp_path / "out"))
 
 
 @pytest.mark.parametrize("form", ["checkpoint", "huggingface"])
@@ -132,10 +143,13 @@ def test_entries_that_the_model_has_no_use_for_are_told(exportable, tmp_path, ca
 
 def test_the_texts_are_hard_to_get_right(exportable):
     assert len(TEXTS) == 8
-    rows = sample_rows(load_model(exportable / "choice", "/cpu:0"))
-    assert rows["input_ids"].shape == (9, 32)  # three questions of three options
+    model = load_model(exportable / "choice", "/cpu:0")
+    rows = sample_rows(model)
+    assert rows["input_ids"].shape == (8, 32)  # two questions of four options
     assert rows["attention_mask"].sum(axis=1).max() == 32  # one is cut
     assert rows["token_type_ids"].max() == 1
+    of_three = dataclasses.replace(model, description=dataclasses.replace(model.description, output=Choice(3)))
+    assert sample_rows(of_three)["input_ids"].shape == (9, 32)
 
 
 @pytest.mark.training

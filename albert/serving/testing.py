@@ -16,6 +16,7 @@ from albert.tasks.base import Choice, Labels, MultiLabels, Output, Score, Span
 from albert.testing import AGREEMENT
 from albert.tokenization import Tokenizer, load_tokenizer
 
+# All have the same widths and rows, so that what is compiled for one serves the others.
 CONFIG = AlbertConfig(
     vocab_size=130,
     embedding_size=8,
@@ -23,17 +24,17 @@ CONFIG = AlbertConfig(
     num_hidden_layers=2,
     num_attention_heads=2,
     intermediate_size=24,
-    max_position_embeddings=48,
+    max_position_embeddings=32,
     hidden_dropout_prob=0.1,
 )
-GROUPS = dataclasses.replace(CONFIG, num_hidden_layers=4, num_hidden_groups=2, inner_group_num=2)
+GROUPS = dataclasses.replace(CONFIG, num_hidden_layers=2, num_hidden_groups=2, inner_group_num=2)
 SQUARE = dataclasses.replace(CONFIG, embedding_size=16, hidden_act="relu", gap_size=1)
 
 MODELS: dict[str, tuple[AlbertConfig, Output | None]] = {
     "classification": (CONFIG, Labels(("no", "y e s", "vielleicht – ä"))),
     "multi_label": (GROUPS, MultiLabels(("a", "b", "c", "d"))),
     "regression": (SQUARE, Score(0, 5)),
-    "choice": (CONFIG, Choice(3)),
+    "choice": (CONFIG, Choice(4)),
     "span_v1": (CONFIG, Span("1.1")),
     "span_v2": (CONFIG, Span("2.0")),
     "pretrained": (GROUPS, None),
@@ -67,7 +68,7 @@ def write_random_model(folder: Path, name: str, tokenizer: Tokenizer, **changes:
         task_name="pets",
         output=output,
         text_columns=("first", "second") if isinstance(output, Labels | MultiLabels | Score) else (),
-        max_seq_length=config.max_position_embeddings * 2 // 3,
+        max_seq_length=config.max_position_embeddings,
         do_lower_case=tokenizer.do_lower_case,
         keep_accents=tokenizer.keep_accents,
         tokenizer_digest=tokenizer.digest,

@@ -73,7 +73,7 @@ def test_config_json_says_what_the_library_needs(exported, name):
                 Score(), "regression", {"0": "LABEL_0"},
             )  # fmt: skip
         case Choice():
-            assert description.output == Choice(4)  # the library does not say how many
+            assert description.output == Choice(4)  # RACE's number: the library does not say how many
         case None:
             assert description is None
 
@@ -86,7 +86,7 @@ def test_embeddings_as_wide_as_layers_get_an_identity(exported):
 
 
 @pytest.mark.parametrize(
-    "name", ["for_sequence_classification", "for_question_answering", "for_pretraining_groups", "model_square"]
+    "name", ["for_sequence_classification", "for_question_answering", "for_pretraining", "model_square"]
 )
 def test_a_file_of_the_library_goes_through_bit_for_bit(tmp_path, name):
     shutil.copytree(TESTDATA / "interchange" / name, tmp_path / "theirs")

@@ -22,7 +22,8 @@ _PIPELINES = {
     "AlbertForPreTraining": "fill-mask",
     "AlbertModel": "feature-extraction",
 }
-_WITH_PIPELINE = ("text-classification", "question-answering", "fill-mask")
+# Those that every version has, with what must be said.
+_CALLS = {"text-classification": ", truncation=True", "fill-mask": ""}
 # The library's names of metrics, by words in ours.
 _METRICS = {
     "accuracy": "accuracy",
@@ -147,8 +148,8 @@ def _loading(architecture: str) -> str:
         "tokenizer = AutoTokenizer.from_pretrained(folder)",
         f"model = {auto}.from_pretrained(folder)",
     ]
-    if pipeline in _WITH_PIPELINE:
-        lines += [f'{pipeline.replace("-", "_")} = pipeline("{pipeline}", model=folder, tokenizer=folder)']
+    if pipeline in _CALLS:
+        lines += [f'{pipeline.replace("-", "_")} = pipeline("{pipeline}", model=folder{_CALLS[pipeline]})']
     else:
         lines[0] = lines[0].removesuffix(", pipeline")
     return "\n".join(["```python", *lines, "```"])

@@ -91,7 +91,7 @@ def with_google_vocabulary(tmp_path_factory):
     """A model with Google's vocabulary and rows of 128 tokens, and its export."""
     folder = tmp_path_factory.mktemp("google")
     tokenizer = load_tokenizer(TESTDATA / "30k-clean.model", None, do_lower_case=True)
-    write_random_model(folder / "model", "classification", tokenizer, vocab_size=30000, max_position_embeddings=192)
+    write_random_model(folder / "model", "classification", tokenizer, vocab_size=30000, max_position_embeddings=128)
     run(ExportRequest(folder / "model", folder / "exported", "huggingface"))
     return folder
 
