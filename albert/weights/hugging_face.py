@@ -21,7 +21,7 @@ _NUMBER = r"(?P<{}>0|[1-9]\d{{0,5}})"
 _TYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I64": "int64", "I32": "int32"}
 _OLD_SPELLINGS = {"gamma": "weight", "beta": "bias"}
 _TABLE = "bert/embeddings/word_embeddings"
-MAPPING = "bert/encoder/embedding_hidden_mapping_in"
+_MAPPING = "bert/encoder/embedding_hidden_mapping_in"
 # What some files hold a second time: it is one parameter there, and has no variable of its own here.
 _TIED = {"predictions.decoder.weight": _TABLE, "predictions.decoder.bias": "cls/predictions/output_bias"}
 
@@ -106,7 +106,7 @@ class Weights:
 
     def _drop_identity(self) -> None:
         """A model whose embeddings are as wide as its layers has no mapping here, but always one there."""
-        kernel, bias = f"{MAPPING}/kernel", f"{MAPPING}/bias"
+        kernel, bias = f"{_MAPPING}/kernel", f"{_MAPPING}/bias"
         if not {kernel, bias} <= set(self._entries) or len(set(self._slice(kernel).get_shape())) != 1:
             return
         value = self.get_tensor(kernel)
@@ -141,14 +141,8 @@ def _our_name(theirs: str) -> tuple[str, _Entry]:
 def _check_config(path: Path) -> None:
     """Raises UserError where the configuration beside the weights is one that this model cannot compute."""
     config = AlbertConfig.from_json_file(path)
-    if not divides_layers_alike(config):
-        raise UserError(
-            f"{path}: {config.num_hidden_layers} layers in {config.num_hidden_groups} groups are divided otherwise by "
-            "Hugging Face than by this model."
-        )
-
-
-def divides_layers_alike(config: AlbertConfig) -> bool:
-    """Whether both give every layer the same group: they compute it with other roundings."""
     layers, groups = config.num_hidden_layers, config.num_hidden_groups
-    return all(int(i / (layers / groups)) == int(i / layers * groups) for i in range(layers))
+    if any(int(i / (layers / groups)) != int(i / layers * groups) for i in range(layers)):
+        raise UserError(
+            f"{path}: {layers} layers in {groups} groups are divided otherwise by Hugging Face than by this model."
+        )

@@ -9,16 +9,18 @@ from safetensors.numpy import save_file
 
 from albert.albert_config import AlbertConfig
 from albert.errors import UserError
-from albert.weights.hugging_face import MAPPING, divides_layers_alike
 from albert.weights.safetensors_files import WHOLE
 from albert.weights.variables import VARIABLES
+
+_MAPPING = "bert/encoder/embedding_hidden_mapping_in"
 
 
 def check_representable(config: AlbertConfig) -> None:
     """Raises UserError for a model that the library would compute otherwise."""
-    if not divides_layers_alike(config):
+    layers, groups = config.num_hidden_layers, config.num_hidden_groups
+    if any(int(i / (layers / groups)) != int(i / layers * groups) for i in range(layers)):
         raise UserError(
-            f"{config.num_hidden_layers} layers in {config.num_hidden_groups} groups are divided otherwise by Hugging "
+            f"{layers} layers in {groups} groups are divided otherwise by Hugging "
             "Face than by this model, so that it cannot be exported there; `format`=checkpoint keeps it."
         )
 
@@ -46,7 +48,7 @@ def tensors_of(config: AlbertConfig, weights: Mapping[str, Any], scope: str) -> 
         tensors[f"{scope}{theirs}" if ours.startswith("bert/") else theirs] = array
     if config.embedding_size == config.hidden_size:
         # Always there in the library, never here: an identity, whose product with finite numbers is exact.
-        kernel, bias = (rows[f"{MAPPING}/{name}"][0].hugging_face for name in ("kernel", "bias"))
+        kernel, bias = (rows[f"{_MAPPING}/{name}"][0].hugging_face for name in ("kernel", "bias"))
         tensors[f"{scope}{kernel}"] = np.eye(config.hidden_size, dtype=np.float32)
         tensors[f"{scope}{bias}"] = np.zeros(config.hidden_size, np.float32)
     return tensors
