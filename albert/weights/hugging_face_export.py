@@ -9,9 +9,9 @@ from safetensors.numpy import save_file
 
 from albert.albert_config import AlbertConfig
 from albert.errors import UserError
-from albert.weights.safetensors_files import WHOLE
 from albert.weights.variables import VARIABLES
 
+WHOLE = "model.safetensors"
 _MAPPING = "bert/encoder/embedding_hidden_mapping_in"
 
 

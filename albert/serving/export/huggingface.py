@@ -24,9 +24,8 @@ from albert.serving.results import SCORE_LABEL
 from albert.system.files import write_bytes, write_text
 from albert.tasks.base import Choice, Labels, MultiLabels, Score, Span
 from albert.weights.hugging_face import CONFIG
-from albert.weights.hugging_face_export import check_representable, write_weights
+from albert.weights.hugging_face_export import WHOLE, check_representable, write_weights
 from albert.weights.names import POOLER
-from albert.weights.safetensors_files import WHOLE
 
 TOKENIZER = "tokenizer.json"
 CARD = "README.md"
