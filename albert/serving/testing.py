@@ -27,7 +27,7 @@ CONFIG = AlbertConfig(
     max_position_embeddings=32,
     hidden_dropout_prob=0.1,
 )
-GROUPS = dataclasses.replace(CONFIG, num_hidden_layers=2, num_hidden_groups=2, inner_group_num=2)
+GROUPS = dataclasses.replace(CONFIG, num_hidden_layers=4, num_hidden_groups=2, inner_group_num=2)
 SQUARE = dataclasses.replace(CONFIG, embedding_size=16, hidden_act="relu", gap_size=1)
 
 MODELS: dict[str, tuple[AlbertConfig, Output | None]] = {

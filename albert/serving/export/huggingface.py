@@ -5,7 +5,6 @@
 
 import json
 import logging
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from albert.serving.results import SCORE_LABEL
 from albert.system.files import write_bytes, write_text
 from albert.tasks.base import Choice, Labels, MultiLabels, Score, Span
 from albert.weights.hugging_face import CONFIG
-from albert.weights.hugging_face_export import WHOLE, check_representable, write_weights
+from albert.weights.hugging_face_export import check_representable, write_weights
 from albert.weights.names import POOLER
 
 TOKENIZER = "tokenizer.json"
@@ -55,7 +54,6 @@ def write(model: LoadedModel, folder: Path, request: ExportRequest) -> None:
     has_pooler = model.has_pooler and architecture != "AlbertForQuestionAnswering"
     weights = {name: value for name, value in model.weights.items() if has_pooler or name not in POOLER}
     write_weights(folder, model.config, weights, is_encoder=architecture == ENCODER)
-    shutil.copymode(folder / CONFIG, folder / WHOLE)  # which its library makes the owner's alone
     if architecture == ENCODER and not has_pooler:
         logging.warning("%s has no pooler: give from_pretrained add_pooling_layer=False.", model.folder)
 

@@ -136,6 +136,13 @@ def test_layers_that_the_library_would_group_otherwise_are_refused(layers, group
         check_representable(config)
 
 
+def test_inner_layers_that_only_newer_versions_compute_are_told(caplog):
+    check_representable(dataclasses.replace(CONFIG, num_hidden_layers=4, num_hidden_groups=2, inner_group_num=2))
+    assert not caplog.text
+    check_representable(dataclasses.replace(CONFIG, num_hidden_layers=2, num_hidden_groups=2, inner_group_num=2))
+    assert "before version 5 cannot compute 2 inner layers in groups of 1 layers" in caplog.text
+
+
 # The model card ------------------------------------------------------------------------------------------------------
 
 
