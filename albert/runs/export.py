@@ -65,7 +65,8 @@ def _check(model: "LoadedModel", exported: Callable[..., Any]) -> float:
     shapes = [{name: np.shape(values) for name, values in outputs.items()} for outputs in (expected, found)]
     if shapes[0] != shapes[1]:
         raise UserError(f"the export gives {shapes[1]}, but the model {shapes[0]}; nothing was written.")
-    difference = max(float(np.max(np.abs(found[name] - values), initial=0.0)) for name, values in expected.items())
+    # NumPy's maximum, because of NaN and another number Python's is the one that comes first.
+    difference = float(np.max([np.max(np.abs(found[name] - values), initial=0.0) for name, values in expected.items()]))
     if not difference <= TOLERANCE:  # which NaN is not
         raise UserError(
             f"the export's outputs differ from the model's by {difference:.1e}, more than {TOLERANCE:.0e}; nothing was "
