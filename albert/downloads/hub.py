@@ -56,7 +56,9 @@ def model(repo: str, timeout: float) -> Dataset:
         raise UserError('the hub\'s models need huggingface_hub: pip install -e ".[hf]"') from None
     endpoint = (os.environ.get("HF_ENDPOINT") or ENDPOINT).rstrip("/")
     try:
-        info = huggingface_hub.HfApi(endpoint=endpoint).model_info(repo, files_metadata=True, timeout=timeout)
+        info = huggingface_hub.HfApi(endpoint=endpoint, token=False).model_info(
+            repo, files_metadata=True, timeout=timeout
+        )
     except GatedRepoError:
         raise DownloadError("asks for consent: fetch it in a browser, or with `hf download`") from None
     except RepositoryNotFoundError:
@@ -90,7 +92,9 @@ def _chosen(siblings: Mapping[str, Any]) -> dict[str, Any]:
     if _CONFIG not in siblings or not weights:
         first = ", ".join(sorted(siblings)[:5])[:200]
         raise DownloadError(f"has no {_CONFIG} with weights for PyTorch beside it; it holds {first or 'nothing'}")
-    return {name: sibling for name, sibling in siblings.items() if name in weights or _SMALL.fullmatch(name)}
+    # Empty ones say nothing.
+    small = [name for name, sibling in siblings.items() if _SMALL.fullmatch(name) and sibling.size != 0]
+    return {name: siblings[name] for name in (*small, *weights)}
 
 
 def _build(

@@ -104,6 +104,7 @@ def test_a_file_that_the_hub_describes_otherwise_is_refused(server, fetch, tmp_p
 def test_of_another_owner_without_safetensors_and_several_at_once(server, fetch, tmp_path):
     add_repository(server)
     others = {"config.json": b"{}", "pytorch_model.bin": b"zip", "vocab.txt": b"[PAD]", "run.py": b"import os"}
+    others["special_tokens_map.json"] = b""
     add_repository(server, "someone/albert_x", others)
     status, output, errors = fetch("someone/albert_x", "albert-base-v2")
     assert (status, "2 fetched" in output) == (0, True), errors
