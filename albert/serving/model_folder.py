@@ -47,9 +47,26 @@ def find_model(folder: Path) -> ModelFiles:
     check_folder(folder)
     config_file = find_config(folder)
     description = read_description(folder)
-    if description is None and config_file.name == _OTHER_CONFIG:
-        description = hugging_face.describe(config_file)
+    if config_file.name == _OTHER_CONFIG:
+        description = _agreed(description, config_file)
     return ModelFiles(config_file, *find_vocabulary(folder), description)
+
+
+def _agreed(description: ModelDescription | None, config_file: Path) -> ModelDescription | None:
+    """`description`, which an exported folder has beside Hugging Face's configuration; otherwise what that says.
+
+    Raises UserError where the two differ: the library may have written another model over an export.
+    """
+    theirs = hugging_face.describe(config_file)
+    if description is None:
+        return theirs
+    said = [(type(each.output), getattr(each.output, "names", ())) for each in (description, theirs) if each]
+    if len(set(said)) > 1 or theirs is None:
+        raise UserError(
+            f"{config_file.parent / DESCRIPTION} describes another model than {config_file.name} beside it. Delete the "
+            "first if transformers has written this folder since it was exported."
+        )
+    return description
 
 
 def find_casing(folder: Path) -> dict[str, bool]:

@@ -14,6 +14,7 @@ from albert.serving.export.model_card import model_card
 from albert.serving.export.request import ExportRequest
 from albert.serving.hugging_face import describe
 from albert.serving.loading import load_model
+from albert.serving.model_folder import find_model
 from albert.serving.testing import CONFIG, MODELS
 from albert.tasks.base import Choice, Labels, MultiLabels, Score
 from albert.testing import AGREEMENT, TESTDATA
@@ -76,6 +77,19 @@ def test_config_json_says_what_the_library_needs(exported, name):
             assert description.output == Choice(4)  # RACE's number: the library does not say how many
         case None:
             assert description is None
+
+
+@pytest.mark.parametrize(
+    "changes", [{"id2label": {"0": "x", "1": "y", "2": "z"}}, {"architectures": ["AlbertForMaskedLM"]}]
+)
+def test_a_folder_that_the_library_has_written_over_is_told(exported, tmp_path, changes):
+    shutil.copytree(exported / "classification", tmp_path / "model")
+    config = json.loads((tmp_path / "model/config.json").read_text())
+    (tmp_path / "model/config.json").write_text(json.dumps(config | changes))
+    with pytest.raises(UserError, match=r"model\.json describes another model than config\.json beside it\. Delete"):
+        find_model(tmp_path / "model")
+    (tmp_path / "model/model.json").unlink()
+    find_model(tmp_path / "model")
 
 
 def test_embeddings_as_wide_as_layers_get_an_identity(exported):
