@@ -34,7 +34,7 @@ ORDER = (
     {"data", "engine"},
     {"vocabulary_fit"},
     {"tokenization", "albert_config", "downloads"},
-    {"system", "text_origins"},
+    {"system"},
     {"settings", "custom_optimization", "ops"},
     {"setting_fields"},
     {"errors"},
