@@ -165,7 +165,7 @@ class Batcher(Generic[R]):
             self._on_batch(sum(len(part.rows) for _, part in batch), time.perf_counter() - begin)
 
     def _next_batch(self) -> list[tuple[_Job[R], Part[R]]]:
-        """The first rows of the first jobs that have the first one's key. A job that has more goes behind the others."""
+        """Rows of the jobs with the first one's key, in their order. A job that has more goes behind the others."""
         key = self._waiting[0].request.key
         batch: list[tuple[_Job[R], Part[R]]] = []
         passed: list[_Job[R]] = []
