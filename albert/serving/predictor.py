@@ -92,6 +92,11 @@ class Predictor:
         return self._model.config.hidden_size
 
     @property
+    def max_seq_length(self) -> int:
+        """The longest row in tokens."""
+        return self._model.max_seq_length
+
+    @property
     def num_compiled(self) -> int:
         """How many functions were compiled for the shapes that came."""
         return self._forward.num_compiled
