@@ -154,7 +154,7 @@ class Service:
 
 
 async def _unless_client_leaves(request: HttpRequest, batcher: Batcher[Request], asked: Request) -> list[Any]:
-    """The results. Raises ClientDisconnect where nobody waits for them any more, and does not compute what waits then."""
+    """The results. Raises ClientDisconnect where nobody waits for them any more; rows in the queue are dropped."""
 
     async def leave() -> None:
         while (await request.receive())["type"] != "http.disconnect":

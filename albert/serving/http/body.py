@@ -20,7 +20,7 @@ from albert.serving.inputs import Texts
 from albert.serving.request import DEFAULT_THRESHOLD
 from albert.serving.uses import ANSWERS, CHOICES, LABELS, check_choice_of_results, use_of
 from albert.system.json_text import parse_json, short_repr
-from albert.tasks.base import Choice, Labels, MultiLabels
+from albert.tasks.base import Choice, Labels, MultiLabels, Score
 from albert.tasks.race import RaceExample
 
 VECTORS = "vectors"
@@ -103,6 +103,13 @@ class BodyReader:
         return Request(rows, "text_pairs" in lists, top_k, threshold, has_one)
 
     @property
+    def _options_taken(self) -> tuple[str, ...]:
+        """Of the members of a body beside lists, those that mean something for the model."""
+        if self.use == VECTORS or isinstance(self._output, Score):
+            return ()
+        return (THRESHOLD,) if isinstance(self._output, MultiLabels) else (TOP_K,)
+
+    @property
     def _output(self) -> Any:
         return self._description.output if self._description else None
 
@@ -125,12 +132,14 @@ class BodyReader:
             raise Refused(400, f"the body is {error}.") from None
         if not isinstance(values, dict):
             raise Refused(400, f"the body is {_kind(values)}, not an object such as {{{self._example()}}}.")
-        known = (*self.fields, *(() if self.use == VECTORS else (TOP_K, THRESHOLD)))
         for name in values:
-            if name not in known:
-                shown = f"the body has {short_repr(name)}, but the model takes {', '.join(known)}."
+            if name not in (*self.fields, TOP_K, THRESHOLD) or (self.use == VECTORS and name not in self.fields):
                 # What another model takes is a request that this one cannot serve.
-                raise Refused(422 if any(name in names for names in _FIELDS.values()) else 400, shown)
+                is_others = any(name in names for names in (*_FIELDS.values(), (TOP_K, THRESHOLD)))
+                takes = ", ".join((*self.fields, *self._options_taken))
+                raise Refused(
+                    422 if is_others else 400, f"the body has {short_repr(name)}, but the model takes {takes}."
+                )
         required = self.fields if self.use in (ANSWERS, CHOICES) or self._num_texts == 2 else self.fields[:1]
         missing = [f'"{name}"' for name in required if name not in values]
         if missing:
@@ -139,8 +148,9 @@ class BodyReader:
         return values
 
     def _example(self) -> str:
+        """What a body may hold, without the braces."""
         names = self.fields if self._num_texts == 2 or self.use in (ANSWERS, CHOICES) else self.fields[:1]
-        return ", ".join(f'"{name}": [{"[...]" if name == "options" else "..."}]' for name in names)
+        return ", ".join(f'"{name}": [["..."]]' if name == "options" else f'"{name}": ["..."]' for name in names)
 
     def _texts(self, name: str, value: Any) -> list[str]:
         texts = [value] if isinstance(value, str) else value
@@ -168,8 +178,10 @@ class BodyReader:
             ) from None
 
     def _rows(self, values: dict[str, Any], lists: dict[str, list[str]]) -> Sequence[Texts | Asked | RaceExample]:
-        options = self._options(values["options"]) if "options" in self.fields else []
-        lengths = {name: len(texts) for name, texts in lists.items()} | ({"options": len(options)} if options else {})
+        lengths = {name: len(texts) for name, texts in lists.items()}
+        if self.use == CHOICES:
+            options = self._option_lists(values["options"])
+            lengths["options"] = len(options)
         if len(set(lengths.values())) > 1:
             shown = ", ".join(f'{count:,} in "{name}"' for name, count in lengths.items())
             raise Refused(400, f"lists must be equally long, but there are {shown}.")
@@ -181,7 +193,7 @@ class BodyReader:
         seconds: Sequence[str | None] = lists.get("text_pairs") or [None] * len(lists["texts"])
         return list(map(Texts, lists["texts"], seconds))
 
-    def _options(self, value: Any) -> list[tuple[str, ...]]:
+    def _option_lists(self, value: Any) -> list[tuple[str, ...]]:
         if not isinstance(value, list) or not all(isinstance(options, list) for options in value):
             raise Refused(400, '"options" must be a list with a list of texts for each question.')
         if len(value) > self._limits.max_texts:

@@ -13,7 +13,7 @@ from prometheus_client import (
 )
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
-_LARGEST_BATCH = 65_536
+_BATCHES = tuple(1 << power for power in range(11))
 
 
 class Metrics:
@@ -28,8 +28,7 @@ class Metrics:
         self._seconds = Histogram(
             "albert_request_seconds", "From a request to its answer.", buckets=_SECONDS, registry=registry
         )
-        sizes = [1 << power for power in range(_LARGEST_BATCH.bit_length())]
-        self._batch_texts = Histogram("albert_batch_texts", "Texts of a batch.", buckets=sizes, registry=registry)
+        self._batch_texts = Histogram("albert_batch_texts", "Texts of a batch.", buckets=_BATCHES, registry=registry)
         self._batch_seconds = Histogram(
             "albert_batch_seconds", "Computing a batch.", buckets=_SECONDS, registry=registry
         )
