@@ -6,6 +6,7 @@ of a request may take, and that a stop loses nothing that was accepted.
 
 import asyncio
 import contextlib
+import ctypes
 import errno
 import functools
 import http
@@ -15,6 +16,7 @@ import os
 import select
 import signal
 import socket
+import struct
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -241,13 +243,34 @@ def _stop_on_signals() -> "asyncio.Future[int]":
 
 
 async def _stop_listening(server: _Server, listener: socket.socket) -> None:
-    """Refuses further connections, and takes those first that the system has accepted already."""
+    """Refuses further connections, and takes those first that the system has accepted already.
+
+    Closing a socket resets the connections that wait to be accepted, whose clients may have sent requests. So no new
+    ones may come between the last look and the closing.
+    """
+    _ignore_new_clients(listener)
+    await asyncio.sleep(_POLL_SECONDS)  # for connections that are half made
     poll = select.poll()
     poll.register(listener, select.POLLIN)
     while poll.poll(0):
         await asyncio.sleep(0)  # the loop accepts all that wait
     for each in server.servers:
         each.close()
+
+
+# A filter of the kernel (man 7 socket), as (code, jump if true, jump if false, value): of the packets for a listening
+# socket, drop what begins a connection, by the SYN flag in byte 13 of the TCP header. The client repeats it after a
+# second, and is refused then.
+_NO_NEW_CLIENTS = ((0x30, 0, 0, 13), (0x45, 0, 1, 2), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFF_FFFF))
+_SO_ATTACH_FILTER = 26
+
+
+def _ignore_new_clients(listener: socket.socket) -> None:
+    instructions = b"".join(struct.pack("HBBI", *each) for each in _NO_NEW_CLIENTS)
+    buffer = ctypes.create_string_buffer(instructions)
+    filter_program = struct.pack("HP", len(_NO_NEW_CLIENTS), ctypes.addressof(buffer))
+    with contextlib.suppress(OSError):  # a system without filters may reset a client in the last microseconds
+        listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, filter_program)
 
 
 async def _let_finish(server: _Server, seconds: float) -> None:
