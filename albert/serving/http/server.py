@@ -164,7 +164,7 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Raises UserError where somebody else listens by now."""
-        assert sockets, "which `bind` made"
+        assert sockets, "made by bind"
         try:
             await super().startup(sockets=sockets)
         except OSError as error:
