@@ -11,7 +11,6 @@ SERVE = Program(
     declared(ServeSettings),
     required=("model_dir",),
     example=("--model_dir=albert_output/mrpc --port=8000",),
-    changes={"batch_size": {"text": "Texts that are computed at once, of one request or of several."}},
     notes="SIGINT or SIGTERM stops it when everything that was accepted is answered; a second one stops it at once.",
 )
 

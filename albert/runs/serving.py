@@ -94,7 +94,7 @@ async def _serve(
     from albert.serving.http.server import serve, url_of
 
     metrics = Metrics()
-    batcher = Batcher(computing, settings.batch_size, settings.max_waiting_texts, metrics.count_batch)
+    batcher = Batcher(computing, settings.batch_texts, settings.max_waiting_texts, metrics.count_batch)
     metrics.watch_waiting(lambda: batcher.num_waiting)
 
     def say_where() -> None:

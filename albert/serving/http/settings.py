@@ -3,9 +3,10 @@
 import dataclasses
 
 from albert.serving.request import ModelUse
-from albert.setting_fields import LIMITS, WHAT, at_least, problems_of, setting
+from albert.setting_fields import LIMITS, SPEED, WHAT, at_least, problems_of, setting
 
-_LARGEST_PORT = 65535
+_LARGEST_PORT = 65_535
+_TEXTS_OF_A_ROW = 4
 # More than a minute is a client that does nothing.
 _A_DAY = 86_400
 
@@ -58,6 +59,13 @@ class Limits:
 class ServeSettings(Limits, ModelUse):
     """One call of the program."""
 
+    batch_size: int = setting(
+        "Rows of tokens that are computed at once. Packed, a row takes up to four texts on average, of one request or "
+        "of several.",
+        SPEED,
+        default=8,
+        bounds=at_least(1, 65_536),
+    )
     host: str = setting(
         "Address to listen on. Anything but this machine's own (127.0.0.1, ::1) lets others in: there is no "
         "authentication.",
@@ -70,6 +78,11 @@ class ServeSettings(Limits, ModelUse):
         default=8000,
         bounds=at_least(0, _LARGEST_PORT),
     )
+
+    @property
+    def batch_texts(self) -> int:
+        """How many texts become one batch. More would not be computed faster each, but wait for each other."""
+        return self.batch_size * (_TEXTS_OF_A_ROW if self.pack_sequences else 1)
 
     def problems(self) -> list[str]:
         """What cannot work, each as one phrase."""
