@@ -136,23 +136,23 @@ def test_vectors_have_no_choice_of_results():
 
 def test_two_thousand_damaged_bodies_are_read_or_refused():
     rng = random.Random(0)
-    bodies = {
-        PAIRS: {"texts": ["ä", "b"], "text_pairs": ["\\", '"'], "top_k": 2},
-        MANY: {"texts": ["a", "b"], "threshold": 0.25},
-        CHOICES: {"questions": ["a"], "contexts": ["b"], "options": [["c", "d"]], "top_k": 0},
-    }
+    bodies = [
+        (PAIRS, {"texts": ["ä", "b"], "text_pairs": ["\\", '"'], "top_k": 2}),
+        (MANY, {"texts": ["a", "b"], "threshold": 0.25}),
+        (CHOICES, {"questions": ["a"], "contexts": ["b"], "options": [["c", "d"]], "top_k": 0}),
+    ]
     pieces = [b"", b"\0", b"[", b"{", b'"', b",", b"null", b"1e999", b"-1", b"\\ud800", b"\xff", b"NaN", b'"texts":']
-    refused = 0
+    refused = []
     for _ in range(2000):
-        model = rng.choice(list(bodies))
-        body = json.dumps(bodies[model], ensure_ascii=rng.random() < 0.5).encode()
+        model, value = rng.choice(bodies)
+        body = json.dumps(value, ensure_ascii=rng.random() < 0.5).encode()
         for _ in range(rng.randrange(1, 4)):
             begin = rng.randrange(len(body) + 1)
             body = body[:begin] + rng.choice(pieces) + body[begin + rng.choice([0, 1, 1, 5]) :]
         try:
             read(model, body)
         except Refused as error:
-            assert error.status in (400, 413, 422)
-            assert "\n" not in str(error)
-            refused += 1
-    assert refused > 1000
+            refused.append(error)
+    assert len(refused) > 1000
+    assert {error.status for error in refused} <= {400, 422}
+    assert not any("\n" in str(error) for error in refused)
