@@ -5,6 +5,7 @@ What is wrong with the model's description and the address is told before Tensor
 
 import asyncio
 import contextlib
+import gc
 import importlib.util
 import ipaddress
 import logging
@@ -46,6 +47,8 @@ def run(settings: ServeSettings) -> None:
                 url_of(listener),
             )
         computing, about = _load(settings, description, reader)
+        # What the imports made stays; without it every full collection would search it while requests wait.
+        gc.freeze()
         signal_number = asyncio.run(_serve(settings, reader, computing, about, listener))
     if signal_number:
         sys.stderr.flush()

@@ -22,7 +22,7 @@ class Limits:
         default=20_000,
         bounds=at_least(1, 1 << 24),
     )
-    max_body_bytes: int = setting("Bytes of a request's body.", LIMITS, default=2 << 20, bounds=at_least(1024, 1 << 28))
+    max_body_bytes: int = setting("Bytes of a request's body.", LIMITS, default=1 << 20, bounds=at_least(1024, 1 << 28))
     max_waiting_texts: int = setting(
         "Texts that may wait for their batch. A request that would be too many has status 503.",
         LIMITS,
