@@ -182,10 +182,9 @@ def stops(servers: dict[str, Server], texts: list[str], num_clients: int) -> str
         others = {outcome: count for outcome, count in outcomes.items() if outcome not in (ANSWERED, REFUSED)}
         lines.append(
             f"Stopped by SIGTERM under {num_clients} clients ({name}): {outcomes[ANSWERED]:,} requests answered, "
-            f"{sum(others.values())} not answered {others or ''}, then {outcomes[REFUSED]} connections refused; exit "
-            f"code {code}."
+            f"{others or 'none'} lost, then {outcomes[REFUSED]} connections refused; exit code {code}."
         )
-    return "\n".join(lines)
+    return "\n\n".join(lines)
 
 
 def main() -> None:
