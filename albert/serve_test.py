@@ -4,6 +4,7 @@ import asyncio
 import json
 import random
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -15,6 +16,8 @@ import numpy as np
 import pytest
 
 import albert
+from albert.cli.flags import HelpRequested
+from albert.cli.serve import SERVE, parse_serve_flags
 from albert.runs import serving
 from albert.serve import cli
 from albert.serving.http.computing import Computing
@@ -212,6 +215,16 @@ def test_a_mistake_is_one_line(capsys, arguments, message):
     output = capsys.readouterr()
     assert (output.out, len(output.err.splitlines())) == ("", 1)
     assert re.search(message, output.err)
+
+
+def test_every_number_has_bounds_and_the_example_of_help_works():
+    for flag in SERVE.flags:
+        assert flag.kind not in (int, float) or flag.bounds, flag.name
+    settings = parse_serve_flags(["serve", *shlex.split(" ".join(SERVE.example))])
+    assert (settings.host, settings.port, settings.batch_texts) == ("127.0.0.1", 8000, 32)
+    with pytest.raises(HelpRequested) as help_text:
+        parse_serve_flags(["serve", "--help"])
+    assert all(f"--{flag.name}:" in str(help_text.value) for flag in SERVE.flags if flag.kind is not bool)
 
 
 def test_a_port_in_use_is_told_before_the_model_is_loaded(capsys, models):
