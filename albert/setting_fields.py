@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from typing import Any
 
 # The parts of `--help`, in their order.
-GROUPS = WHAT, DATA, MASKS, MODEL, TRAINING, DEVICES, SPEED, OUTPUT = (
-    *("What to do", "Data", "Masks", "Model", "Training", "Devices", "Speed", "Output"),
+GROUPS = WHAT, DATA, MASKS, MODEL, TRAINING, DEVICES, SPEED, OUTPUT, LIMITS = (
+    *("What to do", "Data", "Masks", "Model", "Training", "Devices", "Speed", "Output", "Limits"),
 )
 
 MAX_INT32 = 2**31 - 1

@@ -14,6 +14,7 @@ from albert.cli.export_model import EXPORT
 from albert.cli.fine_tuning import FINE_TUNING_PROGRAMS
 from albert.cli.predict import PREDICT
 from albert.cli.pretraining import PRETRAINING_PROGRAMS
+from albert.cli.serve import SERVE
 
 ROOT = Path(__file__).parent.parent
 
@@ -25,7 +26,7 @@ ORDER = (
     {
         *("run_multigpus_classifier", "run_multigpus_squad_v1", "run_multigpus_squad_v2", "run_multigpus_race"),
         *("run_pretraining", "create_pretraining_data", "prepare_corpus", "train_sentencepiece"),
-        *("create_finetuning_data", "predict", "export_model"),
+        *("create_finetuning_data", "predict", "serve", "export_model"),
     },
     {"cli"},
     {"runs"},
@@ -35,7 +36,7 @@ ORDER = (
     {"data", "engine"},
     {"vocabulary_fit"},
     {"tokenization", "albert_config", "downloads"},
-    {"system", "text_origins"},
+    {"system"},
     {"settings", "custom_optimization", "ops"},
     {"setting_fields"},
     {"errors"},
@@ -58,6 +59,8 @@ MODULES_WITHOUT_TENSORFLOW = (
     *("", "albert_config", "data.schema", "data.order", "data.packing", "data.record_encoding", "data.counter_hash"),
     *("data.tfrecord_cache", "engine.throughput", "serving.model_folder", "serving.description", "serving.inputs"),
     *("serving.outputs", "serving.results", "serving.shapes", "serving.uses", "runs.prediction", "predict"),
+    *("serving.batching", "serving.http", "serving.http.app", "serving.http.body", "serving.http.computing"),
+    *("serving.http.metrics", "serving.http.server", "serving.http.settings", "runs.serving", "serve"),
     *("run_multigpus_classifier", "run_multigpus_squad_v1", "run_multigpus_squad_v2", "run_multigpus_race"),
     *("prepare_corpus", "train_sentencepiece", "create_pretraining_data", "run_pretraining"),
     *("create_finetuning_data", "export_model", "runs.export", "serving.export.request"),
@@ -257,7 +260,9 @@ def test_only_the_command_line_writes_flags():
 
 def test_settings_in_messages_have_a_flag_in_some_program():
     known = {
-        name for program in (*FINE_TUNING_PROGRAMS, *PRETRAINING_PROGRAMS, PREDICT, EXPORT) for name in program.flag_of
+        name
+        for program in (*FINE_TUNING_PROGRAMS, *PRETRAINING_PROGRAMS, PREDICT, SERVE, EXPORT)
+        for name in program.flag_of
     }
     for module, text in messages_below_the_command_line():
         assert set(re.findall("`([a-z0-9_]+)`", text)) <= known, f"{module}: {text}"

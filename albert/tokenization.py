@@ -19,7 +19,7 @@ from sentencepiece import sentencepiece_model_pb2
 from albert.errors import UserError
 from albert.system.json_text import short_repr
 from albert.system.text_encoding import decoded, read_regular, what_is, without_marks
-from albert.text_origins import Origins, code_points, composed_with_origins, origins_of_units, spaced_origins
+from albert.system.text_origins import Origins, code_points, composed_with_origins, origins_of_units, spaced_origins
 
 _WORD_BOUNDARY = "\u2581"  # what SentencePiece puts in front of a piece that begins a word
 _BYTE_PIECE = re.compile("<0x[0-9A-F]{2}>")

@@ -34,11 +34,11 @@ from albert.serving.outputs import (
 )
 from albert.serving.request import DEFAULT_THRESHOLD, STDIN, PredictRequest
 from albert.serving.results import Result
-from albert.serving.uses import ANSWERS, CHOICES, GIVES, LABELS, use_of
+from albert.serving.uses import ANSWERS, CHOICES, GIVES, LABELS, check_choice_of_results, use_of
 from albert.system.files import WholeFile
 from albert.system.signals import exit_on_termination
 from albert.system.text_encoding import read_regular, whole_text
-from albert.tasks.base import Choice, Labels, MultiLabels, Score, Span
+from albert.tasks.base import Choice, Labels, MultiLabels, Span
 from albert.tasks.race import RaceExample, read_questions
 from albert.tasks.squad.files import Paragraph, Question, read_paragraphs
 from albert.tasks.squad.task import SquadTask
@@ -88,7 +88,7 @@ def _records(request: PredictRequest, description: ModelDescription | None) -> t
     """What is predicted, and what writes the records of all of it."""
     use = use_of(request.model_dir, description)
     assert description, "use_of demands one"
-    _check_choice_of_results(request, description)
+    check_choice_of_results(f"the model in {request.model_dir}", description, request.top_k, request.threshold)
     top_k = 1 if request.top_k is None else request.top_k
     pieces, predict = {LABELS: _labels, ANSWERS: _answers, CHOICES: _choices}[use](request, description, top_k)
     rows = _rows(request, description, top_k)
@@ -103,22 +103,6 @@ def _records(request: PredictRequest, description: ModelDescription | None) -> t
         return num_rows
 
     return pieces, write_all
-
-
-def _check_choice_of_results(request: PredictRequest, description: ModelDescription) -> None:
-    has_several = isinstance(description.output, MultiLabels)
-    if has_several and request.top_k is not None:
-        raise UserError(
-            f"`top_k`={request.top_k}, but the model in {request.model_dir} gives any number of labels: those with at "
-            "least `threshold`."
-        )
-    if isinstance(description.output, Score) and request.top_k not in (None, 1):
-        raise UserError(f"`top_k`={request.top_k}, but the model in {request.model_dir} gives one score and no labels.")
-    if not has_several and request.threshold is not None:
-        raise UserError(
-            f"`threshold`={request.threshold}, but the model in {request.model_dir} does not give several labels: "
-            "`top_k` gives more than the best."
-        )
 
 
 def _rows(request: PredictRequest, description: ModelDescription, top_k: int) -> Rows:

@@ -126,9 +126,13 @@ class LabelsTable(Table):
 
 
 def vector_lines(vectors: np.ndarray) -> bytes:
-    """A JSON list a line, with as many digits as float32 has."""
-    rows = ([float(f"{value:.{_DIGITS}g}") for value in row] for row in vectors.tolist())
-    return "".join(json.dumps(row) + "\n" for row in rows).encode()
+    """A JSON list a line, of the numbers of `vector_rows`."""
+    return "".join(json.dumps(row) + "\n" for row in vector_rows(vectors)).encode()
+
+
+def vector_rows(vectors: np.ndarray) -> list[list[float]]:
+    """Float32 vectors [n, H] as lists of the shortest numbers that are read back as the same."""
+    return [[float(f"{value:.{_DIGITS}g}") for value in row] for row in vectors.tolist()]
 
 
 class VectorFile:

@@ -92,19 +92,28 @@ class Predictor:
         return self._model.config.hidden_size
 
     @property
+    def max_seq_length(self) -> int:
+        """The longest row in tokens."""
+        return self._model.max_seq_length
+
+    @property
     def num_compiled(self) -> int:
         """How many functions were compiled for the shapes that came."""
         return self._forward.num_compiled
 
-    def warm_up(self, pooling: str | None = None) -> None:
-        """Compiles what a few texts need, for predictions or `pooling`: no later call of a few texts waits for it."""
+    def warm_up(self, pooling: str | None = None, is_whole: bool = False) -> None:
+        """Compiles what a few texts need, for predictions or `pooling`: no later call of a few texts waits for it.
+
+        `is_whole`: and what any number of texts needs.
+        """
         shapes = self._single if pooling else self._grouped
         num_sequences = 1 if pooling or not isinstance(self.output, Choice) else self.output.count
         tokenizer = self._model.tokenizer
-        for shape in shapes.small:
+        for shape in (*shapes.small, *(shapes.large if is_whole else ())):
             ids = [tokenizer.cls_id] * shape.length
             record: Record = {name: ids if name == "input_ids" else [0] * len(ids) for name in self._columns(pooling)}
-            self._compute(pooling or PREDICTIONS, shapes, [[record] * num_sequences])
+            num_examples = shape.rows // num_sequences  # so many that no smaller shape does
+            self._compute(pooling or PREDICTIONS, shapes, [[record] * num_sequences] * num_examples)
 
     # Texts ------------------------------------------------------------------------------------------------------------
 

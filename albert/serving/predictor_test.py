@@ -152,6 +152,11 @@ def test_a_warm_predictor_compiles_nothing_for_a_text_of_any_length(models):
     for length in range(0, 60, 3):
         predictor("cat " * length)
     assert predictor.num_compiled == compiled
+    predictor.warm_up(is_whole=True)
+    compiled = predictor.num_compiled
+    for count in (2, 9, 40, 200):
+        predictor(["cat " * (7 * number % 60) for number in range(count)])
+    assert predictor.num_compiled == compiled
 
 
 def test_threads_share_a_predictor_and_two_predictors_a_process(models, agreement):

@@ -16,13 +16,41 @@ POOLINGS = (POOLED, MEAN)
 
 
 @dataclasses.dataclass(frozen=True)
-class PredictRequest:
+class ModelUse:
+    """Which model is used, for what, and how it computes: of every program that predicts."""
+
+    model_dir: Path = setting("Folder of the model, as every training run leaves it.", MODEL)
+    embeddings: str | None = setting(
+        "Give vectors instead of labels: the pooled output, or the mean over the tokens of a text.",
+        WHAT,
+        default=None,
+        choices=POOLINGS,
+    )
+    batch_size: int = setting(
+        "Rows of tokens that are computed at once; packed, they hold as many texts as go in there.",
+        SPEED,
+        default=32,
+        bounds=at_least(1, 65536),
+    )
+    pack_sequences: bool = setting("Several short texts share a row; without, each is padded.", SPEED, default=True)
+    dtype: str | None = setting(
+        "Precision of activations; without the flag that of the training. auto: bfloat16 on GPUs that compute in it.",
+        SPEED,
+        default=None,
+        choices=DTYPES,
+    )
+    device: str = setting(
+        "auto: a GPU if there is one, otherwise the CPU.", DEVICES, default="auto", choices=("auto", "gpu", "cpu")
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class PredictRequest(ModelUse):
     """One call of the program. Exactly one of `texts`, `input_file` and `question` says what is predicted.
 
     `top_k` and `threshold` None are 1 and DEFAULT_THRESHOLD; that they are given tells what is asked of which model.
     """
 
-    model_dir: Path = setting("Folder of the model, as every training run leaves it.", MODEL)
     texts: tuple[str, ...] = ()
     input_file: Path | None = setting(
         "Texts: .txt (a text a line, or two with a tab between them), .csv, .tsv, .jsonl (an object a line); "
@@ -37,12 +65,6 @@ class PredictRequest:
         "the usual ones (text, sentence1,sentence2, ...).",
         DATA,
         default=None,
-    )
-    embeddings: str | None = setting(
-        "Give vectors instead of labels: the pooled output, or the mean over the tokens of a text.",
-        WHAT,
-        default=None,
-        choices=POOLINGS,
     )
     output_file: Path | None = setting(
         f"Where results go: {CSV} or {JSON_LINES}, vectors {NPY} or {JSON_LINES}; written whole or not at all. Without "
@@ -61,22 +83,6 @@ class PredictRequest:
         OUTPUT,
         default=None,
         bounds=SHARE,
-    )
-    batch_size: int = setting(
-        "Rows of tokens that are computed at once; packed, they hold as many texts as go in there.",
-        SPEED,
-        default=32,
-        bounds=at_least(1, 65536),
-    )
-    pack_sequences: bool = setting("Several short texts share a row; without, each is padded.", SPEED, default=True)
-    dtype: str | None = setting(
-        "Precision of activations; without the flag that of the training. auto: bfloat16 on GPUs that compute in it.",
-        SPEED,
-        default=None,
-        choices=DTYPES,
-    )
-    device: str = setting(
-        "auto: a GPU if there is one, otherwise the CPU.", DEVICES, default="auto", choices=("auto", "gpu", "cpu")
     )
 
     def problems(self) -> list[str]:

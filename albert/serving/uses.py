@@ -31,3 +31,18 @@ def check_use(folder: Path, description: ModelDescription | None, wanted: str) -
     found = use_of(folder, description)
     if found != wanted:
         raise UserError(f"the model in {folder} gives no {wanted}: it {GIVES[found]}.")
+
+
+def check_choice_of_results(
+    model: str, description: ModelDescription, top_k: int | None, threshold: float | None
+) -> None:
+    """Raises UserError where a `top_k` or `threshold` that is given means nothing for `model`, as messages call it."""
+    has_several = isinstance(description.output, MultiLabels)
+    if has_several and top_k is not None:
+        raise UserError(f"`top_k`={top_k}, but {model} gives any number of labels: those with at least `threshold`.")
+    if isinstance(description.output, Score) and top_k not in (None, 1):
+        raise UserError(f"`top_k`={top_k}, but {model} gives one score and no labels.")
+    if not has_several and threshold is not None:
+        raise UserError(
+            f"`threshold`={threshold}, but {model} does not give several labels: `top_k` gives more than the best."
+        )

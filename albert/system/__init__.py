@@ -1,4 +1,4 @@
-"""The operating system: files that are whole or absent, locks, processes, signals, strict JSON.
+"""The operating system: files that are whole or absent, locks, processes, signals, strict JSON, texts' characters.
 
 Imports no TensorFlow.
 """

@@ -39,7 +39,7 @@ class StopOnSignal:
 
     def __enter__(self) -> "StopOnSignal":
         if threading.current_thread() is threading.main_thread():
-            self._previous = _handle_by(self._handle, signal.SIGINT, *_terminations())
+            self._previous = _handle_by(self._handle, signal.SIGINT, *terminations())
         return self
 
     def __exit__(self, *_exception: object) -> None:
@@ -59,7 +59,7 @@ class StopOnSignal:
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         self._received = number
-        _leave_closed_terminal()
+        leave_closed_terminal()
         for each, handler in self._previous.items():
             signal.signal(each, signal.SIG_IGN if each == signal.SIGHUP else handler)
         logging.warning("%s: stopping after this step; once more to stop at once.", signal.Signals(number).name)
@@ -74,7 +74,7 @@ def exit_on_termination() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    previous = _handle_by(_exit, *_terminations())
+    previous = _handle_by(_exit, *terminations())
     try:
         yield
     finally:
@@ -88,7 +88,8 @@ def ignore_terminal() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def _terminations() -> tuple[signal.Signals, ...]:
+def terminations() -> tuple[signal.Signals, ...]:
+    """The signals that end a program from outside; SIGHUP is none of them where it was ignored from the beginning."""
     is_ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     return (signal.SIGTERM,) if is_ignored else (signal.SIGTERM, signal.SIGHUP)
 
@@ -99,13 +100,13 @@ def _handle_by(handler: _Handler, *numbers: signal.Signals) -> dict[int, _Handle
 
 
 def _exit(number: int, _frame: FrameType | None) -> None:
-    _leave_closed_terminal()
+    leave_closed_terminal()
     if number == signal.SIGHUP:
         signal.signal(number, signal.SIG_IGN)  # it comes more than once, and must not disturb the cleaning up
     sys.exit(128 + number)
 
 
-def _leave_closed_terminal() -> None:
+def leave_closed_terminal() -> None:
     """Sends standard output and error to nowhere where their terminal is gone: every write to it would fail."""
     for descriptor in (1, 2):
         try:

@@ -5,7 +5,7 @@ import unicodedata
 
 import pytest
 
-from albert.text_origins import composed_with_origins
+from albert.system.text_origins import composed_with_origins
 
 
 @pytest.mark.parametrize("form", ["NFC", "NFKC"])
