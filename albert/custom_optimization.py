@@ -123,7 +123,7 @@ class LAMBOptimizer(AdamWeightDecayOptimizer):
     has_trust_ratio: ClassVar[bool] = True
 
 
-@tf.function(jit_compile=True)
+@tf.function(jit_compile=True, autograph=False)
 def _next_values(
     gradient, variable, m, v, scale, rate, applied, beta_1, beta_2, epsilon, weight_decay, has_trust_ratio
 ):

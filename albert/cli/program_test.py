@@ -1,7 +1,10 @@
 """How a program ends: exit codes, and what stands on the terminal."""
 
 import errno
+import os
 import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -63,3 +66,16 @@ def test_help_goes_to_standard_output(capsys):
 def test_a_bug_keeps_its_traceback(bug):
     with pytest.raises(type(bug)):
         _end(bug)
+
+
+def test_tensorflow_comes_without_keras_whose_import_takes_seconds():
+    code = (
+        "import sys; from albert.cli import program\n"
+        "def work(_): import tensorflow; print([name for name in sys.modules if name.partition('.')[0] == 'keras'])\n"
+        "sys.exit(program.main([], lambda argv: argv, work))"
+    )
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TF_")}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr

@@ -247,6 +247,7 @@ def _dataset(
         return batch if num_parts > 1 else {name: tensor[0] for name, tensor in batch.items()}
 
     elements = tf.data.Dataset.range(len(steps) * len(replicas))
+    make_batch = tf.autograph.experimental.do_not_convert(make_batch)
     batches = elements.map(make_batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return batches.prefetch(tf.data.AUTOTUNE)
 

@@ -49,6 +49,7 @@ def train_dataset(
         return batch if shape.micro_batches > 1 else {name: value[:, 0] for name, value in batch.items()}
 
     steps = tf.data.Dataset.range(first_step, last_step)
+    make_step = tf.autograph.experimental.do_not_convert(make_step)
     batches = steps.map(make_step, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return batches.unbatch().prefetch(tf.data.AUTOTUNE)
 
@@ -66,6 +67,7 @@ def eval_dataset(records: RecordFiles, shape: BatchShape, max_records: int) -> t
         ids, columns = _read(records, shard, numbers_of, size)
         return _lay_out(columns | {"sequence_rows": tf.range(size)}, ids, [size])
 
+    make_shard = tf.autograph.experimental.do_not_convert(make_shard)
     shards = tf.data.Dataset.range(num_shards)
     return shards.map(make_shard, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
 

@@ -268,7 +268,8 @@ def _checked_numbers(
 def _check(file: RecordFile, record_format: RecordFormat, bar: tqdm, unmasked: _WithoutMasks) -> None:
     """Raises UserError for the first record that is damaged or does not fit."""
     dataset = tf.data.TFRecordDataset(os.fsencode(file.path)).batch(_RECORDS_AT_A_TIME)
-    dataset = dataset.map(lambda serialized: _judged(serialized, record_format), tf.data.AUTOTUNE, deterministic=True)
+    judge = tf.autograph.experimental.do_not_convert(lambda serialized: _judged(serialized, record_format))
+    dataset = dataset.map(judge, tf.data.AUTOTUNE, deterministic=True)
     options = tf.data.Options()
     options.autotune.enabled = False  # whose thread sleeps on, up to a minute, when the iterator is dropped
     batches = iter(dataset.prefetch(tf.data.AUTOTUNE).with_options(options))

@@ -134,8 +134,10 @@ class Estimator:
         self.throughput = Throughput(config.global_batch_size)
         self.evaluations = EvaluationLog(config.model_dir)
         self._store = CheckpointStore(config.model_dir, config.keep_checkpoint_max)
-        self._compiled_train_steps = tf.function(self._train_steps)
-        self._outputs = {mode: tf.function(self._outputs_of(mode)) for mode in (ModeKeys.EVAL, ModeKeys.PREDICT)}
+        # AutoGraph rewrites every function of a model before it is traced: half of the time until the first step.
+        self._compiled_train_steps = tf.function(self._train_steps, autograph=False)
+        modes = (ModeKeys.EVAL, ModeKeys.PREDICT)
+        self._outputs = {mode: tf.function(self._outputs_of(mode), autograph=False) for mode in modes}
 
     # Training ---------------------------------------------------------------------------------------------------------
 
@@ -233,12 +235,14 @@ class Estimator:
 
     def _train_steps(self, iterator, first_step: tf.Tensor, num_steps: tf.Tensor) -> tf.Tensor:
         """[num_steps, len(STEP_FIGURES)]: one call for many steps."""
+
+        def make_step(i: tf.Tensor, figures: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
+            arguments = (next(iterator), first_step + tf.cast(i, tf.int64))
+            result = self._replicas.strategy.run(self._replica_step, args=arguments)
+            return i + 1, figures.write(i, self._replicas.local_values(result)[0])
+
         figures = tf.TensorArray(tf.float32, num_steps, element_shape=[len(STEP_FIGURES)])
-        for i in tf.range(num_steps):
-            result = self._replicas.strategy.run(
-                self._replica_step, args=(next(iterator), first_step + tf.cast(i, tf.int64))
-            )
-            figures = figures.write(i, self._replicas.local_values(result)[0])
+        _, figures = tf.while_loop(lambda i, _: i < num_steps, make_step, (tf.constant(0), figures))
         return figures.stack()
 
     def _replica_step(self, features: Features, step: tf.Tensor) -> tf.Tensor:
@@ -401,7 +405,7 @@ class Estimator:
     def _outputs_of(self, mode: ModeKeys) -> Callable[[Features], list[dict[str, tf.Tensor]]]:
         """The function that turns a distributed batch into one dictionary of outputs per local replica."""
 
-        @tf.function(jit_compile=self._config.use_xla or None)
+        @tf.function(jit_compile=self._config.use_xla or None, autograph=False)
         def forward(weights: Mapping[str, tf.Tensor], features: Features) -> dict[str, tf.Tensor]:
             spec = self._model_fn(features, mode, weights, tf.constant(0, tf.int64))
             assert spec.predictions is not None, f"{mode} has predictions"

@@ -49,7 +49,7 @@ class TrainingStep:
         self._learning_rate = learning_rate
         self._micro_batches = micro_batches
         # (weights by name, features, step) -> sums; free of collectives and variables.
-        self.gradient_function = tf.function(self._sums_of_micro_batch, jit_compile=use_xla or None)
+        self.gradient_function = tf.function(self._sums_of_micro_batch, jit_compile=use_xla or None, autograph=False)
 
     def __call__(
         self,

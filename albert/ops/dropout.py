@@ -70,7 +70,7 @@ def _constants(key: DropoutKey, site: int, rate: float) -> tuple[tf.Tensor, tf.T
 # outside compiled code.
 
 
-@tf.function(jit_compile=True)
+@tf.function(jit_compile=True, autograph=False)
 def _keep_scale(step, rows, positions, seed_site_threshold, scale, units: int):
     """[R, L, units]: 0 where a unit of a token is dropped, `scale` elsewhere."""
     key, threshold = _key_of_rows(step, rows, seed_site_threshold)
@@ -79,7 +79,7 @@ def _keep_scale(step, rows, positions, seed_site_threshold, scale, units: int):
     return tf.where(bits < threshold, tf.constant(0.0), scale)
 
 
-@tf.function(jit_compile=True)
+@tf.function(jit_compile=True, autograph=False)
 def _attention_keep_scale(step, rows, positions, seed_site_threshold, scale, num_heads: int):
     """[R, A, L, L]: the same, where (query, head) is the position and the key's place in its sequence the unit."""
     key, threshold = _key_of_rows(step, rows, seed_site_threshold)

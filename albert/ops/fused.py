@@ -57,13 +57,13 @@ def _bias_gelu(x, bias):
     return _bias_gelu_forward(x, bias), lambda dy: _bias_gelu_backward(x, bias, dy)
 
 
-@tf.function(jit_compile=True)
+@tf.function(jit_compile=True, autograph=False)
 def _bias_gelu_forward(x, bias):
     u = tf.cast(x, tf.float32) + bias
     return tf.cast(0.5 * u * (1.0 + tf.tanh(_GELU_SLOPE * (u + _GELU_CUBIC * u * u * u))), x.dtype)
 
 
-@tf.function(jit_compile=True)
+@tf.function(jit_compile=True, autograph=False)
 def _bias_gelu_backward(x, bias, dy):
     u = tf.cast(x, tf.float32) + bias
     t = tf.tanh(_GELU_SLOPE * (u + _GELU_CUBIC * u * u * u))
@@ -83,7 +83,7 @@ def _add_layer_norm(x, bias, residual, beta, gamma):
     return y, gradient
 
 
-@tf.function(jit_compile=True)
+@tf.function(jit_compile=True, autograph=False)
 def _layer_norm_forward(x, bias, residual, beta, gamma):
     h = tf.cast(x, tf.float32) + bias + tf.cast(residual, tf.float32)
     mean = tf.reduce_mean(h, axis=-1, keepdims=True)
@@ -93,7 +93,7 @@ def _layer_norm_forward(x, bias, residual, beta, gamma):
     return tf.cast(normalised * gamma + beta, x.dtype), tf.cast(normalised, x.dtype), reciprocal
 
 
-@tf.function(jit_compile=True)
+@tf.function(jit_compile=True, autograph=False)
 def _layer_norm_backward(dy, normalised, reciprocal, gamma):
     dy32, normalised = tf.cast(dy, tf.float32), tf.cast(normalised, tf.float32)
     scaled = dy32 * gamma
@@ -103,12 +103,12 @@ def _layer_norm_backward(dy, normalised, reciprocal, gamma):
     return tf.cast(dh, dy.dtype), *(tf.reduce_sum(v, axis=0) for v in (dh, dy32, dy32 * normalised))
 
 
-@tf.function(jit_compile=True)
+@tf.function(jit_compile=True, autograph=False)
 def _masked_softmax_forward(scores, score_bias, scale):
     return tf.cast(tf.nn.softmax(tf.cast(scores, tf.float32) * scale + score_bias), scores.dtype)
 
 
-@tf.function(jit_compile=True)
+@tf.function(jit_compile=True, autograph=False)
 def _softmax_backward(dy, probabilities, scale):
     dy32, probabilities32 = tf.cast(dy, tf.float32), tf.cast(probabilities, tf.float32)
     inner = tf.reduce_sum(dy32 * probabilities32, axis=-1, keepdims=True)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
-from tensorboard.plugins.hparams import api as hparams_api
+from tensorboard.plugins.hparams import summary_v2  # what its `api` exports, which also imports Keras
 
 from albert.engine.evaluations import Evaluation
 from albert.engine.throughput import StepRecord, Throughput
@@ -128,7 +128,7 @@ class TensorBoard:
     def on_start(self, first_step: int) -> None:
         """Writes the settings. TensorBoard itself shows the newest value of a step that was computed twice."""
         with self._errors_named(), self._writer.as_default(first_step):
-            hparams_api.hparams(self._settings)
+            summary_v2.hparams(self._settings)
             self._writer.flush()
 
     def on_steps(self, records: Sequence[StepRecord]) -> None:

@@ -41,7 +41,7 @@ class Forward:
         self._computation = computation
         self._device = device
         # On a GPU the compiler fuses what lies between matrix products; on a CPU `ops.fused` has done so.
-        compiled = functools.partial(tf.function, jit_compile=True if "gpu" in device else None)
+        compiled = functools.partial(tf.function, jit_compile=True if "gpu" in device else None, autograph=False)
         computed: dict[str, Callable[[Features], dict[str, tf.Tensor]]] = {POOLED: self._pooled, MEAN: self._mean}
         if head is not None:
             computed[PREDICTIONS] = self._predictions
