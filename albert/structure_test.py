@@ -35,6 +35,7 @@ ORDER = (
     {"data", "engine"},
     {"vocabulary_fit"},
     {"tokenization", "albert_config", "downloads"},
+    {"interchange"},
     {"system"},
     {"settings", "custom_optimization", "ops"},
     {"setting_fields"},
@@ -53,7 +54,17 @@ IMPORTS_ONLY = {
 }
 
 # Parts of the package that no import of TensorFlow may be reachable from, and modules of other folders.
-WITHOUT_TENSORFLOW = ("cli", "tasks", "pretraining_data", "system", "settings", "errors", "tokenization", "downloads")
+WITHOUT_TENSORFLOW = (
+    "interchange",
+    "cli",
+    "tasks",
+    "pretraining_data",
+    "system",
+    "settings",
+    "errors",
+    "tokenization",
+    "downloads",
+)
 MODULES_WITHOUT_TENSORFLOW = (
     *("", "albert_config", "data.schema", "data.order", "data.packing", "data.record_encoding", "data.counter_hash"),
     *("data.tfrecord_cache", "engine.throughput", "serving.model_folder", "serving.description", "serving.inputs"),
