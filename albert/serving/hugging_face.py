@@ -4,16 +4,19 @@ No TensorFlow.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from albert.errors import UserError
+from albert.interchange import tokenizer_json
+from albert.interchange.tokenizer_json import TOKENIZER_JSON
 from albert.serving.description import MAX_LABELS, ModelDescription
 from albert.system.json_text import parse_json, short_repr
 from albert.system.text_encoding import read_regular
 from albert.tasks.base import Choice, Labels, MultiLabels, Output, Score, Span
 
+_Answer = TypeVar("_Answer")
 TOKENIZER_CONFIG = "tokenizer_config.json"
 _CASING = {"do_lower_case": True, "keep_accents": False}  # with the values that count where none are said
 _LONGEST = 512
@@ -52,12 +55,27 @@ def describe(config_file: Path) -> ModelDescription | None:
 
 
 def read_casing(folder: Path) -> dict[str, bool]:
-    """`do_lower_case` and `keep_accents`, where the tokenizer's configuration says them."""
+    """`do_lower_case` and `keep_accents`, as `tokenizer_config.json` or otherwise `tokenizer.json` says them."""
     values = {name: value for name, value in _tokenizer_config(folder).items() if name in _CASING and value is not None}
     for name, value in values.items():
         if type(value) is not bool:
             raise UserError(f"{folder / TOKENIZER_CONFIG}: {name} is {short_repr(value)}, not true or false.")
+    if len(values) < len(_CASING) and (folder / TOKENIZER_JSON).is_file():
+        return _ask_tokenizer(folder, tokenizer_json.read_casing, {}) | values
     return values
+
+
+def is_cut_as_here(folder: Path) -> bool:
+    """Whether the `tokenizer.json` in `folder` cuts texts as this project does; False where there is none."""
+    return (folder / TOKENIZER_JSON).is_file() and _ask_tokenizer(folder, tokenizer_json.cuts_as_we_do, False)
+
+
+def _ask_tokenizer(folder: Path, question: Callable[[bytes], _Answer], otherwise: _Answer) -> _Answer:
+    """The answer, or `otherwise` where the file beside the vocabulary is not ALBERT's, or is damaged."""
+    try:
+        return question(read_regular(folder / TOKENIZER_JSON))
+    except (OSError, ValueError):
+        return otherwise
 
 
 def check_labels(config_file: Path, output: Output, is_unread: bool) -> None:
