@@ -7,12 +7,13 @@ Every variable of the encoder comes from the file. Only heads may start fresh, a
 import dataclasses
 import logging
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from tqdm import tqdm
 
 from albert.custom_optimization import OPTIMIZERS
 from albert.engine.checkpoint_files import GLOBAL_STEP
@@ -37,6 +38,7 @@ _SLOT_NAMES = {"lamb_m", "lamb_v", "AdamWeightDecayOptimizer", "AdamWeightDecayO
 )
 _TRAINING_SCALARS = {GLOBAL_STEP, "beta1_power", "beta2_power", "good_steps", "loss_scale", "current_loss_scale"}
 _SHOWN_UNUSED = 40
+_BYTES_WITH_PROGRESS = 100_000_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,7 +103,8 @@ def load_weights(
     """Assigns what the checkpoint at `prefix` (see `paths`) holds for `weights`; outside a replica, of all.
 
     Raises UserError when the checkpoint is missing or damaged, when a variable of the encoder (`bert/`) is not in it
-    or it has others than the model, and when a shape, a type or a value cannot be that of a weight.
+    or it has others than the model, and when a shape, a type or a value cannot be that of a weight. Nothing is assigned
+    then. Values are read twice, one variable at a time, so that a large model is never in memory a second time.
     """
     with open_weights(prefix) as reader:
         shapes = {name: tuple(shape) for name, shape in reader.get_variable_to_shape_map().items()}
@@ -118,10 +121,9 @@ def load_weights(
         check_shapes(prefix, _mismatches(weights, chosen, names, shapes))
         dtypes = reader.get_variable_to_dtype_map()
         remarks += _check_types(prefix, weights, chosen, names, dtypes)
-        values = {name: _value(reader, names, source, weights[name].dtype) for name, source in chosen.items()}
-    _check_values(prefix, values, chosen, names)
-    for name, value in values.items():
-        weights[name].assign(value)
+        _check_values(prefix, reader, chosen, names, weights)
+        for name, source in _with_progress(chosen, weights, "load"):
+            weights[name].assign(_value(reader, names, source, weights[name].dtype))
     loaded = {name: names.entries[source] for name, source in chosen.items()}
     fresh = tuple(name for name in weights if name not in chosen)
     return LoadReport(loaded, fresh, tuple(sorted(unused)), tuple(remarks))
@@ -227,10 +229,40 @@ def _value(reader: Any, names: Names, source: str, dtype: tf.DType) -> np.ndarra
         return np.asarray(value).astype(dtype.as_numpy_dtype, copy=False)
 
 
-def _check_values(prefix: Path, values: Mapping[str, np.ndarray], chosen: Mapping[str, str], names: Names) -> None:
-    bad = [name for name, value in values.items() if not np.isfinite(value).all()]
+def _check_values(
+    prefix: Path, reader: Any, chosen: Mapping[str, str], names: Names, weights: Mapping[str, tf.Variable]
+) -> None:
+    bad = [
+        source
+        for name, source in _with_progress(chosen, weights, "check")
+        if not _is_finite(_value(reader, names, source, weights[name].dtype))
+    ]
     if bad:
         raise UserError(
-            f"{prefix}: {short_repr(names.entries[chosen[bad[0]]])[1:-1]} holds NaN or infinite values, as do "
+            f"{prefix}: {short_repr(names.entries[bad[0]])[1:-1]} holds NaN or infinite values, as do "
             f"{len(bad) - 1} more entries. Use an earlier checkpoint."
         )
+
+
+def _is_finite(value: np.ndarray) -> bool:
+    # Both are NaN where one value is. Asking every value would take a fourth of its memory for the answers.
+    return value.size == 0 or bool(np.isfinite(value.min()) and np.isfinite(value.max()))
+
+
+def _with_progress(
+    chosen: Mapping[str, str], weights: Mapping[str, tf.Variable], what: str
+) -> Iterator[tuple[str, str]]:
+    """The items of `chosen`; with a progress bar, of bytes, where there are many."""
+    sizes = {name: weights[name].shape.num_elements() * weights[name].dtype.size for name in chosen}
+    is_small = sum(sizes.values()) < _BYTES_WITH_PROGRESS
+    with tqdm(
+        total=sum(sizes.values()),
+        desc=f"{what} weights",
+        unit="B",
+        unit_scale=True,
+        disable=True if is_small else None,
+        leave=False,
+    ) as bar:
+        for name, source in chosen.items():
+            yield name, source
+            bar.update(sizes[name])
