@@ -17,6 +17,7 @@ from albert.system.text_encoding import read_regular
 from albert.tasks.base import Choice, Labels, MultiLabels, Output, Score, Span
 
 _Answer = TypeVar("_Answer")
+CONFIG = "config.json"
 TOKENIZER_CONFIG = "tokenizer_config.json"
 _CASING = {"do_lower_case": True, "keep_accents": False}  # with the values that count where none are said
 _LONGEST = 512

@@ -28,7 +28,7 @@ WORDPIECE = "vocab.txt"
 # Other libraries' names, read where there is no CONFIG: a TF1 hub module's, Hugging Face's and KerasHub's, and that of
 # a TF2 SavedModel.
 _HUB_CONFIG = f"assets/{CONFIG}"
-_OTHER_CONFIG = "config.json"
+_OTHER_CONFIG = hugging_face.CONFIG
 _CONFIGS = (CONFIG, _HUB_CONFIG, _OTHER_CONFIG, KERAS_METADATA)
 _SAVED_MODEL = "saved_model.pb"
 # Where vocabularies lie: in the folder itself, in a hub module, in a KerasHub preset.
