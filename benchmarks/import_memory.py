@@ -84,7 +84,7 @@ def _write_safetensors(path: Path, values: dict[str, np.ndarray]) -> None:
 
 
 def _write_pytorch(path: Path, values: dict[str, np.ndarray]) -> None:
-    from albert.weights.testing import write_pytorch
+    from benchmarks.pytorch_writer import write_pytorch
 
     write_pytorch(path, values)
 

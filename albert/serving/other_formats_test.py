@@ -16,8 +16,9 @@ from albert.albert_config import AlbertConfig
 from albert.engine import checkpoint_files
 from albert.errors import UserError
 from albert.modeling import AlbertModel, TokenLayout, encode
+from albert.serving.loading import load_model
 from albert.serving.model_folder import find_config, find_vocabulary
-from albert.testing import TESTDATA, below, golden
+from albert.testing import AGREEMENT, TESTDATA, below, golden
 from albert.weights.loading import load_weights
 from albert.weights.paths import checkpoint_prefix, format_of, open_weights
 
@@ -79,6 +80,18 @@ def test_the_same_weights_in_every_format_are_the_same_bit_for_bit(tmp_path, nam
     theirs = golden("interchange/outputs")
     for output, value in outputs_of(folder, below(theirs, "tiny/inputs")).items():
         np.testing.assert_allclose(value, theirs[f"tiny/{output}"], **TOLERANCE)
+
+
+def test_a_folder_of_each_is_a_whole_model(tmp_path):
+    for name, vocabulary in (
+        ("saved_model", "assets/30k-clean.model"),
+        ("keras_hub", "assets/tokenizer/vocabulary.spm"),
+    ):
+        folder = folder_of(name, tmp_path)
+        (folder / vocabulary).parent.mkdir(parents=True)
+        shutil.copy(AGREEMENT / "agreement.model", folder / vocabulary)
+        model = load_model(folder, "/CPU:0")
+        assert (model.description, model.has_pooler, model.tokenizer.vocab_size) == (None, True, 124)
 
 
 def change_config(folder, old, new):

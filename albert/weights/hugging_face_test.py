@@ -3,6 +3,8 @@
 import json
 import shutil
 import struct
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +51,20 @@ def test_every_tensor_has_a_name_of_ours(model, number):
     names = set(read(MODELS / model / WHOLE))
     assert len(names) == number
     assert all(name.startswith(("bert/", "cls/", "output_")) for name in names)
+
+
+def test_no_library_is_needed_to_read_them():
+    files = [PRETRAINING, MODELS / "for_pretraining_bin/pytorch_model.bin"]
+    code = """
+import sys
+from pathlib import Path
+sys.modules |= dict.fromkeys(("safetensors", "torch", "transformers", "tensorflow"))  # to import them fails
+from albert.weights.hugging_face import open_weights
+for path in sys.argv[1:]:
+    with open_weights(Path(path)) as reader:
+        assert len([reader.get_tensor(name) for name in reader.get_variable_to_shape_map()]) == 32
+"""
+    subprocess.run([sys.executable, "-c", code, *map(str, files)], cwd=Path(__file__).parents[2], check=True)
 
 
 def test_kernels_are_transposed_and_heads_are_not():

@@ -14,7 +14,7 @@ from albert.errors import UserError
 from albert.weights.hugging_face import open_weights
 from albert.weights.pickled_tensors import pickled_tensors
 from albert.weights.pytorch_files import OLD_START, read_tensors
-from albert.weights.testing import pickled_tensor, text, write_pytorch
+from benchmarks.pytorch_writer import pickled_tensor, text, write_pytorch
 
 MODELS = Path(__file__).parents[1] / "testdata/interchange"
 BIN, INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"

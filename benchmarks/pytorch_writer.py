@@ -1,4 +1,4 @@
-"""Files of other libraries' formats, written without them. For tests and measurements."""
+"""Files of PyTorch's format, written without it: for measurements and tests."""
 
 import zipfile
 from collections.abc import Mapping
