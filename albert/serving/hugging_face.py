@@ -62,7 +62,8 @@ def read_casing(folder: Path) -> dict[str, bool]:
         if type(value) is not bool:
             raise UserError(f"{folder / TOKENIZER_CONFIG}: {name} is {short_repr(value)}, not true or false.")
     if len(values) < len(_CASING) and (folder / TOKENIZER_JSON).is_file():
-        return _ask_tokenizer(folder, tokenizer_json.read_casing, {}) | values
+        nothing: dict[str, bool] = {}
+        return _ask_tokenizer(folder, tokenizer_json.read_casing, nothing) | values
     return values
 
 

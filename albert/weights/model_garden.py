@@ -4,6 +4,7 @@ Keys follow the object that was saved, so that one variable has many; what Keras
 graph, is the same in all of them. A SavedModel's graph is neither loaded nor run.
 """
 
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,7 @@ def _named(
 ) -> Iterator[tuple[str, NamedTensor]]:
     for key, name in keys.items():
         kind = tf.as_dtype(types[key]).name
-        tensor = NamedTensor(name, tuple(shapes[key]), kind, lambda key=key: reader.get_tensor(key))
+        tensor = NamedTensor(name, tuple(shapes[key]), kind, functools.partial(reader.get_tensor, key))
         if name in _ROWS:
             ours, axis = _ROWS[name]
             yield ours, tensor.with_heads_merged(axis)

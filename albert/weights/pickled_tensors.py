@@ -28,7 +28,7 @@ class PickledStorage(NamedTuple):
 
     key: str
     dtype: str
-    count: int
+    length: int
 
 
 class PickledTensor(NamedTuple):

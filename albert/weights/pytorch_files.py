@@ -71,7 +71,7 @@ def _place(
     shape, dtype = tensor.shape, tensor.storage.dtype
     place, size = members.get(f"{folder}data/{tensor.storage.key}", (0, -1))
     wide = BYTES_OF.get(dtype, 0)
-    if wide and size != tensor.storage.count * wide:
+    if wide and size != tensor.storage.length * wide:
         raise ValueError(f"{short_repr(name)}: its storage has another size than the pickle says, or is missing")
     by_rows = tuple(math.prod(shape[axis + 1 :]) for axis in range(len(shape)))
     is_by_columns = len(shape) == 2 and 1 not in shape and tensor.strides == (1, shape[0])

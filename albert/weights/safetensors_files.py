@@ -5,7 +5,7 @@
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from albert.system.json_text import parse_json, short_repr
 from albert.system.text_encoding import open_regular
@@ -64,5 +64,5 @@ def _entry(name: str, value: Any) -> tuple[str, tuple[int, ...], int, int]:
     return dtype, tuple(shape), offsets[0], offsets[1]
 
 
-def _are_sizes(value: Any) -> bool:
+def _are_sizes(value: Any) -> TypeGuard[list[int]]:
     return isinstance(value, list) and all(type(number) is int and 0 <= number < 1 << 63 for number in value)

@@ -93,7 +93,7 @@ def _read_turned(file: BinaryIO, lying: tuple[int, ...], dtype: str) -> np.ndarr
 
 
 def _fill(file: BinaryIO, values: np.ndarray) -> None:
-    left = memoryview(values.reshape(-1).view(np.uint8))
+    left = values.reshape(-1).view(np.uint8).data
     while len(left):
         count = file.readinto(left)  # type: ignore[attr-defined]  # a file of bytes has it
         if not count:
