@@ -20,7 +20,7 @@ _WORD_BOUNDARY = "\u2581"
 _NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED = 1, 2, 3, 4
 # What transformers 4 subtracts from pieces that end in a digit and a comma, so that they are never used.
 _LOWERED = 100
-_NORMALIZERS = {"Replace", "Strip", "NFKD", "StripAccents", "Lowercase", "Precompiled"}
+_NORMALIZERS = ("Replace", "Strip", "NFKD", "StripAccents", "Lowercase", "Precompiled")
 _QUOTES = ("``", "''")
 
 

@@ -111,6 +111,7 @@ MODEL = made_of(SMALL)["model"]
         (changed(model=MODEL | {"vocab": [["a", 1e40]]}), "no list of pieces with scores"),
         (changed(added_tokens=[{"id": 124, "content": "<new>", "special": False}]), "an added token, '<new>', which"),
         (changed(normalizer={"type": "BertNormalizer"}), "has the normalizer BertNormalizer"),
+        (changed(normalizer={"type": ["Strip"]}), "has the normalizer 'Strip'"),
         (changed(normalizer={"type": "Precompiled", "precompiled_charsmap": "?"}), "no base64"),
         (changed(pre_tokenizer={"type": "ByteLevel"}), "does not put \u2581 in front of words"),
         (

@@ -81,7 +81,7 @@ def load_model(folder: Path, device: str) -> LoadedModel:
     if head:
         _check_head(head, prefix, folder)
     with tf.device(device):
-        weights = AlbertModel(config, head.variable_specs if head else ()).weights
+        weights = AlbertModel(config, head.variable_specs if head else (), seed=None).weights
     report = load_weights(prefix, weights)
     fresh = [name for name in report.fresh if not (name in POOLER and isinstance(head, SpanHead))]
     if head and fresh:

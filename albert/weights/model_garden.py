@@ -16,7 +16,7 @@ from tensorflow.core.protobuf.trackable_object_graph_pb2 import TrackableObjectG
 from albert.albert_config import AlbertConfig
 from albert.errors import UserError
 from albert.interchange.configurations import KERAS_METADATA
-from albert.weights.named_tensors import TABLE, NamedTensor, NamedTensors
+from albert.weights.named_tensors import TABLE, NamedTensor, NamedTensors, named
 from albert.weights.variables import VARIABLES
 
 GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
@@ -70,7 +70,7 @@ def _named(
 ) -> Iterator[tuple[str, NamedTensor]]:
     for key, name in keys.items():
         kind = tf.as_dtype(types[key]).name
-        tensor = NamedTensor(name, tuple(shapes[key]), kind, functools.partial(reader.get_tensor, key))
+        tensor = named(name, tuple(shapes[key]), kind, functools.partial(reader.get_tensor, key))
         if name in _ROWS:
             ours, axis = _ROWS[name]
             yield ours, tensor.with_heads_merged(axis)

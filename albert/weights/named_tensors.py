@@ -3,7 +3,7 @@
 import collections
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from albert.albert_config import AlbertConfig
 from albert.errors import UserError
 from albert.system.json_text import short_repr
-from albert.weights.stored_tensors import BYTES_OF, StoredTensor
+from albert.weights.stored_tensors import BYTES_OF, Block, StoredTensor
 
 TABLE = "bert/embeddings/word_embeddings"
 _MAPPING = "bert/encoder/embedding_hidden_mapping_in"
@@ -27,20 +27,35 @@ class NamedTensor:
     theirs: str
     shape: tuple[int, ...]
     dtype: str
-    read: Callable[[], np.ndarray]
+    blocks: Callable[[], Iterator[Block]]
+
+    def read(self) -> np.ndarray:
+        """All values."""
+        values = None
+        for begin, block in self.blocks():
+            if block.shape == self.shape:
+                return block
+            values = np.empty(self.shape, block.dtype) if values is None else values
+            values[tuple(slice(at, at + size) for at, size in zip(begin, block.shape, strict=True))] = block
+        return np.empty(self.shape, self.dtype) if values is None else values
 
     def with_heads_merged(self, axis: int | None) -> "NamedTensor":
         """With [.., A, D, ..] as [.., H, ..] at `axis`; itself where that is None, or where it has no such axes."""
         if axis is None or len(self.shape) < axis + 2:
             return self
         merged = (*self.shape[:axis], self.shape[axis] * self.shape[axis + 1], *self.shape[axis + 2 :])
-        return dataclasses.replace(self, shape=merged, read=lambda: self.read().reshape(merged))
+        return named(self.theirs, merged, self.dtype, lambda: self.read().reshape(merged))
+
+
+def named(theirs: str, shape: tuple[int, ...], dtype: str, read: Callable[[], np.ndarray]) -> NamedTensor:
+    """A tensor that is read at once."""
+    return NamedTensor(theirs, shape, dtype, lambda: iter([((0,) * len(shape), read())]))
 
 
 def stored(theirs: str, tensor: StoredTensor, is_transposed: bool = False) -> NamedTensor:
     """A tensor that lies in a file as plain numbers."""
     shape = tensor.shape[::-1] if is_transposed else tensor.shape
-    return NamedTensor(theirs, shape, tensor.dtype, functools.partial(tensor.read, is_transposed))
+    return NamedTensor(theirs, shape, tensor.dtype, functools.partial(tensor.blocks, is_transposed))
 
 
 def check_division(path: Path, library: str) -> AlbertConfig:
@@ -80,6 +95,11 @@ class NamedTensors:
         """The value of a variable. Raises UserError for a type that is not read."""
         self._check_type(name)
         return self._tensors[name].read()
+
+    def get_blocks(self, name: str) -> Iterator[Block]:
+        """The same part by part, as it is read."""
+        self._check_type(name)
+        return self._tensors[name].blocks()
 
     def drop_tied(self, theirs: str, ours: str) -> None:
         """Drops `theirs`, the same parameter as `ours`. Raises UserError where the two differ."""

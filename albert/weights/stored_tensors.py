@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -11,8 +12,10 @@ from albert.errors import UserError
 from albert.system.json_text import parse_json, short_repr
 from albert.system.text_encoding import open_regular, read_regular
 
-# What is read at a time where rows become columns.
+# What is read at a time.
 _BLOCK_BYTES = 16 << 20
+# The place of a block's first value in the whole, and the block.
+Block = tuple[tuple[int, ...], np.ndarray]
 BYTES_OF = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2, "int64": 8, "int32": 4}
 
 
@@ -34,21 +37,26 @@ class StoredTensor:
     dtype: str
     is_by_columns: bool = False
 
-    def read(self, is_transposed: bool = False) -> np.ndarray:
-        """Its values, [columns, rows] where `is_transposed`. It takes hardly more memory than they have.
+    def blocks(self, is_transposed: bool = False) -> Iterator[Block]:
+        """Its values part by part, [columns, rows] where `is_transposed`; no more than a block is in memory.
 
         Raises OSError where the file is shorter.
         """
         if self.dtype == "bfloat16":
             import ml_dtypes  # noqa: F401  # which comes with TensorFlow, and tells NumPy of the type
         lying = self.shape[::-1] if self.is_by_columns else self.shape
+        is_turned = len(lying) == 2 and is_transposed != self.is_by_columns
+        rows, inner = (lying[0], lying[1:]) if lying else (1, ())
+        num_rows = max(1, _BLOCK_BYTES // max(1, num_bytes(inner, self.dtype)))
         with open_regular(self.path) as file:
             file.seek(self.offset)
-            if len(lying) == 2 and is_transposed != self.is_by_columns:
-                return _read_turned(file, lying, self.dtype)
-            values = np.empty(lying, self.dtype)
-            _fill(file, values)
-        return values
+            for first in range(0, rows, num_rows):
+                block = np.empty((min(num_rows, rows - first), *inner), self.dtype)
+                _fill(file, block)
+                if is_turned:
+                    yield (0, first), block.T
+                else:
+                    yield (first, *(0 for _ in inner))[: len(lying)], block if lying else block[0]
 
 
 def num_bytes(shape: tuple[int, ...], dtype: str) -> int:
@@ -78,18 +86,6 @@ def shards_of(index: Path) -> dict[Path, set[str]]:
             "Download them too."
         )
     return {index.parent / name: tensors[name] for name in sorted(tensors)}
-
-
-def _read_turned(file: BinaryIO, lying: tuple[int, ...], dtype: str) -> np.ndarray:
-    """A matrix as [columns, rows], which lies in the file row by row."""
-    rows, columns = lying
-    values = np.empty((columns, rows), dtype)
-    num_rows = max(1, _BLOCK_BYTES // max(1, columns * values.itemsize))
-    for first in range(0, rows, num_rows):
-        block = np.empty((min(num_rows, rows - first), columns), dtype)
-        _fill(file, block)
-        values[:, first : first + len(block)] = block.T
-    return values
 
 
 def _fill(file: BinaryIO, values: np.ndarray) -> None:
