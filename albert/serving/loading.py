@@ -113,7 +113,7 @@ def _other_model(prefix: Path, found: str, folder: Path) -> UserError:
 def _check(
     description: ModelDescription, folder: Path, config: AlbertConfig, tokenizer: Tokenizer, vocabulary: Path | None
 ) -> None:
-    is_sentencepiece = vocabulary is not None and vocabulary.suffix != ".txt"
+    is_sentencepiece = vocabulary is not None and vocabulary.suffix in (".model", ".json")
     if not description.tokenizer_digest and is_sentencepiece and not is_cut_as_here(folder):
         logging.warning(
             "%s: texts are cut as Google's ALBERT cuts them. transformers' tokenizers differ from that at quotes, most "

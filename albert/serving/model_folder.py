@@ -16,7 +16,7 @@ from albert.albert_config import AlbertConfig
 from albert.errors import UserError
 from albert.interchange.configurations import KERAS_METADATA
 from albert.interchange.tokenizer_json import TOKENIZER_JSON
-from albert.serving import hugging_face
+from albert.serving import hugging_face, imported
 from albert.serving.description import DESCRIPTION, ModelDescription, read_description
 from albert.system.files import write_bytes
 from albert.system.text_encoding import read_regular
@@ -55,7 +55,7 @@ def find_model(folder: Path) -> ModelFiles:
     config_file = find_config(folder)
     description = read_description(folder)
     if description is None and config_file.name == _OTHER_CONFIG:
-        description = hugging_face.describe(config_file)
+        description = imported.describe(config_file)
     return ModelFiles(config_file, *find_vocabulary(folder), description)
 
 

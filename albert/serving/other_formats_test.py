@@ -5,9 +5,11 @@ own libraries' outputs, lie in the folder reference/interchange beside the large
 """
 
 import gzip
+import json
 import shutil
 import tarfile
 
+import h5py
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -16,8 +18,10 @@ from albert.albert_config import AlbertConfig
 from albert.engine import checkpoint_files
 from albert.errors import UserError
 from albert.modeling import AlbertModel, TokenLayout, encode
+from albert.serving.imported import describe
 from albert.serving.loading import load_model
 from albert.serving.model_folder import find_config, find_vocabulary
+from albert.tasks.base import Labels
 from albert.testing import AGREEMENT, TESTDATA, below, golden
 from albert.weights.loading import load_weights
 from albert.weights.paths import checkpoint_prefix, format_of, open_weights
@@ -92,6 +96,38 @@ def test_a_folder_of_each_is_a_whole_model(tmp_path):
         shutil.copy(AGREEMENT / "agreement.model", folder / vocabulary)
         model = load_model(folder, "/CPU:0")
         assert (model.description, model.has_pooler, model.tokenizer.vocab_size) == (None, True, 124)
+
+
+def with_classifier(folder, **config):
+    """The KerasHub preset with the head of `for_sequence_classification`, as keras-hub 0.32 writes it."""
+    with open_weights(MODELS / "for_sequence_classification/model.safetensors") as reader:
+        weights, bias = reader.get_tensor("output_weights"), reader.get_tensor("output_bias")
+    with h5py.File(folder / "task.weights.h5", "w") as file:
+        file["layers/dense/vars/0"], file["layers/dense/vars/1"] = weights.T, bias
+        file.create_dataset("optimizer/vars/0", data=np.int64(0), chunks=None)
+    config = {"num_classes": 3, "activation": "linear"} | config
+    (folder / "task.json").write_text(json.dumps({"class_name": "AlbertTextClassifier", "config": config}))
+    return folder
+
+
+def test_a_classifier_of_kerashub_predicts(tmp_path):
+    folder = with_classifier(folder_of("keras_hub", tmp_path))
+    (folder / "spiece.model").write_bytes((AGREEMENT / "agreement.model").read_bytes())
+    model = load_model(folder, "/CPU:0")
+    assert model.description.output == Labels(("LABEL_0", "LABEL_1", "LABEL_2"))
+    theirs = golden("interchange/outputs")
+    layout = TokenLayout.one_per_row(**{k: tf.constant(v) for k, v in below(theirs, "tiny/inputs").items()})
+    found = model.head.predict(model.weights, encode(model.config, model.weights, layout))["probabilities"]
+    np.testing.assert_allclose(found, tf.nn.softmax(theirs["tiny/classification/logits"]), **TOLERANCE)
+
+
+@pytest.mark.parametrize(
+    "config", [{"num_classes": 1}, {"activation": "sigmoid"}, {"num_classes": "3"}, {"activation": ["linear"]}]
+)
+def test_other_tasks_of_kerashub_give_embeddings(tmp_path, caplog, config):
+    folder = with_classifier(folder_of("keras_hub", tmp_path), **config)
+    assert describe(folder / "config.json") is None
+    assert "task.json: what this task gives is not predicted here; the model gives embeddings" in caplog.text
 
 
 def change_config(folder, old, new):

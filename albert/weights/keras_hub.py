@@ -1,7 +1,6 @@
-"""KerasHub's ALBERT, `model.weights.h5` of a preset, by our names. No TensorFlow.
+"""KerasHub's ALBERT by our names: `model.weights.h5` of a preset, and its head in `task.weights.h5`. No TensorFlow.
 
-Only where a data set lies is asked of the HDF5 library: the numbers are read from the file as they are, so that no
-filter, no other file and no virtual data set can come in.
+The HDF5 library says only where a data set lies. Numbers are read as they are: no filter, file or virtual set comes in.
 """
 
 import contextlib
@@ -19,10 +18,12 @@ from albert.weights.stored_tensors import BYTES_OF, StoredTensor, num_bytes
 from albert.weights.tensor_files import damaged
 from albert.weights.variables import VARIABLES
 
-WEIGHTS, CONFIG = "model.weights.h5", "config.json"
+WEIGHTS, HEAD, CONFIG = "model.weights.h5", "task.weights.h5", "config.json"
+_SCOPE, _TRAINING = "task/", "task/optimizer/"
 START = b"\x89HDF\r\n\x1a\n"
 _ROWS = {row.keras_hub: row for row in VARIABLES if row.keras_hub}
 _MAX_DEPTH, _MAX_ITEMS = 12, 100_000
+_LAST = "output_weights"
 _BLOCK = re.compile(r"layers/transformer_encoder(_[1-9]\d{0,3})?/")
 _PLACE = re.compile(r"group_(\d{1,4})_inner_layer_(\d{1,4})")
 
@@ -53,6 +54,8 @@ def open_weights(path: Path) -> Iterator[NamedTensors]:
 
 def _read(path: Path, config: AlbertConfig) -> NamedTensors:
     tensors, places = _data_sets(path)
+    if path.name == WEIGHTS and path.with_name(HEAD).is_file():
+        tensors |= _data_sets(path.with_name(HEAD), _SCOPE)[0]
     names = {name: _our_name(name, places, config) for name in tensors}
     if TABLE not in [ours for ours, _ in names.values()]:
         first = ", ".join(short_repr(name)[1:-1] for name in sorted(tensors)[:3])
@@ -63,8 +66,9 @@ def _read(path: Path, config: AlbertConfig) -> NamedTensors:
             f"{path} has {query.shape[1]} attention heads, but num_heads in {CONFIG} is {config.num_attention_heads}: "
             "they are not of the same model."
         )
-    pairs = ((ours, stored(name, tensors[name]).with_heads_merged(axis)) for name, (ours, axis) in names.items())
-    found = NamedTensors(path, pairs)
+    turned = {name for name, (ours, _) in names.items() if ours == _LAST}  # which lies there as [H, classes]
+    as_ours = {name: stored(name, tensor, name in turned) for name, tensor in tensors.items()}
+    found = NamedTensors(path, ((ours, as_ours[name].with_heads_merged(axis)) for name, (ours, axis) in names.items()))
     found.drop_identity()
     return found
 
@@ -86,8 +90,8 @@ def _our_name(theirs: str, places: Mapping[str, str], config: AlbertConfig) -> t
     return row.ours.format(group=group, layer=layer), row.heads_axis
 
 
-def _data_sets(path: Path) -> tuple[dict[str, StoredTensor], dict[str, str]]:
-    """Data sets, and Keras's names of the blocks by the groups that these are.
+def _data_sets(path: Path, scope: str = "") -> tuple[dict[str, StoredTensor], dict[str, str]]:
+    """Data sets, with `scope` in front of their names, and Keras's names of the blocks by the groups that these are.
 
     Raises UserError for what is not plain numbers in this file, OSError where it is no HDF5.
     """
@@ -101,8 +105,8 @@ def _data_sets(path: Path) -> tuple[dict[str, StoredTensor], dict[str, str]]:
         try:
             with h5py.File(file, "r") as root:
                 for name, item in _items(path, root, h5py):
-                    if isinstance(item, h5py.Dataset):
-                        found[name] = _stored(path, name, item, size)
+                    if isinstance(item, h5py.Dataset) and not f"{scope}{name}".startswith(_TRAINING):
+                        found[f"{scope}{name}"] = _stored(path, name, item, size)
                     elif _BLOCK.fullmatch(name.removesuffix("vars")):
                         places[name.removesuffix("vars")] = str(item.attrs.get("name", ""))[:100]
         except UserError:

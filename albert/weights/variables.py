@@ -12,6 +12,7 @@ class Variable:
       hugging_face: of a tensor, without `albert.`; kernels are transposed, see `is_transposed`.
       model_garden: Keras's `full_name` in the object graph; it has one block, which its names do not number.
       keras_hub: of a data set in `model.weights.h5`; {block} is "" for the first block, otherwise "_" and its number.
+        Those of heads are in `task.weights.h5`, and have `task/` in front.
       is_transposed: in Hugging Face's format alone.
       heads_axis: the axis of H here that is two there, [A, D], in Model Garden's format and KerasHub's; None for none.
     """
@@ -25,7 +26,7 @@ class Variable:
 
 
 def _table(ours: str, hugging_face: str, model_garden: str, keras_hub: str) -> tuple[Variable, ...]:
-    theirs = f"{hugging_face}.weight", f"{model_garden}/embeddings", f"layers/{keras_hub}/vars/0"
+    theirs = f"{hugging_face}.weight", f"{model_garden}/embeddings", f"{keras_hub}/vars/0"
     return (Variable(f"bert/embeddings/{ours}", *theirs),)
 
 
@@ -42,7 +43,7 @@ def _pair(
             f"{ours}/{leaf}",
             f"{hugging_face}.{('weight', 'bias')[number]}",
             model_garden and f"{model_garden}/{leaf}",
-            keras_hub and f"layers/{keras_hub}/vars/{number}",
+            keras_hub and f"{keras_hub}/vars/{number}",
             is_transposed and number == 0,
             heads_axes[number],
         )
@@ -70,25 +71,29 @@ def _out_of_heads(ours: str, hugging_face: str, model_garden: str, keras_hub: st
     return _pair(("kernel", "bias"), names, is_transposed=True, heads_axes=(0, None))
 
 
-def _output(scope: str, hugging_face: str) -> tuple[Variable, ...]:
-    """The last layer of a head, [classes, H] in both."""
-    weights = Variable(f"{scope}output_weights", f"{hugging_face}.weight")
-    return weights, Variable(f"{scope}output_bias", f"{hugging_face}.bias")
+def _output(scope: str, hugging_face: str, keras_hub: str = "") -> tuple[Variable, ...]:
+    """The last layer of a head: [classes, H], but [H, classes] in KerasHub."""
+    names = f"{scope}output_weights", f"{scope}output_bias"
+    return tuple(
+        Variable(name, f"{hugging_face}.{leaf}", keras_hub=keras_hub and f"{keras_hub}/vars/{number}")
+        for number, (name, leaf) in enumerate(zip(names, ("weight", "bias"), strict=True))
+    )
 
 
 _OURS = "bert/encoder/transformer/group_{group}/inner_group_{layer}"
 _HUGGING_FACE = "encoder.albert_layer_groups.{group}.albert_layers.{layer}"
-_KERAS_HUB = "transformer_encoder{block}"
+_KERAS_HUB = "layers/transformer_encoder{block}"
+_MASKED_LM = "task/layers/masked_lm_head"
 _ATTENTION = f"{_KERAS_HUB}/_self_attention_layer"
 
 VARIABLES = (
-    *_table("word_embeddings", "embeddings.word_embeddings", "word_embeddings", "reversible_embedding"),
-    *_table("position_embeddings", "embeddings.position_embeddings", "position_embedding", "position_embedding"),
-    *_table("token_type_embeddings", "embeddings.token_type_embeddings", "type_embeddings", "embedding"),
-    *_norm("bert/embeddings/LayerNorm", "embeddings.LayerNorm", "embeddings/layer_norm", "layer_normalization"),
+    *_table("word_embeddings", "embeddings.word_embeddings", "word_embeddings", "layers/reversible_embedding"),
+    *_table("position_embeddings", "embeddings.position_embeddings", "position_embedding", "layers/position_embedding"),
+    *_table("token_type_embeddings", "embeddings.token_type_embeddings", "type_embeddings", "layers/embedding"),
+    *_norm("bert/embeddings/LayerNorm", "embeddings.LayerNorm", "embeddings/layer_norm", "layers/layer_normalization"),
     *_dense(
         "bert/encoder/embedding_hidden_mapping_in", "encoder.embedding_hidden_mapping_in",
-        "embedding_projection", "dense",
+        "embedding_projection", "layers/dense",
     ),
     *_into_heads(
         f"{_OURS}/attention_1/self/query", f"{_HUGGING_FACE}.attention.query",
@@ -122,12 +127,21 @@ VARIABLES = (
         f"{_OURS}/LayerNorm_1", f"{_HUGGING_FACE}.full_layer_layer_norm",
         "transformer/output_layer_norm", f"{_KERAS_HUB}/_feedforward_layer_norm",
     ),
-    *_dense("bert/pooler/dense", "pooler", "pooler_transform", "dense_1"),
-    *_dense("cls/predictions/transform/dense", "predictions.dense", "bert/cls/predictions/transform/dense"),
-    *_norm("cls/predictions/transform/LayerNorm", "predictions.LayerNorm", "bert/cls/predictions/transform/LayerNorm"),
-    Variable("cls/predictions/output_bias", "predictions.bias", "bert/cls/predictions/output_bias/bias"),
+    *_dense("bert/pooler/dense", "pooler", "pooler_transform", "layers/dense_1"),
+    *_dense(
+        "cls/predictions/transform/dense", "predictions.dense",
+        "bert/cls/predictions/transform/dense", f"{_MASKED_LM}/_intermediate_dense",
+    ),
+    *_norm(
+        "cls/predictions/transform/LayerNorm", "predictions.LayerNorm",
+        "bert/cls/predictions/transform/LayerNorm", f"{_MASKED_LM}/_intermediate_layer_norm",
+    ),
+    Variable(
+        "cls/predictions/output_bias", "predictions.bias",
+        "bert/cls/predictions/output_bias/bias", f"{_MASKED_LM}/vars/0",
+    ),
     *_output("cls/seq_relationship/", "sop_classifier.classifier"),
     *_output("cls/squad/", "qa_outputs"),
     # Classification, regression and choice alike.
-    *_output("", "classifier"),
+    *_output("", "classifier", "task/layers/dense"),
 )  # fmt: skip
