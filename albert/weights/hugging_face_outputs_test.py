@@ -110,9 +110,9 @@ def test_every_variable_of_the_encoder_comes_from_the_file(tmp_path, change, mes
 
 @pytest.fixture
 def _small_blocks(monkeypatch):
-    """As tensors are read that are larger than a block: here those of more than 100 bytes."""
-    monkeypatch.setattr("albert.weights.stored_tensors._BLOCK_BYTES", 100)
-    monkeypatch.setattr("albert.weights.loading._BYTES_AT_ONCE", 100)
+    """As tensors are read that are larger than a block: here those of more than 1000 bytes."""
+    monkeypatch.setattr("albert.weights.stored_tensors._BLOCK_BYTES", 1000)
+    monkeypatch.setattr("albert.weights.loading._BYTES_AT_ONCE", 1000)
 
 
 @pytest.mark.usefixtures("_small_blocks")

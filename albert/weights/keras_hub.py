@@ -14,7 +14,7 @@ from albert.errors import UserError
 from albert.system.json_text import short_repr
 from albert.system.text_encoding import open_regular
 from albert.weights.named_tensors import TABLE, NamedTensors, check_division, stored
-from albert.weights.stored_tensors import BYTES_OF, StoredTensor, num_bytes
+from albert.weights.stored_tensors import BYTES_OF, StoredTensor, first_bytes, num_bytes
 from albert.weights.tensor_files import damaged
 from albert.weights.variables import VARIABLES
 
@@ -22,7 +22,7 @@ WEIGHTS, HEAD, CONFIG = "model.weights.h5", "task.weights.h5", "config.json"
 _SCOPE, _TRAINING = "task/", "task/optimizer/"
 START = b"\x89HDF\r\n\x1a\n"
 _ROWS = {row.keras_hub: row for row in VARIABLES if row.keras_hub}
-_MAX_DEPTH, _MAX_ITEMS = 12, 100_000
+_MAX_DEPTH, _MAX_ITEMS, _MAX_NAME_BYTES = 12, 100_000, 1000
 _LAST = "output_weights"
 _BLOCK = re.compile(r"layers/transformer_encoder(_[1-9]\d{0,3})?/")
 _PLACE = re.compile(r"group_(\d{1,4})_inner_layer_(\d{1,4})")
@@ -30,11 +30,7 @@ _PLACE = re.compile(r"group_(\d{1,4})_inner_layer_(\d{1,4})")
 
 def is_hdf5(path: Path) -> bool:
     """Whether `path` is a file in HDF5's format."""
-    try:
-        with open_regular(path) as file:
-            return file.read(len(START)) == START
-    except OSError:  # which is told by what reads the file
-        return False
+    return first_bytes(path).startswith(START)
 
 
 @contextlib.contextmanager
@@ -99,21 +95,24 @@ def _data_sets(path: Path, scope: str = "") -> tuple[dict[str, StoredTensor], di
 
     found: dict[str, StoredTensor] = {}
     places: dict[str, str] = {}
-    with open_regular(path) as file:
-        size = file.seek(0, 2)
-        # What it raises for a damaged file depends on the place of the damage.
-        try:
-            with h5py.File(file, "r") as root:
-                for name, item in _items(path, root, h5py):
-                    if isinstance(item, h5py.Dataset) and not f"{scope}{name}".startswith(_TRAINING):
-                        found[f"{scope}{name}"] = _stored(path, name, item, size)
-                    elif _BLOCK.fullmatch(name.removesuffix("vars")):
-                        places[name.removesuffix("vars")] = str(item.attrs.get("name", ""))[:100]
-        except UserError:
-            raise
-        except (KeyError, RuntimeError, ValueError, TypeError, OverflowError, UnicodeError) as error:
-            raise OSError(str(error).partition("\n")[0][:200]) from error
+    # What the library raises for a damaged file depends on the place of the damage.
+    try:
+        with open_regular(path) as file, h5py.File(file, "r") as root:
+            for name, item in _items(path, root, h5py):
+                if isinstance(item, h5py.Dataset) and not f"{scope}{name}".startswith(_TRAINING):
+                    found[f"{scope}{name}"] = _stored(path, name, item, path.stat().st_size)
+                elif _BLOCK.fullmatch(name.removesuffix("vars")):
+                    places[name.removesuffix("vars")] = _name_of(item)
+    except UserError:
+        raise
+    except (KeyError, RuntimeError, ValueError, TypeError, OverflowError, MemoryError) as error:
+        raise OSError(str(error).partition("\n")[0][:200]) from error
     return found, places
+
+
+def _name_of(group: Any) -> str:
+    is_text = "name" in group.attrs and group.attrs.get_id("name").get_storage_size() <= _MAX_NAME_BYTES
+    return str(group.attrs["name"]) if is_text else ""
 
 
 def _items(path: Path, root: Any, h5py: Any) -> Iterator[tuple[str, Any]]:

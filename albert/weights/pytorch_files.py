@@ -7,7 +7,7 @@ It is a zip archive of plain numbers and of a pickle that says which tensor is w
 import math
 import zipfile
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from albert.system.json_text import short_repr
 from albert.system.text_encoding import open_regular
@@ -15,7 +15,22 @@ from albert.weights.pickled_tensors import PickledTensor, pickled_tensors
 from albert.weights.stored_tensors import BYTES_OF, StoredTensor, num_bytes
 
 ZIP_START, OLD_START = b"PK\x03\x04", b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"
-_MAX_PICKLE_BYTES, _MAX_MEMBERS = 16 << 20, 65_536
+_MAX_PICKLE_BYTES, _MAX_DIRECTORY_BYTES, _MAX_MEMBERS = 16 << 20, 16 << 20, 65_536
+
+
+class _BoundedReads:
+    """A file of which `zipfile` cannot ask for a directory that fills the memory."""
+
+    def __init__(self, file: BinaryIO):
+        self._file = file
+        self.seek, self.tell = file.seek, file.tell
+
+    def read(self, size: int = -1) -> bytes:
+        """As that of a file. Raises ValueError where that is too much."""
+        data = self._file.read(_MAX_DIRECTORY_BYTES + 1 if size < 0 else min(size, _MAX_DIRECTORY_BYTES + 1))
+        if len(data) > _MAX_DIRECTORY_BYTES:
+            raise ValueError("its directory is longer than any model's")
+        return data
 
 
 def read_tensors(path: Path) -> dict[str, StoredTensor]:
@@ -38,7 +53,7 @@ def read_tensors(path: Path) -> dict[str, StoredTensor]:
 def _members(file: BinaryIO) -> dict[str, tuple[int, int]]:
     """First byte and number of bytes of what the archive holds, all of which lies there as it is."""
     size = file.seek(0, 2)
-    with zipfile.ZipFile(file) as archive:
+    with zipfile.ZipFile(cast(BinaryIO, _BoundedReads(file))) as archive:
         infos = archive.infolist()
         if len(infos) > _MAX_MEMBERS:
             raise ValueError(f"it has {len(infos):,} members")

@@ -151,6 +151,13 @@ def test_zip_bombs_and_archives_of_something_else_are_refused(tmp_path):
         read_tensors(path)
 
 
+def test_a_directory_that_would_fill_the_memory_is_not_read(tmp_path, monkeypatch):
+    path = write_pytorch(tmp_path / BIN, TENSORS)
+    monkeypatch.setattr("albert.weights.pytorch_files._MAX_DIRECTORY_BYTES", 1000)
+    with pytest.raises(ValueError, match="its directory is longer than any model's"):
+        read_tensors(path)
+
+
 def test_other_types_and_big_endian_numbers_are_told(tmp_path):
     values = {name: value.astype(np.int64) if "pooler" in name else value for name, value in TENSORS.items()}
     assert read(write_pytorch(tmp_path / BIN, values))["bert/pooler/dense/bias"].dtype == np.int64

@@ -11,7 +11,7 @@ from albert.system.json_text import parse_json, short_repr
 from albert.system.text_encoding import open_regular
 from albert.weights.stored_tensors import BYTES_OF, StoredTensor
 
-_MAX_HEADER_BYTES = 100_000_000  # the library's limit
+_MAX_HEADER_BYTES = 16 << 20  # of some hundred bytes a tensor
 _MAX_AXES = 8
 _TYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I64": "int64", "I32": "int32"}
 # Types of other widths, in bits, which only have to be skipped.
@@ -31,7 +31,7 @@ def read_tensors(path: Path) -> dict[str, StoredTensor]:
         file.seek(0)
         length = int.from_bytes(file.read(8), "little")
         if size < 8 or length > min(size - 8, _MAX_HEADER_BYTES):
-            raise ValueError("its header is longer than the file")
+            raise ValueError("its header is longer than the file, or than any model's")
         header = parse_json(file.read(length))
     if not isinstance(header, dict):
         raise ValueError("its header is no JSON object")

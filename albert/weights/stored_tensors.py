@@ -59,6 +59,15 @@ class StoredTensor:
                     yield (first, *(0 for _ in inner))[: len(lying)], block if lying else block[0]
 
 
+def first_bytes(path: Path) -> bytes:
+    """The first 16 of a regular file; none where it cannot be read, which is told by what reads it."""
+    try:
+        with open_regular(path) as file:
+            return file.read(16)
+    except OSError:
+        return b""
+
+
 def num_bytes(shape: tuple[int, ...], dtype: str) -> int:
     """Of the values of a tensor."""
     return math.prod(shape) * BYTES_OF[dtype]

@@ -3,9 +3,8 @@
 from pathlib import Path
 
 from albert.errors import UserError
-from albert.system.text_encoding import open_regular
 from albert.weights import pytorch_files, safetensors_files
-from albert.weights.stored_tensors import StoredTensor, shards_of
+from albert.weights.stored_tensors import StoredTensor, first_bytes, shards_of
 
 # In a folder, the first that is there counts.
 NAMES = tuple(
@@ -24,10 +23,7 @@ def is_tensor_file(path: Path) -> bool:
         return False
     if path.name.endswith(_ENDINGS) or path.name in NAMES:
         return True
-    try:
-        start = _start_of(path)
-    except OSError:  # which is told by what reads the file
-        return False
+    start = first_bytes(path)
     return safetensors_files.is_safetensors(start) or start.startswith(
         (pytorch_files.ZIP_START, pytorch_files.OLD_START)
     )
@@ -55,20 +51,13 @@ def damaged(path: Path, reason: object) -> UserError:
 
 
 def _read_file(path: Path) -> dict[str, StoredTensor]:
+    start = first_bytes(path)
+    if start.startswith(pytorch_files.OLD_START):
+        raise UserError(f"{path} cannot be read: {_OLD.format(path.name)}.")
+    module = pytorch_files if start.startswith(pytorch_files.ZIP_START) else safetensors_files
     try:
-        start = _start_of(path)
-        if start.startswith(pytorch_files.OLD_START):
-            raise UserError(f"{path} cannot be read: {_OLD.format(path.name)}.")
-        module = pytorch_files if start.startswith(pytorch_files.ZIP_START) else safetensors_files
         return module.read_tensors(path)
     except OSError as error:
         raise damaged(path, error.strerror or error) from error
     except ValueError as error:
-        if isinstance(error, UserError):
-            raise
         raise damaged(path, str(error).partition("\n")[0][:200]) from error
-
-
-def _start_of(path: Path) -> bytes:
-    with open_regular(path) as file:
-        return file.read(16)
