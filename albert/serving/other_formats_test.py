@@ -130,6 +130,19 @@ def test_other_tasks_of_kerashub_give_embeddings(tmp_path, caplog, config):
     assert "task.json: what this task gives is not predicted here; the model gives embeddings" in caplog.text
 
 
+def test_a_saved_model_of_ours_is_read_as_its_variables_are_called(tmp_path):
+    config = MODELS / "for_pretraining_groups/config.json"
+    model = AlbertModel(AlbertConfig.from_json_file(config), seed=1)
+    module = tf.Module()
+    module.weights = model.weights
+    tf.saved_model.save(module, str(tmp_path))
+    shutil.copy(config, tmp_path)
+    assert format_of(checkpoint_prefix(tmp_path)) == "TF2 SavedModel"
+    found = tensors_of(tmp_path)
+    assert set(found) == set(model.weights)
+    assert all(np.array_equal(value, model.weights[name]) for name, value in found.items())
+
+
 def change_config(folder, old, new):
     path = find_config(folder)
     path.write_bytes(path.read_bytes().replace(old, new))

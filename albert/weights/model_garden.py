@@ -37,7 +37,7 @@ def is_object_graph(reader: Any) -> bool:
 
 
 def named_tensors(prefix: Path, reader: Any) -> NamedTensors | None:
-    """The variables by our names; None where the checkpoint holds no ALBERT of Model Garden's.
+    """The variables by our names; None where the checkpoint holds no ALBERT, of Model Garden's or of ours.
 
     Raises UserError for what is damaged or cannot be represented, and where a configuration beside the checkpoint says
     another number of heads.
@@ -55,9 +55,11 @@ def named_tensors(prefix: Path, reader: Any) -> NamedTensors | None:
         and _SLOT not in attribute.checkpoint_key
         and attribute.full_name != _COUNTER
     }
+    types = reader.get_variable_to_dtype_map()
+    if TABLE in keys.values():  # a SavedModel of this project's, whose variables have their names here
+        return NamedTensors(prefix, ((name, _tensor(reader, key, name, shapes, types)) for key, name in keys.items()))
     if TABLE not in [_ROWS[name][0] for name in keys.values() if name in _ROWS]:
         return None
-    types = reader.get_variable_to_dtype_map()
     tensors = NamedTensors(prefix, _named(reader, keys, shapes, types))
     for key, name in keys.items():
         if name == _QUERY and len(shapes[key]) == 3:
@@ -69,13 +71,17 @@ def _named(
     reader: Any, keys: dict[str, str], shapes: dict[str, list[int]], types: dict[str, tf.DType]
 ) -> Iterator[tuple[str, NamedTensor]]:
     for key, name in keys.items():
-        kind = tf.as_dtype(types[key]).name
-        tensor = named(name, tuple(shapes[key]), kind, functools.partial(reader.get_tensor, key))
+        tensor = _tensor(reader, key, name, shapes, types)
         if name in _ROWS:
             ours, axis = _ROWS[name]
             yield ours, tensor.with_heads_merged(axis)
         else:
             yield f"bert/{name}" if name.startswith(_ENCODER) else name, tensor
+
+
+def _tensor(reader: Any, key: str, name: str, shapes: dict[str, list[int]], types: dict[str, tf.DType]) -> NamedTensor:
+    kind = tf.as_dtype(types[key]).name
+    return named(name, tuple(shapes[key]), kind, functools.partial(reader.get_tensor, key))
 
 
 def _check_heads(prefix: Path, num_heads: int) -> None:
