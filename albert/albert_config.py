@@ -7,11 +7,12 @@ import dataclasses
 import difflib
 import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from albert.errors import UserError
+from albert.interchange.configurations import KERAS_METADATA, from_keras_hub, from_keras_metadata, is_keras_hub
 from albert.system.json_text import parse_json, short_repr
 from albert.system.text_encoding import read_regular
 
@@ -144,19 +145,38 @@ class Remark:
 
 
 def read_config(path: Path) -> tuple[AlbertConfig, list[Remark]]:
-    """The configuration in a file and what to remark on it. Raises UserError as `AlbertConfig.from_json_file` does."""
-    try:
-        values = parse_json(read_regular(Path(path)))
-    except OSError as error:
-        raise UserError(f"`albert_config_file`={path} cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise UserError(f"`albert_config_file`={path} is {error}") from error
-    if not isinstance(values, dict):
-        raise UserError(f"`albert_config_file`={path} holds a {type(values).__name__}; a JSON object is needed")
+    """The configuration in a file and what to remark on it. Raises UserError as `AlbertConfig.from_json_file` does.
+
+    The file is upstream's or Hugging Face's, KerasHub's `config.json`, or the `keras_metadata.pb` of a TF2 SavedModel.
+    """
+    values = _values_of(Path(path))
     try:
         return AlbertConfig.from_dict(values), remarks(values)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
+
+
+def _values_of(path: Path) -> Mapping[str, object]:
+    try:
+        data = read_regular(path)
+    except OSError as error:
+        raise UserError(f"`albert_config_file`={path} cannot be read: {error.strerror}") from error
+    if path.name == KERAS_METADATA:
+        return _translated(path, from_keras_metadata, data)
+    try:
+        values = parse_json(data)
+    except ValueError as error:
+        raise UserError(f"`albert_config_file`={path} is {error}") from error
+    if not isinstance(values, dict):
+        raise UserError(f"`albert_config_file`={path} holds a {type(values).__name__}; a JSON object is needed")
+    return _translated(path, from_keras_hub, values) if is_keras_hub(values) else values
+
+
+def _translated(path: Path, translate: Callable[[Any], dict[str, object]], values: object) -> dict[str, object]:
+    try:
+        return translate(values)
+    except ValueError as error:
+        raise UserError(f"`albert_config_file`={path} {error}; name an albert_config.json of the same model") from error
 
 
 def remarks(values: Mapping[str, object]) -> list[Remark]:

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+import logging
 import os
 import re
 import signal
@@ -16,6 +17,8 @@ import pytest
 
 from albert.cli.predict import PREDICT, parse_predict_flags
 from albert.predict import cli
+from albert.runs.prediction import _arguments
+from albert.serving.inputs import Texts
 from albert.settings import ModelSettings
 from albert.tasks import get_task
 from albert.tasks.base import MultiLabels
@@ -52,6 +55,16 @@ def test_two_arguments_are_a_pair_where_the_model_reads_pairs(capsys, models):
     (line,) = _printed(capsys)
     expected = np.loadtxt(models / "sts-b/out/test_results.tsv")[0]
     assert line == f"LABEL_0\t{expected:.4f}"
+
+
+def test_a_model_that_does_not_say_how_many_texts_it_reads_takes_a_pair_with_a_tab(caplog):
+    caplog.set_level(logging.INFO)
+    assert _arguments(("a\tb",), None) == [Texts("a", "b")]
+    assert _arguments(("a", "b", "c"), None) == [Texts(text, None) for text in "abc"]
+    assert not caplog.text
+    assert _arguments(("a", "b"), None) == [Texts("a", None), Texts("b", None)]
+    assert "Two texts are two rows" in caplog.text
+    assert "A tab between makes a pair" in caplog.text
 
 
 def test_a_table_gives_a_table_of_as_many_rows_in_its_order(capsys, caplog, models, tmp_path):

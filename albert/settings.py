@@ -103,8 +103,8 @@ class ModelSettings:
 
     albert_config_file: Path = setting("albert_config.json of the model.", MODEL)
     init_checkpoint: Path | None = setting(
-        "Where to start from: prefix of a TF1 checkpoint, Hugging Face's model.safetensors, or the folder of either; "
-        "random weights without.",
+        "Where to start from: prefix of a TensorFlow checkpoint, Hugging Face's model.safetensors or "
+        "pytorch_model.bin, or a folder of these, of Model Garden, TF Hub or KerasHub; random weights without.",
         MODEL,
         default=None,
     )

@@ -36,6 +36,7 @@ ORDER = (
     {"data", "engine"},
     {"vocabulary_fit"},
     {"tokenization", "albert_config", "downloads"},
+    {"interchange"},
     {"system"},
     {"settings", "custom_optimization", "ops"},
     {"setting_fields"},
@@ -54,7 +55,17 @@ IMPORTS_ONLY = {
 }
 
 # Parts of the package that no import of TensorFlow may be reachable from, and modules of other folders.
-WITHOUT_TENSORFLOW = ("cli", "tasks", "pretraining_data", "system", "settings", "errors", "tokenization", "downloads")
+WITHOUT_TENSORFLOW = (
+    "interchange",
+    "cli",
+    "tasks",
+    "pretraining_data",
+    "system",
+    "settings",
+    "errors",
+    "tokenization",
+    "downloads",
+)
 MODULES_WITHOUT_TENSORFLOW = (
     *("", "albert_config", "data.schema", "data.order", "data.packing", "data.record_encoding", "data.counter_hash"),
     *("data.tfrecord_cache", "engine.throughput", "serving.model_folder", "serving.description", "serving.inputs"),
@@ -74,6 +85,9 @@ MAX_FILE_LINES = 500
 MAX_FUNCTION_LINES = 60
 # path or path:function -> why it may be longer.
 LONGER_WITH_REASON: dict[str, str] = {}
+
+# Training and predicting work without them; h5py comes with TensorFlow, but few need it.
+OPTIONAL = {"torch", "transformers", "tokenizers", "safetensors", "h5py", "keras_hub", "tensorflow_text", "onnx"}
 
 SERIALIZERS = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}
 
@@ -207,6 +221,16 @@ def test_importing_what_needs_no_tensorflow_imports_none():
     names = [f"albert.{module}".rstrip(".") for module in modules]
     done = subprocess.run([sys.executable, "-c", code, *names], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_libraries_that_not_everybody_has_are_imported_where_they_are_used():
+    found = []
+    for module, path in package_modules().items():
+        for node in syntax_tree(path).body:
+            names = [node.module] if isinstance(node, ast.ImportFrom) else []
+            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            found += [f"{module} imports {name}" for name in names if name and name.split(".")[0] in OPTIONAL]
+    assert found == []
 
 
 def test_files_and_functions_stay_short():

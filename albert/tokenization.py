@@ -17,6 +17,7 @@ from google.protobuf.message import DecodeError
 from sentencepiece import sentencepiece_model_pb2
 
 from albert.errors import UserError
+from albert.interchange.tokenizer_json import sentencepiece_model
 from albert.system.json_text import short_repr
 from albert.system.text_encoding import decoded, read_regular, what_is, without_marks
 from albert.system.text_origins import Origins, code_points, composed_with_origins, origins_of_units, spaced_origins
@@ -110,14 +111,14 @@ def _preprocessed_character(character: str, lower: bool) -> str:
 def load_tokenizer(
     spm_model_file: Path | None, vocab_file: Path | None, do_lower_case: bool, keep_accents: bool = False
 ) -> Tokenizer:
-    """The tokenizer of a SentencePiece model if one is named, otherwise of a word-piece vocabulary.
+    """The tokenizer of a SentencePiece model, or of a `tokenizer.json` with one; otherwise of word pieces.
 
-    Raises:
-      UserError: neither is named, or the file is missing, unreadable, of another kind or lacks a special token.
+    Raises UserError where none is named, or the file is missing, unreadable, of another kind or lacks a special token.
     """
     if spm_model_file is not None:
-        data = _read_bytes("spm_model_file", spm_model_file)
-        return SentencePieceTokenizer(data, do_lower_case, f"`spm_model_file`={spm_model_file}", keep_accents)
+        data, source = _read_bytes("spm_model_file", spm_model_file), f"`spm_model_file`={spm_model_file}"
+        data = sentencepiece_model(data, source) if Path(spm_model_file).suffix == ".json" else data
+        return SentencePieceTokenizer(data, do_lower_case, source, keep_accents)
     if vocab_file is not None:
         data = _read_bytes("vocab_file", vocab_file)
         return WordPieceTokenizer(data, do_lower_case, f"`vocab_file`={vocab_file}", keep_accents)

@@ -35,6 +35,7 @@ READER_NAMES = (
     *("flags", "glue", "squad", "race", "mrpc", "config", "vocab", "sentencepiece", "zip", "tar", "cache", "records"),
     *("checkpoint", "own_table", "own_json", "model_json", "part_of_model"),
     *("run_settings", "evaluations", "training_log", "eval_results"),
+    *("safetensors", "pytorch", "object_graph", "keras_hub", "keras_metadata", "tokenizer_json"),
 )
 CASE_SECONDS = 20
 _MEMORY_BYTES = 2 << 30  # beyond what the process has when it begins
@@ -58,12 +59,13 @@ class Counts:
 
 def reader_named(name: str) -> Reader:
     """The row of the table, or the `Reader` that "package.module:NAME" is. Imports TensorFlow."""
-    from robustness import fuzz_readers, fuzz_run_files
+    from robustness import fuzz_readers, fuzz_run_files, fuzz_weights
 
     module, _, attribute = name.partition(":")
     if attribute:
         return getattr(importlib.import_module(module), attribute)
-    return next(reader for reader in (*fuzz_readers.READERS, *fuzz_run_files.READERS) if reader.name == name)
+    readers = (*fuzz_readers.READERS, *fuzz_run_files.READERS, *fuzz_weights.READERS)
+    return next(reader for reader in readers if reader.name == name)
 
 
 # --- In the process of the cases --------------------------------------------------------------------------------------
@@ -102,7 +104,9 @@ def _limit_memory() -> None:
 
 def verdicts(name: str, seed: int, numbers: range, case_seconds: float = CASE_SECONDS) -> Iterator[tuple[int, Verdict]]:
     """(number, verdict) of every case, whatever happens to the process they run in."""
-    _CONTEXT.set_forkserver_preload(["robustness.fuzz_run_files"])  # so that a process is there at once after a crash
+    _CONTEXT.set_forkserver_preload(
+        ["robustness.fuzz_run_files", "robustness.fuzz_weights"]
+    )  # so that a process is there at once after a crash
     next_number = numbers.start
     while next_number < numbers.stop:
         with tempfile.TemporaryDirectory(prefix="fuzz-") as sandbox:

@@ -185,11 +185,12 @@ def _vocab_seeds() -> list[Seed]:
 
 def _read_vocab(folder: Path, messages: Sequence[str]) -> Rows:
     tokenizer = load_tokenizer(None, folder / "vocab.txt", do_lower_case=True)
-    _check_tokenizer(tokenizer)
+    check_tokenizer(tokenizer)
     return Rows(tokenizer.vocab_size)
 
 
-def _check_tokenizer(tokenizer: Tokenizer) -> None:
+def check_tokenizer(tokenizer: Tokenizer) -> None:
+    """Ids, special ones too, are of the vocabulary, and as many as pieces."""
     special = (tokenizer.cls_id, tokenizer.sep_id, tokenizer.mask_id, tokenizer.pad_id)
     for text in _TEXTS:
         ids = tokenizer.encode(text)
@@ -219,7 +220,7 @@ def _change_model(rng: Any, data: bytes, other: bytes) -> bytes:
 def _read_model(folder: Path, messages: Sequence[str]) -> None:
     tokenizer = load_tokenizer(folder / "spm.model", None, do_lower_case=True)
     assert isinstance(tokenizer, SentencePieceTokenizer), tokenizer
-    _check_tokenizer(tokenizer)
+    check_tokenizer(tokenizer)
 
 
 def _config_seeds() -> list[Seed]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from albert.cli.fine_tuning import RACE_FLAGS, SHARED_DATA, SQUAD_WINDOWS
 from albert.cli.flags import Flag, Program, Values, declared, parse
 from albert.cli.model_dir import VOCABULARY_DIR, with_model_dir
-from albert.cli.own_data import known_in, without_idle_split
+from albert.cli.own_data import classes_of, known_in, without_idle_split
 from albert.errors import UserError
 from albert.setting_fields import DATA
 from albert.settings import DataSettings, TrainSettings
@@ -69,7 +69,8 @@ def parse_feature_flags(argv: Sequence[str]) -> tuple[Task, DataSettings]:
     if task is None:  # own data: its files are read when everything else is right
         # Without rows to train on, the labels are those of the model, as in evaluating and predicting.
         known = None if values["train_file"] else known_in(values["model_dir"])
-        task = own_data_task(values.make(OwnDataSettings), values["seed"], _own_splits(values), known)
+        order = classes_of(values["model_dir"])
+        task = own_data_task(values.make(OwnDataSettings), values["seed"], _own_splits(values), known, order)
     return task, settings
 
 

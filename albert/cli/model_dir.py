@@ -12,9 +12,9 @@ MODEL_DIR = Flag(
     "model_dir",
     Path,
     None,
-    "Folder of a model, downloaded (also Hugging Face's) or left by a run, in place of `albert_config_file`, "
-    "`init_checkpoint` and "
-    "`spm_model_file` (or `vocab_file`), which win over it where they are given.",
+    "Folder of a model, left by a run or downloaded (Google's, Hugging Face's, Model Garden's, TF Hub's, KerasHub's), "
+    "in place of `albert_config_file`, `init_checkpoint` and `spm_model_file` (or `vocab_file`), which win over it "
+    "where they are given.",
     MODEL,
 )
 VOCABULARY_DIR = Flag(

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from albert.cli.flags import Values
 from albert.errors import UserError
+from albert.serving import hugging_face
 from albert.serving.description import DESCRIPTION, read_description
 from albert.tasks.base import Labels, MultiLabels, Score, Split
 from albert.tasks.own.build import Known, own_data_task
@@ -61,7 +62,9 @@ def own_data_of(values: Values) -> OwnDataTask:
     """The task of the files that are named. Raises UserError for what cannot be used in them."""
     wanted: dict[Split, bool] = {"train": values["do_train"], "dev": values["do_eval"], "test": values["do_predict"]}
     splits = [split for split, is_wanted in wanted.items() if is_wanted]
-    return own_data_task(values.make(OwnDataSettings), values["seed"], splits, _known(values))
+    is_read = values["do_train"] and not values["discard_classifier_weights"]
+    order = classes_of(values["init_checkpoint"]) if is_read else ()
+    return own_data_task(values.make(OwnDataSettings), values["seed"], splits, _known(values), order)
 
 
 def _known(values: Values) -> Known | None:
@@ -85,6 +88,13 @@ def known_in(folder: Path | None) -> Known | None:
         return None
     assert folder, "a description is in a folder"
     return Known(description.output, len(description.text_columns), folder / DESCRIPTION)
+
+
+def classes_of(checkpoint: Path | None) -> tuple[str, ...]:
+    """The classes, in their order, of Hugging Face's classifier at `checkpoint`; () where there is none."""
+    config = _folder_of(checkpoint) / hugging_face.CONFIG if checkpoint else None
+    description = hugging_face.describe(config) if config and config.is_file() else None
+    return description.output.names if description and isinstance(description.output, Labels | MultiLabels) else ()
 
 
 def _folder_of(checkpoint: Path) -> Path:

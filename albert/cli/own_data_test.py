@@ -157,3 +157,16 @@ def test_a_model_of_another_kind_gives_no_labels(tmp_path, table):
     assert _parse(tmp_path, *flags)[0].output == Labels(("x", "y"))  # refused when the folder is claimed
     (tmp_path / "out/model.json").write_text("{")
     _assert_refused(tmp_path, [f"--test_file={table}", "--do_predict"], "model.json is damaged")
+
+
+def test_labels_have_the_order_of_an_imported_classifiers_classes(tmp_path, table):
+    model = tmp_path / "classifier"
+    model.mkdir()
+    config = json.loads(
+        (TINY.parents[1] / "albert/testdata/interchange/for_sequence_classification/config.json").read_text()
+    )
+    (model / "config.json").write_text(json.dumps(config | {"id2label": {"0": "y", "1": "x"}}))
+    flags = [f"--train_file={table}", "--do_train", f"--init_checkpoint={model}"]
+    assert _parse(tmp_path, *flags)[0].output == Labels(("y", "x"))
+    assert _parse(tmp_path, *flags, "--discard_classifier_weights")[0].output == Labels(("x", "y"))
+    assert _parse(tmp_path, *flags, "--label_column_name=number")[0].output == Labels(("0", "1"))

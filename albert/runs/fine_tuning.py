@@ -36,14 +36,14 @@ from albert.runs.dev_reports import DevReports
 from albert.runs.left_model import LeftModel
 from albert.runs.output_dir import claim_output_dir
 from albert.runs.split_data import SplitData
-from albert.serving import hugging_face
+from albert.serving import imported
 from albert.settings import Settings
 from albert.system.files import write_texts
 from albert.tasks.base import Labels, Split, Task
 from albert.tasks.objective import LossChoice, with_metric
 from albert.tokenization import Tokenizer, load_tokenizer
 from albert.vocabulary_fit import warn_of_vocabulary
-from albert.weights.paths import HUGGING_FACE, checkpoint_prefix, format_of
+from albert.weights.paths import HUGGING_FACE, KERAS_HUB, checkpoint_prefix, format_of
 
 
 def run(task: Task, settings: Settings) -> dict[str, float]:
@@ -112,10 +112,10 @@ def check_labels_of_checkpoint(task: Task, settings: Settings) -> None:
     """Raises UserError where the head in `init_checkpoint` would be read, but says that its classes are others."""
     model = settings.model
     prefix = model.init_checkpoint and checkpoint_prefix(model.init_checkpoint)
-    if prefix and format_of(prefix) == HUGGING_FACE:
+    if prefix and format_of(prefix) in (HUGGING_FACE, KERAS_HUB):
         is_trained = any(settings.output_dir.glob("model.ckpt-*.index"))
         is_unread = model.discard_classifier_weights if settings.do_train else is_trained
-        hugging_face.check_labels(prefix.with_name("config.json"), task.output, is_unread)
+        imported.check_labels(prefix.with_name("config.json"), task.output, is_unread)
 
 
 def check_vocabulary(config: AlbertConfig, tokenizer: Tokenizer, settings: Settings) -> None:

@@ -230,6 +230,8 @@ def _arguments(texts: tuple[str, ...], num_texts: int | None) -> list[Texts]:
         found.append(Texts(first, second if tab else None))
     if num_texts == 2 and [pair.second for pair in found] == [None, None]:
         return [Texts(*texts)]
+    if num_texts is None and [pair.second for pair in found] == [None, None]:
+        logging.info("Two texts are two rows: this model does not say how many it reads. A tab between makes a pair.")
     for number, pair in enumerate(found, start=1):
         if num_texts is not None and (num_texts == 2) != (pair.second is not None):
             needs = "two texts: give two, or a tab between them for many pairs" if num_texts == 2 else "one text a row"

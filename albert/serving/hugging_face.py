@@ -4,19 +4,23 @@ No TensorFlow.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from albert.errors import UserError
+from albert.interchange import tokenizer_json
+from albert.interchange.tokenizer_json import TOKENIZER_JSON
 from albert.serving.description import MAX_LABELS, ModelDescription
 from albert.system.json_text import parse_json, short_repr
 from albert.system.text_encoding import read_regular
 from albert.tasks.base import Choice, Labels, MultiLabels, Output, Score, Span
 
+_Answer = TypeVar("_Answer")
+CONFIG = "config.json"
 TOKENIZER_CONFIG = "tokenizer_config.json"
-_CASING = {"do_lower_case": True, "keep_accents": False}  # with the values that count where none are said
-_LONGEST = 512
+CASING = {"do_lower_case": True, "keep_accents": False}  # with the values that count where none are said
+LONGEST = 512
 # RACE's number, as the file says none.
 _NUM_CHOICES = 4
 
@@ -27,7 +31,7 @@ def describe(config_file: Path) -> ModelDescription | None:
     Neither says how many texts an input has, so that one or two may be given. Raises UserError, naming the file, for
     what it should not say.
     """
-    values = _read(config_file)
+    values = read_object(config_file)
     architectures = values.get("architectures")
     name = architectures[0] if isinstance(architectures, list) and len(architectures) == 1 else None
     try:
@@ -37,14 +41,14 @@ def describe(config_file: Path) -> ModelDescription | None:
     if output is None:
         return None
     tokenizer = _tokenizer_config(config_file.parent)
-    lengths = (_LONGEST, tokenizer.get("model_max_length"), values.get("max_position_embeddings"))
+    lengths = (LONGEST, tokenizer.get("model_max_length"), values.get("max_position_embeddings"))
     longest = min(length for length in lengths if type(length) is int and length > 2)
     return ModelDescription(
         task_name=str(name),
         output=output,
         text_columns=(),
         max_seq_length=longest,
-        **(_CASING | read_casing(config_file.parent)),
+        **(CASING | read_casing(config_file.parent)),
         tokenizer_digest="",
         dtype="float32",
         options=_options(output, longest),
@@ -52,30 +56,41 @@ def describe(config_file: Path) -> ModelDescription | None:
 
 
 def read_casing(folder: Path) -> dict[str, bool]:
-    """`do_lower_case` and `keep_accents`, where the tokenizer's configuration says them."""
-    values = {name: value for name, value in _tokenizer_config(folder).items() if name in _CASING and value is not None}
+    """`do_lower_case` and `keep_accents`, as `tokenizer_config.json` or otherwise `tokenizer.json` says them."""
+    values = {name: value for name, value in _tokenizer_config(folder).items() if name in CASING and value is not None}
     for name, value in values.items():
         if type(value) is not bool:
             raise UserError(f"{folder / TOKENIZER_CONFIG}: {name} is {short_repr(value)}, not true or false.")
+    if len(values) < len(CASING) and (folder / TOKENIZER_JSON).is_file():
+        nothing: dict[str, bool] = {}
+        return _ask_tokenizer(folder, tokenizer_json.read_casing, nothing) | values
     return values
 
 
-def check_labels(config_file: Path, output: Output, is_unread: bool) -> None:
-    """Raises UserError where the head beside `config_file` has the number of classes of `output`, but not its classes.
+def is_cut_as_here(folder: Path) -> bool:
+    """Whether the `tokenizer.json` in `folder` cuts texts as this project does; False where there is none."""
+    return (folder / TOKENIZER_JSON).is_file() and _ask_tokenizer(folder, tokenizer_json.cuts_as_we_do, False)
 
-    `is_unread`: whether that head is not used at all.
-    """
-    description = None if is_unread or not config_file.is_file() else describe(config_file)
-    if description is None or not isinstance(output, Labels | MultiLabels):
-        return
-    theirs = description.output.names if isinstance(description.output, Labels | MultiLabels) else ()
-    if len(theirs) != len(output.names) or [name.casefold() for name in theirs] == [n.casefold() for n in output.names]:
-        return  # other numbers are told when the weights are read
-    said = f"{config_file}: the classes are {', '.join(theirs)}, but here they are {', '.join(output.names)}"
-    if theirs == tuple(f"LABEL_{number}" for number in range(len(theirs))):
-        logging.warning("%s: their order is taken to be the same.", said)
-    else:
-        raise UserError(f"{said}. To train a fresh head, add `discard_classifier_weights`.")
+
+def _ask_tokenizer(folder: Path, question: Callable[[bytes], _Answer], otherwise: _Answer) -> _Answer:
+    """The answer, or `otherwise` where the file beside the vocabulary is not ALBERT's, or is damaged."""
+    try:
+        return question(read_regular(folder / TOKENIZER_JSON))
+    except (OSError, ValueError):
+        return otherwise
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """The JSON object in a file. Raises UserError where there is none."""
+    try:
+        values = parse_json(read_regular(path))
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}.") from error
+    except ValueError as error:
+        raise UserError(f"{path} is {error}.") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{path} holds a {type(values).__name__}; a JSON object is needed.")
+    return values
 
 
 def _output(architecture: object, values: Mapping[str, Any], config_file: Path) -> Output | None:
@@ -125,16 +140,4 @@ def _labels(values: Mapping[str, Any]) -> Output:
 
 def _tokenizer_config(folder: Path) -> dict[str, Any]:
     path = folder / TOKENIZER_CONFIG
-    return _read(path) if path.exists() else {}
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        values = parse_json(read_regular(path))
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}.") from error
-    except ValueError as error:
-        raise UserError(f"{path} is {error}.") from None
-    if not isinstance(values, dict):
-        raise UserError(f"{path} holds a {type(values).__name__}; a JSON object is needed.")
-    return values
+    return read_object(path) if path.exists() else {}

@@ -8,7 +8,7 @@ import pytest
 
 from albert.cli.fine_tuning import parse_classifier_flags
 from albert.errors import UserError
-from albert.serving.hugging_face import check_labels
+from albert.serving.imported import check_labels
 from albert.serving.model_folder import find_casing, find_model
 from albert.tasks.base import Choice, Labels, MultiLabels, Score, Span
 
@@ -130,8 +130,18 @@ def test_labels_in_another_order_are_refused_and_those_without_names_told(tmp_pa
     )
 
 
-def test_the_file_of_a_fast_tokenizer_alone_is_no_vocabulary(tmp_path):
+def test_the_file_of_a_fast_tokenizer_is_the_vocabulary_where_there_is_no_other(tmp_path):
     folder = folder_of("for_regression", tmp_path)
-    (folder / "spiece.model").rename(folder / "tokenizer.json")
-    with pytest.raises(UserError, match=r"has no vocabulary but tokenizer\.json, .* put the spiece\.model"):
-        find_model(folder)
+    normalizers = [{"type": "NFKD"}, {"type": "Precompiled", "precompiled_charsmap": ""}]
+    written = {"model": {"type": "Unigram"}, "normalizer": {"type": "Sequence", "normalizers": normalizers}}
+    (folder / "tokenizer.json").write_text(json.dumps(written))
+    assert find_model(folder).spm_model_file == folder / "spiece.model"
+    (folder / "spiece.model").unlink()
+    assert find_model(folder).spm_model_file == folder / "tokenizer.json"
+    assert find_casing(folder) == {"do_lower_case": False, "keep_accents": False}
+    (folder / "tokenizer_config.json").write_text('{"do_lower_case": true}')
+    assert find_casing(folder) == {"do_lower_case": True, "keep_accents": False}
+    (folder / "vocab.txt").touch()
+    assert find_model(folder).vocab_file == folder / "vocab.txt"
+    (folder / "tokenizer.json").write_text("{")
+    assert find_casing(folder) == {"do_lower_case": True}

@@ -15,6 +15,7 @@ from albert.heads.pretraining import PretrainingHead
 from albert.heads.span import SpanHead
 from albert.modeling import AlbertModel, VariableSpec
 from albert.serving.description import DESCRIPTION, ModelDescription
+from albert.serving.hugging_face import is_cut_as_here
 from albert.serving.model_folder import find_casing, find_model
 from albert.tokenization import Tokenizer, load_tokenizer
 from albert.weights.loading import load_weights
@@ -89,7 +90,7 @@ def load_model(folder: Path, device: str, with_pretraining_heads: bool = False) 
         _check_head(head, prefix, folder)
     specs = head.variable_specs if head else _pretraining_specs(config, prefix) if with_pretraining_heads else ()
     with tf.device(device):
-        weights = AlbertModel(config, specs).weights
+        weights = AlbertModel(config, specs, seed=None).weights
     report = load_weights(prefix, weights)
     fresh = [name for name in report.fresh if not (name in POOLER and isinstance(head, SpanHead))]
     if head and fresh:
@@ -130,13 +131,14 @@ def _other_model(prefix: Path, found: str, folder: Path) -> UserError:
 def _check(
     description: ModelDescription, folder: Path, config: AlbertConfig, tokenizer: Tokenizer, vocabulary: Path | None
 ) -> None:
-    if not description.tokenizer_digest and vocabulary and vocabulary.suffix == ".model":
+    is_sentencepiece = vocabulary is not None and vocabulary.suffix in (".model", ".json")
+    if not description.tokenizer_digest and is_sentencepiece and not is_cut_as_here(folder):
         logging.warning(
             "%s: texts are cut as Google's ALBERT cuts them. transformers' tokenizers differ from that at quotes, most "
             "of them also behind ( ) - and full stops: a model that was trained with them may predict a little worse.",
             folder,
         )
-    elif description.tokenizer_digest and tokenizer.digest != description.tokenizer_digest:
+    if description.tokenizer_digest and tokenizer.digest != description.tokenizer_digest:
         raise UserError(
             f"{vocabulary}, or the do_lower_case or keep_accents in {folder / DESCRIPTION}, are not those of the "
             "model's training, by the digest there. Copy both files from where it was trained."

@@ -14,7 +14,9 @@ from pathlib import Path
 
 from albert.albert_config import AlbertConfig
 from albert.errors import UserError
-from albert.serving import hugging_face
+from albert.interchange.configurations import KERAS_METADATA
+from albert.interchange.tokenizer_json import TOKENIZER_JSON
+from albert.serving import hugging_face, imported
 from albert.serving.description import DESCRIPTION, ModelDescription, read_description
 from albert.system.files import write_bytes
 from albert.system.text_encoding import read_regular
@@ -23,9 +25,14 @@ from albert.tokenization import SentencePieceTokenizer, Tokenizer
 CONFIG = "albert_config.json"
 SENTENCEPIECE = "spiece.model"
 WORDPIECE = "vocab.txt"
-# Hugging Face's name, read where there is no CONFIG.
-_OTHER_CONFIG = "config.json"
-_OTHER_VOCABULARY = "tokenizer.json"
+# Other libraries' names, read where there is no CONFIG: a TF1 hub module's, Hugging Face's and KerasHub's, and that of
+# a TF2 SavedModel.
+_HUB_CONFIG = f"assets/{CONFIG}"
+_OTHER_CONFIG = hugging_face.CONFIG
+_CONFIGS = (CONFIG, _HUB_CONFIG, _OTHER_CONFIG, KERAS_METADATA)
+_SAVED_MODEL = "saved_model.pb"
+# Where vocabularies lie: in the folder itself, in a hub module, in a KerasHub preset.
+_VOCABULARIES = ("*.model", "assets/*.model", "assets/tokenizer/*.spm")
 _MAX_NAMES = 4  # in a message
 
 
@@ -57,7 +64,7 @@ def _agreed(description: ModelDescription | None, config_file: Path) -> ModelDes
 
     Raises UserError where the two differ: the library may have written another model over an export.
     """
-    theirs = hugging_face.describe(config_file)
+    theirs = imported.describe(config_file)
     if description is None:
         return theirs
     said = [(type(each.output), getattr(each.output, "names", ())) for each in (description, theirs) if each]
@@ -88,31 +95,37 @@ def check_folder(folder: Path) -> None:
 
 
 def find_config(folder: Path) -> Path:
-    """`albert_config.json`, otherwise `config.json`. Raises UserError where there is neither."""
-    for name in (CONFIG, _OTHER_CONFIG):
+    """`albert_config.json`, otherwise what another library has in its place. Raises UserError where there is none."""
+    for name in _CONFIGS:
         if (folder / name).is_file():
             return folder / name
+    if (folder / _SAVED_MODEL).is_file():
+        raise UserError(
+            f"`model_dir`={folder} is a SavedModel that does not say how many layers it has: put the {CONFIG} of the "
+            "same model there."
+        )
     raise UserError(f"`model_dir`={folder} has neither {CONFIG} nor {_OTHER_CONFIG}: it does not hold a whole model.")
 
 
 def find_vocabulary(folder: Path) -> tuple[Path | None, Path | None]:
-    """(SentencePiece model, word pieces), one of them None: the only `*.model`, otherwise `vocab.txt`.
+    """(SentencePiece model, word pieces), one of them None: the only `*.model`, `vocab.txt`, or `tokenizer.json`.
 
-    Raises UserError where there is neither, or where several are called `*.model`.
+    The first also where hub modules and KerasHub's presets have it. Raises UserError where there is none of them, or
+    where several are called `*.model`.
     """
-    models = sorted(path for path in folder.glob("*.model") if path.is_file() and not path.name.startswith("."))
-    if len(models) > 1:
-        names = " and ".join(path.name for path in models[:_MAX_NAMES])
-        raise UserError(f"`model_dir`={folder} has several vocabularies, {names}: leave the model's own there alone.")
-    if models:
-        return models[0], None
+    for pattern in _VOCABULARIES:
+        models = sorted(path for path in folder.glob(pattern) if path.is_file() and not path.name.startswith("."))
+        if len(models) > 1:
+            names = " and ".join(path.name for path in models[:_MAX_NAMES])
+            raise UserError(
+                f"`model_dir`={folder} has several vocabularies, {names}: leave the model's own there alone."
+            )
+        if models:
+            return models[0], None
     if (folder / WORDPIECE).is_file():
         return None, folder / WORDPIECE
-    if (folder / _OTHER_VOCABULARY).is_file():
-        raise UserError(
-            f"`model_dir`={folder} has no vocabulary but {_OTHER_VOCABULARY}, which is not read: put the "
-            f"{SENTENCEPIECE} that it was made from there, which the pretrained model's folder has."
-        )
+    if (folder / TOKENIZER_JSON).is_file():
+        return folder / TOKENIZER_JSON, None
     raise UserError(f"`model_dir`={folder} has no vocabulary, neither a *.model nor {WORDPIECE}.")
 
 

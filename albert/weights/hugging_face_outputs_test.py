@@ -15,6 +15,7 @@ from albert.heads.pretraining import PretrainingHead
 from albert.modeling import AlbertModel, TokenLayout, encode
 from albert.testing import TESTDATA, below, golden
 from albert.weights.loading import load_weights
+from albert.weights.paths import checkpoint_prefix
 
 MODELS = TESTDATA / "interchange"
 OUTPUTS = golden("interchange/outputs")
@@ -105,3 +106,26 @@ def test_every_variable_of_the_encoder_comes_from_the_file(tmp_path, change, mes
     save_file(tensors, tmp_path / "model.safetensors")
     with pytest.raises(UserError, match=message):
         load_weights(tmp_path / "model.safetensors", AlbertModel(config_of("for_pretraining")).weights)
+
+
+@pytest.fixture
+def _small_blocks(monkeypatch):
+    """As tensors are read that are larger than a block: here those of more than 1000 bytes."""
+    monkeypatch.setattr("albert.weights.stored_tensors._BLOCK_BYTES", 1000)
+    monkeypatch.setattr("albert.weights.loading._BYTES_AT_ONCE", 1000)
+
+
+@pytest.mark.usefixtures("_small_blocks")
+@pytest.mark.parametrize("is_mirrored", [False, True])
+@pytest.mark.parametrize(
+    "file", ["for_pretraining/model.safetensors", "keras_hub/model.weights.h5", "checkpoint_encoder"]
+)
+def test_large_tensors_are_assigned_part_by_part(file, is_mirrored):
+    expected = loaded("for_pretraining")[1]
+    replicas = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]) if is_mirrored else tf.distribute.get_strategy()
+    with replicas.scope():
+        weights = AlbertModel(config_of("for_pretraining"), seed=None).weights
+    assert not load_weights(checkpoint_prefix(MODELS / file), weights).fresh
+    for name, variable in weights.items():
+        values = variable.values if is_mirrored else [variable]
+        assert all(np.array_equal(value, expected[name]) for value in values), name

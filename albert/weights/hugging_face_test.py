@@ -3,6 +3,8 @@
 import json
 import shutil
 import struct
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +51,20 @@ def test_every_tensor_has_a_name_of_ours(model, number):
     names = set(read(MODELS / model / WHOLE))
     assert len(names) == number
     assert all(name.startswith(("bert/", "cls/", "output_")) for name in names)
+
+
+def test_no_library_is_needed_to_read_them():
+    files = [PRETRAINING, MODELS / "for_pretraining_bin/pytorch_model.bin"]
+    code = """
+import sys
+from pathlib import Path
+sys.modules |= dict.fromkeys(("safetensors", "torch", "transformers", "tensorflow"))  # to import them fails
+from albert.weights.hugging_face import open_weights
+for path in sys.argv[1:]:
+    with open_weights(Path(path)) as reader:
+        assert len([reader.get_tensor(name) for name in reader.get_variable_to_shape_map()]) == 32
+"""
+    subprocess.run([sys.executable, "-c", code, *map(str, files)], cwd=Path(__file__).parents[2], check=True)
 
 
 def test_kernels_are_transposed_and_heads_are_not():
@@ -123,7 +139,11 @@ def test_shards_that_are_none_are_refused(tmp_path, change, message):
         read(index)
 
 
-HEADER = json.dumps({"a": {"dtype": "F32", "shape": [1 << 40], "data_offsets": [0, 1 << 42]}}).encode()
+def header(*offsets, shape=(1,), dtype="F32"):
+    """A file of eight bytes of numbers, which tensors at these offsets describe."""
+    tensors = {str(at): {"dtype": dtype, "shape": list(shape), "data_offsets": list(at)} for at in offsets}
+    text = json.dumps(tensors).encode()
+    return struct.pack("<Q", len(text)) + text + bytes(8)
 
 
 @pytest.mark.parametrize(
@@ -133,7 +153,15 @@ HEADER = json.dumps({"a": {"dtype": "F32", "shape": [1 << 40], "data_offsets": [
         PRETRAINING.read_bytes()[:5000],
         PRETRAINING.read_bytes()[:-4],
         struct.pack("<Q", 1 << 50) + b"{}",
-        struct.pack("<Q", len(HEADER)) + HEADER + bytes(64),
+        header((0, 1 << 42), shape=(1 << 40,)),
+        header((0, 4), (0, 4)),
+        header((0, 4), (2, 6), (4, 8)),
+        header((0, 4)),
+        header((0, 8), shape=(1,)),
+        header((0, 8), shape=(1 << 62, 1 << 62)),
+        header((-4, 0), (0, 4), (4, 8)),
+        header((0, 8), shape=(2.0,)),
+        header((4, 8), (0, 4)).replace(b"[0, 4]}", b'[0, 4], "dtype": "F32"}'),
         PRETRAINING.read_bytes().replace(b'"F32"', b'"F99"', 1),
     ],
 )
@@ -184,6 +212,6 @@ def test_another_models_file_is_refused(tmp_path):
         read(path)
 
 
-@pytest.mark.parametrize("model", sorted(path.name for path in MODELS.iterdir() if path.is_dir()))
+@pytest.mark.parametrize("model", sorted(path.parent.name for path in MODELS.glob("*/config.json")))
 def test_the_configurations_are_ours(model):
     assert AlbertConfig.from_json_file(MODELS / model / "config.json").hidden_act == "gelu"

@@ -7,18 +7,20 @@ Every variable of the encoder comes from the file. Only heads may start fresh, a
 import dataclasses
 import logging
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from tqdm import tqdm
 
 from albert.custom_optimization import OPTIMIZERS
 from albert.engine.checkpoint_files import GLOBAL_STEP
 from albert.errors import UserError
 from albert.system.json_text import short_repr
 from albert.weights.differences import CLASSIFIER_MARK, Mismatch, check_coverage, check_known, check_shapes
+from albert.weights.named_tensors import NamedTensors
 from albert.weights.names import (
     POOLER,
     WORD_PROJECTION,
@@ -30,6 +32,7 @@ from albert.weights.names import (
     remarks_on,
 )
 from albert.weights.paths import format_of, open_weights
+from albert.weights.stored_tensors import Block
 
 # What only training needs: our slots, upstream's, those of TensorFlow's optimizers, and the state of a loss scale.
 _SLOT_NAMES = {"lamb_m", "lamb_v", "AdamWeightDecayOptimizer", "AdamWeightDecayOptimizer_1", "LAMBOptimizer"}.union(
@@ -37,6 +40,8 @@ _SLOT_NAMES = {"lamb_m", "lamb_v", "AdamWeightDecayOptimizer", "AdamWeightDecayO
 )
 _TRAINING_SCALARS = {GLOBAL_STEP, "beta1_power", "beta2_power", "good_steps", "loss_scale", "current_loss_scale"}
 _SHOWN_UNUSED = 40
+_BYTES_WITH_PROGRESS = 100_000_000
+_BYTES_AT_ONCE = 16 << 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,7 +106,8 @@ def load_weights(
     """Assigns what the checkpoint at `prefix` (see `paths`) holds for `weights`; outside a replica, of all.
 
     Raises UserError when the checkpoint is missing or damaged, when a variable of the encoder (`bert/`) is not in it
-    or it has others than the model, and when a shape, a type or a value cannot be that of a weight.
+    or it has others than the model, and when a shape, a type or a value cannot be that of a weight. Nothing is assigned
+    then. Values are read twice, one variable at a time, so that a large model is never in memory a second time.
     """
     with open_weights(prefix) as reader:
         shapes = {name: tuple(shape) for name, shape in reader.get_variable_to_shape_map().items()}
@@ -118,10 +124,9 @@ def load_weights(
         check_shapes(prefix, _mismatches(weights, chosen, names, shapes))
         dtypes = reader.get_variable_to_dtype_map()
         remarks += _check_types(prefix, weights, chosen, names, dtypes)
-        values = {name: _value(reader, names, source, weights[name].dtype) for name, source in chosen.items()}
-    _check_values(prefix, values, chosen, names)
-    for name, value in values.items():
-        weights[name].assign(value)
+        _check_values(prefix, reader, chosen, names, weights)
+        for name, source in _with_progress(chosen, weights, "load"):
+            _assign(weights[name], reader, names, source)
     loaded = {name: names.entries[source] for name, source in chosen.items()}
     fresh = tuple(name for name in weights if name not in chosen)
     return LoadReport(loaded, fresh, tuple(sorted(unused)), tuple(remarks))
@@ -217,20 +222,80 @@ def _check_types(
     return [f"{len(converted)} entries are {kinds}, converted to the model's type"]
 
 
-def _value(reader: Any, names: Names, source: str, dtype: tf.DType) -> np.ndarray:
-    value = reader.get_tensor(names.entries[source])
+def _blocks(reader: Any, names: Names, source: str, dtype: tf.DType) -> Iterator[Block]:
+    """The parts of a variable's value, as the file is read, of the variable's type."""
+    entry = names.entries[source]
     if source == WORD_TABLE and WORD_PROJECTION in names.entries:
-        value = np.asarray(value, np.float64) @ np.asarray(
-            reader.get_tensor(names.entries[WORD_PROJECTION]), np.float64
-        )
-    with np.errstate(over="ignore"):  # an infinity is found by _check_values
-        return np.asarray(value).astype(dtype.as_numpy_dtype, copy=False)
+        factors = (np.asarray(reader.get_tensor(name), np.float64) for name in (entry, names.entries[WORD_PROJECTION]))
+        blocks = _cut(np.matmul(*factors))
+    else:
+        blocks = reader.get_blocks(entry) if isinstance(reader, NamedTensors) else _cut(reader.get_tensor(entry))
+    for begin, block in blocks:
+        with np.errstate(over="ignore"):  # an infinity is found by _check_values
+            yield begin, np.asarray(block).astype(dtype.as_numpy_dtype, copy=False)
 
 
-def _check_values(prefix: Path, values: Mapping[str, np.ndarray], chosen: Mapping[str, str], names: Names) -> None:
-    bad = [name for name, value in values.items() if not np.isfinite(value).all()]
+def _cut(value: np.ndarray) -> Iterator[Block]:
+    """Parts of rows."""
+    value = np.asarray(value)
+    num_rows = max(1, _BYTES_AT_ONCE // max(1, value[:1].nbytes)) if value.ndim else 1
+    for first in range(0, len(value) if value.ndim else 1, num_rows):
+        yield (first, *[0] * (value.ndim - 1))[: value.ndim], value[first : first + num_rows] if value.ndim else value
+
+
+def _assign(variable: tf.Variable, reader: Any, names: Names, source: str) -> None:
+    """In parts: TensorFlow copies what it is given more than once."""
+    shape = tuple(variable.shape)
+    whole = None
+    for begin, block in _blocks(reader, names, source, variable.dtype):
+        if block.shape == shape:
+            variable.assign(block)
+        elif isinstance(variable, tf.distribute.DistributedValues):  # which cannot be assigned in parts
+            whole = np.empty(shape, block.dtype) if whole is None else whole
+            whole[tuple(slice(at, at + size) for at, size in zip(begin, block.shape, strict=True))] = block
+        else:
+            end = [at + size for at, size in zip(begin, block.shape, strict=True)]
+            tf.raw_ops.ResourceStridedSliceAssign(
+                ref=variable.handle, begin=list(begin), end=end, strides=[1] * len(end), value=block
+            )
+    if whole is not None:
+        variable.assign(whole)
+
+
+def _check_values(
+    prefix: Path, reader: Any, chosen: Mapping[str, str], names: Names, weights: Mapping[str, tf.Variable]
+) -> None:
+    bad = [
+        source
+        for name, source in _with_progress(chosen, weights, "check")
+        if not all(_is_finite(block) for _, block in _blocks(reader, names, source, weights[name].dtype))
+    ]
     if bad:
         raise UserError(
-            f"{prefix}: {short_repr(names.entries[chosen[bad[0]]])[1:-1]} holds NaN or infinite values, as do "
+            f"{prefix}: {short_repr(names.entries[bad[0]])[1:-1]} holds NaN or infinite values, as do "
             f"{len(bad) - 1} more entries. Use an earlier checkpoint."
         )
+
+
+def _is_finite(value: np.ndarray) -> bool:
+    # Both are NaN where one value is. Asking every value would take a fourth of its memory for the answers.
+    return value.size == 0 or bool(np.isfinite(value.min()) and np.isfinite(value.max()))
+
+
+def _with_progress(
+    chosen: Mapping[str, str], weights: Mapping[str, tf.Variable], what: str
+) -> Iterator[tuple[str, str]]:
+    """The items of `chosen`; with a progress bar, of bytes, where there are many."""
+    sizes = {name: weights[name].shape.num_elements() * weights[name].dtype.size for name in chosen}
+    is_small = sum(sizes.values()) < _BYTES_WITH_PROGRESS
+    with tqdm(
+        total=sum(sizes.values()),
+        desc=f"{what} weights",
+        unit="B",
+        unit_scale=True,
+        disable=True if is_small else None,
+        leave=False,
+    ) as bar:
+        for name, source in chosen.items():
+            yield name, source
+            bar.update(sizes[name])

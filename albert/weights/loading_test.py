@@ -300,5 +300,5 @@ def test_a_partitioned_variable_is_read_whole(tmp_path, tiny):
 
 def test_an_object_based_checkpoint_is_named(tmp_path):
     path = tf.train.Checkpoint(encoder=tf.Module(), kernel=tf.Variable(tf.zeros([3]))).write(str(tmp_path / "model"))
-    with pytest.raises(UserError, match=r"It looks like TensorFlow 2's object-based format .*TF1 checkpoint"):
+    with pytest.raises(UserError, match=r"looks like TensorFlow 2's object-based format, but holds .*TF1 checkpoint"):
         load_weights(path, modeling.AlbertModel(tiny_config()).weights)

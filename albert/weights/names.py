@@ -73,8 +73,8 @@ RENAMES = (
 LOOKS_LIKE = (
     (
         r"^_CHECKPOINTABLE_OBJECT_GRAPH$|/\.ATTRIBUTES/VARIABLE_VALUE$",
-        "TensorFlow 2's object-based format (Keras, Model Garden); use the TF1 checkpoint of the same model, or save "
-        "its variables by name with tf.compat.v1.train.Saver",
+        "TensorFlow 2's object-based format, but holds no ALBERT of Model Garden's; use the TF1 checkpoint of the same "
+        "model, or save its variables by name with tf.compat.v1.train.Saver",
     ),
     (r"encoder/layer_\d+/", "BERT's layout, with weights for each layer, which is not an ALBERT; use an ALBERT"),
     (r"rel_attn|^model/transformer/layer_\d+/", "XLNet's layout, which is not an ALBERT; use an ALBERT"),

@@ -1,48 +1,46 @@
 """What people give as a checkpoint: a prefix, one of its files, a folder; other formats are named for what they are."""
 
+import contextlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from albert.engine import checkpoint_files
 from albert.errors import UserError
-from albert.weights import hugging_face, safetensors_files
+from albert.weights import hugging_face, keras_hub, model_garden, tensor_files
 
 _ENDING = re.compile(r"\.(index|meta|data-\d{5}-of-\d{5})$")
 _STEP = re.compile(r"model\.ckpt-(\d{1,18})")
 _SHARDS = re.compile(r"\.data-\d{5}-of-(\d{5})$")
 _HELP = "Give the prefix, without .index; ./download_pretrained_models.sh fetches Google's models."
 _NEEDED = (
-    "A TF1 name-based checkpoint is needed (<prefix>.index and <prefix>.data-00000-of-00001), or Hugging Face's "
-    "model.safetensors"
+    "What is read: TensorFlow's checkpoints (<prefix>.index and <prefix>.data-00000-of-00001) and hub modules, Hugging "
+    "Face's model.safetensors or pytorch_model.bin, and KerasHub's presets"
 )
-_PICKLE = "a pickle, which could run code; transformers writes model.safetensors: from_pretrained, then save_pretrained"
 
 # Files of other formats: by their first bytes, and by their names in a folder.
 _FIRST_BYTES = (
-    (b"PK\x03\x04", f"PyTorch's format, or a zip archive: {_PICKLE}"),
-    (b"\x89HDF", "HDF5 (Keras, KerasHub or Hugging Face's tf_model.h5)"),
-    (b"\x80\x02", f"PyTorch's format before 1.6: {_PICKLE}"),
+    (b"\x80", "a pickle, which could run code"),
     (b"\x1f\x8b", "a compressed archive: unpack it first"),
 )
 _FOREIGN_FILES = {
-    "pytorch_model.bin": f"Hugging Face's, for PyTorch: {_PICKLE}",
-    "pytorch_model.bin.index.json": f"Hugging Face's, for PyTorch: {_PICKLE}",
     "adapter_model.safetensors": "PEFT's adapter: merge it into its model",
-    "tf_model.h5": "Hugging Face's, for Keras",
-    "flax_model.msgpack": "Hugging Face's, for Flax",
-    "model.weights.h5": "KerasHub's",
+    "tf_model.h5": "Hugging Face's, for Keras: transformers writes model.safetensors of it",
+    "flax_model.msgpack": "Hugging Face's, for Flax: transformers writes model.safetensors of it",
+    "saved_model.pb": "a SavedModel without variables/variables.index",
 }
 _NUM_SHOWN = 4
-HUGGING_FACE = "Hugging Face"
+TF1_NAMES, HUGGING_FACE, MODEL_GARDEN, KERAS_HUB = "TF1 names", "Hugging Face", "Model Garden", "KerasHub"
+_TF1_HUB, _TF2_HUB = "TF1 hub module", "TF2 SavedModel"
 
 
 def checkpoint_prefix(path: Path) -> Path:
     """The prefix that `path` means: itself, what one of its files begins with, or the one checkpoint of a folder.
 
-    For Hugging Face's weights, what stands for a prefix is the file, or the index of shards; `open_weights` reads both.
+    For Hugging Face's weights and KerasHub's, what stands for a prefix is the file, or the index of shards;
+    `open_weights` reads them all.
 
     Of several in a folder it is `model.ckpt-best`, otherwise what the file `checkpoint` names, otherwise the newest of
     a run's. Raises UserError that says what is there instead.
@@ -54,36 +52,56 @@ def checkpoint_prefix(path: Path) -> Path:
         return whole
     if path.is_dir():
         return _in_folder(path)
-    if safetensors_files.is_safetensors(path):
+    if tensor_files.is_tensor_file(path) or keras_hub.is_hdf5(path):
         return path
     raise UserError(f"`init_checkpoint`={path}: {_what_is_there(path, whole)}")
 
 
 def open_weights(prefix: Path) -> AbstractContextManager[Any]:
     """TensorFlow's reader of checkpoints, or what gives the same of another format. Raises UserError as that does."""
-    if _is_hugging_face(prefix):
+    if checkpoint_files.exists(prefix):
+        return _open_checkpoint(prefix)
+    if tensor_files.is_tensor_file(prefix):
         return hugging_face.open_weights(prefix)
+    if keras_hub.is_hdf5(prefix):
+        return keras_hub.open_weights(prefix)
     return checkpoint_files.open_checkpoint(prefix)
 
 
 def format_of(prefix: Path) -> str:
-    """How people call the format of what `checkpoint_prefix` found."""
-    return HUGGING_FACE if _is_hugging_face(prefix) else "TF1 names"
+    """How people call the format of what `checkpoint_prefix` found. Raises UserError where that is damaged."""
+    if not checkpoint_files.exists(prefix):
+        return HUGGING_FACE if tensor_files.is_tensor_file(prefix) else KERAS_HUB
+    with checkpoint_files.open_checkpoint(prefix) as reader:
+        is_of_tf2 = model_garden.is_object_graph(reader)
+    if prefix == _variables_of(prefix.parent.parent):
+        return _TF2_HUB if is_of_tf2 else _TF1_HUB
+    return MODEL_GARDEN if is_of_tf2 else TF1_NAMES
 
 
-def _is_hugging_face(prefix: Path) -> bool:
-    return not checkpoint_files.exists(prefix) and safetensors_files.is_safetensors(prefix)
+@contextlib.contextmanager
+def _open_checkpoint(prefix: Path) -> Iterator[Any]:
+    with checkpoint_files.open_checkpoint(prefix) as reader:
+        is_of_tf2 = model_garden.is_object_graph(reader)
+        # What is of TensorFlow 2, but not Model Garden's, is told by its names.
+        yield (model_garden.named_tensors(prefix, reader) if is_of_tf2 else None) or reader
+
+
+def _variables_of(folder: Path) -> Path | None:
+    """The prefix inside a SavedModel; None where `folder` is none."""
+    prefix = folder / "variables/variables"
+    return prefix if (folder / "saved_model.pb").is_file() and checkpoint_files.exists(prefix) else None
 
 
 def _in_folder(folder: Path) -> Path:
-    for name in (safetensors_files.WHOLE, safetensors_files.INDEX):
+    for name in (*tensor_files.NAMES, keras_hub.WEIGHTS):
         if (folder / name).is_file():
             others = _prefixes(folder)
             if others:
                 raise UserError(f"`init_checkpoint`={folder} holds {name} and checkpoints too: {_names(others)}")
             return folder / name
-    saved_model = folder / "variables/variables"
-    if (folder / "saved_model.pb").is_file() and checkpoint_files.exists(saved_model):
+    saved_model = _variables_of(folder)
+    if saved_model:
         return saved_model
     prefixes = _prefixes(folder)
     best = folder / "model.ckpt-best"

@@ -8,6 +8,7 @@ import pytest
 
 from albert.engine import checkpoint_files
 from albert.errors import UserError
+from albert.weights import keras_hub, pytorch_files, tensor_files
 from albert.weights.paths import checkpoint_prefix, format_of
 
 INDEX, DATA = ".index", ".data-00000-of-00001"
@@ -59,9 +60,7 @@ def test_a_hub_module_is_read_where_its_variables_are(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "what"),
     [
-        ("pytorch_model.bin", b"PK\x03\x04....", "PyTorch's format, or a zip.*save_pretrained"),
-        ("pytorch_model.bin", b"\x80\x02....", "a pickle.*save_pretrained"),
-        ("tf_model.h5", b"\x89HDF\r\n\x1a\n", "HDF5"),
+        ("model.pt", b"\x80\x02....", "a pickle, which could run code"),
         ("albert_base.tar.gz", b"\x1f\x8b....", "archive: unpack"),
         ("model.ckpt", b"....", "not one of a checkpoint"),
         ("empty", b"", "not one of a checkpoint"),
@@ -70,7 +69,7 @@ def test_a_hub_module_is_read_where_its_variables_are(tmp_path):
 )
 def test_files_of_other_formats_are_named(tmp_path, name, content, what):
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(UserError, match=f"{name}: .*{what}.*TF1 name-based checkpoint is needed"):
+    with pytest.raises(UserError, match=f"{name}: .*{what}.*What is read: TensorFlow's checkpoints"):
         checkpoint_prefix(tmp_path / name)
 
 
@@ -78,7 +77,7 @@ def test_files_of_other_formats_are_named(tmp_path, name, content, what):
     ("names", "message"),
     [
         ((), "folder without a checkpoint"),
-        (("config.json", "pytorch_model.bin"), r"holds pytorch_model.bin \(Hugging Face's, for PyTorch: a pickle"),
+        (("config.json", "tf_model.h5"), r"holds tf_model.h5 \(Hugging Face's, for Keras: transformers writes"),
         (("adapter_model.safetensors",), r"holds adapter_model.safetensors \(PEFT's adapter"),
         (("model.ckpt.index",), "folder without a checkpoint"),
     ],
@@ -86,13 +85,14 @@ def test_files_of_other_formats_are_named(tmp_path, name, content, what):
 def test_folders_without_a_checkpoint_are_named(tmp_path, names, message):
     for name in names:
         (tmp_path / name).write_bytes(b"x")
-    with pytest.raises(UserError, match=f"{message}.*TF1 name-based"):
+    with pytest.raises(UserError, match=f"{message}.*What is read"):
         checkpoint_prefix(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "model.safetensors.index.json"])
-def test_a_folder_of_hugging_faces_means_its_weights_whatever_else_there_is(tmp_path, name):
-    for file in (name, "pytorch_model.bin", "tf_model.h5"):
+@pytest.mark.parametrize("number", range(4))
+def test_a_folder_of_hugging_faces_means_its_weights_whatever_else_there_is(tmp_path, number):
+    name = tensor_files.NAMES[number]
+    for file in (*tensor_files.NAMES[number:], "tf_model.h5"):
         (tmp_path / file).write_bytes(b"x")
     assert checkpoint_prefix(tmp_path) == checkpoint_prefix(tmp_path / name) == tmp_path / name
     assert format_of(tmp_path / name) == "Hugging Face"
@@ -102,10 +102,19 @@ def test_a_folder_of_hugging_faces_means_its_weights_whatever_else_there_is(tmp_
     assert format_of(checkpoint_prefix(tmp_path / "model.ckpt-best")) == "TF1 names"
 
 
-def test_safetensors_by_another_name_are_known_by_their_first_bytes(tmp_path):
-    (tmp_path / "weights").write_bytes(struct.pack("<Q", 2) + b"{}")
+@pytest.mark.parametrize(
+    ("start", "whose"),
+    [
+        (struct.pack("<Q", 2) + b"{}", "Hugging Face"),
+        (b"PK\x03\x04....", "Hugging Face"),
+        (pytorch_files.OLD_START, "Hugging Face"),
+        (keras_hub.START, "KerasHub"),
+    ],
+)
+def test_files_by_other_names_are_known_by_their_first_bytes(tmp_path, start, whose):
+    (tmp_path / "weights").write_bytes(start)
     assert checkpoint_prefix(tmp_path / "weights") == tmp_path / "weights"
-    assert format_of(tmp_path / "weights") == "Hugging Face"
+    assert format_of(tmp_path / "weights") == whose
 
 
 def test_what_is_missing_is_named(tmp_path):

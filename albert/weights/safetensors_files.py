@@ -1,73 +1,68 @@
-"""Files in safetensors' format: one, or the shards that an index names. The library checks every offset."""
+"""A file in safetensors' format: where each tensor lies. No library is needed to read one, and no TensorFlow.
 
-import contextlib
-from collections.abc import Iterator
+8 bytes with the length of a header in JSON, the header, and behind it the numbers: every byte in exactly one tensor.
+"""
+
+import math
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
-from safetensors import SafetensorError, safe_open
-
-from albert.errors import UserError
 from albert.system.json_text import parse_json, short_repr
-from albert.system.text_encoding import read_regular
+from albert.system.text_encoding import open_regular
+from albert.weights.stored_tensors import BYTES_OF, StoredTensor
 
-WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"
-_ENDINGS = (".safetensors", ".safetensors.index.json")
-
-
-def is_safetensors(path: Path) -> bool:
-    """Whether `path` is a file of this format or an index of such, by its name or else its first bytes."""
-    if not path.is_file():
-        return False
-    if path.name.endswith(_ENDINGS):
-        return True
-    try:
-        with path.open("rb") as file:
-            return file.read(9)[8:] == b"{"
-    except OSError:  # which is told by what reads the file
-        return False
+_MAX_HEADER_BYTES = 16 << 20  # of some hundred bytes a tensor
+_MAX_AXES = 8
+_TYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I64": "int64", "I32": "int32"}
+# Types of other widths, in bits, which only have to be skipped.
+_OTHER_BITS = {"BOOL": 8, "U8": 8, "I8": 8, "U16": 16, "I16": 16, "U32": 32, "U64": 64, "C64": 64}
+_OTHER_BITS |= {"F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "F4": 4, "F6_E2M3": 6, "F6_E3M2": 6}
 
 
-@contextlib.contextmanager
-def open_tensors(path: Path) -> Iterator[dict[str, Any]]:
-    """The open file that holds a tensor, by the tensor's name.
-
-    Raises UserError, also for what happens while tensors are read, when something is missing or damaged.
-    """
-    try:
-        with contextlib.ExitStack() as stack:
-            files: dict[str, Any] = {}
-            for shard, expected in _shards(path).items():
-                file = stack.enter_context(safe_open(str(shard), "np"))
-                names = list(file.keys())
-                if expected is not None and set(names) != expected:
-                    raise UserError(f"{shard} is not the file that {path.name} describes: it holds other tensors.")
-                files |= dict.fromkeys(names, file)
-            yield files
-    except (SafetensorError, OSError) as error:
-        reason = str(error).partition("\n")[0][:200]
-        raise UserError(f"{path} cannot be read, it may be damaged: {reason}. Download it again.") from error
+def is_safetensors(start: bytes) -> bool:
+    """Whether a file with these first bytes is of this format."""
+    return start[8:9] == b"{"
 
 
-def _shards(path: Path) -> dict[Path, set[str] | None]:
-    """`path`, or the shards of the index that it is, with their tensors. Raises UserError where one is missing."""
-    if not path.name.endswith(".json"):
-        return {path: None}
-    try:
-        values = parse_json(read_regular(path))
-    except ValueError as error:
-        raise UserError(f"{path} is {error}") from error
-    shards = values.get("weight_map") if isinstance(values, dict) else None
-    if not isinstance(shards, dict) or not shards or not all(isinstance(name, str) for name in shards.values()):
-        raise UserError(f"{path} has no weight_map, which says in which file a tensor is.")
-    names = sorted(set(shards.values()))
-    outside = [name for name in names if Path(name).name != name]
-    if outside:
-        raise UserError(f"{path}: {short_repr(outside[0])} is no name of a file beside it.")
-    missing = [name for name in names if not (path.parent / name).is_file()]
-    if missing:
-        raise UserError(
-            f"{path} needs {len(names)} files, but {len(missing)} are missing, among them {missing[0]}. "
-            "Download them too."
-        )
-    return {path.parent / name: {tensor for tensor, shard in shards.items() if shard == name} for name in names}
+def read_tensors(path: Path) -> dict[str, StoredTensor]:
+    """By their names. Raises ValueError with what is wrong, OSError where the file cannot be read."""
+    with open_regular(path) as file:
+        size = file.seek(0, 2)
+        file.seek(0)
+        length = int.from_bytes(file.read(8), "little")
+        if size < 8 or length > min(size - 8, _MAX_HEADER_BYTES):
+            raise ValueError("its header is longer than the file, or than any model's")
+        header = parse_json(file.read(length))
+    if not isinstance(header, dict):
+        raise ValueError("its header is no JSON object")
+    header.pop("__metadata__", None)
+    entries = {name: _entry(name, value) for name, value in header.items()}
+    end = 0
+    for name, (_, _, start, stop) in sorted(entries.items(), key=lambda item: item[1][2:]):
+        if start != end:
+            raise ValueError(f"{short_repr(name)} overlaps another tensor, or bytes before it belong to none")
+        end = stop
+    if end != size - 8 - length:
+        raise ValueError(f"it has {size - 8 - length:,} bytes of numbers, but its header describes {end:,}")
+    return {
+        name: StoredTensor(path, 8 + length + start, shape, dtype) for name, (dtype, shape, start, _) in entries.items()
+    }
+
+
+def _entry(name: str, value: Any) -> tuple[str, tuple[int, ...], int, int]:
+    """NumPy's name of the type, or that of the file for others; shape; first byte and the one behind the last."""
+    fields = value if isinstance(value, dict) else {}
+    kind, shape, offsets = fields.get("dtype"), fields.get("shape"), fields.get("data_offsets")
+    if not _are_sizes(shape) or not _are_sizes(offsets) or len(shape) > _MAX_AXES or len(offsets) != 2:
+        raise ValueError(f"{short_repr(name)} has no shape, or no place in the file")
+    if not isinstance(kind, str) or kind not in _TYPES | _OTHER_BITS:
+        raise ValueError(f"{short_repr(name)} has type {short_repr(kind)}, which is unknown")
+    dtype = _TYPES.get(kind, kind)
+    bits = 8 * BYTES_OF[dtype] if dtype in BYTES_OF else _OTHER_BITS[kind]
+    if math.prod(shape) * bits != 8 * (offsets[1] - offsets[0]):
+        raise ValueError(f"{short_repr(name)} has another size than its shape says")
+    return dtype, tuple(shape), offsets[0], offsets[1]
+
+
+def _are_sizes(value: Any) -> TypeGuard[list[int]]:
+    return isinstance(value, list) and all(type(number) is int and 0 <= number < 1 << 63 for number in value)

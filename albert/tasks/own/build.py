@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -51,13 +51,18 @@ class Known:
 
 
 def own_data_task(
-    settings: OwnDataSettings, seed: int, wanted: Collection[Split], known: Known | None = None
+    settings: OwnDataSettings,
+    seed: int,
+    wanted: Collection[Split],
+    known: Known | None = None,
+    order: Sequence[str] = (),
 ) -> OwnDataTask:
     """The task that `settings` describe, of which the splits `wanted` are used.
 
-    The labels are those of `known`, where a model is there already, otherwise those of `train_file`. Logs the columns,
-    the kind of labels, how many rows each has, and what is odd about them. Raises UserError for the first row that
-    cannot be used, and for labels that training does not know.
+    The labels are those of `known`, where a model is there already, otherwise those of `train_file`: in `order`, the
+    classes of a head that is to be trained further, where these are the same. Logs the columns, the kind of labels, how
+    many rows each has, and what is odd about them. Raises UserError for the first row that cannot be used, and for
+    labels that training does not know.
     """
     files = _files(settings, wanted, known)
     _check_kind(settings, known)
@@ -68,7 +73,7 @@ def own_data_task(
     if "train" in files:
         looked_at["train"] = _look(files["train"], columns, settings, seed)
     train = looked_at.get("train")
-    output, known_from = _output(train, settings, known)
+    output, known_from = _output(train, settings, known, order)
     problem_type = problem_type_of(output)
     others: tuple[Split, ...] = ("dev", "test")
     for split in others:
@@ -166,7 +171,7 @@ def _look(path: Path, columns: Columns, settings: OwnDataSettings, seed: int, ne
 
 
 def _output(
-    train: _Look | None, settings: OwnDataSettings, known: Known | None
+    train: _Look | None, settings: OwnDataSettings, known: Known | None, order: Sequence[str]
 ) -> tuple[Labels | MultiLabels | Score, str]:
     """What is predicted, and the file that says so."""
     if known:
@@ -194,6 +199,9 @@ def _output(
             "write numbers or short names in their place."
         )
     warn_of_similar(path, counts)
+    if names != tuple(order) and set(names) == set(order):
+        _LOG.info("%s: the labels are in the order of the checkpoint's classes: %s", path, ", ".join(order))
+        names = tuple(order)
     if found.problem_type == SINGLE:
         return Labels(names), str(path)
     return MultiLabels(names, settings.label_delimiter or "|"), str(path)

@@ -30,10 +30,10 @@ def _jsonl(path, rows):
     return path
 
 
-def _task(folder, rows=(), header=("text", "label"), wanted=("train",), known=None, seed=42, **settings):
+def _task(folder, rows=(), header=("text", "label"), wanted=("train",), known=None, seed=42, order=(), **settings):
     if rows:
         settings["train_file"] = _csv(folder / "train.csv", rows, header)
-    return own_data_task(OwnDataSettings(**settings), seed, wanted, known)
+    return own_data_task(OwnDataSettings(**settings), seed, wanted, known, order)
 
 
 def _read(task, split="train"):
@@ -241,6 +241,16 @@ def test_what_a_model_was_trained_on_decides_the_labels(tmp_path):
         ["`problem_type`=regression", "single_label"],
         lambda: _task(tmp_path, TWO, known=known, problem_type="regression"),
     )
+
+
+@pytest.mark.parametrize(
+    ("order", "expected"),
+    [((), ["x", "y"]), (("y", "x"), ["y", "x"]), (("y", "x", "z"), ["x", "y"]), (("Y", "x"), ["x", "y"])],
+)
+def test_labels_are_in_the_order_of_a_heads_classes_where_they_are_the_same(tmp_path, caplog, order, expected):
+    caplog.set_level("INFO")
+    assert list(_task(tmp_path, TWO, order=order).output.names) == expected
+    assert ("in the order of the checkpoint's classes: y, x" in caplog.text) is (expected == ["y", "x"])
 
 
 def test_what_is_only_predicted_says_nothing_of_training(tmp_path):
