@@ -163,7 +163,7 @@ def main() -> None:
     arguments = parser.parse_args()
     tokenizer = load_tokenizer(arguments.spm_model_file, None, do_lower_case=True)
     long_contexts = measure_long_contexts(_LONG_CONTEXTS, tokenizer)  # first, because memory is the most so far
-    task = SquadTask(version="2.0", train_file=str(arguments.train_file))
+    task = SquadTask(version="2.0", train_file=arguments.train_file)
     settings = DataSettings(task.name, Path(), Path(), arguments.max_seq_length, arguments.spm_model_file)
     append_result("squad_features", measure(task, tokenizer, settings, arguments.sampled) + "\n\n" + long_contexts)
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from albert.data.schema import Column, Record
 from albert.errors import UserError
+from albert.setting_fields import DATA, DROPOUT, MODEL, at_least, problems_of, setting
 from albert.settings import DataSettings
 from albert.system.json_text import parse_json, short_repr
 from albert.system.text_encoding import open_text, read_regular
@@ -60,11 +61,12 @@ class RaceTask(Task):
     """
 
     name: str = "race"
-    max_qa_length: int = 128  # tokens of question and option; the last ones are kept
-    high_only: bool = False
-    middle_only: bool = False
-
-    dropout_prob: float = 0.1  # of the pooled output, in training
+    max_qa_length: int = setting(
+        "Longest question with option in tokens; the last ones are kept.", DATA, default=128, bounds=at_least(1)
+    )
+    high_only: bool = setting("Only the articles for high schools.", DATA, default=False)
+    middle_only: bool = setting("Only the articles for middle schools.", DATA, default=False)
+    dropout_prob: float = setting("Dropout of the pooled output.", MODEL, default=0.1, bounds=DROPOUT)
     num_options: int = _DEFAULT_OPTIONS  # of every question; `options_in` has those of given data
 
     best_metric = "accuracy"
@@ -79,10 +81,7 @@ class RaceTask(Task):
         problems = []
         if self.high_only and self.middle_only:
             problems.append("`high_only` and `middle_only` exclude each other; give one, or neither for both levels")
-        if self.max_qa_length < 1:
-            problems.append(f"`max_qa_length`={self.max_qa_length} must be at least 1")
-        if not 0 <= self.dropout_prob < 1:
-            problems.append(f"`dropout_prob`={self.dropout_prob} must be in [0, 1)")
+        problems += problems_of(self)
         if not 2 <= self.num_options <= len(LETTERS):
             problems.append(f"num_options={self.num_options} must be in [2, {len(LETTERS)}]")
         if problems:
