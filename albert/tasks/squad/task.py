@@ -103,7 +103,7 @@ class SquadTask(Task):
 
     predict_split: ClassVar[Split] = "dev"
     has_dev_labels: ClassVar[bool] = False
-    reported_columns: ClassVar[tuple[str, ...]] = ("question_index", "query_len")
+    checked_columns: ClassVar[tuple[str, ...]] = ("question_index", "query_len")
     best_metric = "f1"
     feature_spec: ClassVar[Mapping[str, Column]] = {
         "input_ids": _TOKENS,
@@ -219,12 +219,12 @@ class SquadTask(Task):
             return any(question.answers for question in all_questions(items))
         return any(question.has_gold for question in all_questions(items))
 
-    def report(self, source: Path, items: Sequence[Paragraph], records: Sequence[HostRecord]) -> None:
-        """Warns of questions without windows and of truncated ones, and says how questions became windows.
+    def check_records(self, source: Path, items: Sequence[Paragraph], records: Sequence[HostRecord]) -> None:
+        """Warns of questions without windows and of truncated ones, and logs how many windows there are.
 
         Raises UserError where no question has a window.
         """
-        log_losses(source, items, records, self.max_query_length)
+        log_dropped_and_truncated(source, items, records, self.max_query_length)
         questions = len(all_questions(items))
         if not records:
             raise UserError(
@@ -325,7 +325,7 @@ def questions_without_windows(
     return [question for question, numbers in zip(questions, windows, strict=True) if not numbers]
 
 
-def log_losses(
+def log_dropped_and_truncated(
     source: Path,
     paragraphs: Sequence[Paragraph],
     records: Sequence[Mapping[str, Sequence[int] | np.ndarray]],
