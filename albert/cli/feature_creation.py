@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from albert.cli.fine_tuning import SHARED_DATA
 from albert.cli.flags import Program, Values, declared, parse
@@ -18,6 +19,11 @@ from albert.tasks.race import RaceTask, options_in
 from albert.tasks.squad.task import SquadTask
 
 _SQUAD_TASKS = ("squad1.1", "squad2.0")
+# SQuAD as people name it ("SQuAD", "squad2", "SQuAD-v2.0", "squad_v1.1"), in lower case, without hyphen or underscore.
+_SQUAD_VERSIONS: dict[str, Literal["1.1", "2.0"]] = {
+    **dict.fromkeys(("squad", "squad1", "squad1.1", "squadv1", "squadv1.1"), "1.1"),
+    **dict.fromkeys(("squad2", "squad2.0", "squadv2", "squadv2.0"), "2.0"),
+}
 # What decides the records, of what the programs that train may set.
 _SQUAD_WINDOWS = declared(SquadTask, "doc_stride", "max_query_length")
 _RACE_SEQUENCES = declared(RaceTask, without=("dropout_prob",))
@@ -84,12 +90,12 @@ def _task(values: Values) -> Task | None:
         if not _own_splits(values):
             raise UserError("nothing to do: give `task_name`, or own data in `train_file`")
         return None
-    wanted = name.lower().replace("-", "").replace("_", "").replace("v", "")
-    if wanted in ("squad", "squad1", "squad1.1", "squad2", "squad2.0"):
+    plain_name = name.lower().replace("-", "").replace("_", "")
+    if version := _SQUAD_VERSIONS.get(plain_name):
         if not (values["train_file"] or values["predict_file"]):
             raise UserError(f"`task_name`={name} needs `train_file` or `predict_file`, in SQuAD's JSON format")
-        return values.make(SquadTask, version="2.0" if wanted.startswith("squad2") else "1.1")
-    if wanted == RaceTask.name:
+        return values.make(SquadTask, version=version)
+    if plain_name == RaceTask.name:
         return values.make(RaceTask, num_options=options_in(values["data_dir"]))
     return get_task(name)
 
