@@ -3,9 +3,9 @@
     python3 -m benchmarks.squad_features --train_file=train-v2.0.json --spm_model_file=<30k-clean.model>
 
 Prints a table and appends it, with the date and the command, to benchmarks/results/squad_features.md. The original
-aligns every question's context anew, filling a table cell by cell in Python. It is written out here, measured on a
-few questions spread over the file, compared with ours, and extrapolated; preprocessing a character is this project's,
-which is faster than the original's.
+aligns the context again for every question, filling a table cell by cell in Python. Its way is written out here,
+measured on a few questions spread over the file, compared with ours, and extrapolated; preprocessing a character is
+this project's, which is faster than the original's.
 """
 
 import argparse

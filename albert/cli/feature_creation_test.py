@@ -82,7 +82,7 @@ def test_what_cannot_be_made_is_refused(flags, message):
     assert message in str(raised.value)
 
 
-def test_what_has_no_effect_is_not_told_of_a_task_that_cannot_be_made():
+def test_flags_without_effect_are_not_reported_for_a_task_that_cannot_be_made():
     with pytest.raises(UserError) as raised:
         parse("--task_name=race", "--max_qa_length=0")
     assert str(raised.value) == "--max_qa_length=0 must be at least 1"

@@ -39,7 +39,7 @@ PROGRAMS = {
 CLASSIFIER, SQUAD_V1, SQUAD_V2, RACE = PROGRAMS
 SQUAD = (SQUAD_V1, SQUAD_V2)
 
-# Programs, flag, a value that is no program's default, where it ends up in task or settings, and as what.
+# Programs, flag, a value that is not any program's default, where it ends up in task or settings, and as what.
 VALUES = (
     (PROGRAMS, "strategy_type", "one", "strategy_type", "one"),
     (PROGRAMS, "num_gpu_cores", "8", "num_replicas", 8),

@@ -314,7 +314,7 @@ def test_split_without_any_window_is_refused(tmp_path, tokenizer):
         _task().check_records(tmp_path / "squad.json", paragraphs, records)
 
 
-def test_questions_to_predict_that_are_trained_on_are_told(tmp_path, caplog):
+def test_questions_to_predict_that_are_trained_on_are_reported(tmp_path, caplog):
     write_squad(tmp_path, squad_document())
     list(_task().read("train", tmp_path))
     assert not caplog.messages
@@ -324,7 +324,7 @@ def test_questions_to_predict_that_are_trained_on_are_told(tmp_path, caplog):
     ]
 
 
-def test_answers_without_spaces_are_told(tmp_path, tokenizer, caplog):
+def test_answers_without_spaces_are_reported(tmp_path, tokenizer, caplog):
     document = squad_document(context="他住在上海市。", answers=[{"text": "上海市", "answer_start": 3}])
     write_squad(tmp_path, document)
     for language, warnings in (("en", 1), ("zh", 0)):
