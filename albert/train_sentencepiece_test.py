@@ -39,7 +39,7 @@ def test_a_corpus_becomes_a_vocabulary(texts):
         (["--input=latin.book", "--model_prefix=my"], "latin.book, line 2: the byte 0xe9 is not UTF-8"),
         (["--input=empty.book", "--model_prefix=my"], "--input=empty.book holds no text to train on"),
         (["--input=corpus.txt", "--model_prefix=there"], "there.model exists already"),
-        (["--input=corpus.txt", "--model_prefix=corpus.txt/my"], "corpus.txt is no folder that can be written to"),
+        (["--input=corpus.txt", "--model_prefix=corpus.txt/my"], "corpus.txt is not a folder that can be written to"),
         (["--input=corpus.txt", "--model_prefix=my", "--vocab_size=3"], "--vocab_size=3 must be in [14, 1000000]"),
         (["--input=corpus.txt", "--model_prefix=my", "--vocab_size=20"], "--vocab_size=20 has no room"),
     ],

@@ -35,7 +35,7 @@ def load_config(settings: Settings) -> AlbertConfig:
 
 
 def check_model(config: AlbertConfig, settings: Settings) -> None:
-    """Raises UserError where rows are too long for the model, or `init_checkpoint` is no checkpoint, or damaged."""
+    """Raises UserError where rows are too long for the model, or `init_checkpoint` is not a checkpoint, or damaged."""
     length = settings.data.max_seq_length
     if length > config.max_position_embeddings:
         raise UserError(
@@ -44,7 +44,7 @@ def check_model(config: AlbertConfig, settings: Settings) -> None:
         )
     if settings.model.init_checkpoint:
         with open_weights(checkpoint_prefix(settings.model.init_checkpoint)):
-            pass  # a damaged one is told before any data are read
+            pass  # a damaged one is reported before any data are read
 
 
 def resolve(settings: S, replicas: Replicas) -> S:

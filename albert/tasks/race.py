@@ -39,7 +39,7 @@ _TOKENS = Column("tokens", "int32")
 
 @dataclasses.dataclass(frozen=True)
 class RaceExample:
-    """One question, its texts as they stand in the file. `label` numbers the right option from 0, None if unknown.
+    """One question, its texts as the file has them. `label` numbers the right option from 0, None if unknown.
 
     `guid` is the article's id and the question's number in it, from 0: "middle1.txt-0". `level` is the folder's name.
     """
@@ -138,7 +138,7 @@ class RaceTask(Task):
     def identity(self) -> dict[str, Any]:
         """Every option but dropout: all of them decide what records the files become.
 
-        Caches that exist were named without the number of options, of which there were always four.
+        Existing caches were named without the number of options, which was always four.
         """
         options = dataclasses.asdict(self)
         del options["dropout_prob"]
@@ -241,7 +241,7 @@ class RaceTask(Task):
 def read_questions(path: Path, num_options: int) -> Iterator[RaceExample]:
     """The questions of one file, which may lack answers: an article, or one a line in `all.txt` and `*.jsonl`.
 
-    Raises UserError, naming file and place, for what is no article or has another number of options.
+    Raises UserError, naming file and place, for what is not an article or has another number of options.
     """
     for where, data in _documents([path]):
         try:
@@ -252,7 +252,7 @@ def read_questions(path: Path, num_options: int) -> Iterator[RaceExample]:
 
 
 def options_in(data_dir: Path) -> int:
-    """How many options the first question in `data_dir` has; 4 where none can be read, of which `read` then tells."""
+    """How many options the first question in `data_dir` has; 4 where none can be read, which `read` then reports."""
     task = RaceTask()
     for split in task.splits:
         try:
@@ -427,7 +427,7 @@ def _checked_text(value: object, place: str) -> str:
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise ValueError(f"{place} has half of a surrogate pair, which is no character") from None
+        raise ValueError(f"{place} has half of a surrogate pair, which is not a character") from None
     return value
 
 
@@ -450,7 +450,7 @@ def _label(answer: object, place: str, num_options: int) -> int:
 
 
 class _Faults:
-    """What is suspicious in the articles of one reading: told apart, counted, reported at its end."""
+    """What is suspicious in the articles of one reading: counted by kind, reported at its end."""
 
     def __init__(self):
         self._first_places: dict[int, str] = {}
@@ -465,7 +465,7 @@ class _Faults:
         key = hash((article.id, article.text, *article.questions))
         first = self._first_places.setdefault(key, where)
         if first is not where:
-            raise ValueError(f"article {short_repr(article.id)} stands in {first} already")
+            raise ValueError(f"article {short_repr(article.id)} is in {first} already")
         if article.id in self._ids:
             self._repeated_ids.append(f"{short_repr(article.id)} in {where}")
         self._ids.add(article.id)

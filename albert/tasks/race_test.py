@@ -267,7 +267,7 @@ def test_merged_file_that_holds_itself_is_refused(tmp_path):
         _read(tmp_path)
     merged = tmp_path / "RACE/train/high/all.txt"
     assert str(error.value) == (
-        f"{merged}, line 3: article 'high1.txt' stands in {merged}, line 1 already; "
+        f"{merged}, line 3: article 'high1.txt' is in {merged}, line 1 already; "
         "correct it, or remove all.txt to have the 1 files beside it read instead."
     )
 

@@ -411,7 +411,7 @@ def test_good_files_are_read_without_a_warning(tmp_path, caplog):
         (
             ["0.5", "nan", "1", "-"],
             Labels,
-            "no numbers: 2, the first on line 3: 'nan'. So numbers with a decimal point",
+            "not numbers: 2, the first on line 3: 'nan'. So numbers with a decimal point",
         ),
         ([f"{number},5" for number in range(15)], Labels, "15 different labels in 15 rows, the first '0,5'"),
         ([f"2020-01-{day}" for day in range(10, 25)], Labels, "is 'label' the right column?"),

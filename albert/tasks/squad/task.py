@@ -244,7 +244,7 @@ class SquadTask(Task):
         if len(unspaced) > len(answered) / 10:
             likely = max(LANGUAGES, key=unspaced.count)
             logging.warning(
-                "%s: %d of %d answers are written without spaces, of which f1 compares all or nothing; "
+                "%s: %d of %d answers are written without spaces, so f1 compares each as one word; "
                 "score_language=%s compares characters.",
                 *(source, len(unspaced), len(answered), likely),
             )
@@ -293,7 +293,7 @@ class SquadTask(Task):
 def _is_same_file(first: Path, second: Path) -> bool:
     try:
         return filecmp.cmp(first, second, shallow=False)
-    except OSError:  # what cannot be read is told where it is needed
+    except OSError:  # what cannot be read is reported where it is needed
         return False
 
 
