@@ -1,6 +1,6 @@
 """What an ALBERT is: every field of upstream's `albert_config.json`, checked, and what other tools write beside them.
 
-Knows no TensorFlow: a configuration can be read and judged before anything is computed.
+Knows no TensorFlow: a configuration can be read and validated before anything is computed.
 """
 
 import dataclasses
@@ -67,7 +67,7 @@ _WITHOUT_EFFECT = frozenset(
 _HUGGING_FACE_MARKS = ("model_type", "architectures", "transformers_version", "torch_dtype")
 # Fields of released files that upstream's model ignores, and this one.
 IGNORED_FIELDS = ("down_scale_factor", "net_structure_type", "gap_size", "num_memory_blocks", "layers_to_keep")
-# Fields whose absence is no slip: upstream's defaults are what every ALBERT without them has.
+# Fields that may be missing: upstream's defaults are what every ALBERT without them has.
 _OPTIONAL_FIELDS = (
     *("num_hidden_groups", "inner_group_num", "initializer_range", "type_vocab_size", "hidden_act"),
     *IGNORED_FIELDS,
@@ -287,7 +287,7 @@ def _type_problems(values: Mapping[str, object]) -> dict[str, str]:
 
 def _value_problems(values: Mapping[str, Any]) -> list[str]:
     """Of values whose types are right; what needs several of them is checked where all are there."""
-    # Also true of NaN and the infinities; larger numbers are no size of anything.
+    # Also true of NaN and the infinities; larger numbers are not a size of anything.
     problems = {
         name: f"{name} is {short_repr(value)}, but must be a number below 2^31"
         for name, value in values.items()

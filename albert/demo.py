@@ -1,7 +1,7 @@
 """What `./demo_albert` does: which program it runs, with which flags.
 
 Fine-tuning: the bundled task; or SQuAD and the tasks of GLUE, through the scripts that know their recipes. Pretraining:
-text to records to a run, on the bundled text or on somebody's own.
+text to records to a run, on the bundled text or on another one.
 """
 
 import argparse

@@ -91,7 +91,7 @@ def test_pretraining_goes_from_text_to_records_to_a_run(calls, tmp_path):
     assert (given["num_train_steps"], given["train_batch_size"]) == ("40", "16")
     calls.clear()
     run("pretraining", "-s", "40", "-o", str(tmp_path))
-    assert [program for program, _ in calls] == ["run_pretraining"], "what is there is not made again"
+    assert [program for program, _ in calls] == ["run_pretraining"], "existing records are not made again"
 
 
 def test_pretraining_on_a_folder_of_books_splits_them_first(calls, tmp_path):
@@ -150,7 +150,7 @@ def test_other_tasks_go_through_the_scripts_that_know_their_recipes(calls, monke
         (("finetuning", "x"), "x"),
     ],
 )
-def test_a_wrong_option_is_told_in_one_line(calls, words, named):
+def test_a_wrong_option_is_reported_in_one_line(calls, words, named):
     with pytest.raises(UserError, match=named.replace(".", r"\.")) as caught:
         run(*words)
     assert "\n" not in str(caught.value)

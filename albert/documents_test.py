@@ -32,7 +32,7 @@ PAGES = [*GUIDES, ROOT / "cached_albert_tfrecord" / "README.md", ROOT / "albert"
 # Pages whose commands read what earlier ones wrote. pretraining_data/walkthrough_test.py runs them.
 RUN_FOR_REAL = {"pretraining.md"}
 
-# A flag of run_tests, which is no program of ours.
+# A flag of run_tests, which has no Program.
 COMING = {"--quick"}
 
 MAX_README_LINES = 150

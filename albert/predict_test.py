@@ -104,7 +104,7 @@ def test_a_model_of_several_labels_gives_those_that_reach_the_threshold(capsys, 
     assert "--top_k=2, but the model in" in capsys.readouterr().err
 
 
-def test_no_rows_are_no_mistake(capsys, models, tmp_path):
+def test_an_input_without_rows_is_not_a_mistake(capsys, models, tmp_path):
     for name, content in (("a.txt", ""), ("a.csv", "sentence\n"), ("a.jsonl", "")):
         (tmp_path / name).write_text(content)
         assert _run(f"--model_dir={models / 'agreement'}", f"--input_file={tmp_path / name}") == 0
@@ -185,7 +185,7 @@ def test_a_row_that_cannot_be_read_leaves_no_output(capsys, models, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["in.txt"]
 
 
-def test_a_question_with_another_number_of_options_is_told_with_its_place(capsys, models, tmp_path):
+def test_a_question_with_another_number_of_options_is_reported_with_its_place(capsys, models, tmp_path):
     article = {"id": "a", "article": "text", "questions": ["who"], "options": [["x", "y", "z"]]}
     (tmp_path / "in.jsonl").write_text(f"\n{json.dumps(article)}\n")
     assert _run(f"--model_dir={models / 'race'}", f"--input_file={tmp_path / 'in.jsonl'}") == 2

@@ -27,7 +27,7 @@ def test_text_becomes_a_corpus(texts):
 
 
 @pytest.mark.parametrize(
-    ("flags", "told"),
+    ("flags", "message"),
     [
         ([], "--input, --output must be given"),
         (["--input=no*.txt", "--output=corpus"], "no file matches 'no*.txt'"),
@@ -38,12 +38,12 @@ def test_text_becomes_a_corpus(texts):
         (["--input=a.txt", "--output=corpus", "--num_workers=-1"], "--num_workers=-1 must be in [0, 256]"),
     ],
 )
-def test_a_mistake_is_told_in_one_line(flags, told, texts):
+def test_a_mistake_is_reported_in_one_line(flags, message, texts):
     before = sorted(texts.iterdir())
     done = prepare_corpus(texts, *flags)
     assert done.returncode == 2
     assert done.stderr.startswith("error: ")
-    assert told in done.stderr
+    assert message in done.stderr
     assert done.stderr.count("\n") == 1
     assert done.stdout == ""
     assert sorted(texts.iterdir()) == before

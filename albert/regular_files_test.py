@@ -35,7 +35,7 @@ READERS: dict[str, Callable[[Path], object]] = {
 
 @pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero"), Path.mkdir])
 @pytest.mark.parametrize("name", READERS)
-def test_what_is_no_regular_file_is_not_waited_for(tmp_path, name, make):
+def test_what_is_not_a_regular_file_is_not_waited_for(tmp_path, name, make):
     make(tmp_path / name)
     signal.alarm(20)  # ends the process, and says where it waits, instead of the test's long limit
     found, message = None, str(tmp_path / name)

@@ -66,7 +66,7 @@ def _assert_nothing_half_written(folder: Path) -> None:
         ("test", None, "cannot be read (No such file or directory)"),
     ],
 )
-def test_a_fault_in_a_data_file_is_told_with_file_and_line(capsys, folder, split, content, message):
+def test_a_fault_in_a_data_file_is_reported_with_file_and_line(capsys, folder, split, content, message):
     path = folder / "data/Agreement" / f"{split}.tsv"
     if content is None:
         path.unlink()
@@ -79,7 +79,7 @@ def test_a_fault_in_a_data_file_is_told_with_file_and_line(capsys, folder, split
     assert not list((folder / "out").glob("model.ckpt*"))
 
 
-def test_a_score_that_is_no_number_is_told_with_file_and_line(capsys, folder):
+def test_a_score_that_is_not_a_number_is_reported_with_file_and_line(capsys, folder):
     header = "index\tgenre\tfilename\tyear\told_index\tsource1\tsource2\tsentence1\tsentence2\tscore\n"
     path = folder / "data/STS-B/train.tsv"
     path.parent.mkdir()
@@ -87,7 +87,7 @@ def test_a_score_that_is_no_number_is_told_with_file_and_line(capsys, folder):
     assert f"{path}, line 2: score 'high' is not a number" in _error(capsys, folder, "train", task_name="STS-B")
 
 
-@pytest.mark.training  # a batch that is too large is told when training begins
+@pytest.mark.training  # a batch that is too large is reported when training begins
 def test_what_is_missing_or_damaged_is_named(capsys, folder):
     wrong_type, wrong_model = folder / "config.json", folder / "broken.model"
     wrong_type.write_text(json.dumps({"vocab_size": 124, "hidden_size": "large"}))
@@ -120,7 +120,7 @@ def test_what_is_missing_or_damaged_is_named(capsys, folder):
 
 
 @pytest.mark.training
-def test_a_vocabulary_that_does_not_fit_the_checkpoint_is_told_with_both_shapes(capsys, folder):
+def test_a_vocabulary_that_does_not_fit_the_checkpoint_is_reported_with_both_shapes(capsys, folder):
     larger = folder / "larger.json"
     config = json.loads((AGREEMENT / "albert_config.json").read_text())
     larger.write_text(json.dumps({**config, "vocab_size": 200}))

@@ -103,7 +103,7 @@ def test_one_level_is_scored_alone(folder):
     assert "high_accuracy" not in best
 
 
-@pytest.mark.training  # a batch that is too large is told when training begins
+@pytest.mark.training  # a batch that is too large is reported when training begins
 def test_bad_input_is_one_line(capsys, folder):
     (folder / "data/RACE/dev/high/1.txt").write_text(json.dumps(article(1, "high") | {"answers": ["A", "E"]}))
     for flags, parts in (

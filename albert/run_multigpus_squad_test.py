@@ -194,7 +194,7 @@ def _break_question(data: dict[str, Any], **changes: object) -> None:
         (lambda data: _break_question(data, answers=7), "data[0].paragraphs[1].qas[2]"),
     ],
 )
-def test_a_fault_in_a_file_is_told_with_its_place(capsys, tmp_path, split, change, message):
+def test_a_fault_in_a_file_is_reported_with_its_place(capsys, tmp_path, split, change, message):
     arguments = command(tmp_path, "2.0")
     data = squad("2.0", 4)
     change(data)
@@ -213,7 +213,7 @@ def test_a_fault_in_a_file_is_told_with_its_place(capsys, tmp_path, split, chang
         ({"train_file": AGREEMENT / "agreement.model"}, ["agreement.model is not UTF-8"]),
         ({"max_seq_length": 11}, ["--max_seq_length=11", "--max_query_length=8", "at least 12"]),
         ({"max_seq_length": 65}, ["--max_seq_length=65", "has 64 positions"]),
-        # A batch that is too large is told when training begins.
+        # A batch that is too large is reported when training begins.
         pytest.param(
             {"train_batch_size": 500}, ["--train_batch_size=500", "1000 examples"], marks=pytest.mark.training
         ),

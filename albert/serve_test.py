@@ -227,7 +227,7 @@ def test_every_number_has_bounds_and_the_example_of_help_works():
     assert all(f"--{flag.name}:" in str(help_text.value) for flag in SERVE.flags if flag.kind is not bool)
 
 
-def test_a_port_in_use_is_told_before_the_model_is_loaded(capsys, models):
+def test_a_port_in_use_is_reported_before_the_model_is_loaded(capsys, models):
     with bind("127.0.0.1", 0) as other:
         other.listen()
         port = other.getsockname()[1]

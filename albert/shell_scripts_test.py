@@ -360,7 +360,7 @@ def _assert_one_line_of_error(checkout: Checkout, result: subprocess.CompletedPr
     [
         ("MRPC", "8", "4", "2e-5", "800", "200"),
         ("CoLA", "1", "16", "1e-5", "5336", "320"),
-        ("CoLA", "3", "6", "1e-5", "5336", "320"),  # 16 is no multiple of 3: the next one, 18
+        ("CoLA", "3", "6", "1e-5", "5336", "320"),  # 16 is not a multiple of 3: the next one, 18
         ("misMNLI", "8", "16", "3e-5", "10000", "1000"),
     ],
 )

@@ -18,7 +18,7 @@ from albert.cli.serve import SERVE
 
 ROOT = Path(__file__).parent.parent
 
-# Folders and the modules at the top of the package, from top to bottom. What stands in one row imports from the rows
+# Folders and the modules at the top of the package, from top to bottom. The modules of a row import from the rows
 # below it, never from its neighbours in the row. A new module in a folder needs no line here.
 ORDER = (
     {""},  # the package itself: albert.load hands on to serving, and what imports the package imports no module of it

@@ -183,7 +183,7 @@ def test_unreadable_file_is_refused(tmp_path, flag):
 
 
 @pytest.mark.parametrize("content", [b"", b"not a model", b"[CLS]\n[SEP]\n"])
-def test_file_that_is_no_sentence_piece_model_is_refused(tmp_path, content):
+def test_file_that_is_not_a_sentence_piece_model_is_refused(tmp_path, content):
     path = tmp_path / "broken.model"
     path.write_bytes(content)
     with pytest.raises(UserError, match=r"broken\.model is not a whole SentencePiece model"):

@@ -32,27 +32,27 @@ def test_a_corpus_becomes_a_vocabulary(texts):
 
 
 @pytest.mark.parametrize(
-    ("flags", "told"),
+    ("flags", "message"),
     [
         ([], "--input, --model_prefix must be given"),
         (["--input=no*.txt", "--model_prefix=my"], "no file matches 'no*.txt'"),
         (["--input=latin.book", "--model_prefix=my"], "latin.book, line 2: the byte 0xe9 is not UTF-8"),
         (["--input=empty.book", "--model_prefix=my"], "--input=empty.book holds no text to train on"),
         (["--input=corpus.txt", "--model_prefix=there"], "there.model exists already"),
-        (["--input=corpus.txt", "--model_prefix=corpus.txt/my"], "corpus.txt is no folder that can be written to"),
+        (["--input=corpus.txt", "--model_prefix=corpus.txt/my"], "corpus.txt is not a folder that can be written to"),
         (["--input=corpus.txt", "--model_prefix=my", "--vocab_size=3"], "--vocab_size=3 must be in [14, 1000000]"),
         (["--input=corpus.txt", "--model_prefix=my", "--vocab_size=20"], "--vocab_size=20 has no room"),
     ],
 )
-def test_a_mistake_is_told_in_one_line(flags, told, texts):
+def test_a_mistake_is_reported_in_one_line(flags, message, texts):
     before = sorted(texts.iterdir())
     done = train_sentencepiece(texts, *flags)
     assert done.returncode == 2
-    # What was read is told before what is wrong with it.
+    # What was read is logged before what is wrong with it.
     errors = [line for line in done.stderr.splitlines() if "sentences read" not in line]
     assert len(errors) == 1
     assert errors[0].startswith("error: ")
-    assert told in errors[0]
+    assert message in errors[0]
     assert sorted(texts.iterdir()) == before
 
 

@@ -58,16 +58,16 @@ def check_unknown(
         return
     share = unknown / total
     casing = "lower-cased" if tokenizer.do_lower_case else "not lower-cased"
-    told = (
+    problem = (
         f"{where}: the vocabulary does not know {100 * share:.2g} % of the pieces ({unknown:,} of {total:,}), the "
         f"first in {example}. The text is {casing}"
     )
     if share > max_share:
         raise UserError(
-            f"{told}. Name a vocabulary of the text's language, change `do_lower_case`, or raise "
+            f"{problem}. Name a vocabulary of the text's language, change `do_lower_case`, or raise "
             f"`max_unknown_share`={max_share:g}."
         )
-    _LOG.warning("%s; is the vocabulary one of its language and case?", told)
+    _LOG.warning("%s; is the vocabulary one of its language and case?", problem)
 
 
 def first_unknown_word(texts: Iterable[str], tokenizer: Tokenizer) -> str:

@@ -1,4 +1,4 @@
-"""A vocabulary that does not fit the text is told, or the text refused."""
+"""A vocabulary that does not fit the text causes a warning, or the text is refused."""
 
 import dataclasses
 import logging
@@ -31,7 +31,7 @@ def test_the_released_vocabulary_fits_lower_cased_text_alone(released, testdata,
 
 
 @pytest.mark.parametrize(
-    ("pieces", "lower", "told"),
+    ("pieces", "lower", "message"),
     [
         ("The the ##ing", True, "1 pieces with capitals, as 'The', but the text is lower-cased"),
         ("The the ##ing", False, ""),
@@ -48,13 +48,13 @@ def test_the_released_vocabulary_fits_lower_cased_text_alone(released, testdata,
         ("1 2 ,", False, ""),
     ],
 )
-def test_case_and_accents_of_a_vocabulary(pieces, lower, told, caplog):
+def test_case_and_accents_of_a_vocabulary(pieces, lower, message, caplog):
     warn_of_vocabulary(word_pieces(pieces, lower))
-    assert told in caplog.text
-    assert bool(caplog.records) == bool(told)
+    assert message in caplog.text
+    assert bool(caplog.records) == bool(message)
 
 
-def test_a_cased_sentence_piece_model_is_told(tmp_path, caplog):
+def test_a_cased_sentence_piece_model_is_reported(tmp_path, caplog):
     (tmp_path / "text").write_text("\n".join(f"The Cat No. {n} sat on Mats" for n in range(50)))
     settings = VocabularySettings(str(tmp_path / "text"), tmp_path / "cased", vocab_size=40, do_lower_case=False)
     train_vocabulary(settings)

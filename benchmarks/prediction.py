@@ -93,7 +93,7 @@ def rows_per_second(folder: Path, texts: list[str], rounds: int) -> str:
     return "\n".join(
         [
             f"{len(texts):,} texts, medians of {rounds} rounds. `--do_predict` has its cache of token ids and compiles "
-            f"one shape anew each time; `albert.load` tokenises, and compiled {predictor.num_compiled} shapes before, "
+            f"one shape each time; `albert.load` tokenises, and compiled {predictor.num_compiled} shapes before, "
             f"in {compiling:.0f} s. Probabilities differ by at most {np.abs(scores - expected).max():.1e}.",
             "",
             *lines,

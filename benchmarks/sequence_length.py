@@ -1,12 +1,12 @@
 """How soon pretraining begins to work, by the length of its sequences: the same model, text and tokens a step.
 
 One run a length, each on records of its own from the same text, each with as many sequences a step as give the same
-number of tokens. What is compared is the loss of masked pieces on held-out text, which is made into records of the
-same length, so that short sequences have less context to tell a piece from. Rate and warm-up are the recipe's.
+number of tokens. What is compared is the loss of masked tokens on held-out text, which is made into records of the
+same length, so that short sequences have less context to predict a token from. Rate and warm-up are the recipe's.
 
     python3 -m benchmarks.sequence_length --text=<corpus.txt> --held_out=<held_out.txt> --work_dir=<any folder>
 
-Runs that are in the work folder already go on. Writes benchmarks/results/sequence_length.md and sequence_length.png.
+Runs that are in the work folder already resume. Writes benchmarks/results/sequence_length.md and sequence_length.png.
 """
 
 import argparse
@@ -89,7 +89,7 @@ def picture(found: Mapping[int, Mapping[int, float]], tokens_per_step: int) -> b
     for length, values in found.items():
         axes.plot(values.keys(), values.values(), "o-", label=f"{tokens_per_step // length} x {length} tokens a step")
     axes.set_xlabel("training steps")
-    axes.set_ylabel("held-out loss of a masked piece, nats")
+    axes.set_ylabel("held-out loss of a masked token, nats")
     axes.grid(alpha=0.3)
     axes.legend()
     return png(figure)

@@ -110,7 +110,7 @@ async def load(port: int, texts: list[str], num_clients: int, seconds: float) ->
 async def stopped_under_load(server: Server, texts: list[str], num_clients: int, seconds: float) -> dict[str, int]:
     """How many requests had which outcome, where the server is stopped after some seconds.
 
-    Each client goes on until no connection can be made any more.
+    Each client continues until connections are refused.
     """
     outcomes: dict[str, int] = {}
 

@@ -3,9 +3,9 @@
     python3 -m benchmarks.squad_features --train_file=train-v2.0.json --spm_model_file=<30k-clean.model>
 
 Prints a table and appends it, with the date and the command, to benchmarks/results/squad_features.md. The original
-aligns every question's context anew, filling a table cell by cell in Python. It is written out here, measured on a
-few questions spread over the file, compared with ours, and extrapolated; preprocessing a character is this project's,
-which is faster than the original's.
+aligns the context again for every question, filling a table cell by cell in Python. Its way is written out here,
+measured on a few questions spread over the file, compared with ours, and extrapolated; preprocessing a character is
+this project's, which is faster than the original's.
 """
 
 import argparse
@@ -163,7 +163,7 @@ def main() -> None:
     arguments = parser.parse_args()
     tokenizer = load_tokenizer(arguments.spm_model_file, None, do_lower_case=True)
     long_contexts = measure_long_contexts(_LONG_CONTEXTS, tokenizer)  # first, because memory is the most so far
-    task = SquadTask(version="2.0", train_file=str(arguments.train_file))
+    task = SquadTask(version="2.0", train_file=arguments.train_file)
     settings = DataSettings(task.name, Path(), Path(), arguments.max_seq_length, arguments.spm_model_file)
     append_result("squad_features", measure(task, tokenizer, settings, arguments.sampled) + "\n\n" + long_contexts)
 

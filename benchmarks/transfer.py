@@ -7,7 +7,7 @@ may not be at hand, so `QNLI*` divides the questions of QNLI's dev file: four fi
 
     python3 -m benchmarks.transfer --data_dir=glue_data --model_dir=sample_data/albert_tiny --work_dir=<any folder>
 
-Runs that are in the work folder already are not repeated, so an interrupted comparison goes on. Writes
+Runs that are in the work folder already are not repeated, so an interrupted comparison resumes. Writes
 benchmarks/transfer.md and transfer.png.
 """
 
@@ -38,7 +38,7 @@ STARTS = ("scratch", "pretrained")
 DIVIDED_QNLI = "QNLI*"
 
 
-# By the official metrics of GLUE, the first of which a picture shows. Of MRPC, F1 alone would tell little: a model that
+# The official metrics of GLUE; a picture shows the first. For MRPC, F1 alone would say little: a model that
 # always answers "paraphrase" has 0.812.
 METRICS = {
     "CoLA": ("matthew_corr",),

@@ -140,7 +140,7 @@ def _verdict_on_death(exit_code: int | None, stderr: Path) -> Verdict:
     if "Timeout (" in text:
         return Verdict("hangs", text[-3000:])
     how = f"signal {-exit_code}" if exit_code and exit_code < 0 else f"exit code {exit_code}"
-    # In front stands what the library says, at the end the names of many modules.
+    # The message of the library comes first, the names of many modules last.
     return Verdict("dies", f"{how}\n{text[:3000]}")
 
 

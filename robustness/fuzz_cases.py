@@ -18,7 +18,7 @@ from typing import Any
 from albert.errors import UserError
 from robustness.fuzz_mutations import BYTES, Mutator
 
-# Longer messages are no line that somebody reads.
+# A longer message is not a line that a person reads.
 _MAX_MESSAGE = 1000
 _ONE_IN_PLACES = 50  # of so many cases one is about what is at a path, not about what is in a file
 
@@ -69,7 +69,7 @@ class Reader:
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """The files of one case; `place` is what stands at one of the paths instead of a file, if anything does."""
+    """The files of one case; `place` is what is at one of the paths instead of a file, if anything is."""
 
     seed: Seed
     files: Mapping[str, bytes]

@@ -152,7 +152,7 @@ LINES: tuple[Mutator, ...] = (change_lines, change_columns, change_encoding)
 
 # --- JSON -------------------------------------------------------------------------------------------------------------
 
-# What a node becomes. The last ones are no values of Python's: their text stands in for a mark.
+# What a node becomes. The last ones are not values of Python: their text replaces a mark.
 _RAW = (
     *("1" * 5000, "-1e999", "1e-999", "NaN", "-Infinity", '"\\ud800"', '"\\udc00\\ud800"', '"\\u0000"'),
     *('{"a": 1, "a": 2}', "[" * 900 + "]" * 900, "[" * 30_000 + "]" * 30_000, '{"a":' * 30_000 + "1" + "}" * 30_000),
@@ -163,7 +163,7 @@ _STRANGE = (
     *([], {}, [[]], [None], {"": None}, ["a", "b", "c", "d"], {"a": 1}, [0] * 10_000),
     *(f"\ue000{number}\ue000" for number in range(len(_RAW))),
 )
-_TWICE = "\ue001"  # a key with this mark in front is written without it, and so stands there twice
+_TWICE = "\ue001"  # a key with this mark in front is written without it, and so appears twice
 
 
 def change_json(rng: random.Random, data: bytes, other: bytes) -> bytes:

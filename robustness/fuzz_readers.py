@@ -103,7 +103,7 @@ def _squad_seeds() -> list[Seed]:
         document["data"] = [article for article in document["data"] if article["paragraphs"]][:3]
         split, version = name.split("_v")
         task = SquadTask(version=f"{version}.{int(version) % 2}", max_query_length=16, **{
-            "train_file" if split == "train" else "predict_file": "squad.json"
+            "train_file" if split == "train" else "predict_file": Path("squad.json")
         })  # fmt: skip
         seeds.append(Seed({"squad.json": json.dumps(document).encode()}, (task, split)))
     return seeds
@@ -117,7 +117,7 @@ def _read_squad(folder: Path, messages: Sequence[str], task: SquadTask, split: s
         records += task.featurize(paragraph, _tokenizer(), _SETTINGS)
     for record in records:
         _check_record(record)
-    task.report(folder / "squad.json", paragraphs, records)
+    task.check_records(folder / "squad.json", paragraphs, records)
     task.can_score(paragraphs)
     return Rows(sum(len(paragraph.questions) for paragraph in paragraphs), left_out)
 

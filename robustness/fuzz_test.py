@@ -77,7 +77,7 @@ for name, num_cases in (("DYING", 4), ("HANGING", 1), ("GREEDY", 1)):
         print(name, number, verdict.kind, "fuzz_test.py" in verdict.detail)
 """
     lines = _python("-c", code).stdout.splitlines()
-    # Undamaged, the first file is read. The place where a process died or hung is told.
+    # Undamaged, the first file is read. The place where a process died or hung is reported.
     assert lines[0] == "DYING 0 accepted False"
     assert "dies True" in " ".join(lines[1:4])
     assert [line.split()[1] for line in lines[:4]] == ["0", "1", "2", "3"]
@@ -186,7 +186,7 @@ def test_any_bytes_are_read_or_refused(name, data):
 
 @PROPERTY
 @given(value=JSON_VALUES)
-def test_any_json_is_no_configuration(value):
+def test_any_json_is_not_a_configuration(value):
     assert _judge("config", json.dumps(value).encode()) == "refused"
 
 

@@ -35,7 +35,7 @@ class Trap:
 
 
 def phase_of(path: Path, cached_dir: Path, output_dir: Path) -> str | None:
-    """Which phase of a run changes the file at `path`; None where it is no file of the run's."""
+    """Which phase of a run changes the file at `path`; None where it is not a file of the run."""
     if path.is_relative_to(cached_dir):
         return "writing caches"
     if path == output_dir or output_dir in path.parents:

@@ -48,7 +48,7 @@ class KillTestError(Exception):
 class Run:
     """One run in `folder`, which has its data, caches and output; started again and again by the same command.
 
-    `extra` are more flags, of which later ones win. `forked`: processes are forks of this one; see
+    `extra` are more flags; later ones win. `forked`: processes are forks of this one; see
     `robustness.kill_fork`.
     """
 
@@ -168,9 +168,9 @@ class Started:
         return code
 
     def check_saved(self, output_dir: Path) -> None:
-        """Raises KillTestError unless the process told the step it saved, and that checkpoint is there."""
-        told = re.search(r"stopped after step (\d+) of \d+, which is saved", self.errors())
-        if not told or not (output_dir / f"model.ckpt-{told[1]}.index").exists():
+        """Raises KillTestError unless the process logged the step it saved, and that checkpoint exists."""
+        logged = re.search(r"stopped after step (\d+) of \d+, which is saved", self.errors())
+        if not logged or not (output_dir / f"model.ckpt-{logged[1]}.index").exists():
             raise KillTestError(f"the state was not saved:\n{self.errors.read_text(errors='replace')[-2000:]}")
 
 
@@ -226,7 +226,7 @@ def differences(expected: Run, found: Run) -> list[str]:
 
 
 def copy_of(run: Run, folder: Path) -> Run:
-    """A run in `folder` that has all files of `run`, with their data; settings name no folder, so it continues it."""
+    """A run in `folder` that continues a copy of all files of `run`: its settings do not name folders."""
     shutil.copytree(run.folder, folder)
     return dataclasses.replace(run, folder=folder)
 

@@ -58,7 +58,7 @@ def test_differences_are_found_in_every_kind_of_file(tmp_path):
     ]
 
 
-def test_a_start_that_fails_after_a_kill_is_told(tmp_path):
+def test_a_start_that_fails_after_a_kill_is_reported(tmp_path):
     run = Run(tmp_path / "run", extra=("--max_seq_length=0",)).prepare()
     with pytest.raises(KillTestError, match=r"exit code 2, not -9 or 0(.|\n)*max_seq_length"):
         run.start().end(-signal.SIGKILL, 0)

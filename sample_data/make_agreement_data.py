@@ -3,7 +3,7 @@
 
 Every sentence skeleton (everything but two number marks) is written four times: subject singular or plural times verb
 singular or plural. The label is the exclusive or of the two, so each group of four holds every word equally often under
-both labels. Something always stands between subject and verb, so the same is true of every pair of neighbouring words:
+both labels. Something always is between subject and verb, so the same is true of every pair of neighbouring words:
 no weighting of word or word-pair counts does better than chance. Nouns of random number in between (attractors), and
 sometimes in front of the subject, make sure that looking at the word before the verb or at the first noun fails too.
 
@@ -27,7 +27,7 @@ SEED = 20261
 # Groups of four rows each; no group is shared by two splits.
 GROUPS_PER_SPLIT = {"train": 1500, "dev": 150, "test": 75}
 
-# (singular, plural); all regular, so that the number mark is one piece of text.
+# (singular, plural); all regular, so that the number mark is one suffix.
 NOUNS = tuple(
     (noun, noun + "s")
     for noun in (
@@ -127,7 +127,7 @@ class Grammar:
         )
 
     def _modifier(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """What stands between subject and verb, for a singular and for a plural subject; never empty."""
+        """What is between subject and verb, for a singular and for a plural subject; never empty."""
         kind = self._random.random()
         if kind < 0.25:
             phrase = self._pick(PHRASES)

@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
 # Makes sample_data/albert_tiny, the small pretrained ALBERT that comes with the project, from 76 novels in the public
-# domain (one sentence a line, 57 MB), of which two are held out:
+# domain (one sentence a line, 57 MB); two of them are held out:
 #
 #   sample_data/make_albert_tiny.sh NOVELS_FOLDER WORK_FOLDER
 #
 # In three phases (docs/pretraining.md says more of them). Sequences of 32 tokens first, then of 128: attention starts out
-# even over all positions, so that in a short sequence the neighbours of a masked piece count for more; it begins to work
+# even over all positions, so that in a short sequence the neighbours of a masked token count for more; it begins to work
 # after 500 steps of 128 x 32 tokens, and had not after 4,000 steps of 32 x 128. Last, pairs with noisy copies, by which
 # it learns what two texts have in common.
 #
-# Safe to stop and to start again: what is there is kept, and the run goes on from its newest checkpoint.
+# Safe to stop and to start again: what is there is kept, and the run resumes from its newest checkpoint.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # shellcheck source=scripts/functions.sh
@@ -30,7 +30,7 @@ make_corpus() {
 }
 # TOKENS: how many of a sequence are predicted at most.
 predictions() { echo $(($1 * 5 / 32)); }
-# TOKENS PASSES FLAG...: records of both texts. Single pieces are masked, which is easier than runs of up to three.
+# TOKENS PASSES FLAG...: records of both texts. Single tokens are masked, which is easier than runs of up to three.
 make_records() {
   local name output passes
   for name in train held_out; do

@@ -69,7 +69,7 @@ find_python() {
   die "$candidate is $("$candidate" --version 2>&1), and Python 3.11, 3.12 or 3.13 is needed: set PYTHON to one."
 }
 
-# An environment without a working pip is what an interruption here leaves: make it anew.
+# An environment without a working pip is what an interruption here leaves: make it again.
 make_environment() {
   if is_supported_python "$venv_python" && "$venv_python" -m pip --version >/dev/null 2>&1; then return; fi
   local python

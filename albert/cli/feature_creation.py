@@ -3,13 +3,13 @@
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
-from albert.cli.fine_tuning import RACE_FLAGS, SHARED_DATA, SQUAD_WINDOWS
-from albert.cli.flags import Flag, Program, Values, declared, parse
+from albert.cli.fine_tuning import SHARED_DATA
+from albert.cli.flags import Program, Values, declared, parse
 from albert.cli.model_dir import VOCABULARY_DIR, with_model_dir
 from albert.cli.own_data import classes_of, known_in, without_idle_split
 from albert.errors import UserError
-from albert.setting_fields import DATA
 from albert.settings import DataSettings, TrainSettings
 from albert.tasks import get_task, task_names
 from albert.tasks.base import Split, Task
@@ -19,6 +19,14 @@ from albert.tasks.race import RaceTask, options_in
 from albert.tasks.squad.task import SquadTask
 
 _SQUAD_TASKS = ("squad1.1", "squad2.0")
+# SQuAD as people name it ("SQuAD", "squad2", "SQuAD-v2.0", "squad_v1.1"), in lower case, without hyphen or underscore.
+_SQUAD_VERSIONS: dict[str, Literal["1.1", "2.0"]] = {
+    **dict.fromkeys(("squad", "squad1", "squad1.1", "squadv1", "squadv1.1"), "1.1"),
+    **dict.fromkeys(("squad2", "squad2.0", "squadv2", "squadv2.0"), "2.0"),
+}
+# What decides the records, of what the programs that train may set.
+_SQUAD_WINDOWS = declared(SquadTask, "doc_stride", "max_query_length")
+_RACE_SEQUENCES = declared(RaceTask, without=("dropout_prob",))
 
 CREATE_FINETUNING_DATA = Program(
     "create_finetuning_data",
@@ -26,9 +34,9 @@ CREATE_FINETUNING_DATA = Program(
     (
         *declared(DataSettings, "task_name", *SHARED_DATA),
         *declared(OwnDataSettings),
-        Flag("predict_file", Path, None, "SQuAD: questions to answer, in SQuAD's JSON format.", DATA),
-        *SQUAD_WINDOWS,
-        *RACE_FLAGS,
+        *declared(SquadTask, "predict_file"),
+        *_SQUAD_WINDOWS,
+        *_RACE_SEQUENCES,
         *declared(TrainSettings, "seed"),
         VOCABULARY_DIR,
     ),
@@ -41,6 +49,7 @@ CREATE_FINETUNING_DATA = Program(
             "or race; without it, own data in `train_file`, `validation_file` and `test_file`.",
         },
         "data_dir": {"default": Path(), "text": "Folder of the task's files, as in the program that trains."},
+        "predict_file": {"text": "SQuAD: questions to answer, in SQuAD's JSON format."},
         "seed": {"text": "Decides which rows of own data are held out and drawn; the same as in training."},
     },
     notes="Training on the same data, vocabulary and lengths then starts at once: its caches are found by what they "
@@ -81,28 +90,21 @@ def _task(values: Values) -> Task | None:
         if not _own_splits(values):
             raise UserError("nothing to do: give `task_name`, or own data in `train_file`")
         return None
-    wanted = name.lower().replace("-", "").replace("_", "").replace("v", "")
-    if wanted in ("squad", "squad1", "squad1.1", "squad2", "squad2.0"):
-        files = [values[flag] and str(values[flag]) for flag in ("train_file", "predict_file")]
-        if not any(files):
+    plain_name = name.lower().replace("-", "").replace("_", "")
+    if version := _SQUAD_VERSIONS.get(plain_name):
+        if not (values["train_file"] or values["predict_file"]):
             raise UserError(f"`task_name`={name} needs `train_file` or `predict_file`, in SQuAD's JSON format")
-        return SquadTask(
-            version="2.0" if wanted.startswith("squad2") else "1.1",
-            train_file=files[0],
-            predict_file=files[1],
-            **{flag.name: values[flag.name] for flag in SQUAD_WINDOWS},
-        )
-    if wanted == RaceTask.name:
-        options = {flag.name: values[flag.name] for flag in RACE_FLAGS}
-        return RaceTask(num_options=options_in(values["data_dir"]), **options)
+        return values.make(SquadTask, version=version)
+    if plain_name == RaceTask.name:
+        return values.make(RaceTask, num_options=options_in(values["data_dir"]))
     return get_task(name)
 
 
 def _without_effect(values: Values, task: Task | None) -> list[str]:
     """One phrase for each flag that is given and belongs to another kind of task."""
     own = {field.name for field in dataclasses.fields(OwnDataSettings)}
-    squad = {"train_file", "predict_file", *(flag.name for flag in SQUAD_WINDOWS)}
-    race = {flag.name for flag in RACE_FLAGS}
+    squad = {"train_file", "predict_file", *(flag.name for flag in _SQUAD_WINDOWS)}
+    race = {flag.name for flag in _RACE_SEQUENCES}
     used = squad if isinstance(task, SquadTask) else race if isinstance(task, RaceTask) else set() if task else own
     idle = sorted(values.given & (own | squad | race) - used)
     return [f"--{flag} has no effect on {task.name if task else 'own data'}: leave it out" for flag in idle]

@@ -49,11 +49,21 @@ def test_every_kind_of_task_is_the_one_that_trains(table):
 
 
 @pytest.mark.parametrize(
+    ("name", "version"),
+    [("squad", "1.1"), ("SQuAD-v1.1", "1.1"), ("squad_v2", "2.0"), ("SQuAD2", "2.0"), ("squad-2.0", "2.0")],
+)
+def test_squad_may_be_named_as_people_write_it(name, version):
+    task, _ = parse(f"--task_name={name}", "--predict_file=p.json", "--max_seq_length=384")
+    assert task.version == version
+
+
+@pytest.mark.parametrize(
     ("flags", "message"),
     [
         ([], "nothing to do: give --task_name, or own data in --train_file"),
         (["--task_name=squad"], "--task_name=squad needs --train_file or --predict_file"),
         (["--task_name=nope"], "--task_name=nope is not a task"),
+        (["--task_name=squavd", "--predict_file=p"], "--task_name=squavd is not a task"),
         (["--task_name=MRPC", "--doc_stride=3"], "--doc_stride has no effect on mrpc: leave it out"),
         (["--task_name=MRPC", "--train_file=x.csv"], "--train_file has no effect on mrpc"),
         (["--task_name=race", "--doc_stride=3"], "--doc_stride has no effect on race"),
@@ -72,7 +82,7 @@ def test_what_cannot_be_made_is_refused(flags, message):
     assert message in str(raised.value)
 
 
-def test_what_has_no_effect_is_not_told_of_a_task_that_cannot_be_made():
+def test_flags_without_effect_are_not_reported_for_a_task_that_cannot_be_made():
     with pytest.raises(UserError) as raised:
         parse("--task_name=race", "--max_qa_length=0")
     assert str(raised.value) == "--max_qa_length=0 must be at least 1"

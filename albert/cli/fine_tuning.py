@@ -15,16 +15,7 @@ from albert.cli.flags import Flag, Program, Values, declared, parse
 from albert.cli.model_dir import MODEL_DIR, with_model_dir
 from albert.cli.own_data import is_own_data, own_data_of, with_epochs, without_task
 from albert.errors import UserError
-from albert.setting_fields import (
-    DATA,
-    DROPOUT,
-    LARGE,
-    MODEL,
-    OUTPUT,
-    TRAINING,
-    at_least,
-    between,
-)
+from albert.setting_fields import OUTPUT, TRAINING
 from albert.settings import (
     DataSettings,
     ModelSettings,
@@ -40,7 +31,6 @@ from albert.tasks.own.settings import OwnDataSettings
 from albert.tasks.own.task import OwnDataTask
 from albert.tasks.race import RaceTask, options_in
 from albert.tasks.recipes import Recipe, model_size_of, recipe_for
-from albert.tasks.squad.languages import DEFAULT_LANGUAGE, LANGUAGES
 from albert.tasks.squad.task import SquadTask
 
 # --- The flags -------------------------------------------------------------------------------------------------------
@@ -79,6 +69,7 @@ SHARED_DATA = (
     *("keep_accents", "max_seq_length"),
 )
 
+# Caches under names of the user's choice: a program's `feature_files` say which split each holds.
 _TRAIN_FEATURES = Flag(
     "train_feature_file",
     Path,
@@ -86,79 +77,20 @@ _TRAIN_FEATURES = Flag(
     "TFRecord cache of the training data, written if missing; without, one in `cached_dir`.",
     OUTPUT,
 )
-_HEAD_DROPOUT = Flag("dropout_prob", float, 0.1, "Dropout of the pooled output.", MODEL, DROPOUT)
-
-SQUAD_WINDOWS = (
-    Flag(
-        "doc_stride",
-        int,
-        128,
-        "Tokens from the beginning of one window of a long context to that of the next.",
-        DATA,
-        at_least(1),
-    ),
-    Flag("max_query_length", int, 64, "Longest question in tokens; longer ones are cut.", DATA, at_least(1)),
-)
-_SQUAD = (
-    Flag("train_file", Path, None, "Questions to train on, in SQuAD's JSON format.", DATA),
-    Flag(
-        "predict_file", Path, None, "Questions to answer, in SQuAD's JSON format; scored if it has gold answers.", DATA
-    ),
+_SQUAD_FEATURES = (
     _TRAIN_FEATURES,
     Flag(
         "predict_feature_file", Path, None, "TFRecord cache of the questions to answer, as train_feature_file.", OUTPUT
     ),
-    *SQUAD_WINDOWS,
-    Flag("n_best_size", int, 20, "Answers per question in nbest_predictions.json.", OUTPUT, at_least(1, 100_000)),
-    Flag("max_answer_length", int, 30, "Longest answer in tokens.", OUTPUT, at_least(1)),
-    Flag(
-        "score_language",
-        str,
-        DEFAULT_LANGUAGE,
-        "Language whose words f1 compares: en as the official scripts, others as MLQA. zh, ja, th, lo, km, my: every "
-        "character is a word.",
-        OUTPUT,
-        choices=tuple(LANGUAGES),
-    ),
 )
-_SQUAD_V2 = (
-    Flag("start_n_top", int, 5, "Beginnings of an answer that are followed.", MODEL, at_least(1, 1000)),
-    Flag("end_n_top", int, 5, "Ends of an answer that are followed for each beginning.", MODEL, at_least(1, 1000)),
-    _HEAD_DROPOUT,
-    Flag(
-        "null_score_diff_threshold",
-        float,
-        None,
-        "Null odds above which a question is left unanswered; without, tuned on the gold answers (0 without those).",
-        OUTPUT,
-        between(-LARGE, LARGE),
-    ),
-    Flag("original_thresholds", bool, False, "Apply tuned thresholds as the original did, one question off.", OUTPUT),
-)
-# The names of the flags that are fields of SquadTask, where the program has them.
-_SQUAD_OPTIONS = tuple(flag.name for flag in _SQUAD + _SQUAD_V2 if "_file" not in flag.name)
-
-RACE_FLAGS = (
-    Flag(
-        "max_qa_length",
-        int,
-        128,
-        "Longest question with option in tokens; the last ones are kept.",
-        DATA,
-        at_least(1),
-    ),
-    Flag("high_only", bool, False, "Only the articles for high schools.", DATA),
-    Flag("middle_only", bool, False, "Only the articles for middle schools.", DATA),
-)
-_RACE = (
-    *RACE_FLAGS,
+_RACE_FEATURES = (
     _TRAIN_FEATURES,
     Flag("eval_feature_file", Path, None, "TFRecord cache of the dev set, as train_feature_file.", OUTPUT),
     Flag("predict_file", Path, None, "TFRecord cache of the test set, as train_feature_file.", OUTPUT),
-    _HEAD_DROPOUT,
 )
 
-_RACE_OPTIONS = ("max_qa_length", "high_only", "middle_only", "dropout_prob")
+# What a question without an answer needs, which SQuAD 1.1 does not have.
+_UNANSWERABLE = ("start_n_top", "end_n_top", "dropout_prob", "null_score_diff_threshold", "original_thresholds")
 
 # --- The programs ----------------------------------------------------------------------------------------------------
 
@@ -186,11 +118,11 @@ CLASSIFIER = Program(
 )
 
 
-def _squad_program(version: str, own_flags: tuple[Flag, ...]) -> Program:
+def _squad_program(version: str, without: tuple[str, ...] = ()) -> Program:
     return Program(
         f"run_multigpus_squad_v{version[0]}",
         f"Fine-tunes ALBERT on SQuAD {version} over any number of GPUs.",
-        _shared((*SHARED_DATA, "left_file"), _STEPS) + own_flags,
+        (*_shared((*SHARED_DATA, "left_file"), _STEPS), *_SQUAD_FEATURES, *declared(SquadTask, without=without)),
         required=("data_dir", "output_dir", "albert_config_file"),
         example=(
             f"--train_file=SQuAD/train-v{version}.json --predict_file=SQuAD/dev-v{version}.json",
@@ -213,7 +145,6 @@ def _squad_program(version: str, own_flags: tuple[Flag, ...]) -> Program:
                 "text": "Answer the questions in `predict_file`; with gold answers, evaluate checkpoints and keep the "
                 "best."
             },
-            "dropout_prob": {"text": "Dropout where the model decides whether there is an answer."},
             "num_train_epochs": {"default": 3.0},
             "warmup_proportion": {"default": 0.1},
         },
@@ -221,12 +152,12 @@ def _squad_program(version: str, own_flags: tuple[Flag, ...]) -> Program:
     )
 
 
-SQUAD_PROGRAMS = {"1.1": _squad_program("1.1", _SQUAD), "2.0": _squad_program("2.0", _SQUAD + _SQUAD_V2)}
+SQUAD_PROGRAMS = {"1.1": _squad_program("1.1", without=_UNANSWERABLE), "2.0": _squad_program("2.0")}
 
 RACE = Program(
     "run_multigpus_race",
     "Fine-tunes ALBERT on RACE over any number of GPUs.",
-    _shared(("task_name", *SHARED_DATA), _EPOCHS) + _RACE,
+    (*_shared(("task_name", *SHARED_DATA), _EPOCHS), *declared(RaceTask), *_RACE_FEATURES),
     required=("data_dir", "output_dir", "albert_config_file"),
     example=("--data_dir=. --output_dir=albert_output/race", *_MODEL_EXAMPLE, "--do_predict"),
     changes={
@@ -292,17 +223,15 @@ def parse_squad_flags(argv: Sequence[str], version: Literal["1.1", "2.0"]) -> tu
     To predict is to evaluate, and the other way round: one file serves both.
     """
     values = _with_recipe(parse(SQUAD_PROGRAMS[version], argv, with_model_dir), f"squad{version}")
-    train_file, predict_file = (values[name] and str(values[name]) for name in ("train_file", "predict_file"))
-    options = {name: values[name] for name in _SQUAD_OPTIONS if name in values}
-    task = SquadTask(version=version, train_file=train_file, predict_file=predict_file, **options)
+    task = values.make(SquadTask, version=version)
     answers = values["do_eval"] or values["do_predict"]
     settings = _settings(
         values.replace(do_eval=answers, do_predict=answers), task_name=task.name, train_steps=None, warmup_steps=0
     )
     problems = settings.problems() + task.problems(settings.data)
-    if settings.do_train and not train_file:
+    if settings.do_train and not task.train_file:
         problems.append("--do_train needs --train_file, in SQuAD's JSON format")
-    if answers and not predict_file:
+    if answers and not task.predict_file:
         problems.append("--do_predict needs --predict_file, in SQuAD's JSON format")
     values.check(problems)
     return task, settings
@@ -320,8 +249,7 @@ def parse_race_flags(argv: Sequence[str]) -> tuple[RaceTask, Settings]:
         )
     task = None
     try:
-        options = {name: values[name] for name in _RACE_OPTIONS}
-        task = RaceTask(num_options=options_in(values["data_dir"] or Path()), **options)
+        task = values.make(RaceTask, num_options=options_in(values["data_dir"] or Path()))
     except UserError as error:
         problems += str(error).rstrip(".").split("; ")
     values.check(problems)

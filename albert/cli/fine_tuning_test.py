@@ -132,7 +132,7 @@ def test_squad_and_race_have_recipes_too():
     assert settings.model.albert_dropout_prob == race.albert_dropout_prob
 
 
-def test_what_stands_in_the_way_of_a_recipe_is_reported_with_the_rest():
+def test_what_prevents_a_recipe_is_reported_with_the_rest():
     argv = ["program", *GIVEN, "--recipe", "--seed=x"]
     with pytest.raises(UserError, match=r"--seed=x .*--albert_config_file=nowhere cannot be read"):
         parse_classifier_flags([*argv, "--task_name=mrpc", "--albert_config_file=nowhere"])

@@ -12,9 +12,9 @@ from albert.system.text_encoding import read_regular, whole_text
 
 
 def with_flags_of_files(arguments: Sequence[str], reading: tuple[Path, ...] = ()) -> Iterator[str]:
-    """`arguments`, with the flags of a file in place of each --flagfile; `reading` are the files they stand in.
+    """`arguments`, with the flags of a file in place of each --flagfile; `reading` are the files that hold them.
 
-    Raises UserError naming a file that cannot be read, is no text, or contains itself.
+    Raises UserError naming a file that cannot be read, is not text, or contains itself.
     """
     rest = iter(arguments)
     for argument in rest:

@@ -22,7 +22,7 @@ def test_behind_two_dashes_and_in_other_flags_it_is_none():
     assert list(with_flags_of_files(arguments)) == arguments
 
 
-def test_a_file_twice_is_no_circle(tmp_path):
+def test_a_file_twice_is_not_a_cycle(tmp_path):
     (tmp_path / "file").write_text("--a=1")
     assert list(with_flags_of_files([f"--flagfile={tmp_path / 'file'}"] * 2)) == ["--a=1", "--a=1"]
 
@@ -42,7 +42,7 @@ def test_a_file_twice_is_no_circle(tmp_path):
         ("last", "--flagfile names no file"),
     ],
 )
-def test_what_is_no_file_of_flags_is_one_line(tmp_path, kind, message):
+def test_what_is_not_a_flag_file_is_one_line(tmp_path, kind, message):
     path = tmp_path / "flags"
     given = {"empty": "--flagfile=", "last": "--flagfile"}.get(kind, f"--flagfile={path}")
     make = {

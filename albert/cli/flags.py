@@ -123,7 +123,7 @@ class Program:
 class Values:
     """What a command line gave: the value of each flag of a program, by its name.
 
-    `given` are the flags that were on the command line, `arguments` what is no flag. `problems` are those of single
+    `given` are the flags that were on the command line, `arguments` what is not a flag. `problems` are those of single
     flags, each as one phrase.
     """
 

@@ -39,7 +39,7 @@ PROGRAMS = {
 CLASSIFIER, SQUAD_V1, SQUAD_V2, RACE = PROGRAMS
 SQUAD = (SQUAD_V1, SQUAD_V2)
 
-# Programs, flag, a value that is no program's default, where it ends up in task or settings, and as what.
+# Programs, flag, a value that is not any program's default, where it ends up in task or settings, and as what.
 VALUES = (
     (PROGRAMS, "strategy_type", "one", "strategy_type", "one"),
     (PROGRAMS, "num_gpu_cores", "8", "num_replicas", 8),
@@ -75,8 +75,8 @@ VALUES = (
     ((CLASSIFIER,), "task_name", "RTE", "data.task_name", "RTE"),
     ((CLASSIFIER, RACE), "train_step", "5336", "train.train_steps", 5336),
     ((CLASSIFIER, RACE), "warmup_step", "320", "train.warmup_steps", 320),
-    (SQUAD, "train_file", "d/t.json", "task.train_file", "d/t.json"),
-    (SQUAD, "predict_file", "d/p.json", "task.predict_file", "d/p.json"),
+    (SQUAD, "train_file", "d/t.json", "task.train_file", Path("d/t.json")),
+    (SQUAD, "predict_file", "d/p.json", "task.predict_file", Path("d/p.json")),
     ((CLASSIFIER, *SQUAD), "num_train_epochs", "0.5", "train.num_train_epochs", 0.5),
     ((CLASSIFIER, *SQUAD), "warmup_proportion", "0.25", "train.warmup_proportion", 0.25),
     (SQUAD, "train_feature_file", "f", "data.feature_files", {"train": Path("f")}),
@@ -182,7 +182,7 @@ def test_the_last_of_two_values_counts():
 
 def test_the_home_directory_may_be_written_as_a_tilde():
     assert _classifier("--data_dir=~/glue_data").data.data_dir == Path.home() / "glue_data"
-    assert _parse(SQUAD_V1, "--train_file=~/t.json")[0].train_file == str(Path.home() / "t.json")
+    assert _parse(SQUAD_V1, "--train_file=~/t.json")[0].train_file == Path.home() / "t.json"
 
 
 # Defaults, as the predecessor's programs had them ---------------------------------------------------------------------

@@ -84,7 +84,7 @@ def test_what_the_folder_says_of_casing_counts_unless_it_is_given(tmp_path):
         ([f"--model_dir={TINY / '7k.model'}"], "7k.model is not a folder"),
     ],
 )
-def test_a_folder_that_is_none_is_told_once(flags, message):
+def test_what_is_not_a_model_folder_is_reported_once(flags, message):
     with pytest.raises(UserError) as raised:
         classifier(*flags)
     assert message in str(raised.value)

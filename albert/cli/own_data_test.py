@@ -98,7 +98,7 @@ def test_training_lasts_three_epochs_unless_something_else_is_given(tmp_path, ta
         ([], r"nothing to do"),
     ],
 )
-def test_what_does_not_go_together_is_told(tmp_path, table, flags, message):
+def test_what_does_not_go_together_is_reported(tmp_path, table, flags, message):
     _assert_refused(tmp_path, [f"--train_file={table}", *flags], message)
 
 

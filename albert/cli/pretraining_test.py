@@ -66,7 +66,7 @@ def test_the_number_of_sequences_evaluated_does_not_depend_on_replicas(folder):
     assert settings.per_replica_eval_batch_size == 3
 
 
-def test_what_is_wrong_is_told_once_and_as_it_was_given(folder):
+def test_what_is_wrong_is_reported_once_and_as_it_was_given(folder):
     flags = ["--train_batch_size=4", "--gradient_accumulation_steps=8", "--eval_batch_size=-5", "--num_gpu_cores=2"]
     flags += ["--do_eval", f"--eval_input_file={folder / 'gone'}"]
     with pytest.raises(UserError) as caught:

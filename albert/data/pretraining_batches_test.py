@@ -115,7 +115,7 @@ def _upstreams_loss(weights, config, head, rows: np.ndarray) -> tf.Tensor:
 
 @pytest.mark.parametrize("micro_batches", [1, 4])
 def test_micro_batches_give_upstreams_loss_and_gradient_of_the_whole_batch(records, micro_batches):
-    # Each micro-batch of 4 sequences has another number of masked pieces.
+    # Each micro-batch of 4 sequences has another number of masked tokens.
     config, head, weights = _model()
     (shard,) = train_dataset(records, BatchShape(16 // micro_batches, 1, micro_batches), SEED, 0, 1)
     rows = shard["example_ids"].numpy().reshape(-1, 4)

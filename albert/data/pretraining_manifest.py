@@ -59,7 +59,7 @@ class RecordsManifest:
 
 
 def is_manifest(path: Path) -> bool:
-    """Whether there is a manifest of records at `path`, and not a file of somebody's with such a name."""
+    """Whether there is a manifest of records at `path`, and not another file with such a name."""
     try:
         return manifest.read(path).get("kind") == _KIND
     except manifest.ManifestError:

@@ -185,7 +185,7 @@ class _WithoutMasks:
     first: str = ""
 
     def add(self, count: int, path: Path, number: int) -> None:
-        """Adds `count` records of a file, the first of which is `number`."""
+        """Adds `count` records of a file, beginning with `number`."""
         if count and not self.count:
             self.first = f"{path}, record {number}"
         self.count += count
@@ -283,7 +283,7 @@ def _check(file: RecordFile, record_format: RecordFormat, bar: tqdm, unmasked: _
             number = file.number_at(int(offset[1])) if offset else first
             raise UserError(f"{file.path}, record {number}: its checksum is wrong. Make the file again.") from error
         except (tf.errors.InvalidArgumentError, UnicodeDecodeError):
-            # From parsing, whose message may quote bytes that are no text. What is wrong is found below.
+            # From parsing, whose message may quote bytes that are not text. What is wrong is found below.
             is_good = False
         except (StopIteration, tf.errors.NotFoundError) as error:  # TensorFlow opens it by its path
             raise _changed_meanwhile(file.path) from error

@@ -58,7 +58,7 @@ def test_records_of_several_files_are_numbered_through_and_read_in_any_order(tmp
         np.testing.assert_array_equal(values, columns[name][numbers])
 
 
-def test_the_digest_tells_records_and_their_order_but_not_files(tmp_path):
+def test_the_digest_depends_on_records_and_their_order_but_not_on_files(tmp_path):
     columns = random_columns(6)
 
     def digest(*parts: slice | list[int]) -> str:
@@ -248,7 +248,7 @@ def test_records_whose_manifest_does_not_say_that_they_fit_are_all_checked(tmp_p
 
 
 @pytest.mark.parametrize("text", [b"", b"{}", b"not JSON", encode({"kind": "x"})])
-def test_a_manifest_that_cannot_be_used_is_told_and_all_records_are_checked(tmp_path, caplog, text):
+def test_a_manifest_that_cannot_be_used_is_reported_and_all_records_are_checked(tmp_path, caplog, text):
     path = _with_manifest(tmp_path / "a")
     manifest_path(path).write_bytes(text)
     assert _open(path).count == 4
@@ -281,7 +281,7 @@ def test_records_of_another_task_are_refused():
         _open(TESTDATA / "mrpc_24.tf_record")
 
 
-def test_bytes_that_are_no_example_are_refused(tmp_path):
+def test_bytes_that_are_not_an_example_are_refused(tmp_path):
     with tf.io.TFRecordWriter(str(tmp_path / "file")) as writer:
         writer.write(b"\xff\xff not a protocol buffer")
     with pytest.raises(UserError, match=r"file, record 0: not a tf\.train.Example"):
@@ -302,10 +302,10 @@ def test_a_file_that_is_cut_while_it_is_in_use_is_named(tmp_path):
         records.read(np.arange(4))
 
 
-# --- What is told of records that can be read -------------------------------------------------------------------------
+# --- What is logged about readable records ----------------------------------------------------------------------------
 
 
-def test_records_without_masks_and_copies_of_files_are_told(tmp_path, caplog):
+def test_records_without_masks_and_copies_of_files_are_reported(tmp_path, caplog):
     columns = random_columns(1100)
     columns["masked_lm_weights"][:] = 1
     columns["masked_lm_weights"][[7, 1050]] = 0

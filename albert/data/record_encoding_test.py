@@ -40,7 +40,7 @@ def test_records_are_what_tensorflow_writes(tmp_path, length, predictions, large
     assert b"".join(encode_records(features, columns)) == as_tensorflow_writes(tmp_path / "records", columns)
 
 
-def test_no_records_are_no_bytes():
+def test_zero_records_are_zero_bytes():
     features = record_features(8, 2)
     assert encode_records(features, random_columns(0, features, 9)) == []
 

@@ -80,7 +80,7 @@ def test_a_file_cut_short_while_it_is_scanned_is_one_line(path, monkeypatch):
         scan(path, stream.fileno())
 
 
-def test_what_changed_since_the_scan_is_told_and_what_was_put_in_its_place_does_not_matter(opened):
+def test_what_changed_since_the_scan_is_reported_and_what_was_put_in_its_place_does_not_matter(opened):
     path, whole = opened.path, opened.path.read_bytes()
     path.write_bytes(b"".join(map(framed, [b"two", *DATA[1:]])))  # in place, with checksums of its own
     assert opened.read([1, 4]) == [DATA[1], DATA[4]]

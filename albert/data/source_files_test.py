@@ -60,7 +60,7 @@ def _moved_away_and_back(path: Path) -> None:
 
 
 @pytest.mark.parametrize("change", [_rewritten, _rewritten_and_back, _moved_away_and_back, Path.unlink])
-def test_of_a_file_that_changes_between_digest_and_rows_no_cache_is_made(tmp_path, change):
+def test_a_file_that_changes_between_digest_and_rows_gets_no_cache(tmp_path, change):
     path = tmp_path / "train.tsv"
     path.write_text("1\n2\n")
     source = SourceFiles.read([path])

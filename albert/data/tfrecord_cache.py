@@ -180,7 +180,7 @@ def _open(path: Path, digest: str) -> RecordCache:
     """Opens and verifies. Raises _UnusableError saying what is wrong."""
     # Wrong records would train a wrong model without a word, so nothing is believed that can be computed:
     # 1. The manifest's own checksum: it was not cut or edited.
-    # 2. Its digest, over the identity and the columns: it is of what is wanted now, and not of a cache that somebody
+    # 2. Its digest, over the identity and the columns: it is of what is wanted now, and not of a cache that was
     #    renamed, or of older code (the format's version is in the digest and, for a better message, beside it).
     # 3. Size and SHA-256 of the records' file: these are the bytes that were written.
     # 4. The lists of the manifest against that size: where records lie is computed from them, and a list that something

@@ -63,7 +63,7 @@ def test_unknown_pieces_are_counted_and_older_manifests_have_no_count(tmp_path):
     assert opened(counted_ids=CountedIds(12, (2, 3))).unknown is None  # built before, and used as it is
     for path in tmp_path.iterdir():
         path.unlink()
-    # Items 0 to 4 have 0 to 4 pieces from 10 on: 10 in all, of which 12 stands in the items 3 and 4.
+    # Items 0 to 4 have 0 to 4 tokens from 10 on, 10 in all. Token 12 appears in the items 3 and 4.
     for _ in ("built", "there"):
         assert opened(counted_ids=CountedIds(12, (2, 3))).unknown == (10, 2, 3)
 
@@ -300,7 +300,7 @@ def test_a_cache_cut_short_while_in_use_is_an_error(tmp_path):
         cache.read([19])
 
 
-def test_a_cache_replaced_while_in_use_goes_on_as_it_was_verified(tmp_path):
+def test_a_cache_replaced_while_in_use_still_gives_the_verified_records(tmp_path):
     cache = build(tmp_path)
     expected = cache.read(range(20))
     other = tmp_path / "other"

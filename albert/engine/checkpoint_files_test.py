@@ -71,7 +71,7 @@ except UserError as error:
 
 
 def test_a_full_disk_leaves_the_previous_checkpoint_and_no_temporary_file(tmp_path):
-    # A limit on the size of files stands in for a full disk; it needs a process of its own.
+    # A limit on the size of files imitates a full disk; it needs a process of its own.
     assert resource.RLIMIT_FSIZE is not None
     command = [sys.executable, "-c", FULL_DISK, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2], check=False)

@@ -78,7 +78,7 @@ def test_every_cut_and_every_flipped_byte_is_an_error_or_none(prefix):
         with pytest.raises(ValueError, match="its index is"):
             check_index(index, 24)
         index.write_bytes(data[:place] + bytes([data[place] ^ 0xFF]) + data[place + 1 :])
-        with contextlib.suppress(ValueError):  # a flipped byte of a checksum, or of what nobody reads, is no fault
+        with contextlib.suppress(ValueError):  # a flipped byte of a checksum, or of what is never read, is not a fault
             check_index(index, 24)
 
 

@@ -199,7 +199,7 @@ def test_each_row_count_is_compiled_once(tmp_path, source):
     shapes = {tuple(shard["input_ids"].shape) for shard in train_dataset(source, shape, 7, 0, 40)}
     estimator.train(lambda a, b: train_dataset(source, shape, 7, a, b), 40)
     assert 1 < len(shapes) <= 6
-    # One graph for all of them: rows are a dynamic dimension, of which XLA compiles what it meets.
+    # One graph for all of them: rows are a dynamic dimension, and XLA compiles each size that it meets.
     assert estimator._training_step.gradient_function.experimental_get_tracing_count() == 1
 
 

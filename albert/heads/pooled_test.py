@@ -175,7 +175,7 @@ def _random_sequences(lengths, rng):
 
 
 def _rows(columns, lengths, row_length, arrange, num_spare_rows=0):
-    """The layout of `columns`, and those of them that are no part of it, as the input pipeline makes them."""
+    """The layout of `columns`, and those of them that are not part of it, as the input pipeline makes them."""
     lengths = np.array(lengths)
     starts, num_rows = arrange(lengths, row_length)
     shape = (num_rows + num_spare_rows, row_length)

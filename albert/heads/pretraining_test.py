@@ -79,8 +79,8 @@ def test_metrics_equal_the_original():
     assert found == pytest.approx(expected, abs=TOLERANCE)
 
 
-def test_metrics_weigh_every_masked_piece_the_same():
-    # By hand: 4 pieces of which 1 is right, with losses of 12 in all; 2 orders of which 1 is right.
+def test_metrics_weigh_every_masked_token_the_same():
+    # By hand: 1 of 4 tokens is right, with losses of 12 in all; 1 of 2 orders is right.
     predictions = {
         "masked_lm_loss": [3.0, 9.0],
         "masked_lm_correct": [1.0, 0.0],

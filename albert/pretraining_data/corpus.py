@@ -30,7 +30,7 @@ _BATCH_CHARACTERS = 1 << 18
 # Starting processes takes longer than splitting less than this.
 _MIN_BYTES_FOR_WORKERS = 4 << 20
 _LONG_SENTENCE_CHARACTERS = 1000
-# Text of which half is in longer sentences was not really split.
+# A text with half of it in longer sentences was not really split.
 _UNSPLIT_CHARACTERS = 400
 
 
@@ -182,7 +182,7 @@ def _sentences(paragraph: str, language: str) -> tuple[list[str], Counts]:
 
 
 def _warn_of_form(settings: CorpusSettings, counts: Counts, documents: int) -> None:
-    """Warns where documents or sentences are not what somebody will have wanted."""
+    """Warns where documents or sentences are probably not what was wanted."""
     if documents == 1 and settings.documents == "file" and counts.paragraphs > 1:
         _LOG.warning(
             "All %s paragraphs are one document, because there is one file with text. `documents`=blank_lines makes "

@@ -241,7 +241,7 @@ class RecordMaker:
                 yield pair, key, number
 
     def _masked(self, pairs: list[Pair], document_keys: list[int], numbers: list[int]) -> Batch:
-        # Mapped anew each time, so that what was read of a long document does not stay in memory.
+        # Mapped again each time, so that what was read of a long document does not stay in memory.
         text = sequences(self.corpus.open().ids, pairs, self.settings.max_seq_length, self.vocabulary)
         mask_keys, order_keys, ties, noise_keys = (
             draw(draw(np.array(document_keys, np.uint64), purpose), np.array(numbers))
@@ -432,7 +432,7 @@ def _empty(folder: Path) -> None:
 
 @contextlib.contextmanager
 def _disk_errors_named(output: Path) -> Iterator[None]:
-    """Tells where there is no room, of which the error of a write says nothing."""
+    """Names the file that could not be written, which the error of a write does not."""
     try:
         yield
     except OSError as error:

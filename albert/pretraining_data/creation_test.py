@@ -80,18 +80,18 @@ def test_passes_go_on_where_fewer_ended(tmp_path, some_records):
     assert set(created(tmp_path, dupe_factor=2)) < set(some_records)
 
 
-def test_what_was_made_is_told_in_numbers(tmp_path, caplog):
+def test_what_was_made_is_logged_in_numbers(tmp_path, caplog):
     caplog.set_level("INFO")
     records = created(tmp_path)
     examples = [tf.train.Example.FromString(record).features.feature for record in records]
     tokens = sum(sum(example["input_mask"].int64_list.value) for example in examples)
     masked = sum(sum(example["masked_lm_weights"].float_list.value) for example in examples)
     assert all(example["input_ids"].int64_list.value[0] == 2 for example in examples)
-    told = re.search(
+    logged = re.search(
         r"3 documents, 61 sentences, 899 tokens -> (\d+) records .*: (\d+) tokens .* ([\d.]+) % padding", caplog.text
     )
-    assert [int(told[1]), int(told[2])] == [len(records), masked]
-    assert abs(float(told[3]) - 100 * (1 - tokens / (64 * len(records)))) < 0.06
+    assert [int(logged[1]), int(logged[2])] == [len(records), masked]
+    assert abs(float(logged[3]) - 100 * (1 - tokens / (64 * len(records)))) < 0.06
 
 
 def test_permuted_tokens_get_places_of_their_own(tmp_path):
@@ -224,7 +224,7 @@ def test_a_vocabulary_of_another_language_is_refused_unless_told_otherwise(capsy
     assert re.search(r"does not know [\d.]+ % of the pieces .* the first in '\w+'", caplog.text)
 
 
-def test_files_without_text_and_copies_are_told(tmp_path, caplog):
+def test_files_without_text_and_copies_are_reported(tmp_path, caplog):
     for name, text in {"a": TEXT.read_text("utf-8"), "b": "", "c": "\n \n", "d": TEXT.read_text("utf-8")}.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
     created(tmp_path, input_file=f"{tmp_path}/[a-d],{tmp_path}/a")
@@ -236,13 +236,13 @@ def test_files_without_text_and_copies_are_told(tmp_path, caplog):
     assert "`input_file` names files more than once, 1 times too often" in caplog.text
 
 
-def test_markup_in_a_corpus_is_told(tmp_path, caplog):
+def test_markup_in_a_corpus_is_reported(tmp_path, caplog):
     created(tmp_path, input_file=TESTDATA / "cases" / "corpus" / "wiki_00")
     assert "10 lines have markup in them and were kept as they are" in caplog.text
     assert "`documents`=wikiextractor" in caplog.text
 
 
-def test_records_without_masks_are_told_and_no_file_has_only_these(capsys, tmp_path, caplog):
+def test_records_without_masks_are_reported_and_no_file_has_only_these(capsys, tmp_path, caplog):
     text = tmp_path / "text.txt"
     long_word = "pneumonoultramicroscopicsilicovolcanoconiosis"
     text.write_text(f"{long_word}\n" * 40, encoding="utf-8")
@@ -357,9 +357,9 @@ def at_work(folder: Path, workers: int) -> Iterator[subprocess.Popen[str]]:
 def test_a_signal_ends_it_with_nothing_left_behind(tmp_path, number, workers):
     with at_work(tmp_path, workers) as process:
         process.send_signal(number)
-        told = process.communicate(timeout=60)[1]
-    assert process.returncode == 128 + number, told
-    assert "Traceback" not in told
+        errors = process.communicate(timeout=60)[1]
+    assert process.returncode == 128 + number, errors
+    assert "Traceback" not in errors
     assert list(tmp_path.iterdir()) == []
 
 

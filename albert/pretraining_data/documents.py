@@ -103,9 +103,9 @@ def tokenize_corpus(
 ) -> Corpus:
     """Writes the ids of the text in `paths` into `folder`, as `encode` gives them.
 
-    A line is a sentence. A blank line, or the end of a file, ends a document. Lines of which no token is left are
+    A line is a sentence. A blank line, or the end of a file, ends a document. Lines without any token left are
     passed over, and so are documents without a sentence. Lines of more than a million characters are read as several
-    sentences. `on_bytes` is told how many bytes were read.
+    sentences. `on_bytes` is called with the number of bytes read.
 
     Raises UserError where a file cannot be read or is not UTF-8, and where there is no text at all.
     """

@@ -77,7 +77,7 @@ def test_without_text_there_is_nothing_to_do(tmp_path):
         tokenized(tmp_path, "\n \n", "")
 
 
-def test_bytes_that_are_no_text_are_named(tmp_path):
+def test_bytes_that_are_not_text_are_named(tmp_path):
     (tmp_path / "bad.txt").write_bytes(b"fine\n\xff\xfe\n")
     with pytest.raises(UserError, match=r"bad\.txt, line 2"):
         tokenize_corpus(

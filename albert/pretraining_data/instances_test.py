@@ -7,7 +7,7 @@ from albert.pretraining_data.documents import CorpusArrays
 from albert.pretraining_data.instances import Pair, PairSettings, pairs_of_document, sequences
 from albert.pretraining_data.pieces import Vocabulary
 
-# Three documents; the ids count tokens through, so that an id tells where it stands.
+# Three documents; the ids number the tokens in order, so that an id shows where it comes from.
 DOCUMENTS = [[5, 4, 3, 6, 2, 4], [30], [1, 2, 3]]
 LENGTHS = [length for document in DOCUMENTS for length in document]
 CORPUS = CorpusArrays(

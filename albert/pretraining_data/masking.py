@@ -17,7 +17,7 @@ from albert.pretraining_data.instances import Sequences
 from albert.pretraining_data.pieces import Vocabulary
 from albert.setting_fields import MASKS, SOME_SHARE, at_least, setting
 
-# What stands in the place of a token that is to be predicted: [MASK], otherwise the token itself, otherwise any token.
+# What replaces a token that is to be predicted: [MASK], otherwise the token itself, otherwise any token.
 MASK_SHARE, SAME_SHARE = 0.8, 0.1
 
 
@@ -54,7 +54,7 @@ class MaskDraws(Protocol):
         """How many units that candidate has."""
 
     def stand_in(self, rows: np.ndarray, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """For each masked token what becomes of it, in [0, 1), and a token that may stand in its place."""
+        """For each masked token what becomes of it, in [0, 1), and a token that may replace it."""
 
     def permutation(self, counts: np.ndarray) -> np.ndarray:
         """[N, max(counts)]: in row i a random order of range(counts[i]), then anything."""
@@ -99,7 +99,7 @@ def word_units(batch: Sequences, vocabulary: Vocabulary, settings: MaskSettings)
 
 
 def _places_in_rows(counts: np.ndarray) -> np.ndarray:
-    """0, 1, ..., counts[0] - 1, 0, 1, ..., counts[1] - 1, ...: where each thing stands in its row."""
+    """0, 1, ..., counts[0] - 1, 0, 1, ..., counts[1] - 1, ...: the place of each thing in its row."""
     return np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
 
 

@@ -178,16 +178,16 @@ def test_a_word_is_masked_whole_or_not_at_all_also_across_the_middle_sep():
     # Positions: CLS 0, words {1, 2} {3, 4, 6}, SEP 5, {7}: 10 and 11 begin no word, the 11 behind the [SEP] included.
     result = masked([5, 10, 6, 11], [11, 7], mask_settings(masked_lm_prob=0.4, ngram=1), copies=200)
     seen = {tuple(row) for row in predicted(result)}
-    assert seen == {(1, 2, 7), (3, 4, 6, 7)}  # round(0.4 x 9) = 4 tokens, of which the two long words need 5
+    assert seen == {(1, 2, 7), (3, 4, 6, 7)}  # round(0.4 x 9) = 4 tokens; the two long words need 5
     assert result.token_boundary[0].tolist() == [1, 1, 0, 1, 0, 1, 0, 1, 1]
 
 
-def test_pieces_that_begin_no_word_are_units_of_their_own_without_whole_words():
+def test_pieces_that_do_not_begin_a_word_are_units_of_their_own_without_whole_words():
     settings = mask_settings(masked_lm_prob=0.1, ngram=1, do_whole_word_mask=False)
     assert {tuple(row) for row in predicted(masked([5, 10], [11], settings, copies=100))} == {(1,), (2,), (4,)}
 
 
-def test_the_first_piece_begins_a_unit_whatever_it_is_but_no_word():
+def test_the_first_piece_begins_a_unit_even_where_it_does_not_begin_a_word():
     result = masked([10, 5], [6], mask_settings(masked_lm_prob=0.1, ngram=1), copies=100)
     assert {tuple(row) for row in predicted(result)} == {(1,), (2,), (4,)}
     assert result.token_boundary[0].tolist() == [1, 0, 1, 1, 1, 1]
@@ -204,7 +204,7 @@ def test_ngrams_get_shorter_until_they_fit():
         assert len(positions) == 2
 
 
-def test_what_stands_in_for_a_token_and_what_is_to_be_predicted():
+def test_what_replaces_a_token_and_what_is_to_be_predicted():
     result = masked([5, 6, 7], [8, 9], mask_settings(masked_lm_prob=0.3), copies=3000, length=12)
     tokens = np.array([2, 5, 6, 7, 3, 8, 9, 3, 0, 0, 0, 0])
     is_predicted = np.zeros(result.input_ids.shape, bool)
@@ -212,7 +212,7 @@ def test_what_stands_in_for_a_token_and_what_is_to_be_predicted():
         is_predicted[row, positions] = True
         assert result.ids[row, : len(positions)].tolist() == tokens[positions].tolist()
     assert (result.input_ids == tokens)[~is_predicted].all()
-    # Any piece may stand in, special ones too, but none that only inner work knows.
+    # Any token may replace it, special ones too, but not the ids that only masking itself uses.
     assert np.unique(result.input_ids[is_predicted]).tolist() == list(range(VOCABULARY.size))
 
 

@@ -104,7 +104,7 @@ def _cut(text: str) -> int:
 
 
 def _text_lines(path: Path, on_bytes: Callable[[int], object]) -> Iterator[tuple[int, str, bool]]:
-    """(number, line, whether it goes on with a part before it that was too long)."""
+    """(number, line, whether it continues a part before it, of a line that was too long)."""
     last = 0
     for number, line in read_lines(path, max_characters=_MAX_PARAGRAPH_CHARACTERS, on_bytes=on_bytes):
         yield number, line, number == last
@@ -155,7 +155,7 @@ def _wikiextractor(path: Path, markup: Markup, on_bytes: Callable[[int], object]
         line = markup.without(path, number, line)
         yield _Numbered(max(document, 0), line, goes_on)
         if title and line.strip() == title:
-            yield _Numbered(document, "")  # the title is no part of the sentence that follows
+            yield _Numbered(document, "")  # the title is not part of the sentence that follows
         title = "" if line.strip() else title
         is_inside = is_inside and not end
 
@@ -210,7 +210,7 @@ def _text_of(line: str, path: Path, number: int) -> str:
     try:
         (text or "").encode()
     except UnicodeEncodeError as error:
-        raise UserError(f"{place}: `{key}` has half of a surrogate pair, which is no character.") from error
+        raise UserError(f"{place}: `{key}` has half of a surrogate pair, which is not a character.") from error
     return text or ""
 
 

@@ -58,7 +58,7 @@ def test_text_outside_of_articles_is_refused(tmp_path, text):
 
 
 @pytest.mark.parametrize("documents", ["file", "blank_lines"])
-def test_tags_are_left_out_and_told(tmp_path, cases, caplog, documents):
+def test_tags_are_left_out_and_reported(tmp_path, cases, caplog, documents):
     found = made(tmp_path, cases / "wiki_00", documents=documents)
     assert len(found) == {"file": 1, "blank_lines": 10}[documents]
     assert not any("<" in line for document in found for line in document)
@@ -100,7 +100,7 @@ def test_objects_are_documents(tmp_path, caplog):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("One.", "line 1: not JSON"),
         ('{"text": "One."}\n{"text": "Tw', "line 2: not JSON"),
@@ -114,15 +114,15 @@ def test_objects_are_documents(tmp_path, caplog):
         ('{"text": ""}', "holds no sentence"),
     ],
 )
-def test_what_is_no_object_with_text_is_refused(tmp_path, text, told):
+def test_what_is_not_an_object_with_text_is_refused(tmp_path, text, message):
     with pytest.raises(UserError) as error:
         made(tmp_path, text, documents="jsonl")
-    assert told in str(error.value)
+    assert message in str(error.value)
 
 
 @pytest.mark.parametrize("text", ['{"text": "One."}\n', '\n[{"text": "One."},\n', "{\n", "[\n", '{ "id" : 1, "te'])
 @pytest.mark.parametrize("documents", ["file", "blank_lines"])
-def test_json_is_no_text(tmp_path, text, documents):
+def test_json_is_not_text(tmp_path, text, documents):
     with pytest.raises(UserError, match=r"begins JSON, not text. `documents`=jsonl"):
         made(tmp_path, text, documents=documents)
 
@@ -161,7 +161,7 @@ def test_lines_with_text_are_none(line):
         *("*** START OF THE PROJECT GUTENBERG EBOOK X ***", "WARC/1.0", "-DOCSTART- -X- O"),
     ],
 )
-def test_lines_with_markup_in_them_are_told(tmp_path, caplog, line):
+def test_lines_with_markup_in_them_are_reported(tmp_path, caplog, line):
     assert has_markup(line)
     made(tmp_path, f"A line.\n\n{line}\n\nA line.\n")
     assert "1 lines have markup in them and were kept as they are; the first is" in caplog.text
@@ -183,7 +183,7 @@ def test_a_line_made_to_take_long_does_not():
     ("language", "text"),
     [("th", "ฉันไปตลาดทุกวันกับแม่ของฉัน " * 40), ("lo", "ຂ້ອຍໄປຕະຫຼາດທຸກມື້ " * 50), ("en", "no marks at all here " * 40)],
 )
-def test_text_that_was_not_really_split_is_told(tmp_path, caplog, language, text):
+def test_text_that_was_not_really_split_is_reported(tmp_path, caplog, language, text):
     made(tmp_path, f"{text}\n" * 3, language=language)
     assert "100 % of the text is in sentences of more than 400 characters" in caplog.text
     assert f"`language`={language}" in caplog.text

@@ -45,7 +45,7 @@ def is_start_piece(piece: str) -> bool:
     """Whether a SentencePiece piece begins a word.
 
     By the original's rule, which knows English alone, but for pieces with letters beyond ASCII: there, a piece of a
-    script that puts spaces between words goes on with the word before it, and one of Chinese, Japanese or Thai, which
+    script that puts spaces between words continues the word before it, and one of Chinese, Japanese or Thai, which
     do not, begins a word.
     """
     if piece.startswith((WORD_BEGIN, "<")) or piece in _PUNCTUATION:

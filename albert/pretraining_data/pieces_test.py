@@ -46,7 +46,7 @@ def test_other_strings_begin_words_where_they_do_for_the_original(testdata):
         *("\u0e48", "\u3099"),  # a Thai tone, a voicing mark: of the character before
     ],
 )
-def test_a_piece_goes_on_with_the_word_in_scripts_written_with_spaces(piece):
+def test_a_piece_continues_the_word_in_scripts_written_with_spaces(piece):
     assert not is_start_piece(piece)
     assert is_start_piece(f"\u2581{piece}")
 

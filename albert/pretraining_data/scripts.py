@@ -1,4 +1,4 @@
-"""What scripts have to do with words: which put no spaces between them, and which text goes on with one."""
+"""How scripts write words: which put no spaces between them, and which characters continue a word."""
 
 import re
 import unicodedata

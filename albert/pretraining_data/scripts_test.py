@@ -1,4 +1,4 @@
-"""Whole words of many scripts: a vocabulary is trained on each, and its pieces come together as words."""
+"""Whole words of many scripts: a vocabulary is trained on each, and its tokens are grouped into words."""
 
 import random
 

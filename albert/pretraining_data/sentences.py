@@ -20,7 +20,7 @@ LANGUAGES = frozenset(
 
 # Control characters other than those that `str.split` takes for white space, soft hyphens, zero-width spaces and BOMs.
 _INVISIBLE = re.compile("[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u00ad\u200b\u2060\ufeff]")
-# Without spaces between words, a line that goes on in the next is joined to it without one.
+# Without spaces between words, a line that continues in the next is joined to it without one.
 _BREAK_IN_SPACELESS = re.compile(f"(?<=[{SPACELESS}])\n(?=[{SPACELESS}])")
 # Single and double quotation marks, straight and curly. Guillemets, which may be set off by spaces, and corner brackets
 # stay with the library.

@@ -38,7 +38,7 @@ def test_quotations_are_split_like_other_text(expected):
     assert split_sentences(" ".join(expected), "en") == expected
 
 
-def test_marks_alone_are_no_sentence():
+def test_marks_alone_are_not_a_sentence():
     assert split_sentences("The end. * * *", "en") == ["The end. * * *"]
     assert split_sentences('"', "en") == ['"']
     assert split_sentences("", "en") == []

@@ -27,7 +27,7 @@ def expand_patterns(patterns: str, setting: str) -> list[Path]:
     """The files that comma-separated names and patterns (`*`, `?`, `[...]`, `**`) stand for, ~ expanded.
 
     In the order of the patterns, sorted within each; every file once, however often and through whatever links it is
-    named, of which a warning tells. A folder is not a file. `setting` is the name of the one that holds `patterns`.
+    named, which a warning reports. A folder is not a file. `setting` is the name of the one that holds `patterns`.
 
     Raises:
       UserError: nothing is named, or a pattern matches no file.
@@ -41,7 +41,7 @@ def expand_patterns(patterns: str, setting: str) -> list[Path]:
         matches = _matches(str(Path(pattern).expanduser()))
         if not matches:
             raise UserError(
-                f"`{setting}`: no file matches {pattern!r}. Correct the name; a pattern stands in quotes, "
+                f"`{setting}`: no file matches {pattern!r}. Correct the name; quote a pattern, "
                 f"or the shell expands it: `{setting}`='books/*.txt'."
             )
         for match in matches:
@@ -94,10 +94,10 @@ def read_lines(
     Args:
       path: a UTF-8 file. Memory is that of its longest line.
       max_characters: a longer line comes in parts of at most so many, which share its number; -1 for never.
-      on_bytes: told now and then how many bytes were read since, and at the end of those that are left.
+      on_bytes: called now and then with the number of bytes read since the last call, and at the end with the rest.
 
     Raises:
-      UserError: the file is no UTF-8 text, or no regular file; names the file and, where it can, the line.
+      UserError: the file is not UTF-8 text, or not a regular file; names the file and, where it can, the line.
     """
     number, reported, line_goes_on = 0, 0, False
     with _open(path) as (data, file):

@@ -21,7 +21,7 @@ def test_patterns_become_files_in_their_order_each_once(tmp_path):
 @pytest.mark.parametrize(
     "patterns", ["a,a", "a,./a", "a,{0}/a", "*,a", "a,*", "a,link", "link,a", "a,hard", "a,../{1}/a", "a,linked/a"]
 )
-def test_a_file_that_is_named_again_is_read_once_and_told(tmp_path, monkeypatch, caplog, patterns):
+def test_a_file_that_is_named_again_is_read_once_and_reported(tmp_path, monkeypatch, caplog, patterns):
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     written(tmp_path / "here" / "a", b"text")
@@ -32,7 +32,7 @@ def test_a_file_that_is_named_again_is_read_once_and_told(tmp_path, monkeypatch,
     assert "`input_file` names files more than once" in caplog.text
 
 
-def test_copies_are_told(tmp_path, caplog):
+def test_copies_are_reported(tmp_path, caplog):
     contents = {"a": b"text", "b": b"more", "c": b"text", "d": b"", "e": b"", "f": b"longer"}
     warn_of_copies([written(tmp_path / name, data) for name, data in contents.items()], "input")
     assert (
@@ -69,15 +69,15 @@ def test_a_long_line_comes_in_parts_of_the_same_number(tmp_path):
 
 
 @pytest.mark.parametrize("wrong", [b"\xe9", b"\xed\xb2\x80", b"\xff\xfe"], ids=["latin-1", "surrogate", "utf-16"])
-def test_a_wrong_byte_is_told_with_file_and_line(wrong, tmp_path):
+def test_a_wrong_byte_is_reported_with_file_and_line(wrong, tmp_path):
     path = written(tmp_path / "text", "über\n".encode() + b"caf" + wrong + b"\n")
     with pytest.raises(UserError, match=rf"text, line 2: the byte 0x{wrong[0]:02x} is not UTF-8"):
         list(read_lines(path))
 
 
-def test_all_bytes_are_told(tmp_path):
+def test_all_bytes_are_counted(tmp_path):
     path = written(tmp_path / "text", b"line\n" * 3000)
-    told = []
-    assert sum(1 for _ in read_lines(path, on_bytes=told.append)) == 3000
-    assert sum(told) == 15000
-    assert len(told) > 2
+    counted = []
+    assert sum(1 for _ in read_lines(path, on_bytes=counted.append)) == 3000
+    assert sum(counted) == 15000
+    assert len(counted) > 2

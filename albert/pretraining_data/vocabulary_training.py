@@ -1,7 +1,7 @@
 """Training a SentencePiece vocabulary as ALBERT's own was trained. No TensorFlow.
 
-The text is prepared by `tokenization.preprocess_text`, as that of pretraining and fine-tuning is. What the trainer is
-told are the numbers stored in Google's 30k-clean.model, except for those that are flags.
+The text is prepared by `tokenization.preprocess_text`, as that of pretraining and fine-tuning is. The trainer
+gets the numbers stored in Google's 30k-clean.model, except for those that are flags.
 """
 
 import collections
@@ -300,7 +300,7 @@ def _prepare_folder(folder: Path) -> None:
     except OSError:
         writable = False
     if not writable:
-        raise UserError(f"{folder} is no folder that can be written to. Choose another `model_prefix`.")
+        raise UserError(f"{folder} is not a folder that can be written to. Choose another `model_prefix`.")
 
 
 def _write(model: bytes, settings: VocabularySettings) -> None:

@@ -67,7 +67,7 @@ def test_case_is_that_of_the_settings(lower, has_capitals, settings):
     assert any(character.isupper() for piece in pieces for character in piece) == has_capitals
 
 
-def test_markup_in_the_text_is_told(settings, caplog):
+def test_markup_in_the_text_is_reported(settings, caplog):
     text = Path(settings.input)
     text.write_text('<doc id="1">\n' + text.read_text("utf-8") + "\nSome <b>bold</b> text\n</doc>\n", encoding="utf-8")
     train_vocabulary(settings)
@@ -75,7 +75,7 @@ def test_markup_in_the_text_is_told(settings, caplog):
     assert "1 of them begin a document" in caplog.text
 
 
-def test_accents_that_get_lost_are_told_and_kept_where_asked_for(settings, caplog):
+def test_accents_that_get_lost_are_reported_and_kept_where_asked_for(settings, caplog):
     lines = [f"Så går båten n {n} ut på sjøen, fråga François" for n in range(40)]
     Path(settings.input).write_text("\n".join(lines), encoding="utf-8")
     settings = dataclasses.replace(settings, vocab_size=45)
@@ -93,7 +93,7 @@ def test_accents_that_get_lost_are_told_and_kept_where_asked_for(settings, caplo
     assert tokenizer.encode("sa\u030a") == tokenizer.encode("SÅ")
 
 
-def test_a_few_accents_in_english_are_no_warning(settings, caplog):
+def test_a_few_accents_in_english_cause_no_warning(settings, caplog):
     appended(settings, *["Nothing here has any mark at all, and this line is long."] * 1000)
     with caplog.at_level(logging.INFO):
         train_vocabulary(settings)
@@ -140,14 +140,14 @@ def test_a_corpus_without_text_is_refused(text, settings):
         train_vocabulary(settings)
 
 
-def test_what_is_wrong_with_the_corpus_is_told_as_it_is(settings):
+def test_what_is_wrong_with_the_corpus_is_reported_as_it_is(settings):
     with Path(settings.input).open("ab") as file:
         file.write(b"\ncaf\xe9")
     with pytest.raises(UserError, match=r"corpus\.txt, line 81: the byte 0xe9"):
         train_vocabulary(settings)
 
 
-def test_no_half_of_the_result_is_left(settings, monkeypatch):
+def test_half_a_result_is_never_left(settings, monkeypatch):
     def full(path, _data):
         raise UserError(f"cannot write {path}: no space")
 
@@ -158,7 +158,7 @@ def test_no_half_of_the_result_is_left(settings, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("changed", "told"),
+    ("changed", "message"),
     [
         ({"vocab_size": 13}, "--vocab_size=13 must be in [14, 1000000]"),
         ({"vocab_size": 10**7}, "--vocab_size=10000000 must be in"),
@@ -169,9 +169,9 @@ def test_no_half_of_the_result_is_left(settings, monkeypatch):
         ({"model_prefix": Path()}, "--model_prefix=. is a folder"),
     ],
 )
-def test_bad_values_are_told(changed, told, settings):
+def test_bad_values_are_reported(changed, message, settings):
     [problem] = dataclasses.replace(settings, **changed).problems()
-    assert TRAIN_SENTENCEPIECE.in_flags(problem).startswith(told)
+    assert TRAIN_SENTENCEPIECE.in_flags(problem).startswith(message)
 
 
 def test_a_vocabulary_that_is_there_is_not_replaced(settings):

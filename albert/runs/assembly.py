@@ -35,7 +35,7 @@ def load_config(settings: Settings) -> AlbertConfig:
 
 
 def check_model(config: AlbertConfig, settings: Settings) -> None:
-    """Raises UserError where rows are too long for the model, or `init_checkpoint` is no checkpoint, or damaged."""
+    """Raises UserError where rows are too long for the model, or `init_checkpoint` is not a checkpoint, or damaged."""
     length = settings.data.max_seq_length
     if length > config.max_position_embeddings:
         raise UserError(
@@ -44,7 +44,7 @@ def check_model(config: AlbertConfig, settings: Settings) -> None:
         )
     if settings.model.init_checkpoint:
         with open_weights(checkpoint_prefix(settings.model.init_checkpoint)):
-            pass  # a damaged one is told before any data are read
+            pass  # a damaged one is reported before any data are read
 
 
 def resolve(settings: S, replicas: Replicas) -> S:
@@ -161,16 +161,16 @@ def train_and_evaluate(
 ) -> dict[str, float]:
     """Trains if asked to, writes results, log and curve; metrics of the best checkpoint, {} without an `eval_spec`.
 
-    `observers` are told of the training beside those that write its log and its events. `dev_reports` are written with
-    the results.
+    `observers` follow the training, as do those that write its log and its events. `dev_reports` are written with the
+    results.
     """
     results = reports.Results(settings, best_metric, num_replicas)
-    reporters = [dev_reports] if dev_reports else []
     if settings.do_train:
         assert train_input_fn, "training needs batches"
         board = reports.TensorBoard(settings.output_dir, reports.hyperparameters(settings, num_replicas))
-        writers: list[TrainingObserver] = [reports.TrainingLog(settings.output_dir), board]
-        estimator.train(train_input_fn, settings.train.num_steps, eval_spec, [*writers, *observers, *reporters])
+        all_observers: list[TrainingObserver] = [reports.TrainingLog(settings.output_dir), board, *observers]
+        all_observers += [dev_reports] if dev_reports else []
+        estimator.train(train_input_fn, settings.train.num_steps, eval_spec, all_observers)
         is_early = estimator.global_step < settings.train.num_steps
         results.trained(estimator.throughput, estimator.global_step if is_early else None)
     metrics = evaluate(estimator, eval_spec, settings) if eval_spec else {}

@@ -75,7 +75,7 @@ def test_a_score_has_a_table_and_a_task_of_another_kind_no_reports():
         ("sts-b", "pearson", [1.0, 3.0], float("nan"), "dev pearson = nan is no better than 0.0000"),
     ],
 )
-def test_a_model_that_learnt_nothing_is_told(caplog, task, metric, labels, reached, warning):
+def test_a_model_that_learnt_nothing_is_reported(caplog, task, metric, labels, reached, warning):
     data = dataclasses.replace(_data(get_task(task), labels), task=get_task(task).with_best_metric(metric))
     DevReports(data, lambda: 0, _must_not_be_called).warn_where_nothing_is_learnt({metric: reached})
     assert [record.getMessage().partition(", which")[0] for record in caplog.records] == ([warning] if warning else [])

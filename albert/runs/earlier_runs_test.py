@@ -164,7 +164,7 @@ def test_every_task_makes_the_recorded_caches_and_settings(earlier, folder, monk
     assert caches.keys() == expected.keys()
     assert all(caches[file] == expected[file] for file in caches if file.endswith(".tf_record"))
     settings = _load(folder / "out/run_settings.json")
-    if name != "ax":  # which nobody trains
+    if name != "ax":  # which has no training data
         assert settings["training"]["head"] == recorded["head"]
 
 

@@ -23,7 +23,7 @@ _LISTED_LABELS = 20
 
 
 def create(task: Task, settings: DataSettings) -> str:
-    """Builds the caches that are not there; returns a report for people, and draws the lengths beside the caches.
+    """Builds the caches that are not there; returns a summary to print, and draws the lengths beside the caches.
 
     Raises UserError for rows that cannot be used, as training does.
     """
@@ -33,11 +33,11 @@ def create(task: Task, settings: DataSettings) -> str:
     warn_of_vocabulary(tokenizer)
     sources: dict[Split, SourceFiles] = {}
     sections = []
-    for split in task.splits:  # before anything is built, so that a file that is missing is told at once
+    for split in task.splits:  # before anything is built, so that a missing file is reported at once
         try:
             sources[split] = SourceFiles.read(task.source_files(split, settings.data_dir))
         except UserError as error:
-            if split != "test":  # which is needed by nobody who only trains
+            if split != "test":  # which training does not need
                 raise
             sections.append(f"{task.name} {split}: left out. {error}")
     lengths: dict[str, np.ndarray] = {}

@@ -196,12 +196,12 @@ def test_what_training_cannot_write_is_one_line(capsys, copied, name):
     assert not [path for path in (copied / "new").iterdir() if path.name == LOCK or "tmp" in path.name]
 
 
-def test_a_directory_that_nobody_can_write_is_one_line(capsys, copied):
+def test_an_unwritable_directory_is_one_line(capsys, copied):
     with unwritable(copied / "out"):
         assert f"cannot write {copied}/out/run.lock: Operation not permitted" in _error(capsys, copied, *ALL)
 
 
-# A new run has about 4 kB of settings, 750 kB a checkpoint, of which three exist when the last is being written.
+# A new run has about 4 kB of settings and 750 kB a checkpoint; three exist when the last is being written.
 @pytest.mark.parametrize("size", ["4k", "32k", "1000k", "1700k"])
 def test_after_a_disk_was_full_the_same_command_ends_as_if_it_had_not_been(capsys, copied, finished, size):
     with tiny_disk(copied / "full", size) as out:
@@ -230,7 +230,7 @@ def test_steps_that_are_left_out_stand_in_the_log_as_null(copied, caplog):
     with pytest.raises(UserError, match=r"step 4: .* `skip_nonfinite_steps`=3 or more"):
         _run(copied, "train", output_dir=out, learning_rate=1e30, skip_nonfinite_steps=2, save_checkpoints_steps=1)
     assert "step 3: loss nan" in caplog.text
-    # The flag is no part of the run: the same directory continues with another value.
+    # The flag is not part of the run: the same directory continues with another value.
     _run(copied, "train", output_dir=out, learning_rate=1e30, skip_nonfinite_steps=99, save_checkpoints_steps=100)
     losses = _losses(out)
     assert [step for step, *_ in losses] == list(range(1, 13))

@@ -136,7 +136,7 @@ def test_an_interrupted_run_ends_with_the_same_bytes(finished, tmp_path, monkeyp
         assert (tmp_path / "out" / name).read_bytes() == (finished / "out" / name).read_bytes(), name
 
 
-def test_what_is_wrong_with_a_table_is_told_in_one_line(finished, tmp_path, capsys):
+def test_what_is_wrong_with_a_table_is_reported_in_one_line(finished, tmp_path, capsys):
     table = _write(tmp_path / "tickets.csv", [("a\nb", "x"), ("c", "y"), ("d",)])
     assert cli(_command(tmp_path, "train")) == 2
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]

@@ -29,7 +29,7 @@ TINY = Path(__file__).parents[2] / "sample_data/albert_tiny"
         (Labels(("a", "b")), ("text",), {"texts": ("x\ty",)}, "text 1 has a tab in it"),
     ],
 )
-def test_what_the_model_does_not_give_or_read_is_told(tmp_path, output, columns, asked, message):
+def test_what_the_model_does_not_give_or_read_is_reported(tmp_path, output, columns, asked, message):
     for name in ("albert_config.json", "7k.model"):
         shutil.copy(TINY / name, tmp_path)
     description = ModelDescription("own", output, columns, 64, True, False, "", "float32", {})

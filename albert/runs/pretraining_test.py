@@ -78,7 +78,7 @@ def test_throughput_counts_the_tokens_of_input_mask(finished):
 
 @pytest.mark.training
 def test_32_sequences_four_times_are_128_at_once_on_any_number_of_replicas(tmp_path):
-    # Micro-batches have different numbers of masked pieces: their losses have different denominators of their own.
+    # Micro-batches have different numbers of masked tokens: their losses have different denominators of their own.
     write_run(tmp_path, count=200, hidden_dropout_prob=0.1)
     flags = {"num_train_steps": 3, "train_batch_size": 128, "learning_rate": 1e-3, "do_eval": False}
     parts = {"whole": (1, 1), "accumulated": (1, 4), "replicated": (2, 2)}
@@ -134,7 +134,7 @@ def test_a_run_that_resumes_trusts_the_check_it_began_with_unless_the_model_is_a
         pretraining.open_wanted_records(larger, settings)
 
 
-def test_records_of_different_vocabularies_are_refused_and_those_of_another_size_told(finished, caplog):
+def test_records_of_different_vocabularies_are_refused_and_those_of_another_size_reported(finished, caplog):
     settings = parse_pretraining_flags(command(finished))
     config = load_config(settings)
     opened = pretraining.open_wanted_records(config, settings)

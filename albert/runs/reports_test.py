@@ -71,7 +71,7 @@ def test_going_on_drops_the_steps_that_are_made_again_and_a_cut_line(tmp_path):
     assert len(path.read_text().splitlines()) == 6
 
 
-def test_a_run_without_checkpoint_starts_the_log_anew(tmp_path):
+def test_a_run_without_checkpoint_starts_a_new_log(tmp_path):
     log = reports.TrainingLog(tmp_path)
     log.on_start(0)
     log.on_steps(_records(1, 3))
@@ -80,7 +80,7 @@ def test_a_run_without_checkpoint_starts_the_log_anew(tmp_path):
     assert reports.read_training_log(tmp_path / "none") == []
 
 
-def test_lines_that_are_no_rows_are_left_out_and_counted(tmp_path, caplog):
+def test_lines_that_are_not_rows_are_left_out_and_counted(tmp_path, caplog):
     path = tmp_path / "training_log.jsonl"
     rows = [b'{"step": 1, "loss": 0.5}', b'{"step": 2, "loss": null}', b'{"step": 4, "loss": 0.25}']
     bad = [b"[" * 100_000, b'{"step": "3", "loss": 1}', b'{"step": 3}', b'{"step": 3, "loss": {}}', b"\xff", b"3"]
@@ -156,7 +156,7 @@ def test_tensorboard_compares_runs_by_their_settings(tmp_path):
     }
 
 
-def test_a_full_disk_is_told_as_the_users_matter(tmp_path):
+def test_a_full_disk_is_an_error_that_the_user_can_fix(tmp_path):
     board = reports.TensorBoard(tmp_path, {})
     message = r"cannot write TensorBoard's events in .*: {}\. {} or choose another `output_dir`"
     with full_disk(max_file_bytes=200), pytest.raises(UserError, match=message.format("File too large", "Free space")):
@@ -175,7 +175,7 @@ def test_a_full_disk_is_told_as_the_users_matter(tmp_path):
 # Evaluation results ---------------------------------------------------------------------------------------------------
 
 
-def test_best_is_told_after_the_comparison(tmp_path):
+def test_the_best_metric_follows_the_comparison(tmp_path):
     # The predecessor printed the best of before; here step 20's block already names step 20's value.
     results = reports.Results(dataclasses.replace(GOOD_SETTINGS, output_dir=tmp_path), "f1", num_replicas=2)
     throughput = Throughput(global_batch_size=8)
@@ -303,7 +303,7 @@ def test_the_curve_draws_a_dev_loss_only_where_there_is_one(tmp_path, drawn):
 
 
 @pytest.mark.parametrize("num_steps", [2, 120])
-def test_a_loss_that_is_no_number_is_null_in_the_log_and_a_gap_elsewhere(tmp_path, num_steps):
+def test_a_loss_that_is_not_a_number_is_null_in_the_log_and_a_gap_elsewhere(tmp_path, num_steps):
     log, board = reports.TrainingLog(tmp_path), reports.TensorBoard(tmp_path, {})
     for observer in (log, board):
         observer.on_start(0)
@@ -318,7 +318,7 @@ def test_a_loss_that_is_no_number_is_null_in_the_log_and_a_gap_elsewhere(tmp_pat
     assert [event.step for event in events.Tensors("train/gradient_norm")] == [1, num_steps, num_steps + 1]
 
 
-def test_a_run_of_which_every_loss_is_no_number_has_a_curve_too(tmp_path):
+def test_a_run_without_a_finite_loss_has_a_curve_too(tmp_path):
     log = reports.TrainingLog(tmp_path)
     log.on_start(0)
     log.on_steps(_records(1, 3, math.nan))

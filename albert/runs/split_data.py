@@ -33,8 +33,8 @@ class Rows:
     def __init__(self, task: Task, split: Split, data_dir: Path, source: SourceFiles):
         self.source = source
         self._read = functools.partial(task.read, split, data_dir)
-        # The rows to train on may be more than fit in memory, and only a task's report looks at them again.
-        self.is_kept = split != "train" or bool(task.reported_columns)
+        # The rows to train on may be more than fit in memory, and only a task's `check_records` reads them again.
+        self.is_kept = split != "train" or bool(task.checked_columns)
         self._items: list[Any] | None = None
 
     def __iter__(self) -> Iterator[Any]:
@@ -70,7 +70,7 @@ class SplitData:
     def load(
         cls, task: Task, split: Split, tokenizer: Tokenizer, settings: DataSettings, source: SourceFiles
     ) -> "SplitData":
-        """Opens or builds the cache, reads what scoring needs, and has the task report what it left out."""
+        """Opens or builds the cache, reads what scoring needs, and has the task check what its rows became."""
         rows = Rows(task, split, settings.data_dir, source)
         cache = build_cache(task, split, tokenizer, settings, rows)
         if cache.unknown:
@@ -78,8 +78,8 @@ class SplitData:
         if not rows.is_kept:
             return cls(task, cache)
         host = [name for name, column in task.feature_spec.items() if column.kind == "host"]
-        records = input_pipeline.read_columns(cache, task.reported_columns if split == "train" else host)
-        task.report(source.paths[0], rows.items, records)
+        records = input_pipeline.read_columns(cache, task.checked_columns if split == "train" else host)
+        task.check_records(source.paths[0], rows.items, records)
         return cls(task, cache) if split == "train" else cls(task, cache, rows.items, records)
 
     @property

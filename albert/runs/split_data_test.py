@@ -67,7 +67,7 @@ def _unfit(folder: Path, split: str, lines: int, word: str = "\u6211\u7231") -> 
     return path
 
 
-def test_unknown_pieces_are_told_whenever_a_cache_is_opened(folder, caplog, counts):
+def test_unknown_pieces_are_reported_whenever_a_cache_is_opened(folder, caplog, counts):
     path = _unfit(folder, "dev", 2)
     for _ in ("built", "there"):
         caplog.clear()

@@ -1,10 +1,10 @@
-"""A user's mistake that comes to light in a function which TensorFlow calls. No TensorFlow.
+"""Carries a UserError out of a TensorFlow callback, which would turn it into a traceback. No TensorFlow.
 
-TensorFlow turns what such a function raises into an error of its own, whose message is a traceback, and hands that out
-when somebody asks for the element: much later, or never, because pipelines read ahead. So the function keeps its error
-aside under a mark and raises the mark alone; whoever gets an error of TensorFlow with a mark in it raises the error
-that the mark stands for. No error is mistaken for another however many are kept, and one in an element that nobody
-asks for harms nobody.
+TensorFlow turns what a callback raises into an error of its own, whose message is a traceback, and raises that when the
+element is requested: much later, or never, because pipelines read ahead. So the callback keeps its error aside under a
+mark and raises the mark alone; the caller that gets an error of TensorFlow with a mark in it raises the error that the
+mark stands for. Errors are never mistaken for one another, however many are kept, and one in an element that is never
+requested does no harm.
 """
 
 import contextlib

@@ -54,7 +54,7 @@ def test_a_bug_and_an_error_of_before_are_not_mistaken_for_it():
         raise UserError("another")
 
 
-def test_an_element_that_nobody_asks_for_harms_nobody():
+def test_an_element_that_is_never_requested_does_no_harm():
     with reraise_user_errors():
         assert len(list(_dataset(UserError("never"), fails_at=9))) == 3
         assert int(next(iter(_dataset(UserError("in the second"))))) == 0

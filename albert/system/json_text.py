@@ -31,7 +31,7 @@ def parse_json(data: bytes | str) -> Any:
 
 
 def short_repr(value: object) -> str:
-    """`value` as Python writes it, cut to about one line: for messages on what somebody else wrote."""
+    """`value` as Python writes it, cut to about one line: for messages that quote files and arguments."""
     return _SHORT.repr(value)
 
 

@@ -91,11 +91,11 @@ def test_a_directory_that_cannot_be_made_or_written_is_named(tmp_path):
 def test_a_link_in_place_of_the_lock_is_refused_and_its_target_stays_as_it_is(tmp_path, make):
     precious, out = tmp_path / "precious.txt", tmp_path / "out"
     out.mkdir()
-    precious.write_text("somebody else's\n")
+    precious.write_text("another program's\n")
     make(out / LOCK, precious)
     with pytest.raises(UserError, match=rf"^{out}/{LOCK} is .*\. Remove it\.$"):
         OutputLock(out)
-    assert precious.read_text() == "somebody else's\n"
+    assert precious.read_text() == "another program's\n"
 
 
 def test_what_is_not_a_file_is_not_locked(tmp_path):
@@ -105,7 +105,7 @@ def test_what_is_not_a_file_is_not_locked(tmp_path):
 
 
 @pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL])
-def test_without_locks_work_goes_on_after_one_warning(tmp_path, monkeypatch, caplog, number):
+def test_without_locks_work_continues_after_one_warning(tmp_path, monkeypatch, caplog, number):
     def no_locks(*_):
         raise OSError(number, os.strerror(number))
 
@@ -119,7 +119,7 @@ def test_without_locks_work_goes_on_after_one_warning(tmp_path, monkeypatch, cap
     assert message.startswith(f"The file system of {tmp_path} has no locks")
 
 
-def test_another_error_of_locking_is_told(tmp_path, monkeypatch):
+def test_another_error_of_locking_is_reported(tmp_path, monkeypatch):
     def fails(*_):
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 

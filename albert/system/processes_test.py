@@ -39,7 +39,7 @@ def test_errors_reach_the_caller(workers):
         list(parallel_map(fails_at_3, range(20), workers))
 
 
-def test_a_process_that_dies_is_told():
+def test_a_process_that_dies_is_reported():
     with pytest.raises(UserError, match=r"died.*too little memory"):
         list(parallel_map(dies_at_3, range(20), 2))
 

@@ -43,8 +43,8 @@ def test_wide_text_is_named_and_the_advice_is_right(name, encoding):
         data = text.encode(encoding)
         description = what_is(data)
         assert description.startswith(f"{encoding[:6].upper()} text; convert it with: iconv -f ")
-        told = description.split(" -f ")[1].split(" ")[0]
-        assert data.decode(told) == text
+        named = description.split(" -f ")[1].split(" ")[0]
+        assert data.decode(named) == text
 
 
 @pytest.mark.parametrize("name", TEXTS)
@@ -86,7 +86,7 @@ def _tar() -> bytes:
         ("\ufeff你好".encode("gb18030"), "GB18030 text; convert it with: iconv -f gb18030 -t utf-8"),
     ],
 )
-def test_what_is_no_text_is_named_with_what_to_do(data, description):
+def test_what_is_not_text_is_named_with_what_to_do(data, description):
     assert what_is(data).startswith(description)
     with pytest.raises(ValueError, match=description[:12]):
         whole_text(data)
@@ -113,7 +113,7 @@ def test_text_that_looks_like_something_else_is_text(text):
         (b"text\n" * 9 + bytes(300) + b"text\n" * 99, "not text: byte 46 is 0"),
     ],
 )  # fmt: skip
-def test_other_bytes_are_no_utf8_and_nobody_guesses_what_they_are(data, fault):
+def test_other_bytes_are_not_utf8_and_no_encoding_is_guessed(data, fault):
     assert what_is(data) is None
     with pytest.raises(ValueError, match=fault):
         whole_text(data)
@@ -183,7 +183,7 @@ def test_every_reader_says_what_a_file_is(reader, data, message, tmp_path):
 
 @pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize("kind", ["pipe", "folder", "socket", "device"])
-def test_every_reader_refuses_what_is_no_regular_file_without_waiting(reader, kind, tmp_path, monkeypatch):
+def test_every_reader_refuses_what_is_not_a_regular_file_without_waiting(reader, kind, tmp_path, monkeypatch):
     path = tmp_path / "named"
     if kind == "pipe":
         os.mkfifo(path)

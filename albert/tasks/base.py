@@ -168,7 +168,7 @@ class Task(abc.ABC):
 
     predict_split: ClassVar[Split] = "test"  # what is predicted after training
     has_dev_labels: ClassVar[bool] = True  # dev records have labels for a loss, and not only items that can be scored
-    reported_columns: ClassVar[tuple[str, ...]] = ()  # the "host" columns that `report` reads
+    checked_columns: ClassVar[tuple[str, ...]] = ()  # the "host" columns that `check_records` reads
 
     @property
     def lower_is_better(self) -> bool:
@@ -252,6 +252,9 @@ class Task(abc.ABC):
         """Whether any item has a gold answer."""
         return any(item.label is not None for item in items)
 
-    def report(self, source: Path, items: Sequence[Any], records: Sequence[HostRecord]) -> None:
-        """Logs what of the items of a file did not become records, or not whole. By default every item became one."""
+    def check_records(self, source: Path, items: Sequence[Any], records: Sequence[HostRecord]) -> None:
+        """Logs which items of a file were dropped or truncated on the way to its records. Default: none.
+
+        Raises UserError where every item was dropped.
+        """
         return

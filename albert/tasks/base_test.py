@@ -31,7 +31,7 @@ def test_a_score_without_bounds_is_any_number_whose_square_is_one():
 
 
 @pytest.mark.parametrize("text", ["nan", "inf", "-inf", "1e16", "1_0", "", "x", "\u0664"])
-def test_what_is_no_score_is_refused(text):
+def test_what_is_not_a_score_is_refused(text):
     with pytest.raises(ValueError, match=r"is not (a number )?from -1e\+15 to 1e\+15$"):
         Score().parse(text)
 

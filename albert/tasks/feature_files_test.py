@@ -45,7 +45,7 @@ def test_other_settings_are_refused_by_name_and_nothing_is_touched(tmp_path):
     assert path.read_bytes() == before
 
 
-def test_a_file_that_is_no_cache_is_refused_and_kept(tmp_path):
+def test_a_file_that_is_not_a_cache_is_refused_and_kept(tmp_path):
     path = tmp_path / "thesis.txt"
     path.write_text("irreplaceable")
     with pytest.raises(UserError, match=r"has no manifest thesis\.txt\.json beside it"):

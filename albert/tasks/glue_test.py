@@ -249,7 +249,7 @@ def test_byte_order_mark_line_ends_and_missing_last_newline_make_no_difference(t
         assert _read("sst-2", "dev", tmp_path) == expected
 
 
-def test_byte_order_mark_is_no_part_of_a_file_without_header(tmp_path):
+def test_byte_order_mark_is_not_part_of_a_file_without_header(tmp_path):
     _write(tmp_path / "CoLA", "dev.tsv", "\ufeffgj04\t1\t\tGood.\ngj04\t0\t*\tBad.\n")
     examples = _read("cola", "dev", tmp_path)
     assert [(example.guid, example.label) for example in examples] == [("dev-0", 1), ("dev-1", 0)]

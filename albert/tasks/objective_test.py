@@ -123,7 +123,7 @@ def test_without_a_choice_the_identity_of_a_run_is_what_it_was():
         (b" " * ((1 << 20) + 1), "longer than 1048576 bytes"),
     ],
 )
-def test_what_is_no_file_of_weights_is_refused_in_one_line(tmp_path, content, message):
+def test_what_is_not_a_file_of_weights_is_refused_in_one_line(tmp_path, content, message):
     path = tmp_path / "w.json"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(UserError) as raised:
@@ -139,7 +139,7 @@ def test_a_missing_file_says_what_else_is_possible(tmp_path):
         read_class_weights(tmp_path / "blanced", ("a", "b"))
 
 
-def test_everything_that_does_not_fit_is_told_together():
+def test_everything_that_does_not_fit_is_reported_together():
     settings = ObjectiveSettings("f1", "balanced", 0.1)
     assert objective_problems(get_task("sts-b"), settings) == [
         "`class_weights`=balanced and `label_smoothing_factor`=0.1 need examples with one of several labels, which "

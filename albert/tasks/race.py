@@ -16,6 +16,7 @@ import numpy as np
 
 from albert.data.schema import Column, Record
 from albert.errors import UserError
+from albert.setting_fields import DATA, DROPOUT, MODEL, at_least, problems_of, setting
 from albert.settings import DataSettings
 from albert.system.json_text import parse_json, short_repr
 from albert.system.text_encoding import open_text, read_regular
@@ -38,7 +39,7 @@ _TOKENS = Column("tokens", "int32")
 
 @dataclasses.dataclass(frozen=True)
 class RaceExample:
-    """One question, its texts as they stand in the file. `label` numbers the right option from 0, None if unknown.
+    """One question, its texts as the file has them. `label` numbers the right option from 0, None if unknown.
 
     `guid` is the article's id and the question's number in it, from 0: "middle1.txt-0". `level` is the folder's name.
     """
@@ -60,11 +61,12 @@ class RaceTask(Task):
     """
 
     name: str = "race"
-    max_qa_length: int = 128  # tokens of question and option; the last ones are kept
-    high_only: bool = False
-    middle_only: bool = False
-
-    dropout_prob: float = 0.1  # of the pooled output, in training
+    max_qa_length: int = setting(
+        "Longest question with option in tokens; the last ones are kept.", DATA, default=128, bounds=at_least(1)
+    )
+    high_only: bool = setting("Only the articles for high schools.", DATA, default=False)
+    middle_only: bool = setting("Only the articles for middle schools.", DATA, default=False)
+    dropout_prob: float = setting("Dropout of the pooled output.", MODEL, default=0.1, bounds=DROPOUT)
     num_options: int = _DEFAULT_OPTIONS  # of every question; `options_in` has those of given data
 
     best_metric = "accuracy"
@@ -79,10 +81,7 @@ class RaceTask(Task):
         problems = []
         if self.high_only and self.middle_only:
             problems.append("`high_only` and `middle_only` exclude each other; give one, or neither for both levels")
-        if self.max_qa_length < 1:
-            problems.append(f"`max_qa_length`={self.max_qa_length} must be at least 1")
-        if not 0 <= self.dropout_prob < 1:
-            problems.append(f"`dropout_prob`={self.dropout_prob} must be in [0, 1)")
+        problems += problems_of(self)
         if not 2 <= self.num_options <= len(LETTERS):
             problems.append(f"num_options={self.num_options} must be in [2, {len(LETTERS)}]")
         if problems:
@@ -139,7 +138,7 @@ class RaceTask(Task):
     def identity(self) -> dict[str, Any]:
         """Every option but dropout: all of them decide what records the files become.
 
-        Caches that exist were named without the number of options, of which there were always four.
+        Existing caches were named without the number of options, which was always four.
         """
         options = dataclasses.asdict(self)
         del options["dropout_prob"]
@@ -242,7 +241,7 @@ class RaceTask(Task):
 def read_questions(path: Path, num_options: int) -> Iterator[RaceExample]:
     """The questions of one file, which may lack answers: an article, or one a line in `all.txt` and `*.jsonl`.
 
-    Raises UserError, naming file and place, for what is no article or has another number of options.
+    Raises UserError, naming file and place, for what is not an article or has another number of options.
     """
     for where, data in _documents([path]):
         try:
@@ -253,7 +252,7 @@ def read_questions(path: Path, num_options: int) -> Iterator[RaceExample]:
 
 
 def options_in(data_dir: Path) -> int:
-    """How many options the first question in `data_dir` has; 4 where none can be read, of which `read` then tells."""
+    """How many options the first question in `data_dir` has; 4 where none can be read, which `read` then reports."""
     task = RaceTask()
     for split in task.splits:
         try:
@@ -428,7 +427,7 @@ def _checked_text(value: object, place: str) -> str:
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise ValueError(f"{place} has half of a surrogate pair, which is no character") from None
+        raise ValueError(f"{place} has half of a surrogate pair, which is not a character") from None
     return value
 
 
@@ -451,7 +450,7 @@ def _label(answer: object, place: str, num_options: int) -> int:
 
 
 class _Faults:
-    """What is suspicious in the articles of one reading: told apart, counted, reported at its end."""
+    """What is suspicious in the articles of one reading: counted by kind, reported at its end."""
 
     def __init__(self):
         self._first_places: dict[int, str] = {}
@@ -466,7 +465,7 @@ class _Faults:
         key = hash((article.id, article.text, *article.questions))
         first = self._first_places.setdefault(key, where)
         if first is not where:
-            raise ValueError(f"article {short_repr(article.id)} stands in {first} already")
+            raise ValueError(f"article {short_repr(article.id)} is in {first} already")
         if article.id in self._ids:
             self._repeated_ids.append(f"{short_repr(article.id)} in {where}")
         self._ids.add(article.id)

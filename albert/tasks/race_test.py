@@ -172,7 +172,7 @@ def test_merged_file_with_fewer_articles_than_lie_beside_it_is_reported(tmp_path
     assert "high/all.txt holds 2 articles and is read; the 3 files beside it are not" in caplog.text
 
 
-def test_blank_lines_of_a_merged_file_are_no_articles(tmp_path):
+def test_blank_lines_of_a_merged_file_are_not_articles(tmp_path):
     line = json.dumps(ARTICLE).encode()
     _write_split(tmp_path, high={"all.txt": b"\n" + line + b"\r\n\n \n"})
     assert len(_read(tmp_path, high_only=True)) == 2
@@ -252,7 +252,7 @@ def test_bad_article_is_one_clear_line(tmp_path, problem):
         (b'{"id": "a", "questions": ["Who?"], "questions": []}', "not clear: 'questions' appears twice"),
     ],
 )
-def test_file_that_is_no_article_is_one_clear_line(tmp_path, content, problem):
+def test_file_that_is_not_an_article_is_one_clear_line(tmp_path, content, problem):
     _write_split(tmp_path, high={"7.txt": content})
     with pytest.raises(UserError) as error:
         _read(tmp_path)
@@ -267,7 +267,7 @@ def test_merged_file_that_holds_itself_is_refused(tmp_path):
         _read(tmp_path)
     merged = tmp_path / "RACE/train/high/all.txt"
     assert str(error.value) == (
-        f"{merged}, line 3: article 'high1.txt' stands in {merged}, line 1 already; "
+        f"{merged}, line 3: article 'high1.txt' is in {merged}, line 1 already; "
         "correct it, or remove all.txt to have the 1 files beside it read instead."
     )
 
@@ -486,7 +486,7 @@ def test_college_is_read_as_a_third_level(testdata, caplog):
     assert "not read" not in caplog.text
 
 
-def test_college_may_be_all_there_is_and_is_no_part_of_one_other_level(testdata, tmp_path, caplog):
+def test_college_may_be_the_only_level_and_is_not_part_of_another_one(testdata, tmp_path, caplog):
     shutil.copytree(testdata / "cases/race_college/RACE", tmp_path / "RACE")
     assert [example.level for example in _read(tmp_path, high_only=True)] == ["high"]
     assert "RACE/train: not read: college, middle. Read is: high" in caplog.text
@@ -554,7 +554,7 @@ def test_four_options_have_the_identity_they_always_had():
 # --- Nothing, or the same again ---------------------------------------------------------------------------------------
 
 
-def test_articles_without_questions_are_no_split(tmp_path):
+def test_articles_without_questions_are_not_a_split(tmp_path):
     none = {"questions": [], "options": [], "answers": []}
     _write_split(tmp_path, high={"1.txt": ARTICLE | none, "2.txt": ARTICLE | none | {"id": "high2.txt"}})
     with pytest.raises(UserError, match=r"high/1\.txt holds no question; correct it or fetch it again"):
@@ -569,7 +569,7 @@ def test_texts_that_are_all_empty_are_refused(tmp_path):
         _read(tmp_path)
 
 
-def test_ids_that_do_not_tell_articles_apart_are_told(tmp_path, caplog):
+def test_ids_that_do_not_tell_articles_apart_are_reported(tmp_path, caplog):
     _write_split(tmp_path, high={"1.txt": ARTICLE, "2.txt": ARTICLE | {"article": "Another."}})
     assert len(_read(tmp_path)) == 6
     assert "so that results do not tell them apart: 1, the first 'high1.txt' in" in caplog.text
@@ -578,7 +578,7 @@ def test_ids_that_do_not_tell_articles_apart_are_told(tmp_path, caplog):
         _read(tmp_path)
 
 
-def test_a_split_that_is_trained_on_is_told(tmp_path, caplog):
+def test_a_split_that_is_trained_on_is_reported(tmp_path, caplog):
     for split in ("train", "dev", "test"):
         _write_split(tmp_path, split)
     _write_split(tmp_path, "dev", high={"1.txt": ARTICLE | {"article": "Another."}})

@@ -63,7 +63,7 @@ def test_every_recipe_can_be_used(size):
     [
         ("CoLA", 1, None, (16, 1)),
         ("CoLA", 8, None, (2, 1)),
-        ("CoLA", 3, None, (6, 1)),  # 16 is no multiple of 3: the next one, 18
+        ("CoLA", 3, None, (6, 1)),  # 16 is not a multiple of 3: the next one, 18
         ("CoLA", 32, None, (1, 1)),
         ("MRPC", 2, 2, (8, 2)),
         ("QQP", 1, None, (128, 1)),

@@ -1,4 +1,4 @@
-"""Rows of a file of tab-separated columns, with their line numbers. A line that is no such row is refused or counted.
+"""Rows of a file of tab-separated columns, with their line numbers. Other lines are refused or counted.
 
 Columns are read by their places, so every line is held against the header, and the header against its official names:
 a column too many, or two exchanged, would otherwise give other texts without a word.
@@ -28,7 +28,7 @@ OTHER_NAMES: Mapping[str, tuple[str, ...]] = {
     "gold_label": ("label",),
     "score": ("label",),
 }
-_LISTED_COLUMNS = 6  # longer headers are told by the columns that are read
+_LISTED_COLUMNS = 6  # longer headers are described by the columns that are read
 
 
 @dataclasses.dataclass(frozen=True)

@@ -186,7 +186,7 @@ def test_other_first_lines_are_refused(task, split, header, message, tmp_path):
     assert message in _refusal(tmp_path, task, split, f"{header}\n1\t2\t3\n")
 
 
-def test_the_header_of_a_second_file_is_no_row(tmp_path):
+def test_the_header_of_a_second_file_is_not_a_row(tmp_path):
     # cat a.tsv b.tsv
     content = "index\tsentence\n0\tgood\nindex\tsentence\n1\tbad\n"
     assert "line 3: the header again, as where files are joined" in _refusal(tmp_path, "sst-2", "test", content)
@@ -276,7 +276,7 @@ def test_empty_texts_are_counted_and_all_of_them_refused(tmp_path, caplog):
 @pytest.mark.parametrize(
     "score", ["0_5", "\uff14", "\u0664.5", "4,5", "0x1", "nan", "inf", "-0.1", "5.0001", "4.5.", "", "1e400", "high"]
 )
-def test_what_is_no_score_is_refused(score, tmp_path):
+def test_what_is_not_a_score_is_refused(score, tmp_path):
     message = _refusal(tmp_path, "sts-b", "train", f"{STS}\n" + "7\t" * 7 + f"one\ttwo\t{score}\n")
     assert "line 2: score " in message
 
@@ -303,7 +303,7 @@ TRAIN = "sentence\tlabel\n" + "".join(f"film {i}\t{i % 2}\n" for i in range(6))
         "".join(TRAIN.splitlines(keepends=True)[:4]),  # head train.tsv > dev.tsv
     ],
 )
-def test_dev_rows_that_are_trained_on_are_told(dev, tmp_path, caplog):
+def test_dev_rows_that_are_trained_on_are_reported(dev, tmp_path, caplog):
     _path(tmp_path, "sst-2", "train").write_text(TRAIN)
     with caplog.at_level(logging.WARNING):
         rows = _read(tmp_path, "sst-2", "dev", dev)
@@ -314,7 +314,7 @@ def test_dev_rows_that_are_trained_on_are_told(dev, tmp_path, caplog):
 @pytest.mark.parametrize(
     "dev", [TRAIN.replace("film 5", "film 7"), TRAIN.replace("5\t1", "5\t0"), TRAIN + "film 8\t0\n"]
 )
-def test_dev_rows_that_differ_are_no_copy(dev, tmp_path, caplog):
+def test_dev_rows_that_differ_are_not_a_copy(dev, tmp_path, caplog):
     _path(tmp_path, "sst-2", "train").write_text(TRAIN)
     _read(tmp_path, "sst-2", "dev", dev)
     assert not caplog.messages

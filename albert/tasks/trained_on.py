@@ -13,7 +13,7 @@ def warn_of_training_rows(path: Path, rows: Iterable[Any], train_path: Path, tra
 
     That is so where a file was copied under two names, or a split cut off the head of the other and left there. The
     first row that differs ends the search, so that it costs nothing where the files are what they should be. Training
-    data that are not there or cannot be read are somebody else's matter.
+    data that are not there or cannot be read are reported elsewhere.
     """
     count = 0
     try:

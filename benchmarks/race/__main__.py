@@ -2,7 +2,7 @@
 
     python3 -m benchmarks.race --glue_dir=<glue_data> --squad_dir=<squad_data> --spm_model_file=<30k-clean.model>
 
-Tokenises the rows once and gives them to the contenders' processes, of which only one works at a time; the peers
+Tokenises the rows once and gives them to the contenders' processes, one of which works at a time; the peers
 (Hugging Face transformers on PyTorch) live in an environment of their own, which the first race creates. Writes
 benchmarks/results/race.md, a bar chart race.png and the figures race.json beside it.
 """
@@ -43,7 +43,7 @@ SEED = 0
 
 @dataclasses.dataclass(frozen=True)
 class Entrant:
-    """One process, which stands for as many contenders as it has ways to make batches."""
+    """One process, which is as many contenders as it has ways to make batches."""
 
     side: str  # "ours" or "peers"
     labels: dict[str, str]  # way to make batches -> the contender's name in the report
@@ -51,7 +51,7 @@ class Entrant:
 
 
 def entrants(task: str, arguments: argparse.Namespace) -> list[Entrant]:
-    """Who takes part in the race of a task. In dense rows nobody finds anything to save, so there one way is enough."""
+    """Who takes part in the race of a task. Dense rows have no padding to save, so one way of batching is enough."""
     found = [Entrant("ours", {"packed": report.OURS})]
     if task != DENSE:
         found.append(Entrant("ours", {"padded": report.OURS_PADDED}))
@@ -127,7 +127,7 @@ def make_sample(task: str, tokenizer: Tokenizer, arguments: argparse.Namespace) 
 
 
 def job_of(heat: Heat, entrant: Entrant, sample: Sample, path: Path, arguments: argparse.Namespace) -> Job:
-    """What a process is told to train."""
+    """What a process trains."""
     batch_size, length = shape_of(heat.task, arguments)
     return Job(
         rows=str(path),
@@ -420,11 +420,11 @@ def write_report(results: dict, output: Path) -> None:
 
 
 def race(arguments: argparse.Namespace) -> None:
-    """Runs all heats; after each the report is written anew, so that a stop loses only the heat it came in."""
+    """Runs all heats; the report is rewritten after each, so that a stop loses only the current heat."""
     results = kept_results(arguments, arguments.output.with_suffix(".json"))
     tokenizer = load_tokenizer(arguments.spm_model_file, None, do_lower_case=True)
     planned = heats(arguments)
-    # Before anything long begins, so that what is wrong with the data is told at once.
+    # Before anything long begins, so that faults in the data are reported at once.
     samples = {task: make_sample(task, tokenizer, arguments) for task in arguments.tasks}
     if arguments.tokenizer or any(entrant.side == "peers" for heat in planned for entrant in heat.entrants):
         arguments.peers_python = peers_python(arguments.peers_python)
@@ -446,7 +446,7 @@ def race(arguments: argparse.Namespace) -> None:
 
 
 def main() -> int:
-    """Returns the exit code: 2 after a mistake of the user's, told in one line."""
+    """Returns the exit code: 2 after a mistake of the user's, reported in one line."""
     try:
         race(parse(sys.argv[1:]))
     except UserError as error:

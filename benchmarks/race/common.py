@@ -161,7 +161,7 @@ class Job:
         return (self.warm_up_rounds + self.timed_rounds) * self.steps_per_round
 
     def plain_batch(self, number: int) -> np.ndarray:
-        """int64 [B]: the rows of batch `number` as they stand in the file."""
+        """int64 [B]: the rows of batch `number` in the order of the file."""
         return np.arange(number * self.batch_size, (number + 1) * self.batch_size)
 
 
@@ -197,7 +197,7 @@ def spread(values: np.ndarray, rounds: int, steps: int, seed: int) -> list[int]:
 
 
 class Contender(Protocol):
-    """What a contender process serves. `info` is told once; `answer` replies to one request."""
+    """What a contender process serves. `info` is sent once; `answer` replies to one request."""
 
     info: Mapping[str, object]
 

@@ -139,7 +139,7 @@ class Engine:
             self._next_batch = first
 
     def _warm_up(self) -> None:
-        """One step for each shape that will be timed: the loop is compiled, and kernels prepared, for each anew."""
+        """One step for each shape that will be timed: the loop is compiled, and kernels are prepared, for each."""
         shapes = []
         parts = iter(make_dataset(self._cache, self._job, 0, self._job.num_batches))
         for _ in range(self._job.num_batches):

@@ -101,7 +101,7 @@ class Trainer:
         return grouped_batches(order, lengths, self._job, SEED)
 
     def _warm_up(self) -> None:
-        """One step for each width that will be timed: kernels are prepared, and compiled, for each anew."""
+        """One step for each width that will be timed: kernels are prepared and compiled for each."""
         seen = set()
         for variant in self._job.variants:
             for number in range(self._job.num_batches):

@@ -333,7 +333,7 @@ def test_other_models_do_not_count_for_the_bounds():
     assert set(met(race_report.verdicts([section(model="tiny")], None)).values()) == {None}
 
 
-def test_the_tokenizer_bound_is_judged_by_the_faster_peer():
+def test_the_tokenizer_bound_compares_with_the_faster_peer():
     title = "tokenise + cache, rows/s vs the faster way of HF's"
     figures = {"ours": contender([1.0]), "arrow": contender([1.5]), "numpy": contender([0.9])}
     assert met(race_report.verdicts([], section(contenders=figures)))[title] is False
@@ -407,7 +407,7 @@ def test_dense_rows_race_in_every_precision_and_squad_only_with_data():
         (["--dtypes=float16"], "known are bfloat16, float32"),
     ],
 )
-def test_bad_flags_are_told_together_in_one_line(flags, message):
+def test_bad_flags_are_reported_together_in_one_line(flags, message):
     with pytest.raises(UserError) as caught:
         arguments(*flags)
     assert re.search(message, str(caught.value))
@@ -425,7 +425,7 @@ def test_the_shown_command_has_no_paths_of_this_machine():
     assert shown == "python3 -m benchmarks.race --glue_dir=<glue_dir> --spm_model_file <spm_model_file> --rounds=3"
 
 
-def test_too_few_rows_are_told_before_anything_starts(monkeypatch):
+def test_too_few_rows_are_reported_before_anything_starts(monkeypatch):
     few = race_rows.Sample(ROWS, "classification", 2, "drawn from 3 of mrpc train")
     monkeypatch.setattr(race, "glue_sample", lambda *_: few)
     with pytest.raises(UserError, match="need 384 rows, but mrpc has 3"):

@@ -76,7 +76,7 @@ def efficiency_of(section: Section, label: str) -> float | None:
 
 
 def input_share_of(section: Section) -> float | None:
-    """Seconds in which the input pipeline alone makes a batch, by seconds per step: waiting can be no more."""
+    """Seconds in which the input pipeline alone makes a batch, by seconds per step: waiting cannot be longer."""
     spread, seconds = spread_of(section, OURS), section.get("input_seconds")
     return seconds / spread.median if spread and seconds is not None else None
 
@@ -173,8 +173,8 @@ _INTRODUCTION = """\
 Every contender trains the same ALBERT from random weights on the same rows: forward, backward, clip, AdamW. They take
 turns, round by round, in an order that rotates; the first rounds do not count. A step is one update with the batch of
 the task; seconds per step are medians over the rounds, and speed-ups are ratios of medians, with their range over the
-rounds, in each of which all had the same batches. "Grouped" regroups rows by length, so its batches are other ones:
-they are spread evenly over an epoch's. Allocator settings (`MALLOC_*`) and the number of threads are equal for all.
+rounds. In a round all have the same batches, except "grouped": it regroups rows by length, so its batches are other
+ones, spread evenly over an epoch's. Allocator settings (`MALLOC_*`) and the number of threads are equal for all.
 
 Our padded mode computes what Google's original and the TensorFlow Model Garden compute. The original itself needs
 TensorFlow 1.15, which cannot be installed on the Python 3.11 that this project needs; it is not among the contenders.

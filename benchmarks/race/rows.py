@@ -50,7 +50,7 @@ def glue_sample(
 
 
 def dense_sample(count: int, max_seq_length: int, seed: int) -> Sample:
-    """Random pieces in rows of full length, in which nobody pads anything."""
+    """Random tokens in rows of full length, so that there is no padding."""
     random = np.random.default_rng(seed)
     ids = random.integers(FIRST_PIECE, VOCABULARY, (count, max_seq_length)).tolist()
     labels = random.integers(0, 2, (count, 1)).tolist()
@@ -62,9 +62,9 @@ def dense_sample(count: int, max_seq_length: int, seed: int) -> Sample:
 def squad_sample(squad_dir: Path, tokenizer: Tokenizer, max_seq_length: int, wanted: int, seed: int) -> Sample:
     """Up to `wanted` windows of SQuAD v1.1's training questions, drawn from `seed`.
 
-    A window is [CLS] question [SEP] part of the context [SEP]; the parts begin every DOC_STRIDE tokens. Where the
-    answer stands is found by tokenising what is before it, good enough where only speed counts; 0 where a window lacks
-    it.
+    A window is [CLS] question [SEP] part of the context [SEP]; the parts begin every DOC_STRIDE tokens. The
+    answer is found by tokenising what is before it, which is good enough where only speed counts; 0 where a window
+    lacks it.
     Raises UserError where the file is missing or not SQuAD's.
     """
     path = squad_dir / SQUAD_FILE
@@ -78,7 +78,7 @@ def squad_sample(squad_dir: Path, tokenizer: Tokenizer, max_seq_length: int, wan
         raise UserError(f"{path} cannot be read ({error.strerror}); name SQuAD's folder with --squad_dir.") from error
     except (ValueError, KeyError, TypeError, IndexError) as error:
         raise UserError(f"{path} is not SQuAD's training file ({type(error).__name__}: {error}).") from error
-    # Windows of one question would otherwise stand side by side.
+    # Windows of one question would otherwise be neighbours.
     drawn = [windows[number] for number in _drawn(len(windows), wanted, seed)]
     source = f"drawn from the {len(windows)} windows of {len(asked)} of {len(pairs)} squad train questions"
     return Sample(Rows.from_lists(drawn, "int32"), "span", 2, source)
@@ -89,7 +89,7 @@ def _windows(
 ) -> Iterator[tuple[list[int], list[int], list[int]]]:
     """(input_ids, segment_ids, [start, end]) of every window of one question."""
     asked = tokenizer.encode(question["question"])[:MAX_QUESTION_LENGTH]
-    pieces = tokenizer.encode(context)
+    tokens = tokenizer.encode(context)
     answer = question["answers"][0]
     before = len(tokenizer.encode(context[: answer["answer_start"]]))
     last = before + max(1, len(tokenizer.encode(answer["text"]))) - 1
@@ -97,8 +97,8 @@ def _windows(
     if room < 1:
         raise UserError(f"--squad_max_seq_length={max_seq_length} has no room beside a question of {len(asked)} tokens")
     stride = min(DOC_STRIDE, room)
-    for first in range(0, max(1, len(pieces) - room + stride), stride):
-        part = pieces[first : first + room]
+    for first in range(0, max(1, len(tokens) - room + stride), stride):
+        part = tokens[first : first + room]
         head = [tokenizer.cls_id, *asked, tokenizer.sep_id]
         has_answer = first <= before and last < first + len(part)
         span = [len(head) + before - first, len(head) + last - first] if has_answer else [0, 0]

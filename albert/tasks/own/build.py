@@ -57,7 +57,7 @@ def own_data_task(
     known: Known | None = None,
     order: Sequence[str] = (),
 ) -> OwnDataTask:
-    """The task that `settings` describe, of which the splits `wanted` are used.
+    """The task that `settings` describe, with its splits `wanted`.
 
     The labels are those of `known`, where a model is there already, otherwise those of `train_file`: in `order`, the
     classes of a head that is to be trained further, where these are the same. Logs the columns, the kind of labels, how

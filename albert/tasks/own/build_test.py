@@ -112,7 +112,7 @@ def test_labels_are_in_the_order_of_numbers_or_of_code_points(tmp_path, labels, 
     assert [example.label for example in _read(task)] == [expected.index(label.strip()) for label in labels]
 
 
-def test_scores_are_told_by_a_number_that_is_not_whole(tmp_path):
+def test_scores_are_recognised_by_a_number_that_is_not_whole(tmp_path):
     task = _task(tmp_path, [("a", "1"), ("b", "2.5"), ("c", "-1e-1")])
     assert task.output == Score()
     assert [example.label for example in _read(task)] == [1.0, 2.5, -0.1]
@@ -411,14 +411,14 @@ def test_good_files_are_read_without_a_warning(tmp_path, caplog):
         (
             ["0.5", "nan", "1", "-"],
             Labels,
-            "no numbers: 2, the first on line 3: 'nan'. So numbers with a decimal point",
+            "not numbers: 2, the first on line 3: 'nan'. So numbers with a decimal point",
         ),
         ([f"{number},5" for number in range(15)], Labels, "15 different labels in 15 rows, the first '0,5'"),
         ([f"2020-01-{day}" for day in range(10, 25)], Labels, "is 'label' the right column?"),
         (["spam", "sp\u200bam", "\uff33pam", "ham"], Labels, "rows: 'spam' 1, 'sp\\u200bam' 1, '\uff33pam' 1"),
     ],
 )
-def test_labels_that_may_be_something_else_are_told_in_one_warning(tmp_path, caplog, labels, kind, words):
+def test_labels_that_may_be_something_else_are_reported_in_one_warning(tmp_path, caplog, labels, kind, words):
     task = _task(tmp_path, [(f"text {number}", label) for number, label in enumerate(labels)])
     assert isinstance(task.output, kind)
     (record,) = caplog.records
@@ -426,14 +426,14 @@ def test_labels_that_may_be_something_else_are_told_in_one_warning(tmp_path, cap
     assert "\n" not in record.getMessage()
 
 
-def test_labels_that_are_classes_by_problem_type_are_told_where_only_zeros_differ(tmp_path, caplog):
+def test_labels_that_are_classes_by_problem_type_are_reported_where_only_zeros_differ(tmp_path, caplog):
     rows = [("a", "1"), ("b", "1.0"), ("c", "0"), ("d", "01")]
     _task(tmp_path, rows, problem_type="single_label_classification")
     (record,) = caplog.records
     assert "rows: '1' 1, '1.0' 1, '01' 1" in record.getMessage()
 
 
-def test_a_score_that_is_too_large_is_told_before_anything_is_trained(tmp_path):
+def test_a_score_that_is_too_large_is_reported_before_anything_is_trained(tmp_path):
     rows = [("a", "0.5"), ("b", "1e400"), ("c", "1")]
     with pytest.raises(UserError, match=r"train.csv, line 3: column 'label' holds '1e400', which is not between"):
         _task(tmp_path, rows)

@@ -55,7 +55,7 @@ def read_columns(
     """The cells of the columns `names`, then `optional`, of every row: None where an optional one is not there.
 
     What is left out goes to `tally`. Raises UserError for a table without rows unless it `may_be_empty`, for a column
-    of `names` that it lacks, and for every record that is no row.
+    of `names` that it lacks, and for every record that is not a row.
     """
     read = _json_rows if _is_json(path) else _csv_rows
     rows = read(path, names, optional, tally)
@@ -90,7 +90,7 @@ def text_of(cell: Any) -> str:
         try:
             cell.encode()
         except UnicodeEncodeError:
-            raise ValueError("holds half of a surrogate pair, which is no character") from None
+            raise ValueError("holds half of a surrogate pair, which is not a character") from None
     return cell
 
 
@@ -138,7 +138,7 @@ def _is_json(path: Path) -> bool:
     ending = path.suffix.lower()
     if ending not in TABLES:
         raise UserError(
-            f"{path}: what the file holds is told by the end of its name; use {', '.join(_DELIMITERS)} or "
+            f"{path}: the end of its name does not say what it holds; use {', '.join(_DELIMITERS)} or "
             f"{' or '.join(_JSON)} (one object a line)."
         )
     return ending in _JSON

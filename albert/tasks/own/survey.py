@@ -39,7 +39,7 @@ _LOG = logging.getLogger(__name__)
 
 _MANY_LABELS = 10  # up to so many, half of the rows may have a label of their own
 
-# A label as it stands in the file: one, or the sorted names of several. None where the row has none.
+# A label as the file has it: one, or the sorted names of several. None where the row has none.
 Label = str | tuple[str, ...] | None
 
 
@@ -289,7 +289,7 @@ def _warn_of_kind(found: Survey) -> None:
         )
     elif found.problem_type == SINGLE and spelling.word and spelling.with_point:
         _LOG.warning(
-            "%s: labels that are no numbers: %d, the first on line %d: %s. So numbers with a decimal point (line %d: "
+            "%s: labels that are not numbers: %d, the first on line %d: %s. So numbers with a decimal point (line %d: "
             "%s) are classes too; for a regression, correct or remove them",
             *(path, spelling.num_words, spelling.word[0], short_repr(spelling.word[1]), *spelling.with_point),
         )

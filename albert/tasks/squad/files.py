@@ -43,7 +43,7 @@ class Question:
 class Paragraph:
     """A context and its questions: what is aligned once.
 
-    `place` is where it stands in the JSON, as "data[3].paragraphs[0]". `first_question` is how many questions the
+    `place` is where it is in the JSON, as "data[3].paragraphs[0]". `first_question` is how many questions the
     paragraphs before it have. `for_training` says that records carry the place of the answer.
     """
 
@@ -183,7 +183,7 @@ class _Reading:
         if not question.answers:
             raise self._not_squad(place, 'to be trained on, it needs one of "answers" or "is_impossible": true')
         if len(question.answers) > 1:
-            self._tally.add("have several answers, of which the first is trained on", question.id)
+            self._tally.add("have several answers; the first is trained on", question.id)
         text, start = question.answers[0]
         stands_there = text and start >= 0 and context.startswith(text, start)
         if not stands_there:
@@ -205,7 +205,7 @@ class _Reading:
         try:
             text.encode()
         except UnicodeEncodeError:
-            raise self._not_squad(place, f'"{name}" has half of a surrogate pair, which is no character') from None
+            raise self._not_squad(place, f'"{name}" has half of a surrogate pair, which is not a character') from None
         return text
 
     def _member(
@@ -219,7 +219,7 @@ class _Reading:
             raise self._not_squad(place, f"is {_kind_name(holder)} instead of an object")
         value = default if holder.get(name) is None else holder[name]
         value = _in_one_spelling(value, kind, numbers)
-        if type(value) is not kind:  # not isinstance: true is no number
+        if type(value) is not kind:  # not isinstance: true is not a number
             fault = "is missing" if value is None else f"is {_kind_name(value)} instead of {_KIND_NAMES[kind]}"
             raise self._not_squad(place, f'"{name}" {fault}')
         return value

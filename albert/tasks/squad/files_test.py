@@ -33,7 +33,7 @@ def test_test_set_has_no_gold_answers(tmp_path):
     assert _read(write_squad(tmp_path, squad_document()), "dev")[0].questions[0].has_gold
 
 
-def test_empty_list_of_answers_is_no_answer(tmp_path, caplog):
+def test_empty_list_of_answers_means_no_answer(tmp_path, caplog):
     for split in ("train", "dev"):
         (paragraph,) = _read(write_squad(tmp_path, squad_document(answers=[])), split)
         assert paragraph.questions[0].is_impossible
@@ -44,7 +44,7 @@ def test_empty_list_of_answers_is_no_answer(tmp_path, caplog):
     assert not caplog.messages
 
 
-def test_marked_questions_with_answers_are_told(tmp_path, caplog):
+def test_marked_questions_with_answers_are_reported(tmp_path, caplog):
     write_squad(tmp_path, squad_document(is_impossible=True))
     assert _read(tmp_path)[0].questions[0].is_impossible
     assert "1 of 1 questions have answers but are marked is_impossible, and are trained on as wi" in caplog.messages[0]

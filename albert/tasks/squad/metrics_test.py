@@ -156,7 +156,7 @@ def test_questions_without_known_answers_are_not_scored(caplog):
     assert caplog.messages == ["1 of 1 questions have no known answers: they are predicted but not scored"] * 2
     assert score_v1([unknown, question("a", "x")], {"u": "x", "a": "x"}) == {"exact_match": 100.0, "f1": 100.0}
     assert score_v2([unknown, question("a", "x")], {"u": "x", "a": "x"}, {"u": 0, "a": 0})["total"] == 1
-    # In 1.1 every question has an answer: a list without any only means that it is not told.
+    # In 1.1 every question has an answer: a list without any only means that it is not given.
     assert score_v1([question("a")], {"a": "x"}) == {}
 
 

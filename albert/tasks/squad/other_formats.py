@@ -31,7 +31,7 @@ def format_of_value(root: Any) -> str | None:
 
 
 def format_of_answers(answers: Any) -> str | None:
-    """What the "answers" of a question are that are no list of objects."""
+    """What the "answers" of a question are if they are not a list of objects."""
     if isinstance(answers, dict) and isinstance(answers.get("text"), list):
         return 'is an object of the lists "text" and "answer_start", as in Hugging Face\'s datasets,'
     return None

@@ -114,7 +114,7 @@ def test_version_2_scores_equal_the_original(testdata, name):
     first = metrics.score_v2(questions, texts, null_odds, threshold=np.nextafter(1.0, 2.0), original_thresholds=True)
     expected = golden["first_pass_eval"]
     assert {key: first[key] for key in expected} == pytest.approx(expected, rel=1e-13)
-    # The second pass predicts anew with the threshold that had the best F1.
+    # The second pass predicts again, with the threshold that had the best F1.
     second = metrics.score_v2(questions, texts, null_odds, original_thresholds=True)
     expected = golden["eval"]
     assert {key: second[key] for key in expected} == pytest.approx(expected, rel=1e-13)
@@ -191,7 +191,7 @@ def test_of_equal_spans_the_first_window_wins():
 
 
 def test_of_equal_scores_the_first_positions_are_looked_at():
-    # 400 tokens of one character, of which every second has the same high score: starts 1, 3, 5 with ends 1, 3, 5.
+    # 400 tokens of one character. Every second one has the same high score: starts 1, 3, 5 with ends 1, 3, 5.
     window = {"token_is_max_context": np.ones(400, np.int8)}
     window |= {"tok_start_to_orig_index": np.arange(400), "tok_end_to_orig_index": np.arange(400)}
     alternating = (np.arange(400) % 2).astype(np.float32)[np.newaxis]

@@ -12,6 +12,7 @@ import numpy as np
 
 from albert.data.schema import Column, HostRecord, Record
 from albert.errors import UserError
+from albert.setting_fields import DATA, DROPOUT, LARGE, MODEL, OUTPUT, at_least, between, problems_of, setting
 from albert.settings import DataSettings
 from albert.system.text_encoding import open_regular
 from albert.tasks.base import Span, Split, Task
@@ -58,22 +59,51 @@ class SquadTask(Task):
     """
 
     version: Literal["1.1", "2.0"]
-    train_file: str | None = None
-    predict_file: str | None = None
-    doc_stride: int = 128  # tokens from the beginning of one window to that of the next
-    max_query_length: int = 64  # tokens
-    n_best_size: int = 20
-    max_answer_length: int = 30  # tokens
-    start_n_top: int = 5  # of 2.0's beam
-    end_n_top: int = 5
-    dropout_prob: float = 0.1  # of 2.0's answerability, in training
-    null_score_diff_threshold: float | None = None  # of 2.0; None: the best on the gold answers, 0 where there are none
-    original_thresholds: bool = False
-    score_language: str = DEFAULT_LANGUAGE
+    train_file: Path | None = setting("Questions to train on, in SQuAD's JSON format.", DATA, default=None)
+    predict_file: Path | None = setting(
+        "Questions to answer, in SQuAD's JSON format; scored if it has gold answers.", DATA, default=None
+    )
+    doc_stride: int = setting(
+        "Tokens from the beginning of one window of a long context to that of the next.",
+        DATA,
+        default=128,
+        bounds=at_least(1),
+    )
+    max_query_length: int = setting(
+        "Longest question in tokens; longer ones are cut.", DATA, default=64, bounds=at_least(1)
+    )
+    n_best_size: int = setting(
+        "Answers per question in nbest_predictions.json.", OUTPUT, default=20, bounds=at_least(1, 100_000)
+    )
+    max_answer_length: int = setting("Longest answer in tokens.", OUTPUT, default=30, bounds=at_least(1))
+    score_language: str = setting(
+        "Language whose words f1 compares: en as the official scripts, others as MLQA. zh, ja, th, lo, km, my: every "
+        "character is a word.",
+        OUTPUT,
+        default=DEFAULT_LANGUAGE,
+        choices=tuple(LANGUAGES),
+    )
+    # Of 2.0 alone.
+    start_n_top: int = setting("Beginnings of an answer that are followed.", MODEL, default=5, bounds=at_least(1, 1000))
+    end_n_top: int = setting(
+        "Ends of an answer that are followed for each beginning.", MODEL, default=5, bounds=at_least(1, 1000)
+    )
+    dropout_prob: float = setting(
+        "Dropout where the model decides whether there is an answer.", MODEL, default=0.1, bounds=DROPOUT
+    )
+    null_score_diff_threshold: float | None = setting(
+        "Null odds above which a question is left unanswered; without, tuned on the gold answers (0 without those).",
+        OUTPUT,
+        default=None,
+        bounds=between(-LARGE, LARGE),
+    )
+    original_thresholds: bool = setting(
+        "Apply tuned thresholds as the original did, one question off.", OUTPUT, default=False
+    )
 
     predict_split: ClassVar[Split] = "dev"
     has_dev_labels: ClassVar[bool] = False
-    reported_columns: ClassVar[tuple[str, ...]] = ("question_index", "query_len")
+    checked_columns: ClassVar[tuple[str, ...]] = ("question_index", "query_len")
     best_metric = "f1"
     feature_spec: ClassVar[Mapping[str, Column]] = {
         "input_ids": _TOKENS,
@@ -99,23 +129,12 @@ class SquadTask(Task):
     @property
     def splits(self) -> tuple[Split, ...]:
         """The splits that have a file."""
-        named: tuple[tuple[Split, str | None], ...] = (("train", self.train_file), ("dev", self.predict_file))
+        named: tuple[tuple[Split, Path | None], ...] = (("train", self.train_file), ("dev", self.predict_file))
         return tuple(split for split, name in named if name)
 
     def problems(self, settings: DataSettings) -> list[str]:
         """What cannot work, each as one phrase."""
-        found = []
-        if self.doc_stride < 1:
-            found.append(f"`doc_stride`={self.doc_stride} must be at least 1")
-        if self.max_query_length < 1:
-            found.append(f"`max_query_length`={self.max_query_length} must be at least 1")
-        for name in ("n_best_size", "max_answer_length", "start_n_top", "end_n_top"):
-            if getattr(self, name) < 1:
-                found.append(f"`{name}`={getattr(self, name)} must be at least 1")
-        if self.score_language not in LANGUAGES:
-            found.append(f"`score_language`={self.score_language} is unknown; known are {', '.join(LANGUAGES)}")
-        if not 0 <= self.dropout_prob < 1:
-            found.append(f"`dropout_prob`={self.dropout_prob} must be in [0, 1)")
+        found = problems_of(self)
         if settings.max_seq_length <= self.max_query_length + SPECIAL_TOKENS:
             found.append(
                 f"`max_seq_length`={settings.max_seq_length} leaves no room for the context beside a question of "
@@ -200,12 +219,12 @@ class SquadTask(Task):
             return any(question.answers for question in all_questions(items))
         return any(question.has_gold for question in all_questions(items))
 
-    def report(self, source: Path, items: Sequence[Paragraph], records: Sequence[HostRecord]) -> None:
-        """Warns of questions without windows and of truncated ones, and says how questions became windows.
+    def check_records(self, source: Path, items: Sequence[Paragraph], records: Sequence[HostRecord]) -> None:
+        """Warns of questions without windows and of truncated ones, and logs how many windows there are.
 
         Raises UserError where no question has a window.
         """
-        log_losses(source, items, records, self.max_query_length)
+        log_dropped_and_truncated(source, items, records, self.max_query_length)
         questions = len(all_questions(items))
         if not records:
             raise UserError(
@@ -225,7 +244,7 @@ class SquadTask(Task):
         if len(unspaced) > len(answered) / 10:
             likely = max(LANGUAGES, key=unspaced.count)
             logging.warning(
-                "%s: %d of %d answers are written without spaces, of which f1 compares all or nothing; "
+                "%s: %d of %d answers are written without spaces, so f1 compares each as one word; "
                 "score_language=%s compares characters.",
                 *(source, len(unspaced), len(answered), likely),
             )
@@ -274,7 +293,7 @@ class SquadTask(Task):
 def _is_same_file(first: Path, second: Path) -> bool:
     try:
         return filecmp.cmp(first, second, shallow=False)
-    except OSError:  # what cannot be read is told where it is needed
+    except OSError:  # what cannot be read is reported where it is needed
         return False
 
 
@@ -306,7 +325,7 @@ def questions_without_windows(
     return [question for question, numbers in zip(questions, windows, strict=True) if not numbers]
 
 
-def log_losses(
+def log_dropped_and_truncated(
     source: Path,
     paragraphs: Sequence[Paragraph],
     records: Sequence[Mapping[str, Sequence[int] | np.ndarray]],

@@ -13,7 +13,7 @@ from albert.settings import DataSettings
 from albert.tasks.squad.task import (
     SquadTask,
     all_questions,
-    log_losses,
+    log_dropped_and_truncated,
     questions_without_windows,
     windows_by_question,
 )
@@ -132,7 +132,7 @@ def test_question_that_the_original_drops_has_a_window(testdata, tokenizers, cap
     paragraph = next(p for p in paragraphs if p.first_question == skipped)
     if file.startswith("train"):
         _check_answer(record, paragraph.questions[0], paragraph.context)
-    log_losses(testdata / "squad" / f"{file}.json", paragraphs, records, max_query_length=64)
+    log_dropped_and_truncated(testdata / "squad" / f"{file}.json", paragraphs, records, max_query_length=64)
     assert not any("have no features" in message for message in caplog.messages)
 
 
@@ -217,7 +217,7 @@ def test_long_query_is_cut_and_counted_once(tmp_path, tokenizer, caplog):
     for record in records:
         assert record["input_ids"][1:10] == [*tokenizer.encode("Which one " * 4), tokenizer.sep_id]
         assert record["query_len"] == [20]
-    log_losses(tmp_path / "squad.json", paragraphs, records, max_query_length=8)
+    log_dropped_and_truncated(tmp_path / "squad.json", paragraphs, records, max_query_length=8)
     assert caplog.messages == [f"{tmp_path}/squad.json: 1 of 1 questions were cut to max_query_length=8 tokens: q"]
 
 
@@ -311,10 +311,10 @@ def test_split_without_any_window_is_refused(tmp_path, tokenizer):
     document = squad_document(context="\u0301\u0302", answers=[])
     paragraphs, records = _features(write_squad(tmp_path, document), tokenizer, "dev")
     with pytest.raises(UserError, match=r"squad\.json: none of its 1 questions has features"):
-        _task().report(tmp_path / "squad.json", paragraphs, records)
+        _task().check_records(tmp_path / "squad.json", paragraphs, records)
 
 
-def test_questions_to_predict_that_are_trained_on_are_told(tmp_path, caplog):
+def test_questions_to_predict_that_are_trained_on_are_reported(tmp_path, caplog):
     write_squad(tmp_path, squad_document())
     list(_task().read("train", tmp_path))
     assert not caplog.messages
@@ -324,7 +324,7 @@ def test_questions_to_predict_that_are_trained_on_are_told(tmp_path, caplog):
     ]
 
 
-def test_answers_without_spaces_are_told(tmp_path, tokenizer, caplog):
+def test_answers_without_spaces_are_reported(tmp_path, tokenizer, caplog):
     document = squad_document(context="他住在上海市。", answers=[{"text": "上海市", "answer_start": 3}])
     write_squad(tmp_path, document)
     for language, warnings in (("en", 1), ("zh", 0)):
@@ -332,7 +332,7 @@ def test_answers_without_spaces_are_told(tmp_path, tokenizer, caplog):
         task = SquadTask(version="1.1", predict_file="squad.json", score_language=language)
         paragraphs = list(task.read("dev", tmp_path))
         records = [r for p in paragraphs for r in task.featurize(p, tokenizer, _settings(tmp_path))]
-        task.report(tmp_path / "squad.json", paragraphs, records)
+        task.check_records(tmp_path / "squad.json", paragraphs, records)
         found = [message for message in caplog.messages if "without spaces" in message]
         assert len(found) == warnings
         assert all("1 of 1 answers" in message and "score_language=zh" in message for message in found)
