@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Fetches Google's pretrained models into pretrained_model/albert_<size>_v<version>/.
+# Fetches Google's pretrained models into pretrained_model/albert_<size>_v<version>/, or the Hugging Face hub's.
 #
 #   ./download_pretrained_models.sh [base large xlarge xxlarge] [--version 1|2] [more flags: --help]
+#   ./download_pretrained_models.sh --source=huggingface albert-base-v2
 #
 # Needs Python 3.11 with requests and tqdm; without them it sets up .venv and goes on there.
 set -euo pipefail

@@ -66,11 +66,11 @@ _WITHOUT_EFFECT = frozenset(
 # Keys that only Hugging Face writes.
 _HUGGING_FACE_MARKS = ("model_type", "architectures", "transformers_version", "torch_dtype")
 # Fields of released files that upstream's model ignores, and this one.
-_IGNORED_FIELDS = ("down_scale_factor", "net_structure_type", "gap_size", "num_memory_blocks", "layers_to_keep")
+IGNORED_FIELDS = ("down_scale_factor", "net_structure_type", "gap_size", "num_memory_blocks", "layers_to_keep")
 # Fields that may be missing: upstream's defaults are what every ALBERT without them has.
 _OPTIONAL_FIELDS = (
     *("num_hidden_groups", "inner_group_num", "initializer_range", "type_vocab_size", "hidden_act"),
-    *_IGNORED_FIELDS,
+    *IGNORED_FIELDS,
 )
 
 
@@ -199,7 +199,7 @@ def remarks(values: Mapping[str, object]) -> list[Remark]:
         ))  # fmt: skip
     if "hidden_act" in values and not activation:
         found.append(Remark("hidden_act is empty: the layers are linear, as upstream's are"))
-    idle = [name for name in _IGNORED_FIELDS if name in values and values[name] not in (known[name], [])]
+    idle = [name for name in IGNORED_FIELDS if name in values and values[name] not in (known[name], [])]
     if idle:
         said = ", ".join(f"{name} {short_repr(values[name])}" for name in idle)
         found.append(Remark(f"without effect here and in upstream's model: {said}"))

@@ -15,6 +15,7 @@ from albert.cli.fine_tuning import parse_classifier_flags, parse_race_flags, par
 from albert.engine.distribution import create_replicas
 from albert.engine.estimator import Estimator
 from albert.runs import fine_tuning
+from albert.serving.testing import write_random_models
 from albert.settings import Settings
 from albert.tasks.base import Task
 from albert.testing import SQUAD_TO_ANSWER, TESTDATA, sample_command, write_model, write_sample_data
@@ -78,6 +79,14 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
         task, settings = parse(sample_command(folder, "predict", **{**shared, **flags}))
         write_model(folder / name, task, settings)
         fine_tuning.run(task, settings)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def exportable(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folders of all `albert.serving.testing.MODELS` by their names, to be read."""
+    folder = tmp_path_factory.mktemp("exportable")
+    write_random_models(folder)
     return folder
 
 

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from albert import demo
-from albert.downloads import datasets, models
+from albert.downloads import datasets, hub, models
 from albert.errors import UserError
 
 ROOT = Path(__file__).parent.parent
@@ -212,6 +212,7 @@ def argparse_flags(module: str) -> frozenset[str]:
 def check_download(module: Any, arguments: list[str]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "fetch_all", lambda parser, parsed, wanted: 0)
+        patch.setattr(hub, "model", lambda repository, timeout: None)
         assert module.main(arguments) == 0, arguments
 
 

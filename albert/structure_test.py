@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from albert.cli.export_model import EXPORT
 from albert.cli.fine_tuning import FINE_TUNING_PROGRAMS
 from albert.cli.predict import PREDICT
 from albert.cli.pretraining import PRETRAINING_PROGRAMS
@@ -25,7 +26,7 @@ ORDER = (
     {
         *("run_multigpus_classifier", "run_multigpus_squad_v1", "run_multigpus_squad_v2", "run_multigpus_race"),
         *("run_pretraining", "create_pretraining_data", "prepare_corpus", "train_sentencepiece"),
-        *("create_finetuning_data", "predict", "serve"),
+        *("create_finetuning_data", "predict", "serve", "export_model"),
     },
     {"cli"},
     {"runs"},
@@ -73,7 +74,7 @@ MODULES_WITHOUT_TENSORFLOW = (
     *("serving.http.metrics", "serving.http.server", "serving.http.settings", "runs.serving", "serve"),
     *("run_multigpus_classifier", "run_multigpus_squad_v1", "run_multigpus_squad_v2", "run_multigpus_race"),
     *("prepare_corpus", "train_sentencepiece", "create_pretraining_data", "run_pretraining"),
-    "create_finetuning_data",
+    *("create_finetuning_data", "export_model", "runs.export", "serving.export.request"),
 )
 
 # The name of modules that tests share; nothing else may import them.
@@ -283,7 +284,9 @@ def test_only_the_command_line_writes_flags():
 
 def test_settings_in_messages_have_a_flag_in_some_program():
     known = {
-        name for program in (*FINE_TUNING_PROGRAMS, *PRETRAINING_PROGRAMS, PREDICT, SERVE) for name in program.flag_of
+        name
+        for program in (*FINE_TUNING_PROGRAMS, *PRETRAINING_PROGRAMS, PREDICT, SERVE, EXPORT)
+        for name in program.flag_of
     }
     for module, text in messages_below_the_command_line():
         assert set(re.findall("`([a-z0-9_]+)`", text)) <= known, f"{module}: {text}"

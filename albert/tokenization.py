@@ -24,7 +24,7 @@ from albert.system.text_origins import Origins, code_points, composed_with_origi
 
 _WORD_BOUNDARY = "\u2581"  # what SentencePiece puts in front of a piece that begins a word
 _BYTE_PIECE = re.compile("<0x[0-9A-F]{2}>")
-_MAX_WORD_CHARACTERS = 200  # longer words become [UNK] without being searched for pieces
+MAX_WORD_CHARACTERS = 200  # longer words become [UNK] without being searched for pieces
 _CACHED_WORDS = 65536  # bounded, so that memory does not grow with the rows read
 
 
@@ -150,7 +150,7 @@ class SentencePieceTokenizer:
             ids, source, ("[CLS]", "[SEP]", "[MASK]", "<pad>")
         )
         self.unk_id = self._model.unk_id()
-        self._split_ids = {i for i, piece in enumerate(pieces) if _ends_in_digit_and_comma(piece)}
+        self._split_ids = {i for i, piece in enumerate(pieces) if ends_in_digit_and_comma(piece)}
         # The text that one unknown token stands for may end in a comma, where the model has none or does not use it.
         numbers = list(range(len(pieces)))
         self._split_ids.update(
@@ -168,7 +168,7 @@ class SentencePieceTokenizer:
         """Pieces of preprocessed text, with the comma split off every piece that ends in a digit and a comma."""
         pieces = []
         for piece in self._model.encode(text, out_type=str):
-            if _ends_in_digit_and_comma(piece):
+            if ends_in_digit_and_comma(piece):
                 pieces.extend(self._split_off_comma(piece))
             else:
                 pieces.append(piece)
@@ -191,7 +191,7 @@ class SentencePieceTokenizer:
         position = 0
         for piece in self._model.encode(prepared, out_type=str):
             length = self._normalized_length(piece)
-            if _ends_in_digit_and_comma(piece):
+            if ends_in_digit_and_comma(piece):
                 parts = self._split_off_comma(piece)
                 spans += _spans_of_parts(piece, parts, position)
                 pieces += parts
@@ -271,9 +271,9 @@ class WordPieceTokenizer:
         self.keep_accents = keep_accents
         self.digest = _digest("wordpiece", do_lower_case, keep_accents, vocab_bytes)
         self.vocabulary_bytes = vocab_bytes
-        self._ids, self.vocab_size = _parse_vocab(vocab_bytes, source)
+        self.ids, self.vocab_size = _parse_vocab(vocab_bytes, source)
         self.cls_id, self.sep_id, self.mask_id, self.pad_id, self.unk_id = _special_ids(
-            self._ids, source, ("[CLS]", "[SEP]", "[MASK]", "[PAD]", "[UNK]")
+            self.ids, source, ("[CLS]", "[SEP]", "[MASK]", "[PAD]", "[UNK]")
         )
         self._word_pieces = functools.lru_cache(maxsize=_CACHED_WORDS)(self._search_word_pieces)
 
@@ -291,7 +291,7 @@ class WordPieceTokenizer:
 
     def encode(self, text: str) -> list[int]:
         """Ids of raw text."""
-        return [self._ids[piece] for piece in self.tokenize(text)]
+        return [self.ids[piece] for piece in self.tokenize(text)]
 
     def encode_with_offsets(self, text: str) -> Encoding:
         """The ids of `encode` with the characters of the raw text that they stand for."""
@@ -308,7 +308,7 @@ class WordPieceTokenizer:
             assert place.end() - place.start() == len(word), f"{place.group()!r} is not as long as {word!r}"
             position = place.start()
             for piece in self._word_pieces(word):
-                ids.append(self._ids[piece])
+                ids.append(self.ids[piece])
                 first.append(position)
                 position += len(piece.removeprefix("##")) if position > place.start() else len(piece)
                 stop.append(place.end() if piece == "[UNK]" else position)
@@ -318,17 +318,17 @@ class WordPieceTokenizer:
 
     def pieces(self) -> list[str]:
         """The vocabulary, in the order of its ids."""
-        return list(self._ids)
+        return list(self.ids)
 
     def _search_word_pieces(self, word: str) -> tuple[str, ...]:
-        if len(word) > _MAX_WORD_CHARACTERS:
+        if len(word) > MAX_WORD_CHARACTERS:
             return ("[UNK]",)
         pieces = []
         start = 0
         while start < len(word):
             prefix = "##" if start else ""
             ends = range(len(word), start, -1)
-            end = next((end for end in ends if prefix + word[start:end] in self._ids), None)
+            end = next((end for end in ends if prefix + word[start:end] in self.ids), None)
             if end is None:
                 return ("[UNK]",)
             pieces.append(prefix + word[start:end])
@@ -377,16 +377,19 @@ class _Replacements(dict):
         return self[code_point]
 
 
-def _clean(character: str) -> str:
+def clean(character: str) -> str:
+    """What BERT first makes of a character: itself, nothing, a space, or an ideograph between spaces."""
     category = unicodedata.category(character)
     if character in "\t\n\r" or category == "Zs":
         return " "
     if character == "\ufffd" or category in ("Cc", "Cf"):
         return ""
-    return f" {character} " if _is_chinese(ord(character)) else character
+    is_chinese = any(ord(character) in block for block in _CHINESE_BLOCKS)
+    return f" {character} " if is_chinese else character
 
 
-def _set_apart(character: str) -> str:
+def set_apart(character: str) -> str:
+    """What BERT makes of a character last: itself, or a punctuation mark between spaces."""
     # BERT counts all of ASCII's symbols as punctuation, also those that Unicode does not, such as $ and ^.
     is_ascii_symbol = character.isascii() and character.isprintable() and not character.isalnum()
     is_mark = is_ascii_symbol or unicodedata.category(character).startswith("P")
@@ -406,15 +409,12 @@ _CHINESE_BLOCKS = (
 )
 
 
-def _is_chinese(code_point: int) -> bool:
-    return any(code_point in block for block in _CHINESE_BLOCKS)
+_CLEANED = _Replacements(clean)
+_PUNCTUATION_APART = _Replacements(set_apart)
 
 
-_CLEANED = _Replacements(_clean)
-_PUNCTUATION_APART = _Replacements(_set_apart)
-
-
-def _ends_in_digit_and_comma(piece: str) -> bool:
+def ends_in_digit_and_comma(piece: str) -> bool:
+    """Whether a piece is one that ALBERT always splits."""
     return len(piece) > 1 and piece[-1] == "," and piece[-2].isdigit()
 
 

@@ -142,9 +142,11 @@ def _description(values: Mapping[str, Any]) -> ModelDescription:
         _check_characters("text_column_names", name)
     if _whole(values, "text_columns", 0) != len(columns):
         raise ValueError(f"text_columns is {values['text_columns']}, but {len(columns)} have names")
-    if bool(columns) != isinstance(output, Labels | MultiLabels | Score):
-        raise ValueError(f"text_columns is {len(columns)}, which a model with the head {values['head']} never has")
     digest, dtype = _value(values, "tokenizer_digest", str), _value(values, "dtype", str)
+    is_of_texts = isinstance(output, Labels | MultiLabels | Score)
+    is_unsaid = not columns and not digest  # another library's model, converted
+    if bool(columns) != is_of_texts and not (is_of_texts and is_unsaid):
+        raise ValueError(f"text_columns is {len(columns)}, which a model with the head {values['head']} never has")
     if dtype not in ("float32", "bfloat16"):
         raise ValueError(f"dtype is {short_repr(dtype)}, not float32 or bfloat16")
     options = {name: check(values, name) for name, check in _OPTIONS.items() if name in values}

@@ -31,6 +31,7 @@ def described(**changes):
     [
         PAIR,
         described(output=MultiLabels(("news", "sport", "weather"))),
+        described(text_columns=(), tokenizer_digest=""),  # of another library, converted
         described(output=Score(0.0, 5.0)),
         described(output=Score(-math.inf, math.inf), text_columns=("text",), dtype="bfloat16"),
         described(output=Choice(3), text_columns=(), options={"max_qa_length": 64}),

@@ -11,26 +11,30 @@ from albert.albert_config import AlbertConfig, read_config
 from albert.errors import UserError
 from albert.heads import head_for
 from albert.heads.base import Head
+from albert.heads.pretraining import PretrainingHead
 from albert.heads.span import SpanHead
-from albert.modeling import AlbertModel
+from albert.modeling import AlbertModel, VariableSpec
 from albert.serving.description import DESCRIPTION, ModelDescription
 from albert.serving.hugging_face import is_cut_as_here
 from albert.serving.model_folder import find_casing, find_model
 from albert.tokenization import Tokenizer, load_tokenizer
 from albert.weights.loading import load_weights
-from albert.weights.names import POOLER
+from albert.weights.names import POOLER, canonical_names
 from albert.weights.paths import checkpoint_prefix, open_weights
 
 _VOCABULARY_SETTING = re.compile("`(spm_model|vocab)_file`=")
 # Rows of a model whose folder does not say how long they were in training.
 _DEFAULT_LENGTH = 512
+# Masked words and the order of sentences, each with its own variables.
+PRETRAINING_HEADS = ("cls/predictions/", "cls/seq_relationship/")
 
 
 @dataclasses.dataclass(frozen=True)
 class LoadedModel:
     """A model that can be used. `description` and `head` are None where it was only pretrained.
 
-    `has_pooler`: whether the pooler's weights came from the checkpoint.
+    `has_pooler`: whether the pooler's weights came from the checkpoint. `unused`: what else the checkpoint holds, but
+    for the state of training.
     """
 
     folder: Path
@@ -40,6 +44,7 @@ class LoadedModel:
     head: Head | None
     weights: dict[str, tf.Variable]
     has_pooler: bool
+    unused: tuple[str, ...] = ()
 
     @property
     def max_seq_length(self) -> int:
@@ -49,8 +54,11 @@ class LoadedModel:
         return min(_DEFAULT_LENGTH, self.config.max_position_embeddings)
 
 
-def load_model(folder: Path, device: str) -> LoadedModel:
+def load_model(folder: Path, device: str, with_pretraining_heads: bool = False) -> LoadedModel:
     """The model in `folder`, its weights on `device`, as TensorFlow calls that.
+
+    With `with_pretraining_heads` a model that was only pretrained keeps the weights of the heads that it has, which no
+    prediction needs.
 
     Raises UserError for what is missing or damaged, and where two of its files are not of the same model.
     """
@@ -80,15 +88,25 @@ def load_model(folder: Path, device: str) -> LoadedModel:
         raise UserError(str(error).replace("`init_checkpoint`", "`model_dir`")) from None
     if head:
         _check_head(head, prefix, folder)
+    specs = head.variable_specs if head else _pretraining_specs(config, prefix) if with_pretraining_heads else ()
     with tf.device(device):
-        weights = AlbertModel(config, head.variable_specs if head else (), seed=None).weights
+        weights = AlbertModel(config, specs, seed=None).weights
     report = load_weights(prefix, weights)
     fresh = [name for name in report.fresh if not (name in POOLER and isinstance(head, SpanHead))]
     if head and fresh:
         raise _other_model(prefix, f"has no {', '.join(fresh)}", folder)
     for text in report.remarks:
         logging.warning("%s: %s.", prefix, text)
-    return LoadedModel(folder, config, tokenizer, description, head, weights, not report.fresh)
+    return LoadedModel(folder, config, tokenizer, description, head, weights, not report.fresh, report.unused)
+
+
+def _pretraining_specs(config: AlbertConfig, prefix: Path) -> list[VariableSpec]:
+    """The variables of those pretraining heads that the checkpoint holds whole."""
+    with open_weights(prefix) as reader:
+        entries = canonical_names(reader.get_variable_to_shape_map()).entries
+    specs = PretrainingHead(config).variable_specs
+    heads = [[spec for spec in specs if spec.name.startswith(scope)] for scope in PRETRAINING_HEADS]
+    return [spec for head in heads if all(spec.name in entries for spec in head) for spec in head]
 
 
 def _check_head(head: Head, prefix: Path, folder: Path) -> None:

@@ -54,9 +54,26 @@ def find_model(folder: Path) -> ModelFiles:
     check_folder(folder)
     config_file = find_config(folder)
     description = read_description(folder)
-    if description is None and config_file.name == _OTHER_CONFIG:
-        description = imported.describe(config_file)
+    if config_file.name == _OTHER_CONFIG:
+        description = _agreed(description, config_file)
     return ModelFiles(config_file, *find_vocabulary(folder), description)
+
+
+def _agreed(description: ModelDescription | None, config_file: Path) -> ModelDescription | None:
+    """`description`, which an exported folder has beside Hugging Face's configuration; otherwise what that says.
+
+    Raises UserError where the two differ: the library may have written another model over an export.
+    """
+    theirs = imported.describe(config_file)
+    if description is None:
+        return theirs
+    said = [(type(each.output), getattr(each.output, "names", ())) for each in (description, theirs) if each]
+    if len(set(said)) > 1 or theirs is None:
+        raise UserError(
+            f"{config_file.parent / DESCRIPTION} describes another model than {config_file.name} beside it. Delete the "
+            "first if transformers has written this folder since it was exported."
+        )
+    return description
 
 
 def find_casing(folder: Path) -> dict[str, bool]:
@@ -112,6 +129,23 @@ def find_vocabulary(folder: Path) -> tuple[Path | None, Path | None]:
     raise UserError(f"`model_dir`={folder} has no vocabulary, neither a *.model nor {WORDPIECE}.")
 
 
+def contents_of(
+    config: AlbertConfig, tokenizer: Tokenizer | None, description: ModelDescription | None
+) -> dict[str, bytes]:
+    """Everything but the weights, by the names of the files; the description last, if there is one."""
+    contents = {CONFIG: config.to_json_string().encode()}
+    if tokenizer:
+        contents[vocabulary_name(tokenizer)] = tokenizer.vocabulary_bytes
+    if description:
+        contents[DESCRIPTION] = description.to_json().encode()
+    return contents
+
+
+def vocabulary_name(tokenizer: Tokenizer) -> str:
+    """The name of the vocabulary's file."""
+    return SENTENCEPIECE if isinstance(tokenizer, SentencePieceTokenizer) else WORDPIECE
+
+
 def write_model_folder(
     folder: Path, config: AlbertConfig, tokenizer: Tokenizer | None, description: ModelDescription | None
 ) -> None:
@@ -120,12 +154,7 @@ def write_model_folder(
     A pretrained model has no description, and no vocabulary where nobody named one. Raises UserError where a file of
     that name is there that says something else and is not of a run.
     """
-    contents = {CONFIG: config.to_json_string().encode()}
-    if tokenizer:
-        vocabulary = SENTENCEPIECE if isinstance(tokenizer, SentencePieceTokenizer) else WORDPIECE
-        contents[vocabulary] = tokenizer.vocabulary_bytes
-    if description:
-        contents[DESCRIPTION] = description.to_json().encode()
+    contents = contents_of(config, tokenizer, description)
     is_ours = (folder / DESCRIPTION).exists()
     missing = {name: data for name, data in contents.items() if _content(folder / name) != data}
     for name in missing:
