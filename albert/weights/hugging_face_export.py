@@ -12,6 +12,7 @@ import numpy as np
 from albert.albert_config import AlbertConfig
 from albert.errors import UserError
 from albert.system.files import whole_file
+from albert.weights.named_tensors import problem_of_division
 from albert.weights.variables import VARIABLES
 
 WHOLE = "model.safetensors"
@@ -20,17 +21,14 @@ _MAPPING = "bert/encoder/embedding_hidden_mapping_in"
 
 def check_representable(config: AlbertConfig) -> None:
     """Raises UserError for a model that the library would compute otherwise."""
-    layers, groups = config.num_hidden_layers, config.num_hidden_groups
-    if any(int(i / (layers / groups)) != int(i / layers * groups) for i in range(layers)):
-        raise UserError(
-            f"{layers} layers in {groups} groups are divided otherwise by Hugging "
-            "Face than by this model, so that it cannot be exported there; `format`=checkpoint keeps it."
-        )
-
-    if config.inner_group_num > layers // groups:
+    problem = problem_of_division(config, "Hugging Face")
+    if problem:
+        raise UserError(f"{problem}, so that it cannot be exported there; `format`=checkpoint keeps it.")
+    num_layers = config.num_hidden_layers // config.num_hidden_groups
+    if config.inner_group_num > num_layers:
         logging.warning(
             "transformers before version 5 cannot compute %d inner layers in groups of %d layers.",
-            config.inner_group_num, layers // groups,
+            config.inner_group_num, num_layers,
         )  # fmt: skip
 
 

@@ -61,12 +61,18 @@ def stored(theirs: str, tensor: StoredTensor, is_transposed: bool = False) -> Na
 def check_division(path: Path, library: str) -> AlbertConfig:
     """The configuration in `path`. Raises UserError where that library uses another group for a layer than we do."""
     config = AlbertConfig.from_json_file(path)
-    layers, groups = config.num_hidden_layers, config.num_hidden_groups
-    if any(int(i / (layers / groups)) != int(i / layers * groups) for i in range(layers)):
-        raise UserError(
-            f"{path}: {layers} layers in {groups} groups are divided otherwise by {library} than by this model."
-        )
+    problem = problem_of_division(config, library)
+    if problem:
+        raise UserError(f"{path}: {problem}.")
     return config
+
+
+def problem_of_division(config: AlbertConfig, library: str) -> str | None:
+    """What is wrong where other libraries, which round at another place, use another group for a layer than we do."""
+    layers, groups = config.num_hidden_layers, config.num_hidden_groups
+    if all(int(i / (layers / groups)) == int(i / layers * groups) for i in range(layers)):
+        return None
+    return f"{layers} layers in {groups} groups are divided otherwise by {library} than by this model"
 
 
 class NamedTensors:
