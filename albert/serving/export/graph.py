@@ -19,6 +19,8 @@ from albert.weights.names import POOLER
 IDS = "ids"
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
+ROWS = [tf.TensorSpec([None, None], tf.int32, name) for name in INPUTS]
+
 _PLAIN = Computation(element_wise=PLAIN)
 
 
@@ -32,17 +34,23 @@ class ModelGraph(tf.Module):
         super().__init__(name="albert")
         self.weights = weights_of(model)
         self._model = model
-        rows = [tf.TensorSpec([None, None], tf.int32, name) for name in INPUTS]
-        self.ids = tf.function(self._outputs, input_signature=rows, autograph=False)
+        self.ids = tf.function(self._outputs, input_signature=ROWS, autograph=False)
 
     def _outputs(
         self, input_ids: tf.Tensor, attention_mask: tf.Tensor, token_type_ids: tf.Tensor
     ) -> dict[str, tf.Tensor]:
+        # Each is read once, and not by every layer again.
+        weights = {name: tf.convert_to_tensor(value) for name, value in self.weights.items()}
+        return self.computed(weights, input_ids, attention_mask, token_type_ids)
+
+    def computed(
+        self, weights: Weights, input_ids: tf.Tensor, attention_mask: tf.Tensor, token_type_ids: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        """The outputs with other values for `weights`."""
         model, layout = self._model, TokenLayout.one_per_row(input_ids, attention_mask, token_type_ids)
         # A pooler that the model's file did not have is left out; nothing reads what zeros in its place compute.
         absent = {name: tf.zeros(model.weights[name].shape) for name in POOLER if name not in self.weights}
-        # Read once: converters keep a copy for each time, one for each layer.
-        weights = {name: tf.convert_to_tensor(value) for name, value in self.weights.items()} | absent
+        weights = {**weights, **absent}
         pooled_alone = model.head is not None and not model.head.reads_tokens
         encoded = encode(model.config, weights, layout, None, _PLAIN, pooled_alone)
         if model.head is None:
@@ -67,7 +75,7 @@ def _span_logits(model: LoadedModel, weights: Weights, encoded: EncoderOutput) -
     return {"start_logits": found["start_log_prob"], "end_logits": found["end_log_prob"]}
 
 
-def save(graph: ModelGraph, folder: Path, signatures: Mapping[str, Any]) -> None:
+def save(graph: tf.Module, folder: Path, signatures: Mapping[str, Any]) -> None:
     """Writes the SavedModel to `folder`."""
     with _without_remarks():
         tf.saved_model.save(graph, str(folder), dict(signatures))
