@@ -10,11 +10,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import tensorflow as tf
-from tensorflow.core.protobuf.trackable_object_graph_pb2 import TrackableObjectGraph
 
 from albert.errors import UserError
 from albert.serving.export.checkpoint import write_all_but_weights
-from albert.serving.export.reference import Outputs, Rows, reference
+from albert.serving.export.reference import Outputs, Rows, reopened
 from albert.serving.export.request import ExportRequest
 from albert.serving.loading import LoadedModel
 from albert.weights.variables import VARIABLES, Variable
@@ -26,7 +25,7 @@ _HEAD = "bert/cls/predictions"
 def write(model: LoadedModel, folder: Path, request: ExportRequest) -> None:
     """Writes the checkpoint, and what this project reads beside it. Raises UserError for what has no place there."""
     _check(model)
-    rows = {name: row for name, row in _rows().items() if name in model.weights and row.model_garden}
+    rows = {name: row for name, row in _rows().items() if name in model.weights}
     left_out = sorted(model.weights.keys() - rows.keys())
     if left_out:
         logging.warning("Left out, since Model Garden has no such head: %s.", ", ".join(left_out))
@@ -62,8 +61,8 @@ def _check(model: LoadedModel) -> None:
 
 
 def _rows() -> dict[str, Variable]:
-    """The name table by our names, of a model with one block."""
-    return {row.ours.format(group=0, layer=0): row for row in VARIABLES}
+    """What of the name table Model Garden has, by our names, of a model with one block."""
+    return {row.ours.format(group=0, layer=0): row for row in VARIABLES if row.model_garden}
 
 
 def _divided(value: tf.Variable, row: Variable, num_heads: int) -> tf.Tensor:
@@ -149,16 +148,7 @@ def _masked_lm(variables: Mapping[str, tf.Variable]) -> tf.Module:
     )
 
 
-# --- Reading it again -------------------------------------------------------------------------------------------------
-
-
 def reopen(folder: Path, model: LoadedModel) -> Callable[[Rows], Outputs]:
-    """The model with the weights that the checkpoint has under Model Garden's names."""
-    reader = tf.train.load_checkpoint(str(folder / f"{PREFIX}-1"))
-    graph = TrackableObjectGraph.FromString(reader.get_tensor("_CHECKPOINTABLE_OBJECT_GRAPH"))
-    keys = {entry.full_name: entry.checkpoint_key for node in graph.nodes for entry in node.attributes}
-    weights = dict(model.weights)
-    for name, row in _rows().items():
-        if row.model_garden in keys:
-            weights[name] = tf.reshape(reader.get_tensor(keys[row.model_garden]), weights[name].shape)
-    return reference(dataclasses.replace(model, weights=weights))
+    """The model that this project reads there, which has all that was written, bit for bit."""
+    weights = {name: value for name, value in model.weights.items() if name in _rows()}
+    return reopened(folder, dataclasses.replace(model, weights=weights))

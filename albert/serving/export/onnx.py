@@ -98,7 +98,8 @@ def _convert(folder: Path) -> None:
         text=True,
         check=False,
         cwd=folder,
-        env=os.environ | {"CUDA_VISIBLE_DEVICES": ""},
+        # No GPU; and TensorFlow's own Keras, which this project's programs leave out.
+        env=os.environ | {"CUDA_VISIBLE_DEVICES": "", "TF_USE_LEGACY_KERAS": "0"},
     )
     if done.returncode or not (folder / FILE).exists():
         lines = done.stderr.strip().splitlines() or ["it said nothing"]

@@ -52,7 +52,10 @@ def test_ids_are_computed_by_a_process_that_knows_nothing_of_this_project(export
     run(ExportRequest(model_dir, tmp_path / "out", "savedmodel", version=3, string_input=False))
     assert "Signature ids(input_ids: int32 [?, ?], " in caplog.text
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["3"]
-    assert (tmp_path / "out/3/model.json").read_bytes() == (model_dir / "model.json").read_bytes()
+    back = load_model(tmp_path / "out/3", "/cpu:0")
+    assert (back.description, back.config) == (model.description, model.config)
+    for name, value in model.weights.items():
+        np.testing.assert_array_equal(back.weights[name], value, err_msg=name)
     rows = sample_rows(model)
     np.savez(tmp_path / "rows.npz", **rows)
     command = [sys.executable, "-c", LOAD, str(tmp_path / "out/3"), str(tmp_path / "rows.npz")]
@@ -63,6 +66,15 @@ def test_ids_are_computed_by_a_process_that_knows_nothing_of_this_project(export
     logits = reference(model)(rows)["logits"]
     np.testing.assert_allclose(found["outputs"]["logits"], logits, rtol=0, atol=1e-5)
     np.testing.assert_allclose(found["outputs"]["probabilities"], tf.nn.softmax(logits), rtol=0, atol=1e-5)
+
+
+def test_a_pretrained_model_comes_in_again_with_its_heads(exportable, tmp_path):
+    model = load_model(exportable / "pretrained", "/cpu:0", with_pretraining_heads=True)  # of groups
+    savedmodel.write(model, tmp_path, ExportRequest(tmp_path, tmp_path, "savedmodel"))
+    back = load_model(tmp_path / "1", "/cpu:0", with_pretraining_heads=True)
+    assert back.weights.keys() == model.weights.keys()
+    for name, value in model.weights.items():
+        np.testing.assert_array_equal(back.weights[name], value, err_msg=name)
 
 
 @needs_tensorflow_text

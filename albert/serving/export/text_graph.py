@@ -3,6 +3,7 @@
 Needs tensorflow-text (the extra `serving`), which TensorFlow Serving links, and a SentencePiece vocabulary.
 """
 
+import os
 import unicodedata
 from collections.abc import Callable
 from types import ModuleType
@@ -15,6 +16,7 @@ from albert.serving.export.characters import class_of
 from albert.tokenization import SentencePieceTokenizer, Tokenizer, ends_in_digit_and_comma
 
 _COMMA = ","
+_KERAS = "TF_USE_LEGACY_KERAS"
 # The operation takes U+0000 for the end of a text; a character that no vocabulary has stands for it.
 _NUL, _PRIVATE_USE = r"\x00", "\ue000"
 
@@ -41,12 +43,17 @@ def why_not_in_graph(tokenizer: Tokenizer) -> str | None:
 
 
 def _tensorflow_text() -> ModuleType:
+    # It imports Keras, which this project's programs leave out by this variable.
+    choice = os.environ.pop(_KERAS, None)
     try:
         import tensorflow_text
     except ImportError as error:
         raise UserError(
             f"tensorflow-text cannot be imported ({error}): scripts/setup.sh --serving installs it."
         ) from error
+    finally:
+        if choice is not None:
+            os.environ[_KERAS] = choice
     return tensorflow_text
 
 
