@@ -29,8 +29,7 @@ def write(model: LoadedModel, folder: Path, request: ExportRequest) -> None:
     left_out = sorted(model.weights.keys() - rows.keys())
     if left_out:
         logging.warning("Left out, since Model Garden has no such head: %s.", ", ".join(left_out))
-    num_heads = model.config.num_attention_heads
-    values = {row.model_garden: _divided(model.weights[name], row, num_heads) for name, row in rows.items()}
+    values = {row.model_garden: _divided(model, name, row) for name, row in rows.items()}
     variables = {name: tf.Variable(value, name=name) for name, value in values.items()}
     encoder = _encoder(variables)
     tree = {"encoder": encoder}
@@ -65,16 +64,12 @@ def _rows() -> dict[str, Variable]:
     return {row.ours.format(group=0, layer=0): row for row in VARIABLES if row.model_garden}
 
 
-def _divided(value: tf.Variable, row: Variable, num_heads: int) -> tf.Tensor:
-    """With an axis for the heads."""
-    shape = list(value.shape)
+def _divided(model: LoadedModel, name: str, row: Variable) -> tf.Tensor:
+    """The variable `name`, with an axis for the heads."""
+    shape, num_heads = list(model.weights[name].shape), model.config.num_attention_heads
     if row.heads_axis is not None:
-        width = shape[row.heads_axis]
-        shape[row.heads_axis : row.heads_axis + 1] = [num_heads, width // num_heads]
-    return tf.reshape(value, shape)
-
-
-# --- The tree ---------------------------------------------------------------------------------------------------------
+        shape[row.heads_axis : row.heads_axis + 1] = [num_heads, shape[row.heads_axis] // num_heads]
+    return tf.reshape(model.weights[name], shape)
 
 
 def _node(**children: tf.Module | tf.Variable) -> tf.Module:

@@ -29,6 +29,7 @@ from albert.tasks.base import Labels, MultiLabels, Score
 from albert.tokenization import SentencePieceTokenizer
 
 TEXT = "serving_default"
+_ORDER = {name: number - len(INPUTS) for number, name in enumerate(INPUTS)}  # others behind them
 # The first texts, which are short: through the whole model once more, from the strings on.
 _NUM_CHECKED = 2
 
@@ -139,15 +140,13 @@ def _check_texts(model: LoadedModel, signatures: Any) -> None:
 def _described(name: str, signature: Any) -> str:
     """One line: `ids(input_ids: int32 [?, ?], ...) -> logits: float32 [?, 2]`."""
     inputs, outputs = (
-        ", ".join(f"{key}: {specs[key].dtype.name} {_shape(specs[key])}" for key in sorted(specs, key=_place))
+        ", ".join(
+            f"{key}: {specs[key].dtype.name} {_shape(specs[key])}"
+            for key in sorted(specs, key=lambda key: (_ORDER.get(key, 0), key))
+        )
         for specs in (signature.structured_input_signature[1], signature.structured_outputs)
     )
     return f"{name}({inputs}) -> {outputs}"
-
-
-def _place(name: str) -> tuple[int, str]:
-    """Where a name is put: inputs in the order of the arguments."""
-    return (INPUTS.index(name) if name in INPUTS else len(INPUTS)), name
 
 
 def _shape(spec: tf.TensorSpec) -> str:
