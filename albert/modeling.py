@@ -21,7 +21,7 @@ import tensorflow as tf
 
 from albert.albert_config import ACTIVATIONS, AlbertConfig
 from albert.ops.dropout import DropoutKey, attention_dropout, sequence_dropout, token_dropout
-from albert.ops.fused import add_layer_norm, bias_gelu, masked_softmax
+from albert.ops.fused import FUSED, ElementWise, bias_gelu
 
 Weights = Mapping[str, "tf.Variable | tf.Tensor"]
 
@@ -191,10 +191,12 @@ class Computation:
 
     dtype: of activations and matrix products; statistics, softmax, biases and all behind the encoder are float32.
     recompute: keep only each block's input for the backward pass, and compute the block a second time there.
+    element_wise: in which form everything between matrix products is computed.
     """
 
     dtype: tf.DType = tf.float32
     recompute: bool = False
+    element_wise: ElementWise = FUSED
 
 
 FLOAT32 = Computation()
@@ -217,7 +219,7 @@ def encode(
     length = layout.input_ids.shape[1]
     if length is not None and length > config.max_position_embeddings:
         raise ValueError(f"{length} positions, but the model has {config.max_position_embeddings}")
-    words, embedded = _embed(config, weights, layout, dropout_key)
+    words, embedded = _embed(config, weights, layout, dropout_key, computation.element_wise)
     x = tf.cast(embedded, computation.dtype)
     if config.embedding_size != config.hidden_size:
         x = dense(x, weights, "bert/encoder/embedding_hidden_mapping_in")
@@ -233,7 +235,9 @@ def encode(
                 blocks[scope] = _block_weights(weights, scope, computation.dtype)
             is_last = len(outputs) + 1 == config.num_hidden_layers * config.inner_group_num
             starts = layout.sequence_starts if is_last and first_tokens_only else None
-            block = functools.partial(_block, config, score_bias, dropout_key, len(outputs), starts)
+            block = functools.partial(
+                _block, config, computation.element_wise, score_bias, dropout_key, len(outputs), starts
+            )
             x = _recomputed(block)(x, blocks[scope]) if computation.recompute else block(x, blocks[scope])
             outputs.append(x)
     first_tokens = x if first_tokens_only else _gather_tokens(x, layout.sequence_starts)
@@ -277,7 +281,7 @@ def _dimensions(x: tf.Tensor) -> list[int | tf.Tensor]:
     return [dynamic[i] if size is None else size for i, size in enumerate(x.shape)]
 
 
-def _embed(config, weights, layout, dropout_key) -> tuple[tf.Tensor, tf.Tensor]:
+def _embed(config, weights, layout, dropout_key, element_wise: ElementWise) -> tuple[tf.Tensor, tf.Tensor]:
     """Word embeddings alone, and their normalised sum with segment and position embeddings; both [R, L, E] float32."""
     words = tf.gather(weights["bert/embeddings/word_embeddings"], layout.input_ids)
     # A product with one-hot rows: the table has two rows, and its gradient stays dense.
@@ -287,7 +291,8 @@ def _embed(config, weights, layout, dropout_key) -> tuple[tf.Tensor, tf.Tensor]:
     positions = tf.gather(weights["bert/embeddings/position_embeddings"], layout.position_ids)
     norm = "bert/embeddings/LayerNorm"
     zeros = tf.zeros([config.embedding_size])
-    embedded = add_layer_norm(words + segments, zeros, positions, weights[f"{norm}/beta"], weights[f"{norm}/gamma"])
+    beta, gamma = weights[f"{norm}/beta"], weights[f"{norm}/gamma"]
+    embedded = element_wise.add_layer_norm(words + segments, zeros, positions, beta, gamma)
     return words, token_dropout(embedded, config.hidden_dropout_prob, dropout_key, site=0)
 
 
@@ -312,7 +317,14 @@ def _block_weights(weights: Weights, scope: str, dtype: tf.DType) -> BlockWeight
 
 
 def _block(
-    config, score_bias, dropout_key, index: int, starts: tf.Tensor | None, x: tf.Tensor, block: BlockWeights
+    config,
+    element_wise: ElementWise,
+    score_bias,
+    dropout_key,
+    index: int,
+    starts: tf.Tensor | None,
+    x: tf.Tensor,
+    block: BlockWeights,
 ) -> tf.Tensor:
     """One post-normalised transformer block, [R, L, H] -> [R, L, H]; `index` counts blocks from the input.
 
@@ -325,30 +337,34 @@ def _block(
         if dropout_key is not None and config.hidden_dropout_prob > 0:
             y = tf.nn.bias_add(y, tf.cast(bias, y.dtype))
             y, bias = dropout(y, config.hidden_dropout_prob, dropout_key, site), tf.zeros_like(bias)
-        return add_layer_norm(y, bias, residual, beta, gamma)
+        return element_wise.add_layer_norm(y, bias, residual, beta, gamma)
 
-    context = _self_attention(config, x, block["qkv"], block["qkv_bias"], score_bias, dropout_key, site)
+    attention = functools.partial(_self_attention, config, element_wise)
+    context = attention(x, block["qkv"], block["qkv_bias"], score_bias, dropout_key, site)
     if starts is not None:
         context, x = _gather_tokens(context, starts), _gather_tokens(x, starts)
     attention_output = linear(context, block["attention_output"])
     attended = add_and_normalise(
         attention_output, block["attention_output_bias"], x, block["attention_beta"], block["attention_gamma"], site + 1
     )
-    hidden = _bias_activation(config.hidden_act, linear(attended, block["intermediate"]), block["intermediate_bias"])
+    activate = functools.partial(_bias_activation, config.hidden_act, element_wise)
+    hidden = activate(linear(attended, block["intermediate"]), block["intermediate_bias"])
     output = linear(hidden, block["output"])
     return add_and_normalise(
         output, block["output_bias"], attended, block["output_beta"], block["output_gamma"], site + 2
     )
 
 
-def _bias_activation(name: str | None, x: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
+def _bias_activation(name: str | None, element_wise: ElementWise, x: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
     activation = get_activation(name)
     if activation is gelu:
-        return bias_gelu(x, bias)
+        return element_wise.bias_gelu(x, bias)
     return activation(tf.nn.bias_add(x, tf.cast(bias, x.dtype)))
 
 
-def _self_attention(config, x, kernel, bias, score_bias, dropout_key, site: int) -> tf.Tensor:
+def _self_attention(
+    config, element_wise: ElementWise, x, kernel, bias, score_bias, dropout_key, site: int
+) -> tf.Tensor:
     """softmax(q k^T / sqrt(D) + bias) v over all heads, [R, L, H] -> [R, L, H]; float32 softmax."""
     rows, length, width = _dimensions(x)
     num_heads = config.num_attention_heads
@@ -356,7 +372,7 @@ def _self_attention(config, x, kernel, bias, score_bias, dropout_key, site: int)
     qkv = tf.reshape(linear(x, kernel, bias), [rows, length, 3, num_heads, head_width])
     query, key, value = tf.unstack(tf.transpose(qkv, [2, 0, 3, 1, 4]))  # each [R, A, L, D]
     scores = tf.matmul(query, key, transpose_b=True)  # [R, A, L, L]
-    probabilities = masked_softmax(scores, score_bias, 1.0 / math.sqrt(head_width))
+    probabilities = element_wise.masked_softmax(scores, score_bias, 1.0 / math.sqrt(head_width))
     probabilities = attention_dropout(probabilities, config.attention_probs_dropout_prob, dropout_key, site)
     context = tf.transpose(tf.matmul(probabilities, value), [0, 2, 1, 3])
     return tf.reshape(context, [rows, length, width])

@@ -7,6 +7,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -618,7 +619,7 @@ def test_demos_help_installs_nothing(checkout, words):
 @pytest.mark.parametrize(
     ("arguments", "variables", "words"),
     [
-        (["--devel"], {}, ["--devel", "--dev"]),
+        (["--devel"], {}, ["--devel", "--dev and --serving"]),
         ([], {"ALBERT_BUILD": "tpu"}, ["ALBERT_BUILD=tpu", "cpu", "cuda"]),
         ([], {"PYTHON": "no-such-python"}, ["no-such-python", "3.11"]),
         ([], {"PYTHON": "python-too-old"}, ["Python 3.8.1", "3.11"]),
@@ -637,6 +638,13 @@ def test_setup_says_in_one_line_what_is_wrong(checkout, arguments, variables, wo
     assert len(result.stderr.splitlines()) == 1
     assert all(word in result.stderr for word in words), result.stderr
     assert not (checkout.root / ".venv").exists()
+
+
+def test_setup_finds_what_serving_is():
+    # A line of sed reads it: one requirement on the line of its name.
+    text = (ROOT / "pyproject.toml").read_text()
+    (requirement,) = tomllib.loads(text)["project"]["optional-dependencies"]["serving"]
+    assert f'\nserving = ["{requirement}"]\n' in text
 
 
 def test_run_tests_hands_its_arguments_to_pytest(checkout):

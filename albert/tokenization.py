@@ -152,10 +152,8 @@ class SentencePieceTokenizer:
         self.unk_id = self._model.unk_id()
         self._split_ids = {i for i, piece in enumerate(pieces) if ends_in_digit_and_comma(piece)}
         # The text that one unknown token stands for may end in a comma, where the model has none or does not use it.
-        numbers = list(range(len(pieces)))
-        self._split_ids.update(
-            i for i, unknown in zip(numbers, self._model.is_unknown(numbers), strict=True) if unknown
-        )
+        is_unknown = self._model.is_unknown(list(range(len(pieces))))
+        self._split_ids.update(i for i, unknown in enumerate(is_unknown) if unknown)
 
     def __reduce__(self):
         return SentencePieceTokenizer, (self.vocabulary_bytes, self.do_lower_case, "", self.keep_accents)
@@ -169,7 +167,7 @@ class SentencePieceTokenizer:
         pieces = []
         for piece in self._model.encode(text, out_type=str):
             if ends_in_digit_and_comma(piece):
-                pieces.extend(self._split_off_comma(piece))
+                pieces.extend(self.split_off_comma(piece))
             else:
                 pieces.append(piece)
         return pieces
@@ -192,7 +190,7 @@ class SentencePieceTokenizer:
         for piece in self._model.encode(prepared, out_type=str):
             length = self._normalized_length(piece)
             if ends_in_digit_and_comma(piece):
-                parts = self._split_off_comma(piece)
+                parts = self.split_off_comma(piece)
                 spans += _spans_of_parts(piece, parts, position)
                 pieces += parts
             else:
@@ -244,7 +242,8 @@ class SentencePieceTokenizer:
         """The vocabulary, in the order of its ids."""
         return self._model.id_to_piece(list(range(self.vocab_size)))
 
-    def _split_off_comma(self, piece: str) -> list[str]:
+    def split_off_comma(self, piece: str) -> list[str]:
+        """The pieces of the number and the comma that a piece consists of."""
         number = self._model.encode(piece[:-1].replace(_WORD_BOUNDARY, ""), out_type=str)
         # Encoding the number alone puts a word boundary in front of it, which must go if the piece had none.
         if not piece.startswith(_WORD_BOUNDARY) and number[0].startswith(_WORD_BOUNDARY):

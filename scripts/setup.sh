@@ -2,7 +2,9 @@
 # The one set-up step: makes .venv and installs the project with the TensorFlow build that fits this machine.
 # Safe to run again (a tenth of a second when nothing is to be done), to interrupt, and to run twice at once.
 #
-#   scripts/setup.sh [--dev]       --dev adds what the tests and linters need
+#   scripts/setup.sh [--dev] [--serving]
+#                                  --dev adds what the tests and linters need, --serving tensorflow-text (60 MB), with
+#                                  which exported SavedModels take texts
 #   PYTHON=python3.12              the interpreter of a new .venv (default: python3, or the newest that fits)
 #   ALBERT_BUILD=cpu|cuda          the TensorFlow build (default: cuda where nvidia-smi lists a GPU, otherwise cpu)
 set -euo pipefail
@@ -12,7 +14,7 @@ source "$root/scripts/functions.sh"
 
 venv=$root/.venv
 venv_python=$venv/bin/python
-# Written when everything is installed: three words, "DIGEST cpu|cuda run|dev".
+# Written when everything is installed: "DIGEST cpu|cuda run|dev", and "serving" behind it where that was asked for.
 stamp=$venv/albert-setup-stamp
 
 say() { printf '%s\n' "$1" >&2; }
@@ -36,17 +38,17 @@ choose_build() {
   esac
 }
 
-# Sets installed_digest, installed_build and installed_kind from the stamp; empty where there is none.
+# Sets installed_digest, _build, _kind and _serving from the stamp; empty where there is none.
 read_stamp() {
-  installed_digest='' installed_build='' installed_kind=''
+  installed_digest='' installed_build='' installed_kind='' installed_serving=''
   if [[ -f $stamp && -x $venv_python ]]; then
-    read -r installed_digest installed_build installed_kind <"$stamp" || true
+    read -r installed_digest installed_build installed_kind installed_serving <"$stamp" || true
   fi
 }
 
 is_complete() {
   [[ $installed_digest == "$wanted_digest" && $installed_build == "$build" ]] &&
-    [[ $installed_kind == dev || $kind == run ]]
+    [[ $installed_kind == dev || $kind == run ]] && [[ $installed_serving == serving || -z $serving ]]
 }
 
 is_supported_python() {
@@ -97,11 +99,21 @@ install_packages() {
     die "pip failed (see the lines above): check the network and the free disk space, then run this again."
 }
 
-kind=run
+# Without what it depends on, which is `tensorflow`: its files are also those of tensorflow-cpu.
+install_tensorflow_text() {
+  local text
+  text=$(sed -n 's/^serving = \["\(.*\)"\].*/\1/p' "$root/pyproject.toml")
+  say "setup: installing $text"
+  "$venv_python" -m pip install --quiet --disable-pip-version-check --no-deps "$text" >&2 ||
+    die "pip failed (see the lines above): check the network and the free disk space, then run this again."
+}
+
+kind=run serving=''
 for argument in "$@"; do
   case $argument in
     --dev) kind=dev ;;
-    *) die "unknown argument $argument: the only one is --dev." ;;
+    --serving) serving=serving ;;
+    *) die "unknown argument $argument: known are --dev and --serving." ;;
   esac
 done
 
@@ -120,11 +132,14 @@ fi
 read_stamp
 choose_build
 if is_complete; then exit 0; fi
-if [[ $installed_kind == dev ]]; then kind=dev; fi # what a person asked for once stays
+# What a person asked for once stays.
+if [[ $installed_kind == dev ]]; then kind=dev; fi
+serving=${serving:-$installed_serving}
 
 rm -f "$stamp"
 make_environment
 install_packages
-printf '%s %s %s\n' "$wanted_digest" "$build" "$kind" >"$stamp.tmp"
+if [[ -n $serving ]]; then install_tensorflow_text; fi
+printf '%s %s %s%s\n' "$wanted_digest" "$build" "$kind" "${serving:+ $serving}" >"$stamp.tmp"
 mv "$stamp.tmp" "$stamp"
 say "setup: done (.venv, $build build)"

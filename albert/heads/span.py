@@ -39,7 +39,10 @@ class _Tokens(NamedTuple):
         assert encoded.sequence_output is not None, "a head that reads tokens has them"
         layout, (_, length, hidden) = encoded.layout, encoded.sequence_output.shape
         vectors = tf.reshape(tf.cast(encoded.sequence_output, tf.float32), [-1, hidden])
-        positions = tf.range(max(length, least_width))
+        if length is None:  # an exported graph takes rows of any length
+            positions = tf.range(tf.maximum(tf.shape(encoded.sequence_output)[1], least_width))
+        else:
+            positions = tf.range(max(length, least_width))
         places = tf.minimum(layout.sequence_starts[:, None] + positions, tf.shape(vectors)[0] - 1)
         return cls(vectors, layout, places, positions < layout.sequence_lengths[:, None])
 
@@ -49,7 +52,7 @@ class _Tokens(NamedTuple):
 
     def in_rows(self, values: tf.Tensor) -> tf.Tensor:
         """[n, S] -> [T]: each token gets what its sequence has at the token's position."""
-        firsts = tf.maximum(self._sequence_numbers(), 0) * values.shape[1]
+        firsts = tf.maximum(self._sequence_numbers(), 0) * tf.shape(values)[1]
         return tf.gather(tf.reshape(values, [-1]), firsts + tf.reshape(self.layout.position_ids, [-1]))
 
     def sums(self, values: tf.Tensor) -> tf.Tensor:

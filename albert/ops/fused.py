@@ -7,9 +7,13 @@ Why by hand: TensorFlow runs `tf.nn.gelu` on a CPU as eight operations forward a
 memory, and in bfloat16 rounds after each of them. Here each direction is one loop that computes in float32, and only
 what the backward pass cannot recompute cheaply is kept. Matrix products stay outside, where a CPU's library for them
 is faster than the compiler's; on a GPU, where the whole step is compiled, these functions dissolve into it.
+
+`PLAIN` has the same formulas as single operations, for graphs that other programs read.
 """
 
+import dataclasses
 import math
+from collections.abc import Callable
 
 import tensorflow as tf
 
@@ -113,3 +117,21 @@ def _softmax_backward(dy, probabilities, scale):
     dy32, probabilities32 = tf.cast(dy, tf.float32), tf.cast(probabilities, tf.float32)
     inner = tf.reduce_sum(dy32 * probabilities32, axis=-1, keepdims=True)
     return tf.cast(probabilities32 * (dy32 - inner) * scale, dy.dtype)
+
+
+@dataclasses.dataclass(frozen=True)
+class ElementWise:
+    """The functions of this module, in one form of several; each as the function of its name."""
+
+    bias_gelu: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+    add_layer_norm: Callable[[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
+    masked_softmax: Callable[[tf.Tensor, tf.Tensor, float], tf.Tensor]
+
+
+FUSED = ElementWise(bias_gelu, add_layer_norm, masked_softmax)
+# Neither compiled nor with a gradient of its own: what converters and servers know are TensorFlow's own operations.
+PLAIN = ElementWise(
+    bias_gelu=_bias_gelu_forward.python_function,
+    add_layer_norm=lambda *arguments: _layer_norm_forward.python_function(*arguments)[0],
+    masked_softmax=_masked_softmax_forward.python_function,
+)

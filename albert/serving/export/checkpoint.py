@@ -19,12 +19,17 @@ reopen = reopened
 
 def write(model: LoadedModel, folder: Path, request: ExportRequest) -> None:
     """Writes configuration, vocabulary, description and `model.ckpt-best`, without slots and step."""
+    write_all_but_weights(model, folder)
+    checkpoint_files.save(folder / "model.ckpt-best", weights_of(model))
+
+
+def write_all_but_weights(model: LoadedModel, folder: Path) -> None:
+    """Writes configuration, vocabulary and description to `folder`."""
     for name, data in contents_of(model.config, model.tokenizer, model.description).items():
         write_bytes(folder / name, data)
     if model.description is None:  # which would say it
         casing = {name: getattr(model.tokenizer, name) for name in ("do_lower_case", "keep_accents")}
         write_text(folder / TOKENIZER_CONFIG, json.dumps(casing, indent=2) + "\n")
-    checkpoint_files.save(folder / "model.ckpt-best", weights_of(model))
 
 
 def weights_of(model: LoadedModel) -> dict[str, tf.Variable]:

@@ -23,6 +23,7 @@ Rows = Mapping[str, np.ndarray]
 #   labels, score     logits [n, C] or [n, 1]
 #   choice            logits [n / k, k]
 #   SQuAD 1.1         start_logits, end_logits [n, L], of padding too
+#   SQuAD 2.0         the float32 ones of `heads.span.SpanHeadV2.predict`; which positions they are of is not compared
 #   anything else     sequence_output [n, L, H]; pooled_output [n, H] where the model has a pooler
 Outputs = Mapping[str, np.ndarray]
 
@@ -46,9 +47,9 @@ def sample_rows(model: LoadedModel) -> Rows:
     return rows_of(model, TEXTS)
 
 
-def rows_of(model: LoadedModel, texts: tuple[tuple[str, str | None], ...]) -> Rows:
+def rows_of(model: LoadedModel, texts: tuple[tuple[str, str | None], ...], longest: int = _LONGEST) -> Rows:
     """`texts` as the model reads them, padded to one length; repeated up to a multiple of a choice's options."""
-    length, tokenizer = min(model.max_seq_length, _LONGEST), model.tokenizer
+    length, tokenizer = min(model.max_seq_length, longest), model.tokenizer
     encoded = [
         build_pair_features(
             tokenizer.encode(first), None if second is None else tokenizer.encode(second), length, tokenizer
@@ -86,7 +87,14 @@ def reference(model: LoadedModel) -> Callable[[Rows], Outputs]:
                 # With the logits of padding, which training and predicting leave out.
                 found = SpanHead(model.config, softmax_over_padding=True).predict(model.weights, encoded)
                 return {"start_logits": found["start_log_prob"].numpy(), "end_logits": found["end_log_prob"].numpy()}
-            case None | Span():
+            case Span():
+                assert model.head, "what predicts has a head"
+                is_masked = (rows["token_type_ids"] == 0) | (rows["input_ids"] == model.tokenizer.sep_id)
+                is_masked[:, 0] = False
+                features = {"p_mask": tf.constant(is_masked.astype(np.int32))}
+                found = model.head.predict(model.weights, encoded, features=features)
+                return compared({name: values.numpy() for name, values in found.items()})
+            case None:
                 assert encoded.sequence_output is not None, "all tokens were asked for"
                 pooled = {"pooled_output": encoded.pooled_output.numpy()} if model.has_pooler else {}
                 return {"sequence_output": encoded.sequence_output.numpy(), **pooled}
@@ -95,6 +103,11 @@ def reference(model: LoadedModel) -> Callable[[Rows], Outputs]:
         return {"logits": logits.reshape(len(logits), -1)}
 
     return outputs
+
+
+def compared(outputs: Outputs) -> Outputs:
+    """Those that an export is checked by: floats, without what follows from others."""
+    return {name: values for name, values in outputs.items() if values.dtype == np.float32 and name != "probabilities"}
 
 
 def reopened(folder: Path, model: LoadedModel) -> Callable[[Rows], Outputs]:

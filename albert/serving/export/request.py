@@ -9,6 +9,9 @@ from albert.setting_fields import MODEL, OUTPUT, WHAT, at_least, problems_of, se
 # Each is a module beside this one, and here in a few words for `--help`.
 FORMATS = {
     "huggingface": "a folder for transformers",
+    "savedmodel": "a SavedModel for TensorFlow Serving",
+    "onnx": "an ONNX file",
+    "model_garden": "a TensorFlow 2 checkpoint for Model Garden's encoder",
     "checkpoint": "this project's model folder, without the state of training",
 }
 
@@ -29,6 +32,12 @@ class ExportRequest:
         OUTPUT,
         default=1,
         bounds=at_least(1),
+    )
+    string_input: bool = setting(
+        "Let a SavedModel take texts, too, with the tokenizer in its graph; without, it holds TensorFlow's own "
+        "operations alone.",
+        WHAT,
+        default=True,
     )
     encoder_only: bool = setting("Leave the head out: the encoder and the pooler alone.", WHAT, default=False)
 

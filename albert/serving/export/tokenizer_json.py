@@ -7,13 +7,13 @@ user-defined pieces out of a text before the model sees it, and mostly leaves ou
 import base64
 import json
 import unicodedata
-from collections.abc import Callable
 from typing import Any
 
 import sentencepiece
 from sentencepiece import sentencepiece_model_pb2
 
 from albert.errors import UserError
+from albert.serving.export.characters import class_of
 from albert.tokenization import (
     MAX_WORD_CHARACTERS,
     SentencePieceTokenizer,
@@ -89,13 +89,13 @@ def _of_sentence_pieces(tokenizer: SentencePieceTokenizer) -> _Step:
     ]  # fmt: skip
     form = "NFKC" if tokenizer.keep_accents else "NFKD"
     spaces, strip = (
-        _replace(_class_of(str.isspace) + "+", " "),
+        _replace(class_of(str.isspace) + "+", " "),
         {"type": "Strip", "strip_left": True, "strip_right": True},
     )
     # As `preprocess_text` does it, and then what the vocabulary's file says.
     steps = [{"type": form}, spaces, strip] if tokenizer.keep_accents else [spaces, strip, {"type": form}]
     if not tokenizer.keep_accents:
-        steps.append(_replace(_class_of(unicodedata.combining), ""))
+        steps.append(_replace(class_of(unicodedata.combining), ""))
     steps += _lower_case(tokenizer)
     characters = proto.normalizer_spec.precompiled_charsmap
     if characters:
@@ -155,14 +155,14 @@ def _problem_of(proto: Any) -> str | None:
 def _of_word_pieces(tokenizer: WordPieceTokenizer) -> _Step:
     """Written out, because the library's own form of BERT's tokenizer knows other characters; see that class."""
     steps = [{"type": "NFC"}] if tokenizer.keep_accents else []
-    steps.append(_replace(_class_of(lambda character: not clean(character)), ""))
+    steps.append(_replace(class_of(lambda character: not clean(character)), ""))
     steps += _lower_case(tokenizer)
     if tokenizer.do_lower_case and not tokenizer.keep_accents:
-        marks = _class_of(lambda character: unicodedata.category(character) == "Mn")
+        marks = class_of(lambda character: unicodedata.category(character) == "Mn")
         steps += [{"type": "NFD"}, _replace(marks, "")]
-    apart = _class_of(lambda character: set_apart(character) != character or clean(character) == f" {character} ")
+    apart = class_of(lambda character: set_apart(character) != character or clean(character) == f" {character} ")
     splits = [
-        {"type": "Split", "pattern": {"Regex": _class_of(str.isspace) + "+"}, "behavior": "Removed", "invert": False},
+        {"type": "Split", "pattern": {"Regex": class_of(str.isspace) + "+"}, "behavior": "Removed", "invert": False},
         {"type": "Split", "pattern": {"Regex": apart}, "behavior": "Isolated", "invert": False},
     ]
     return {
@@ -188,8 +188,8 @@ def _lower_case(tokenizer: Tokenizer) -> list[_Step]:
         return []
     if not any(_FINAL_SIGMA in piece or piece == _BYTE_OF_SIGMA for piece in tokenizer.pieces()):
         return [{"type": "Lowercase"}]
-    cased = _class_of(lambda character: f"aΣ{character}".lower()[1] != _FINAL_SIGMA)
-    passed_over = _class_of(
+    cased = class_of(lambda character: f"aΣ{character}".lower()[1] != _FINAL_SIGMA)
+    passed_over = class_of(
         lambda character: f"aΣ{character}".lower()[1] == _FINAL_SIGMA != f"aΣ{character}a".lower()[1]
     )
     return [_replace(f"{cased}{passed_over}*\\KΣ(?!{passed_over}*{cased})", _FINAL_SIGMA), {"type": "Lowercase"}]
@@ -197,17 +197,3 @@ def _lower_case(tokenizer: Tokenizer) -> list[_Step]:
 
 def _replace(pattern: str, by: str) -> _Step:
     return {"type": "Replace", "pattern": {"Regex": pattern}, "content": by}
-
-
-def _class_of(belongs: Callable[[str], object]) -> str:
-    """A regular expression for the characters that belong, as this Python's Unicode has them."""
-    ranges: list[list[int]] = []
-    # Planes 4 to 13 are empty and the last two for private use; halves of surrogate pairs are no characters.
-    for code in (*range(0xD800), *range(0xE000, 0x40000), *range(0xE0000, 0xE1000)):
-        if not belongs(chr(code)):
-            continue
-        if ranges and ranges[-1][1] == code - 1:
-            ranges[-1][1] = code
-        else:
-            ranges.append([code, code])
-    return "[" + "".join(f"\\x{{{a:X}}}" + (f"-\\x{{{b:X}}}" if b > a else "") for a, b in ranges) + "]"
