@@ -77,6 +77,23 @@ def cuts_as_we_do(data: bytes) -> bool:
     return not at_symbols and not set(_QUOTES) & {text for text in patterns if isinstance(text, str)}
 
 
+def other_pieces(data: bytes, pieces: Sequence[str]) -> str:
+    """In which pieces it differs from `pieces`, as a phrase; "" where in none. Raises ValueError for a damaged one."""
+    values = _read(data)
+    model = _mapping(values.get("model"), "model")
+    if model.get("type") != "Unigram":
+        return "it is of another kind"
+    theirs: dict[int, object] = dict(enumerate(piece for piece, _ in _pieces(model.get("vocab"))))
+    added = _mappings(values.get("added_tokens"), "added_tokens")
+    theirs |= {token["id"]: token.get("content") for token in added if type(token.get("id")) is int}
+    ours = dict(enumerate(pieces))
+    other = [number for number in theirs | ours if theirs.get(number) != ours.get(number)]
+    if not other:
+        return ""
+    first = other[0]
+    return f"{len(other)} pieces, as number {first}, {short_repr(theirs.get(first))} for {short_repr(ours.get(first))}"
+
+
 def _read(data: bytes) -> Mapping[str, Any]:
     try:
         values = parse_json(data)
