@@ -20,7 +20,8 @@ _WORD_BOUNDARY = "\u2581"
 _NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED = 1, 2, 3, 4
 # What transformers 4 subtracts from pieces that end in a digit and a comma, so that they are never used.
 _LOWERED = 100
-_NORMALIZERS = ("Replace", "Strip", "NFKD", "StripAccents", "Lowercase", "Precompiled")
+# The first row is of that library's own files, the second of those that this project exports.
+_NORMALIZERS = ("Replace", "Strip", "NFKD", "StripAccents", "Lowercase", "Precompiled", "NFC", "NFKC")
 _QUOTES = ("``", "''")
 
 
