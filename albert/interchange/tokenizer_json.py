@@ -20,7 +20,8 @@ _WORD_BOUNDARY = "\u2581"
 _NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED = 1, 2, 3, 4
 # What transformers 4 subtracts from pieces that end in a digit and a comma, so that they are never used.
 _LOWERED = 100
-_NORMALIZERS = ("Replace", "Strip", "NFKD", "StripAccents", "Lowercase", "Precompiled")
+# The first row is of that library's own files, the second of those that this project exports.
+_NORMALIZERS = ("Replace", "Strip", "NFKD", "StripAccents", "Lowercase", "Precompiled", "NFC", "NFKC")
 _QUOTES = ("``", "''")
 
 
@@ -75,6 +76,23 @@ def cuts_as_we_do(data: bytes) -> bool:
     at_symbols = [token for token in _mappings(values.get("added_tokens"), "added_tokens") if not token.get("special")]
     patterns = [_mapping(n.get("pattern", {}), "normalizer").get("String") for n in _normalizers(values)]
     return not at_symbols and not set(_QUOTES) & {text for text in patterns if isinstance(text, str)}
+
+
+def other_pieces(data: bytes, pieces: Sequence[str]) -> str:
+    """In which pieces it differs from `pieces`, as a phrase; "" where in none. Raises ValueError for a damaged one."""
+    values = _read(data)
+    model = _mapping(values.get("model"), "model")
+    if model.get("type") != "Unigram":
+        return "it is of another kind"
+    theirs: dict[int, object] = dict(enumerate(piece for piece, _ in _pieces(model.get("vocab"))))
+    added = _mappings(values.get("added_tokens"), "added_tokens")
+    theirs |= {token["id"]: token.get("content") for token in added if type(token.get("id")) is int}
+    ours = dict(enumerate(pieces))
+    other = [number for number in theirs | ours if theirs.get(number) != ours.get(number)]
+    if not other:
+        return ""
+    first = other[0]
+    return f"{len(other)} pieces, as number {first}, {short_repr(theirs.get(first))} for {short_repr(ours.get(first))}"
 
 
 def _read(data: bytes) -> Mapping[str, Any]:

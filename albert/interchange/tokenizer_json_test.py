@@ -3,6 +3,7 @@
 import base64
 import gzip
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -134,3 +135,28 @@ def test_a_model_without_special_pieces_is_refused_as_any_other(tmp_path):
     path.write_bytes(changed(model=MODEL | {"vocab": [["<unk>", 0], ["a", -1]], "unk_id": 0}, added_tokens=[]))
     with pytest.raises(UserError, match=r"lacks \[CLS\], \[SEP\], \[MASK\], <pad>"):
         load_tokenizer(path, None, do_lower_case=True)
+
+
+def test_a_vocabulary_other_than_the_one_beside_it_is_warned_of(tmp_path, caplog):
+    """Which transformers' fast tokenizers would read, so that its models were trained with other ids."""
+    shutil.copy(SMALL, tmp_path / "spiece.model")
+    path = tmp_path / "tokenizer.json"
+
+    def warning_of(values):
+        caplog.clear()
+        path.write_text(values if isinstance(values, str) else json.dumps(values))
+        assert load_tokenizer(tmp_path / "spiece.model", None, True).digest
+        return caplog.text
+
+    values = made_of(SMALL)
+    assert not warning_of(values)
+    assert not warning_of("{")
+    vocabulary = values["model"]["vocab"]
+    vocabulary[50], vocabulary[60] = vocabulary[60], vocabulary[50]
+    assert f"{path} differs from spiece.model, whose ids count here: 2 pieces, as number 50" in warning_of(values)
+    added = {"id": len(vocabulary), "content": "<new>", "special": False}
+    values = made_of(SMALL)
+    assert f"1 pieces, as number {len(vocabulary)}, '<new>' for None" in warning_of(
+        values | {"added_tokens": [*values["added_tokens"], added, {"id": []}]}
+    )
+    assert "it is of another kind" in warning_of(values | {"model": {"type": "BPE"}})

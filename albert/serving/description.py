@@ -3,11 +3,12 @@
 Owns that file's format, which is a promise: `format` grows when its meaning changes. No TensorFlow.
 """
 
+import collections
 import dataclasses
 import json
 import math
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ from albert.tasks.squad.windows import SPECIAL_TOKENS
 DESCRIPTION = "model.json"
 FORMAT = 1
 MAX_LABELS = 10_000
-_MAX_BYTES = 1 << 20
+# MAX_LABELS names of 256 characters of 4 bytes, twice, are 20 MB.
+_MAX_BYTES = 32 << 20
 _MAX_TOKENS = 65_536
 _LARGEST = sys.float_info.max
 
@@ -202,20 +204,25 @@ def _labels(values: Mapping[str, Any]) -> tuple[str, ...]:
     if missing:
         raise ValueError(f"id2label has no {missing[0]}: its {len(by_id)} ids must be 0 to {len(by_id) - 1}")
     names = [by_id[number] for number in wanted]
-    if not all(isinstance(name, str) and name.strip() for name in names):
-        raise ValueError("id2label has a label that is no text")
+    check_names(names)
+    if values.get("label2id") != {name: number for number, name in enumerate(names)}:
+        raise ValueError("label2id is not the inverse of id2label")
+    return tuple(names)
+
+
+def check_names(names: Sequence[object]) -> None:
+    """Raises ValueError where these cannot be the labels of a model, saying why."""
     for name in names:
+        if not isinstance(name, str) or not name.strip():
+            raise ValueError(f"id2label has a label that is no text: {short_repr(name)}")
         _check_characters("id2label", name)
         try:
             check_label(name)
         except ValueError as error:
             raise ValueError(f"id2label {error}") from None
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"id2label has {short_repr(twice)} twice")
-    if values.get("label2id") != {name: number for number, name in enumerate(names)}:
-        raise ValueError("label2id is not the inverse of id2label")
-    return tuple(names)
+    for name, times in collections.Counter(names).most_common(1):
+        if times > 1:
+            raise ValueError(f"id2label has {short_repr(name)} twice")
 
 
 def _value(values: Mapping[str, Any], name: str, kind: type) -> Any:

@@ -4,8 +4,9 @@ import math
 import pytest
 
 from albert.errors import UserError
-from albert.serving.description import DESCRIPTION, ModelDescription, read_description
+from albert.serving.description import DESCRIPTION, MAX_LABELS, ModelDescription, read_description
 from albert.tasks.base import Choice, Labels, MultiLabels, Score, Span
+from albert.tasks.own.columns import MAX_LABEL
 
 PAIR = ModelDescription(
     task_name="mrpc",
@@ -131,6 +132,13 @@ def test_what_a_description_cannot_be_is_refused_in_one_line(changes, message, t
     assert str(raised.value).startswith(str(tmp_path / DESCRIPTION))
     assert "\n" not in str(raised.value)
     assert len(str(raised.value).removeprefix(str(tmp_path))) < 400
+
+
+def test_as_many_and_as_long_labels_as_may_be_are_read_again(tmp_path):
+    names = tuple(f"{number:05}{'é' * (MAX_LABEL - 5)}" for number in range(MAX_LABELS))
+    description = described(output=Labels(names))
+    (tmp_path / DESCRIPTION).write_text(description.to_json())
+    assert read_description(tmp_path) == description
 
 
 def test_what_another_head_would_need_changes_nothing(tmp_path):

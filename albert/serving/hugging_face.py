@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from albert.errors import UserError
 from albert.interchange import tokenizer_json
 from albert.interchange.tokenizer_json import TOKENIZER_JSON
-from albert.serving.description import MAX_LABELS, ModelDescription
+from albert.serving.description import MAX_LABELS, ModelDescription, check_names
 from albert.system.json_text import parse_json, short_repr
 from albert.system.text_encoding import read_regular
 from albert.tasks.base import Choice, Labels, MultiLabels, Output, Score, Span
@@ -123,10 +123,11 @@ def _labels(values: Mapping[str, Any]) -> Output:
     by_id = values.get("id2label") or {"0": "LABEL_0", "1": "LABEL_1"}
     if not isinstance(by_id, dict) or not 1 <= len(by_id) <= MAX_LABELS:
         raise ValueError(f"id2label is {short_repr(by_id)}, not 1 to {MAX_LABELS} labels")
-    found = [by_id.get(str(number)) for number in range(len(by_id))]
-    names = tuple(name for name in found if isinstance(name, str) and name.strip())
-    if len(set(names)) < len(found):
-        raise ValueError(f"id2label must have different texts for 0 to {len(found) - 1}, but is {short_repr(by_id)}")
+    if any(str(number) not in by_id for number in range(len(by_id))):
+        raise ValueError(f"id2label must have texts for 0 to {len(by_id) - 1}, but is {short_repr(by_id)}")
+    names = tuple(by_id[str(number)] for number in range(len(by_id)))
+    # As in a model.json, which an export of the model has.
+    check_names(names)
     kind = values.get("problem_type")
     match kind:
         case "regression" | None if len(names) == 1:

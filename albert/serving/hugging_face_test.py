@@ -62,8 +62,12 @@ def test_a_classifier_of_tokens_only_embeds_and_says_so(tmp_path, caplog):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"id2label": {"0": "a", "2": "b"}}, "id2label must have different texts for 0 to 1"),
-        ({"id2label": {"0": "a", "1": "a"}}, "id2label must have different texts for 0 to 1"),
+        ({"id2label": {"0": "a", "2": "b"}}, "id2label must have texts for 0 to 1"),
+        ({"id2label": {"0": "a", "1": "a"}}, "id2label has 'a' twice"),
+        ({"id2label": {"0": "a", "1": 1}}, "id2label has a label that is no text: 1"),
+        ({"id2label": {"0": "a", "1": "b\nc"}}, "id2label holds a label with a control character"),
+        ({"id2label": {"0": "a", "1": "\ud800"}}, "id2label has half of a surrogate pair"),
+        ({"id2label": {"0": "a", "1": "b" * 300}}, "id2label holds a label of 300 characters"),
         ({"id2label": ["a", "b"]}, r"id2label is \['a', 'b'\], not 1 to"),
         ({"problem_type": "regression"}, "problem_type is 'regression' with 3 labels"),
         ({"problem_type": "other"}, "problem_type is 'other' with 3 labels"),

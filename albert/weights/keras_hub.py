@@ -102,7 +102,7 @@ def _data_sets(path: Path, scope: str = "") -> tuple[dict[str, StoredTensor], di
                 if isinstance(item, h5py.Dataset) and not f"{scope}{name}".startswith(_TRAINING):
                     found[f"{scope}{name}"] = _stored(path, name, item, path.stat().st_size)
                 elif _BLOCK.fullmatch(name.removesuffix("vars")):
-                    places[name.removesuffix("vars")] = _name_of(item)
+                    places[name.removesuffix("vars")] = _text_attribute(item, "name")
     except UserError:
         raise
     except (KeyError, RuntimeError, ValueError, TypeError, OverflowError, MemoryError) as error:
@@ -110,9 +110,9 @@ def _data_sets(path: Path, scope: str = "") -> tuple[dict[str, StoredTensor], di
     return found, places
 
 
-def _name_of(group: Any) -> str:
-    is_text = "name" in group.attrs and group.attrs.get_id("name").get_storage_size() <= _MAX_NAME_BYTES
-    return str(group.attrs["name"]) if is_text else ""
+def _text_attribute(item: Any, name: str) -> str:
+    is_text = name in item.attrs and item.attrs.get_id(name).get_storage_size() <= _MAX_NAME_BYTES
+    return str(item.attrs[name]) if is_text else ""
 
 
 def _items(path: Path, root: Any, h5py: Any) -> Iterator[tuple[str, Any]]:
@@ -136,13 +136,16 @@ def _items(path: Path, root: Any, h5py: Any) -> Iterator[tuple[str, Any]]:
 
 def _stored(path: Path, name: str, data_set: Any, size: int) -> StoredTensor:
     shape, kind = tuple(data_set.shape or ()), data_set.dtype
-    is_plain = kind.kind in "fi" and kind.byteorder in "<=|" and kind.name in BYTES_OF
+    # HDF5 has no such type: Keras writes two bytes without a meaning, and says it beside them.
+    is_bfloat16 = kind.kind == "V" and kind.itemsize == 2 and _text_attribute(data_set, "dtype") == "bfloat16"
+    dtype = "bfloat16" if is_bfloat16 else kind.name
+    is_plain = is_bfloat16 or (kind.kind in "fi" and kind.byteorder in "<=|" and dtype in BYTES_OF)
     offset = data_set.id.get_offset() if data_set.shape is not None else None
     if data_set.is_virtual or data_set.external or data_set.chunks or offset is None or not is_plain:
         raise UserError(
             f"{path}: {short_repr(name)} is not plain numbers in this file (type {short_repr(kind.name)[1:-1]}), "
             "as KerasHub writes them."
         )
-    if offset + num_bytes(shape, kind.name) > size:
+    if offset + num_bytes(shape, dtype) > size:
         raise UserError(f"{path} cannot be read, it may be damaged: {short_repr(name)} goes beyond its end.")
-    return StoredTensor(path, offset, shape, kind.name)
+    return StoredTensor(path, offset, shape, dtype)

@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 
 import h5py
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -55,6 +56,19 @@ def test_blocks_are_told_by_keras_names_or_else_by_their_order(folder):
             del file[f"{BLOCK}{f'_{number}' if number else ''}/vars"].attrs["name"]
     expected = {(number // 2, number % 2): number for number in range(1, 4)}
     assert found() == expected
+
+
+def test_bfloat16_is_read_as_keras_writes_it(folder):
+    expected = read(folder)["bert/pooler/dense/bias"].astype(ml_dtypes.bfloat16)
+    with h5py.File(folder / WEIGHTS, "r+") as file:
+        del file[BIAS]
+        file.create_dataset(BIAS, data=expected)  # two bytes without a meaning
+    with pytest.raises(UserError, match="is not plain numbers"):
+        read(folder)
+    with h5py.File(folder / WEIGHTS, "r+") as file:
+        file[BIAS].attrs["dtype"] = "bfloat16"
+    found = read(folder)["bert/pooler/dense/bias"]
+    np.testing.assert_array_equal(found, expected)
 
 
 def replaced(file, make):

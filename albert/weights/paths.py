@@ -47,7 +47,8 @@ def checkpoint_prefix(path: Path) -> Path:
     """
     if checkpoint_files.exists(path):
         return path
-    whole = path.with_name(_ENDING.sub("", path.name))
+    # "." and "/" are folders without a name.
+    whole = path.with_name(_ENDING.sub("", path.name)) if path.name else path
     if whole.name and whole != path and checkpoint_files.exists(whole):
         return whole
     if path.is_dir():

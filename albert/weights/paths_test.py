@@ -2,6 +2,7 @@
 
 import json
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -36,6 +37,14 @@ def test_the_one_checkpoint_of_a_folder_is_meant(tmp_path):
     place(tmp_path, "bert_model.ckpt")
     (tmp_path / "half.index").write_bytes(b"x")  # without data
     assert checkpoint_prefix(tmp_path) == tmp_path / "bert_model.ckpt"
+
+
+def test_the_folder_that_one_is_in_is_a_folder_too(tmp_path, monkeypatch):
+    place(tmp_path, "bert_model.ckpt")
+    monkeypatch.chdir(tmp_path)
+    assert checkpoint_prefix(Path()) == Path("bert_model.ckpt")
+    with pytest.raises(UserError, match="=/ is a folder without a checkpoint"):
+        checkpoint_prefix(Path("/"))
 
 
 def test_of_several_the_best_is_meant_otherwise_what_the_state_file_names_otherwise_the_newest(tmp_path):

@@ -11,13 +11,16 @@ from safetensors.numpy import load_file, save_file
 from albert.errors import UserError
 from albert.runs.export import run
 from albert.serving.export.model_card import model_card
+from albert.serving.export.reference import TEXTS
 from albert.serving.export.request import ExportRequest
+from albert.serving.export.tokenizer_json import tokenizer_json
 from albert.serving.hugging_face import describe
 from albert.serving.loading import load_model
 from albert.serving.model_folder import find_model
 from albert.serving.testing import CONFIG, MODELS
 from albert.tasks.base import Choice, Labels, MultiLabels, Score
 from albert.testing import AGREEMENT, TESTDATA
+from albert.tokenization import load_tokenizer
 from albert.weights.hugging_face_export import check_representable
 
 ARCHITECTURES = {
@@ -90,6 +93,23 @@ def test_a_folder_that_the_library_has_written_over_is_told(exported, tmp_path, 
         find_model(tmp_path / "model")
     (tmp_path / "model/model.json").unlink()
     find_model(tmp_path / "model")
+
+
+@pytest.mark.parametrize("keep_accents", [False, True])
+def test_a_folder_that_the_library_saved_again_has_the_same_ids(exported, tmp_path, keep_accents, caplog):
+    """With `tokenizer.json` in place of the vocabulary, and without model.json."""
+    for name in ("config.json", "model.safetensors", "tokenizer_config.json"):
+        shutil.copy(exported / "classification" / name, tmp_path)
+    tokenizer = load_tokenizer(exported / "classification/spiece.model", None, True, keep_accents)
+    (tmp_path / "tokenizer.json").write_text(tokenizer_json(tokenizer))
+    casing = json.loads((tmp_path / "tokenizer_config.json").read_text()) | {"keep_accents": keep_accents}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(casing))
+    model = load_model(tmp_path, "/cpu:0")
+    assert "texts are cut" not in caplog.text
+    assert model.tokenizer.keep_accents == keep_accents
+    assert model.tokenizer.pieces() == tokenizer.pieces()
+    for text in (*(text for pair in TEXTS for text in pair if text), "Cafe\u0301 \u1112\u1161\u11ab in 2010,"):
+        assert model.tokenizer.encode(text) == tokenizer.encode(text)
 
 
 def test_embeddings_as_wide_as_layers_get_an_identity(exported):
@@ -185,3 +205,11 @@ def test_a_card_of_a_damaged_report_has_no_scores(exportable, tmp_path, content,
     card = model_card(dataclasses.replace(model, folder=tmp_path), "AlbertForSequenceClassification")
     assert "Scores" not in card
     assert ("the model card has no scores" in caplog.text) != (b'"x"' in content)
+
+
+def test_a_card_names_the_bounds_of_a_score_where_there_are_some(exportable):
+    model = load_model(exportable / "regression", "/cpu:0")
+    for output, said in ((Score(0, 5), "It gives a score, from 0 to 5 in training."), (Score(), "It gives a score.")):
+        description = dataclasses.replace(model.description, output=output)
+        card = model_card(dataclasses.replace(model, description=description), ARCHITECTURES["regression"])
+        assert f"\n{said} " in card

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -112,6 +113,8 @@ def _predicts(output: Output) -> str:
         case MultiLabels(names):
             return f"It gives any of {len(names)} labels, each with a probability of its own: {_listed(names)}."
         case Score(low, high):
+            if not math.isfinite(low) or not math.isfinite(high):  # as a model of that library says none
+                return "It gives a score."
             return f"It gives a score, from {low:g} to {high:g} in training."
         case Choice(count):
             return f"It chooses among the {count} options of a question."
