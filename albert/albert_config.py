@@ -185,7 +185,7 @@ def remarks(values: Mapping[str, object]) -> list[Remark]:
     found = []
     foreign = sorted(set(values) - set(known))
     if foreign:
-        found.append(Remark(f"keys of other tools change nothing here: {', '.join(foreign)}", is_warning=False))
+        found.append(Remark(f"not part of the architecture: {', '.join(foreign)}", is_warning=False))
     missing = [name for name in known if name not in values and name not in _OPTIONAL_FIELDS]
     if missing:
         found.append(

@@ -74,7 +74,7 @@ def test_a_configuration_of_hugging_face_is_that_of_the_sample_model():
     assert config.to_dict()["hidden_act"] == "gelu"
     (line,) = found
     assert not line.is_warning
-    assert line.text.startswith("keys of other tools change nothing here: architectures, bos_token_id, classifier_")
+    assert line.text.startswith("not part of the architecture: architectures, bos_token_id, classifier_")
 
 
 def test_a_configuration_of_albert_zh_is_read():

@@ -238,4 +238,4 @@ def test_a_port_in_use_is_reported_before_the_model_is_loaded(capsys, models):
 def test_a_library_that_is_missing_is_named_with_its_extra(capsys, monkeypatch):
     monkeypatch.setattr(serving, "_LIBRARIES", ("starlette", "no_such_library"))
     assert cli(["serve", "--model_dir=m"]) == 2
-    assert capsys.readouterr().err == 'error: a server needs no_such_library: pip install -e ".[serve]"\n'
+    assert capsys.readouterr().err == 'error: a server needs no_such_library: .venv/bin/pip install -e ".[serve]"\n'

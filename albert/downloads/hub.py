@@ -53,7 +53,7 @@ def model(repo: str, timeout: float) -> Dataset:
         import huggingface_hub
         from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
     except ImportError:
-        raise UserError('the hub\'s models need huggingface_hub: pip install -e ".[hf]"') from None
+        raise UserError('the hub\'s models need huggingface_hub: .venv/bin/pip install -e ".[hf]"') from None
     endpoint = (os.environ.get("HF_ENDPOINT") or ENDPOINT).rstrip("/")
     try:
         info = huggingface_hub.HfApi(endpoint=endpoint, token=False).model_info(
@@ -66,7 +66,9 @@ def model(repo: str, timeout: float) -> Dataset:
     # Of several libraries: what they raise has changed with their versions.
     except Exception as error:
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise DownloadError(f"{endpoint} does not answer as the hub does: {reason[:200]}") from error
+        raise DownloadError(
+            f"{endpoint} cannot be reached, or is not a hub ({reason[:200]}); HF_ENDPOINT names another"
+        ) from error
     kind = (getattr(info, "config", None) or {}).get("model_type")
     if kind not in ("albert", None):
         raise DownloadError(f"is a model of type {str(kind)[:80]!r}, which is not an ALBERT")

@@ -137,4 +137,4 @@ def test_a_server_that_is_no_hub_is_one_line(server, fetch):
     server.contents |= dict.fromkeys(addresses_of("albert/albert-base-v2"), b"<html>")
     status, _, errors = fetch("albert-base-v2")
     assert (status, errors.count("\n")) == (1, 1), errors
-    assert "does not answer as the hub does" in errors
+    assert "cannot be reached, or is not a hub" in errors

@@ -25,6 +25,14 @@ if TYPE_CHECKING:
 
 # Largest difference between an output of the export and of the model.
 TOLERANCE = 1e-5
+# What to do with each format.
+_NEXT = {
+    "huggingface": "README.md there shows how transformers loads it.",
+    "checkpoint": "It is a model folder, which every program here takes.",
+    "savedmodel": "docs/tensorflow_serving.md shows how it is served; 1 in it is a model folder, too.",
+    "model_garden": "Its encoder restores bert_model.ckpt-1 there, see docs/tensorflow_serving.md.",
+    "onnx": "onnxruntime opens model.onnx there; this project does not read it again.",
+}
 
 
 def run(request: ExportRequest) -> None:
@@ -35,7 +43,10 @@ def run(request: ExportRequest) -> None:
         form: Any = importlib.import_module(f"albert.serving.export.{request.format}")
         form.write(model, folder, request)
         difference = _check(model, form.reopen(folder, model))
-    print(f"{request.output_dir}: {request.format}; its outputs differ from the model's by {difference:.1e} at most.")
+    print(
+        f"{request.output_dir}: {request.format}; its outputs differ from the model's by {difference:.1e} at most. "
+        f"{_NEXT[request.format]}"
+    )
 
 
 def _load(request: ExportRequest) -> "LoadedModel":

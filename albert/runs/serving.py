@@ -34,7 +34,7 @@ def run(settings: ServeSettings) -> None:
     """Serves. Raises UserError for every error the user can fix; returns when it was stopped and all is answered."""
     missing = [name for name in _LIBRARIES if importlib.util.find_spec(name) is None]
     if missing:
-        raise UserError(f'a server needs {", ".join(missing)}: pip install -e ".[serve]"')
+        raise UserError(f'a server needs {", ".join(missing)}: .venv/bin/pip install -e ".[serve]"')
     from albert.serving.http.server import bind, url_of
 
     description = find_model(settings.model_dir).description

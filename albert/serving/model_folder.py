@@ -104,7 +104,12 @@ def find_config(folder: Path) -> Path:
             f"`model_dir`={folder} is a SavedModel that does not say how many layers it has: put the {CONFIG} of the "
             "same model there."
         )
-    raise UserError(f"`model_dir`={folder} has neither {CONFIG} nor {_OTHER_CONFIG}: it does not hold a whole model.")
+    versions = sorted(path.parent.name for path in folder.glob(f"*/{_SAVED_MODEL}"))
+    inside = f" Is {folder / versions[-1]} meant?" if versions else ""
+    raise UserError(
+        f"`model_dir`={folder} has neither {CONFIG} nor {_OTHER_CONFIG}: it does not hold a whole model.{inside} A "
+        f"bare checkpoint needs the {CONFIG} and the vocabulary of its model beside it."
+    )
 
 
 def find_vocabulary(folder: Path) -> tuple[Path | None, Path | None]:
@@ -126,7 +131,10 @@ def find_vocabulary(folder: Path) -> tuple[Path | None, Path | None]:
         return None, folder / WORDPIECE
     if (folder / TOKENIZER_JSON).is_file():
         return folder / TOKENIZER_JSON, None
-    raise UserError(f"`model_dir`={folder} has no vocabulary, neither a *.model nor {WORDPIECE}.")
+    raise UserError(
+        f"`model_dir`={folder} has no vocabulary: it needs a *.model (KerasHub: {_VOCABULARIES[-1]}), {WORDPIECE} or "
+        f"{TOKENIZER_JSON}."
+    )
 
 
 def contents_of(

@@ -21,7 +21,8 @@ def use_of(folder: Path, description: ModelDescription | None) -> str:
     if description is None:
         raise UserError(
             f"{folder} has no {DESCRIPTION}: it holds a pretrained model, which gives embeddings alone (`embeddings`). "
-            "Fine-tune it first; a model that an earlier version fine-tuned gets the file when its command runs again."
+            f"Fine-tune it first, for example TRAIN_FILE=... MODEL_DIR={folder} ./multi_run_albert_own.sh; what an "
+            "earlier version of this project fine-tuned gets the file when its command runs again."
         )
     return _USE_OF[type(description.output)]
 

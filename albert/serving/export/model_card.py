@@ -170,8 +170,9 @@ def _tokenizer(model: LoadedModel) -> str:
     return (
         f"`AutoTokenizer` reads `tokenizer.json`, with the ids of the program that wrote this folder. {others}\n\n"
         f"What differs: `[CLS]`, `[SEP]`, `[MASK]`, `{pad}` and `{unk}` written out in a text become these tokens, "
-        "unless the tokenizer is called with `split_special_tokens=True`. Where both texts of a pair are too long, the "
-        "odd token is kept of the longer one, there of the first. An empty second text has one `[SEP]` more."
+        "unless the tokenizer is called with `split_special_tokens=True`. Where both texts of a pair are cut, an odd "
+        "token may be kept of the second text there, which was kept of the first in this model's training. An empty "
+        "second text has one `[SEP]` more."
     )
 
 

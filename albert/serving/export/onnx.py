@@ -55,7 +55,7 @@ def _imported(module: str) -> Any:
         return importlib.import_module(module)
     except ImportError as error:
         raise UserError(
-            f'ONNX needs {module}, which cannot be imported ({error}); pip install -e ".[onnx]" installs it.'
+            f'ONNX needs {module}, which cannot be imported ({error}); .venv/bin/pip install -e ".[onnx]" installs it.'
         ) from error
 
 

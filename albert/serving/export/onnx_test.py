@@ -66,6 +66,6 @@ def test_a_file_that_was_only_said_to_be_converted_is_refused(exportable, tmp_pa
 def test_a_library_that_is_not_there_is_named(exportable, tmp_path, monkeypatch):
     for name in LIBRARIES:
         monkeypatch.setitem(__import__("sys").modules, name, None)
-    with pytest.raises(UserError, match=r'ONNX needs tf2onnx, .* pip install -e "\.\[onnx\]" installs it'):
+    with pytest.raises(UserError, match=r'ONNX needs tf2onnx, .*/pip install -e "\.\[onnx\]" installs it'):
         onnx.write(load_model(exportable / "encoder", "/cpu:0"), tmp_path, request(tmp_path))
     assert list(tmp_path.iterdir()) == []
