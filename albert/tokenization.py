@@ -117,18 +117,15 @@ def load_tokenizer(
     """
     if spm_model_file is not None:
         data, source = _read_bytes("spm_model_file", spm_model_file), f"`spm_model_file`={spm_model_file}"
-        is_json = Path(spm_model_file).suffix == ".json"
-        data = sentencepiece_model(data, source) if is_json else data
+        data = sentencepiece_model(data, source) if Path(spm_model_file).suffix == ".json" else data
         tokenizer = SentencePieceTokenizer(data, do_lower_case, source, keep_accents)
-        if not is_json:
-            warn_of_other_pieces(Path(spm_model_file), tokenizer.pieces())
+        warn_of_other_pieces(Path(spm_model_file), tokenizer.pieces())
         return tokenizer
     if vocab_file is not None:
-        data = _read_bytes("vocab_file", vocab_file)
-        return WordPieceTokenizer(data, do_lower_case, f"`vocab_file`={vocab_file}", keep_accents)
+        data, source = _read_bytes("vocab_file", vocab_file), f"`vocab_file`={vocab_file}"
+        return WordPieceTokenizer(data, do_lower_case, source, keep_accents)
     raise UserError(
-        "No vocabulary was named. Give `spm_model_file` (the 30k-clean.model that comes with an ALBERT model), "
-        "or `vocab_file` for a word-piece vocabulary."
+        "No vocabulary was named. Give `spm_model_file` (an ALBERT's 30k-clean.model) or `vocab_file` (word pieces)."
     )
 
 
