@@ -6,7 +6,6 @@ that worker processes can tokenize without it. Both tokenizers can be pickled.
 
 import functools
 import hashlib
-import logging
 import re
 import unicodedata
 from pathlib import Path
@@ -18,7 +17,7 @@ from google.protobuf.message import DecodeError
 from sentencepiece import sentencepiece_model_pb2
 
 from albert.errors import UserError
-from albert.interchange.tokenizer_json import TOKENIZER_JSON, other_pieces, sentencepiece_model
+from albert.interchange.tokenizer_json import sentencepiece_model, warn_of_other_pieces
 from albert.system.json_text import short_repr
 from albert.system.text_encoding import decoded, read_regular, what_is, without_marks
 from albert.system.text_origins import Origins, code_points, composed_with_origins, origins_of_units, spaced_origins
@@ -118,33 +117,16 @@ def load_tokenizer(
     """
     if spm_model_file is not None:
         data, source = _read_bytes("spm_model_file", spm_model_file), f"`spm_model_file`={spm_model_file}"
-        is_json = Path(spm_model_file).suffix == ".json"
-        data = sentencepiece_model(data, source) if is_json else data
+        data = sentencepiece_model(data, source) if Path(spm_model_file).suffix == ".json" else data
         tokenizer = SentencePieceTokenizer(data, do_lower_case, source, keep_accents)
-        if not is_json:
-            _warn_of_another_vocabulary(Path(spm_model_file), tokenizer)
+        warn_of_other_pieces(Path(spm_model_file), tokenizer.pieces())
         return tokenizer
     if vocab_file is not None:
-        data = _read_bytes("vocab_file", vocab_file)
-        return WordPieceTokenizer(data, do_lower_case, f"`vocab_file`={vocab_file}", keep_accents)
+        data, source = _read_bytes("vocab_file", vocab_file), f"`vocab_file`={vocab_file}"
+        return WordPieceTokenizer(data, do_lower_case, source, keep_accents)
     raise UserError(
-        "No vocabulary was named. Give `spm_model_file` (the 30k-clean.model that comes with an ALBERT model), "
-        "or `vocab_file` for a word-piece vocabulary."
+        "No vocabulary was named. Give `spm_model_file` (an ALBERT's 30k-clean.model) or `vocab_file` (word pieces)."
     )
-
-
-def _warn_of_another_vocabulary(path: Path, tokenizer: "SentencePieceTokenizer") -> None:
-    """Warns where the `tokenizer.json` beside a vocabulary, from which transformers reads, holds another one."""
-    try:
-        other = other_pieces(read_regular(path.with_name(TOKENIZER_JSON)), tokenizer.pieces())
-    except (OSError, ValueError):  # it is not there, or is not ALBERT's
-        return
-    if other:
-        logging.warning(
-            "%s differs from %s, whose ids count here: %s. transformers reads the former; if it trained the model, "
-            "move %s away.",
-            path.with_name(TOKENIZER_JSON), path.name, other, path.name,
-        )  # fmt: skip
 
 
 class SentencePieceTokenizer:

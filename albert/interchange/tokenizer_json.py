@@ -6,14 +6,17 @@ cuts text around them is not taken over: ids are those of this project's tokeniz
 
 import base64
 import binascii
+import logging
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from sentencepiece import sentencepiece_model_pb2
 
 from albert.errors import UserError
 from albert.system.json_text import parse_json, short_repr
+from albert.system.text_encoding import read_regular
 
 TOKENIZER_JSON = "tokenizer.json"
 _WORD_BOUNDARY = "\u2581"
@@ -78,7 +81,22 @@ def cuts_as_we_do(data: bytes) -> bool:
     return not at_symbols and not set(_QUOTES) & {text for text in patterns if isinstance(text, str)}
 
 
-def other_pieces(data: bytes, pieces: Sequence[str]) -> str:
+def warn_of_other_pieces(vocabulary: Path, pieces: Sequence[str]) -> None:
+    """Warns where the file beside a `vocabulary`, which has `pieces`, holds others: transformers reads that file."""
+    path = vocabulary.with_name(TOKENIZER_JSON)
+    try:
+        other = _other_pieces(read_regular(path), pieces)
+    except (OSError, ValueError):  # it is not there, or is not ALBERT's
+        return
+    if other:
+        logging.warning(
+            "%s differs from %s, whose ids count here: %s. transformers reads the former; if it trained the model, "
+            "move %s away.",
+            path, vocabulary.name, other, vocabulary.name,
+        )  # fmt: skip
+
+
+def _other_pieces(data: bytes, pieces: Sequence[str]) -> str:
     """In which pieces it differs from `pieces`, as a phrase; "" where in none. Raises ValueError for a damaged one."""
     values = _read(data)
     model = _mapping(values.get("model"), "model")

@@ -101,6 +101,16 @@ class _Connection(H11Protocol):
         else:
             self._unset_deadline()
 
+    def handle_events(self) -> None:
+        """Closes a connection behind a request that gives its length in two ways, as RFC 9112 (6.1) demands.
+
+        A proxy in front may have taken the other one, and then what follows for a part of that request.
+        """
+        super().handle_events()
+        names = {name for name, _ in self.headers or ()}
+        if {b"content-length", b"transfer-encoding"} <= names and self.cycle:
+            self.cycle.default_headers = [*self.server_state.default_headers, (b"connection", b"close")]
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Ends the watch."""
         self._unset_deadline()

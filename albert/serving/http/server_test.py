@@ -260,6 +260,18 @@ def test_what_is_no_http_has_one_answer(shared_server, data):
     assert value == {"error": "this is not HTTP, or its head is too long."}
 
 
+def test_what_follows_a_request_with_two_lengths_is_no_request(shared_server):
+    body = b'{"texts": ["a"]}'
+    twice = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n"
+    chunks = b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
+    with shared_server.connect() as connection:
+        connection.sendall(request("a"))
+        assert response(connection)[::2] == (200, False)
+        connection.sendall(twice + chunks + request("a"))
+        assert response(connection)[::2] == (200, True)
+        assert connection.recv(1) == b""
+
+
 @pytest.fixture(scope="module")
 def shared_server():
     with Process(max_connections=40) as server:
