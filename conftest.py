@@ -1,6 +1,8 @@
 """What every test may use: where test data lies, and which tests `--quick` leaves out."""
 
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +14,9 @@ ROOT = Path(__file__).parent
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 # As the programs have it.
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+# A script's `&` starts processes that ignore Ctrl-C, and so would the programs that tests interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_thread() is threading.main_thread():
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 # Fixtures that train, each once for all tests of a file.
