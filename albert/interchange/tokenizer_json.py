@@ -37,8 +37,8 @@ def sentencepiece_model(data: bytes, source: str) -> bytes:
         return _made_again(_read(data))
     except ValueError as error:
         raise UserError(
-            f"{source} {error}. Name the .model (spiece.model, 30k-clean.model) that came with the weights, or a "
-            "vocab.txt of word pieces with `vocab_file`."
+            f"{source} {error}. Take the .model (spiece.model, 30k-clean.model) that came with the weights "
+            "in its place, or a vocab.txt of word pieces."
         ) from error
 
 

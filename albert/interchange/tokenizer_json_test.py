@@ -125,7 +125,7 @@ MODEL = made_of(SMALL)["model"]
 def test_what_cannot_be_represented_is_refused_in_one_line(tmp_path, data, message):
     path = tmp_path / "tokenizer.json"
     path.write_bytes(data)
-    with pytest.raises(UserError, match=f"`spm_model_file`={path} .*{message}.*Name the .model") as raised:
+    with pytest.raises(UserError, match=f"`spm_model_file`={path} .*{message}.*Take the .model") as raised:
         load_tokenizer(path, None, do_lower_case=True)
     assert "\n" not in str(raised.value)
 

@@ -22,7 +22,8 @@ from albert.weights.loading import load_weights
 from albert.weights.names import POOLER, canonical_names
 from albert.weights.paths import checkpoint_prefix, open_weights
 
-_VOCABULARY_SETTING = re.compile("`(spm_model|vocab)_file`=")
+# The settings that name files in training: errors speak of them, but a folder is all that is given here.
+_FILE_SETTING = re.compile("`(albert_config|spm_model|vocab)_file`=")
 # Rows of a model whose folder does not say how long they were in training.
 _DEFAULT_LENGTH = 512
 # Masked words and the order of sentences, each with its own variables.
@@ -63,15 +64,15 @@ def load_model(folder: Path, device: str, with_pretraining_heads: bool = False) 
     Raises UserError for what is missing or damaged, and where two of its files are not of the same model.
     """
     files = find_model(folder)
-    config, remarks = read_config(files.config_file)
+    casing = {"do_lower_case": True} | find_casing(folder)
+    try:
+        config, remarks = read_config(files.config_file)
+        tokenizer = load_tokenizer(files.spm_model_file, files.vocab_file, **casing)
+    except UserError as error:
+        raise UserError(_FILE_SETTING.sub("", str(error))) from None
     for remark in remarks:
         logging.log(logging.WARNING if remark.is_warning else logging.INFO, "%s: %s.", files.config_file, remark.text)
     description = files.description
-    casing = {"do_lower_case": True} | find_casing(folder)
-    try:
-        tokenizer = load_tokenizer(files.spm_model_file, files.vocab_file, **casing)
-    except UserError as error:  # which speaks of the settings that name a vocabulary in training
-        raise UserError(_VOCABULARY_SETTING.sub("", str(error))) from None
     vocabulary = files.spm_model_file or files.vocab_file
     if tokenizer.vocab_size > config.vocab_size:
         raise UserError(

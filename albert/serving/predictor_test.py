@@ -237,6 +237,7 @@ THREE_LABELS = {"id2label": {"0": "a", "1": "b", "2": "c"}, "label2id": {"a": 0,
             lambda f: _described(f, keep_accents=True),
             "spiece.model, or the do_lower_case or keep_accents in .*model.json, are not those of the model's training",
         ),
+        (lambda f: (f / "albert_config.json").write_text("{"), r"^[^`]*albert_config.json "),
         (
             lambda f: (f / "spiece.model").write_bytes(b"no model"),
             "^[^`]*spiece.model is not a whole SentencePiece model",
