@@ -1,0 +1,86 @@
+"""Lines of several processes in one stream, each behind the name of its process. No TensorFlow."""
+
+import contextlib
+import os
+from typing import BinaryIO
+
+_LONGEST_LINE = 1 << 16
+_CLEAR = b"\r\x1b[K"
+
+
+class Screen:
+    """A stream that lines of several sources go to, below them at most one progress bar.
+
+    Where nobody reads the stream any more, what goes to it is dropped: the processes have other things to do.
+    """
+
+    def __init__(self, stream: BinaryIO):
+        self._stream: BinaryIO | None = stream
+        self.is_terminal = stream.isatty()
+        self._bar = b""
+
+    def line(self, text: bytes) -> None:
+        """Writes a whole line, above the bar."""
+        self._write(_CLEAR * bool(self._bar) + text + b"\n" + self._bar)
+
+    def bar(self, text: bytes) -> None:
+        """Draws the bar in place of the one before; b"" removes it. Only a terminal has one."""
+        if self.is_terminal and text != self._bar:
+            self._write(_CLEAR + text)
+            self._bar = text
+
+    def _write(self, data: bytes) -> None:
+        if self._stream is None:
+            return
+        try:
+            self._stream.write(data)
+            self._stream.flush()
+        except OSError:
+            # Python flushes once more at its exit, and would complain then.
+            with contextlib.suppress(OSError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+            self._stream = None
+
+
+class PrefixedSource:
+    """What comes from one process, on its way to a screen; `has_bar`: its progress bar is shown.
+
+    A bar is text without an end of line that is overwritten after a carriage return. Of what was overwritten only the
+    last state is kept: the lines of a log are states that somebody may want to read.
+    """
+
+    def __init__(self, screen: Screen, prefix: bytes, has_bar: bool = False):
+        self._screen = screen
+        self._prefix = prefix
+        self._has_bar = has_bar
+        self._rest = b""
+
+    def feed(self, data: bytes) -> None:
+        """Passes on what can be."""
+        *lines, rest = (self._rest + data).split(b"\n")
+        if lines and self._has_bar:
+            self._screen.bar(b"")
+        for line in lines:
+            self._screen.line(self._prefix + _last_state(line))
+        if b"\r" in rest:
+            rest = b"\r" + _last_state(rest)
+            if self._has_bar:
+                self._screen.bar(self._prefix + rest[1:] if rest[1:].strip() else b"")
+        while len(rest) > _LONGEST_LINE:
+            self._screen.line(self._prefix + rest[:_LONGEST_LINE])
+            rest = rest[_LONGEST_LINE:]
+        self._rest = rest
+
+    def end(self) -> None:
+        """Passes on what has no end of line."""
+        if self._has_bar:
+            self._screen.bar(b"")
+        if rest := _last_state(self._rest).rstrip():
+            self._screen.line(self._prefix + rest)
+        self._rest = b""
+
+
+def _last_state(line: bytes) -> bytes:
+    """What is seen of a line after its carriage returns."""
+    states = [state for state in line.split(b"\r") if state]
+    return states[-1] if states else b""
