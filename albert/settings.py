@@ -39,6 +39,7 @@ DTYPES = ("float32", "bfloat16", "auto")
 _MAX_BATCH = 1_000_000
 # Replicas of one process: GPUs of one machine, or logical devices of its CPU, which take a thread pool each.
 _MAX_REPLICAS = 256
+_MAX_SECONDS = 30 * 24 * 3600
 
 
 def missing_vocabulary(spm_model_file: Path | None, vocab_file: Path | None) -> list[str]:
@@ -304,9 +305,27 @@ class Settings:
     do_train: bool = setting("Train.", WHAT, default=False)
     do_eval: bool = setting("Evaluate checkpoints on the dev set and keep the best.", WHAT, default=False)
     do_predict: bool = setting("Predict the test set with the best checkpoint.", WHAT, default=False)
-    strategy_type: str = setting("One device or replicas.", DEVICES, default="mirror", choices=("one", "mirror"))
+    strategy_type: str = setting(
+        "one: a single device. mirror: the replicas of this machine. multi_worker: those of several machines, which "
+        "TF_CONFIG, Slurm or SageMaker name.",
+        DEVICES,
+        default="mirror",
+        choices=("one", "mirror", "multi_worker"),
+    )
+    meeting_seconds: float = setting(
+        "How long a worker of `strategy_type`=multi_worker waits for the others to start.",
+        DEVICES,
+        default=600.0,
+        bounds=above_0(_MAX_SECONDS),
+    )
+    stuck_seconds: float = setting(
+        "A worker of `strategy_type`=multi_worker ends when nothing went on for so long; 0: never.",
+        DEVICES,
+        default=1800.0,
+        bounds=between(0, _MAX_SECONDS),
+    )
     num_replicas: int = setting(
-        "Replicas: GPUs, or CPU devices with `device`=cpu.",
+        "Replicas on this machine: GPUs, or CPU devices with `device`=cpu.",
         DEVICES,
         default=1,
         bounds=at_least(1, _MAX_REPLICAS),

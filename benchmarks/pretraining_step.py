@@ -20,7 +20,7 @@ import tensorflow as tf
 
 from albert.albert_config import AlbertConfig
 from albert.custom_optimization import LearningRateSchedule, create_optimizer
-from albert.engine.distribution import keep_freed_memory
+from albert.engine.devices import keep_freed_memory
 from albert.engine.training_step import TrainingStep
 from albert.heads.base import Head
 from albert.heads.pretraining import PretrainingHead

@@ -14,6 +14,7 @@ from albert.albert_config import AlbertConfig
 from albert.cli.flags import Flag, Program, Values, declared, parse
 from albert.cli.model_dir import MODEL_DIR, with_model_dir
 from albert.cli.own_data import is_own_data, own_data_of, with_epochs, without_task
+from albert.cli.replicas import number_of_replicas
 from albert.errors import UserError
 from albert.setting_fields import OUTPUT, TRAINING
 from albert.settings import (
@@ -284,7 +285,7 @@ def _with_recipe(values: Values, task_name: str) -> Values:
         if steps in values.given:
             settings[in_epochs] = None
     if "train_batch_size" not in values.given:
-        replicas = 1 if values["strategy_type"] == "one" else max(1, values["num_gpu_cores"])
+        replicas = number_of_replicas(values)
         is_given = "gradient_accumulation_steps" in values.given
         batch = recipe.batch_on(replicas, max(1, values["gradient_accumulation_steps"]) if is_given else None)
         settings["per_replica_batch_size"], settings["gradient_accumulation_steps"] = batch

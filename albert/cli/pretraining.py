@@ -9,6 +9,7 @@ from typing import Protocol, TypeVar
 
 from albert.cli.flags import Flag, Program, Values, declared, parse
 from albert.cli.model_dir import MODEL_DIR, VOCABULARY_DIR, with_model_dir
+from albert.cli.replicas import number_of_replicas
 from albert.errors import UserError
 from albert.pretraining_data.corpus import CorpusSettings
 from albert.pretraining_data.creation import CreationSettings
@@ -165,15 +166,11 @@ def _parse_into(kind: type[S], program: Program, argv: Sequence[str]) -> S:
     return settings
 
 
-def _num_replicas(values: Values) -> int:
-    return 1 if values["strategy_type"] == "one" else max(1, values["num_gpu_cores"])
-
-
 def _batch_problems(values: Values) -> list[str]:
     total, micro_batches, replicas = (
         values["train_batch_size"],
         values["gradient_accumulation_steps"],
-        _num_replicas(values),
+        number_of_replicas(values),
     )
     if min(total, micro_batches) < 1 or total % (replicas * micro_batches) == 0:
         return []
@@ -190,7 +187,7 @@ def _part(total: int, parts: int) -> int:
 
 
 def _settings(values: Values, data: PretrainingData) -> PretrainingSettings:
-    replicas, micro_batches = _num_replicas(values), values["gradient_accumulation_steps"]
+    replicas, micro_batches = number_of_replicas(values), values["gradient_accumulation_steps"]
     return values.make(
         PretrainingSettings,
         data=data,

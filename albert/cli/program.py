@@ -3,18 +3,21 @@
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from albert.cli.flags import HelpRequested, Program
 from albert.errors import UserError
 from albert.settings import DataSettings, PretrainingSettings, Settings
+from albert.system.endings import LOST_WORKER, LostWorker, leave, leaves_at_once
 from albert.system.signals import Interrupted
 from albert.tasks.base import Task
 
 T = TypeVar("T")
 
 USER_ERROR = 2
+BUG = 1
 
 
 def main(
@@ -25,13 +28,25 @@ def main(
 ) -> int:
     """Parses, works, and returns the exit code.
 
-    0 when done; 2 after a mistake of the user's, reported in one line; 128 + the signal's number when asked to stop. A
-    bug keeps its traceback. `program` has the flags that an error's message names in place of settings.
+    0 when done; 2 after a mistake of the user's, reported in one line; 128 + the signal's number when asked to stop; 75
+    when another worker was lost. A bug keeps its traceback. `program` has the flags that an error's message names in
+    place of settings. A worker of several does not return, but ends the process with that code.
     """
     _configure_logging()
     _configure_tensorflow()
     try:
-        work(parse(argv))
+        return leave(_worked(lambda: work(parse(argv)), program))
+    except Exception:
+        if leaves_at_once():
+            traceback.print_exc()
+            leave(BUG)
+        raise
+
+
+def _worked(work: Callable[[], None], program: Program | None) -> int:
+    """Works, and returns the exit code."""
+    try:
+        work()
     except HelpRequested as help_text:
         _print_as_far_as_read(str(help_text))
     except UserError as error:
@@ -43,6 +58,9 @@ def main(
             raise
         print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
         return USER_ERROR
+    except LostWorker as error:
+        print(f"error: {error}", file=sys.stderr)
+        return LOST_WORKER
     except Interrupted as stop:
         print(f"{stop}; the same command, without --overwrite_output_dir, continues from there.", file=sys.stderr)
         return 128 + stop.signal_number

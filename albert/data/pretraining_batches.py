@@ -30,10 +30,16 @@ _Columns = dict[str, tf.Tensor]
 
 
 def train_dataset(
-    records: RecordFiles, shape: BatchShape, seed: int, first_step: int, last_step: int
+    records: RecordFiles,
+    shape: BatchShape,
+    seed: int,
+    first_step: int,
+    last_step: int,
+    replica_ids: range | None = None,
 ) -> tf.data.Dataset:
     """The shards of the global batches of steps first_step, ..., last_step - 1, in (step, replica) order.
 
+    `replica_ids` are the replicas whose shards are wanted, by default all: a worker of several asks for its own.
     A batch may be larger than all records together: it then has some more than once.
     """
     assert 0 <= first_step <= last_step, f"steps must be 0 <= first <= last, got {first_step} and {last_step}"
@@ -46,6 +52,8 @@ def train_dataset(
         scale = size / (tf.reduce_sum(columns["masked_lm_weights"]) + MASKED_LM_EPSILON)
         columns |= {"masked_lm_scale": tf.fill([size], scale), "sequence_rows": tf.range(size)}
         batch = _lay_out(columns, ids, dimensions)
+        if replica_ids is not None:
+            batch = {name: value[replica_ids.start : replica_ids.stop] for name, value in batch.items()}
         return batch if shape.micro_batches > 1 else {name: value[:, 0] for name, value in batch.items()}
 
     steps = tf.data.Dataset.range(first_step, last_step)
@@ -54,13 +62,20 @@ def train_dataset(
     return batches.unbatch().prefetch(tf.data.AUTOTUNE)
 
 
-def eval_dataset(records: RecordFiles, shape: BatchShape, max_records: int) -> tf.data.Dataset:
-    """Shards that hold each of the first `max_records` records once, in order, and filling at the end."""
-    count, size = min(records.count, max_records), shape.per_replica_batch_size
-    num_shards = -(-count // (size * shape.num_replicas)) * shape.num_replicas
+def eval_dataset(
+    records: RecordFiles, shape: BatchShape, max_records: int, replica_ids: range | None = None
+) -> tf.data.Dataset:
+    """Shards that hold each of the first `max_records` records once, in order, and filling at the end.
 
-    def numbers_of(shard: int) -> np.ndarray:
-        numbers = shard * size + np.arange(size)
+    They are in (step, replica) order; `replica_ids` are the replicas whose shards are wanted, by default all.
+    """
+    count, size = min(records.count, max_records), shape.per_replica_batch_size
+    replicas = range(shape.num_replicas) if replica_ids is None else replica_ids
+    num_steps = -(-count // (size * shape.num_replicas))
+
+    def numbers_of(element: int) -> np.ndarray:
+        step, number = divmod(element, len(replicas))
+        numbers = (step * shape.num_replicas + replicas[number]) * size + np.arange(size)
         return np.where(numbers < count, numbers, -1)
 
     def make_shard(shard: tf.Tensor) -> _Columns:
@@ -68,7 +83,7 @@ def eval_dataset(records: RecordFiles, shape: BatchShape, max_records: int) -> t
         return _lay_out(columns | {"sequence_rows": tf.range(size)}, ids, [size])
 
     make_shard = tf.autograph.experimental.do_not_convert(make_shard)
-    shards = tf.data.Dataset.range(num_shards)
+    shards = tf.data.Dataset.range(num_steps * len(replicas))
     return shards.map(make_shard, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
 
 

@@ -161,9 +161,10 @@ class CheckpointStore:
         except DamagedCheckpoint as error:
             raise UserError(f"{error}. Train on to have it recomputed, or remove it to use the one before.") from error
 
-    def load_step(self, step: int) -> State | None:
-        """The state after `step` updates; None, with a warning, where it is damaged."""
-        return self._try_to_load(self.path(step), {})
+    def load_step(self, step: int) -> tuple[Path, State] | None:
+        """The checkpoint of `step` updates and its state; None, with a warning, where it is damaged."""
+        state = self._try_to_load(self.path(step), {})
+        return None if state is None else (self.path(step), state)
 
     def _try_to_load(self, prefix: Path, problems: dict[Path, str]) -> State | None:
         """The state in the checkpoint; None where it is missing or damaged, which goes into `problems` and the log."""

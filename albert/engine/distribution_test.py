@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from tensorflow.python.data.ops import iterator_ops, multi_device_iterator_ops
 
-from albert.engine import distribution
+from albert.engine import collectives, distribution
 from albert.errors import UserError
 
 
@@ -43,7 +43,7 @@ def test_replicas_without_any_gpu_are_refused_with_what_to_do(visible_gpus):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("multi", 1, "cpu"), "`strategy_type`=multi is unknown; known are one, mirror"),
+        (("multi", 1, "cpu"), "`strategy_type`=multi is unknown; known are one, mirror, multi_worker"),
         (("mirror", 0, "cpu"), "`num_replicas`=0 must be at least 1"),
         (("mirror", 1, "tpu"), "`device`=tpu is unknown; known are auto, gpu, cpu"),
     ],
@@ -80,8 +80,8 @@ def test_all_reduce_sums_tensors_of_any_shape(count):
     @tf.function
     def summed():
         def in_replica():
-            factor = float(distribution.local_replica_index() + 1)
-            return distribution.all_reduce_sum([factor * tensor for tensor in tensors])
+            factor = float(collectives.local_replica_index() + 1)
+            return collectives.all_reduce_sum([factor * tensor for tensor in tensors])
 
         return [replicas.local_values(value) for value in replicas.strategy.run(in_replica)]
 

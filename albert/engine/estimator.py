@@ -4,12 +4,14 @@ Owns `RunConfig` and `Estimator`. A `model_fn` turns one replica's batch and wei
 that crosses replicas happens here and in `albert.engine.training_step`.
 """
 
+import contextlib
 import dataclasses
+import functools
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import tensorflow as tf
@@ -17,22 +19,25 @@ from tqdm import tqdm
 
 from albert.engine import checkpoint_files
 from albert.engine.checkpoint_store import CheckpointStore
-from albert.engine.distribution import Replicas, local_replica_index
+from albert.engine.collectives import local_replica_index
+from albert.engine.distribution import Replicas
 from albert.engine.estimator_spec import EstimatorSpec, Features, ModeKeys, ModelFn, Optimizer
 from albert.engine.evaluations import Evaluation, EvaluationLog
 from albert.engine.nonfinite_steps import NonfiniteSteps
 from albert.engine.profiling import Profiler
+from albert.engine.shared_checkpoints import digest_of, load_together
 from albert.engine.throughput import StepRecord, Throughput
 from albert.engine.training_step import STEP_FIGURES, TrainingStep
 from albert.errors import UserError
 from albert.system.callback_errors import reraise_user_errors
-from albert.system.signals import StopOnSignal
+from albert.system.signals import Interrupted, StopOnSignal
 
 __all__ = ["Estimator", "EstimatorSpec", "EvalSpec", "ModeKeys", "ModelFn", "RunConfig", "StepRecord"]
 
 # A call to the compiled loop lasts about this long: signals are only seen between calls.
 SECONDS_PER_CALL = 1.0
 Arrays = dict[str, np.ndarray]
+T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,15 +129,16 @@ class Estimator:
         self._model_fn = model_fn
         self._slot_names = tuple(optimizer.slot_names)
         self._training_step = TrainingStep(model_fn, optimizer, learning_rate, config.use_xla, config.micro_batches)
-        self._replicas = replicas
+        self.replicas = replicas
         self._config = config
         self._warm_start = warm_start
         self._slots: dict[str, list[tf.Variable]] = {}
-        with replicas.strategy.scope():
+        self._workers = replicas.workers
+        with self._workers.waiting("the first weights", is_first=True), replicas.strategy.scope():
             self.weights = create_weights()
         self.global_step = 0
         self.throughput = Throughput(config.global_batch_size)
-        self.evaluations = EvaluationLog(config.model_dir)
+        self.evaluations = EvaluationLog(config.model_dir, self._workers)
         self._store = CheckpointStore(config.model_dir, config.keep_checkpoint_max)
         # AutoGraph rewrites every function of a model before it is traced: half of the time until the first step.
         self._compiled_train_steps = tf.function(self._train_steps, autograph=False)
@@ -162,33 +168,50 @@ class Estimator:
             checkpoints are damaged, or the batch of a step cannot be read; batches that no step needs do not matter.
           Interrupted: SIGINT or SIGTERM came; the state was saved, and the same call continues from it.
         """
+        workers = self._workers
         self._start_or_resume()
-        for observer in observers:
-            observer.on_start(self.global_step)
+        workers.on_chief(lambda: _tell(observers, "on_start", self.global_step))
         if eval_spec and self._is_due(self.global_step, max_steps) and self.global_step not in self.evaluations.steps:
             self._evaluate_checkpoint(eval_spec, observers)
         if self.global_step >= max_steps or self._stops_early(eval_spec, max_steps):
-            self._store.finish_save(self.global_step, lambda step: self._is_due(step, max_steps))
+            workers.on_chief(lambda: self._store.finish_save(self.global_step, lambda s: self._is_due(s, max_steps)))
             logging.info("Step %d of %d: nothing left to train.", self.global_step, max_steps)
             return
-        iterator = self._replicas.iterate(lambda: input_fn(self.global_step, max_steps))
-        bar = tqdm(total=max_steps, initial=self.global_step, desc="train", unit="step", disable=None)
+        iterator = self.replicas.iterate(lambda: input_fn(self.global_step, max_steps))
+        bar = tqdm(
+            total=max_steps,
+            initial=self.global_step,
+            desc="train",
+            unit="step",
+            disable=workers.hides_bars,
+        )
         profiler = Profiler(self._config.model_dir, self._config.profile_steps)
-        nonfinite = NonfiniteSteps(self._config.skip_nonfinite_steps, input_fn, self._config.model_dir)
-        with StopOnSignal() as stop, bar, profiler:
+        nonfinite = NonfiniteSteps(self._config.skip_nonfinite_steps, input_fn, self._config.model_dir, workers)
+        workers.start_watching()
+        with StopOnSignal() as stop, bar, profiler if workers.is_chief else contextlib.nullcontext():
             while self.global_step < max_steps:
-                count = min(self._steps_until_boundary(max_steps), profiler.advance_to(self.global_step))
-                self._log_steps(nonfinite.tolerated(self._run_steps(iterator, count)), observers, bar)
+                # How many steps a call makes depends on time, and on where the profile begins.
+                count = workers.agree(
+                    lambda: min(self._steps_until_boundary(max_steps), profiler.advance_to(self.global_step))
+                )
+                records = nonfinite.tolerated(self._run_steps(iterator, count))
+                workers.on_chief(functools.partial(self._log_steps, records, observers, bar))
                 nonfinite.raise_if_too_many()
                 is_due = self._is_due(self.global_step, max_steps)
-                if is_due or stop.requested:
-                    self._store.save(self.global_step, self._state(), lambda step: self._is_due(step, max_steps))
-                    stop.raise_if_requested(f"stopped after step {self.global_step} of {max_steps}, which is saved")
+                if is_due or workers.highest(stop.number):
+                    self._save(max_steps)
+                    self._raise_if_stopped(stop, max_steps)
                 if is_due and eval_spec:
                     self._evaluate_checkpoint(eval_spec, observers)
-                    stop.raise_if_requested(f"stopped after step {self.global_step} of {max_steps}, which is saved")
+                    self._raise_if_stopped(stop, max_steps)
                     if self._stops_early(eval_spec, max_steps):
                         break
+
+    def _raise_if_stopped(self, stop: StopOnSignal, max_steps: int) -> None:
+        """Raises Interrupted on all workers where a signal came to one of them."""
+        number = self._workers.highest(stop.number)
+        if number:
+            raise Interrupted(f"stopped after step {self.global_step} of {max_steps}, which is saved", number)
 
     def _stops_early(self, eval_spec: EvalSpec | None, max_steps: int) -> bool:
         """Whether the evaluations say that training has ended; logs why."""
@@ -220,7 +243,9 @@ class Estimator:
         """Makes `count` steps and returns their figures; those that are not finite change no weight."""
         begin = time.perf_counter()
         first = tf.constant(self.global_step, tf.int64)
-        rows = self._compiled_train_steps(iterator, first, tf.constant(count)).numpy()
+        phase = f"the training steps from {self.global_step + 1} to {self.global_step + count}"
+        with self._workers.waiting(phase, is_first=self.throughput.is_warming_up):
+            rows = self._compiled_train_steps(iterator, first, tf.constant(count)).numpy()
         seconds = time.perf_counter() - begin
         self.throughput.add(
             seconds, rows[:, STEP_FIGURES.index("real_tokens")], rows[:, STEP_FIGURES.index("computed_tokens")]
@@ -238,8 +263,8 @@ class Estimator:
 
         def make_step(i: tf.Tensor, figures: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
             arguments = (next(iterator), first_step + tf.cast(i, tf.int64))
-            result = self._replicas.strategy.run(self._replica_step, args=arguments)
-            return i + 1, figures.write(i, self._replicas.local_values(result)[0])
+            result = self.replicas.strategy.run(self._replica_step, args=arguments)
+            return i + 1, figures.write(i, self.replicas.local_values(result)[0])
 
         figures = tf.TensorArray(tf.float32, num_steps, element_shape=[len(STEP_FIGURES)])
         _, figures = tf.while_loop(lambda i, _: i < num_steps, make_step, (tf.constant(0), figures))
@@ -251,7 +276,7 @@ class Estimator:
         return self._training_step(self._local(self.weights), slots, features, step)
 
     def _local_value(self, variable: tf.Variable) -> tf.Variable:
-        return self._replicas.local_values(variable)[local_replica_index()]
+        return self.replicas.local_values(variable)[local_replica_index()]
 
     def _local(self, variables: Mapping[str, tf.Variable]) -> dict[str, tf.Variable]:
         return {name: self._local_value(variable) for name, variable in variables.items()}
@@ -267,8 +292,7 @@ class Estimator:
                 "step %d: loss %.4f, gradient norm %.3f, learning rate %.3g; %s",
                 last.step, last.loss, last.gradient_norm, last.learning_rate, last.speed.summary(),
             )  # fmt: skip
-        for observer in observers:
-            observer.on_steps(records)
+        _tell(observers, "on_steps", records)
 
     # Checkpoints ------------------------------------------------------------------------------------------------------
 
@@ -283,19 +307,32 @@ class Estimator:
 
     def _start_or_resume(self) -> None:
         if not self._slots:
-            with self._replicas.strategy.scope():
+            with self._workers.waiting("the optimizer's slots", is_first=True), self.replicas.strategy.scope():
                 self._slots = {
                     name: [tf.Variable(tf.zeros(variable.shape), name=f"{name}/{slot}") for slot in self._slot_names]
                     for name, variable in self.weights.items()
                 }
         best = self.evaluations.best
-        found = self._store.load_to_resume(best.step if best else None)
+        found = load_together(
+            self._workers, self._store, lambda: self._store.load_to_resume(best.step if best else None)
+        )
         if found:
             self._assign(*found)
             logging.info("Continuing from %s.", found[0])
         elif self._warm_start:
-            self._warm_start(self.weights)
+            self.take_weights(self._warm_start)
         self.evaluations.continue_from(self.global_step)
+
+    def take_weights(self, load: Callable[[dict[str, tf.Variable]], T]) -> T:
+        """What `load`, which assigns the weights, returns. Raises UserError where workers then have different ones."""
+        report = self._workers.together(lambda: load(self.weights))
+        self._workers.compare(lambda: {"the weights to start from": digest_of(self.weights)})
+        return report
+
+    def _save(self, max_steps: int) -> None:
+        self._workers.on_chief(
+            lambda: self._store.save(self.global_step, self._state(), lambda step: self._is_due(step, max_steps))
+        )
 
     def _state(self) -> dict[str, Any]:
         """Everything a checkpoint holds, by name; the same names for any number of replicas."""
@@ -310,7 +347,7 @@ class Estimator:
         Raises UserError when it is damaged or lacks an entry.
         """
         best = self.evaluations.best
-        found = self._store.load_best(best.step if best else None)
+        found = load_together(self._workers, self._store, lambda: self._store.load_best(best.step if best else None))
         if found:
             self._assign(*found)
         return found is not None
@@ -337,14 +374,17 @@ class Estimator:
 
         One that is damaged is left out, with a warning. Raises UserError where all are.
         """
-        checkpoint_files.clean_up(self._config.model_dir)
-        waiting = [step for step in self.checkpoint_steps if step not in self.evaluations.steps]
+        workers = self._workers
+        workers.on_chief(lambda: checkpoint_files.clean_up(self._config.model_dir))
+        done = self.evaluations.steps
+        waiting = workers.agree(lambda: [step for step in self.checkpoint_steps if step not in done])
         for step in waiting:
-            state = self._store.load_step(step)
-            if state is not None:
-                self._assign(self.checkpoint_path(step), state)
+            found = load_together(workers, self._store, functools.partial(self._store.load_step, step))
+            if found:
+                self._assign(*found)
                 self._evaluate_checkpoint(eval_spec, ())
-        if waiting and not self.evaluations.steps and not checkpoint_files.exists(self.checkpoint_path("best")):
+        has_best = workers.agree(lambda: checkpoint_files.exists(self.checkpoint_path("best")))
+        if waiting and not self.evaluations.steps and not has_best:
             names = ", ".join(self.checkpoint_path(step).name for step in waiting)
             raise UserError(
                 f"every checkpoint in {self._config.model_dir} is damaged: {names}. Put back a copy of one."
@@ -357,13 +397,12 @@ class Estimator:
         is_best = self.evaluations.improves(value, eval_spec.lower_is_better)
         evaluation = Evaluation(self.global_step, metrics, eval_spec.best_metric, is_best)
         if evaluation.is_best:
-            self._store.keep_as_best(self.global_step)
+            self._workers.on_chief(lambda: self._store.keep_as_best(self.global_step))
         self.evaluations.append(evaluation)
         logging.info(
             "step %d: %s%s", self.global_step, evaluation.summary(), " (best so far)" if evaluation.is_best else ""
         )
-        for observer in observers:
-            observer.on_evaluation(evaluation)
+        self._workers.on_chief(lambda: _tell(observers, "on_evaluation", evaluation))
 
     def evaluate(
         self,
@@ -375,7 +414,7 @@ class Estimator:
         outputs = self._collect(input_fn, ModeKeys.EVAL if has_labels else ModeKeys.PREDICT)
         losses = outputs.pop("per_example_loss", None)
         loss = {} if losses is None else {"eval_loss": float(np.mean(losses, dtype=np.float64))}
-        return {**score_fn(outputs), **loss, "global_step": self.global_step}
+        return self._workers.agree(lambda: {**score_fn(outputs), **loss, "global_step": self.global_step})
 
     def predict(self, input_fn: Callable[[], tf.data.Dataset]) -> Arrays:
         """Predictions for every example, by name; first axis in the order of the example ids 0, 1, ..."""
@@ -388,13 +427,18 @@ class Estimator:
         Raises RuntimeError unless the ids are exactly 0 .. n - 1: an example lost or counted twice is a bug.
         """
         dataset = input_fn()
-        total = int(dataset.cardinality()) // self._replicas.local_count
-        batches = self._replicas.iterate(lambda: dataset)
+        total = int(dataset.cardinality()) // self.replicas.local_count
+        batches = self.replicas.iterate(lambda: dataset)
         parts: list[Arrays] = []
-        for features in tqdm(batches, mode.name.lower(), total, unit="batch", disable=None, leave=False):
-            for outputs in self._outputs[mode](features):
-                parts.append({name: tensor.numpy() for name, tensor in outputs.items()})
+        workers = self._workers
+        workers.start_watching()
+        for features in tqdm(batches, mode.name.lower(), total, unit="batch", disable=workers.hides_bars, leave=False):
+            with workers.waiting(f"a batch of {mode.name.lower()}", is_first=not parts):
+                for outputs in self._outputs[mode](features):
+                    parts.append({name: tensor.numpy() for name, tensor in outputs.items()})
         merged = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        gathered = workers.gather(merged)
+        merged = {name: np.concatenate([arrays[name] for arrays in gathered]) for name in merged}
         real = merged.pop("example_weights") > 0
         ids = merged.pop("example_ids")[real]
         if not np.array_equal(np.sort(ids), np.arange(len(ids))):
@@ -419,11 +463,16 @@ class Estimator:
             return forward(weights, features)
 
         def outputs(features: Features) -> list[dict[str, tf.Tensor]]:
-            per_replica = self._replicas.strategy.run(replica_outputs, args=(features,))
-            local = {name: self._replicas.local_values(value) for name, value in per_replica.items()}
+            per_replica = self.replicas.strategy.run(replica_outputs, args=(features,))
+            local = {name: self.replicas.local_values(value) for name, value in per_replica.items()}
             return [dict(zip(local, values, strict=True)) for values in zip(*local.values(), strict=True)]
 
         return outputs
+
+
+def _tell(observers: Iterable[TrainingObserver], event: str, what: object) -> None:
+    for observer in observers:
+        getattr(observer, event)(what)
 
 
 def _kind(value: tf.Variable | np.ndarray | np.generic) -> str:

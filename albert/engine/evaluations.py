@@ -8,7 +8,9 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from albert.engine.workers import ALONE, Workers
 from albert.errors import UserError
 from albert.system.files import write_text
 from albert.system.json_text import parse_json
@@ -57,21 +59,25 @@ def _evaluation(entry: Mapping[str, object]) -> Evaluation:
 class EvaluationLog:
     """All evaluations of a run in order, kept in `<directory>/evaluations.json`.
 
-    Reads the file when it is created. Raises UserError, naming it, when it is not what `append` writes.
+    Reads the file when it is created. Raises UserError, naming it, when it is not what `append` writes. Of several
+    `workers` the chief reads and writes it, and all have the same entries.
 
     Where training goes back, `continue_from` says to which step. The evaluations of later steps then no longer count,
     but each stays in the file until training has come past it: which of them was the best must not be forgotten before
     it is recomputed.
     """
 
-    def __init__(self, directory: Path):
+    def __init__(self, directory: Path, workers: Workers = ALONE):
         self._path = Path(directory) / "evaluations.json"
-        self._entries: list[Evaluation] = []
+        self._workers = workers
         self._valid_up_to = math.inf
+        self._entries = [Evaluation(**entry) for entry in workers.agree(self._read)]
+
+    def _read(self) -> list[dict[str, Any]]:
         if not self._path.exists():
-            return
+            return []
         try:
-            self._entries = [_evaluation(entry) for entry in parse_json(read_regular(self._path))]
+            return [vars(_evaluation(entry)) for entry in parse_json(read_regular(self._path))]
         except (OSError, ValueError, TypeError) as error:
             raise UserError(
                 f"{self._path} is damaged ({error}). Move it away to have the checkpoints evaluated again."
@@ -128,7 +134,7 @@ class EvaluationLog:
         ]
         self._valid_up_to = max(self._valid_up_to, evaluation.step)
         text = json.dumps([dataclasses.asdict(entry) for entry in self._entries], indent=1)
-        write_text(self._path, text + "\n")
+        self._workers.on_chief(lambda: write_text(self._path, text + "\n"))
 
 
 def _beats(value: float, other: float, lower_is_better: bool, threshold: float = 0.0) -> bool:

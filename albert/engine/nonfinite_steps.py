@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from albert.engine.throughput import StepRecord
+from albert.engine.workers import ALONE, Workers
 from albert.errors import UserError
 
 # Examples of a batch that are named.
@@ -24,10 +25,18 @@ class NonfiniteSteps:
     They are counted from the program's start, because they are not part of what a run computes: a run that stopped at
     one and is started again with a higher limit ends as if it had had that limit from the beginning.
 
-    `input_fn(first, last)` yields the batches of steps first..last - 1 with their `example_ids`.
+    `input_fn(first, last)` yields this process's batches of steps first..last - 1 with their `example_ids`; `workers`
+    have those of the others. All of them must ask, since all see the same steps; the chief logs.
     """
 
-    def __init__(self, limit: int, input_fn: Callable[[int, int], tf.data.Dataset], directory: Path):
+    def __init__(
+        self,
+        limit: int,
+        input_fn: Callable[[int, int], tf.data.Dataset],
+        directory: Path,
+        workers: Workers = ALONE,
+    ):
+        self._workers = workers
         self._limit = limit
         self._input_fn = input_fn
         self._directory = directory
@@ -43,7 +52,9 @@ class NonfiniteSteps:
             if self._count > self._limit:
                 self._fatal = record
                 return records[:number]
-            logging.warning("%s. Left out, %d of at most %d.", self._describe(record), self._count, self._limit)
+            description = self._describe(record)
+            if self._workers.is_chief:
+                logging.warning("%s. Left out, %d of at most %d.", description, self._count, self._limit)
         return records
 
     def raise_if_too_many(self) -> None:
@@ -69,4 +80,5 @@ class NonfiniteSteps:
         """Ascending; the batch is read again, which gives the same as before."""
         shards = self._input_fn(step - 1, step)
         ids = np.concatenate([shard["example_ids"].numpy().ravel() for shard in shards])
+        ids = np.concatenate([arrays["ids"] for arrays in self._workers.gather({"ids": ids})])
         return sorted(ids[ids >= 0].tolist())

@@ -72,6 +72,11 @@ class Throughput:
             self._computed_tokens += math.fsum(computed_tokens)
 
     @property
+    def is_warming_up(self) -> bool:
+        """Whether the next call compiles, whatever its batches are."""
+        return self._calls < WARM_UP_CALLS
+
+    @property
     def speed(self) -> Speed:
         """The rates so far."""
         if not self.steps:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import tensorflow as tf
 
-from albert.engine import distribution
+from albert.engine import collectives
 from albert.engine.estimator_spec import Features, ModeKeys, ModelFn, Optimizer
 
 # The numbers that a step returns, in this order.
@@ -61,7 +61,7 @@ class TrainingStep:
         """One update; float32 [len(STEP_FIGURES)]. Inside a replica, with its own variables, slots and rows."""
         weights = {name: tf.convert_to_tensor(variable) for name, variable in variables.items()}
         counts, gradients = self._sums(weights, features, step)
-        counts, *summed = distribution.all_reduce_sum([counts, *gradients.values()])
+        counts, *summed = collectives.all_reduce_sum([counts, *gradients.values()])
         trained = {name: variables[name] for name in gradients}
         return self._update(
             trained, {name: slots[name] for name in trained}, dict(zip(trained, summed, strict=True)), counts, step

@@ -3,14 +3,16 @@
 import dataclasses
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
 import tensorflow as tf
 
 from albert.albert_config import AlbertConfig, read_config
 from albert.custom_optimization import LearningRateSchedule, create_optimizer
-from albert.engine.distribution import Replicas
+from albert.engine.distribution import Replicas, create_replicas
 from albert.engine.estimator import Estimator, EvalSpec, RunConfig, TrainingObserver
+from albert.engine.joining import Joining
 from albert.errors import UserError
 from albert.heads.base import Head, Loss
 from albert.modeling import AlbertModel, Computation
@@ -55,11 +57,32 @@ def resolve(settings: S, replicas: Replicas) -> S:
     prefix = path and checkpoint_prefix(path)
     if prefix and prefix != path:
         logging.warning("`init_checkpoint`=%s: the checkpoint %s is read (%s).", path, prefix, format_of(prefix))
+    replicas.workers.compare(lambda: {"`dtype`": dtype, "`use_xla`": str(use_xla)})  # decided by each one's devices
     return dataclasses.replace(
         settings,
         model=dataclasses.replace(settings.model, dtype=dtype, init_checkpoint=prefix),
         speed=dataclasses.replace(settings.speed, use_xla=use_xla),
     )
+
+
+def join_replicas(settings: Settings) -> Replicas:
+    """The replicas that `settings` ask for. Of several workers all must have the same settings, but for paths."""
+    facts = {f"`{name}`": value for name, value in _plain_settings(settings).items()}
+    joining = Joining(facts, settings.meeting_seconds, settings.stuck_seconds)
+    return create_replicas(settings.strategy_type, settings.num_replicas, settings.device, joining)
+
+
+def _plain_settings(settings: Any) -> dict[str, str]:
+    """The values of all fields by name, of the parts too, without paths: each machine has its own."""
+    found: dict[str, str] = {}
+    for field in dataclasses.fields(settings):
+        value = getattr(settings, field.name)
+        parts = value if isinstance(value, tuple) else (value,)
+        if dataclasses.is_dataclass(value):
+            found |= _plain_settings(value)
+        elif not any(isinstance(part, Path | Mapping) for part in parts):
+            found[field.name] = str(value)
+    return found
 
 
 def log_devices(settings: Settings, replicas: Replicas) -> None:
@@ -68,13 +91,17 @@ def log_devices(settings: Settings, replicas: Replicas) -> None:
     logging.info("Running on %s in %s%s.", replicas.describe(), settings.model.dtype, compiled)
 
 
-def log_batch(train: TrainSettings, examples: int, num_replicas: int) -> None:
-    """Says once how `examples` examples, batches and steps relate, with units."""
+def log_batch(train: TrainSettings, examples: int, num_replicas: int, num_workers: int = 1) -> None:
+    """Says once how `examples` examples, batches and steps relate, with units.
+
+    `num_replicas` is over all `num_workers`.
+    """
     accumulated = train.gradient_accumulation_steps
     logging.info(
-        "Batch: %d examples/replica%s x %d replicas = %d examples/step; %d steps = %d examples = %.3g epochs of %d.",
+        "Batch: %d examples/replica%s x %d replicas%s = %d examples/step; %d steps = %d examples = %.3g epochs of %d.",
         train.per_replica_batch_size, f" x {accumulated} micro-batches" if accumulated > 1 else "",
-        num_replicas, train.global_batch_size(num_replicas), train.num_steps,
+        num_replicas // num_workers, f" x {num_workers} workers" if num_workers > 1 else "",
+        train.global_batch_size(num_replicas), train.num_steps,
         train.num_steps * train.global_batch_size(num_replicas),
         train.num_steps * train.global_batch_size(num_replicas) / max(1, examples), examples,
     )  # fmt: skip
@@ -155,7 +182,6 @@ def train_and_evaluate(
     eval_spec: EvalSpec | None,
     settings: Settings,
     best_metric: str,
-    num_replicas: int,
     observers: Sequence[TrainingObserver] = (),
     dev_reports: DevReports | None = None,
 ) -> dict[str, float]:
@@ -164,22 +190,36 @@ def train_and_evaluate(
     `observers` follow the training, as do those that write its log and its events. `dev_reports` are written with the
     results.
     """
-    results = reports.Results(settings, best_metric, num_replicas)
+    replicas = estimator.replicas
+    workers = replicas.workers
+    # Those of an earlier process, from before this one writes any.
+    results = workers.on_chief(lambda: reports.Results(settings, best_metric, replicas.count))
     if settings.do_train:
         assert train_input_fn, "training needs batches"
-        board = reports.TensorBoard(settings.output_dir, reports.hyperparameters(settings, num_replicas))
-        all_observers: list[TrainingObserver] = [reports.TrainingLog(settings.output_dir), board, *observers]
-        all_observers += [dev_reports] if dev_reports else []
-        estimator.train(train_input_fn, settings.train.num_steps, eval_spec, all_observers)
-        is_early = estimator.global_step < settings.train.num_steps
-        results.trained(estimator.throughput, estimator.global_step if is_early else None)
+
+        def open_logs() -> list[TrainingObserver]:
+            board = reports.TensorBoard(settings.output_dir, reports.hyperparameters(settings, replicas.count))
+            followers: list[TrainingObserver] = [reports.TrainingLog(settings.output_dir), board, *observers]
+            return followers + ([dev_reports] if dev_reports else [])
+
+        estimator.train(train_input_fn, settings.train.num_steps, eval_spec, workers.on_chief(open_logs) or ())
+    trained_to = estimator.global_step  # before the best checkpoint is taken
     metrics = evaluate(estimator, eval_spec, settings) if eval_spec else {}
-    if eval_spec and dev_reports:
-        results.evaluated(estimator.evaluations, metrics, dev_reports.labels, dev_reports.files(metrics))
-        dev_reports.warn_where_nothing_is_learnt(metrics)
-    elif eval_spec:
-        results.evaluated(estimator.evaluations, metrics)
-    reports.draw_curve(settings.output_dir, estimator.evaluations, best_metric)
+    predictions = dev_reports.predictions(metrics, workers.agree) if eval_spec and dev_reports else {}
+
+    def write_reports() -> None:
+        assert results, "the chief writes"
+        if settings.do_train:
+            is_early = trained_to < settings.train.num_steps
+            results.trained(estimator.throughput, trained_to if is_early else None)
+        if eval_spec and dev_reports:
+            results.evaluated(estimator.evaluations, metrics, dev_reports.labels, dev_reports.files(predictions))
+            dev_reports.warn_where_nothing_is_learnt(metrics)
+        elif eval_spec:
+            results.evaluated(estimator.evaluations, metrics)
+        reports.draw_curve(settings.output_dir, estimator.evaluations, best_metric)
+
+    workers.on_chief(write_reports)
     return metrics
 
 
@@ -203,7 +243,7 @@ def restore_best(estimator: Estimator, settings: Settings) -> None:
     prefix = settings.model.init_checkpoint
     if prefix is None:
         raise UserError(f"`output_dir`={settings.output_dir} has no checkpoint: train first, or give `init_checkpoint`")
-    report = load_weights(prefix, estimator.weights)
+    report = estimator.take_weights(lambda weights: load_weights(prefix, weights))
     if report.fresh:
         raise UserError(
             f"`output_dir`={settings.output_dir} has no checkpoint, and {prefix} lacks {', '.join(report.fresh)}: "

@@ -61,13 +61,22 @@ class DevReports:
         if evaluation.is_best:
             self._best = self._latest
 
-    def files(self, metrics: Mapping[str, float]) -> dict[str, str | bytes]:
-        """The files on the best checkpoint, whose `metrics` these are, by name; none for tasks of other kinds."""
-        task = self._data.task
-        if not isinstance(task, TextTask):
+    def predictions(self, metrics: Mapping[str, float], agree: Callable[[Callable[[], bool]], bool]) -> Predictions:
+        """What `files` needs: the predictions of the best checkpoint, whose `metrics` these are.
+
+        Of several workers, for whom `agree` decides, the first has followed the training, but all must predict again.
+        """
+        if not isinstance(self._data.task, TextTask):
             return {}
         kept = [found for found in (self._best, self._latest) if found and found[0] == metrics["global_step"]]
-        return report_files(task, self._data.items, kept[0][1] if kept else self._predict_best())
+        if agree(lambda: bool(kept)):
+            return kept[0][1] if kept else {}
+        return self._predict_best()
+
+    def files(self, predictions: Predictions) -> dict[str, str | bytes]:
+        """The files on the best checkpoint by name, from its `predictions`; none for tasks of other kinds."""
+        task = self._data.task
+        return report_files(task, self._data.items, predictions) if isinstance(task, TextTask) else {}
 
     def warn_where_nothing_is_learnt(self, metrics: Mapping[str, float]) -> None:
         """Logs a warning where always giving the same answer would score as well."""

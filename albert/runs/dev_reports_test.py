@@ -27,6 +27,10 @@ def _must_not_be_called():
     raise AssertionError("the best checkpoint is not needed")
 
 
+def _files(reports, step):
+    return reports.files(reports.predictions({"global_step": step}, lambda decide: decide()))
+
+
 def _accuracy(files):
     return json.loads(files["classification_report.json"])["accuracy"]
 
@@ -37,7 +41,7 @@ def test_the_reports_are_of_the_best_evaluation_and_not_of_the_newest():
     for step, classes, is_best in ((2, [0, 0, 1], True), (4, [0, 1, 1], True), (6, [1, 0, 0], False)):
         metrics = reports.score(_predictions(classes))
         reports.on_evaluation(Evaluation(step, metrics, "f1", is_best))
-    files = reports.files({"global_step": 4})
+    files = _files(reports, 4)
     assert _accuracy(files) == 1
     assert set(files) == {
         "dev_predictions.csv",
@@ -51,16 +55,16 @@ def test_the_reports_are_of_the_best_evaluation_and_not_of_the_newest():
 def test_what_an_earlier_process_scored_is_predicted_again():
     reports = DevReports(_data(get_task("mrpc"), [0, 1, 1]), lambda: 6, lambda: _predictions([0, 0, 1]))
     reports.on_evaluation(Evaluation(6, reports.score(_predictions([1, 0, 0])), "f1", False))
-    assert _accuracy(reports.files({"global_step": 4})) == pytest.approx(2 / 3)
-    assert _accuracy(reports.files({"global_step": 6})) == 0
+    assert _accuracy(_files(reports, 4)) == pytest.approx(2 / 3)
+    assert _accuracy(_files(reports, 6)) == 0
 
 
 def test_a_score_has_a_table_and_a_task_of_another_kind_no_reports():
     scores = {"predictions": np.array([1.0, 2.0]), "probabilities": np.ones((2, 1))}
-    files = DevReports(_data(get_task("sts-b"), [1.0, 2.5]), lambda: 0, lambda: scores).files({"global_step": 0})
+    files = _files(DevReports(_data(get_task("sts-b"), [1.0, 2.5]), lambda: 0, lambda: scores), 0)
     assert set(files) == {"dev_predictions.csv"}
     reports = DevReports(_data(RaceTask(), []), lambda: 0, _must_not_be_called)
-    assert reports.files({"global_step": 0}) == {}
+    assert _files(reports, 0) == {}
     assert reports.labels == ()
 
 

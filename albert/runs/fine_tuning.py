@@ -3,9 +3,10 @@
 Puts the parts together and decides nothing about any of them; the loop over steps is the engine's.
 """
 
+import contextlib
 import dataclasses
 import functools
-import itertools
+import json
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -16,7 +17,7 @@ from albert.custom_optimization import LearningRateSchedule
 from albert.data import input_pipeline
 from albert.data.input_pipeline import BatchShape, Source
 from albert.data.source_files import SourceFiles
-from albert.engine.distribution import Replicas, create_replicas
+from albert.engine.distribution import Replicas
 from albert.engine.estimator import Estimator, EvalSpec
 from albert.errors import UserError
 from albert.heads import head_for
@@ -25,6 +26,7 @@ from albert.runs.assembly import (
     build_estimator,
     check_model,
     identity_of_training,
+    join_replicas,
     load_config,
     log_batch,
     log_devices,
@@ -58,23 +60,23 @@ def run(task: Task, settings: Settings) -> dict[str, float]:
     check_model(config, settings)
     check_labels_of_checkpoint(task, settings)
     check_vocabulary(config, tokenizer, settings)
-    replicas = create_replicas(settings.strategy_type, settings.num_replicas, settings.device)
+    replicas = join_replicas(settings)
+    workers = replicas.workers
     settings = resolve(settings, replicas)
     log_devices(settings, replicas)
-    wanted = wanted_splits(task, settings)
-    sources = {split: SourceFiles.read(task.source_files(split, settings.data.data_dir)) for split in wanted}
+    sources = workers.together(lambda: read_sources(task, settings))
     digests = {split: source.digest for split, source in sources.items()}
+    workers.compare(lambda: contents(config, tokenizer, digests))
     identity = identity_of_run(task, config, tokenizer, settings, replicas.count, digests)
     task = with_metric(task, settings.objective)
-    with claim_output_dir(settings, identity, itertools.chain(*(source.paths for source in sources.values()))):
-        splits = {
-            split: SplitData.load(task, split, tokenizer, settings.data, source) for split, source in sources.items()
-        }
-        settings = count_steps(task, splits, settings, replicas.count)
+    paths = [path for source in sources.values() for path in source.paths]
+    with workers.on_chief(lambda: claim_output_dir(settings, identity, paths)) or contextlib.nullcontext():
+        splits = workers.together(lambda: load_splits(task, tokenizer, settings, sources))
+        settings = count_steps(task, splits, settings, replicas)
 
         train = settings.train
         schedule = LearningRateSchedule(train.learning_rate, train.train_steps or 1, train.warmup_steps)
-        loss = loss_of_training(task, settings, splits)
+        loss = workers.together(lambda: loss_of_training(task, settings, splits))
         estimator = build_estimator(config, head_for(task.output, config), replicas, settings, schedule, loss=loss)
         inputs = InputFunctions(task, splits, settings, replicas)
         dev_reports = eval_spec = None
@@ -83,29 +85,59 @@ def run(task: Task, settings: Settings) -> dict[str, float]:
             eval_spec = build_eval_spec(inputs, dev_reports.score)
         check_early_stopping(settings, eval_spec)
         left_model = LeftModel(task, config, tokenizer, settings)
-        if settings.do_train or estimator.checkpoint_steps:
-            best = estimator.evaluations.best
-            left_model.write(best.metrics if best else {})
+        best = estimator.evaluations.best
+        leave_model(estimator, left_model, best.metrics if best else {})
         metrics = train_and_evaluate(
-            estimator,
-            inputs.train,
-            eval_spec,
-            settings,
-            task.best_metric,
-            replicas.count,
-            [left_model],
-            dev_reports,
+            estimator, inputs.train, eval_spec, settings, task.best_metric, [left_model], dev_reports
         )
-        if metrics and (settings.do_train or estimator.checkpoint_steps):
-            left_model.write(metrics)  # what evaluating without training tuned
+        if metrics:
+            leave_model(estimator, left_model, metrics)  # what evaluating without training tuned
         if settings.do_predict:
-            restore_best(estimator, settings)
-            split = task.predict_split
-            predictions = estimator.predict(
-                functools.partial(inputs.once, split, settings.per_replica_predict_batch_size)
-            )
-            write_texts(settings.output_dir, splits[split].result_files(predictions))
-        return metrics
+            predict(estimator, inputs)
+    workers.barrier()
+    return metrics
+
+
+def read_sources(task: Task, settings: Settings) -> dict[Split, SourceFiles]:
+    """The files of every split that is needed."""
+    data_dir = settings.data.data_dir
+    return {split: SourceFiles.read(task.source_files(split, data_dir)) for split in wanted_splits(task, settings)}
+
+
+def contents(config: AlbertConfig, tokenizer: Tokenizer, digests: Mapping[Split, str]) -> dict[str, str]:
+    """What workers read, whatever its paths are, as texts by names for a message."""
+    return {
+        "the configuration of the model": json.dumps(config.to_dict(), sort_keys=True),
+        "the vocabulary (its digest)": tokenizer.digest[:16],
+    } | {f"the data of the {split} split (their digest)": digest[:16] for split, digest in digests.items()}
+
+
+def load_splits(
+    task: Task, tokenizer: Tokenizer, settings: Settings, sources: Mapping[Split, SourceFiles]
+) -> dict[Split, SplitData]:
+    """The records of every split, from caches that are made where they are missing."""
+    return {split: SplitData.load(task, split, tokenizer, settings.data, source) for split, source in sources.items()}
+
+
+def leave_model(estimator: Estimator, left_model: LeftModel, scores: Mapping[str, float]) -> None:
+    """Writes what makes the output directory a model, where there is a checkpoint or will be one."""
+
+    def write() -> None:
+        if left_model.settings.do_train or estimator.checkpoint_steps:
+            left_model.write(scores)
+
+    estimator.replicas.workers.on_chief(write)
+
+
+def predict(estimator: Estimator, inputs: "InputFunctions") -> None:
+    """Writes the predictions of the best checkpoint."""
+    task, settings = inputs.task, inputs.settings
+    restore_best(estimator, settings)
+    split = task.predict_split
+    predictions = estimator.predict(functools.partial(inputs.once, split, settings.per_replica_predict_batch_size))
+    estimator.replicas.workers.on_chief(
+        lambda: write_texts(settings.output_dir, inputs.splits[split].result_files(predictions))
+    )
 
 
 def check_labels_of_checkpoint(task: Task, settings: Settings) -> None:
@@ -146,13 +178,13 @@ def wanted_splits(task: Task, settings: Settings) -> list[Split]:
     return list(dict.fromkeys(split for split, is_wanted in wanted if is_wanted))
 
 
-def count_steps(task: Task, splits: Mapping[Split, SplitData], settings: Settings, num_replicas: int) -> Settings:
+def count_steps(task: Task, splits: Mapping[Split, SplitData], settings: Settings, replicas: Replicas) -> Settings:
     """`settings` with epochs turned into steps."""
     if not settings.do_train:
         return settings
     examples = splits["train"].cache.count // task.sequences_per_example
-    train = settings.train.in_steps(examples, num_replicas)
-    log_batch(train, examples, num_replicas)
+    train = settings.train.in_steps(examples, replicas.count)
+    log_batch(train, examples, replicas.count, replicas.workers.count)
     return dataclasses.replace(settings, train=train)
 
 

@@ -1,6 +1,8 @@
 """Pretraining: from settings and record files to a pretrained model; the loop over steps is the engine's."""
 
+import contextlib
 import functools
+import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,14 +12,15 @@ from albert.custom_optimization import LearningRateSchedule
 from albert.data import pretraining_batches
 from albert.data.input_pipeline import BatchShape
 from albert.data.pretraining_records import RecordFiles, RecordFormat, open_records
-from albert.engine.distribution import create_replicas
-from albert.engine.estimator import EvalSpec
+from albert.engine.distribution import Replicas
+from albert.engine.estimator import Estimator, EvalSpec
 from albert.errors import UserError
 from albert.heads.pretraining import BEST_METRIC, PretrainingHead, metrics_of
 from albert.runs.assembly import (
     build_estimator,
     check_model,
     identity_of_training,
+    join_replicas,
     load_config,
     log_batch,
     log_devices,
@@ -27,6 +30,7 @@ from albert.runs.assembly import (
 from albert.runs.output_dir import claim_output_dir
 from albert.serving.model_folder import write_model_folder
 from albert.settings import PretrainingSettings
+from albert.system.locks import OutputLock
 from albert.tokenization import Tokenizer, load_tokenizer
 
 
@@ -37,14 +41,14 @@ def run(settings: PretrainingSettings) -> dict[str, float]:
     """
     config = load_config(settings)
     check_model(config, settings)
-    replicas = create_replicas(settings.strategy_type, settings.num_replicas, settings.device)
+    replicas = join_replicas(settings)
+    workers = replicas.workers
     settings = resolve(settings, replicas)
     log_devices(settings, replicas)
-    records = open_wanted_records(config, settings)
-    tokenizer = tokenizer_of_records(settings, records)
-    with claim_output_dir(settings, identity_of_run(config, settings, replicas.count, records)):
-        for split, opened in records.items():
-            opened.keep_check(checked_records_file(settings, split))
+    records = workers.together(lambda: open_wanted_records(config, settings))
+    workers.compare(lambda: contents(config, records))
+    tokenizer = workers.on_chief(lambda: tokenizer_of_records(settings, records))
+    with workers.on_chief(lambda: claim(config, settings, replicas, records)) or contextlib.nullcontext():
         train = settings.train
         schedule = LearningRateSchedule(
             train.learning_rate, train.num_steps, train.warmup_steps, train.poly_power, train.start_warmup_step
@@ -53,13 +57,45 @@ def run(settings: PretrainingSettings) -> dict[str, float]:
         estimator = build_estimator(config, PretrainingHead(config), replicas, settings, schedule, num_of_group)
         train_input_fn = None
         if settings.do_train:
-            log_batch(train, records["train"].count, replicas.count)
+            log_batch(train, records["train"].count, replicas.count, workers.count)
             shape = BatchShape(train.per_replica_batch_size, replicas.count, train.gradient_accumulation_steps)
-            train_input_fn = functools.partial(pretraining_batches.train_dataset, records["train"], shape, train.seed)
-        if settings.do_train or estimator.checkpoint_steps:
-            write_model_folder(settings.output_dir, config, tokenizer, None)
-        eval_spec = build_eval_spec(records["dev"], settings, replicas.count) if settings.do_eval else None
-        return train_and_evaluate(estimator, train_input_fn, eval_spec, settings, BEST_METRIC, replicas.count)
+            train_input_fn = functools.partial(
+                pretraining_batches.train_dataset, records["train"], shape, train.seed, replica_ids=replicas.local_ids
+            )
+        workers.on_chief(lambda: leave_model(estimator, config, tokenizer, settings))
+        eval_spec = build_eval_spec(records["dev"], settings, replicas) if settings.do_eval else None
+        metrics = train_and_evaluate(estimator, train_input_fn, eval_spec, settings, BEST_METRIC)
+    workers.barrier()
+    return metrics
+
+
+def claim(
+    config: AlbertConfig, settings: PretrainingSettings, replicas: Replicas, records: dict[str, RecordFiles]
+) -> OutputLock:
+    """Claims the output directory, and keeps there which records are checked."""
+    lock = claim_output_dir(settings, identity_of_run(config, settings, replicas.count, records))
+    try:
+        for split, opened in records.items():
+            opened.keep_check(checked_records_file(settings, split))
+    except BaseException:
+        lock.release()
+        raise
+    return lock
+
+
+def contents(config: AlbertConfig, records: Mapping[str, RecordFiles]) -> dict[str, str]:
+    """What workers read, whatever its paths are, as texts by names for a message."""
+    return {"the configuration of the model": json.dumps(config.to_dict(), sort_keys=True)} | {
+        f"the {split} records (their digest)": opened.digest[:16] for split, opened in records.items()
+    }
+
+
+def leave_model(
+    estimator: Estimator, config: AlbertConfig, tokenizer: Tokenizer | None, settings: PretrainingSettings
+) -> None:
+    """Writes what makes the output directory a model, where there is a checkpoint or will be one."""
+    if settings.do_train or estimator.checkpoint_steps:
+        write_model_folder(settings.output_dir, config, tokenizer, None)
 
 
 def open_wanted_records(config: AlbertConfig, settings: PretrainingSettings) -> dict[str, RecordFiles]:
@@ -165,11 +201,11 @@ def identity_of_model(config: AlbertConfig, settings: PretrainingSettings) -> di
     }
 
 
-def build_eval_spec(records: RecordFiles, settings: PretrainingSettings, num_replicas: int) -> EvalSpec:
+def build_eval_spec(records: RecordFiles, settings: PretrainingSettings, replicas: Replicas) -> EvalSpec:
     """The four metrics on the first records, as many as are evaluated.
 
     The engine forms no loss, though there are labels: this one is not a mean over sequences, but a quotient of sums.
     """
-    shape = BatchShape(settings.per_replica_eval_batch_size, num_replicas)
-    dataset = pretraining_batches.eval_dataset(records, shape, settings.data.max_eval_records)
+    shape = BatchShape(settings.per_replica_eval_batch_size, replicas.count)
+    dataset = pretraining_batches.eval_dataset(records, shape, settings.data.max_eval_records, replicas.local_ids)
     return EvalSpec(lambda: dataset, metrics_of, BEST_METRIC, has_labels=False)

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from albert.albert_config import AlbertConfig
-from albert.engine.distribution import DEVICES, keep_freed_memory
+from albert.engine.devices import DEVICES, keep_freed_memory
 from albert.errors import UserError
 from albert.heads.base import Features, Head
 from albert.modeling import Computation, EncoderOutput, TokenLayout, Weights, encode

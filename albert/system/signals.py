@@ -52,6 +52,11 @@ class StopOnSignal:
         """Whether a signal came."""
         return self._received is not None
 
+    @property
+    def number(self) -> int:
+        """The number of the signal that came; 0 if none did."""
+        return self._received or 0
+
     def raise_if_requested(self, message: str) -> None:
         """Raises Interrupted with `message` if a signal came."""
         if self._received is not None:

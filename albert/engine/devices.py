@@ -1,0 +1,71 @@
+"""The devices of this process: which there are, and how TensorFlow is to use them. Before it computes anything."""
+
+import ctypes
+import logging
+
+import tensorflow as tf
+
+from albert.errors import UserError
+
+DEVICES = ("auto", "gpu", "cpu")
+
+
+def resolve(device: str, num_replicas: int) -> str:
+    """ "gpu" or "cpu". Raises UserError where "auto" finds no GPU for several replicas."""
+    if device not in DEVICES:
+        raise UserError(f"`device`={device} is unknown; known are {', '.join(DEVICES)}")
+    if device != "auto":
+        return device
+    if tf.config.list_physical_devices("GPU"):
+        return "gpu"
+    if num_replicas > 1:
+        raise UserError(
+            f"`num_replicas`={num_replicas}, but no GPU is visible to TensorFlow. For a trial without GPUs add "
+            f"`device`=cpu: {num_replicas} replicas on logical CPU devices."
+        )
+    logging.warning("No GPU is visible to TensorFlow: running on the CPU.")
+    return "cpu"
+
+
+def gpus(count: int) -> list[str]:
+    """The names of the first `count` GPUs, which alone are used from now on. Raises UserError where there are fewer."""
+    visible = tf.config.list_physical_devices("GPU")
+    if count > len(visible):
+        names = ", ".join(device.name for device in visible) or "none"
+        raise UserError(f"`num_replicas`={count}, but {len(visible)} visible to TensorFlow: {names}")
+    # Only those that are used: TensorFlow would open a context on every other GPU too.
+    tf.config.set_visible_devices(visible[:count], "GPU")
+    for gpu in visible[:count]:
+        tf.config.experimental.set_memory_growth(gpu, True)
+    # By default TensorFlow multiplies float32 matrices with the 10-bit mantissas of TF32 on Ampere GPUs and later.
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+    return [f"/gpu:{i}" for i in range(count)]
+
+
+def logical_cpus(count: int) -> list[str]:
+    """The names of `count` logical devices of the CPU; no GPU is used from now on."""
+    keep_freed_memory()
+    # What runs outside the replicas would otherwise go to a GPU, and reserve its memory.
+    tf.config.set_visible_devices([], "GPU")
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    configured = tf.config.get_logical_device_configuration(cpu)
+    if count > (len(configured) if configured else 1):
+        try:
+            tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * count)
+        except RuntimeError as error:
+            raise RuntimeError(f"create the replicas before anything computes; {count} CPU devices wanted") from error
+    return [f"/cpu:{i}" for i in range(count)]
+
+
+def keep_freed_memory() -> None:
+    """Tells glibc to keep what is freed for the next allocation; does nothing with another C library.
+
+    By default it hands every large block back to the kernel, and a training step, which takes and frees the same
+    tensors over and over, pays for clearing their pages each time.
+    """
+    m_mmap_max, m_trim_threshold, m_top_pad = -4, -1, -2
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt:
+        mallopt(m_mmap_max, 0)
+        mallopt(m_trim_threshold, 2**31 - 1)
+        mallopt(m_top_pad, 64 << 20)

@@ -1,0 +1,46 @@
+"""How a process ends that trains together with others. No TensorFlow.
+
+Such a process must be gone as soon as it has said why: the others wait until it is, and the usual end of a process in
+which TensorFlow's collectives run takes them many seconds.
+"""
+
+import os
+import sys
+
+# A worker was lost or is stuck: all are to be started again together. `sysexits.h` calls this number EX_TEMPFAIL.
+LOST_WORKER = 75
+
+
+class LostWorker(Exception):
+    """Another worker of this run is gone, or does not answer; what was saved before is intact."""
+
+
+_leaves_at_once = False
+
+
+def leave_at_once_from_now_on() -> None:
+    """Makes `leave` end the process."""
+    global _leaves_at_once
+    _leaves_at_once = True
+
+
+def leaves_at_once() -> bool:
+    """Whether `leave` ends the process."""
+    return _leaves_at_once
+
+
+def leave(code: int) -> int:
+    """Returns `code`, for a program to exit with; ends this process with it where others wait for its end."""
+    if _leaves_at_once:
+        end_process(code)
+    return code
+
+
+def end_process(code: int) -> None:
+    """Ends this process now, with what it has printed; nothing else is cleaned up."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):  # nobody reads it any more
+            continue
+    os._exit(code)
