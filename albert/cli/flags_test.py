@@ -42,6 +42,8 @@ SQUAD = (SQUAD_V1, SQUAD_V2)
 # Programs, flag, a value that is not any program's default, where it ends up in task or settings, and as what.
 VALUES = (
     (PROGRAMS, "strategy_type", "one", "strategy_type", "one"),
+    (PROGRAMS, "meeting_seconds", "20", "meeting_seconds", 20.0),
+    (PROGRAMS, "stuck_seconds", "0", "stuck_seconds", 0.0),
     (PROGRAMS, "num_gpu_cores", "8", "num_replicas", 8),
     (PROGRAMS, "device", "cpu", "device", "cpu"),
     (PROGRAMS, "data_dir", "other", "data.data_dir", Path("other")),

@@ -200,7 +200,7 @@ def test_any_number_of_replicas_gives_what_one_device_gives(tmp_path, optimizer,
         _assert_same_training(found, expected)
         np.testing.assert_allclose([r.loss for r in found_records], [r.loss for r in records], rtol=1e-6)
         for variable in estimator.weights.values():
-            first, *others = (component.numpy() for component in estimator._replicas.local_values(variable))
+            first, *others = (component.numpy() for component in estimator.replicas.local_values(variable))
             assert len(others) == replicas - 1
             for other in others:
                 np.testing.assert_array_equal(other, first)
@@ -479,7 +479,7 @@ def test_a_loss_that_is_not_finite_stops_with_the_step_and_keeps_the_last_good_s
     # In memory is what three steps make.
     expected, _ = _train(_light_estimator(tmp_path / "three", replicas), replicas, last=3)
     for name, variable in estimator.weights.items():
-        for copy in estimator._replicas.local_values(variable):
+        for copy in estimator.replicas.local_values(variable):
             np.testing.assert_array_equal(copy, expected[name], err_msg=name)
 
 

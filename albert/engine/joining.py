@@ -160,7 +160,8 @@ def _losses_named(cluster: Cluster) -> Iterator[None]:
             raise
         what = " ".join((telling or lines or [""])[0].split())[:300]
         named = re.search(r"/job:worker/(?:replica:\d+/)?task:(\d+)", what)
-        number = int(named[1]) if named else cluster.index
+        # Of two workers it can only be the other one.
+        number = int(named[1]) if named else (1 - cluster.index if cluster.count == 2 else cluster.index)
         who = cluster.name(number) if number != cluster.index and number < cluster.count else "another worker"
         raise LostWorker(
             f"{cluster.name(cluster.index)}: {who} was lost ({type(error).__name__}: {what}). Start all workers again: "
