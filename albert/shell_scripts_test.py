@@ -165,6 +165,51 @@ def test_shared_settings_can_be_overridden_in_every_script(checkout, tmp_path, s
 
 
 @pytest.mark.parametrize("script", FINE_TUNING_SCRIPTS)
+@pytest.mark.parametrize(
+    # The launcher's flags, and GPUs of each worker.
+    ("gpus", "variables", "expected", "num_gpus"),
+    [
+        (0, {"NUM_WORKERS": "2"}, ["--num_workers=2"], "1"),
+        (0, {"NUM_WORKERS": "2", "DEVICE": "cpu"}, ["--num_workers=2"], "1"),
+        (4, {"NUM_WORKERS": "3", "DEVICE": "cpu"}, ["--num_workers=3"], "1"),
+        (8, {"NUM_WORKERS": "3"}, ["--num_workers=3", "--gpus_per_worker=2"], "2"),
+        (8, {"NUM_WORKERS": "2", "NUM_GPUS": "1"}, ["--num_workers=2", "--gpus_per_worker=1"], "1"),
+        (2, {"NUM_WORKERS": "2", "STRATEGY": "multi_worker"}, ["--num_workers=2", "--gpus_per_worker=1"], "1"),
+    ],
+)
+def test_several_workers_are_started_by_the_launcher(checkout, script, gpus, variables, expected, num_gpus):
+    checkout.set_gpus(gpus)
+    result = checkout.run(script, "--log_steps=2", BS="5", **variables)
+    assert result.returncode == 0, result.stderr
+    replicas = int(variables["NUM_WORKERS"]) * int(num_gpus)
+    assert f"5 examples/replica x {replicas} replicas = {5 * replicas} examples/step" in result.stdout
+    program, arguments = checkout.call()
+    assert program == "launch_workers"
+    place = arguments.index("--")
+    assert arguments[:place] == expected
+    module, *flags = arguments[place + 1 :]
+    assert module.removeprefix("albert.") in PARSERS
+    assert {"--strategy_type=multi_worker", f"--num_gpu_cores={num_gpus}", "--log_steps=2"} <= set(flags)
+
+
+@pytest.mark.parametrize("script", FINE_TUNING_SCRIPTS)
+def test_more_workers_than_gpus_are_refused(checkout, script):
+    checkout.set_gpus(2)
+    result = checkout.run(script, NUM_WORKERS="3")
+    _assert_one_line_of_error(checkout, result, ["NUM_WORKERS=3", "2 are visible", "DEVICE=cpu"])
+
+
+@pytest.mark.parametrize("script", FINE_TUNING_SCRIPTS)
+def test_one_worker_is_no_worker(checkout, script):
+    calls = []
+    for variables in ({}, {"NUM_WORKERS": "1"}, {"NUM_WORKERS": ""}):
+        assert checkout.run(script, **variables).returncode == 0
+        calls.append(checkout.call())
+    assert calls[0][0] in PARSERS
+    assert calls == calls[:1] * 3
+
+
+@pytest.mark.parametrize("script", FINE_TUNING_SCRIPTS)
 def test_defaults_of_what_is_shared(checkout, script):
     checkout.run(script)
     flags = checkout.flags()
@@ -271,6 +316,12 @@ def test_a_flag_wins_over_a_variable(checkout, script):
         ({"DEVICE": "tpu"}, ["DEVICE=tpu", "auto gpu cpu"]),
         ({"OPTIMIZER": "sgd"}, ["OPTIMIZER=sgd", "adamw lamb"]),
         ({"STRATEGY": "two"}, ["STRATEGY=two", "one mirror"]),
+        ({"STRATEGY": "multi_worker"}, ["STRATEGY=multi_worker", "one mirror"]),
+        ({"NUM_WORKERS": "0"}, ["NUM_WORKERS=0", "from 1 to 64"]),
+        ({"NUM_WORKERS": "65"}, ["NUM_WORKERS=65"]),
+        ({"NUM_WORKERS": "two"}, ["NUM_WORKERS=two"]),
+        ({"NUM_WORKERS": "2", "STRATEGY": "mirror"}, ["STRATEGY=mirror", "multi_worker", "NUM_WORKERS=2"]),
+        ({"NUM_WORKERS": "2", "NUM_GPUS": "0x1"}, ["NUM_GPUS=0x1"]),
         ({"PACK": "yes"}, ["PACK=yes", "true or false"]),
         ({"DO_TRAIN": "x"}, ["DO_TRAIN=x"]),
         ({"OUTPUT_DIR": "/proc/none"}, ["OUTPUT_DIR=/proc/none", "No such file or directory"]),

@@ -13,14 +13,28 @@ VERSION=${VERSION:-2}
 
 # Devices and precision
 DEVICE=${DEVICE:-auto} # auto, gpu or cpu
-NUM_GPUS=${NUM_GPUS:-$(count_gpus)}
+NUM_WORKERS=${NUM_WORKERS:-1} # processes on this machine that train together, each with NUM_GPUS of the GPUs
+check_whole NUM_WORKERS 1 64 "a number of workers"
+gpus=$(count_gpus)
+if ((NUM_WORKERS > 1)); then
+  if [[ $DEVICE == cpu ]]; then gpus=0; fi
+  if ((gpus > 0 && gpus < NUM_WORKERS)); then
+    die "NUM_WORKERS=$NUM_WORKERS needs as many GPUs, and $gpus are visible: use fewer workers, or DEVICE=cpu."
+  fi
+  if [[ -n ${STRATEGY:-} && $STRATEGY != multi_worker ]]; then
+    die "STRATEGY=$STRATEGY is for one process: use multi_worker, or leave it out, with NUM_WORKERS=$NUM_WORKERS."
+  fi
+  STRATEGY=multi_worker
+  NUM_GPUS=${NUM_GPUS:-$((gpus / NUM_WORKERS))}
+fi
+NUM_GPUS=${NUM_GPUS:-$gpus}
 if [[ $NUM_GPUS == 0 ]]; then NUM_GPUS=1; fi # none: one replica on the CPU
-STRATEGY=${STRATEGY:-mirror}  # one or mirror
+STRATEGY=${STRATEGY:-mirror}  # one or mirror; multi_worker with several workers
 DTYPE=${DTYPE:-auto}          # auto: bfloat16 on GPUs that compute in it, otherwise float32
 PACK=${PACK:-true}            # several short sequences share a row
 RECOMPUTE=${RECOMPUTE:-false} # compute activations twice instead of keeping them: saves memory
 
-# Training. BS x ACCUM x NUM_GPUS examples are one step; without BS, that is the recipe's batch.
+# Training. BS x ACCUM x NUM_GPUS x NUM_WORKERS examples are one step; without BS, that is the recipe's batch.
 BS=${BS:-}                    # examples per GPU and micro-batch
 ACCUM=${ACCUM:-}              # micro-batches per step
 MSL=${MSL:-}                  # longest row, in tokens
@@ -51,12 +65,12 @@ CACHED_DIR=${CACHED_DIR:-$CURRENT_PWD/cached_albert_tfrecord}
   die "ALBERT_DIR=$ALBERT_DIR is not a model size: use base, large, xlarge or xxlarge."
 [[ $VERSION =~ ^[A-Za-z0-9._-]+$ ]] || die "VERSION=$VERSION is not a version: use 1 or 2."
 check_choice DEVICE auto gpu cpu
-check_choice STRATEGY one mirror
+if ((NUM_WORKERS == 1)); then check_choice STRATEGY one mirror; fi
 check_choice DTYPE auto float32 bfloat16
 check_choice OPTIMIZER adamw lamb
 check_boolean PACK RECOMPUTE DO_TRAIN DO_EVAL DO_PREDICT
 check_whole NUM_GPUS 1 9999 "a number of GPUs"
-replicas=$NUM_GPUS
+replicas=$((NUM_GPUS * NUM_WORKERS))
 if [[ $STRATEGY == one ]]; then replicas=1; fi # one replica, on the first GPU
 check_whole ACCUM 1 99999 "a number of micro-batches per step"
 check_whole BS 1 999999 "a batch size per GPU"
@@ -137,8 +151,15 @@ fine_tune() {
   if ((accum > 1)); then batch+=" x $accum micro-batches"; fi
   echo "$name: $batch x $replicas replicas = $GBS examples/step, $duration; log in $LOG"
 
+  local start=()
+  if ((NUM_WORKERS > 1)); then
+    start=(albert.launch_workers --num_workers="$NUM_WORKERS")
+    if ((gpus > 0)); then start+=(--gpus_per_worker="$NUM_GPUS"); fi
+    start+=(--)
+  fi
+
   # tee ignores the interrupt that Ctrl-C sends to both, so that the program can still say how it ended.
-  with_python -m "albert.$program" \
+  with_python -m "${start[@]}" "albert.$program" \
     --recipe \
     --do_train="$DO_TRAIN" \
     --do_eval="$DO_EVAL" \

@@ -374,7 +374,7 @@ class _Guest:
             except OSError as error:
                 raise _NotTheChiefError(_reason(error)) from error
             except NotAMessageError as error:
-                raise _NotTheChiefError("what answers there is not worker 0") from error
+                raise _NotTheChiefError(f"what answers there {error}") from error
             yield line
 
     def _talk(self, line: Line, announcement: Announcement | None) -> None:
@@ -391,7 +391,7 @@ class _Guest:
             except (EOFError, NotAMessageError) as error:
                 if is_welcome:
                     raise UserError(f"{self._chief} ended during the meeting") from error
-                raise _NotTheChiefError("what answers there is not worker 0") from error
+                raise _NotTheChiefError("what answers there ends the connection") from error
             for message in messages:
                 is_welcome = True
                 if self._is_over_after(line, announcement, message):
@@ -447,8 +447,8 @@ def _unreachable(cluster: Cluster, others: Iterable[int], limit: Limit) -> str:
                 if there == _identity(cluster, index):
                     break
                 problem = _other_than(cluster, index, there)
-            except NotAMessageError:
-                problem = problem or f"what answers there is not worker {index}"  # the last look may be a short one
+            except NotAMessageError as error:
+                problem = problem or f"what answers there {error}"  # the last look may be a short one
             except OSError as error:
                 problem = _reason(error)
             # Names of a cluster's services may take a while to be known everywhere.

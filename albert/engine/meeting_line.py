@@ -24,7 +24,10 @@ _FAREWELL_SECONDS = 1.0
 
 
 class NotAMessageError(Exception):
-    """What came over a connection is no message of a meeting."""
+    """What came over a connection is no message of a meeting. Says what its other side does: "says nothing"."""
+
+    def __init__(self, what: str = "is no worker"):
+        super().__init__(what)
 
 
 class Limit:
@@ -159,7 +162,7 @@ def announced(line: Line, limit: Limit) -> dict:
     except EOFError as error:
         raise NotAMessageError from error
     if not messages:
-        raise NotAMessageError
+        raise NotAMessageError("says nothing")
     return messages[0]
 
 

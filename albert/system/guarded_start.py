@@ -13,6 +13,8 @@ import sys
 
 def main(descriptor: int, program: list[str]) -> None:
     """Does not return."""
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # no traceback of this file
     if os.fork() == 0:
         _watch(descriptor)
     os.close(descriptor)

@@ -1,0 +1,70 @@
+import io
+
+import pytest
+
+from albert.system.prefixed_output import PrefixedSource, Screen
+
+
+class _Terminal(io.BytesIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("pieces", "expected"),
+    [
+        ([b"one\ntwo\n"], b"[0] one\n[0] two\n"),
+        ([b"o", b"ne\nt", b"wo"], b"[0] one\n[0] two\n"),
+        ([b"\n\n"], b"[0] \n[0] \n"),
+        ([b"windows\r\n"], b"[0] windows\n"),
+        # Of a bar the last state is a line.
+        ([b"\r 10%", b"\r 20%", b"\r100%\n", b"after\n"], b"[0] 100%\n[0] after\n"),
+        ([b"\r 10%", b"\r     \r"], b""),
+        ([b"\xff\x00\n"], b"[0] \xff\x00\n"),
+    ],
+)
+def test_lines_are_prefixed_and_bars_leave_their_last_state(pieces, expected):
+    out = io.BytesIO()
+    source = PrefixedSource(Screen(out), b"[0] ")
+    for piece in pieces:
+        source.feed(piece)
+    source.end()
+    assert out.getvalue() == expected
+
+
+def test_what_never_ends_its_line_takes_no_memory():
+    out = io.BytesIO()
+    source = PrefixedSource(Screen(out), b"")
+    for _ in range(40):
+        source.feed(b"x" * 10_000)
+        assert len(source._rest) <= 1 << 16
+    for _ in range(1000):
+        source.feed(b"\r" + b"y" * 1000)
+    assert len(source._rest) <= 1001 + (1 << 16)
+    source.end()
+    assert out.getvalue().count(b"x") == 400_000 - len(b"x" * (400_000 % (1 << 16)))
+
+
+def test_on_a_terminal_lines_appear_above_the_bar():
+    out = _Terminal()
+    screen = Screen(out)
+    bar, other = PrefixedSource(screen, b"[0] ", has_bar=True), PrefixedSource(screen, b"[1] ")
+    bar.feed(b"\r 10%")
+    other.feed(b"line\n\r 99%")  # this one's bar is not shown
+    bar.feed(b"\r 20%")
+    bar.feed(b"\r   \r")
+    clear = b"\r\x1b[K"
+    assert out.getvalue() == b"".join([clear + b"[0]  10%", clear + b"[1] line\n[0]  10%", clear + b"[0]  20%", clear])
+
+
+def test_a_screen_that_nobody_looks_at_any_more_raises_nothing():
+    class Closed(io.BytesIO):
+        def write(self, data: object) -> int:
+            raise BrokenPipeError
+
+        def fileno(self) -> int:
+            raise OSError
+
+    screen = Screen(Closed())
+    screen.line(b"one")
+    screen.line(b"two")
