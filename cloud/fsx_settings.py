@@ -95,6 +95,7 @@ def _read(file: Path) -> tuple[dict[str, object], list[str]]:
 def _words(value: object, several: bool) -> tuple[str, ...]:
     """The texts that are not empty. Raises ValueError for what is no text, or no list of texts."""
     items = value if isinstance(value, list) and several else [value]
-    if not all(isinstance(item, str) for item in items):
+    texts = tuple(item.strip() for item in items if isinstance(item, str))
+    if len(texts) < len(items):
         raise ValueError
-    return tuple(item.strip() for item in items if item.strip())
+    return tuple(filter(None, texts))

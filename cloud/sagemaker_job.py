@@ -40,7 +40,8 @@ CHECKPOINTS = "/opt/ml/checkpoints"
 START = "/opt/albert/cloud/docker/sagemaker_start.sh"
 
 _LONGEST_ARGUMENT, _MOST_ARGUMENTS = 256, 100
-_LONGEST_JOB_NAME = 63
+# SageMaker takes 63 characters, of which the longest suffix needs 34.
+_LONGEST_NAME = 28
 _VOLUME_GB = 100
 # Starts again, from the checkpoint, after an instance that broke: SageMaker's own errors, not the program's.
 _RETRIES = 3
@@ -126,9 +127,8 @@ class JobSettings:
     def problems(self) -> list[str]:
         """What does not go together."""
         found = problems_of(self)
-        longest = _LONGEST_JOB_NAME - len(self._suffix("20260101-000000"))
-        if not re.fullmatch(f"[A-Za-z0-9](-*[A-Za-z0-9]){{0,{longest - 1}}}", self.name) or len(self.name) > longest:
-            found.append(f"`name`={self.name} must have letters, digits and inner hyphens, at most {longest}")
+        if not re.fullmatch("[A-Za-z0-9](-*[A-Za-z0-9])*", self.name) or len(self.name) > _LONGEST_NAME:
+            found.append(f"`name`={self.name} must be letters, digits and inner hyphens, at most {_LONGEST_NAME}")
         if (self.load_from == "checkpoint") != bool(self.checkpoint_path):
             found.append("`load_from`=checkpoint and `checkpoint_path` go together: give both or neither")
         if self.checkpoint_path and not re.fullmatch(r"(?!.*\.\.)[\w./+=-]+", self.checkpoint_path):
@@ -139,10 +139,8 @@ class JobSettings:
 
     def job_name(self, now: datetime.datetime) -> str:
         """A name that no job has had."""
-        return self.name + self._suffix(now.strftime("%Y%m%d-%H%M%S"))
-
-    def _suffix(self, stamp: str) -> str:
-        return f"-{self.instance_count}x{self.instance_type.removeprefix('ml.').replace('.', '-')}-{stamp}"
+        machines = f"{self.instance_count}x{self.instance_type.removeprefix('ml.').replace('.', '-')}"
+        return f"{self.name}-{machines}-{now:%Y%m%d-%H%M%S}"
 
 
 S = TypeVar("S", bound=JobSettings)
