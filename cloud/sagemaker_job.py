@@ -285,7 +285,7 @@ def send(job: Job, account: FsxSettings, now: datetime.datetime) -> str:
     try:
         import boto3
     except ImportError:
-        raise UserError('SageMaker needs boto3: .venv/bin/python -m pip install -e ".[aws]"') from None
+        raise UserError('SageMaker needs boto3: .venv/bin/pip install -e ".[aws]"') from None
     request = request_of(job, account, now)
     with _aws_errors_in_one_line():
         if job.settings.source_dir:
