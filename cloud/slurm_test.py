@@ -114,6 +114,12 @@ def test_a_lost_worker_restarts_all_at_most_so_many_times(queue, code):
     assert (exit_code, queue.requeued(), "more than 2 times" in said) == (code, False, True)
 
 
+def test_where_slurm_refuses_the_job_says_what_to_do(queue):
+    (queue.folder / "bin" / "scontrol").write_text("#!/bin/sh\nexit 1\n")
+    code, said = queue.run(CODE="75")
+    assert (code, "submit the same command again" in said) == (75, True)
+
+
 def test_losses_are_forgotten_when_the_training_is_done(queue):
     queue.run(CODE="75")
     assert len(list(queue.folder.glob(".albert-*"))) == 1
