@@ -42,15 +42,23 @@ FILES_TO_READ_FIRST = 6
 
 SCRIPTS = sorted(
     path.relative_to(ROOT).as_posix()
-    for path in (*ROOT.glob("*"), *ROOT.glob("scripts/*"), *ROOT.glob("sample_data/*"), ROOT / ".ci" / "run")
+    for path in (
+        *(path for folder in ("", "scripts/", "sample_data/", "cloud/slurm/") for path in ROOT.glob(f"{folder}*")),
+        ROOT / ".ci" / "run",
+    )
     if path.is_file() and os.access(path, os.X_OK)
 )
 # Modules of the development requirements; their own flags are not checked.
 TOOLS = {"pytest", "ruff"}
-# Variables that no script of this project sets: of CUDA and of every HTTP client.
-VARIABLES_OF_OTHERS = {"CUDA_VISIBLE_DEVICES", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"}
+# Programs of others, which get files of this project: their own flags are not checked.
+PROGRAMS_OF_OTHERS = {"docker", "kubectl", "sbatch"}
+# Variables that no script of this project sets: of CUDA, of every HTTP client, and what clusters say.
+VARIABLES_OF_OTHERS = {"CUDA_VISIBLE_DEVICES", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "TF_CONFIG"}
 # What downloads and runs create; the documents speak of it, a checkout does not have it.
-CREATED = ("glue_data", "SQuAD", "RACE", "pretrained_model", "cached_albert_tfrecord", "albert_output", "demo_output")
+CREATED = (
+    *("glue_data", "SQuAD", "RACE", "pretrained_model", "cached_albert_tfrecord", "albert_output", "demo_output"),
+    "cloud/fsx_settings.toml",
+)
 # Words of another voice -> how this project says it (CONTRIBUTING.md, Style).
 WORDS = {
     "anew": "again",
@@ -127,6 +135,7 @@ def checkout(tmp_path_factory) -> Path:
     """A folder in which every program that a document may call records the call."""
     folder = tmp_path_factory.mktemp("checkout")
     programs = [folder / name for name in (*SCRIPTS, ".venv/bin/python", "bin/python3")]
+    programs += [folder / "bin" / name for name in PROGRAMS_OF_OTHERS]
     for program in programs:
         program.parent.mkdir(parents=True, exist_ok=True)
         program.write_text(RECORDER)
@@ -155,6 +164,8 @@ def calls_of(script: str, checkout: Path) -> list[Call]:
         variables = {name: value for name, value in environment.items() if name not in own}
         if Path(program).name.startswith("python"):
             program, arguments = _python_program(arguments)
+        elif Path(program).name in PROGRAMS_OF_OTHERS:
+            program = Path(program).name
         found.append(Call(program.removeprefix("./"), arguments, variables))
     return found
 
@@ -170,12 +181,12 @@ def _python_program(arguments: list[str]) -> tuple[str, list[str]]:
 
 @functools.cache
 def entry_module(name: str) -> Any:
-    return importlib.import_module(f"albert.{name}")
+    return importlib.import_module(name if name.startswith("cloud.") else f"albert.{name}")
 
 
 ENTRY_POINTS = sorted(
-    path.stem
-    for path in (ROOT / "albert").glob("*.py")
+    path.stem if path.parent.name == "albert" else f"cloud.{path.stem}"
+    for path in (*(ROOT / "albert").glob("*.py"), *(ROOT / "cloud").glob("*.py"))
     if "def cli(" in path.read_text(encoding="utf-8") and path.stem != "demo" and not path.stem.endswith("_test")
 )
 
@@ -246,12 +257,17 @@ def check(call: Call, parses: bool = True) -> None:
 
     Without `parses` only the names of an entry point's flags are checked: files that it reads need not be there.
     """
+    if call.program in PROGRAMS_OF_OTHERS:
+        _check_program_of_others(call)
+        return
     if not call.program.startswith("-m ruff"):
         unknown = call.variables.keys() - variables_of(call.program) - VARIABLES_OF_OTHERS
         assert not unknown, f"{call.program} does not read {sorted(unknown)}"
     name = call.program.removeprefix("-m ")
     if (entry_point := name.removeprefix("albert.")) in ENTRY_POINTS:
         _check_flags(call, flags_of(entry_point))
+        if entry_point == "launch_workers":
+            _check_trailing_module(call.arguments)
         # Tables of one's own, which the program looks into, are not there.
         reads = entry_point == "run_multigpus_classifier" and any(map(_OWN_FILE.match, call.arguments))
         if parses and not reads:
@@ -286,8 +302,24 @@ def check_all(script: str, checkout: Path, parses: bool = True) -> int:
     return len(calls)
 
 
+def _check_program_of_others(call: Call) -> None:
+    """Files of this project that it is given exist, and what it runs is a program here."""
+    files = [argument for argument in call.arguments if argument.startswith("cloud/")]
+    assert files or call.program != "sbatch", call
+    assert [name for name in files if not (ROOT / name).is_file()] == []
+    _check_trailing_module(call.arguments)
+
+
+def _check_trailing_module(arguments: list[str]) -> None:
+    """Checks the flags of the module of the package, if there is one among the arguments, which follow it."""
+    for i in [i for i, argument in enumerate(arguments) if argument.startswith("albert.")][:1]:
+        check(Call(f"-m {arguments[i]}", arguments[i + 1 :], {}), parses=False)
+
+
 def _check_flags(call: Call, known: frozenset[str]) -> None:
-    given = {argument.lstrip("-").partition("=")[0] for argument in call.arguments if argument.startswith("-")}
+    # Behind -- are another program's.
+    own = itertools.takewhile(lambda argument: argument != "--", call.arguments)
+    given = {argument.lstrip("-").partition("=")[0] for argument in own if argument.startswith("-")}
     assert given <= known, f"{call.program} does not have {sorted(given - known)}"
 
 
@@ -383,7 +415,7 @@ def paths_in(page: Path) -> Iterator[str]:
         is_file_name = re.fullmatch(r"[\w./*-]+\.(?:py|md|sh|toml)", code) or code.startswith(folders)
         if is_file_name and not code.startswith(CREATED):
             yield code
-        elif re.fullmatch(r"(?:albert|benchmarks|robustness)(?:\.[a-z_0-9]+)+", code):
+        elif re.fullmatch(r"(?:albert|benchmarks|cloud|robustness)(?:\.[a-z_0-9]+)+", code):
             yield code.replace(".", "/")
 
 

@@ -101,7 +101,7 @@ def is_test_code(path: Path) -> bool:
 
 def product_files() -> list[Path]:
     """Every Python file of the project that is not a test."""
-    folders = (ROOT / name for name in ("albert", "sample_data", "benchmarks", "robustness"))
+    folders = (ROOT / name for name in ("albert", "cloud", "sample_data", "benchmarks", "robustness"))
     files = [*ROOT.glob("*.py"), *(path for folder in folders for path in folder.rglob("*.py"))]
     return sorted(path for path in files if not is_test_code(path) and "testdata" not in path.parts)
 

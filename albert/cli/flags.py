@@ -72,7 +72,7 @@ class Program:
     `about` is one sentence and `example` the arguments of one command, both for --help, as are `notes`, which follow.
     `changes` replace fields of a flag, by its name; `other_names` are names that a flag has besides its own.
     `feature_files` are the flags that name the caches, by split. `arguments` says, for --help, what may be given beside
-    flags; "" for nothing.
+    flags; "" for nothing. `package` is where the module is.
     """
 
     module: str
@@ -85,6 +85,7 @@ class Program:
     feature_files: Mapping[str, str] = dataclasses.field(default_factory=dict)
     notes: str = ""
     arguments: str = ""
+    package: str = "albert"
 
     @cached_property
     def flags(self) -> tuple[Flag, ...]:
@@ -318,18 +319,17 @@ def help_text(program: Program) -> str:
     required = [by_name[name] for name in program.required]
     arguments = f" {program.arguments}" * bool(program.arguments)
     lines = [
-        f"usage: python3 -m albert.{program.module} --flag=value ...{arguments}",
+        f"usage: python3 -m {program.package}.{program.module} --flag=value ...{arguments}",
         "",
         program.about,
-        "",
-        "Required:",
     ]
+    lines += ["", "Required:"] if required else []
     lines += [line for flag in required for line in _described(program, flag)]
     for group in GROUPS:
         flags_of_group = [flag for flag in program.flags if flag.group == group and not flag.required]
         lines += ["", f"{group}:"] if flags_of_group else []
         lines += [line for flag in flags_of_group for line in _described(program, flag)]
-    command = " \\\n      ".join((f"python3 -m albert.{program.module}", *program.example))
+    command = " \\\n      ".join((f"python3 -m {program.package}.{program.module}", *program.example))
     lines += ["", "Example:", f"  {command}"]
     lines += ["", *textwrap.wrap(program.notes, _WIDTH)] if program.notes else []
     lines += ["", "--flag value works too, --noFLAG clears a boolean one, and the last of two values counts."]
