@@ -89,23 +89,34 @@ class AdamWeightDecayOptimizer:
         """
         scale, rate = (tf.convert_to_tensor(value, tf.float32) for value in (gradient_scale, learning_rate))
         applied = tf.convert_to_tensor(is_applied, tf.bool)
-        for name, variable in variables.items():
-            targets = (variable, *slots[name])
-            decays = self.decays(name)
-            values = _next_values(
-                gradients[name],
-                *(target.read_value() for target in targets),
-                scale,
+        # A GPU gets one program for all variables. So does a CPU, unless there are norms to take: those of one program
+        # it takes one after the other, each on one core.
+        together = [list(variables)] if not self.has_trust_ratio else [[name] for name in variables]
+        for names in together:
+            _update(
+                self,
+                {name: variables[name] for name in names},
+                {name: slots[name] for name in names},
+                {name: gradients[name] for name in names},
                 rate,
+                scale,
                 applied,
-                self.beta_1,
-                self.beta_2,
-                self.epsilon,
-                self.weight_decay_rate if decays else 0.0,
-                decays and self.has_trust_ratio,
             )
-            for target, value in zip(targets, values, strict=True):
-                target.assign(value)
+
+    def _next_values(self, name, gradient, variable, m, v, rate, scale, applied) -> tuple[tf.Tensor, ...]:
+        """The variable called `name`, m and v after the step."""
+        # Selections and not a branch, for which a GPU's host would have to wait; of numbers rather than whole tensors.
+        gradient = tf.where(applied, gradient * scale, 0.0)
+        m = tf.where(applied, self.beta_1, 1.0) * m + tf.where(applied, 1.0 - self.beta_1, 0.0) * gradient
+        v = tf.where(applied, self.beta_2, 1.0) * v + tf.where(applied, 1.0 - self.beta_2, 0.0) * tf.square(gradient)
+        step = m / (tf.sqrt(v) + self.epsilon)
+        decays = self.decays(name)
+        if decays and self.weight_decay_rate:
+            step += self.weight_decay_rate * variable
+        if decays and self.has_trust_ratio:
+            weight_norm, step_norm = tf.norm(variable), tf.norm(step)
+            step *= tf.where((weight_norm > 0) & (step_norm > 0), weight_norm / step_norm, 1.0)
+        return variable - tf.where(applied, rate, 0.0) * step, m, v
 
     def decays(self, name: str) -> bool:
         """Whether the variable called `name` is subject to weight decay."""
@@ -124,21 +135,16 @@ class LAMBOptimizer(AdamWeightDecayOptimizer):
 
 
 @tf.function(jit_compile=True, autograph=False)
-def _next_values(
-    gradient, variable, m, v, scale, rate, applied, beta_1, beta_2, epsilon, weight_decay, has_trust_ratio
-):
-    """The variable, m and v after the step. Compiled: one pass over memory instead of a dozen."""
-    # Selections and not a branch, for which a GPU's host would have to wait; of numbers rather than of whole tensors.
-    gradient = tf.where(applied, gradient * scale, 0.0)
-    m = tf.where(applied, beta_1, 1.0) * m + tf.where(applied, 1.0 - beta_1, 0.0) * gradient
-    v = tf.where(applied, beta_2, 1.0) * v + tf.where(applied, 1.0 - beta_2, 0.0) * tf.square(gradient)
-    step = m / (tf.sqrt(v) + epsilon)
-    if weight_decay:
-        step += weight_decay * variable
-    if has_trust_ratio:
-        weight_norm, step_norm = tf.norm(variable), tf.norm(step)
-        step *= tf.where((weight_norm > 0) & (step_norm > 0), weight_norm / step_norm, 1.0)
-    return variable - tf.where(applied, rate, 0.0) * step, m, v
+def _update(optimizer, variables, slots, gradients, rate, scale, applied):
+    """Assigns the variables, and their m and v, after the step.
+
+    Compiled: one pass over memory instead of a dozen, and in place, so that no second copy of anything is made.
+    """
+    for name, variable in variables.items():
+        m, v = slots[name]
+        values = optimizer._next_values(name, gradients[name], variable, m, v, rate, scale, applied)
+        for target, value in zip((variable, m, v), values, strict=True):
+            target.assign(value)
 
 
 OPTIMIZERS = {optimizer.name: optimizer for optimizer in (AdamWeightDecayOptimizer, LAMBOptimizer)}

@@ -21,7 +21,7 @@ import tensorflow as tf
 
 from albert.albert_config import ACTIVATIONS, AlbertConfig
 from albert.ops.dropout import DropoutKey, attention_dropout, sequence_dropout, token_dropout
-from albert.ops.fused import FUSED, ElementWise, bias_gelu
+from albert.ops.fused import FUSED, ElementWise, bias_add, bias_gelu
 
 Weights = Mapping[str, "tf.Variable | tf.Tensor"]
 
@@ -267,11 +267,16 @@ def dense(x: tf.Tensor, weights: Weights, name: str) -> tf.Tensor:
     return linear(x, tf.cast(weights[f"{name}/kernel"], x.dtype), weights[f"{name}/bias"])
 
 
-def linear(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor | None = None) -> tf.Tensor:
+def linear(
+    x: tf.Tensor,
+    kernel: tf.Tensor,
+    bias: tf.Tensor | None = None,
+    add: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] = bias_add,
+) -> tf.Tensor:
     """[..., fan_in] -> [..., fan_out]. One two-dimensional product: faster than a batched one with shared kernels."""
     y = tf.matmul(tf.reshape(x, [-1, kernel.shape[0]]), kernel)
     if bias is not None:
-        y = tf.nn.bias_add(y, tf.cast(bias, x.dtype))
+        y = add(y, bias)
     return tf.reshape(y, [*_dimensions(x)[:-1], kernel.shape[1]])
 
 
@@ -335,7 +340,7 @@ def _block(
 
     def add_and_normalise(y, bias, residual, beta, gamma, site):
         if dropout_key is not None and config.hidden_dropout_prob > 0:
-            y = tf.nn.bias_add(y, tf.cast(bias, y.dtype))
+            y = element_wise.bias_add(y, bias)
             y, bias = dropout(y, config.hidden_dropout_prob, dropout_key, site), tf.zeros_like(bias)
         return element_wise.add_layer_norm(y, bias, residual, beta, gamma)
 
@@ -359,7 +364,7 @@ def _bias_activation(name: str | None, element_wise: ElementWise, x: tf.Tensor, 
     activation = get_activation(name)
     if activation is gelu:
         return element_wise.bias_gelu(x, bias)
-    return activation(tf.nn.bias_add(x, tf.cast(bias, x.dtype)))
+    return activation(element_wise.bias_add(x, bias))
 
 
 def _self_attention(
@@ -369,7 +374,7 @@ def _self_attention(
     rows, length, width = _dimensions(x)
     num_heads = config.num_attention_heads
     head_width = width // num_heads  # AlbertConfig checks that it divides
-    qkv = tf.reshape(linear(x, kernel, bias), [rows, length, 3, num_heads, head_width])
+    qkv = tf.reshape(linear(x, kernel, bias, element_wise.bias_add), [rows, length, 3, num_heads, head_width])
     query, key, value = tf.unstack(tf.transpose(qkv, [2, 0, 3, 1, 4]))  # each [R, A, L, D]
     scores = tf.matmul(query, key, transpose_b=True)  # [R, A, L, L]
     probabilities = element_wise.masked_softmax(scores, score_bias, 1.0 / math.sqrt(head_width))

@@ -15,6 +15,7 @@ from albert.engine.distribution import create_replicas
 from albert.engine.estimator import Estimator, RunConfig
 from albert.heads import pooled
 from albert.modeling import FLOAT32, AlbertModel, Computation
+from albert.ops.fenced import FENCED
 from albert.runs.model_fn import build_model_fn
 from albert.testing import tiny_config
 
@@ -159,14 +160,14 @@ def test_compiled_replicas_equal_each_other_and_the_plain_graph(tmp_path, source
     plain = _train(tmp_path / "plain", source, False, steps=2, dropout=0.0)
     for replicas in (1, 2, 4):
         folder = tmp_path / str(replicas)
-        compiled = _train(folder, source, False, replicas, steps=2, dropout=0.0, use_xla=True)
+        fenced = Computation(element_wise=FENCED)
+        compiled = _train(folder, source, False, replicas, steps=2, dropout=0.0, use_xla=True, computation=fenced)
         _assert_close(compiled, plain, 1e-5)
 
 
 def test_compiled_with_everything_at_once(tmp_path, source):
-    everything = _train(
-        tmp_path, source, micro_batches=2, steps=2, use_xla=True, computation=Computation(recompute=True)
-    )
+    computation = Computation(recompute=True, element_wise=FENCED)
+    everything = _train(tmp_path, source, micro_batches=2, steps=2, use_xla=True, computation=computation)
     _assert_close(everything, _train(tmp_path / "plain", source, False, steps=2), 1e-5)
 
 

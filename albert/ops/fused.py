@@ -1,12 +1,12 @@
 """The element-wise parts of a transformer block, each as one compiled pass forward and one backward.
 
-Owns GELU with its bias, layer normalisation with its residual, and masked softmax, together with their gradients.
-Knows neither variables nor the architecture.
+Owns a bias, GELU with its bias, layer normalisation with its residual, and masked softmax, together with their
+gradients. Knows neither variables nor the architecture.
 
 Why by hand: TensorFlow runs `tf.nn.gelu` on a CPU as eight operations forward and as many backward, each a pass over
 memory, and in bfloat16 rounds after each of them. Here each direction is one loop that computes in float32, and only
 what the backward pass cannot recompute cheaply is kept. Matrix products stay outside, where a CPU's library for them
-is faster than the compiler's; on a GPU, where the whole step is compiled, these functions dissolve into it.
+is faster than the compiler's. Where the whole step is compiled, `albert.ops.fenced` takes this module's place.
 
 `PLAIN` has the same formulas as single operations, for graphs that other programs read.
 """
@@ -24,9 +24,14 @@ _GELU_SLOPE = math.sqrt(2.0 / math.pi)
 _GELU_CUBIC = 0.044715
 
 
+def bias_add(x: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
+    """`x` [..., H] + `bias` [H] float32, rounded to the precision of `x`; shaped like `x`."""
+    return tf.nn.bias_add(x, tf.cast(bias, x.dtype))
+
+
 def bias_gelu(x: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
     """GELU of `x` [..., I] + `bias` [I] float32, in the tanh approximation that upstream uses; shaped like `x`."""
-    return tf.reshape(_bias_gelu(_as_matrix(x), bias), tf.shape(x))
+    return tf.reshape(_bias_gelu(as_matrix(x), bias), tf.shape(x))
 
 
 def add_layer_norm(x: tf.Tensor, bias: tf.Tensor, residual: tf.Tensor, beta: tf.Tensor, gamma: tf.Tensor) -> tf.Tensor:
@@ -34,7 +39,7 @@ def add_layer_norm(x: tf.Tensor, bias: tf.Tensor, residual: tf.Tensor, beta: tf.
 
     x and residual are [..., H] in any one precision; bias, beta and gamma [H] float32. Statistics are float32.
     """
-    return tf.reshape(_add_layer_norm(_as_matrix(x), bias, _as_matrix(residual), beta, gamma), tf.shape(x))
+    return tf.reshape(_add_layer_norm(as_matrix(x), bias, as_matrix(residual), beta, gamma), tf.shape(x))
 
 
 def masked_softmax(scores: tf.Tensor, score_bias: tf.Tensor, scale: float) -> tf.Tensor:
@@ -45,8 +50,8 @@ def masked_softmax(scores: tf.Tensor, score_bias: tf.Tensor, scale: float) -> tf
     return _masked_softmax(scores, score_bias, tf.constant(scale, tf.float32))
 
 
-def _as_matrix(x: tf.Tensor) -> tf.Tensor:
-    """[..., H] -> [N, H]. On a CPU the compiler adds up the rows of a matrix ten times faster than of anything else."""
+def as_matrix(x: tf.Tensor) -> tf.Tensor:
+    """[..., H] -> [T, H]. On a CPU the compiler adds up the rows of a matrix ten times faster than of anything else."""
     return tf.reshape(x, [-1, x.shape[-1]])
 
 
@@ -58,27 +63,36 @@ def _masked_softmax(scores, score_bias, scale):
 
 @tf.custom_gradient
 def _bias_gelu(x, bias):
-    return _bias_gelu_forward(x, bias), lambda dy: _bias_gelu_backward(x, bias, dy)
+    return bias_gelu_forward(x, bias), lambda dy: _bias_gelu_backward(x, bias, dy)
 
 
 @tf.function(jit_compile=True, autograph=False)
-def _bias_gelu_forward(x, bias):
+def bias_gelu_forward(x: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
+    """GELU of `x` [T, I] + `bias` [I]."""
     u = tf.cast(x, tf.float32) + bias
     return tf.cast(0.5 * u * (1.0 + tf.tanh(_GELU_SLOPE * (u + _GELU_CUBIC * u * u * u))), x.dtype)
 
 
 @tf.function(jit_compile=True, autograph=False)
 def _bias_gelu_backward(x, bias, dy):
-    u = tf.cast(x, tf.float32) + bias
-    t = tf.tanh(_GELU_SLOPE * (u + _GELU_CUBIC * u * u * u))
-    slope = 0.5 * (1.0 + t) + 0.5 * u * (1.0 - t * t) * _GELU_SLOPE * (1.0 + 3.0 * _GELU_CUBIC * u * u)
-    du = tf.cast(dy, tf.float32) * slope
+    du = tf.cast(dy, tf.float32) * bias_gelu_slope(x, bias)
     return tf.cast(du, x.dtype), tf.reduce_sum(du, axis=0)
+
+
+def bias_gelu_slope(x: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
+    """The derivative of `bias_gelu` where it is at `x` + `bias`; float32, shaped like `x`.
+
+    1/2 (1 + tanh z) is the logistic function of 2 z. Written with it the slope loses no digits to 1 - tanh^2 z, and a
+    compiler that sees both passes does not keep the forward pass's tanh, in float32, for the backward pass.
+    """
+    u = tf.cast(x, tf.float32) + bias
+    s = tf.sigmoid(2.0 * _GELU_SLOPE * (u + _GELU_CUBIC * u * u * u))
+    return s + u * s * (1.0 - s) * (2.0 * _GELU_SLOPE) * (1.0 + 3.0 * _GELU_CUBIC * u * u)
 
 
 @tf.custom_gradient
 def _add_layer_norm(x, bias, residual, beta, gamma):
-    y, normalised, reciprocal = _layer_norm_forward(x, bias, residual, beta, gamma)
+    y, normalised, reciprocal = layer_norm_forward(x, bias, residual, beta, gamma)
 
     def gradient(dy):
         dh, dbias, dbeta, dgamma = _layer_norm_backward(dy, normalised, reciprocal, gamma)
@@ -88,7 +102,10 @@ def _add_layer_norm(x, bias, residual, beta, gamma):
 
 
 @tf.function(jit_compile=True, autograph=False)
-def _layer_norm_forward(x, bias, residual, beta, gamma):
+def layer_norm_forward(
+    x: tf.Tensor, bias: tf.Tensor, residual: tf.Tensor, beta: tf.Tensor, gamma: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """[T, H], its normalised value before scale and shift [T, H], and the reciprocal deviation [T, 1] float32."""
     h = tf.cast(x, tf.float32) + bias + tf.cast(residual, tf.float32)
     mean = tf.reduce_mean(h, axis=-1, keepdims=True)
     variance = tf.reduce_mean(tf.math.squared_difference(h, mean), axis=-1, keepdims=True)
@@ -100,11 +117,16 @@ def _layer_norm_forward(x, bias, residual, beta, gamma):
 @tf.function(jit_compile=True, autograph=False)
 def _layer_norm_backward(dy, normalised, reciprocal, gamma):
     dy32, normalised = tf.cast(dy, tf.float32), tf.cast(normalised, tf.float32)
-    scaled = dy32 * gamma
+    dh = layer_norm_gradient(dy, normalised, reciprocal, gamma)
+    return tf.cast(dh, dy.dtype), *(tf.reduce_sum(v, axis=0) for v in (dh, dy32, dy32 * normalised))
+
+
+def layer_norm_gradient(dy: tf.Tensor, normalised: tf.Tensor, reciprocal: tf.Tensor, gamma: tf.Tensor) -> tf.Tensor:
+    """The gradient of layer normalisation's input [T, H], float32; the arguments as `layer_norm_forward` has them."""
+    scaled, normalised = tf.cast(dy, tf.float32) * gamma, tf.cast(normalised, tf.float32)
     mean = tf.reduce_mean(scaled, axis=-1, keepdims=True)
     projection = tf.reduce_mean(scaled * normalised, axis=-1, keepdims=True)
-    dh = reciprocal * (scaled - mean - normalised * projection)
-    return tf.cast(dh, dy.dtype), *(tf.reduce_sum(v, axis=0) for v in (dh, dy32, dy32 * normalised))
+    return reciprocal * (scaled - mean - normalised * projection)
 
 
 @tf.function(jit_compile=True, autograph=False)
@@ -123,15 +145,17 @@ def _softmax_backward(dy, probabilities, scale):
 class ElementWise:
     """The functions of this module, in one form of several; each as the function of its name."""
 
+    bias_add: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
     bias_gelu: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
     add_layer_norm: Callable[[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
     masked_softmax: Callable[[tf.Tensor, tf.Tensor, float], tf.Tensor]
 
 
-FUSED = ElementWise(bias_gelu, add_layer_norm, masked_softmax)
+FUSED = ElementWise(bias_add, bias_gelu, add_layer_norm, masked_softmax)
 # Neither compiled nor with a gradient of its own: what converters and servers know are TensorFlow's own operations.
 PLAIN = ElementWise(
-    bias_gelu=_bias_gelu_forward.python_function,
-    add_layer_norm=lambda *arguments: _layer_norm_forward.python_function(*arguments)[0],
+    bias_add=bias_add,
+    bias_gelu=bias_gelu_forward.python_function,
+    add_layer_norm=lambda *arguments: layer_norm_forward.python_function(*arguments)[0],
     masked_softmax=_masked_softmax_forward.python_function,
 )

@@ -16,6 +16,8 @@ from albert.engine.joining import Joining
 from albert.errors import UserError
 from albert.heads.base import Head, Loss
 from albert.modeling import AlbertModel, Computation
+from albert.ops.fenced import FENCED
+from albert.ops.fused import FUSED
 from albert.runs import reports
 from albert.runs.dev_reports import DevReports
 from albert.runs.model_fn import build_model_fn
@@ -142,7 +144,11 @@ def build_estimator(
             config,
             head,
             train.seed,
-            Computation(tf.as_dtype(settings.model.dtype), settings.speed.recompute_activations),
+            Computation(
+                tf.as_dtype(settings.model.dtype),
+                settings.speed.recompute_activations,
+                FENCED if settings.speed.use_xla else FUSED,
+            ),
             loss,
         ),
         create_weights=lambda: AlbertModel(config, head.variable_specs, train.seed).weights,
