@@ -52,8 +52,11 @@ _INSTEAD = {
     "do_eval": "",
     "do_predict": "--[no]do_predict in front of --",
 }
-# Neither where nor how fast something is computed decides what comes out of it.
-_NOT_DECIDING = ("cached_dir", "log_steps", "keep_checkpoint_max", "output_dir", "train_batch_size")
+# Neither where nor how fast something is computed decides what comes out of it. What is read counts by its contents.
+_NOT_DECIDING = (
+    *("cached_dir", "log_steps", "keep_checkpoint_max", "output_dir", "train_batch_size", "seed"),
+    *("data_dir", "model_dir", "albert_config_file", "spm_model_file", "vocab_file"),
+)
 _DECIDING = ("dtype",)
 
 
@@ -125,6 +128,7 @@ def parsed_run(module: str, flags: Mapping[str, str]) -> ParsedRun:
         if name in _DECIDING or not (groups[name] in (DEVICES, SPEED) or name in _NOT_DECIDING)
     }
     replicas = 1 if settings.strategy_type == "one" else settings.num_replicas
+    deciding["task_name"] = task.name
     deciding["examples per step"] = str(settings.train.global_batch_size(replicas))
     return ParsedRun(task, settings, deciding)
 
