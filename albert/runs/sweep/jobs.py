@@ -77,7 +77,7 @@ class Job:
 
     def confirm(self) -> None:
         """After the program ended well: the folder is this run's, whatever was there before."""
-        if self._recorded() != self._identity():
+        if self._recorded() != self.identity:
             self._write_record()
 
     def is_finished(self) -> bool:
@@ -88,16 +88,10 @@ class Job:
             outcome = read_outcome(self.folder)
             if outcome is None or not outcome.has_trained_to_the_end:
                 return False
-        return self._recorded() == self._identity()
-
-    def _identity(self) -> dict[str, str]:
-        if self.after is None:
-            return dict(self.identity)
-        start = read_outcome(self.after.folder)
-        return {**self.identity, "start": json.dumps(start and start.best, sort_keys=True)}
+        return self._recorded() == self.identity
 
     def _write_record(self) -> None:
-        write_text(self.folder / RECORD, json.dumps(self._identity(), indent=2, sort_keys=True) + "\n")
+        write_text(self.folder / RECORD, json.dumps(dict(self.identity), indent=2, sort_keys=True) + "\n")
 
     def _recorded(self) -> object:
         return _json_of(self.folder / RECORD)

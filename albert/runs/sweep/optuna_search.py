@@ -78,6 +78,8 @@ class TpeQueue:
         """Tells the study, where this was the last run of a trial, or it is not worth the others."""
         each = self._of_job[job]
         if is_finished and not each.is_pruned:
+            if job == each.runs[0].job:
+                _report(each)  # what later trials are compared with, however quickly this run was done
             self._tell_if_done(each)
             return
         each.waiting.clear()
@@ -92,11 +94,7 @@ class TpeQueue:
         each = self._of_job[job]
         if not self._request.prune or job != each.runs[0].job or each.is_pruned:
             return False
-        for step, score in read_evaluations(job.folder):
-            if step not in each.reported:
-                each.reported.add(step)
-                each.trial.report(score, step)
-                each.is_pruned = each.is_pruned or each.trial.should_prune()
+        each.is_pruned = _report(each)
         return each.is_pruned
 
     def runs(self) -> list[Trained]:
@@ -140,14 +138,28 @@ class TpeQueue:
         backend = self._optuna.storages.journal.JournalFileBackend(str(folder / JOURNAL))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # parts of Optuna that may still change
-            return self._optuna.create_study(
+            study = self._optuna.create_study(
                 study_name=task.name,
                 storage=self._optuna.storages.JournalStorage(backend),
                 load_if_exists=True,
                 direction="minimize" if task.task.lower_is_better else "maximize",
-                sampler=self._optuna.samplers.TPESampler(seed=self._request.search_seed % 2**32, constant_liar=True),
                 pruner=self._optuna.pruners.MedianPruner() if self._request.prune else self._optuna.pruners.NopPruner(),
             )
+            # A sampler that begins again with its seed would propose the first trials again.
+            seed = (self._request.search_seed + len(study.trials)) % 2**32
+            study.sampler = self._optuna.samplers.TPESampler(seed=seed, constant_liar=True)
+            return study
+
+
+def _report(each: _Open) -> bool:
+    """Reports what the first seed has scored since the last time; whether nothing is expected of the trial."""
+    is_hopeless = False
+    for step, score in read_evaluations(each.runs[0].job.folder):
+        if step not in each.reported:
+            each.reported.add(step)
+            each.trial.report(score, step)
+            is_hopeless = is_hopeless or each.trial.should_prune()
+    return is_hopeless
 
 
 def _suggest(trial: Any, space: Space) -> float | str:

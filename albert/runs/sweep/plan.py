@@ -254,7 +254,7 @@ def _evaluation(title: str, folder: Path, trained: Job, products: tuple[str, ...
         "do_predict": _word(products[-1] != EVAL_RESULTS),
         "init_checkpoint": str(trained.folder / BEST),
     }
-    return Job(title, folder, CLASSIFIER, own, {}, products, 0.0, trained)
+    return Job(title, folder, CLASSIFIER, own, trained.identity, products, 0.0, trained)
 
 
 def _evaluated_besides(

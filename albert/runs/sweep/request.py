@@ -116,6 +116,8 @@ class SweepRequest:
                 found.append(f"`search`={self.search} draws from `space`: give several values there, and one in `grid`")
         if self.search == TPE and self.from_mnli:
             found.append("`from_mnli` is not for `search`=tpe, which tries other settings for each task")
+        if self.search == TPE and self.dry_run:
+            found.append("`search`=tpe decides by the runs before, of which `dry_run` has none")
         if self.search == TPE and self.launcher == SLURM:
             found.append("`search`=tpe decides by the runs before, which `launcher`=slurm does not wait for")
         return found

@@ -46,8 +46,13 @@ exit "$code"
 
 
 def files_for(request: SweepRequest, runs: Sequence[Trained], command: Command, root: Path) -> dict[str, str]:
-    """The script and its list of commands, for the runs that are not finished. `root` is the folder of the package."""
+    """The script and its list of commands, for the runs that are not finished. `root` is the folder of the package.
+
+    Says in the folders of the runs which ones they are.
+    """
     chains = _chains(runs)
+    for job in (job for chain in chains for job in chain):
+        job.begin()
     folder = request.output_dir.resolve()
     device = {"device": "cpu" if request.gpus == 0 else "gpu"}
     lines = [" && ".join(shlex.join(command(job.module, job.all_flags(device))) for job in chain) for chain in chains]
