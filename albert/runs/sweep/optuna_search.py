@@ -21,7 +21,7 @@ from albert.runs.sweep.search import Space, space_of, values_of
 JOURNAL = "optuna.journal"
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(eq=False)
 class _Open:
     """A trial whose runs are not all done."""
 
@@ -119,7 +119,8 @@ class TpeQueue:
 
     def _tell_if_done(self, each: _Open) -> None:
         scores = [row_of(dataclasses.replace(trained, evaluated={})).score for trained in each.runs]
-        if all(trained.job.is_finished() for trained in each.runs):
+        # Runs whose files are complete may end after that: the first of them tells.
+        if each in self._open and all(trained.job.is_finished() for trained in each.runs):
             self._open.remove(each)
             numbers = [score for score in scores if score is not None]
             if len(numbers) == len(scores):
