@@ -93,6 +93,7 @@ LONGER_WITH_REASON: dict[str, str] = {}
 
 # Training and predicting work without them; h5py comes with TensorFlow, but few need it.
 OPTIONAL = {"torch", "transformers", "tokenizers", "safetensors", "h5py", "keras_hub", "tensorflow_text", "onnx"}
+OPTIONAL |= {"optuna"}
 
 SERIALIZERS = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}
 

@@ -103,7 +103,7 @@ def sweep(request: SweepRequest) -> None:
         raise SystemExit(1)
 
 
-def command_of(module: str, flags: Mapping[str, str]) -> list[str]:
+def command_of(module: str, flags: Mapping[str, object]) -> list[str]:
     """The command line of a program of the package."""
     return [sys.executable, "-m", f"albert.{module}", *(f"--{name}={value}" for name, value in flags.items())]
 

@@ -112,6 +112,15 @@ def read_outcome(folder: Path) -> Outcome | None:
         return None
 
 
+def read_evaluated_metrics(folder: Path) -> list[dict[str, float]]:
+    """All metrics of every checkpoint that the run in `folder` has evaluated."""
+    found = _json_of(folder / EVALUATIONS)
+    try:
+        return [dict(entry["metrics"]) for entry in found]
+    except (TypeError, KeyError, ValueError):
+        return []
+
+
 def read_evaluations(folder: Path) -> list[tuple[int, float]]:
     """(step, score) of every checkpoint that the run in `folder` has evaluated, by its best metric."""
     found = _json_of(folder / EVALUATIONS)

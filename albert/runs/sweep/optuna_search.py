@@ -78,7 +78,7 @@ class TpeQueue:
         """Tells the study, where this was the last run of a trial, or it is not worth the others."""
         each = self._of_job[job]
         if is_finished and not each.is_pruned:
-            if job == each.runs[0].job:
+            if job == each.runs[0].job and each in self._open:
                 _report(each)  # what later trials are compared with, however quickly this run was done
             self._tell_if_done(each)
             return

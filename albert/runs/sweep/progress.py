@@ -1,6 +1,7 @@
 """What is seen of a sweep while it runs: a live line a run on a terminal, lines of a log elsewhere. No TensorFlow."""
 
 import logging
+import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -60,7 +61,8 @@ class Display:
             return
         self._clear()
         lines = [str(each) for each in running] + [f"{waiting} waiting"] * bool(waiting)
-        self._stream.write("".join(f"{line[:200]}\n" for line in lines))
+        width = shutil.get_terminal_size().columns - 1  # a line that is wrapped would be two
+        self._stream.write("".join(f"{line[:width]}\n" for line in lines))
         self._stream.flush()
         self._drawn = len(lines)
 
