@@ -1,8 +1,8 @@
 """What a sweep costs beyond its runs, and what runs that are pinned to a core each get through.
 
-The bundled task and model, `--runs` runs of the same steps. Measured three ways, alternating `--rounds` times: the runs by
-themselves, one after the other, pinned to one core; the same by `albert.sweep`, one at a time; and by `albert.sweep` side
-by side on a core each, beside which a run that has all cores is measured. The cache of the data is there before.
+The bundled task and model, `--runs` runs of the same steps, alternating `--rounds` times: the runs by themselves, one
+after the other, pinned to one core; the same by `albert.sweep`, one at a time; the runs one after the other on all
+cores; and by `albert.sweep`, side by side on a core each. The cache of the data is there before.
 
     python3 -m benchmarks.sweep --runs=2 --rounds=3
 
@@ -10,12 +10,14 @@ Appends to benchmarks/results/sweep.md, with the load of the machine.
 """
 
 import argparse
+import dataclasses
 import os
+import resource
 import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from albert.cli.sweep import command_of
@@ -36,29 +38,47 @@ def flags_of(steps: int, cache: Path) -> dict[str, object]:
         "train_step": steps,
         "warmup_step": 0,
         "save_checkpoints_steps": steps,
+        "keep_checkpoint_max": 1,
     }
 
 
-def bare(folder: Path, flags: dict[str, object], seeds: Sequence[int], cores: Sequence[int]) -> float:
-    """Seconds of runs one after the other on `cores`, as somebody would call them."""
-    began = time.monotonic()
-    for seed in seeds:
-        own = {"recipe": "true", "do_train": "true", "do_eval": "true", "do_predict": "true", "keep_checkpoint_max": 1}
-        of_run = {"task_name": "agreement", "device": "cpu", "seed": seed, "output_dir": folder / f"{seed}"}
-        command = command_of("run_multigpus_classifier", {**own, **flags, **of_run})
-        pinned = ["taskset", "--cpu-list", ",".join(map(str, cores)), *command]
-        threads = {"OMP_NUM_THREADS": str(len(cores)), "CUDA_VISIBLE_DEVICES": "-1"}
-        subprocess.run(pinned, check=True, env={**os.environ, **threads}, stderr=subprocess.DEVNULL)
-    return time.monotonic() - began
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    """Of some runs: seconds of the clock, and of all processors."""
+
+    wall: float
+    cpu: float
 
 
-def swept(folder: Path, flags: dict[str, object], seeds: Sequence[int], parallel: int) -> float:
-    """Seconds of the same runs in a sweep, `parallel` at a time on a core each."""
-    began = time.monotonic()
+def cost_of(work: Callable[[], object]) -> Cost:
+    """What the processes cost that `work` starts and waits for."""
+    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    work()
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return Cost(time.monotonic() - began, cpu)
+
+
+def bare(folder: Path, flags: dict[str, object], seeds: Sequence[int], cores: Sequence[int]) -> Cost:
+    """Runs one after the other on `cores`, as somebody would call them."""
+    threads = {"OMP_NUM_THREADS": str(len(cores)), "CUDA_VISIBLE_DEVICES": "-1"}
+
+    def work() -> None:
+        for seed in seeds:
+            own = {"recipe": "true", "do_train": "true", "do_eval": "true", "do_predict": "true"}
+            of_run = {"task_name": "agreement", "device": "cpu", "seed": seed, "output_dir": folder / f"{seed}"}
+            command = command_of("run_multigpus_classifier", {**own, **flags, **of_run})
+            pinned = ["taskset", "--cpu-list", ",".join(map(str, cores)), *command]
+            subprocess.run(pinned, check=True, env={**os.environ, **threads}, stderr=subprocess.DEVNULL)
+
+    return cost_of(work)
+
+
+def swept(folder: Path, flags: dict[str, object], seeds: Sequence[int], parallel: int) -> Cost:
+    """The same runs in a sweep, `parallel` at a time on a core each."""
     own = ["--task_name=agreement", f"--seeds={','.join(map(str, seeds))}", "--cpus_per_run=1"]
     of_runs = [f"--{name}={value}" for name, value in flags.items()]
-    run_sweep(folder, [*own, f"--max_parallel={parallel}"], of_runs)
-    return time.monotonic() - began
+    return cost_of(lambda: run_sweep(folder, [*own, f"--max_parallel={parallel}"], of_runs))
 
 
 def main() -> None:
@@ -70,21 +90,21 @@ def main() -> None:
     arguments = parser.parse_args()
     seeds, cores = range(1, arguments.runs + 1), sorted(os.sched_getaffinity(0))
     load = os.getloadavg()[0]
-    seconds: dict[str, list[float]] = {"bare": [], "swept": [], "side by side": [], "all cores": []}
+    costs: dict[str, list[Cost]] = {"bare": [], "swept": [], "side by side": [], "all cores": []}
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         flags = flags_of(arguments.steps, work / "cache")
         bare(work / "first", flags, seeds[:1], cores)
         for number in range(arguments.rounds):
             place = work / str(number)
-            seconds["bare"].append(bare(place / "bare", flags, seeds, cores[:1]))
-            seconds["swept"].append(swept(place / "swept", flags, seeds, 1))
-            seconds["all cores"].append(bare(place / "all", flags, seeds, cores))
-            seconds["side by side"].append(swept(place / "side", flags, seeds, len(cores)))
-    append_result("sweep", table(seconds, arguments.runs, len(cores), load))
+            costs["bare"].append(bare(place / "bare", flags, seeds, cores[:1]))
+            costs["swept"].append(swept(place / "swept", flags, seeds, 1))
+            costs["all cores"].append(bare(place / "all", flags, seeds, cores))
+            costs["side by side"].append(swept(place / "side", flags, seeds, len(cores)))
+    append_result("sweep", table(costs, arguments.runs, len(cores), load))
 
 
-def table(seconds: dict[str, list[float]], runs: int, num_cores: int, load: float) -> str:
+def table(costs: dict[str, list[Cost]], runs: int, num_cores: int, load: float) -> str:
     """Markdown, with the median of the rounds and of their ratios."""
     names = {
         "bare": f"{runs} runs by themselves, one after the other, on one core",
@@ -92,14 +112,21 @@ def table(seconds: dict[str, list[float]], runs: int, num_cores: int, load: floa
         "all cores": f"{runs} runs one after the other, each on {num_cores} cores",
         "side by side": f"by a sweep, {num_cores} side by side on a core each",
     }
-    lines = ["| what | seconds, median of the rounds | in each round |", "| --- | ---: | --- |"]
+    lines = ["| what | seconds | in each round | seconds of all processors |", "| --- | ---: | --- | ---: |"]
     for name, text in names.items():
-        rounds = ", ".join(f"{value:.1f}" for value in seconds[name])
-        lines.append(f"| {text} | {statistics.median(seconds[name]):.1f} | {rounds} |")
-    overhead = statistics.median(a / b for a, b in zip(seconds["swept"], seconds["bare"], strict=True))
-    gain = statistics.median(a / b for a, b in zip(seconds["all cores"], seconds["side by side"], strict=True))
-    lines += ["", f"A sweep takes {overhead:.3f} x the time of its runs. Pinned runs get through {gain:.2f} x as much."]
-    return "\n".join([*lines, f"Load of the machine before: {load:.1f}."])
+        rounds = ", ".join(f"{cost.wall:.1f}" for cost in costs[name])
+        medians = (statistics.median(getattr(cost, kind) for cost in costs[name]) for kind in ("wall", "cpu"))
+        wall, cpu = medians
+        lines.append(f"| {text} | {wall:.1f} | {rounds} | {cpu:.1f} |")
+
+    def ratio(kind: str, first: str, second: str) -> float:
+        pairs = zip(costs[first], costs[second], strict=True)
+        return statistics.median(getattr(a, kind) / getattr(b, kind) for a, b in pairs)
+
+    clock, processors = (ratio(kind, "swept", "bare") for kind in ("wall", "cpu"))
+    lines += ["", f"A sweep takes {clock:.3f} x the time of its runs, and {processors:.3f} x that of the processors."]
+    lines += [f"Pinned runs get through {ratio('wall', 'all cores', 'side by side'):.2f} x as much."]
+    return "\n".join([*lines, f"Medians of the rounds. Load of the machine before: {load:.1f}."])
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from albert.runs.sweep.request import LOCAL, SLURM, TPE, SweepRequest
 from albert.runs.sweep.results import FAILED, MISSING, PRUNED, Row, results_csv, row_of
 from albert.runs.sweep.scheduler import Command, Failure, LongestFirst, Scheduler
 from albert.runs.sweep.search import check_names, settings_of
-from albert.runs.sweep.slots import slots_for
+from albert.runs.sweep.slots import device_flags, slots_for
 from albert.runs.sweep.submission import SUBMISSION, files_of, missing_files, packed
 from albert.runs.sweep.table import TaskResult, as_json, compare, markdown
 from albert.system.files import delete_leftovers, finish_texts, write_bytes, write_texts
@@ -97,9 +97,9 @@ class Sweep:
         return lock
 
     def _print_commands(self, runs: Sequence[Trained]) -> None:
-        slot = slots_for(self.request)[0]
+        flags = device_flags(self.request)
         for job in (job for trained in runs for job in trained.jobs):
-            print(shlex.join(self.command(job.module, job.all_flags(slot.flags))))
+            print(shlex.join(self.command(job.module, job.all_flags(flags))))
 
     def _run_jobs(self, runs: Sequence[Trained]) -> list[Failure]:
         if self.request.launcher != LOCAL:

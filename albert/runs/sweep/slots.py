@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 
 from albert.errors import UserError
-from albert.runs.sweep.request import SweepRequest
+from albert.runs.sweep.request import SLURM, SweepRequest
 
 # Side by side on cores by default: more runs than this fill the memory before they fill the cores.
 _RUNS_ON_CORES = 8
@@ -34,6 +34,12 @@ class Slot:
     def __str__(self) -> str:
         devices = ("GPU", self.gpus) if self.gpus else ("core", self.cores)
         return f"{devices[0]} {','.join(map(str, devices[1]))}"
+
+
+def device_flags(request: SweepRequest) -> dict[str, str]:
+    """Those of a run on another machine, or another day: what is asked for need not be here."""
+    is_on_gpus = bool(request.gpus) or (request.gpus is None and (request.launcher == SLURM or visible_gpus()))
+    return {"device": "gpu" if is_on_gpus else "cpu"}
 
 
 def slots_for(request: SweepRequest, environment: Mapping[str, str] = os.environ) -> list[Slot]:

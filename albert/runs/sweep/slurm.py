@@ -8,6 +8,7 @@ from albert.runs.sweep.jobs import Job
 from albert.runs.sweep.plan import Trained
 from albert.runs.sweep.request import SweepRequest
 from albert.runs.sweep.scheduler import Command
+from albert.runs.sweep.slots import device_flags
 
 SCRIPT, COMMANDS = "sweep.sbatch", "sweep.commands"
 # Before Slurm's time limit, for the last checkpoint.
@@ -54,7 +55,7 @@ def files_for(request: SweepRequest, runs: Sequence[Trained], command: Command, 
     for job in (job for chain in chains for job in chain):
         job.begin()
     folder = request.output_dir.resolve()
-    device = {"device": "cpu" if request.gpus == 0 else "gpu"}
+    device = device_flags(request)
     lines = [" && ".join(shlex.join(command(job.module, job.all_flags(device))) for job in chain) for chain in chains]
     gpus = 0 if request.gpus == 0 else request.gpus_per_run
     devices = f"#SBATCH --gres=gpu:{gpus}" if gpus else f"#SBATCH --cpus-per-task={request.cpus_per_run or 1}"
