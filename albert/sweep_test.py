@@ -2,6 +2,7 @@
 
 import csv
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -60,13 +61,14 @@ def started() -> Iterator[Callable[[list[str]], subprocess.Popen]]:
 
 
 def undisturbed(argv: list[str]) -> None:
-    """Does the runs of a sweep in this process, one after the other, and compares them."""
+    """Does the runs of a sweep that are not finished in this process, one after the other, and compares them all."""
     request = parse_sweep_flags([*argv[:1], "--launcher=none", *argv[1:]])
     planner = Planner(request, find_tasks(request, parsed_run), parsed_run)
     for trained in planner.runs(settings_of(request), seeds_of(request.seeds)):
         job = trained.job
-        job.begin()
-        fine_tuning.run(*parse_classifier_flags(command_of(job.module, job.all_flags({"device": "cpu"}))[2:]))
+        if not job.is_finished():
+            job.begin()
+            fine_tuning.run(*parse_classifier_flags(command_of(job.module, job.all_flags({"device": "cpu"}))[2:]))
     Sweep(request, parsed_run, command_of).run()
 
 
@@ -93,6 +95,7 @@ def test_a_sweep_that_is_killed_and_one_of_its_runs_too_resumes_to_the_same_tabl
     process = int(re.search(r"process (\d+)", (victim / LOCK).read_text())[1])
     subprocess.run(["kill", f"-{signal.SIGKILL}", str(process)], check=True)
     wait_for(lambda: finished(killed))
+    begun = [path.parent for path in (killed / "sweep").glob("*/*/seed*/sweep_run.json")]
     done = {path: path.stat().st_mtime_ns for path in finished(killed)}
     first.kill()
     first.communicate(timeout=LIMIT_SECONDS)
@@ -101,7 +104,13 @@ def test_a_sweep_that_is_killed_and_one_of_its_runs_too_resumes_to_the_same_tabl
     _, said = second.communicate(timeout=LIMIT_SECONDS)
     assert second.returncode == 0, said
     assert all(path.stat().st_mtime_ns == written for path, written in done.items()), "a finished run was run again"
+    # Only what was disturbed can differ: in the reference those runs are done again, from their beginning to their end.
+    shutil.copytree(killed / "sweep", reference / "sweep")
+    disturbed = [run for run in begun if run / "eval_results.json" not in done]
+    assert victim in disturbed
+    for run in disturbed:
+        shutil.rmtree(reference / run.relative_to(killed))
     undisturbed(sweep_command(reference, *SWEEP, runs=(*RUNS, f"--cached_dir={tmp_path / 'cache'}")))
     assert (killed / "sweep/table.md").read_text() == (reference / "sweep/table.md").read_text()
     assert scores(killed) == scores(reference)
-    assert len(finished(killed)) == 8
+    assert len(finished(killed)) == len(finished(reference)) == 8

@@ -129,12 +129,14 @@ class Sweep:
         rows = [row_of(trained, FAILED if failed & set(trained.jobs) else unfinished) for trained in runs]
         results = compare(rows, request.report)
         self._write_tables(rows, results)
-        if any(ranked_of(trained.task.task) for trained in runs) and request.do_predict:
-            self._write_submission(results)
-        for failure in failures:
-            logging.error("FAILED %s: %s", failure.job.name, failure.reason)
-        if failures:
-            logging.error("%d runs failed; the same command runs them again, and no finished one.", len(failures))
+        try:
+            if any(ranked_of(trained.task.task) for trained in runs) and request.do_predict:
+                self._write_submission(results)
+        finally:  # at the end, where it is seen, also where a file of predictions does not fit
+            for failure in failures:
+                logging.error("FAILED %s: %s", failure.job.name, failure.reason)
+            if failures:
+                logging.error("%d runs failed; the same command runs them again, and no finished one.", len(failures))
 
     def _write_tables(self, rows: Sequence[Row], results: Sequence[TaskResult]) -> None:
         report = self.request.report

@@ -147,19 +147,18 @@ class Scheduler:
         self._free = list(self.slots)
         self._running: list[_Running] = []
         self._said_busy: set[Path] = set()
+        self._is_stopping = False
 
     def run(self, queue: Queue) -> list[Failure]:
         """The jobs that failed. Raises Interrupted after a signal, when all runs have saved."""
         failures: list[Failure] = []
         with StopOnSignal() as stop, self._ending_all():
-            is_stopping = False
             while True:
-                if stop.requested or (self.fail_fast and failures):
-                    if not is_stopping:
-                        self._ask_to_stop()
-                    is_stopping = True
-                has_begun = is_stopping or self._begin_what_fits(queue)
-                if not self._running and (is_stopping or (not queue.waiting and not has_begun)):
+                if not self._is_stopping and (stop.requested or (self.fail_fast and failures)):
+                    self._is_stopping = True
+                    self._ask_to_stop()
+                has_begun = not self._is_stopping and self._begin_what_fits(queue)
+                if not self._running and (self._is_stopping or (not queue.waiting and not has_begun)):
                     break
                 self._wait()
                 failures += self._reap(queue)
@@ -222,7 +221,9 @@ class Scheduler:
             each.close()
             took = duration(time.monotonic() - each.began)
             reason = self._why_failed(each)
-            if each.is_ended_early and not each.job.is_finished():
+            if self._is_stopping and each.process.returncode in _STOPPED:
+                self.display.say(f"{each.job.name} has saved and stopped after {took}")
+            elif each.is_ended_early and not each.job.is_finished():
                 self.display.say(f"{each.job.name} was ended early after {took}: nothing is expected of it")
             elif reason:
                 failures.append(Failure(each.job, reason))
