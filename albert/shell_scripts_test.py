@@ -533,6 +533,7 @@ def test_flags_of_a_sweep_come_in_front_of_those_of_its_runs(checkout):
     ("variables", "words"),
     [
         ({"SEEDS": "1", "GPUS_PER_RUN": "0"}, ["GPUS_PER_RUN=0 "]),
+        ({"SEEDS": "1", "NUM_WORKERS": "2", "DEVICE": "cpu"}, ["NUM_WORKERS=2", "one process"]),
         ({"SEEDS": "1", "EBS": "x"}, ["EBS=x"]),
         ({"SEEDS": "1", "BS": "x"}, ["BS=x"]),
     ],

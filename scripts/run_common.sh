@@ -140,6 +140,7 @@ sweep() {
   while [[ $1 != -- ]]; do flags+=("$1") && shift; done
   shift
   check_whole EBS 1 999999 "a batch size per GPU"
+  ((NUM_WORKERS == 1)) || die "NUM_WORKERS=$NUM_WORKERS: a run of a sweep is one process; leave it out."
   "$root/scripts/setup.sh"
   if [[ -n $BS ]]; then ACCUM=${ACCUM:-1}; fi
   if [[ -n $CONFIG && -n $SPM_MODEL && -n ${INIT_CHECKPOINT+set} ]]; then model_dir=''; fi # as in fine_tune

@@ -149,6 +149,10 @@ def _flag_of_runs(argument: str, named: Mapping[str, Flag]) -> tuple[str, str]:
         raise UserError(f"the runs have no flag --{name}")
     if name in _INSTEAD:
         raise UserError(_not_for_runs(name))
+    if (name, value) == ("strategy_type", "multi_worker"):
+        raise UserError(
+            "--strategy_type=multi_worker is not for a sweep, whose runs are one process each: leave it out"
+        )
     if not has_value and named[name].kind is not bool:
         raise UserError(f"--{name} behind -- has no value: write --{name}=VALUE")
     return name, value if has_value else value or "true"

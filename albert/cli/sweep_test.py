@@ -43,6 +43,7 @@ def test_all_tasks_are_those_that_train_on_rows_of_their_own():
         (("--", "--output_dir=x"), "--output_dir is set by the sweep: use --output_dir of the sweep"),
         (("--", "--overwrite_output_dir"), "--overwrite_output_dir is set by the sweep"),
         (("--", "--nodo_train"), "--do_train is set by the sweep"),
+        (("--", "--strategy_type=multi_worker"), "whose runs are one process each"),
         (("--set", "seed=1,2"), "--seed is set by the sweep"),
         (("--set", "learning_rat=1,2"), "the runs have no flag --learning_rat"),
         (("--set", "learning_rate"), "give values, as learning_rate=VALUE,VALUE"),
