@@ -1,8 +1,8 @@
 """What a sweep costs beyond its runs, and what runs that are pinned to a core each get through.
 
-The bundled task and model, `--runs` runs of the same steps, alternating `--rounds` times: the runs by themselves, one
-after the other, pinned to one core; the same by `albert.sweep`, one at a time; the runs one after the other on all
-cores; and by `albert.sweep`, side by side on a core each. The cache of the data is there before.
+Sweeps of the bundled task and model, `--runs` runs of the same steps, alternating `--rounds` times: one run after the
+other on all cores, and side by side on a core each. Each run's process is timed by itself. What a sweep takes beyond
+these is its own: its start, the plan, the gaps between runs, tables and pictures. The cache of the data is there before.
 
     python3 -m benchmarks.sweep --runs=2 --rounds=3
 
@@ -10,75 +10,62 @@ Appends to benchmarks/results/sweep.md, with the load of the machine.
 """
 
 import argparse
+import contextlib
 import dataclasses
 import os
-import resource
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
-from albert.cli.sweep import command_of
+from albert.cli.sweep import command_of, parse_sweep_flags, parsed_run
+from albert.runs.sweep.conduct import Sweep
 from benchmarks.results_file import append_result
-from benchmarks.sweeps import run_sweep
 
 ROOT = Path(__file__).parents[1]
 MODEL = ROOT / "sample_data" / "albert_tiny"
 DATA = ROOT / "sample_data" / "glue_data"
-
-
-def flags_of(steps: int, cache: Path) -> dict[str, object]:
-    """Of every run, besides where it goes and its seed."""
-    return {
-        "data_dir": DATA,
-        "model_dir": MODEL,
-        "cached_dir": cache,
-        "train_step": steps,
-        "warmup_step": 0,
-        "save_checkpoints_steps": steps,
-        "keep_checkpoint_max": 1,
-    }
+# Adds the seconds that a program took to a file.
+_TIMED = 'began=$EPOCHREALTIME; "$@"; code=$?; echo "$began $EPOCHREALTIME" >>"$0"; exit $code'
 
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """Of some runs: seconds of the clock, and of all processors."""
+    """Seconds of the clock: of a whole sweep with the start of its program, and of its runs' processes together."""
 
-    wall: float
-    cpu: float
-
-
-def cost_of(work: Callable[[], object]) -> Cost:
-    """What the processes cost that `work` starts and waits for."""
-    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-    work()
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return Cost(time.monotonic() - began, cpu)
+    sweep: float
+    runs: float
 
 
-def bare(folder: Path, flags: dict[str, object], seeds: Sequence[int], cores: Sequence[int]) -> Cost:
-    """Runs one after the other on `cores`, as somebody would call them."""
-    threads = {"OMP_NUM_THREADS": str(len(cores)), "CUDA_VISIBLE_DEVICES": "-1"}
-
-    def work() -> None:
-        for seed in seeds:
-            own = {"recipe": "true", "do_train": "true", "do_eval": "true", "do_predict": "true"}
-            of_run = {"task_name": "agreement", "device": "cpu", "seed": seed, "output_dir": folder / f"{seed}"}
-            command = command_of("run_multigpus_classifier", {**own, **flags, **of_run})
-            pinned = ["taskset", "--cpu-list", ",".join(map(str, cores)), *command]
-            subprocess.run(pinned, check=True, env={**os.environ, **threads}, stderr=subprocess.DEVNULL)
-
-    return cost_of(work)
+def start_of_program() -> float:
+    """Seconds that `albert.sweep` takes before it does anything."""
+    began = time.monotonic()
+    subprocess.run([sys.executable, "-m", "albert.sweep", "--help"], check=True, stdout=subprocess.DEVNULL)
+    return time.monotonic() - began
 
 
-def swept(folder: Path, flags: dict[str, object], seeds: Sequence[int], parallel: int) -> Cost:
-    """The same runs in a sweep, `parallel` at a time on a core each."""
-    own = ["--task_name=agreement", f"--seeds={','.join(map(str, seeds))}", "--cpus_per_run=1"]
-    of_runs = [f"--{name}={value}" for name, value in flags.items()]
-    return cost_of(lambda: run_sweep(folder, [*own, f"--max_parallel={parallel}"], of_runs))
+def swept(folder: Path, cache: Path, runs: int, steps: int, cores_of_run: int) -> Cost:
+    """A sweep with as many runs side by side as there are cores for."""
+    folder.mkdir(parents=True)
+    times = folder / "times"
+
+    def timed(module: str, flags: Mapping[str, str]) -> list[str]:
+        return ["bash", "-c", _TIMED, str(times), *command_of(module, flags)]
+
+    seeds = ",".join(str(seed) for seed in range(1, runs + 1))
+    argv = ["sweep", f"--output_dir={folder / 'sweep'}", "--gpus=0", f"--cpus_per_run={cores_of_run}"]
+    argv += ["--task_name=agreement", f"--seeds={seeds}", "--", f"--data_dir={DATA}", f"--model_dir={MODEL}"]
+    argv += [f"--cached_dir={cache}", f"--train_step={steps}", "--warmup_step=0", f"--save_checkpoints_steps={steps}"]
+    began = time.monotonic()
+    with contextlib.redirect_stdout(None):  # its table is not that of the measurement
+        if Sweep(parse_sweep_flags(argv), parsed_run, timed).run():
+            raise SystemExit(1)
+    took = time.monotonic() - began
+    spans = [[float(number) for number in line.split()] for line in times.read_text(encoding="utf-8").splitlines()]
+    return Cost(took + start_of_program(), sum(end - start for start, end in spans))
 
 
 def main() -> None:
@@ -88,45 +75,34 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=200)
     arguments = parser.parse_args()
-    seeds, cores = range(1, arguments.runs + 1), sorted(os.sched_getaffinity(0))
-    load = os.getloadavg()[0]
-    costs: dict[str, list[Cost]] = {"bare": [], "swept": [], "side by side": [], "all cores": []}
+    cores, load = len(os.sched_getaffinity(0)), os.getloadavg()[0]
+    alone, beside = [], []
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-        flags = flags_of(arguments.steps, work / "cache")
-        bare(work / "first", flags, seeds[:1], cores)
+        swept(work / "first", work / "cache", 1, 1, cores)
         for number in range(arguments.rounds):
             place = work / str(number)
-            costs["bare"].append(bare(place / "bare", flags, seeds, cores[:1]))
-            costs["swept"].append(swept(place / "swept", flags, seeds, 1))
-            costs["all cores"].append(bare(place / "all", flags, seeds, cores))
-            costs["side by side"].append(swept(place / "side", flags, seeds, len(cores)))
-    append_result("sweep", table(costs, arguments.runs, len(cores), load))
+            alone.append(swept(place / "alone", work / "cache", arguments.runs, arguments.steps, cores))
+            beside.append(swept(place / "beside", work / "cache", arguments.runs, arguments.steps, 1))
+    append_result("sweep", table(alone, beside, arguments.runs, cores, load))
 
 
-def table(costs: dict[str, list[Cost]], runs: int, num_cores: int, load: float) -> str:
-    """Markdown, with the median of the rounds and of their ratios."""
-    names = {
-        "bare": f"{runs} runs by themselves, one after the other, on one core",
-        "swept": "the same by a sweep",
-        "all cores": f"{runs} runs one after the other, each on {num_cores} cores",
-        "side by side": f"by a sweep, {num_cores} side by side on a core each",
-    }
-    lines = ["| what | seconds | in each round | seconds of all processors |", "| --- | ---: | --- | ---: |"]
-    for name, text in names.items():
-        rounds = ", ".join(f"{cost.wall:.1f}" for cost in costs[name])
-        medians = (statistics.median(getattr(cost, kind) for cost in costs[name]) for kind in ("wall", "cpu"))
-        wall, cpu = medians
-        lines.append(f"| {text} | {wall:.1f} | {rounds} | {cpu:.1f} |")
-
-    def ratio(kind: str, first: str, second: str) -> float:
-        pairs = zip(costs[first], costs[second], strict=True)
-        return statistics.median(getattr(a, kind) / getattr(b, kind) for a, b in pairs)
-
-    clock, processors = (ratio(kind, "swept", "bare") for kind in ("wall", "cpu"))
-    lines += ["", f"A sweep takes {clock:.3f} x the time of its runs, and {processors:.3f} x that of the processors."]
-    lines += [f"Pinned runs get through {ratio('wall', 'all cores', 'side by side'):.2f} x as much."]
-    return "\n".join([*lines, f"Medians of the rounds. Load of the machine before: {load:.1f}."])
+def table(alone: list[Cost], beside: list[Cost], runs: int, cores: int, load: float) -> str:
+    """Markdown, with medians of the rounds."""
+    lines = [
+        f"| {runs} runs by a sweep | seconds in each round | of which the runs' processes, together |",
+        "| --- | --- | --- |",
+    ]
+    named = {f"one after the other, each on {cores} cores": alone, "side by side, on a core each": beside}
+    for name, costs in named.items():
+        sweeps, of_runs = (", ".join(f"{getattr(cost, kind):.1f}" for cost in costs) for kind in ("sweep", "runs"))
+        lines.append(f"| {name} | {sweeps} | {of_runs} |")
+    overhead = statistics.median(cost.sweep - cost.runs for cost in alone)
+    share = statistics.median(cost.sweep / cost.runs - 1 for cost in alone)
+    gain = statistics.median(one.sweep / other.sweep for one, other in zip(alone, beside, strict=True))
+    lines += ["", f"A sweep takes {overhead:.1f} s beyond its runs, here {share:.1%}."]
+    lines += [f"Pinned runs get through {gain:.2f} x as much as one run at a time on all cores."]
+    return "\n".join([*lines, f"Load of the machine before: {load:.1f}."])
 
 
 if __name__ == "__main__":
