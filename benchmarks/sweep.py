@@ -2,7 +2,8 @@
 
 Sweeps of the bundled task and model, `--runs` runs of the same steps, alternating `--rounds` times: one run after the
 other on all cores, and side by side on a core each. Each run's process is timed by itself. What a sweep takes beyond
-these is its own: its start, the plan, the gaps between runs, tables and pictures. The cache of the data is there before.
+these is its own: its start, the plan, the gaps between runs, tables and pictures. The cache of the data is there
+before.
 
     python3 -m benchmarks.sweep --runs=2 --rounds=3
 
