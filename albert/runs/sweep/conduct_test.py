@@ -1,6 +1,7 @@
 """Sweeps from end to end, of programs that pretend to train: what runs, what never runs again, what is refused."""
 
 import csv
+import errno
 import json
 import os
 import re
@@ -158,6 +159,14 @@ def test_a_failed_run_is_named_with_its_last_line_and_the_others_run(folder, cap
     assert conduct(folder, argv) == []
     assert {row["state"] for row in rows(folder)} == {"finished"}
     assert sorted(all_starts(folder).values()) == [1, 1, 2, 2]
+
+
+def test_a_kernel_that_does_not_tell_of_the_end_of_processes_is_asked_often(folder, monkeypatch):
+    def refuse(process: int) -> int:
+        raise OSError(errno.ENOSYS, "not here")
+
+    monkeypatch.setattr(os, "pidfd_open", refuse)
+    assert conduct(folder, sweep_command(folder, "--task_name=MRPC", "--seeds=1,2")) == []
 
 
 def test_with_fail_fast_nothing_more_begins(folder):

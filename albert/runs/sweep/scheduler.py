@@ -27,6 +27,7 @@ from albert.system.signals import StopOnSignal
 _PACKAGE_ROOT = Path(__file__).parents[3]
 # How often progress is read. Processes that end, and signals, are noticed at once.
 _SECONDS = 1.0
+_SECONDS_WITHOUT_NOTICE = 0.2
 _SECONDS_TO_SAVE = 600.0
 _PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl
 _STOPPED = {128 + number for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
@@ -69,14 +70,15 @@ class _Running:
     job: Job
     slot: Slot
     process: subprocess.Popen
-    descriptor: int
+    descriptor: int | None
     log: IO[bytes]
     progress: Progress
     began: float
     is_ended_early: bool = False
 
     def close(self) -> None:
-        os.close(self.descriptor)
+        if self.descriptor is not None:
+            os.close(self.descriptor)
         self.log.close()
 
 
@@ -202,16 +204,17 @@ class Scheduler:
             preexec_fn=_preparation(slot, os.getpid()),
         )
         progress = Progress(job, self.lower_is_better(job))
-        descriptor = os.pidfd_open(process.pid)
-        self._running.append(_Running(job, slot, process, descriptor, log, progress, time.monotonic()))
+        self._running.append(_Running(job, slot, process, _descriptor_of(process), log, progress, time.monotonic()))
         self.display.say(f"{job.name} begins on {slot}; log in {job.log}")
 
     def _wait(self) -> None:
         """Until a process ends, or it is time to look at the others."""
         poll = select.poll()
-        for each in self._running:
-            poll.register(each.descriptor, select.POLLIN)
-        poll.poll(_SECONDS * 1000)
+        descriptors = [each.descriptor for each in self._running]
+        for descriptor in descriptors:
+            if descriptor is not None:
+                poll.register(descriptor, select.POLLIN)
+        poll.poll(1000 * (_SECONDS_WITHOUT_NOTICE if None in descriptors else _SECONDS))
 
     def _reap(self, queue: Queue) -> list[Failure]:
         failures = []
@@ -274,6 +277,14 @@ class Scheduler:
                     each.process.wait()
                 each.close()
             self._running.clear()
+
+
+def _descriptor_of(process: subprocess.Popen) -> int | None:
+    """What can be waited on until the process ends; None where the kernel is too old for that (before 5.3)."""
+    try:
+        return os.pidfd_open(process.pid)
+    except OSError:
+        return None
 
 
 def _our_package() -> dict[str, str]:
