@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -200,6 +201,13 @@ def test_a_second_sweep_on_the_folder_is_refused(folder):
     with OutputLock(folder / "sweep"), pytest.raises(UserError, match="is in use by"):
         conduct(folder, sweep_command(folder, "--task_name=MRPC"))
     assert all_starts(folder) == {}
+
+
+def test_a_search_that_needs_optuna_says_what_to_install(folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    argv = sweep_command(folder, "--task_name=MRPC", "--search=tpe", "--space=learning_rate=log:1e-5:1e-4")
+    with pytest.raises(UserError, match=r"needs Optuna: .*\[hpo\]"):
+        conduct(folder, argv)
 
 
 def test_too_many_runs_are_refused(folder):
