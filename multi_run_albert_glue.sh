@@ -3,18 +3,54 @@
 #
 #   TASK=MRPC ALBERT_DIR=base NUM_GPUS=8 ./multi_run_albert_glue.sh [more flags of albert.run_multigpus_classifier]
 #
+# Several tasks, seeds or learning rates are a sweep (docs/sweeps.md), which has a run on GPUS_PER_RUN GPUs for each:
+#
+#   TASK=all SEEDS=1,2,3 LR=1e-5,2e-5 NUM_GPUS=8 ./multi_run_albert_glue.sh [more flags of albert.sweep -- of its runs]
+#
 # The task's recipe (albert/tasks/recipes.py) sets rate, steps, warm-up, batch over all GPUs, dropout, length and save
 # interval. Every setting below, and in scripts/run_common.sh, is a variable that the environment overrides.
 set -euo pipefail
+SEEDS=${SEEDS:-}       # several, with commas
+given_gpus=${NUM_GPUS:-} rates=''
+if [[ ${LR:-} == *,* ]]; then rates=$LR LR=''; fi
 # shellcheck source=scripts/run_common.sh
 source "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/scripts/run_common.sh"
 
 TASK=${TASK:-CoLA}
+GPUS_PER_RUN=${GPUS_PER_RUN:-1} # in a sweep
 EBS=${EBS:-32}  # per GPU, for evaluation and prediction
 WPSP=${WPSP:-}  # warm-up steps
 TSP=${TSP:-}    # training steps
 check_whole WPSP 0 999999999 "a number of steps"
 check_whole TSP 1 999999999 "a number of steps"
+
+DATA_DIR=${DATA_DIR:-${GLUE_DIR:-$CURRENT_PWD/glue_data}} # holds one folder per task
+
+if [[ ${TASK,,} == all || $TASK == *,* || -n $SEEDS || -n $rates ]]; then
+  check_whole GPUS_PER_RUN 1 9999 "a number of GPUs"
+  if [[ $DEVICE == cpu ]]; then given_gpus=0; fi
+  sweep_flags=()
+  for argument; do
+    if [[ $argument == -- ]]; then # in front of it are flags of the sweep
+      while [[ $1 != -- ]]; do sweep_flags+=("$1") && shift; done
+      shift
+      break
+    fi
+  done
+  sweep "$TASK" \
+    --task_name="$TASK" \
+    --seeds="${SEEDS:-$SEED}" \
+    ${rates:+--set=learning_rate="$rates"} \
+    ${given_gpus:+--gpus="$given_gpus"} \
+    --gpus_per_run="$GPUS_PER_RUN" \
+    ${sweep_flags+"${sweep_flags[@]}"} \
+    -- \
+    --data_dir="$DATA_DIR" \
+    ${TSP:+--train_step="$TSP"} \
+    ${WPSP:+--warmup_step="$WPSP"} \
+    "$@"
+  exit
+fi
 
 folder='' wanted=${TASK,,}
 if [[ $wanted == mismnli ]]; then wanted=mnli; fi # the same data, evaluated on another part
@@ -23,7 +59,6 @@ for known in CoLA SST-2 MRPC STS-B QQP MNLI QNLI RTE WNLI; do
 done
 [[ -n $folder ]] || die "TASK=$TASK is not known: use CoLA, SST-2, MRPC, STS-B, QQP, MNLI, misMNLI, QNLI, RTE or WNLI."
 
-DATA_DIR=${DATA_DIR:-${GLUE_DIR:-$CURRENT_PWD/glue_data}} # holds one folder per task
 [[ -d $DATA_DIR/$folder ]] ||
   die "no folder $DATA_DIR/$folder: run ./download_glue_data.py, or set DATA_DIR to the folder that holds $folder."
 

@@ -58,6 +58,7 @@ VARIABLES_OF_OTHERS = {"CUDA_VISIBLE_DEVICES", "HTTPS_PROXY", "HTTP_PROXY", "NO_
 CREATED = (
     *("glue_data", "SQuAD", "RACE", "pretrained_model", "cached_albert_tfrecord", "albert_output", "demo_output"),
     "cloud/fsx_settings.toml",
+    "sweep/",
 )
 # Words of another voice -> how this project says it (CONTRIBUTING.md, Style).
 WORDS = {

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from albert.cli import fine_tuning
+from albert.cli.sweep import parse_sweep_flags
 from albert.settings import Settings
 from albert.tasks.recipes import MODEL_SIZES
 
@@ -478,6 +479,66 @@ def test_glue_script_takes_the_data_folder_under_its_old_name_too(checkout, tmp_
     ],
 )
 def test_glue_script_says_in_one_line_what_is_missing(checkout, variables, words):
+    _assert_one_line_of_error(checkout, checkout.run("multi_run_albert_glue.sh", **variables), words)
+
+
+# Several tasks, seeds, rates ------------------------------------------------------------------------------------------
+
+
+def test_several_tasks_seeds_and_rates_are_a_sweep(checkout, tmp_path):
+    checkout.set_gpus(8)
+    variables = {"TASK": "all", "SEEDS": "1,2,3", "LR": "1e-5,2e-5", "NUM_GPUS": "8", "TSP": "9"}
+    assert checkout.run("multi_run_albert_glue.sh", **variables).returncode == 0
+    program, arguments = checkout.call()
+    request = parse_sweep_flags([program, *arguments])
+    assert (request.task_name, request.seeds, request.grid) == ("all", "1,2,3", ("learning_rate=1e-05,2e-05",))
+    assert (request.gpus, request.gpus_per_run, request.do_predict) == (8, 1, True)
+    assert request.output_dir == checkout.root / "albert_output" / "sweep_all_base_v2"
+    assert request.run_flags["model_dir"] == str(checkout.model)
+    assert request.run_flags["data_dir"] == str(checkout.root / "glue_data")
+    assert request.run_flags["train_step"] == "9"
+    # What it leaves to each run's recipe, it does not set.
+    assert not FLAGS_OF_RECIPE & request.run_flags.keys() - {"train_step"}
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({"TASK": "MRPC,RTE"}, {"task_name": "MRPC,RTE", "seeds": "42", "gpus": None, "grid": ()}),
+        ({"TASK": "MRPC", "SEEDS": "5"}, {"task_name": "MRPC", "seeds": "5"}),
+        ({"LR": "1e-5,3e-5", "SEED": "7"}, {"task_name": "CoLA", "seeds": "7", "grid": ("learning_rate=1e-05,3e-05",)}),
+        ({"SEEDS": "1,2", "DEVICE": "cpu", "NUM_GPUS": "2"}, {"gpus": 0}),
+        ({"SEEDS": "1", "GPUS_PER_RUN": "2", "DO_PREDICT": "false"}, {"gpus_per_run": 2, "do_predict": False}),
+        ({"SEEDS": "1", "OUTPUT_DIR": "/tmp/s"}, {"output_dir": Path("/tmp/s")}),
+    ],
+)
+def test_any_of_them_makes_a_sweep(checkout, variables, expected):
+    assert checkout.run("multi_run_albert_glue.sh", **variables).returncode == 0
+    program, arguments = checkout.call()
+    request = parse_sweep_flags([program, *arguments])
+    assert {name: getattr(request, name) for name in expected} == expected
+
+
+def test_flags_of_a_sweep_come_in_front_of_those_of_its_runs(checkout):
+    checkout.run("multi_run_albert_glue.sh", "--from_mnli", "--report=median", "--", "--log_steps=2", SEEDS="1,2")
+    request = parse_sweep_flags(["sweep", *checkout.call()[1]])
+    assert (request.from_mnli, request.report, request.run_flags["log_steps"]) == (True, "median", "2")
+    checkout.run("multi_run_albert_glue.sh", "--log_steps=2", SEEDS="1,2", LR="3e-5", BS="4")
+    request = parse_sweep_flags(["sweep", *checkout.call()[1]])
+    names = ("log_steps", "learning_rate", "train_batch_size", "gradient_accumulation_steps")
+    assert [request.run_flags[name] for name in names] == ["2", "3e-5", "4", "1"]
+
+
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        ({"SEEDS": "1", "GPUS_PER_RUN": "0"}, ["GPUS_PER_RUN=0 "]),
+        ({"SEEDS": "1", "NUM_WORKERS": "2", "DEVICE": "cpu"}, ["NUM_WORKERS=2", "one process"]),
+        ({"SEEDS": "1", "EBS": "x"}, ["EBS=x"]),
+        ({"SEEDS": "1", "BS": "x"}, ["BS=x"]),
+    ],
+)
+def test_variables_of_a_sweep_are_checked(checkout, variables, words):
     _assert_one_line_of_error(checkout, checkout.run("multi_run_albert_glue.sh", **variables), words)
 
 

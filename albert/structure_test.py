@@ -16,6 +16,7 @@ from albert.cli.launch_workers import LAUNCH
 from albert.cli.predict import PREDICT
 from albert.cli.pretraining import PRETRAINING_PROGRAMS
 from albert.cli.serve import SERVE
+from albert.cli.sweep import SWEEP
 
 ROOT = Path(__file__).parent.parent
 
@@ -27,7 +28,7 @@ ORDER = (
     {
         *("run_multigpus_classifier", "run_multigpus_squad_v1", "run_multigpus_squad_v2", "run_multigpus_race"),
         *("run_pretraining", "create_pretraining_data", "prepare_corpus", "train_sentencepiece"),
-        *("create_finetuning_data", "predict", "serve", "export_model", "launch_workers"),
+        *("create_finetuning_data", "predict", "serve", "export_model", "launch_workers", "sweep"),
     },
     {"cli"},
     {"runs"},
@@ -77,6 +78,7 @@ MODULES_WITHOUT_TENSORFLOW = (
     *("run_multigpus_classifier", "run_multigpus_squad_v1", "run_multigpus_squad_v2", "run_multigpus_race"),
     *("prepare_corpus", "train_sentencepiece", "create_pretraining_data", "run_pretraining"),
     *("create_finetuning_data", "export_model", "runs.export", "serving.export.request"),
+    *("sweep", "runs.sweep", "runs.sweep.conduct", "runs.sweep.optuna_search", "runs.sweep.slurm"),
 )
 
 # The name of modules that tests share; nothing else may import them.
@@ -91,6 +93,7 @@ LONGER_WITH_REASON: dict[str, str] = {}
 
 # Training and predicting work without them; h5py comes with TensorFlow, but few need it.
 OPTIONAL = {"torch", "transformers", "tokenizers", "safetensors", "h5py", "keras_hub", "tensorflow_text", "onnx"}
+OPTIONAL |= {"optuna"}
 
 SERIALIZERS = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}
 
@@ -276,7 +279,9 @@ def messages_below_the_command_line() -> Iterator[tuple[str, str]]:
 
 def test_only_the_command_line_writes_flags():
     # What a user can run after reading a message, and what this project runs, is a whole command, of another program.
-    commands = re.compile(r"(python3 download_glue_data\.py|tensorboard|tf2onnx\.convert|scripts/setup\.sh) --.*")
+    commands = re.compile(
+        r"(python3 download_glue_data\.py|tensorboard|tf2onnx\.convert|scripts/setup\.sh|#SBATCH) --.*"
+    )
     found = [
         f"{module}: {text}"
         for module, text in messages_below_the_command_line()
@@ -288,7 +293,7 @@ def test_only_the_command_line_writes_flags():
 def test_settings_in_messages_have_a_flag_in_some_program():
     known = {
         name
-        for program in (*FINE_TUNING_PROGRAMS, *PRETRAINING_PROGRAMS, PREDICT, SERVE, EXPORT, LAUNCH)
+        for program in (*FINE_TUNING_PROGRAMS, *PRETRAINING_PROGRAMS, PREDICT, SERVE, EXPORT, LAUNCH, SWEEP)
         for name in program.flag_of
     }
     for module, text in messages_below_the_command_line():

@@ -10,15 +10,19 @@ Runs that are in the work folder already resume. Writes benchmarks/results/seque
 """
 
 import argparse
-import json
+import logging
+import os
 import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 from matplotlib.figure import Figure
-from tqdm import tqdm
 
+from albert.cli.sweep import command_of
+from albert.runs.sweep.jobs import Job, read_evaluated_metrics
+from albert.runs.sweep.progress import Display
+from albert.runs.sweep.scheduler import LongestFirst, Scheduler
+from albert.runs.sweep.slots import Slot
 from albert.system.files import write_bytes
 from albert.tasks.recipes import recipe_for
 from benchmarks.results_file import RESULTS, append_result, png
@@ -27,46 +31,59 @@ MODEL = Path(__file__).parents[1] / "sample_data" / "albert_tiny"
 METRIC = "masked_lm_loss"
 
 
-def program(name: str, *switches: str, **flags: object) -> None:
-    """Runs a program of the package; ends this one where it fails."""
-    command = [sys.executable, "-m", f"albert.{name}", *(f"--{switch}" for switch in switches)]
-    command += [f"--{flag}={value}" for flag, value in flags.items()]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr[-3000:]}")
-
-
-def losses(arguments: argparse.Namespace, length: int) -> dict[int, float]:
-    """The held-out loss by step."""
-    shape = {"max_seq_length": length, "max_predictions_per_seq": max(1, length * 5 // 32)}
+def records_of(arguments: argparse.Namespace, length: int) -> dict[str, Path]:
+    """The records of both texts, written where they are not there."""
     records = {}
     for name, text in (("train", arguments.text), ("held_out", arguments.held_out)):
         records[name] = arguments.work_dir / f"{name}_{length}.tf_record"
         if not records[name].exists():
             flags = {"input_file": text, "output_file": records[name], "spm_model_file": arguments.spm_model_file}
-            program("create_pretraining_data", ngram=1, dupe_factor=1, **flags, **shape)
-    output = arguments.work_dir / f"length_{length}"
-    recipe = recipe_for("pretraining", "tiny")
-    program(
-        "run_pretraining",
-        "do_eval",
-        input_file=records["train"],
-        eval_input_file=records["held_out"],
-        output_dir=output,
-        albert_config_file=arguments.albert_config_file,
-        dtype="bfloat16",
-        optimizer="adamw",
-        learning_rate=recipe.learning_rate,
-        train_batch_size=arguments.tokens_per_step // length,
-        eval_batch_size=arguments.tokens_per_step // length,
-        num_train_steps=arguments.steps,
-        num_warmup_steps=int(arguments.steps * recipe.warmup_proportion),
-        save_checkpoints_steps=arguments.steps // 10,
-        keep_checkpoint_max=1,
-        **shape,
-    )
-    evaluations = json.loads((output / "evaluations.json").read_text(encoding="utf-8"))
-    return {evaluation["step"]: evaluation["metrics"][METRIC] for evaluation in evaluations}
+            flags |= {"ngram": 1, "dupe_factor": 1, **shape_of(length)}
+            subprocess.run(command_of("create_pretraining_data", flags), check=True, stderr=subprocess.DEVNULL)
+    return records
+
+
+def shape_of(length: int) -> dict[str, int]:
+    """Tokens and masked tokens of a sequence."""
+    return {"max_seq_length": length, "max_predictions_per_seq": max(1, length * 5 // 32)}
+
+
+def job_of(arguments: argparse.Namespace, length: int) -> Job:
+    """The run on sequences of a length."""
+    records, recipe = records_of(arguments, length), recipe_for("pretraining", "tiny")
+    flags = {
+        "do_eval": "true",
+        "input_file": records["train"],
+        "eval_input_file": records["held_out"],
+        "albert_config_file": arguments.albert_config_file,
+        "dtype": "bfloat16",
+        "optimizer": "adamw",
+        "learning_rate": recipe.learning_rate,
+        "train_batch_size": arguments.tokens_per_step // length,
+        "eval_batch_size": arguments.tokens_per_step // length,
+        "num_train_steps": arguments.steps,
+        "num_warmup_steps": int(arguments.steps * recipe.warmup_proportion),
+        "save_checkpoints_steps": arguments.steps // 10,
+        "keep_checkpoint_max": 1,
+        **shape_of(length),
+    }
+    texts = {name: str(value) for name, value in flags.items()}
+    return Job(f"length {length}", arguments.work_dir / f"length_{length}", "run_pretraining", texts, texts)
+
+
+def losses(arguments: argparse.Namespace) -> dict[int, dict[int, float]]:
+    """For each length the held-out loss by step. Ends this program where a run fails."""
+    jobs = {length: job_of(arguments, length) for length in arguments.lengths}
+    waiting = [job for job in jobs.values() if not job.is_finished()]
+    slots = [Slot(cores=tuple(sorted(os.sched_getaffinity(0))))]  # one run at a time
+    failures = Scheduler(slots, Display(), command_of).run(LongestFirst(waiting))
+    if failures:
+        raise SystemExit("; ".join(f"{failure.job.name}: {failure.reason}" for failure in failures))
+    found = {}
+    for length, job in jobs.items():
+        evaluated = read_evaluated_metrics(job.folder)
+        found[length] = {int(metrics["global_step"]): metrics[METRIC] for metrics in evaluated}
+    return found
 
 
 def table(found: Mapping[int, Mapping[int, float]], tokens_per_step: int) -> str:
@@ -108,7 +125,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1500)
     arguments = parser.parse_args()
     arguments.work_dir.mkdir(parents=True, exist_ok=True)
-    found = {length: losses(arguments, length) for length in tqdm(arguments.lengths, unit="run")}
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    found = losses(arguments)
     append_result("sequence_length", table(found, arguments.tokens_per_step))
     write_bytes(RESULTS / "sequence_length.png", picture(found, arguments.tokens_per_step))
 

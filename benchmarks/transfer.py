@@ -1,9 +1,9 @@
 """What pretraining is worth: the bundled small ALBERT against the same architecture from random weights, on real tasks.
 
-Runs `albert.run_multigpus_classifier` for each task, start and seed with the same budget, and compares the best dev
-score. The seed decides fresh weights, order of rows and dropout. The budget is the recipe of the bundled model: three
-epochs, and of SST-2 a third of one, at a learning rate at which both starts learn. QNLI's training file is large and
-may not be at hand, so `QNLI*` divides the questions of QNLI's dev file: four fifths to train on, one fifth to score.
+A sweep (`albert.sweep`) over tasks, starts and seeds, each run with the same budget, compared by the best dev score.
+The seed decides fresh weights, order of rows and dropout. The budget is the recipe of the bundled model: three epochs,
+and of SST-2 a third of one, at a learning rate at which both starts learn. QNLI's training file is large and may not be
+at hand, so `QNLI*` divides the questions of QNLI's dev file: four fifths to train on, one fifth to score.
 
     python3 -m benchmarks.transfer --data_dir=glue_data --model_dir=sample_data/albert_tiny --work_dir=<any folder>
 
@@ -12,29 +12,21 @@ benchmarks/transfer.md and transfer.png.
 """
 
 import argparse
-import concurrent.futures
-import dataclasses
-import hashlib
-import json
 import os
-import queue
 import statistics
-import subprocess
-import sys
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
-from tqdm import tqdm
 
+from albert.runs.sweep.jobs import read_evaluated_metrics
 from albert.system.files import write_bytes
-from albert.tasks.recipes import Recipe, recipe_for
 from benchmarks.results_file import append_result, png
+from benchmarks.sweeps import DIVIDED_QNLI_FLAGS, divide_qnli, run_sweep
 
 HERE = Path(__file__).parent
 STARTS = ("scratch", "pretrained")
-# A run that trains on a part of QNLI's dev file; see `divide_qnli`.
+# A run that trains on a part of QNLI's dev file; see `benchmarks.sweeps.divide_qnli`.
 DIVIDED_QNLI = "QNLI*"
 
 
@@ -51,108 +43,33 @@ METRICS = {
 Scores = Mapping[tuple[str, str, int], Mapping[str, float]]
 
 
-def budget_of(task: str) -> Recipe:
-    """What both starts may use on a task."""
-    recipe = recipe_for(task.removesuffix("*"), "tiny")
-    if task != DIVIDED_QNLI:
-        return recipe
-    steps = 204  # three epochs of the four fifths
-    return dataclasses.replace(
-        recipe,
-        global_batch_size=32,
-        train_steps=steps,
-        warmup_steps=steps // 10,
-        save_checkpoints_steps=steps // 4,
-        albert_dropout_prob=None,
-    )
-
-
-def divide_qnli(source: Path, target: Path) -> None:
-    """Writes QNLI/train.tsv and dev.tsv from the dev file; rows of one question stay together."""
-    header, *rows = (source / "QNLI" / "dev.tsv").read_text(encoding="utf-8").splitlines()
-    parts: dict[str, list[str]] = {"train": [], "dev": []}
-    for row in rows:
-        is_dev = zlib.crc32(row.split("\t")[1].encode()) % 5 == 0
-        parts["dev" if is_dev else "train"].append(row)
-    (target / "QNLI").mkdir(parents=True, exist_ok=True)
-    for split, found in parts.items():
-        (target / "QNLI" / f"{split}.tsv").write_text("\n".join([header, *found]) + "\n", encoding="utf-8")
-
-
-def fingerprint(task: str, start: str, model_dir: Path) -> str:
-    """Of what decides a run's result besides task, start and seed, so that no run is taken for another one."""
-    digest = hashlib.sha256(repr(budget_of(task)).encode())
-    for file in sorted(model_dir.iterdir()):
-        if start == "pretrained" or not file.name.startswith("model.ckpt"):
-            digest.update(file.read_bytes())
-    return digest.hexdigest()[:8]
-
-
-def fine_tune(
-    arguments: argparse.Namespace, cores: Sequence[int], task: str, start: str, seed: int
-) -> dict[str, float]:
-    """The best value of each of the task's metrics on the dev set, of a run on `cores`."""
-    budget, print_of_run = budget_of(task), fingerprint(task, start, arguments.model_dir)
-    output = arguments.work_dir / f"{task.replace('*', '')}_{start}_{seed}_{print_of_run}"
-    is_divided = task == DIVIDED_QNLI
-    flags = {
-        "task_name": task.removesuffix("*"),
-        "data_dir": arguments.work_dir / "divided" if is_divided else arguments.data_dir,
-        "cached_dir": arguments.work_dir / "cache",
-        "output_dir": output,
-        "albert_config_file": arguments.model_dir / "albert_config.json",
-        "spm_model_file": next(iter(arguments.model_dir.glob("*.model"))),
-        "max_seq_length": budget.max_seq_length,
-        "train_batch_size": budget.global_batch_size,
-        "eval_batch_size": 32,
-        "learning_rate": budget.learning_rate,
-        "train_step": budget.train_steps,
-        "warmup_step": budget.warmup_steps,
-        "save_checkpoints_steps": budget.save_checkpoints_steps,
-        "keep_checkpoint_max": 1,
-        "seed": seed,
-    }
-    if start == "pretrained":
-        flags["init_checkpoint"] = arguments.model_dir / "model.ckpt-best"
-    results = output / "eval_results.json"
-    if not results.exists():
-        command = ["taskset", "--cpu-list", ",".join(map(str, cores)), sys.executable]
-        command += ["-m", "albert.run_multigpus_classifier", "--do_train", "--do_eval"]
-        command += [f"--{name}={value}" for name, value in flags.items()]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise SystemExit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr[-3000:]}")
-        for checkpoint in output.glob("model.ckpt-*"):
-            checkpoint.unlink()
-    evaluations = json.loads(results.read_text(encoding="utf-8"))["evaluations"]
-    return {metric: max(evaluation[metric] for evaluation in evaluations) for metric in METRICS[task]}
-
-
 def fine_tune_all(arguments: argparse.Namespace) -> Scores:
-    """The scores of all runs, --jobs at a time on cores of their own."""
-    cores = sorted(os.sched_getaffinity(0))
-    free_cores = queue.SimpleQueue()
-    for job in range(arguments.jobs):
-        free_cores.put(cores[job :: arguments.jobs] or cores)
-    runs = [(task, start, seed) for seed in arguments.seeds for task in arguments.tasks for start in arguments.starts]
-
-    def run(task: str, start: str, seed: int) -> dict[str, float]:
-        taken = free_cores.get()
-        try:
-            return fine_tune(arguments, taken, task, start, seed)
-        finally:
-            free_cores.put(taken)
-
+    """The scores of all runs, --jobs at a time on cores of their own: one sweep, and one of the divided QNLI."""
+    checkpoint = {"scratch": "", "pretrained": str(arguments.model_dir / "model.ckpt-best")}
+    starts = ",".join(checkpoint[start] for start in arguments.starts)
+    cores = len(os.sched_getaffinity(0))
+    flags = [f"--seeds={','.join(map(str, arguments.seeds))}", f"--set=init_checkpoint={starts}", "--nodo_predict"]
+    flags += [f"--cpus_per_run={max(1, cores // arguments.jobs)}", f"--max_parallel={arguments.jobs}"]
+    of_runs = [f"--model_dir={arguments.model_dir}", f"--cached_dir={arguments.work_dir / 'cache'}"]
+    of_runs += ["--eval_batch_size=32"]
+    rows = []
+    official = [task for task in arguments.tasks if task != DIVIDED_QNLI]
+    if official:
+        folder = arguments.work_dir / "sweep"
+        tasks = f"--task_name={','.join(official)}"
+        rows += run_sweep(folder, [*flags, tasks], [*of_runs, f"--data_dir={arguments.data_dir}"])
+    if DIVIDED_QNLI in arguments.tasks:
+        divided, folder = arguments.work_dir / "divided", arguments.work_dir / "sweep_of_divided_qnli"
+        divide_qnli(arguments.data_dir, divided)
+        more = [*of_runs, f"--data_dir={divided}", *DIVIDED_QNLI_FLAGS, "--learning_rate=1e-4"]
+        found = run_sweep(folder, [*flags, "--task_name=QNLI"], more)
+        rows += [{**row, "task": DIVIDED_QNLI} for row in found]
+    start_of = {path: start for start, path in checkpoint.items()}
     scores = {}
-    with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
-        found = {pool.submit(run, *chosen): chosen for chosen in runs}
-        try:
-            for future in tqdm(concurrent.futures.as_completed(found), total=len(runs), unit="run"):
-                task, start, seed = found[future]
-                scores[task, start, seed] = future.result()
-                tqdm.write(f"{task} {start} seed {seed}: {scores[task, start, seed]}")
-        finally:
-            pool.shutdown(cancel_futures=True)  # where one failed, no other begins
+    for row in rows:
+        task, evaluated = row["task"], read_evaluated_metrics(Path(row["folder"]))
+        where = task, start_of[row["init_checkpoint"]], int(row["seed"])
+        scores[where] = {metric: max(metrics[metric] for metrics in evaluated) for metric in METRICS[task]}
     return scores
 
 
@@ -201,7 +118,6 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
     parser.add_argument("--jobs", type=int, default=1, help="runs at the same time, each on its share of the cores")
     arguments = parser.parse_args()
-    divide_qnli(arguments.data_dir, arguments.work_dir / "divided")
     scores = fine_tune_all(arguments)
     if set(arguments.starts) == set(STARTS):
         append_result("transfer", table(scores, arguments.tasks, arguments.seeds), HERE)

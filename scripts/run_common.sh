@@ -132,6 +132,44 @@ prepare_folders() {
     die "cannot write to OUTPUT_DIR=$OUTPUT_DIR or LOG=$LOG: ${reason##*: }."
 }
 
+# sweep TASKS FLAG...: runs albert.sweep with these flags, behind which come those of every run, as fine_tune has them.
+# Each run has a log beside its folder.
+sweep() {
+  local tasks=${1//,/+} flags=() model_dir=$MODEL_DIR
+  shift
+  while [[ $1 != -- ]]; do flags+=("$1") && shift; done
+  shift
+  check_whole EBS 1 999999 "a batch size per GPU"
+  ((NUM_WORKERS == 1)) || die "NUM_WORKERS=$NUM_WORKERS: a run of a sweep is one process; leave it out."
+  "$root/scripts/setup.sh"
+  if [[ -n $BS ]]; then ACCUM=${ACCUM:-1}; fi
+  if [[ -n $CONFIG && -n $SPM_MODEL && -n ${INIT_CHECKPOINT+set} ]]; then model_dir=''; fi # as in fine_tune
+  with_python -m albert.sweep \
+    --output_dir="${OUTPUT_DIR:-$CURRENT_PWD/albert_output/sweep_${tasks//[^A-Za-z0-9._+-]/_}_$MODEL_NAME}" \
+    --do_predict="$DO_PREDICT" \
+    "${flags[@]}" \
+    -- \
+    --strategy_type="$STRATEGY" \
+    --dtype="$DTYPE" \
+    --cached_dir="$CACHED_DIR" \
+    --model_dir="$model_dir" \
+    --albert_config_file="$CONFIG" \
+    --spm_model_file="$SPM_MODEL" \
+    --eval_batch_size="$EBS" \
+    --predict_batch_size="$EBS" \
+    --pack_sequences="$PACK" \
+    --recompute_activations="$RECOMPUTE" \
+    --optimizer="$OPTIMIZER" \
+    ${INIT_CHECKPOINT+--init_checkpoint="$INIT_CHECKPOINT"} \
+    ${BS:+--train_batch_size="$BS"} \
+    ${ACCUM:+--gradient_accumulation_steps="$ACCUM"} \
+    ${MSL:+--max_seq_length="$MSL"} \
+    ${LR:+--learning_rate="$LR"} \
+    ${SAVE:+--save_checkpoints_steps="$SAVE"} \
+    ${ALBERT_DP:+--albert_dropout_prob="$ALBERT_DP"} \
+    "$@"
+}
+
 # fine_tune PROGRAM NAME DURATION FLAG...: after read_recipe; says what will be done and runs albert.PROGRAM. NAME says
 # what is trained, DURATION how long if not as the recipe says. LOG gets what the program says; a second run adds to it.
 fine_tune() {

@@ -36,8 +36,9 @@ class HelpRequested(Exception):
 class Flag:
     """One flag of any number of programs.
 
-    `kind` is bool, int, float, str, Path, or tuple for two step numbers. `setting` is the field that it becomes, where
-    that has another name; `choices` are the words that are allowed.
+    `kind` is bool, int, float, str, Path, tuple for two step numbers, or list for texts, one each time that the flag is
+    given. `setting` is the field that it becomes, where that has another name; `choices` are the words that are
+    allowed.
     """
 
     name: str
@@ -112,7 +113,8 @@ class Program:
         values.set_gnu_getopt(bool(self.arguments))  # flags may follow other arguments
         for flag in self.flags:
             parser = _Reader(flag, [] if problems is None else problems)
-            defined = absl_flags.Flag(parser, None, flag.name, flag.default, flag.text, boolean=flag.kind is bool)
+            kind: Any = absl_flags.MultiFlag if flag.kind is list else absl_flags.Flag
+            defined = kind(parser, None, flag.name, flag.default, flag.text, boolean=flag.kind is bool)
             absl_flags.DEFINE_flag(defined, values)
         for other_name, name in self.other_names.items():
             absl_flags.DEFINE_alias(other_name, name, flag_values=values)
@@ -264,7 +266,7 @@ def _flag_of_field(field: dataclasses.Field, hint: Any) -> Flag:
     declaration = declaration_of(field)
     assert declaration, f"{field.name} is not declared with `setting`"
     [hint] = set(get_args(hint)) - {NoneType} if isinstance(hint, UnionType) else [hint]
-    kind = get_origin(hint) or hint
+    kind = list if get_args(hint) == (str, Ellipsis) else get_origin(hint) or hint
     assert kind not in (int, float) or declaration.bounds, f"{field.name} is a number without bounds"
     default = None if field.default is dataclasses.MISSING else field.default
     return Flag(
@@ -341,7 +343,7 @@ def _described(program: Program, flag: Flag) -> list[str]:
     parts = [f"--{name}: {program.in_flags(flag.text)}"]
     if flag.choices:
         parts.append(f"One of {', '.join(flag.choices)}.")
-    if flag.default is not None:
+    if flag.default not in (None, ()):
         default = str(flag.default).lower() if flag.kind is bool else flag.default
         parts.append(f"(default: {default})")
     lines = textwrap.wrap(

@@ -1,0 +1,194 @@
+"""The command line of `albert.sweep`: its flags, those of every run behind `--`, and the request they become.
+
+No TensorFlow.
+"""
+
+import logging
+import sys
+from collections.abc import Callable, Mapping, Sequence
+
+from albert.cli import fine_tuning
+from albert.cli.flag_files import with_flags_of_files
+from albert.cli.flags import Flag, Program, declared, parse
+from albert.errors import UserError
+from albert.runs.sweep.conduct import Sweep
+from albert.runs.sweep.plan import CLASSIFIER, RACE, SQUAD, ParsedRun
+from albert.runs.sweep.request import SweepRequest
+from albert.runs.sweep.search import space_of, values_of
+from albert.setting_fields import DEVICES, SPEED
+from albert.settings import Settings
+from albert.tasks.base import Task
+
+SWEEP = Program(
+    "sweep",
+    "Runs tasks with several seeds and settings side by side, and compares them.",
+    declared(SweepRequest),
+    required=("output_dir",),
+    example=(
+        "--task_name=MRPC,RTE --seeds=1,2,3 --set learning_rate=1e-5,2e-5 --output_dir=sweep",
+        "-- --model_dir=pretrained_model/albert_base_v2",
+    ),
+    arguments="-- FLAGS OF EVERY RUN",
+    changes={"output_dir": {"default": None}},
+    notes="Behind -- are flags of albert.run_multigpus_classifier, or of the programs for SQuAD and RACE. What they do "
+    "not set comes from the task's recipe. The same command resumes, and runs no finished run again.",
+)
+
+_PARSERS: Mapping[str, Callable[[Sequence[str]], tuple[Task, Settings]]] = {
+    CLASSIFIER: fine_tuning.parse_classifier_flags,
+    RACE: fine_tuning.parse_race_flags,
+    SQUAD["SQuAD1.1"]: lambda argv: fine_tuning.parse_squad_flags(argv, "1.1"),
+    SQUAD["SQuAD2.0"]: lambda argv: fine_tuning.parse_squad_flags(argv, "2.0"),
+}
+_PROGRAMS = {program.module: program for program in fine_tuning.FINE_TUNING_PROGRAMS}
+
+# The sweep gives these to each run, from flags of its own.
+_INSTEAD = {
+    "output_dir": "--output_dir of the sweep",
+    "overwrite_output_dir": "another --output_dir of the sweep",
+    "task_name": "--task_name in front of --",
+    "seed": "--seeds",
+    "do_train": "",
+    "do_eval": "",
+    "do_predict": "--[no]do_predict in front of --",
+}
+# Neither where nor how fast something is computed decides what comes out of it. What is read counts by its contents.
+_NOT_DECIDING = (
+    *("cached_dir", "log_steps", "keep_checkpoint_max", "output_dir", "train_batch_size", "seed"),
+    *("data_dir", "model_dir", "albert_config_file", "spm_model_file", "vocab_file"),
+)
+_DECIDING = ("dtype",)
+
+
+def parse_sweep_flags(argv: Sequence[str]) -> SweepRequest:
+    """The request in `argv`, whose first element is the program's name.
+
+    Raises HelpRequested for --help, and UserError for everything that does not go together, at once.
+    """
+    own, run_flags = list(argv), []
+    if "--" in own:
+        place = own.index("--")
+        own, run_flags = own[:place], list(with_flags_of_files(own[place + 1 :]))
+    values = parse(SWEEP, own)
+    if values.arguments:
+        raise UserError(f"unexpected argument {values.arguments[0]!r}: flags of the runs come behind --")
+    if values["output_dir"] is None:
+        values.check()  # a request cannot be made without
+    problems = []
+    named = _flags_of_runs()
+    flags_of_runs = {}
+    for argument in run_flags:
+        try:
+            name, value = _flag_of_runs(argument, named)
+            flags_of_runs[name] = value
+        except UserError as error:
+            problems.append(str(error))
+    varied = {}
+    for flag in ("set", "space"):
+        texts = []
+        for text in values[flag]:
+            try:
+                texts.append(_normalised(text, flag, named))
+            except UserError as error:
+                problems.append(str(error).rstrip("."))
+        varied[flag] = tuple(texts)
+    request = values.make(SweepRequest, run_flags=flags_of_runs, grid=varied["set"], space=varied["space"])
+    values.check([*problems, *request.problems()])
+    return request
+
+
+def sweep(request: SweepRequest) -> None:
+    """Runs the sweep. Exits with 1 where a run failed."""
+    if Sweep(request, parsed_run, command_of).run():
+        raise SystemExit(1)
+
+
+def command_of(module: str, flags: Mapping[str, object]) -> list[str]:
+    """The command line of a program of the package."""
+    return [sys.executable, "-m", f"albert.{module}", *(f"--{name}={value}" for name, value in flags.items())]
+
+
+def parsed_run(module: str, flags: Mapping[str, str]) -> ParsedRun:
+    """What a program of fine-tuning makes of the flags of a run; raises UserError as it does."""
+    argv = command_of(module, flags)[2:]
+    program = _PROGRAMS[module]
+    previous = logging.root.manager.disable
+    logging.disable(logging.INFO)  # each run says of itself what it takes from its recipe
+    try:
+        task, settings = _PARSERS[module](argv)
+    except UserError as error:
+        raise UserError(program.in_flags(str(error))) from error
+    finally:
+        logging.disable(previous)
+    given = parse(program, argv)
+    groups = {flag.name: flag.group for flag in program.flags}
+    deciding = {
+        name: str(given[name])
+        for name in sorted(given.given)
+        if name in _DECIDING or not (groups[name] in (DEVICES, SPEED) or name in _NOT_DECIDING)
+    }
+    replicas = 1 if settings.strategy_type == "one" else settings.num_replicas
+    deciding["task_name"] = task.name
+    deciding["examples per step"] = str(settings.train.global_batch_size(replicas))
+    return ParsedRun(task, settings, deciding)
+
+
+def _flags_of_runs() -> dict[str, Flag]:
+    """The flags of the programs that are run, by name."""
+    return {flag.name: flag for program in reversed(_PROGRAMS.values()) for flag in program.flags}
+
+
+def _flag_of_runs(argument: str, named: Mapping[str, Flag]) -> tuple[str, str]:
+    """The name and value of `--name=value`, `--name` and `--noname`. Raises UserError for what no run has."""
+    if not argument.startswith("-"):
+        raise UserError(f"{argument!r} behind --: write flags of the runs as --flag=value")
+    name, has_value, value = argument.lstrip("-").partition("=")
+    if name not in named and not has_value and name.startswith("no"):
+        name, value = name[2:], "false"
+    if name not in named:
+        raise UserError(f"the runs have no flag --{name}")
+    if name in _INSTEAD:
+        raise UserError(_not_for_runs(name))
+    if (name, value) == ("strategy_type", "multi_worker"):
+        raise UserError(
+            "--strategy_type=multi_worker is not for a sweep, whose runs are one process each: leave it out"
+        )
+    if not has_value and named[name].kind is not bool:
+        raise UserError(f"--{name} behind -- has no value: write --{name}=VALUE")
+    return name, value if has_value else value or "true"
+
+
+def _normalised(text: str, flag: str, named: Mapping[str, Flag]) -> str:
+    """`name=a,b` with values as Python writes them, so that 1e-5 and 0.00001 are one. Raises UserError for others."""
+    name, values = values_of(text)
+    if name in _INSTEAD:
+        raise UserError(_not_for_runs(name))
+    if name not in named:
+        raise UserError(f"--{flag} {text}: the runs have no flag --{name}")
+    if "=" not in text:
+        raise UserError(f"--{flag} {text}: give values, as {name}=VALUE,VALUE")
+    if flag == "space":
+        space = space_of(text)
+        values = space.choices or (repr(space.low), repr(space.high))
+    try:
+        read = [_text(named[name].read(value)) for value in values]
+    except ValueError as error:
+        raise UserError(f"--{flag} {text}: a value of --{name} {error}") from None
+    if len(set(read)) < len(read):
+        raise UserError(f"--{flag} {text} has a value twice")
+    if flag == "space" and not space.choices:
+        return text
+    return f"{name}={','.join(read)}"
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return ""  # a path that is set to nothing
+    if isinstance(value, bool):
+        return str(value).lower()
+    return repr(value) if isinstance(value, float) else str(value)
+
+
+def _not_for_runs(name: str) -> str:
+    instead = f": use {_INSTEAD[name]}" if _INSTEAD[name] else ""
+    return f"--{name} is set by the sweep{instead}"

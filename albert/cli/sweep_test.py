@@ -1,0 +1,129 @@
+"""The command line of sweeps: what is understood, and what is refused in one line before anything begins."""
+
+import re
+import shutil
+
+import pytest
+
+from albert.cli.flags import HelpRequested
+from albert.cli.sweep import SWEEP, command_of, parse_sweep_flags
+from albert.errors import UserError
+from albert.runs.sweep.conduct import Sweep
+from albert.runs.sweep.plan import seeds_of, task_names
+from albert.runs.sweep.testing import conduct, sweep_command, write_toy_glue
+from albert.testing import SAMPLE_DATA
+
+
+def request(*flags: str):
+    return parse_sweep_flags(["sweep", "--output_dir=sweep", *flags])
+
+
+def test_the_issues_command_is_understood():
+    found = request(
+        *("--task_name=MRPC,RTE", "--seeds=1,2,3", "--set", "learning_rate=1e-5,2e-5", "--gpus=8", "--gpus_per_run=1"),
+        *("--", "--model_dir=m", "--train_step=5", "--nopack_sequences", "--use_xla"),
+    )
+    assert found.run_flags == {"model_dir": "m", "train_step": "5", "pack_sequences": "false", "use_xla": "true"}
+    assert found.grid == ("learning_rate=1e-05,2e-05",)
+    assert (seeds_of(found.seeds), task_names(found.task_name)) == ((1, 2, 3), ("MRPC", "RTE"))
+
+
+def test_all_tasks_are_those_that_train_on_rows_of_their_own():
+    assert task_names("all") == ("CoLA", "SST-2", "MRPC", "STS-B", "QQP", "MNLI", "QNLI", "RTE", "WNLI")
+
+
+@pytest.mark.parametrize(
+    ("flags", "problem"),
+    [
+        (("MRPC",), "unexpected argument 'MRPC'"),
+        (("--", "MRPC"), "'MRPC' behind --"),
+        (("--", "--learning_rat=1"), "no flag --learning_rat"),
+        (("--", "--learning_rate"), "--learning_rate behind -- has no value"),
+        (("--", "--seed=1"), "--seed is set by the sweep: use --seeds"),
+        (("--", "--output_dir=x"), "--output_dir is set by the sweep: use --output_dir of the sweep"),
+        (("--", "--overwrite_output_dir"), "--overwrite_output_dir is set by the sweep"),
+        (("--", "--nodo_train"), "--do_train is set by the sweep"),
+        (("--", "--strategy_type=multi_worker"), "whose runs are one process each"),
+        (("--set", "seed=1,2"), "--seed is set by the sweep"),
+        (("--set", "learning_rat=1,2"), "the runs have no flag --learning_rat"),
+        (("--set", "learning_rate"), "give values, as learning_rate=VALUE,VALUE"),
+        (("--set", "learning_rate=1e-5,x"), "a value of --learning_rate is not a number"),
+        (("--set", "learning_rate=1e-5,0.00001"), "has a value twice"),
+        (("--space", "learning_rate=log:1e-5:1e-4"), "--space is for --search=random"),
+        (("--search=random",), "--search=random needs --space"),
+        (("--search=tpe", "--space=learning_rate=log:1e-5:1e-4", "--from_mnli"), "--from_mnli is not for --search=tpe"),
+        (("--search=tpe", "--space=learning_rate=log:1e-5:1e-4", "--launcher=slurm"), "--launcher=slurm does not wait"),
+        (("--search=tpe", "--space=learning_rate=log:1e-5:1e-4", "--dry_run"), "--dry_run"),
+        (("--max_runs=0",), "--max_runs=0 must be at least 1"),
+        (("--report=best",), "--report=best is unknown; known are mean, median"),
+    ],
+)
+def test_what_is_wrong_is_said_before_anything_begins(flags, problem):
+    with pytest.raises(UserError, match=re.escape(problem)):
+        request(*flags)
+
+
+@pytest.mark.parametrize(
+    ("flags", "problem"),
+    [
+        (("--task_name=MRPC", "--seeds=1,x"), "--seeds=1,x are not whole numbers"),
+        (("--task_name=MRPC", "--seeds=1,1"), "--seeds=1,1 names a seed twice"),
+        (("--task_name=MRPC,mrpc",), "--task_name=MRPC,mrpc names MRPC twice"),
+        (("--task_name=misMNLI",), "--task_name=misMNLI is not trained: name MNLI"),
+        (("--task_name=nonsense",), "nonsense is not a task"),
+        (("--task_name=MRPC", "--from_mnli"), "--from_mnli needs MNLI"),
+        ((), "--task_name must be given, or own data"),
+        (("--task_name=MRPC", "--set=learning_rate=1", "--set=learning_rate=2"), "learning_rate is given twice"),
+        (("--task_name=MRPC", "--set=train_step=1,9"), "--warmup_step=200 is more than --train_step=1"),
+        (("--task_name=MRPC", "--gpus_per_run=2"), "--gpus_per_run=2, but no GPU is used"),
+        (("--task_name=MRPC", "--cpus_per_run=4000"), "--cpus_per_run=4000, but this process may use"),
+        (("--task_name=MRPC", "--gpus=4000"), "--gpus=4000, but 0 are visible"),
+    ],
+)
+def test_what_is_wrong_with_tasks_and_machines_is_said_before_the_first_run(tmp_path, monkeypatch, flags, problem):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    write_toy_glue(tmp_path / "data")
+    with pytest.raises(UserError) as raised:
+        conduct(tmp_path, sweep_command(tmp_path, *flags))
+    assert problem in SWEEP.in_flags(str(raised.value))
+    assert not list((tmp_path / "sweep").rglob("starts"))
+
+
+def test_a_message_names_flags_of_the_run_that_has_them(tmp_path):
+    write_toy_glue(tmp_path / "data")
+    argv = sweep_command(tmp_path, "--task_name=MRPC", "--seeds=1", runs=["--train_batch_size=0"])
+    with pytest.raises(UserError, match="--train_batch_size=0 must be at least 1"):
+        conduct(tmp_path, argv)
+
+
+def test_help_is_printed_without_anything_else():
+    with pytest.raises(HelpRequested, match="-- FLAGS OF EVERY RUN"):
+        parse_sweep_flags(["sweep", "--help"])
+
+
+def commands(tmp_path, capsys, *flags: str, runs: tuple[str, ...]) -> list[str]:
+    argv = ["sweep", f"--output_dir={tmp_path / 'sweep'}", "--gpus=0", "--seeds=1", "--dry_run", *flags, "--", *runs]
+    from albert.cli.sweep import parsed_run
+
+    Sweep(parse_sweep_flags(argv), parsed_run, command_of).run()
+    return capsys.readouterr().out.splitlines()
+
+
+def test_own_data_squad_and_race_are_swept_by_their_programs(tmp_path, capsys, testdata):
+    model = f"--model_dir={SAMPLE_DATA / 'albert_tiny'}"
+    table = tmp_path / "my tickets.csv"
+    table.write_text("text,label\n" + "".join(f"row {number},{'ab'[number % 2]}\n" for number in range(40)))
+    (line,) = commands(tmp_path, capsys, runs=(model, f"--train_file={table}"))
+    assert "albert.run_multigpus_classifier " in line
+    assert "sweep/own_my_tickets/recipe/seed1" in line
+    assert "--do_predict=false" in line  # there is no test file
+    assert "--task_name" not in line
+    inputs = testdata / "earlier_runs/inputs"
+    own = (f"--data_dir={inputs}", "--train_file=dev.json", "--predict_file=dev.json", "--max_seq_length=128")
+    (line,) = commands(tmp_path, capsys, "--task_name=squadv2.0", runs=(model, *own))
+    assert "albert.run_multigpus_squad_v2 " in line
+    assert "--do_predict" not in line
+    for split in ("train", "dev"):
+        shutil.copytree(testdata / "race/RACE/dev", tmp_path / "RACE" / split)
+    (line,) = commands(tmp_path, capsys, "--task_name=race", runs=(model, f"--data_dir={tmp_path}"))
+    assert "albert.run_multigpus_race " in line

@@ -1,0 +1,168 @@
+"""The way through a sweep: plan, run what is not finished, compare, submit. No TensorFlow."""
+
+import dataclasses
+import logging
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from albert.errors import UserError
+from albert.runs.sweep import slurm
+from albert.runs.sweep.picture import draw
+from albert.runs.sweep.plan import Parse, Planner, TaskOfSweep, Trained, find_tasks, seeds_of
+from albert.runs.sweep.progress import Display
+from albert.runs.sweep.request import LOCAL, SLURM, TPE, SweepRequest
+from albert.runs.sweep.results import FAILED, MISSING, PRUNED, Row, results_csv, row_of
+from albert.runs.sweep.scheduler import Command, Failure, LongestFirst, Scheduler
+from albert.runs.sweep.search import check_names, settings_of
+from albert.runs.sweep.slots import device_flags, slots_for
+from albert.runs.sweep.submission import SUBMISSION, files_of, missing_files, packed
+from albert.runs.sweep.table import TaskResult, as_json, compare, markdown
+from albert.system.files import delete_leftovers, finish_texts, write_bytes, write_texts
+from albert.system.locks import OutputLock
+from albert.tasks.leaderboard import ranked_of
+
+PICTURE = "sweep.png"
+_PACKAGE_ROOT = Path(__file__).parents[3]
+
+
+@dataclasses.dataclass
+class Sweep:
+    """One sweep. `parse` and `command` are the command lines of the programs: read, and written."""
+
+    request: SweepRequest
+    parse: Parse
+    command: Command
+    display: Display = dataclasses.field(default_factory=Display)
+
+    def run(self) -> list[Failure]:
+        """Does what the request asks for; returns what failed.
+
+        Raises UserError for everything that is wrong before the first run starts, and Interrupted after a signal.
+        """
+        request = self.request
+        check_names(request)
+        seeds = seeds_of(request.seeds)
+        tasks = find_tasks(request, self.parse)
+        self._check_count(len(tasks), len(seeds))
+        planner = Planner(request, tasks, self.parse)
+        if request.search == TPE:
+            return self._search(planner, tasks, seeds)
+        runs = planner.runs(settings_of(request), seeds)
+        if request.dry_run:
+            self._print_commands(runs)
+            return []
+        with self._folder():
+            if request.launcher == SLURM:
+                write_texts(request.output_dir, slurm.files_for(request, runs, self.command, _PACKAGE_ROOT))
+                logging.info("Wrote %s: start it with sbatch.", request.output_dir / slurm.SCRIPT)
+                return []
+            failures = self._run_jobs(runs)
+            self._report(runs, failures)
+        return failures
+
+    def _search(self, planner: Planner, tasks: Sequence[TaskOfSweep], seeds: Sequence[int]) -> list[Failure]:
+        """TPE decides by the runs before. What the best models are evaluated on besides comes when they are known."""
+        from albert.runs.sweep.optuna_search import TpeQueue
+
+        with self._folder():
+            queue = TpeQueue(self.request, planner, tasks, seeds)
+            failures = self._scheduler(queue.runs()).run(queue) if self.request.launcher == LOCAL else []
+            runs = queue.runs()
+            alone = [row_of(dataclasses.replace(trained, evaluated={})) for trained in runs]
+            results = compare(alone, self.request.report)
+            chosen = [row.trained.job for result in results if result.chosen for row in result.chosen.rows]
+            kept = [run if run.job in chosen else dataclasses.replace(run, evaluated={}) for run in runs]
+            if self.request.launcher == LOCAL:
+                failures += self._run_jobs([run for run in kept if run.job in chosen])
+            self._report(kept, failures, unfinished=PRUNED)
+        return failures
+
+    def _check_count(self, num_tasks: int, num_seeds: int) -> None:
+        request = self.request
+        settings = request.trials if request.search == TPE else len(settings_of(request))
+        count = num_tasks * settings * num_seeds
+        if count > request.max_runs:
+            raise UserError(
+                f"{num_tasks} tasks x {settings} settings x {num_seeds} seeds = {count} runs, more than `max_runs`="
+                f"{request.max_runs}. Ask for fewer, or raise `max_runs`."
+            )
+        logging.info("%d tasks x %d settings x %d seeds = %d runs.", num_tasks, settings, num_seeds, count)
+
+    def _folder(self) -> OutputLock:
+        """The folder of the sweep, for this process alone."""
+        lock = OutputLock(self.request.output_dir)
+        finish_texts(self.request.output_dir)
+        delete_leftovers(self.request.output_dir)
+        return lock
+
+    def _print_commands(self, runs: Sequence[Trained]) -> None:
+        flags = device_flags(self.request)
+        for job in (job for trained in runs for job in trained.jobs):
+            print(shlex.join(self.command(job.module, job.all_flags(flags))))
+
+    def _run_jobs(self, runs: Sequence[Trained]) -> list[Failure]:
+        if self.request.launcher != LOCAL:
+            return []
+        jobs = [job for trained in runs for job in trained.jobs]
+        waiting = [job for job in jobs if not job.is_finished()]
+        if len(waiting) < len(jobs):
+            logging.info("%d of %d runs are finished already.", len(jobs) - len(waiting), len(jobs))
+        if not waiting:
+            return []
+        queue = LongestFirst(waiting)
+        failures = self._scheduler(runs).run(queue)
+        return failures + queue.left_out
+
+    def _scheduler(self, runs: Sequence[Trained]) -> Scheduler:
+        slots = slots_for(self.request)
+        if slots[0].gpus and "num_gpu_cores" in self.request.run_flags:
+            raise UserError("the GPUs of a run are `gpus_per_run`: leave num_gpu_cores out of the flags of the runs.")
+        logging.info("Up to %d runs side by side: %s.", len(slots), "; ".join(map(str, slots)))
+        smaller = {job for trained in runs if trained.task.task.lower_is_better for job in trained.jobs}
+        return Scheduler(slots, self.display, self.command, self.request.fail_fast, lambda job: job in smaller)
+
+    def _report(self, runs: Sequence[Trained], failures: Sequence[Failure], unfinished: str = MISSING) -> None:
+        """Writes what the runs scored, and says what failed."""
+        request = self.request
+        failed = {failure.job for failure in failures}
+        rows = [row_of(trained, FAILED if failed & set(trained.jobs) else unfinished) for trained in runs]
+        results = compare(rows, request.report)
+        self._write_tables(rows, results)
+        try:
+            if any(ranked_of(trained.task.task) for trained in runs) and request.do_predict:
+                self._write_submission(results)
+        finally:  # at the end, where it is seen, also where a file of predictions does not fit
+            for failure in failures:
+                logging.error("FAILED %s: %s", failure.job.name, failure.reason)
+            if failures:
+                logging.error("%d runs failed; the same command runs them again, and no finished one.", len(failures))
+
+    def _write_tables(self, rows: Sequence[Row], results: Sequence[TaskResult]) -> None:
+        report = self.request.report
+        table = markdown(results, report)
+        texts: dict[str, str | bytes] = {
+            "results.csv": results_csv(rows),
+            "table.md": table,
+            "table.json": as_json(results, report),
+        }
+        picture = draw(results)
+        write_texts(self.request.output_dir, texts | ({PICTURE: picture} if picture else {}))
+        print(table)
+        logging.info("Results: %s", self.request.output_dir)
+
+    def _write_submission(self, results: Sequence[TaskResult]) -> None:
+        path = self.request.output_dir / SUBMISSION
+        path.unlink(missing_ok=True)  # of runs that may no longer be the best
+        files = files_of(results)
+        missing = missing_files(files)
+        if missing and not (files and self.request.partial_submission):
+            logging.warning(
+                "%s is not written: %s missing in it; `partial_submission` writes it all the same.",
+                path, ", ".join(missing),
+            )  # fmt: skip
+            return
+        if missing:
+            logging.warning("%s is partial, without %s: the leaderboard wants them all.", path, ", ".join(missing))
+        write_bytes(path, packed(files))
+        logging.info("Submission: %s", path)

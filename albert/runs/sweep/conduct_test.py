@@ -1,0 +1,302 @@
+"""Sweeps from end to end, of programs that pretend to train: what runs, what never runs again, what is refused."""
+
+import csv
+import errno
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from albert.errors import UserError
+from albert.runs.sweep.testing import conduct, driving_command, starts_of, sweep_command, write_toy_glue
+from albert.system.locks import OutputLock
+
+RATES = ("--set", "learning_rate=1e-5,2e-5")
+LIMIT_SECONDS = 60
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    write_toy_glue(tmp_path / "data")
+    return tmp_path
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    with (folder / "sweep/results.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def all_starts(folder: Path) -> dict[str, int]:
+    found = sorted((folder / "sweep").rglob("starts"))
+    return {str(path.parent.relative_to(folder / "sweep")): len(starts_of(path.parent)) for path in found}
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + LIMIT_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, "nothing happened in a minute"
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def started() -> Iterator[Callable[..., subprocess.Popen]]:
+    """Starts a sweep as a process of its own; none is left behind."""
+    processes = []
+
+    def start(command: list[str]) -> subprocess.Popen:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        processes.append(process)
+        return process
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def test_every_task_runs_with_every_setting_and_seed_and_the_table_says_what_is_best(folder, capsys):
+    argv = sweep_command(folder, "--task_name=MRPC,CoLA", "--seeds=1,2", *RATES)
+    assert conduct(folder, argv) == []
+    expected = {
+        f"{task}/learning_rate={rate}/seed{seed}"
+        for task in ("MRPC", "CoLA")
+        for rate in ("1e-05", "2e-05")
+        for seed in (1, 2)
+    }
+    assert all_starts(folder) == dict.fromkeys(expected, 1)
+    found = rows(folder)
+    assert [(row["task"], row["learning_rate"], row["seed"], row["state"]) for row in found[:3]] == [
+        ("MRPC", "1e-05", "1", "finished"),
+        ("MRPC", "1e-05", "2", "finished"),
+        ("MRPC", "2e-05", "1", "finished"),
+    ]
+    assert [float(row["score"]) for row in found[:4]] == pytest.approx([0.79, 0.78, 0.89, 0.88])
+    table = json.loads((folder / "sweep/table.json").read_text())
+    assert [task["chosen"] for task in table["tasks"]] == 2 * [{"learning_rate": "2e-05"}]
+    assert (folder / "sweep/sweep.png").read_bytes().startswith(b"\x89PNG")
+    said = capsys.readouterr().out
+    assert said == (folder / "sweep/table.md").read_text() + "\n"
+    assert "| MRPC | 0.7850 ± 0.0071 (2) | **0.8850 ± 0.0071 (2)** |" in said
+    assert "best of 2 by its dev scores" in said
+
+
+def test_a_finished_run_is_never_run_again(folder, caplog):
+    argv = sweep_command(folder, "--task_name=MRPC", "--seeds=1,2", *RATES)
+    conduct(folder, argv)
+    files = ("results.csv", "table.md", "table.json")
+    before = [(folder / "sweep" / name).read_bytes() for name in files]
+    caplog.clear()
+    # Other spellings of the same numbers, other devices, another way to compute.
+    again = sweep_command(
+        folder, "--task_name=mrpc", "--seeds=1,2", "--set", "learning_rate=0.00001,2e-05", "--cpus_per_run=1"
+    )
+    assert conduct(folder, [*again, "--log_steps=7", "--pack_sequences=false"]) == []
+    assert set(all_starts(folder).values()) == {1}
+    assert [(folder / "sweep" / name).read_bytes() for name in files] == before
+    # More seeds and rates run alone.
+    more = sweep_command(folder, "--task_name=MRPC", "--seeds=1,2,3", "--set=learning_rate=1e-5,2e-5,3e-5")
+    conduct(folder, more)
+    assert set(all_starts(folder).values()) == {1}
+    assert len(all_starts(folder)) == 9
+
+
+@pytest.mark.parametrize("change", ["flag", "data", "model"])
+def test_a_run_of_other_flags_data_or_models_is_not_taken_for_this_one(folder, change):
+    argv = sweep_command(folder, "--task_name=MRPC", "--seeds=1")
+    config = folder / "config.json"
+    config.write_text((Path(__file__).parents[2] / "testdata/agreement/albert_config.json").read_text())
+    argv.append(f"--albert_config_file={config}")
+    conduct(folder, argv)
+    if change == "data":
+        write_toy_glue(folder / "data", {"train": 13})
+    elif change == "model":
+        config.write_text(config.read_text() + "\n")
+    conduct(folder, [*argv, "--train_step=900"] if change == "flag" else argv)
+    assert all_starts(folder) == {"MRPC/recipe/seed1": 2}
+    conduct(folder, [*argv, "--train_step=900"] if change == "flag" else argv)
+    assert all_starts(folder) == {"MRPC/recipe/seed1": 2}
+
+
+def test_a_run_without_its_last_file_is_not_finished(folder):
+    argv = sweep_command(folder, "--task_name=MRPC", "--seeds=1")
+    conduct(folder, argv)
+    run = folder / "sweep/MRPC/recipe/seed1"
+    for number, break_it in enumerate(
+        [
+            (run / "test_results.tsv").unlink,
+            (run / "eval_results.json").unlink,
+            lambda: (run / "eval_results.json").write_text("{"),
+            lambda: (run / "eval_results.json").write_text(
+                (run / "eval_results.json").read_text().replace('"Training steps": 4', '"Training steps": 8')
+            ),
+        ]
+    ):
+        break_it()
+        conduct(folder, argv)
+        assert len(starts_of(run)) == number + 2
+
+
+def test_a_failed_run_is_named_with_its_last_line_and_the_others_run(folder, caplog):
+    argv = sweep_command(folder, "--task_name=MRPC,CoLA", "--seeds=1,2", "--max_parallel=1")
+    failures = conduct(folder, argv, {"CoLA/recipe/seed1": "fail", "MRPC/recipe/seed2": "killed"})
+    reasons = {failure.job.name: failure.reason for failure in failures}
+    assert reasons == {
+        "CoLA recipe seed 1": "exit code 1: ValueError: a bug",
+        "MRPC recipe seed 2": "stopped by SIGKILL: pretending",
+    }
+    assert [record.message for record in caplog.records if record.message.startswith("FAILED")] == [
+        f"FAILED {name}: {reason}" for name, reason in reasons.items()
+    ]
+    assert {row["task"] + row["seed"]: row["state"] for row in rows(folder)} == {
+        "MRPC1": "finished", "MRPC2": "failed", "CoLA1": "failed", "CoLA2": "finished",
+    }  # fmt: skip
+    assert conduct(folder, argv) == []
+    assert {row["state"] for row in rows(folder)} == {"finished"}
+    assert sorted(all_starts(folder).values()) == [1, 1, 2, 2]
+
+
+def test_a_kernel_that_does_not_tell_of_the_end_of_processes_is_asked_often(folder, monkeypatch):
+    def refuse(process: int) -> int:
+        raise OSError(errno.ENOSYS, "not here")
+
+    monkeypatch.setattr(os, "pidfd_open", refuse)
+    assert conduct(folder, sweep_command(folder, "--task_name=MRPC", "--seeds=1,2")) == []
+
+
+def test_with_fail_fast_nothing_more_begins(folder):
+    argv = sweep_command(folder, "--task_name=MRPC,CoLA", "--seeds=1,2", "--max_parallel=1", "--fail_fast")
+    assert len(conduct(folder, argv, {"": "fail"})) == 1
+    assert len(all_starts(folder)) == 1
+
+
+def test_each_run_has_cores_of_its_own(folder):
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < 2:
+        pytest.skip("needs two cores")
+    argv = sweep_command(folder, "--task_name=MRPC", "--seeds=1,2,3,4", "--cpus_per_run=1", "--max_parallel=2")
+    conduct(folder, argv, {"": "slow"})
+    starts = [starts_of(folder / f"sweep/MRPC/recipe/seed{seed}")[0] for seed in (1, 2, 3, 4)]
+    assert sorted(start["cpus"] for start in starts) == sorted(2 * [[cores[0]], [cores[1]]])
+    assert {(start["CUDA_VISIBLE_DEVICES"], start["OMP_NUM_THREADS"]) for start in starts} == {("-1", "1")}
+
+
+def test_everything_missing_is_named_before_the_first_run_starts(folder):
+    (folder / "data/RTE/train.tsv").unlink()
+    (folder / "data/STS-B/dev.tsv").unlink()
+    argv = sweep_command(folder, "--task_name=all", "--seeds=1")
+    with pytest.raises(UserError) as raised:
+        conduct(folder, argv)
+    assert all(name in str(raised.value) for name in ("RTE/train.tsv", "STS-B/dev.tsv"))
+    assert not (folder / "sweep").exists()
+
+
+def test_a_second_sweep_on_the_folder_is_refused(folder):
+    with OutputLock(folder / "sweep"), pytest.raises(UserError, match="is in use by"):
+        conduct(folder, sweep_command(folder, "--task_name=MRPC"))
+    assert all_starts(folder) == {}
+
+
+def test_a_search_that_needs_optuna_says_what_to_install(folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    argv = sweep_command(folder, "--task_name=MRPC", "--search=tpe", "--space=learning_rate=log:1e-5:1e-4")
+    with pytest.raises(UserError, match=r"needs Optuna: .*\[hpo\]"):
+        conduct(folder, argv)
+
+
+def test_too_many_runs_are_refused(folder):
+    argv = sweep_command(folder, "--task_name=all", "--seeds=1,2", *RATES, "--max_runs=35")
+    with pytest.raises(UserError, match="9 tasks x 2 settings x 2 seeds = 36 runs, more than `max_runs`=35"):
+        conduct(folder, argv)
+
+
+def test_dry_run_prints_the_commands_and_makes_nothing(folder, capsys):
+    conduct(folder, sweep_command(folder, "--task_name=MNLI,MRPC", "--seeds=1", "--dry_run"))
+    lines = capsys.readouterr().out.splitlines()
+    names = [re.search(r"--task_name=(\S+)", line)[1] for line in lines]
+    assert names == ["MNLI", "misMNLI", "AX", "MRPC"]
+    assert not (folder / "sweep").exists()
+
+
+def test_mnli_is_evaluated_on_mismatched_rows_and_predicts_the_diagnostic_ones(folder):
+    argv = sweep_command(folder, "--task_name=MNLI,RTE,CoLA", "--from_mnli", "--seeds=1")
+    assert conduct(folder, argv) == []
+    runs = {
+        name: starts_of(folder / f"sweep/{name}/recipe/seed1")[0] for name in ("MNLI", "misMNLI", "AX", "RTE", "CoLA")
+    }
+    best = str(folder / "sweep/MNLI/recipe/seed1/model.ckpt-best")
+    does = {name: (run["do_train"], run["do_eval"], run["do_predict"]) for name, run in runs.items()}
+    assert does["misMNLI"] == ("false", "true", "true")
+    assert does["AX"] == ("false", "false", "true")
+    assert does["RTE"] == ("true", "true", "true")
+    assert {name: run.get("init_checkpoint") for name, run in runs.items()} == {
+        "MNLI": None, "misMNLI": best, "AX": best, "RTE": best, "CoLA": None,
+    }  # fmt: skip
+    assert runs["RTE"]["discard_classifier_weights"] == "true"
+    assert runs["misMNLI"]["max_seq_length"] == "128"
+    assert rows(folder)[0]["metric"] == "eval_accuracy, matched and mismatched"
+
+
+def test_what_starts_from_a_failed_run_is_left_out_and_named(folder):
+    argv = sweep_command(folder, "--task_name=MNLI,RTE", "--from_mnli", "--seeds=1")
+    failures = {failure.job.name: failure.reason for failure in conduct(folder, argv, {"/MNLI/": "fail"})}
+    assert failures["RTE recipe seed 1"] == "left out, because it starts from MNLI recipe seed 1"
+    assert len(failures) == 4
+    assert list(all_starts(folder)) == ["MNLI/recipe/seed1"]
+
+
+def test_a_signal_is_passed_on_all_save_and_the_exit_code_says_so(folder, started):
+    argv = sweep_command(folder, "--task_name=MRPC", "--seeds=1,2")
+    for number in (signal.SIGINT, signal.SIGTERM):
+        process = started(driving_command(folder, argv, {"": "wait"}))
+        runs = [path.parent for path in (folder / "sweep").rglob("sweep_run.json")]
+        wait_for(lambda: len(list((folder / "sweep").rglob("waits"))) == min(2, len(os.sched_getaffinity(0))))
+        process.send_signal(number)
+        _, said = process.communicate(timeout=LIMIT_SECONDS)
+        assert process.returncode == 128 + number, said
+        runs = [path.parent for path in (folder / "sweep").rglob("waits")]
+        assert all((run / "saved").exists() for run in runs)
+        for run in runs:
+            (run / "waits").unlink()
+            (run / "saved").unlink()
+    assert conduct(folder, argv) == []
+
+
+def test_a_sweep_killed_resumes_when_its_runs_have_saved(folder, started):
+    """`kill -9` of the sweep: its runs are asked to stop, and the next sweep waits for them."""
+    argv = sweep_command(folder, "--task_name=MRPC", "--seeds=1,2,3", "--max_parallel=1")
+    process = started(driving_command(folder, argv, {"seed2": "wait"}))
+    wait_for(lambda: list((folder / "sweep").rglob("waits")))
+    process.kill()
+    process.communicate(timeout=LIMIT_SECONDS)
+    wait_for(lambda: (folder / "sweep/MRPC/recipe/seed2/saved").exists())
+    assert conduct(folder, argv) == []
+    assert all_starts(folder) == {"MRPC/recipe/seed1": 1, "MRPC/recipe/seed2": 2, "MRPC/recipe/seed3": 1}
+
+
+def test_a_run_whose_folder_is_still_in_use_waits(folder, started, caplog):
+    run = folder / "sweep/MRPC/recipe/seed1"
+    lock = OutputLock(run)
+    process = started(driving_command(folder, sweep_command(folder, "--task_name=MRPC", "--seeds=1,2")))
+    wait_for(lambda: starts_of(folder / "sweep/MRPC/recipe/seed2"))
+    assert starts_of(run) == []
+    lock.release()
+    _, said = process.communicate(timeout=LIMIT_SECONDS)
+    assert process.returncode == 0, said
+    assert "MRPC recipe seed 1 waits" in said
+    assert len(starts_of(run)) == 1
+
+
+def test_launcher_none_only_compares(folder):
+    argv = sweep_command(folder, "--task_name=MRPC", "--seeds=1,2")
+    conduct(folder, argv, {"seed2": "fail"})
+    argv = sweep_command(folder, "--task_name=MRPC", "--seeds=1,2,3", "--launcher=none")
+    assert conduct(folder, argv) == []
+    assert [row["state"] for row in rows(folder)] == ["finished", "not finished", "not finished"]
+    assert json.loads((folder / "sweep/table.json").read_text())["tasks"][0]["settings"][0]["runs"] == 1

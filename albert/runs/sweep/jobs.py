@@ -1,0 +1,146 @@
+"""A job: one run of a program in a folder of its own, and how to tell whether it is finished. No TensorFlow."""
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from albert.system.files import write_text
+from albert.system.json_text import parse_json
+from albert.system.text_encoding import read_regular
+
+RECORD = "sweep_run.json"
+EVAL_RESULTS = "eval_results.json"
+EVALUATIONS = "evaluations.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What a finished run says of itself in `eval_results.json`. `last_step` and `best_step` count updates."""
+
+    best_metric: str
+    best: Mapping[str, float]
+    last_step: int
+    hyperparameters: Mapping[str, Any]
+
+    @property
+    def best_step(self) -> int:
+        """The step of the best checkpoint."""
+        return int(self.best.get("global_step", 0))
+
+    @property
+    def has_trained_to_the_end(self) -> bool:
+        """Whether the last evaluation is that of the last step, or early stopping ended training there."""
+        steps = self.hyperparameters.get("Training steps")
+        return steps is None or self.last_step in (steps, self.hyperparameters.get("Stopped early at step"))
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One run.
+
+    Attributes:
+      name: for people: task, setting and seed.
+      folder: its `output_dir`.
+      module: the program, in the package.
+      flags: all flags by name, but those of devices and `output_dir`.
+      identity: what decides its result, by name: a folder with another one is not this run's.
+      products: the files that it leaves, the last ones to be written among them.
+      cost: how long it takes, in any unit: the longest begin first.
+      after: the job whose model it needs.
+    """
+
+    name: str
+    folder: Path
+    module: str
+    flags: Mapping[str, str] = dataclasses.field(hash=False)
+    identity: Mapping[str, str] = dataclasses.field(default_factory=dict, hash=False)
+    products: tuple[str, ...] = (EVAL_RESULTS,)
+    cost: float = 0.0
+    after: "Job | None" = None
+
+    @property
+    def log(self) -> Path:
+        """What the program says, of all its starts."""
+        return self.folder.with_name(f"{self.folder.name}.log")
+
+    def all_flags(self, of_devices: Mapping[str, str]) -> dict[str, str]:
+        """Those of its command line on some devices, unless it has its own for these."""
+        return {**of_devices, **self.flags, "output_dir": str(self.folder)}
+
+    def begin(self) -> None:
+        """Says in its folder which run it is of. A folder of another run keeps what it says, until this one is done."""
+        if not (self.folder / RECORD).exists():
+            self._write_record()
+
+    def confirm(self) -> None:
+        """After the program ended well: the folder is this run's, whatever was there before."""
+        if self._recorded() != self.identity:
+            self._write_record()
+
+    def is_finished(self) -> bool:
+        """Whether its folder has all that a finished run with this identity leaves."""
+        if not all((self.folder / name).is_file() for name in self.products):
+            return False
+        if EVAL_RESULTS in self.products:
+            outcome = read_outcome(self.folder)
+            if outcome is None or not outcome.has_trained_to_the_end:
+                return False
+        return self._recorded() == self.identity
+
+    def _write_record(self) -> None:
+        write_text(self.folder / RECORD, json.dumps(dict(self.identity), indent=2, sort_keys=True) + "\n")
+
+    def _recorded(self) -> object:
+        return _json_of(self.folder / RECORD)
+
+
+def read_outcome(folder: Path) -> Outcome | None:
+    """What the run in `folder` says of itself; None where it has not finished, or the file is not what a run writes."""
+    found = _json_of(folder / EVAL_RESULTS)
+    try:
+        metric, best, hyperparameters = found["best_metric"], found["best"], found["hyperparameters"]
+        numbers = {name: math.nan if value is None else float(value) for name, value in best.items()}
+        evaluations = found["evaluations"]
+        last_step = int(evaluations[-1]["global_step"]) if evaluations else int(numbers.get("global_step", 0))
+        if metric not in numbers or not isinstance(hyperparameters, dict):
+            return None
+        return Outcome(metric, numbers, last_step, hyperparameters)
+    except (TypeError, KeyError, ValueError, AttributeError, IndexError):
+        return None
+
+
+def read_evaluated_metrics(folder: Path) -> list[dict[str, float]]:
+    """All metrics of every checkpoint that the run in `folder` has evaluated."""
+    found = _json_of(folder / EVALUATIONS)
+    try:
+        return [dict(entry["metrics"]) for entry in found]
+    except (TypeError, KeyError, ValueError):
+        return []
+
+
+def read_evaluations(folder: Path) -> list[tuple[int, float]]:
+    """(step, score) of every checkpoint that the run in `folder` has evaluated, by its best metric."""
+    found = _json_of(folder / EVALUATIONS)
+    try:
+        return [(int(entry["step"]), float(entry["metrics"][entry["best_metric"]])) for entry in found]
+    except (TypeError, KeyError, ValueError):
+        return []
+
+
+def steps_of(folder: Path) -> int | None:
+    """How many steps the run in `folder` takes, once it knows."""
+    found = _json_of(folder / "run_settings.json")
+    try:
+        return int(found["training"]["train_steps"])
+    except (TypeError, KeyError, ValueError):
+        return None
+
+
+def _json_of(path: Path) -> Any:
+    try:
+        return parse_json(read_regular(path))
+    except (OSError, ValueError):
+        return None

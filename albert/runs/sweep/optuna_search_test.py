@@ -1,0 +1,95 @@
+"""Settings by TPE: what is tried, what is known again after a kill, what is ended early."""
+
+import json
+import warnings
+from pathlib import Path
+
+import pytest
+
+from albert.cli.sweep import parse_sweep_flags, parsed_run
+from albert.runs.sweep.conduct import Sweep
+from albert.runs.sweep.testing import conduct, pretending_command, starts_of, sweep_command, write_toy_glue
+
+optuna = pytest.importorskip("optuna")
+
+SEARCH = ("--search=tpe", "--trials=4", "--space", "learning_rate=log:1e-6:1e-3")
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    write_toy_glue(tmp_path / "data")
+    return tmp_path
+
+
+def study(folder: Path, task: str = "MRPC"):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        backend = optuna.storages.journal.JournalFileBackend(str(folder / "sweep/optuna.journal"))
+        return optuna.load_study(study_name=task, storage=optuna.storages.JournalStorage(backend))
+
+
+def all_starts(folder: Path) -> list[int]:
+    return [len(starts_of(path.parent)) for path in sorted((folder / "sweep").rglob("starts"))]
+
+
+def test_each_task_has_trials_of_its_own_whose_value_is_the_mean_over_the_seeds(folder):
+    argv = sweep_command(folder, "--task_name=MRPC,CoLA", "--seeds=1,2", *SEARCH)
+    assert conduct(folder, argv) == []
+    assert len(all_starts(folder)) == 2 * 4 * 2
+    table = json.loads((folder / "sweep/table.json").read_text())
+    for task in table["tasks"]:
+        trials = study(folder, task["task"]).get_trials()
+        assert {trial.state.name for trial in trials} == {"COMPLETE"}
+        means = sorted(cell["mean"] for cell in task["settings"])
+        assert sorted(trial.value for trial in trials) == pytest.approx(means)
+        assert float(task["chosen"]["learning_rate"]) == pytest.approx(
+            study(folder, task["task"]).best_params["learning_rate"], rel=0.01
+        )
+    assert "best of 4 by its dev scores" in (folder / "sweep/table.md").read_text()
+
+
+def test_the_same_command_tries_nothing_again_and_more_trials_continue(folder):
+    argv = sweep_command(folder, "--task_name=MRPC", "--seeds=1", *SEARCH)
+    conduct(folder, argv)
+    conduct(folder, argv)
+    assert all_starts(folder) == [1, 1, 1, 1]
+    conduct(folder, sweep_command(folder, "--task_name=MRPC", "--seeds=1", *SEARCH, "--trials=6"))
+    assert all_starts(folder) == 6 * [1]
+    assert len(study(folder).trials) == 6
+
+
+def test_a_trial_whose_run_failed_is_tried_again_with_the_same_setting(folder):
+    argv = sweep_command(folder, "--task_name=MRPC", "--seeds=1,2", *SEARCH)
+    assert len(conduct(folder, argv, {"seed2": "fail"})) == 4
+    assert {trial.state.name for trial in study(folder).trials} == {"RUNNING"}
+    assert conduct(folder, argv) == []
+    assert {trial.state.name for trial in study(folder).trials} == {"COMPLETE"}
+    assert sorted(all_starts(folder)) == [1, 1, 1, 1, 2, 2, 2, 2]
+
+
+def test_a_run_that_nothing_is_expected_of_is_ended_early_and_not_run_again(folder, caplog):
+    caplog.set_level("INFO")
+    first = ("--search=tpe", "--space", "learning_rate=log:1e-6:1e-3", "--trials=6")
+    command = pretending_command(folder)
+    argv = sweep_command(folder, "--task_name=MRPC", "--seeds=1,2", *first)
+    assert Sweep(parse_sweep_flags(argv), parsed_run, command).run() == []
+    done = len(all_starts(folder))
+    assert done == 12
+    # The next one scores a tenth of what the others did, and then waits for what is to come.
+    command.behaviour["MRPC"] = "bad"
+    argv = sweep_command(folder, "--task_name=MRPC", "--seeds=1,2", *first, "--trials=7", "--max_parallel=1")
+    assert Sweep(parse_sweep_flags(argv), parsed_run, command).run() == []
+    assert study(folder).trials[-1].state.name == "PRUNED"
+    assert "was ended early" in caplog.text
+    assert len(all_starts(folder)) == done + 1  # its second seed never began
+    assert Sweep(parse_sweep_flags(argv), parsed_run, command).run() == []
+    assert all_starts(folder) == (done + 1) * [1]
+    assert "ended early" in (folder / "sweep/results.csv").read_text()
+
+
+def test_mnlis_other_rows_are_evaluated_by_the_best_models_only(folder):
+    argv = sweep_command(folder, "--task_name=MNLI", "--seeds=1,2", *SEARCH)
+    assert conduct(folder, argv) == []
+    assert len(list((folder / "sweep/MNLI").rglob("starts"))) == 8
+    assert len(list((folder / "sweep/misMNLI").rglob("starts"))) == 2
+    assert len(list((folder / "sweep/AX").rglob("starts"))) == 2

@@ -1,0 +1,331 @@
+"""Which runs a sweep has: every task with every setting and seed, in folders of their own. No TensorFlow."""
+
+import dataclasses
+import hashlib
+import logging
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+from albert.data.source_files import SourceFiles
+from albert.errors import UserError
+from albert.runs.sweep.jobs import EVAL_RESULTS, Job
+from albert.runs.sweep.request import ALL, SweepRequest
+from albert.settings import Settings
+from albert.tasks.base import Span, Split, Task
+from albert.tasks.leaderboard import GLUE, HELPED_BY_MNLI, MNLI, ranked_of
+
+CLASSIFIER, RACE = "run_multigpus_classifier", "run_multigpus_race"
+SQUAD = {"SQuAD1.1": "run_multigpus_squad_v1", "SQuAD2.0": "run_multigpus_squad_v2"}
+OWN_DATA = ("train_file", "validation_file", "test_file")
+# Where the downloads put the data, below the folder that the sweep is called from.
+_DATA_DIRS = {CLASSIFIER: "glue_data", RACE: ".", **dict.fromkeys(SQUAD.values(), "SQuAD")}
+
+_EVALUATING = {"do_train": "false", "recipe": "false", "discard_classifier_weights": "false"}
+BEST = "model.ckpt-best"
+
+# What differs between two runs of a task, by flag.
+Setting = tuple[tuple[str, str], ...]
+_BYTES_OF_END = 2**22
+RECIPE = "recipe"  # the name of the setting that changes nothing
+
+
+@dataclasses.dataclass(frozen=True)
+class ParsedRun:
+    """What a program makes of the flags of a run. `deciding` are those that decide its result, by name."""
+
+    task: Task
+    settings: Settings
+    deciding: Mapping[str, str]
+
+
+# The module of a program and flags by name -> what it makes of them; raises UserError as the program does.
+Parse = Callable[[str, Mapping[str, str]], ParsedRun]
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskOfSweep:
+    """One task: the name of its folder, its program, and the flags of every one of its runs.
+
+    `predicts` tells whether its runs predict a test set.
+    """
+
+    name: str
+    module: str
+    flags: Mapping[str, str]
+    parsed: ParsedRun
+    predicts: bool
+    data_digest: str
+
+    @property
+    def task(self) -> Task:
+        """What is trained."""
+        return self.parsed.task
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """A run that trains, and those that evaluate its model on other data: their tasks' names -> jobs."""
+
+    task: TaskOfSweep
+    setting: Setting
+    seed: int
+    job: Job
+    evaluated: Mapping[str, Job] = dataclasses.field(default_factory=dict)
+
+    @property
+    def jobs(self) -> tuple[Job, ...]:
+        """All of them."""
+        return (self.job, *self.evaluated.values())
+
+
+def label_of(setting: Setting) -> str:
+    """The name of a setting: `learning_rate=1e-05,train_batch_size=16`."""
+    return ",".join(f"{name}={value}" for name, value in setting) or RECIPE
+
+
+def seeds_of(text: str) -> tuple[int, ...]:
+    """The seeds that `1,2,3` names. Raises UserError for what is none, and for one that is named twice."""
+    try:
+        seeds = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise UserError(f"`seeds`={text} are not whole numbers with commas between them, as 1,2,3") from None
+    if len(set(seeds)) < len(seeds):
+        raise UserError(f"`seeds`={text} names a seed twice")
+    return seeds
+
+
+def task_names(text: str) -> tuple[str, ...]:
+    """The tasks that `all` or `MRPC,RTE` names. Raises UserError for one that is named twice."""
+    names: list[str] = []
+    for name in (part.strip() for part in text.split(",")):
+        names += [ranked.name for ranked in GLUE] if name.lower() == ALL else [name]
+    lowered = [name.lower() for name in names]
+    if twice := [name for name, lower in zip(names, lowered, strict=True) if lowered.count(lower) > 1]:
+        raise UserError(f"`task_name`={text} names {twice[0]} twice")
+    return tuple(names)
+
+
+def find_tasks(request: SweepRequest, parse: Parse) -> list[TaskOfSweep]:
+    """The tasks of a sweep, with their data found.
+
+    Raises UserError with everything that is wrong with the tasks, the flags of runs and the data, together.
+    """
+    tasks, problems = [], []
+    for name in task_names(request.task_name) if request.task_name else (_own_name(request.run_flags),):
+        try:
+            tasks.append(_find_task(name, request, parse))
+        except UserError as error:
+            problems.append(str(error).rstrip("."))
+    if problems:
+        raise UserError("; ".join(dict.fromkeys(problems)))
+    names = {task.name for task in tasks}
+    if request.from_mnli and (MNLI not in names or not names & set(HELPED_BY_MNLI)):
+        raise UserError(f"`from_mnli` needs MNLI, and one of {', '.join(HELPED_BY_MNLI)}, among `task_name`.")
+    return tasks
+
+
+def _find_task(name: str, request: SweepRequest, parse: Parse) -> TaskOfSweep:
+    own = not request.task_name
+    besides = {_spelling(other): ranked.name for ranked in GLUE for other in ranked.evaluated}
+    if _spelling(name) in besides:
+        trained = besides[_spelling(name)]
+        raise UserError(f"`task_name`={name} is not trained: name {trained}, whose runs are evaluated on it.")
+    squad = next((known for known in SQUAD if _spelling(known) == _spelling(name)), None)
+    flags = {"recipe": "true", "do_train": "true", "do_eval": "true", "keep_checkpoint_max": "1"}
+    if squad:
+        name, module = squad, SQUAD[squad]
+        version = name.removeprefix("SQuAD")
+        flags |= {"train_file": f"train-v{version}.json", "predict_file": f"dev-v{version}.json"}
+    elif _spelling(name) == "race":
+        name, module = "RACE", RACE
+    else:
+        module = CLASSIFIER
+        flags |= {} if own else {"task_name": name}
+    flags |= {} if own else {"data_dir": _DATA_DIRS[module]}
+    flags |= {"num_gpu_cores": str(request.gpus_per_run)} if request.gpus_per_run > 1 else {}
+    flags |= request.run_flags
+    parsed = parse(module, {**flags, "output_dir": str(request.output_dir)})
+    digest = _digest_of_data(parsed)
+    ranked = ranked_of(parsed.task)
+    if ranked:
+        name = ranked.name
+    elif module == CLASSIFIER and not own:
+        name = parsed.task.name
+    predicts = request.do_predict and _has_data(parsed, parsed.task.predict_split)
+    # The programs for SQuAD evaluate by predicting.
+    flags |= {} if isinstance(parsed.task.output, Span) else {"do_predict": _word(predicts)}
+    return TaskOfSweep(name, module, flags, parsed, predicts, digest)
+
+
+def _digest_of_data(parsed: ParsedRun) -> str:
+    """Of the rows that are trained and evaluated on. Raises UserError naming what is missing."""
+    data_dir = parsed.settings.data.data_dir
+    problems: list[str] = []
+    files: list[Path] = []
+    splits: tuple[Split, ...] = ("train", "dev")
+    for split in splits:
+        try:
+            files += parsed.task.source_files(split, data_dir)
+        except UserError as error:
+            problems.append(str(error).rstrip("."))
+    if problems:
+        raise UserError("; ".join(problems))
+    return SourceFiles.read(files).digest
+
+
+def _has_data(parsed: ParsedRun, split: Split) -> bool:
+    if split not in parsed.task.splits:
+        return False
+    try:
+        parsed.task.source_files(split, parsed.settings.data.data_dir)
+    except UserError as error:
+        logging.warning("No predictions of task %s: %s", parsed.task.name, error)
+        return False
+    return True
+
+
+def _own_name(run_flags: Mapping[str, str]) -> str:
+    """own_<name of the file>, for own data. Raises UserError where the flags of the runs name none."""
+    files = [run_flags[flag] for flag in OWN_DATA if flag in run_flags]
+    if not files:
+        raise UserError("`task_name` must be given, or own data as `train_file` among the flags of the runs.")
+    return f"own_{_as_file_name(Path(files[0]).stem)}"
+
+
+class Planner:
+    """Makes the runs of tasks, settings and seeds."""
+
+    def __init__(self, request: SweepRequest, tasks: Iterable[TaskOfSweep], parse: Parse):
+        self._request = request
+        self._tasks = {task.name: task for task in tasks}
+        self._parse = parse
+        self._parsed: dict[tuple[str, Setting], ParsedRun] = {}
+        self._also = _evaluated_besides(self._tasks, request, parse)
+
+    def runs(self, settings: Sequence[Setting], seeds: Sequence[int]) -> list[Trained]:
+        """Every task with every setting and seed. Raises UserError for flags that do not go together."""
+        # MNLI first, because others may begin from its runs.
+        order = sorted(self._tasks, key=lambda name: name != MNLI)
+        made: dict[tuple[str, Setting, int], Trained] = {}
+        for name in order:
+            for setting in settings:
+                for seed in seeds:
+                    start = made.get((MNLI, setting, seed)) if self._request.from_mnli else None
+                    start = start if name in HELPED_BY_MNLI else None
+                    made[name, setting, seed] = self.run(name, setting, seed, start)
+        return [made[name, setting, seed] for name in self._tasks for setting in settings for seed in seeds]
+
+    def run(self, name: str, setting: Setting, seed: int, start: Trained | None = None) -> Trained:
+        """One run that trains, from the model of `start` if given, and those that evaluate its model."""
+        task = self._tasks[name]
+        folder = self._folder(name, setting, seed)
+        flags = {**task.flags, **dict(setting), "seed": str(seed)}
+        if start:
+            flags |= {"init_checkpoint": str(start.job.folder / BEST), "discard_classifier_weights": "true"}
+        if (name, setting) not in self._parsed:
+            self._parsed[name, setting] = self._parse(task.module, {**flags, "output_dir": str(folder)})
+        parsed = self._parsed[name, setting]
+        identity = {**parsed.deciding, "seed": str(seed), "data": task.data_digest}
+        identity |= {"model": _digest_of_model(parsed.settings, is_made=start is not None)}
+        products: tuple[str, ...] = (EVAL_RESULTS,)
+        if task.predicts:
+            products += ("predictions.json" if isinstance(task.task.output, Span) else "test_results.tsv",)
+        title = f"{name} {label_of(setting)} seed {seed}"
+        after = start.job if start else None
+        job = Job(title, folder, task.module, flags, identity, products, _cost(parsed), after)
+        others = {}
+        for other, products in self._also[name]:
+            title, folder = f"{other} {label_of(setting)} seed {seed}", self._folder(other, setting, seed)
+            own = {"task_name": other, "max_seq_length": str(parsed.settings.data.max_seq_length)}
+            others[other] = _evaluation(title, folder, job, products, own)
+        return Trained(task, setting, seed, job, others)
+
+    def _folder(self, name: str, setting: Setting, seed: int) -> Path:
+        return self._request.output_dir / name / _folder_of(setting) / f"seed{seed}"
+
+
+def _evaluation(title: str, folder: Path, trained: Job, products: tuple[str, ...], flags: Mapping[str, str]) -> Job:
+    """The run that evaluates and predicts another task with the model of `trained`, and trains nothing."""
+    own = {
+        **trained.flags,  # where the vocabulary is, and how to compute; what is said of training does not matter
+        **flags,
+        **_EVALUATING,
+        "do_eval": _word(EVAL_RESULTS in products),
+        "do_predict": _word(products[-1] != EVAL_RESULTS),
+        "init_checkpoint": str(trained.folder / BEST),
+    }
+    return Job(title, folder, CLASSIFIER, own, trained.identity, products, 0.0, trained)
+
+
+def _evaluated_besides(
+    tasks: Mapping[str, TaskOfSweep], request: SweepRequest, parse: Parse
+) -> dict[str, list[tuple[str, tuple[str, ...]]]]:
+    """By task, the tasks that its models are evaluated on besides, each with the files that this leaves."""
+    found: dict[str, list[tuple[str, tuple[str, ...]]]] = {name: [] for name in tasks}
+    for name, task in tasks.items():
+        ranked = ranked_of(task.task)
+        for other in ranked.evaluated if ranked else ():
+            flags = {**task.flags, **_EVALUATING, "task_name": other, "output_dir": str(request.output_dir)}
+            parsed = parse(task.module, flags)
+            products: tuple[str, ...] = ()
+            if "dev" in parsed.task.splits and _has_data(parsed, "dev"):
+                products += (EVAL_RESULTS,)
+            if request.do_predict and _has_data(parsed, "test"):
+                products += ("test_results.tsv",)
+            found[name] += [(other, products)] if products else []
+    return found
+
+
+def _cost(parsed: ParsedRun) -> float:
+    """About how many tokens are trained on."""
+    train, data = parsed.settings.train, parsed.settings.data
+    if train.train_steps is not None:
+        return float(train.train_steps * train.global_batch_size(1) * data.max_seq_length)
+    size = sum(path.stat().st_size for path in parsed.task.source_files("train", data.data_dir))
+    return size / 4 * (train.num_train_epochs or 1)
+
+
+def _digest_of_model(settings: Settings, is_made: bool) -> str:
+    """Of the files that a run starts from; of weights that another run makes only the name."""
+    total = hashlib.sha256()
+    start = settings.model.init_checkpoint
+    found: list[Path] = []
+    if start and not is_made:
+        # The index of a checkpoint has the checksum of every tensor.
+        found = sorted(start.glob("*")) if start.is_dir() else [start, start.with_name(f"{start.name}.index")]
+    for path in (settings.model.albert_config_file, settings.data.spm_model_file, settings.data.vocab_file, *found):
+        if path and path.is_file() and ".data-" not in path.name:
+            _digest_ends(path, total)
+    return total.hexdigest()
+
+
+def _digest_ends(path: Path, total: "hashlib._Hash") -> None:
+    """Adds a file's size, beginning and end, which is all of a small one: weights need not be read for each run."""
+    size = path.stat().st_size
+    total.update(str(size).encode())
+    with path.open("rb") as file:
+        total.update(file.read(_BYTES_OF_END))
+        file.seek(max(0, size - _BYTES_OF_END))
+        total.update(file.read())
+
+
+def _folder_of(setting: Setting) -> str:
+    """A name for the folder of a setting; one that is no file name gets a digest, so that no two have the same."""
+    label = label_of(setting)
+    name = _as_file_name(label)
+    if name == label and len(name) < 150:
+        return name
+    return f"{name[:100]}-{hashlib.sha256(label.encode()).hexdigest()[:8]}"
+
+
+def _word(value: bool) -> str:
+    return str(value).lower()
+
+
+def _as_file_name(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._+=,-]", "_", text)
+
+
+def _spelling(name: str) -> str:
+    return name.lower().replace("-", "").replace("_", "").replace("v", "")

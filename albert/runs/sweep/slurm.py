@@ -1,0 +1,91 @@
+"""A script for Slurm that does the runs of a sweep as an array of jobs. No TensorFlow."""
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from albert.runs.sweep.jobs import Job
+from albert.runs.sweep.plan import Trained
+from albert.runs.sweep.request import SweepRequest
+from albert.runs.sweep.scheduler import Command
+from albert.runs.sweep.slots import device_flags
+
+SCRIPT, COMMANDS = "sweep.sbatch", "sweep.commands"
+# Before Slurm's time limit, for the last checkpoint.
+_SECONDS_TO_SAVE = 120
+
+_TEXT = """#!/usr/bin/env bash
+#SBATCH --job-name=albert-sweep
+#SBATCH --array=1-{count}{limit}
+{devices}
+#SBATCH --signal=B:TERM@{seconds}
+#SBATCH --requeue
+#SBATCH --open-mode=append
+#SBATCH --output={output}
+# One element of the array is one line of {commands}: a run, and those that use its model. Add your cluster's partition,
+# account and time limit, or give them to sbatch.
+set -euo pipefail
+cd -- {folder}
+export PYTHONPATH={root}${{PYTHONPATH:+:$PYTHONPATH}} PYTHONSAFEPATH=1 PYTHONUNBUFFERED=1
+command=$(sed -n "${{SLURM_ARRAY_TASK_ID}}p" {commands_file})
+bash -c "$command" &
+child=$!
+# Slurm's signal reaches this shell alone: the program saves and ends with 128 + the signal's number.
+trap 'pkill -TERM -P "$child" || kill -TERM "$child"' TERM
+code=0
+wait "$child" || code=$?
+# The trap ends the first wait; the second one is for the program.
+while kill -0 "$child" 2>/dev/null; do
+  code=0
+  wait "$child" || code=$?
+done
+if ((code == 130 || code == 143)); then
+  scontrol requeue "${{SLURM_JOB_ID}}" # it continues from what was saved
+fi
+exit "$code"
+"""
+
+
+def files_for(request: SweepRequest, runs: Sequence[Trained], command: Command, root: Path) -> dict[str, str]:
+    """The script and its list of commands, for the runs that are not finished. `root` is the folder of the package.
+
+    Says in the folders of the runs which ones they are.
+    """
+    chains = _chains(runs)
+    for job in (job for chain in chains for job in chain):
+        job.begin()
+    folder = request.output_dir.resolve()
+    device = device_flags(request)
+    lines = [" && ".join(shlex.join(command(job.module, job.all_flags(device))) for job in chain) for chain in chains]
+    gpus = 0 if request.gpus == 0 else request.gpus_per_run
+    devices = f"#SBATCH --gres=gpu:{gpus}" if gpus else f"#SBATCH --cpus-per-task={request.cpus_per_run or 1}"
+    script = _TEXT.format(
+        count=len(chains),
+        limit=f"%{request.max_parallel}" if request.max_parallel else "",
+        devices=devices,
+        seconds=_SECONDS_TO_SAVE,
+        output=folder / "slurm-%A_%a.log",
+        commands=COMMANDS,
+        folder=shlex.quote(str(Path.cwd())),
+        root=shlex.quote(str(root)),
+        commands_file=shlex.quote(str(folder / COMMANDS)),
+    )
+    return {SCRIPT: script, COMMANDS: "".join(f"{line}\n" for line in lines)}
+
+
+def _chains(runs: Sequence[Trained]) -> list[list[Job]]:
+    """The jobs that are not finished; what starts from another's model comes after it, in the same element."""
+    jobs = [job for trained in runs for job in trained.jobs]
+    chains: dict[Job, list[Job]] = {}
+    for job in jobs:
+        first = job
+        while first.after is not None:
+            first = first.after
+        chains.setdefault(first, []).append(job)
+    ordered = sorted(chains.items(), key=lambda item: -item[0].cost)
+    unfinished = [[job for job in sorted(chain, key=_depth) if not job.is_finished()] for _, chain in ordered]
+    return [chain for chain in unfinished if chain]
+
+
+def _depth(job: Job) -> int:
+    return 0 if job.after is None else 1 + _depth(job.after)

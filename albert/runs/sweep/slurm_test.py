@@ -1,0 +1,87 @@
+"""The script for sbatch: what shellcheck says of it, and what it does where Slurm's own programs are stand-ins."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from albert.runs.sweep.testing import conduct, starts_of, sweep_command, write_toy_glue
+
+SHELLCHECK = Path(sys.executable).with_name("shellcheck")
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    root = tmp_path / "a folder"
+    root.mkdir()
+    write_toy_glue(root / "data")
+    return root
+
+
+def write_script(folder: Path, *flags: str, behaviour: dict[str, str] | None = None) -> Path:
+    assert conduct(folder, sweep_command(folder, "--launcher=slurm", *flags), behaviour) == []
+    return folder / "sweep/sweep.sbatch"
+
+
+def run(script: Path, number: int, folder: Path) -> subprocess.Popen:
+    requeue = folder / "bin/scontrol"
+    requeue.parent.mkdir(exist_ok=True)
+    requeue.write_text(f'#!/bin/sh\necho "$@" >>"{folder}/requeued"\n')
+    requeue.chmod(0o755)
+    slurm = {"SLURM_ARRAY_TASK_ID": str(number), "SLURM_JOB_ID": "77"}
+    environment = {**os.environ, **slurm, "PATH": f"{requeue.parent}:{os.environ['PATH']}"}
+    return subprocess.Popen(["bash", script], env=environment, stderr=subprocess.PIPE, text=True)
+
+
+def test_shellcheck_finds_nothing(folder):
+    program = SHELLCHECK if SHELLCHECK.exists() else shutil.which("shellcheck")
+    if program is None:
+        pytest.skip("shellcheck is not installed")
+    script = write_script(folder, "--task_name=MRPC", "--seeds=1,2")
+    done = subprocess.run([program, script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_each_element_of_the_array_is_a_run_and_what_uses_its_model(folder):
+    script = write_script(folder, "--task_name=MNLI,RTE,CoLA", "--from_mnli", "--seeds=1,2", "--max_parallel=3")
+    text = script.read_text()
+    assert "#SBATCH --array=1-4%3\n" in text
+    assert "#SBATCH --cpus-per-task=1\n" in text
+    lines = (folder / "sweep/sweep.commands").read_text().splitlines()
+    assert [line.count("pretend.py") for line in lines] == [4, 4, 1, 1]
+    for number in (1, 2, 3, 4):
+        process = run(script, number, folder)
+        assert process.wait(timeout=60) == 0, process.stderr.read()
+    argv = sweep_command(folder, "--task_name=MNLI,RTE,CoLA", "--from_mnli", "--seeds=1,2", "--launcher=none")
+    assert conduct(folder, argv) == []
+    assert (folder / "sweep/results.csv").read_text().count(",finished,") == 6
+    # What is finished is in no further script.
+    assert "1-0" not in write_script(folder, "--task_name=MNLI,RTE,CoLA", "--from_mnli", "--seeds=1,2,3").read_text()
+    assert len((folder / "sweep/sweep.commands").read_text().splitlines()) == 2
+
+
+def test_a_run_that_slurm_stops_saves_and_is_queued_again(folder):
+    script = write_script(folder, "--task_name=MRPC", "--seeds=1", behaviour={"": "wait"})
+    process = run(script, 1, folder)
+    run_folder = folder / "sweep/MRPC/recipe/seed1"
+    deadline = time.monotonic() + 60
+    while not (run_folder / "waits").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)  # to the script alone, as --signal=B: does
+    assert process.wait(timeout=60) == 128 + signal.SIGTERM
+    assert (run_folder / "saved").exists()
+    assert (folder / "requeued").read_text() == "requeue 77\n"
+    assert len(starts_of(run_folder)) == 1
+
+
+def test_gpus_are_asked_for(folder):
+    text = write_script(folder, "--gpus=4", "--gpus_per_run=2", "--task_name=MRPC", "--seeds=1").read_text()
+    assert "#SBATCH --gres=gpu:2\n" in text
+    assert "--device=gpu" in (folder / "sweep/sweep.commands").read_text()
+    assert "--num_gpu_cores=2" in (folder / "sweep/sweep.commands").read_text()
