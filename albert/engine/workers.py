@@ -43,9 +43,9 @@ class Workers:
         """What `work` returns on each; the first worker's UserError, or OSError of a file, is raised on all."""
         return work()
 
-    def highest(self, number: int) -> int:
-        """The largest of all workers' numbers."""
-        return number
+    def highest(self, number: Callable[[], int]) -> int:
+        """The largest of all workers' numbers; what `number` raises is raised as by `together`."""
+        return number()
 
     def gather(self, arrays: Arrays) -> list[Arrays]:
         """The arrays of every worker, in their order."""
@@ -116,8 +116,11 @@ class SeveralWorkers(Workers):
         assert result is not None or not problem, "a problem of this worker is one of all"
         return result  # type: ignore[return-value]  # what `work` returned, if that is None too
 
-    def highest(self, number: int) -> int:
-        return max(message["value"] for message in self._messages("the next step", {"value": number}))
+    def highest(self, number: Callable[[], int]) -> int:
+        result, problem = _attempt(number)
+        messages = self._messages("the next step", problem or {"value": result})
+        self._raise_first(messages)
+        return max(message["value"] for message in messages)
 
     def gather(self, arrays: Arrays) -> list[Arrays]:
         return [_arrays_of(message) for message in self._exchanged("the outputs of all workers", _bytes_of(arrays))]
