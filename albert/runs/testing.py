@@ -59,7 +59,7 @@ class Job:
     """A run of a worker: a command, and what happens to it.
 
     Attributes:
-      command: program and flags.
+      command: program and flags; "{index}" is the worker's.
       event: "" for nothing; a signal's name; or "hang".
       worker, step: to which worker it happens, after which step.
       truncated: files that are cut before it begins.
@@ -95,7 +95,7 @@ class Group:
         jobs: Sequence[Job],
         count: int = 2,
         replicas: int = 1,
-        limit: float = 240.0,
+        limit: float = 560.0,
         delays: Mapping[int, float] | None = None,
         environments: Mapping[int, Mapping[str, str]] | None = None,
         prefixes: Mapping[int, Sequence[str]] | None = None,
@@ -210,10 +210,11 @@ def main(index: int, replicas: int, limit: float, delay: float) -> int:
     program._configure_logging()
     for fields in json.loads(Path("jobs.json").read_text()):
         job = Job(**fields)
+        words = [word.replace("{index}", str(index)) for word in job.command]
         with happening(job, index):
             if job.is_program:
-                return importlib.import_module(f"albert.{job.command[0]}").cli(job.command)
-            result = outcome(job.command)
+                return importlib.import_module(f"albert.{words[0]}").cli(words)
+            result = outcome(words)
         with Path(f"results{index}.jsonl").open("a") as file:
             file.write(json.dumps(result) + "\n")
     return 0
@@ -271,6 +272,7 @@ def happening(job: Job, index: int) -> Iterator[None]:
         records = make_steps(self, *arguments)
         if waiting and self.global_step >= job.step:
             event = waiting.pop()
+            Path("happened").touch()
             if event == "hang":
                 time.sleep(100_000)
             os.kill(os.getpid(), getattr(signal, event))
