@@ -211,6 +211,7 @@ class Estimator:
         """Raises Interrupted on all workers where a signal came to one of them."""
         number = self._workers.highest(lambda: stop.number)
         if number:
+            self._workers.part()
             raise Interrupted(f"stopped after step {self.global_step} of {max_steps}, which is saved", number)
 
     def _told(

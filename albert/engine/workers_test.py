@@ -68,7 +68,7 @@ def test_one_process_only_calls_what_it_is_given():
     arrays = {"x": np.zeros(2)}
     assert ALONE.gather(arrays)[0] is arrays
     ALONE.compare(lambda: pytest.fail("there is nobody to compare with"))
-    ALONE.barrier()
+    ALONE.part()
     with ALONE.waiting("nobody"):
         pass
     assert (ALONE.count, ALONE.index, ALONE.is_chief) == (1, 0, True)
