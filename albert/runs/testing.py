@@ -62,7 +62,7 @@ class Job:
       command: program and flags; "{index}" is the worker's.
       event: "" for nothing; a signal's name; or "hang".
       worker, step: to which worker it happens, after which step.
-      truncated: files that are cut before it begins.
+      damaged: the output directory whose newest checkpoint is cut before it begins.
       max_file_bytes: no file of worker 0 can grow beyond this, which is how a full disk looks.
       is_program: run as a person runs it, which ends the process.
     """
@@ -71,7 +71,7 @@ class Job:
     event: str = ""
     worker: int = 1
     step: int = 0
-    truncated: tuple[str, ...] = ()
+    damaged: str = ""
     max_file_bytes: int = 0
     is_program: bool = False
 
@@ -260,9 +260,11 @@ def happening(job: Job, index: int) -> Iterator[None]:
     """Does to this worker what is to happen in the job."""
     from albert.engine.estimator import Estimator
 
-    if index == 0:
-        for name in job.truncated:
-            os.truncate(name, 1000)
+    if index == 0 and job.damaged:
+        names = {
+            int(path.name[11:].partition(".")[0]): path for path in Path(job.damaged).glob("model.ckpt-[0-9]*.data-*")
+        }
+        os.truncate(names[max(names)], 1000)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     if index == 0 and job.max_file_bytes:
         resource.setrlimit(resource.RLIMIT_FSIZE, (job.max_file_bytes, limits[1]))
