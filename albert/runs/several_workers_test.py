@@ -190,7 +190,8 @@ def test_mistakes_are_one_line_for_all_and_nothing_is_trained(folder):
         Job(command("mrpc", "unborn", data_dir="data{index}", **flags, **WORKERS)),
         Job(command("mrpc", "own{index}", **flags, **WORKERS)),
         Job(command("mrpc", "own{index}", **flags, **WORKERS)),
-        Job(command("mrpc", "full", **flags, **WORKERS), max_file_bytes=6000),
+        Job(command("mrpc", "full", **flags, **WORKERS), "SIGTERM", worker=0, step=1),
+        Job(command("mrpc", "full", **flags, **WORKERS), max_file_bytes=10_000),
         Job(command("mrpc", "infinite", **{**flags, "learning_rate": 1e30}, **WORKERS)),
         Job(
             command("mrpc", "full", **flags, **WORKERS),
@@ -204,9 +205,9 @@ def test_mistakes_are_one_line_for_all_and_nothing_is_trained(folder):
     assert "done" in ends[1].results[1]
     assert not Path("own1").exists()
     assert_all_say(ends, 2, "is not what worker 0 reads as")
-    assert_all_say(ends, 3, "the disk")
-    assert_all_say(ends, 4, "step 2: loss")
-    assert "done" in ends[1].results[5]
+    assert_all_say(ends, 4, "cannot write checkpoint full/model.ckpt-2: File too large")
+    assert_all_say(ends, 5, "step 2: loss")
+    assert "done" in ends[1].results[6]
 
 
 # Workers that are lost ------------------------------------------------------------------------------------------------
@@ -224,6 +225,7 @@ def test_a_worker_that_is_lost_ends_the_others_with_one_line(folder, event, work
     with Group(folder, [job], limit=LIMIT) as group:
         group.wait_until(Path("happened").exists)
         (other,) = group.ended(1 - worker)
+        stuck = group.ended(worker) if event == "hang" else ()
         print(event, worker, other.seconds, other.log.splitlines()[-1])
     assert other.code == 75, other.log[-3000:]
     assert other.seconds < seconds
@@ -231,7 +233,8 @@ def test_a_worker_that_is_lost_ends_the_others_with_one_line(folder, event, work
     assert len(lines) == 1, other.log[-3000:]
     if event == "hang":
         assert "no progress for 20 s" in lines[0]
-        assert "in exchange" in other.log or "Thread 0x" in other.log
+        assert "Thread 0x" in other.log
+        assert [(end.code, "in make_steps_until" in end.log) for end in stuck] == [(75, True)]
     else:
         assert "was lost" in lines[0]
     assert not list(Path("out").glob("*.tmp-*"))
