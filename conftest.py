@@ -26,10 +26,11 @@ TRAINING_FIXTURES = {"finished", "trained", "padded"}
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`pytest --quick` runs the tests that do not train."""
     parser.addoption("--quick", action="store_true", help="leave out the tests that train a model")
+    parser.addoption("--workers", action="store_true", help="also test what takes minutes with several workers")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Marks tests by the fixtures that they use, deselects the `training` ones for `--quick`, and orders files."""
+    """Marks tests by the fixtures that they use, deselects those of `training` and `workers`, and orders files."""
     for item in items:
         fixtures = set(getattr(item, "fixturenames", ()))
         if "shared_data" in fixtures:
@@ -40,6 +41,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         training = [item for item in items if item.get_closest_marker("training")]
         items[:] = [item for item in items if not item.get_closest_marker("training")]
         config.hook.pytest_deselected(items=training)
+    if not config.getoption("workers"):
+        left_out = [item for item in items if item.get_closest_marker("workers")]
+        items[:] = [item for item in items if not item.get_closest_marker("workers")]
+        config.hook.pytest_deselected(items=left_out)
     if hasattr(config, "workerinput"):
         # Two processes share the files: with the longest first, neither waits long for the other at the end.
         training_files = {item.path for item in items if item.get_closest_marker("training")}

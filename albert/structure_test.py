@@ -71,7 +71,16 @@ WITHOUT_TENSORFLOW = (
 MODULES_WITHOUT_TENSORFLOW = (
     *("", "albert_config", "data.schema", "data.order", "data.packing", "data.record_encoding", "data.counter_hash"),
     *("engine.cluster", "engine.meeting", "runs.launching", "launch_workers"),
-    *("data.tfrecord_cache", "engine.throughput", "serving.model_folder", "serving.description", "serving.inputs"),
+    *(
+        "data.tfrecord_cache",
+        "engine.throughput",
+        "engine.workers",
+        "engine.watchdog",
+        "engine.evaluations",
+        "serving.model_folder",
+        "serving.description",
+        "serving.inputs",
+    ),
     *("serving.outputs", "serving.results", "serving.shapes", "serving.uses", "runs.prediction", "predict"),
     *("serving.batching", "serving.http", "serving.http.app", "serving.http.body", "serving.http.computing"),
     *("serving.http.metrics", "serving.http.server", "serving.http.settings", "runs.serving", "serve"),

@@ -27,6 +27,9 @@ _HOW = (
 _ADDRESS = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+(%\w+)?\]|[^\s:/\[\]]+):(?P<port>\d{1,5})", re.ASCII)
 _SHOWN = 100  # characters of a value that a message repeats
 
+# Tells one start of all workers from an earlier one; a launcher that names it marks each worker's lines.
+LAUNCH = "ALBERT_LAUNCH"
+
 
 @dataclasses.dataclass(frozen=True)
 class Cluster:
@@ -66,7 +69,7 @@ def cluster_from_environment(environment: Mapping[str, str]) -> Cluster:
     Raises UserError if none of them is there, or what is there cannot be right.
     """
     if "TF_CONFIG" in environment:
-        return _from_tf_config(environment["TF_CONFIG"], environment.get("ALBERT_LAUNCH", ""))
+        return _from_tf_config(environment["TF_CONFIG"], environment.get(LAUNCH, ""))
     if "SLURM_STEP_NODELIST" in environment:
         return _from_slurm(environment)
     if "SM_HOSTS" in environment:

@@ -195,10 +195,10 @@ class Estimator:
                     lambda: min(self._steps_until_boundary(max_steps), profiler.advance_to(self.global_step))
                 )
                 records = nonfinite.tolerated(self._run_steps(iterator, count))
-                workers.on_chief(functools.partial(self._log_steps, records, observers, bar))
+                signal_number = workers.highest(functools.partial(self._told, records, observers, bar, stop))
                 nonfinite.raise_if_too_many()
                 is_due = self._is_due(self.global_step, max_steps)
-                if is_due or workers.highest(stop.number):
+                if is_due or signal_number:
                     self._save(max_steps)
                     self._raise_if_stopped(stop, max_steps)
                 if is_due and eval_spec:
@@ -209,9 +209,18 @@ class Estimator:
 
     def _raise_if_stopped(self, stop: StopOnSignal, max_steps: int) -> None:
         """Raises Interrupted on all workers where a signal came to one of them."""
-        number = self._workers.highest(stop.number)
+        number = self._workers.highest(lambda: stop.number)
         if number:
+            self._workers.part()
             raise Interrupted(f"stopped after step {self.global_step} of {max_steps}, which is saved", number)
+
+    def _told(
+        self, records: Sequence[StepRecord], observers: Iterable[TrainingObserver], bar: tqdm, stop: StopOnSignal
+    ) -> int:
+        """The number of the signal that came to this process by when the steps are logged, which the chief does."""
+        if self._workers.is_chief:
+            self._log_steps(records, observers, bar)
+        return stop.number
 
     def _stops_early(self, eval_spec: EvalSpec | None, max_steps: int) -> bool:
         """Whether the evaluations say that training has ended; logs why."""

@@ -19,7 +19,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from albert.engine import devices
-from albert.engine.cluster import Cluster, cluster_from_environment
+from albert.engine.cluster import LAUNCH, Cluster, cluster_from_environment
 from albert.engine.collectives import exchange_over
 from albert.engine.meeting import meet
 from albert.engine.watchdog import Watchdog
@@ -136,7 +136,8 @@ def _signals_kept() -> Iterator[None]:
 
 def _mark_logs(cluster: Cluster) -> None:
     """Lines of the log name this worker; those that are not the chief log what is wrong, and nothing else."""
-    prefix = f"worker {cluster.index}: "
+    # A launcher that names its launch marks every line itself.
+    prefix = "" if LAUNCH in os.environ else f"worker {cluster.index}: "
 
     def marked(record: logging.LogRecord) -> bool:
         if not getattr(record, "is_marked", False):

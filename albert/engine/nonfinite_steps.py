@@ -61,8 +61,10 @@ class NonfiniteSteps:
         """Raises UserError naming the step, its loss, its examples and the learning rate, if it was one too many."""
         if self._fatal is None:
             return
+        description = self._describe(self._fatal)
+        self._workers.part()
         raise UserError(
-            f"{self._describe(self._fatal)}. Training stopped; that update was not made, and the checkpoints in "
+            f"{description}. Training stopped; that update was not made, and the checkpoints in "
             f"{self._directory} are from before. Lower `learning_rate` or warm up longer, in another `output_dir` if "
             f"it has any; or leave such steps out: `skip_nonfinite_steps`={self._limit + 1} or more."
         )

@@ -13,6 +13,7 @@ from albert.data.schema import Column
 from albert.data.tfrecord_cache import open_or_build
 from albert.engine.distribution import create_replicas
 from albert.engine.estimator import Estimator, RunConfig
+from albert.engine.training_step import TrainingStep
 from albert.heads import pooled
 from albert.modeling import FLOAT32, AlbertModel, Computation
 from albert.ops.fenced import FENCED
@@ -212,3 +213,25 @@ def test_a_profile_of_some_steps_is_written_once(tmp_path, source):
 def test_a_profile_beyond_the_last_step_is_ended_there(tmp_path, source):
     _train(tmp_path, source, steps=2, profile_steps=(1, 30))
     assert len(list(tmp_path.glob("plugins/profile/*/*.xplane.pb"))) == 1
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "lamb"])
+def test_a_whole_step_with_its_update_compiles_as_a_tpu_needs_it(source, optimizer):
+    albert = dataclasses.replace(tiny_config(), num_hidden_layers=1).with_dropout(0.1)
+    head = pooled.ClassificationHead(albert, num_labels=2)
+    rows = Source(source.cache, SPEC, LENGTH, is_packed=False)
+    batch = next(iter(train_dataset(rows, BatchShape(ROWS, 1), 7, 0, 1)))
+
+    def trained(is_whole):
+        rule = create_optimizer(optimizer)
+        weights = AlbertModel(albert, head.variable_specs, seed=1).weights
+        slots = {name: [tf.Variable(tf.zeros(v.shape)) for _ in rule.slot_names] for name, v in weights.items()}
+        step = TrainingStep(build_model_fn(albert, head, seed=3), rule, LearningRateSchedule(1e-3, 100))
+        compiled = tf.function(
+            lambda number: step(weights, slots, batch, number), jit_compile=is_whole or None, autograph=False
+        )
+        figures = [compiled(tf.constant(number, tf.int64)) for number in range(2)]
+        return [*figures, *weights.values(), *(slot for both in slots.values() for slot in both)]
+
+    for usual, whole in zip(trained(False), trained(True), strict=True):
+        np.testing.assert_allclose(np.asarray(whole), np.asarray(usual), atol=1e-6, rtol=1e-6)

@@ -14,6 +14,8 @@ from albert.system.endings import LOST_WORKER, end_process
 _FIRST_CALL_SECONDS = 1800.0
 # Where no Python thread runs any more, not even this one, the process ends so much later, by a thread without Python.
 _LAST_RESORT_SECONDS = 60.0
+# The watchdogs of all workers have counted from about the same moment: until each has shown where its own stands.
+_TOGETHER_SECONDS = 3.0
 
 
 class Watchdog:
@@ -58,4 +60,5 @@ class Watchdog:
                     file=sys.stderr, flush=True,
                 )  # fmt: skip
                 faulthandler.dump_traceback(all_threads=True)
+                time.sleep(_TOGETHER_SECONDS)
                 end_process(LOST_WORKER)

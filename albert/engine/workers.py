@@ -7,6 +7,7 @@ of these methods does anything more than call what it is given. No TensorFlow.
 import contextlib
 import json
 import struct
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn, TypeVar
 
@@ -14,8 +15,10 @@ import numpy as np
 
 from albert.engine.cluster import Cluster
 from albert.errors import UserError
+from albert.system.endings import LostWorker
 
 T = TypeVar("T")
+_LEAVES_LATER = 0.3
 Arrays = dict[str, np.ndarray]
 
 
@@ -43,9 +46,9 @@ class Workers:
         """What `work` returns on each; the first worker's UserError, or OSError of a file, is raised on all."""
         return work()
 
-    def highest(self, number: int) -> int:
-        """The largest of all workers' numbers."""
-        return number
+    def highest(self, number: Callable[[], int]) -> int:
+        """The largest of all workers' numbers; what `number` raises is raised as by `together`."""
+        return number()
 
     def gather(self, arrays: Arrays) -> list[Arrays]:
         """The arrays of every worker, in their order."""
@@ -54,8 +57,8 @@ class Workers:
     def compare(self, facts: Callable[[], Mapping[str, str]]) -> None:
         """Raises UserError on all, naming a worker and a fact, where `facts()` differ; not called for one worker."""
 
-    def barrier(self) -> None:
-        """Returns when all workers are here."""
+    def part(self) -> None:
+        """Before all end: returns when all are here, and none still waits for what another has said."""
 
     def waiting(self, phase: str, is_first: bool = False) -> contextlib.AbstractContextManager[None]:
         """Around what waits for other workers; raises LostWorker where one is gone.
@@ -116,8 +119,11 @@ class SeveralWorkers(Workers):
         assert result is not None or not problem, "a problem of this worker is one of all"
         return result  # type: ignore[return-value]  # what `work` returned, if that is None too
 
-    def highest(self, number: int) -> int:
-        return max(message["value"] for message in self._messages("the next step", {"value": number}))
+    def highest(self, number: Callable[[], int]) -> int:
+        result, problem = _attempt(number)
+        messages = self._messages("the next step", problem or {"value": result})
+        self._raise_first(messages)
+        return max(message["value"] for message in messages)
 
     def gather(self, arrays: Arrays) -> list[Arrays]:
         return [_arrays_of(message) for message in self._exchanged("the outputs of all workers", _bytes_of(arrays))]
@@ -134,8 +140,13 @@ class SeveralWorkers(Workers):
                         f"{self._cluster.name(index)}. All workers need the same."
                     )
 
-    def barrier(self) -> None:
+    def part(self) -> None:
         self._messages("the end of all workers", {})
+        # Who has got here has all that the first round brought; who is first to get here may be gone in the second.
+        with contextlib.suppress(LostWorker):
+            self._messages("the end of all workers", {})
+        if self.is_chief:
+            time.sleep(_LEAVES_LATER)  # it holds what the others report to, and they would complain
 
     def waiting(self, phase: str, is_first: bool = False) -> contextlib.AbstractContextManager[None]:
         return self._waiting(phase, is_first)
@@ -160,6 +171,7 @@ class SeveralWorkers(Workers):
         """Raises the first problem. That of worker 0 is said as it would say it alone."""
         for index, message in enumerate(messages):
             if "problem" in message:
+                self.part()
                 _raise(message["problem"], "" if index == 0 else f"{self._cluster.name(index)}: ")
 
 

@@ -94,7 +94,7 @@ def run(task: Task, settings: Settings) -> dict[str, float]:
             leave_model(estimator, left_model, metrics)  # what evaluating without training tuned
         if settings.do_predict:
             predict(estimator, inputs)
-    workers.barrier()
+    workers.part()
     return metrics
 
 

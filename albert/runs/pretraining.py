@@ -65,7 +65,7 @@ def run(settings: PretrainingSettings) -> dict[str, float]:
         workers.on_chief(lambda: leave_model(estimator, config, tokenizer, settings))
         eval_spec = build_eval_spec(records["dev"], settings, replicas) if settings.do_eval else None
         metrics = train_and_evaluate(estimator, train_input_fn, eval_spec, settings, BEST_METRIC)
-    workers.barrier()
+    workers.part()
     return metrics
 
 

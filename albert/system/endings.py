@@ -6,6 +6,7 @@ which TensorFlow's collectives run takes them many seconds.
 
 import os
 import sys
+import time
 
 # A worker was lost or is stuck: all are to be started again together. `sysexits.h` calls this number EX_TEMPFAIL.
 LOST_WORKER = 75
@@ -15,6 +16,8 @@ class LostWorker(Exception):
     """Another worker of this run is gone, or does not answer; what was saved before is intact."""
 
 
+# Others may still be taking what this process said last.
+_LINGERS = 0.3
 _leaves_at_once = False
 
 
@@ -32,6 +35,8 @@ def leaves_at_once() -> bool:
 def leave(code: int) -> int:
     """Returns `code`, for a program to exit with; ends this process with it where others wait for its end."""
     if _leaves_at_once:
+        if code != LOST_WORKER:
+            time.sleep(_LINGERS)
         end_process(code)
     return code
 

@@ -1,0 +1,25 @@
+"""The parts of a run: what workers must have in common."""
+
+import dataclasses
+from pathlib import Path
+
+from albert.runs import assembly
+from albert.testing import GOOD_SETTINGS
+
+
+def test_workers_compare_every_setting_but_paths(monkeypatch):
+    asked = []
+    monkeypatch.setattr(assembly, "create_replicas", lambda *arguments: asked.append(arguments))
+    settings = dataclasses.replace(GOOD_SETTINGS, strategy_type="multi_worker", meeting_seconds=5, stuck_seconds=7)
+    assembly.join_replicas(settings)
+    ((kind, count, device, joining),) = asked
+    assert (kind, count, device) == ("multi_worker", 1, "auto")
+    assert (joining.meeting_seconds, joining.stuck_seconds) == (5, 7)
+    assert joining.facts["`learning_rate`"] == "1e-05"
+    assert joining.facts["`pack_sequences`"] == "True"
+    elsewhere = dataclasses.replace(
+        settings, output_dir=Path("other"), data=dataclasses.replace(settings.data, cached_dir=Path("other"))
+    )
+    assembly.join_replicas(elsewhere)
+    assert asked[1][3].facts == joining.facts
+    assert not {"`output_dir`", "`data_dir`", "`cached_dir`", "`albert_config_file`"} & joining.facts.keys()
