@@ -27,6 +27,7 @@ from albert.engine.cluster import Cluster, split_address
 from albert.engine.meeting_facts import differences, named, one_line
 from albert.engine.meeting_line import Announcement, Limit, Line, NotAMessageError, announced, connect, listen
 from albert.errors import UserError
+from albert.system.endings import LostWorker
 
 LOG_SECONDS = 5.0
 # A port may belong to a process of before that is still ending.
@@ -50,7 +51,8 @@ def meet(cluster: Cluster, facts: Mapping[str, str], seconds: float) -> None:
     `facts` are texts by their names, which messages print as they are: a setting's name comes in backquotes
     ("`learning_rate`"), another fact is called what a reader calls it ("the version of TensorFlow").
 
-    Raises UserError, on every worker, unless that comes to pass within `seconds`. Logs every 5 seconds whom it awaits.
+    Raises UserError, on every worker, unless that comes to pass within `seconds`, and LostWorker where one ended. Logs
+    every 5 seconds whom it awaits.
     """
     limit = Limit(seconds)
     facts = {"the list of workers": ", ".join(cluster.addresses), **facts}
@@ -133,6 +135,7 @@ class _Host:
         self._unknown: dict[Line, Limit] = {}
         self._answered: set[int] = set()
         self._problem = ""
+        self._is_loss = False
         self._linger_seconds = _LINGER_SECONDS
         self._linger: Limit | None = None
         self._num_strangers = 0
@@ -156,8 +159,8 @@ class _Host:
                 self._is_leaving = True
                 self._round("go", lambda: None)
                 self._wait_for_ends()
-            except UserError as error:
-                self._tell_all(problem=str(error))
+            except (UserError, LostWorker) as error:
+                self._tell_all(problem=str(error), is_loss=isinstance(error, LostWorker))
                 raise
             finally:
                 for line in [*self._guests.values(), *self._unknown]:
@@ -184,7 +187,8 @@ class _Host:
                 self._tell_all(waiting=named(names), failure=failure)
             self._serve(_PAUSE_SECONDS)
         if self._linger:
-            raise UserError(self._problem or differences(self._names, self._facts))
+            kind = LostWorker if self._is_loss else UserError
+            raise kind(self._problem or differences(self._names, self._facts))
 
     def _round(self, word: str, work: Callable[[], None]) -> None:
         """Says `word` to all, does this worker's part, and waits for the answers of all."""
@@ -299,6 +303,7 @@ class _Host:
     def _lost(self, index: int) -> None:
         self._close(self._guests.pop(index))
         if not (self._is_leaving and index in self._answered):
+            self._is_loss = self._is_loss or not self._linger  # it may end because of what was found before
             self._found(f"{self._names[index]} ended during the meeting")
 
     def _close(self, line: Line) -> None:
@@ -390,7 +395,7 @@ class _Guest:
                 messages = line.receive_within(_PAUSE_SECONDS)
             except (EOFError, NotAMessageError) as error:
                 if is_welcome:
-                    raise UserError(f"{self._chief} ended during the meeting") from error
+                    raise LostWorker(f"{self._chief} ended during the meeting") from error
                 raise _NotTheChiefError("what answers there ends the connection") from error
             for message in messages:
                 is_welcome = True
@@ -400,7 +405,7 @@ class _Guest:
     def _is_over_after(self, line: Line, announcement: Announcement | None, message: Mapping) -> bool:
         """Does what worker 0 says. Raises UserError with a problem of whomever."""
         if "problem" in message:
-            raise UserError(one_line(message["problem"]))
+            raise (LostWorker if message.get("is_loss") else UserError)(one_line(message["problem"]))
         if "waiting" in message:
             names = one_line(message["waiting"]) or "the other workers"
             self._awaited = names, one_line(message.get("failure", "did not come"))

@@ -88,6 +88,11 @@ def run(settings: LaunchSettings) -> None:
         sys.exit(end.code if end.code > 0 else 128 - end.code)
 
 
+def _as_by_shell(end: End) -> End:
+    """With 130 and 143 for a worker that SIGINT or SIGTERM ended before it could handle them: it was stopped, too."""
+    return End(end.index, 128 - end.code) if 128 - end.code in _STOPPED else end
+
+
 def _described(end: End) -> str:
     how = f"ended with code {end.code}" if end.code >= 0 else f"was ended by {_signal_name(-end.code)}"
     return f"worker {end.index} {how}"
@@ -144,6 +149,8 @@ class _Launch:
 
     def _note(self, ends: list[End]) -> None:
         # What was killed is seen by the others at once: of those that end in the same moment it was the first.
+        if self._signal == signal.SIGTERM:  # none of these ends is due to this process
+            ends = [_as_by_shell(end) for end in ends]
         for end in sorted(ends, key=lambda end: end.code in FINAL_CODES):
             is_done = end.code == 0 or end.code in _STOPPED
             self._end_within(_DONE_SECONDS if is_done else self._settings.grace_seconds)
