@@ -39,7 +39,10 @@ def records_of(arguments: argparse.Namespace, length: int) -> dict[str, Path]:
         if not records[name].exists():
             flags = {"input_file": text, "output_file": records[name], "spm_model_file": arguments.spm_model_file}
             flags |= {"ngram": 1, "dupe_factor": 1, **shape_of(length)}
-            subprocess.run(command_of("create_pretraining_data", flags), check=True, stderr=subprocess.DEVNULL)
+            command = command_of("create_pretraining_data", flags)
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode:
+                raise SystemExit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr[-3000:]}")
     return records
 
 
