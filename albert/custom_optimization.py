@@ -93,24 +93,24 @@ class AdamWeightDecayOptimizer:
         # it takes one after the other, each on one core.
         together = [list(variables)] if not self.has_trust_ratio else [[name] for name in variables]
         for names in together:
-            _update(
+            _assign_next_values(
                 self,
-                {name: variables[name] for name in names},
-                {name: slots[name] for name in names},
-                {name: gradients[name] for name in names},
+                tuple(map(self.decays, names)),
+                [variables[name] for name in names],
+                [slots[name] for name in names],
+                [gradients[name] for name in names],
                 rate,
                 scale,
                 applied,
             )
 
-    def _next_values(self, name, gradient, variable, m, v, rate, scale, applied) -> tuple[tf.Tensor, ...]:
-        """The variable called `name`, m and v after the step."""
+    def _next_values(self, decays: bool, gradient, variable, m, v, rate, scale, applied) -> tuple[tf.Tensor, ...]:
+        """The variable, m and v after the step."""
         # Selections and not a branch, for which a GPU's host would have to wait; of numbers rather than whole tensors.
         gradient = tf.where(applied, gradient * scale, 0.0)
         m = tf.where(applied, self.beta_1, 1.0) * m + tf.where(applied, 1.0 - self.beta_1, 0.0) * gradient
         v = tf.where(applied, self.beta_2, 1.0) * v + tf.where(applied, 1.0 - self.beta_2, 0.0) * tf.square(gradient)
         step = m / (tf.sqrt(v) + self.epsilon)
-        decays = self.decays(name)
         if decays and self.weight_decay_rate:
             step += self.weight_decay_rate * variable
         if decays and self.has_trust_ratio:
@@ -135,14 +135,13 @@ class LAMBOptimizer(AdamWeightDecayOptimizer):
 
 
 @tf.function(jit_compile=True, autograph=False)
-def _update(optimizer, variables, slots, gradients, rate, scale, applied):
-    """Assigns the variables, and their m and v, after the step.
+def _assign_next_values(optimizer, decays, variables, slots, gradients, rate, scale, applied):
+    """Assigns the variables, and their m and v, after the step. No names: variables of one shape share a program.
 
     Compiled: one pass over memory instead of a dozen, and in place, so that no second copy of anything is made.
     """
-    for name, variable in variables.items():
-        m, v = slots[name]
-        values = optimizer._next_values(name, gradients[name], variable, m, v, rate, scale, applied)
+    for variable, (m, v), gradient, decay in zip(variables, slots, gradients, decays, strict=True):
+        values = optimizer._next_values(decay, gradient, variable, m, v, rate, scale, applied)
         for target, value in zip((variable, m, v), values, strict=True):
             target.assign(value)
 
