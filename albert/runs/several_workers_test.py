@@ -58,19 +58,21 @@ def assert_all_say(ends: list[Ended], number: int, text: str) -> None:
     assert text in said.pop()
 
 
-def test_two_workers_of_two_replicas_train_stop_fail_and_continue_as_one_process_does(folder):
+@pytest.mark.timeout(1500)
+@pytest.mark.parametrize("replicas", [1, pytest.param(2, marks=pytest.mark.workers)])
+def test_two_workers_train_stop_fail_and_continue_as_one_process_does(folder, replicas):
     adamw = {**DROPOUT, "train_step": 20, "save_checkpoints_steps": 10, "keep_checkpoint_max": 5}
     lamb = {**adamw, **LAMB, "save_checkpoints_steps": 4, "do_eval": None}
     jobs = [
-        Job(command("mrpc", "adamw", train_batch_size=2, **adamw, **WORKERS)),
-        Job(command("mrpc", "adamw", train_batch_size=2, **{**adamw, "learning_rate": 1}, **WORKERS)),
-        Job(command("mrpc", "lamb", train_batch_size=1, **lamb, **WORKERS), "SIGTERM", worker=1, step=14),
+        Job(command("mrpc", "adamw", train_batch_size=4 // replicas, **adamw, **WORKERS)),
+        Job(command("mrpc", "adamw", train_batch_size=4 // replicas, **{**adamw, "learning_rate": 1}, **WORKERS)),
+        Job(command("mrpc", "lamb", train_batch_size=2 // replicas, **lamb, **WORKERS), "SIGTERM", worker=1, step=14),
         Job(
-            command("mrpc", "lamb", train_batch_size=1, **lamb, **WORKERS),
+            command("mrpc", "lamb", train_batch_size=2 // replicas, **lamb, **WORKERS),
             damaged="lamb",
         ),
     ]
-    with Group(folder, jobs, replicas=2) as group:
+    with Group(folder, jobs, replicas=replicas, limit=LIMIT) as group:
         ends = group.ended()
     assert [end.code for end in ends] == [0, 0], ends[0].log[-3000:] + ends[1].log[-3000:]
 
@@ -79,7 +81,8 @@ def test_two_workers_of_two_replicas_train_stop_fail_and_continue_as_one_process
     assert_same_predictions(folder / "adamw", folder / "one_adamw")
     for end in ends:
         assert end.results[0]["done"] == pytest.approx(metrics, abs=TOLERANCE)
-    assert "2 examples/replica x 2 replicas x 2 workers = 8 examples/step" in ends[0].log
+    equation = f"{4 // replicas} examples/replica x {replicas} replicas x 2 workers = 8 examples/step"
+    assert equation in ends[0].log
     assert "examples/step" not in ends[1].log  # the chief alone says what is no warning
 
     assert_all_say(ends, 1, "holds another run: learning_rate is 0.003 there and 1.0 here")
