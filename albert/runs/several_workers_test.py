@@ -25,7 +25,7 @@ LAMB = {"optimizer": "lamb", "gradient_accumulation_steps": 2, "pack_sequences":
 DROPOUT = {"albert_dropout_prob": 0.1}
 # Trains and does nothing else.
 TRAIN = {"do_eval": None, "do_predict": None, "train_step": 20, "save_checkpoints_steps": 10}
-LIMIT = 900  # seconds of what takes minutes
+LIMIT = 1800  # seconds of what takes minutes, and much longer on a busy machine
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def assert_all_say(ends: list[Ended], number: int, text: str) -> None:
     assert text in said.pop()
 
 
-@pytest.mark.timeout(1500)
+@pytest.mark.timeout(4000)
 @pytest.mark.parametrize("replicas", [1, pytest.param(2, marks=pytest.mark.workers)])
 def test_two_workers_train_stop_fail_and_continue_as_one_process_does(folder, replicas):
     adamw = {**DROPOUT, "train_step": 20, "save_checkpoints_steps": 10, "keep_checkpoint_max": 5}
@@ -136,7 +136,7 @@ KINDS = {
 
 
 @pytest.mark.workers
-@pytest.mark.timeout(1500)
+@pytest.mark.timeout(4000)
 def test_every_kind_of_run_gives_what_one_process_gives(folder):
     jobs = [Job(command(kind, name, **ours, **WORKERS)) for name, (kind, ours, _, _) in KINDS.items()]
     with Group(folder, jobs, limit=LIMIT) as group:
@@ -161,7 +161,7 @@ def test_every_kind_of_run_gives_what_one_process_gives(folder):
 
 
 @pytest.mark.workers
-@pytest.mark.timeout(1500)
+@pytest.mark.timeout(4000)
 def test_three_workers_and_a_change_of_their_number(folder):
     flags = {**TRAIN, "albert_dropout_prob": 0.1, "save_checkpoints_steps": 20}
     three = Job(command("mrpc", "three", train_batch_size=2, **flags, **WORKERS))
@@ -181,7 +181,7 @@ def test_three_workers_and_a_change_of_their_number(folder):
 
 
 @pytest.mark.workers
-@pytest.mark.timeout(1500)
+@pytest.mark.timeout(4000)
 def test_mistakes_are_one_line_for_all_and_nothing_is_trained(folder):
     shutil.copytree("data", "other")
     rows = Path("other/MRPC/train.tsv").read_text().splitlines(keepends=True)
@@ -221,7 +221,7 @@ def test_mistakes_are_one_line_for_all_and_nothing_is_trained(folder):
     [("SIGKILL", 0, 60), ("SIGSTOP", 1, 60), ("SIGSTOP", 0, 60), ("hang", 1, 60), ("hang", 0, 60)],
 )
 @pytest.mark.workers
-@pytest.mark.timeout(1500)
+@pytest.mark.timeout(4000)
 def test_a_worker_that_is_lost_ends_the_others_with_one_line(folder, event, worker, seconds):
     flags = {**TRAIN, "train_step": 1000, "train_batch_size": 2, "stuck_seconds": 20}
     job = Job(command("mrpc", "out", **flags, **WORKERS), event, worker, step=25, is_program=True)
@@ -244,7 +244,7 @@ def test_a_worker_that_is_lost_ends_the_others_with_one_line(folder, event, work
 
 
 @pytest.mark.workers
-@pytest.mark.timeout(1500)
+@pytest.mark.timeout(4000)
 def test_a_worker_that_is_late_is_awaited_in_the_log(folder):
     flags = {**TRAIN, "train_step": 2, "save_checkpoints_steps": 2, "train_batch_size": 2}
     with Group(folder, [Job(command("mrpc", "out", **flags, **WORKERS))], delays={1: 15}, limit=LIMIT) as group:
@@ -280,7 +280,7 @@ def two_networks() -> Iterator[tuple[str, str]]:
 
 
 @pytest.mark.workers
-@pytest.mark.timeout(1500)
+@pytest.mark.timeout(4000)
 def test_a_cut_link_ends_both_sides(folder):
     flags = {**TRAIN, "train_step": 1000, "train_batch_size": 2}
     job = Job(command("mrpc", "out", **flags, **WORKERS), is_program=True)
