@@ -35,11 +35,12 @@ def folder(tmp_path, monkeypatch) -> Path:
     return write_inputs(tmp_path)
 
 
-def difference(ours: Path, theirs: Path, step: int | str) -> float:
-    """The largest between two checkpoints, weights and slots."""
+def difference(ours: Path, theirs: Path, step: int | str, without: tuple[str, ...] = ()) -> float:
+    """The largest between two checkpoints, weights and slots; `without` those named."""
     found = [checkpoint_files.load_tensors(out / f"model.ckpt-{step}") for out in (ours, theirs)]
     assert found[0].keys() == found[1].keys()
-    return max(float(np.abs(np.asarray(v, np.float64) - found[1][name]).max()) for name, v in found[0].items())
+    compared = found[0].keys() - set(without)
+    return max(float(np.abs(np.asarray(found[0][name], np.float64) - found[1][name]).max()) for name in compared)
 
 
 def assert_same_predictions(ours: Path, theirs: Path) -> None:
@@ -148,7 +149,9 @@ def test_every_kind_of_run_gives_what_one_process_gives(folder):
         newest = max(
             int(path.suffixes[0][6:]) for path in Path(name).glob("model.ckpt-*.index") if "best" not in path.name
         )
-        differences[name] = difference(Path(name), Path(f"one_{name}"), newest)
+        # A bias that all options share has no gradient but rounding, which Adam divides by its own size.
+        without = ("output_bias",) if kind == "race" else ()
+        differences[name] = difference(Path(name), Path(f"one_{name}"), newest, without)
         assert differences[name] < tolerance, differences
         for end in ends:
             assert end.results[number]["done"] == pytest.approx(metrics, abs=max(tolerance, 1e-5))
