@@ -115,6 +115,9 @@ def test_a_worker_that_is_killed_ends_the_others_and_all_continue_together(folde
 
 # What they compute ----------------------------------------------------------------------------------------------------
 
+# A bias that everything in a softmax shares has no gradient but rounding, which Adam divides by its own size.
+WITHOUT_GRADIENT = {"race": ("output_bias",), "squad2.0": ("start_logits/dense/bias", "end_logits/dense_1/bias")}
+
 KINDS = {
     "squad2.0": ("squad2.0", {"train_batch_size": 2}, {"train_batch_size": 4}, TOLERANCE),
     "race": ("race", {"train_batch_size": 1}, {"train_batch_size": 2}, TOLERANCE),
@@ -149,9 +152,7 @@ def test_every_kind_of_run_gives_what_one_process_gives(folder):
         newest = max(
             int(path.suffixes[0][6:]) for path in Path(name).glob("model.ckpt-*.index") if "best" not in path.name
         )
-        # A bias that all options share has no gradient but rounding, which Adam divides by its own size.
-        without = ("output_bias",) if kind == "race" else ()
-        differences[name] = difference(Path(name), Path(f"one_{name}"), newest, without)
+        differences[name] = difference(Path(name), Path(f"one_{name}"), newest, WITHOUT_GRADIENT.get(kind, ()))
         assert differences[name] < tolerance, differences
         for end in ends:
             assert end.results[number]["done"] == pytest.approx(metrics, abs=max(tolerance, 1e-5))
