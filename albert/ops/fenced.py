@@ -19,7 +19,7 @@ from tensorflow.compiler.tf2xla.ops import gen_xla_ops
 from tensorflow.compiler.xla import xla_data_pb2
 
 from albert.ops import fused
-from albert.ops.fused import ElementWise, as_matrix
+from albert.ops.fused import GELU_CUBIC, GELU_SLOPE, ElementWise, as_matrix
 
 # Rows of ones in a product that sums columns: the fewest that a matrix unit takes.
 _ONES_ROWS = 8
@@ -47,7 +47,12 @@ def _bias_gelu(x, bias):
 
 @tf.function(jit_compile=True, autograph=False)
 def _bias_gelu_backward(x, bias, dy):
-    (du,) = _fenced([tf.cast(fused.bias_gelu_slope(x, bias) * tf.cast(dy, tf.float32), x.dtype)])
+    u = tf.cast(x, tf.float32) + bias
+    # 1/2 (1 + tanh z) is the logistic function of 2 z. Written with it, the slope shares nothing with the forward pass
+    # whose float32 tanh the compiler would keep from there.
+    s = tf.sigmoid(2.0 * GELU_SLOPE * (u + GELU_CUBIC * u * u * u))
+    slope = s + u * s * (1.0 - s) * (2.0 * GELU_SLOPE) * (1.0 + 3.0 * GELU_CUBIC * u * u)
+    (du,) = _fenced([tf.cast(tf.cast(dy, tf.float32) * slope, x.dtype)])
     return du, _sum_of_rows(du)
 
 

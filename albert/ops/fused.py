@@ -20,8 +20,8 @@ import tensorflow as tf
 # tf.contrib.layers.layer_norm, which upstream calls, adds this to the variance.
 LAYER_NORM_EPSILON = 1e-12
 
-_GELU_SLOPE = math.sqrt(2.0 / math.pi)
-_GELU_CUBIC = 0.044715
+GELU_SLOPE = math.sqrt(2.0 / math.pi)
+GELU_CUBIC = 0.044715
 
 
 def bias_add(x: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
@@ -70,24 +70,16 @@ def _bias_gelu(x, bias):
 def bias_gelu_forward(x: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
     """GELU of `x` [T, I] + `bias` [I]."""
     u = tf.cast(x, tf.float32) + bias
-    return tf.cast(0.5 * u * (1.0 + tf.tanh(_GELU_SLOPE * (u + _GELU_CUBIC * u * u * u))), x.dtype)
+    return tf.cast(0.5 * u * (1.0 + tf.tanh(GELU_SLOPE * (u + GELU_CUBIC * u * u * u))), x.dtype)
 
 
 @tf.function(jit_compile=True, autograph=False)
 def _bias_gelu_backward(x, bias, dy):
-    du = tf.cast(dy, tf.float32) * bias_gelu_slope(x, bias)
-    return tf.cast(du, x.dtype), tf.reduce_sum(du, axis=0)
-
-
-def bias_gelu_slope(x: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
-    """The derivative of `bias_gelu` where it is at `x` + `bias`; float32, shaped like `x`.
-
-    1/2 (1 + tanh z) is the logistic function of 2 z. Written with it the slope loses no digits to 1 - tanh^2 z, and a
-    compiler that sees both passes does not keep the forward pass's tanh, in float32, for the backward pass.
-    """
     u = tf.cast(x, tf.float32) + bias
-    s = tf.sigmoid(2.0 * _GELU_SLOPE * (u + _GELU_CUBIC * u * u * u))
-    return s + u * s * (1.0 - s) * (2.0 * _GELU_SLOPE) * (1.0 + 3.0 * _GELU_CUBIC * u * u)
+    t = tf.tanh(GELU_SLOPE * (u + GELU_CUBIC * u * u * u))
+    slope = 0.5 * (1.0 + t) + 0.5 * u * (1.0 - t * t) * GELU_SLOPE * (1.0 + 3.0 * GELU_CUBIC * u * u)
+    du = tf.cast(dy, tf.float32) * slope
+    return tf.cast(du, x.dtype), tf.reduce_sum(du, axis=0)
 
 
 @tf.custom_gradient
