@@ -3,13 +3,14 @@
 import dataclasses
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from albert.system.files import write_text
 from albert.system.json_text import parse_json
 from albert.system.text_encoding import read_regular
+from albert.tasks.leaderboard import score_of
 
 RECORD = "sweep_run.json"
 EVAL_RESULTS = "eval_results.json"
@@ -107,8 +108,9 @@ def read_outcome(folder: Path) -> Outcome | None:
         last_step = int(evaluations[-1]["global_step"]) if evaluations else int(numbers.get("global_step", 0))
         if metric not in numbers or not isinstance(hyperparameters, dict):
             return None
+        int(numbers.get("global_step", 0))  # what is no step is damage
         return Outcome(metric, numbers, last_step, hyperparameters)
-    except (TypeError, KeyError, ValueError, AttributeError, IndexError):
+    except (TypeError, KeyError, ValueError, AttributeError, IndexError, OverflowError):
         return None
 
 
@@ -121,12 +123,15 @@ def read_evaluated_metrics(folder: Path) -> list[dict[str, float]]:
         return []
 
 
-def read_evaluations(folder: Path) -> list[tuple[int, float]]:
-    """(step, score) of every checkpoint that the run in `folder` has evaluated, by its best metric."""
+def read_evaluations(folder: Path, metrics: Sequence[str] = ()) -> list[tuple[int, float]]:
+    """(step, score) of each checkpoint that the run in `folder` has evaluated, by the mean of `metrics` or its best."""
     found = _json_of(folder / EVALUATIONS)
     try:
-        return [(int(entry["step"]), float(entry["metrics"][entry["best_metric"]])) for entry in found]
-    except (TypeError, KeyError, ValueError):
+        return [
+            (int(entry["step"]), float(score_of(metrics or (entry["best_metric"],), entry["metrics"])))
+            for entry in found
+        ]
+    except (TypeError, KeyError, ValueError, OverflowError):
         return []
 
 
@@ -135,7 +140,7 @@ def steps_of(folder: Path) -> int | None:
     found = _json_of(folder / "run_settings.json")
     try:
         return int(found["training"]["train_steps"])
-    except (TypeError, KeyError, ValueError):
+    except (TypeError, KeyError, ValueError, OverflowError):
         return None
 
 

@@ -143,7 +143,7 @@ class TpeQueue:
                 study_name=task.name,
                 storage=self._optuna.storages.JournalStorage(backend),
                 load_if_exists=True,
-                direction="minimize" if task.task.lower_is_better else "maximize",
+                direction="minimize" if task.lower_is_better else "maximize",
                 pruner=self._optuna.pruners.MedianPruner() if self._request.prune else self._optuna.pruners.NopPruner(),
             )
             # A sampler that begins again with its seed would propose the first trials again.
@@ -155,7 +155,8 @@ class TpeQueue:
 def _report(each: _Open) -> bool:
     """Reports what the first seed has scored since the last time; whether nothing is expected of the trial."""
     is_hopeless = False
-    for step, score in read_evaluations(each.runs[0].job.folder):
+    first = each.runs[0]
+    for step, score in read_evaluations(first.job.folder, first.task.score_metrics):
         if step not in each.reported:
             each.reported.add(step)
             each.trial.report(score, step)

@@ -2,11 +2,12 @@
 
 import io
 import json
+import math
 
 import pytest
 
 from albert.runs.sweep import progress
-from albert.runs.sweep.jobs import Job
+from albert.runs.sweep.jobs import Job, read_evaluations, read_outcome
 from albert.runs.sweep.progress import Display, Progress, duration, last_step, last_words
 
 
@@ -71,3 +72,29 @@ def test_on_a_terminal_lines_are_drawn_over(tmp_path, monkeypatch):
 
 def test_durations_are_for_people():
     assert [duration(seconds) for seconds in (3.4, 89, 600, 7200)] == ["3 s", "89 s", "10 min", "2.0 h"]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"evaluations": [{"global_step": math.inf}]},
+        {"best": {"f1": 0.5, "global_step": math.inf}},
+        {"best": {"f1": 0.5, "global_step": None}},
+        {"best": []},
+        {"evaluations": 5},
+        {"best_metric": ["f1"]},
+    ],
+)
+def test_a_damaged_file_of_results_is_no_outcome(tmp_path, damage):
+    whole = {"best_metric": "f1", "best": {"f1": 0.5}, "evaluations": [{"global_step": 1}], "hyperparameters": {}}
+    (tmp_path / "eval_results.json").write_text(json.dumps(whole))
+    assert read_outcome(tmp_path).best == {"f1": 0.5}
+    (tmp_path / "eval_results.json").write_text(json.dumps(whole | damage).replace("Infinity", "1e999"))
+    assert read_outcome(tmp_path) is None
+
+
+def test_evaluations_are_read_by_their_best_metric_or_the_mean_of_several(tmp_path):
+    entry = {"step": 7, "metrics": {"f1": 0.5, "accuracy": 0.7, "loss": 1.0}, "best_metric": "loss"}
+    (tmp_path / "evaluations.json").write_text(json.dumps([entry]))
+    assert read_evaluations(tmp_path) == [(7, 1.0)]
+    assert read_evaluations(tmp_path, ("f1", "accuracy")) == [(7, pytest.approx(0.6))]

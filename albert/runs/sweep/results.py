@@ -9,7 +9,7 @@ from pathlib import Path
 
 from albert.runs.sweep.jobs import EVAL_RESULTS, read_outcome
 from albert.runs.sweep.plan import Setting, Trained
-from albert.tasks.leaderboard import ranked_of, score_of
+from albert.tasks.leaderboard import score_of
 
 FINISHED, FAILED, PRUNED, MISSING = "finished", "failed", "ended early", "not finished"
 _COLUMNS = ("task", "seed", "state", "metric", "score", "best_step", "seconds", "examples_per_second", "folder")
@@ -54,11 +54,10 @@ class Row:
 
 def row_of(trained: Trained, state: str = MISSING) -> Row:
     """What a run scored, with what its model scores on other parts of the same task; `state` if it is not finished."""
-    ranked = ranked_of(trained.task.task)
     outcome = read_outcome(trained.job.folder) if trained.job.is_finished() else None
     besides = [job for job in trained.evaluated.values() if EVAL_RESULTS in job.products]
     others = [read_outcome(job.folder) for job in besides if job.is_finished()]
-    names = ranked.metrics if ranked else (trained.task.task.best_metric,)
+    names = trained.task.score_metrics
     metric = " and ".join(names) + (", matched and mismatched" if besides else "")
     if outcome is None or len(others) < len(besides) or not set(names) <= outcome.best.keys():
         return Row(trained, state, metric, None, {})
@@ -69,7 +68,7 @@ def row_of(trained: Trained, state: str = MISSING) -> Row:
     known = outcome.hyperparameters
     seconds, speed = known.get("Total time"), known.get("Speed")
     score = sum(scores) / len(scores)
-    counted = None if math.isnan(score) else score
+    counted = score if math.isfinite(score) else None
     return Row(trained, FINISHED, metric, counted, metrics, outcome.best_step, seconds, speed)
 
 

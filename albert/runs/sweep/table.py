@@ -71,7 +71,7 @@ def compare(rows: Sequence[Row], report: str) -> list[TaskResult]:
     results = []
     for task in dict.fromkeys(row.task for row in rows):
         of_task = [row for row in rows if row.task == task]
-        trained = of_task[0].trained.task.task
+        trained = of_task[0].trained.task
         cells = []
         for setting in dict.fromkeys(row.setting for row in of_task):
             found = [row for row in of_task if row.setting == setting and row.score is not None]
@@ -82,7 +82,7 @@ def compare(rows: Sequence[Row], report: str) -> list[TaskResult]:
             key=lambda cell: _badness(cell.value(report), trained.lower_is_better),
             default=None,
         )
-        ranked = ranked_of(trained)
+        ranked = ranked_of(trained.task)
         metric = of_task[0].metric
         results.append(TaskResult(task, metric, tuple(cells), chosen, bool(ranked and ranked.in_average)))
     return results

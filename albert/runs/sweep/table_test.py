@@ -31,7 +31,8 @@ SCORES = {
 
 
 def row(task: str, setting: tuple, seed: int, score: float | None, **others: object) -> Row:
-    plan = SimpleNamespace(name=task, task=others.pop("of", None) or get_task(task))
+    of = others.pop("of", None) or get_task(task)
+    plan = SimpleNamespace(name=task, task=of, lower_is_better=of.lower_is_better)
     job = Job(f"{task} {seed}", Path(f"sweep/{task}/{setting}/seed{seed}"), "module", {})
     state = MISSING if score is None else FINISHED
     return Row(Trained(plan, setting, seed, job), state, "accuracy", score, {} if score is None else {"a": score})
