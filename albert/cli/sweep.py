@@ -4,6 +4,7 @@ No TensorFlow.
 """
 
 import logging
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
@@ -12,12 +13,13 @@ from albert.cli.flag_files import with_flags_of_files
 from albert.cli.flags import Flag, Program, declared, parse
 from albert.errors import UserError
 from albert.runs.sweep.conduct import Sweep
-from albert.runs.sweep.plan import CLASSIFIER, RACE, SQUAD, ParsedRun
-from albert.runs.sweep.request import SweepRequest
+from albert.runs.sweep.plan import CLASSIFIER, OWN_DATA, RACE, SQUAD, ParsedRun
+from albert.runs.sweep.request import RANDOM, TPE, SweepRequest
 from albert.runs.sweep.search import space_of, values_of
 from albert.setting_fields import DEVICES, SPEED
 from albert.settings import Settings
 from albert.tasks.base import Task
+from albert.tasks.objective import with_metric
 
 SWEEP = Program(
     "sweep",
@@ -58,6 +60,8 @@ _NOT_DECIDING = (
     *("data_dir", "model_dir", "albert_config_file", "spm_model_file", "vocab_file"),
 )
 _DECIDING = ("dtype",)
+_DATA = ("data_dir", "predict_file", *OWN_DATA)
+_OF_SEARCHES = {"trials": (RANDOM, TPE), "search_seed": (RANDOM, TPE), "prune": (TPE,)}
 
 
 def parse_sweep_flags(argv: Sequence[str]) -> SweepRequest:
@@ -69,17 +73,24 @@ def parse_sweep_flags(argv: Sequence[str]) -> SweepRequest:
     if "--" in own:
         place = own.index("--")
         own, run_flags = own[:place], list(with_flags_of_files(own[place + 1 :]))
-    values = parse(SWEEP, own)
+    named = _flags_of_runs()
+    try:
+        values = parse(SWEEP, own)
+    except UserError as error:
+        raise _of_another_place(error, named) from error
     if values.arguments:
         raise UserError(f"unexpected argument {values.arguments[0]!r}: flags of the runs come behind --")
     if values["output_dir"] is None:
         values.check()  # a request cannot be made without
-    problems = []
-    named = _flags_of_runs()
+    problems = [
+        f"--{name} is for --search={' or --search='.join(searches)}"
+        for name, searches in _OF_SEARCHES.items()
+        if name in values.given and values["search"] not in searches
+    ]
     flags_of_runs = {}
-    for argument in run_flags:
+    while run_flags:
         try:
-            name, value = _flag_of_runs(argument, named)
+            name, value = _next_flag_of_runs(run_flags, named)
             flags_of_runs[name] = value
         except UserError as error:
             problems.append(str(error))
@@ -91,7 +102,11 @@ def parse_sweep_flags(argv: Sequence[str]) -> SweepRequest:
                 texts.append(_normalised(text, flag, named))
             except UserError as error:
                 problems.append(str(error).rstrip("."))
+                texts.append(text)  # so that it does not seem to be missing
         varied[flag] = tuple(texts)
+        for name in (values_of(text)[0] for text in texts):
+            if name in flags_of_runs:
+                logging.info("--%s %s takes the place of --%s=%s.", flag, name, name, flags_of_runs[name])
     request = values.make(SweepRequest, run_flags=flags_of_runs, grid=varied["set"], space=varied["space"])
     values.check([*problems, *request.problems()])
     return request
@@ -99,7 +114,14 @@ def parse_sweep_flags(argv: Sequence[str]) -> SweepRequest:
 
 def sweep(request: SweepRequest) -> None:
     """Runs the sweep. Exits with 1 where a run failed."""
-    if Sweep(request, parsed_run, command_of).run():
+    try:
+        failures = Sweep(request, parsed_run, command_of).run()
+    except UserError as error:
+        message = str(error)
+        for program in (SWEEP, *_PROGRAMS.values()):
+            message = program.in_flags(message)
+        raise UserError(message) from error
+    if failures:
         raise SystemExit(1)
 
 
@@ -130,7 +152,7 @@ def parsed_run(module: str, flags: Mapping[str, str]) -> ParsedRun:
     replicas = 1 if settings.strategy_type == "one" else settings.num_replicas
     deciding["task_name"] = task.name
     deciding["examples per step"] = str(settings.train.global_batch_size(replicas))
-    return ParsedRun(task, settings, deciding)
+    return ParsedRun(with_metric(task, settings.objective), settings, deciding)
 
 
 def _flags_of_runs() -> dict[str, Flag]:
@@ -138,13 +160,31 @@ def _flags_of_runs() -> dict[str, Flag]:
     return {flag.name: flag for program in reversed(_PROGRAMS.values()) for flag in program.flags}
 
 
-def _flag_of_runs(argument: str, named: Mapping[str, Flag]) -> tuple[str, str]:
-    """The name and value of `--name=value`, `--name` and `--noname`. Raises UserError for what no run has."""
+def _of_another_place(error: UserError, named: Mapping[str, Flag]) -> UserError:
+    """What to say of a flag that the sweep does not know: it may be one of the runs."""
+    unknown = re.match(r"Unknown command line flag '(?:no)?(\w+)'", str(error))
+    name = unknown[1] if unknown else ""
+    if name in _INSTEAD:
+        return UserError(_not_for_runs(name))
+    return UserError(f"--{name} is a flag of the runs: give it behind --") if name in named else error
+
+
+def _next_flag_of_runs(waiting: list[str], named: Mapping[str, Flag]) -> tuple[str, str]:
+    """Takes the next flag from `waiting`: `--name=value`, `--name value`, `--name` or `--noname`; its name and value.
+
+    Raises UserError for what no run has.
+    """
+    argument = waiting.pop(0)
+    follows = bool(waiting) and not waiting[0].startswith("--")
     if not argument.startswith("-"):
         raise UserError(f"{argument!r} behind --: write flags of the runs as --flag=value")
     name, has_value, value = argument.lstrip("-").partition("=")
     if name not in named and not has_value and name.startswith("no"):
         name, value = name[2:], "false"
+    if not has_value and follows and (name not in named or named[name].kind is not bool):
+        value, has_value = waiting.pop(0), "="
+    if name not in named and name in {flag.name for flag in SWEEP.flags}:
+        raise UserError(f"--{name} is a flag of the sweep: give it in front of --")
     if name not in named:
         raise UserError(f"the runs have no flag --{name}")
     if name in _INSTEAD:
@@ -165,6 +205,8 @@ def _normalised(text: str, flag: str, named: Mapping[str, Flag]) -> str:
         raise UserError(_not_for_runs(name))
     if name not in named:
         raise UserError(f"--{flag} {text}: the runs have no flag --{name}")
+    if name in _DATA:
+        raise UserError(f"--{name} names data: runs on other data are another sweep; give it behind --")
     if "=" not in text:
         raise UserError(f"--{flag} {text}: give values, as {name}=VALUE,VALUE")
     if flag == "space":

@@ -6,10 +6,10 @@ import shutil
 import pytest
 
 from albert.cli.flags import HelpRequested
-from albert.cli.sweep import SWEEP, command_of, parse_sweep_flags
+from albert.cli.sweep import SWEEP, command_of, parse_sweep_flags, parsed_run, sweep
 from albert.errors import UserError
 from albert.runs.sweep.conduct import Sweep
-from albert.runs.sweep.plan import seeds_of, task_names
+from albert.runs.sweep.plan import find_tasks, seeds_of, task_names
 from albert.runs.sweep.testing import conduct, sweep_command, write_toy_glue
 from albert.testing import SAMPLE_DATA
 
@@ -39,6 +39,13 @@ def test_all_tasks_are_those_that_train_on_rows_of_their_own():
         (("--", "MRPC"), "'MRPC' behind --"),
         (("--", "--learning_rat=1"), "no flag --learning_rat"),
         (("--", "--learning_rate"), "--learning_rate behind -- has no value"),
+        (("--", "--dry_run"), "--dry_run is a flag of the sweep: give it in front of --"),
+        (("--learning_rate=1",), "--learning_rate is a flag of the runs: give it behind --"),
+        (("--nopack_sequences",), "--pack_sequences is a flag of the runs: give it behind --"),
+        (("--seed=1",), "--seed is set by the sweep: use --seeds"),
+        (("--set", "data_dir=a,b"), "--data_dir names data: runs on other data are another sweep"),
+        (("--trials=5",), "--trials is for --search=random or --search=tpe"),
+        (("--gpus=1", "--gpus_per_run=2"), "--gpus_per_run=2 is more than --gpus=1"),
         (("--", "--seed=1"), "--seed is set by the sweep: use --seeds"),
         (("--", "--output_dir=x"), "--output_dir is set by the sweep: use --output_dir of the sweep"),
         (("--", "--overwrite_output_dir"), "--overwrite_output_dir is set by the sweep"),
@@ -67,6 +74,8 @@ def test_what_is_wrong_is_said_before_anything_begins(flags, problem):
     ("flags", "problem"),
     [
         (("--task_name=MRPC", "--seeds=1,x"), "--seeds=1,x are not whole numbers"),
+        (("--task_name=MRPC", "--seeds=1,9223372036854775808"), "9223372036854775808 must be"),
+        (("--task_name=MRPC,",), "--task_name=MRPC, has a comma without a task beside it"),
         (("--task_name=MRPC", "--seeds=1,1"), "--seeds=1,1 names a seed twice"),
         (("--task_name=MRPC,mrpc",), "--task_name=MRPC,mrpc names MRPC twice"),
         (("--task_name=misMNLI",), "--task_name=misMNLI is not trained: name MNLI"),
@@ -127,3 +136,48 @@ def test_own_data_squad_and_race_are_swept_by_their_programs(tmp_path, capsys, t
         shutil.copytree(testdata / "race/RACE/dev", tmp_path / "RACE" / split)
     (line,) = commands(tmp_path, capsys, "--task_name=race", runs=(model, f"--data_dir={tmp_path}"))
     assert "albert.run_multigpus_race " in line
+
+
+def test_flags_of_runs_may_have_their_value_behind_them():
+    found = request("--task_name=MRPC", "--", "--learning_rate", "1e-5", "--pack_sequences", "--train_step", "5")
+    assert found.run_flags == {"learning_rate": "1e-5", "pack_sequences": "true", "train_step": "5"}
+    with pytest.raises(UserError) as raised:
+        request("--task_name=MRPC", "--", "--learning_rat", "1e-5")
+    assert str(raised.value) == "the runs have no flag --learning_rat"
+
+
+def test_a_wrong_space_is_one_problem():
+    with pytest.raises(UserError) as raised:
+        request("--search=random", "--space", "learning_rate=log:0:1")
+    assert str(raised.value) == "--space=learning_rate=log:0:1 needs LOW below HIGH, both above 0"
+
+
+def test_a_value_behind_that_a_setting_replaces_is_named(caplog):
+    caplog.set_level("INFO")
+    request("--set=learning_rate=1e-5,2e-5", "--", "--learning_rate=3e-5")
+    assert "--set learning_rate takes the place of --learning_rate=3e-5." in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("flags", "metric", "lower"),
+    [([], "pearson", False), (["--metric_for_best_model=rmse"], "rmse", True)],
+)
+def test_runs_on_own_data_are_compared_by_the_metric_that_chooses_their_checkpoints(tmp_path, flags, metric, lower):
+    rows = "".join(f"text {number} of them,{number % 7}.5\n" for number in range(60))
+    (tmp_path / "rows.csv").write_text(f"text,label\n{rows}")
+    model = [f"--model_dir={SAMPLE_DATA / 'albert_tiny'}", f"--train_file={tmp_path / 'rows.csv'}"]
+    [task] = find_tasks(request("--", *model, *flags), parsed_run)
+    assert (task.score_metrics, task.lower_is_better) == ((metric,), lower)
+
+
+def test_scores_of_glue_are_glues_whatever_chooses_checkpoints(tmp_path):
+    write_toy_glue(tmp_path / "data")
+    flags = sweep_command(tmp_path, "--task_name=STS-B", runs=["--metric_for_best_model=MSE"])
+    [task] = find_tasks(parse_sweep_flags(flags), parsed_run)
+    assert task.task.lower_is_better  # for the live line, and the best checkpoint
+    assert (task.score_metrics, task.lower_is_better) == (("pearson", "spearman"), False)
+
+
+def test_what_programs_of_runs_say_names_their_flags(tmp_path):
+    with pytest.raises(UserError, match=r"own data as --train_file among the flags of the runs"):
+        sweep(request())

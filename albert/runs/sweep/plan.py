@@ -11,9 +11,10 @@ from albert.data.source_files import SourceFiles
 from albert.errors import UserError
 from albert.runs.sweep.jobs import EVAL_RESULTS, Job
 from albert.runs.sweep.request import ALL, SweepRequest
+from albert.setting_fields import SEED, problem_of
 from albert.settings import Settings
 from albert.tasks.base import Span, Split, Task
-from albert.tasks.leaderboard import GLUE, HELPED_BY_MNLI, MNLI, ranked_of
+from albert.tasks.leaderboard import GLUE, HELPED_BY_MNLI, MNLI, ranked_of, submission_tasks
 
 CLASSIFIER, RACE = "run_multigpus_classifier", "run_multigpus_race"
 SQUAD = {"SQuAD1.1": "run_multigpus_squad_v1", "SQuAD2.0": "run_multigpus_squad_v2"}
@@ -59,8 +60,19 @@ class TaskOfSweep:
 
     @property
     def task(self) -> Task:
-        """What is trained."""
+        """What is trained, with the metric that chooses its best checkpoint."""
         return self.parsed.task
+
+    @property
+    def score_metrics(self) -> tuple[str, ...]:
+        """What the score of a run is the mean of: the metrics of GLUE, or the one that chooses checkpoints."""
+        ranked = ranked_of(self.task)
+        return ranked.metrics if ranked else (self.task.best_metric,)
+
+    @property
+    def lower_is_better(self) -> bool:
+        """Whether small scores are the good ones. Those that GLUE reports never are, whatever chooses checkpoints."""
+        return self.task.lower_is_better and not ranked_of(self.task)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,6 +104,9 @@ def seeds_of(text: str) -> tuple[int, ...]:
         raise UserError(f"`seeds`={text} are not whole numbers with commas between them, as 1,2,3") from None
     if len(set(seeds)) < len(seeds):
         raise UserError(f"`seeds`={text} names a seed twice")
+    for seed in seeds:
+        if problem := problem_of(seed, SEED):
+            raise UserError(f"`seeds`={text}: {seed} {problem}")
     return seeds
 
 
@@ -100,6 +115,8 @@ def task_names(text: str) -> tuple[str, ...]:
     names: list[str] = []
     for name in (part.strip() for part in text.split(",")):
         names += [ranked.name for ranked in GLUE] if name.lower() == ALL else [name]
+    if "" in names:
+        raise UserError(f"`task_name`={text} has a comma without a task beside it")
     lowered = [name.lower() for name in names]
     if twice := [name for name, lower in zip(names, lowered, strict=True) if lowered.count(lower) > 1]:
         raise UserError(f"`task_name`={text} names {twice[0]} twice")
@@ -146,6 +163,10 @@ def _find_task(name: str, request: SweepRequest, parse: Parse) -> TaskOfSweep:
     flags |= {"num_gpu_cores": str(request.gpus_per_run)} if request.gpus_per_run > 1 else {}
     flags |= request.run_flags
     parsed = parse(module, {**flags, "output_dir": str(request.output_dir)})
+    data_dir = parsed.settings.data.data_dir
+    if not own and data_dir and not data_dir.is_dir():  # one problem, however many tasks
+        fetch = f"; python3 download_glue_data.py --data_dir={data_dir} fetches tasks" * (module == CLASSIFIER)
+        raise UserError(f"`data_dir`={data_dir} is not there: name the folder of the data{fetch}")
     digest = _digest_of_data(parsed)
     ranked = ranked_of(parsed.task)
     if ranked:
@@ -230,7 +251,7 @@ class Planner:
         identity |= {"model": _digest_of_model(parsed.settings, is_made=start is not None)}
         products: tuple[str, ...] = (EVAL_RESULTS,)
         if task.predicts:
-            products += ("predictions.json" if isinstance(task.task.output, Span) else "test_results.tsv",)
+            products += _files_of_predictions(task.task)
         title = f"{name} {label_of(setting)} seed {seed}"
         after = start.job if start else None
         job = Job(title, folder, task.module, flags, identity, products, _cost(parsed), after)
@@ -272,9 +293,16 @@ def _evaluated_besides(
             if "dev" in parsed.task.splits and _has_data(parsed, "dev"):
                 products += (EVAL_RESULTS,)
             if request.do_predict and _has_data(parsed, "test"):
-                products += ("test_results.tsv",)
+                products += _files_of_predictions(parsed.task)
             found[name] += [(other, products)] if products else []
     return found
+
+
+def _files_of_predictions(task: Task) -> tuple[str, ...]:
+    """What a run leaves that predicts; of a task of GLUE the leaderboard's file, too."""
+    if isinstance(task.output, Span):
+        return ("predictions.json",)
+    return ("test_results.tsv", *(known.submission_file for known in submission_tasks() if known.name == task.name))
 
 
 def _cost(parsed: ParsedRun) -> float:

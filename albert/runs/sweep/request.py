@@ -107,6 +107,8 @@ class SweepRequest:
     def problems(self) -> list[str]:
         """What cannot work, each as one phrase."""
         found = problems_of(self)
+        if self.gpus and self.gpus_per_run > self.gpus:
+            found.append(f"`gpus_per_run`={self.gpus_per_run} is more than `gpus`={self.gpus}")
         if self.search == GRID and self.space:
             found.append("`space` is for `search`=random or `search`=tpe; the values of a grid are `grid`")
         if self.search != GRID:
