@@ -4,6 +4,7 @@ import dataclasses
 import logging
 import shlex
 from collections.abc import Sequence
+from itertools import starmap
 from pathlib import Path
 
 from albert.errors import UserError
@@ -11,7 +12,7 @@ from albert.runs.sweep import slurm
 from albert.runs.sweep.picture import draw
 from albert.runs.sweep.plan import Parse, Planner, TaskOfSweep, Trained, find_tasks, seeds_of
 from albert.runs.sweep.progress import Display
-from albert.runs.sweep.request import LOCAL, SLURM, TPE, SweepRequest
+from albert.runs.sweep.request import LOCAL, RANDOM, SLURM, TPE, SweepRequest
 from albert.runs.sweep.results import FAILED, MISSING, PRUNED, Row, results_csv, row_of
 from albert.runs.sweep.scheduler import Command, Failure, LongestFirst, Scheduler
 from albert.runs.sweep.search import check_names, settings_of
@@ -54,8 +55,7 @@ class Sweep:
             return []
         with self._folder():
             if request.launcher == SLURM:
-                write_texts(request.output_dir, slurm.files_for(request, runs, self.command, _PACKAGE_ROOT))
-                logging.info("Wrote %s: start it with sbatch.", request.output_dir / slurm.SCRIPT)
+                self._write_slurm(runs)
                 return []
             failures = self._run_jobs(runs)
             self._report(runs, failures)
@@ -82,12 +82,13 @@ class Sweep:
         request = self.request
         settings = request.trials if request.search == TPE else len(settings_of(request))
         count = num_tasks * settings * num_seeds
+        factors = ((num_tasks, "task"), (settings, "setting"), (num_seeds, "seed"))
+        product = f"{' x '.join(starmap(_counted, factors))} = {_counted(count, 'run')}"
         if count > request.max_runs:
-            raise UserError(
-                f"{num_tasks} tasks x {settings} settings x {num_seeds} seeds = {count} runs, more than `max_runs`="
-                f"{request.max_runs}. Ask for fewer, or raise `max_runs`."
-            )
-        logging.info("%d tasks x %d settings x %d seeds = %d runs.", num_tasks, settings, num_seeds, count)
+            raise UserError(f"{product}, more than `max_runs`={request.max_runs}. Ask for fewer, or raise `max_runs`.")
+        if request.search == RANDOM and settings < request.trials:
+            logging.warning("The space has %s, fewer than `trials`=%d.", _counted(settings, "setting"), request.trials)
+        logging.info("%s.", product)
 
     def _folder(self) -> OutputLock:
         """The folder of the sweep, for this process alone."""
@@ -95,6 +96,17 @@ class Sweep:
         finish_texts(self.request.output_dir)
         delete_leftovers(self.request.output_dir)
         return lock
+
+    def _write_slurm(self, runs: Sequence[Trained]) -> None:
+        script = self.request.output_dir / slurm.SCRIPT
+        files = slurm.files_for(self.request, runs, self.command, _PACKAGE_ROOT)
+        if files:
+            write_texts(self.request.output_dir, files)
+            logging.info("Wrote %s: start it with sbatch.", script)
+            return
+        for name in (slurm.SCRIPT, slurm.COMMANDS):  # an earlier one starts runs that are finished
+            script.with_name(name).unlink(missing_ok=True)
+        logging.info("All runs are finished: nothing is left for Slurm. `launcher`=none compares them.")
 
     def _print_commands(self, runs: Sequence[Trained]) -> None:
         flags = device_flags(self.request)
@@ -136,7 +148,10 @@ class Sweep:
             for failure in failures:
                 logging.error("FAILED %s: %s", failure.job.name, failure.reason)
             if failures:
-                logging.error("%d runs failed; the same command runs them again, and no finished one.", len(failures))
+                logging.error(
+                    "%s failed; the same command runs what failed again, and no finished run.",
+                    _counted(len(failures), "run"),
+                )
 
     def _write_tables(self, rows: Sequence[Row], results: Sequence[TaskResult]) -> None:
         report = self.request.report
@@ -166,3 +181,7 @@ class Sweep:
             logging.warning("%s is partial, without %s: the leaderboard wants them all.", path, ", ".join(missing))
         write_bytes(path, packed(files))
         logging.info("Submission: %s", path)
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -131,6 +131,7 @@ def test_a_run_without_its_last_file_is_not_finished(folder):
     for number, break_it in enumerate(
         [
             (run / "test_results.tsv").unlink,
+            (run / "MRPC.tsv").unlink,
             (run / "eval_results.json").unlink,
             lambda: (run / "eval_results.json").write_text("{"),
             lambda: (run / "eval_results.json").write_text(
@@ -195,6 +196,27 @@ def test_everything_missing_is_named_before_the_first_run_starts(folder):
         conduct(folder, argv)
     assert all(name in str(raised.value) for name in ("RTE/train.tsv", "STS-B/dev.tsv"))
     assert not (folder / "sweep").exists()
+
+
+def test_a_folder_of_data_that_is_not_there_is_one_problem(folder):
+    argv = [*sweep_command(folder, "--task_name=all", "--seeds=1"), f"--data_dir={folder / 'nowhere'}"]
+    with pytest.raises(UserError, match=r"^`data_dir`=.*nowhere is not there: name the folder of the data") as raised:
+        conduct(folder, argv)
+    assert str(raised.value).count("is not there") == 1
+
+
+def test_a_space_of_fewer_settings_than_trials_is_named(folder, caplog):
+    caplog.set_level("INFO")
+    space = ("--search=random", "--space=optimizer=adamw,lamb", "--trials=5", "--dry_run")
+    conduct(folder, sweep_command(folder, "--task_name=MRPC", *space))
+    assert "The space has 2 settings, fewer than `trials`=5." in caplog.text
+    assert "1 task x 2 settings x 1 seed = 2 runs." in caplog.text
+
+
+def test_runs_that_want_a_gpu_are_refused_where_there_is_none(folder):
+    argv = sweep_command(folder, "--task_name=MRPC", runs=["--device=gpu"])
+    with pytest.raises(UserError, match="`device`=gpu, but no GPU is visible here"):
+        conduct(folder, argv)
 
 
 def test_a_second_sweep_on_the_folder_is_refused(folder):

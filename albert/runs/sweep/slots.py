@@ -49,6 +49,8 @@ def slots_for(request: SweepRequest, environment: Mapping[str, str] = os.environ
         if request.gpus > len(names):
             raise UserError(f"`gpus`={request.gpus}, but {len(names)} are visible here. Give fewer; 0 is the CPU.")
         names = names[: request.gpus]
+    if not names and request.run_flags.get("device") == "gpu":
+        raise UserError("`device`=gpu, but no GPU is visible here, or `gpus` is 0: leave it out.")
     if not names and request.gpus_per_run > 1:
         raise UserError(f"`gpus_per_run`={request.gpus_per_run}, but no GPU is used: leave it out.")
     slots = _of_gpus(names, request.gpus_per_run) if names else _of_cores(request.cpus_per_run)

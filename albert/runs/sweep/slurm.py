@@ -49,9 +49,11 @@ exit "$code"
 def files_for(request: SweepRequest, runs: Sequence[Trained], command: Command, root: Path) -> dict[str, str]:
     """The script and its list of commands, for the runs that are not finished. `root` is the folder of the package.
 
-    Says in the folders of the runs which ones they are.
+    Nothing where all are finished. Says in the folders of the runs which ones they are.
     """
     chains = _chains(runs)
+    if not chains:
+        return {}
     for job in (job for chain in chains for job in chain):
         job.begin()
     folder = request.output_dir.resolve()
@@ -64,7 +66,7 @@ def files_for(request: SweepRequest, runs: Sequence[Trained], command: Command, 
         limit=f"%{request.max_parallel}" if request.max_parallel else "",
         devices=devices,
         seconds=_SECONDS_TO_SAVE,
-        output=folder / "slurm-%A_%a.log",
+        output=shlex.quote(f"{str(folder).replace('%', '%%')}/slurm-%A_%a.log"),
         commands=COMMANDS,
         folder=shlex.quote(str(Path.cwd())),
         root=shlex.quote(str(root)),

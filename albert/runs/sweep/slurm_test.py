@@ -1,6 +1,7 @@
 """The script for sbatch: what shellcheck says of it, and what it does where Slurm's own programs are stand-ins."""
 
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -85,3 +86,21 @@ def test_gpus_are_asked_for(folder):
     assert "#SBATCH --gres=gpu:2\n" in text
     assert "--device=gpu" in (folder / "sweep/sweep.commands").read_text()
     assert "--num_gpu_cores=2" in (folder / "sweep/sweep.commands").read_text()
+
+
+def test_where_all_runs_are_finished_no_script_is_left(folder):
+    script = write_script(folder, "--task_name=MRPC", "--seeds=1")
+    assert conduct(folder, sweep_command(folder, "--task_name=MRPC", "--seeds=1")) == []
+    assert script.exists()
+    write_script(folder, "--task_name=MRPC", "--seeds=1")
+    assert not script.exists()
+    assert not (folder / "sweep/sweep.commands").exists()
+
+
+def test_sbatch_reads_the_name_of_the_log_as_one_word(folder):
+    root = folder / "100%"
+    write_toy_glue(root / "data")
+    text = write_script(root, "--task_name=MRPC", "--seeds=1").read_text()
+    (line,) = (line for line in text.splitlines() if line.startswith("#SBATCH --output="))
+    expected = f"{folder}/100%%/sweep/slurm-%A_%a.log"
+    assert shlex.split(line, comments=False)[1:] == [f"--output={expected}"]
