@@ -527,6 +527,10 @@ def test_flags_of_a_sweep_come_in_front_of_those_of_its_runs(checkout):
     request = parse_sweep_flags(["sweep", *checkout.call()[1]])
     names = ("log_steps", "learning_rate", "train_batch_size", "gradient_accumulation_steps")
     assert [request.run_flags[name] for name in names] == ["2", "3e-5", "4", "1"]
+    assert not {"device", "keep_checkpoint_max"} & request.run_flags.keys()
+    checkout.run("multi_run_albert_glue.sh", SEEDS="1,2", KEEP="3", DEVICE="gpu")
+    request = parse_sweep_flags(["sweep", *checkout.call()[1]])
+    assert (request.run_flags["keep_checkpoint_max"], request.run_flags["device"]) == ("3", "gpu")
 
 
 @pytest.mark.parametrize(
@@ -536,6 +540,9 @@ def test_flags_of_a_sweep_come_in_front_of_those_of_its_runs(checkout):
         ({"SEEDS": "1", "NUM_WORKERS": "2", "DEVICE": "cpu"}, ["NUM_WORKERS=2", "one process"]),
         ({"SEEDS": "1", "EBS": "x"}, ["EBS=x"]),
         ({"SEEDS": "1", "BS": "x"}, ["BS=x"]),
+        ({"SEEDS": "1", "DO_TRAIN": "false"}, ["DO_TRAIN=false", "leave it out"]),
+        ({"SEEDS": "1", "DO_EVAL": "false"}, ["DO_EVAL=false", "leave it out"]),
+        ({"SEEDS": "1", "LOG": "x.log"}, ["LOG=x.log", "beside its folder"]),
     ],
 )
 def test_variables_of_a_sweep_are_checked(checkout, variables, words):

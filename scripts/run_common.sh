@@ -41,6 +41,7 @@ MSL=${MSL:-}                  # longest row, in tokens
 LR=${LR:-}                    # peak learning rate
 SAVE=${SAVE:-}                # steps between two checkpoints, each with an evaluation
 ALBERT_DP=${ALBERT_DP:-}      # dropout of the encoder
+given_keep=${KEEP:-}
 KEEP=${KEEP:-5}               # checkpoints that stay, the best apart
 OPTIMIZER=${OPTIMIZER:-adamw} # adamw or lamb
 SEED=${SEED:-42}
@@ -135,13 +136,17 @@ prepare_folders() {
 # sweep TASKS FLAG...: runs albert.sweep with these flags, behind which come those of every run, as fine_tune has them.
 # Each run has a log beside its folder.
 sweep() {
-  local tasks=${1//,/+} flags=() model_dir=$MODEL_DIR
+  local tasks=${1//,/+} flags=() model_dir=$MODEL_DIR gpu=''
   shift
   while [[ $1 != -- ]]; do flags+=("$1") && shift; done
   shift
   check_whole EBS 1 999999 "a batch size per GPU"
   ((NUM_WORKERS == 1)) || die "NUM_WORKERS=$NUM_WORKERS: a run of a sweep is one process; leave it out."
+  is_true "$DO_TRAIN" || die "DO_TRAIN=$DO_TRAIN: every run of a sweep trains; leave it out."
+  is_true "$DO_EVAL" || die "DO_EVAL=$DO_EVAL: a sweep compares what its runs score; leave it out."
+  [[ -z ${LOG:-} ]] || die "LOG=$LOG: each run of a sweep has a log beside its folder; leave it out."
   "$root/scripts/setup.sh"
+  if [[ $DEVICE == gpu ]]; then gpu=gpu; fi # and not the CPU where there is none
   if [[ -n $BS ]]; then ACCUM=${ACCUM:-1}; fi
   if [[ -n $CONFIG && -n $SPM_MODEL && -n ${INIT_CHECKPOINT+set} ]]; then model_dir=''; fi # as in fine_tune
   with_python -m albert.sweep \
@@ -150,6 +155,7 @@ sweep() {
     "${flags[@]}" \
     -- \
     --strategy_type="$STRATEGY" \
+    ${gpu:+--device="$gpu"} \
     --dtype="$DTYPE" \
     --cached_dir="$CACHED_DIR" \
     --model_dir="$model_dir" \
@@ -161,6 +167,7 @@ sweep() {
     --recompute_activations="$RECOMPUTE" \
     --optimizer="$OPTIMIZER" \
     ${INIT_CHECKPOINT+--init_checkpoint="$INIT_CHECKPOINT"} \
+    ${given_keep:+--keep_checkpoint_max="$given_keep"} \
     ${BS:+--train_batch_size="$BS"} \
     ${ACCUM:+--gradient_accumulation_steps="$ACCUM"} \
     ${MSL:+--max_seq_length="$MSL"} \
