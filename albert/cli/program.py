@@ -11,6 +11,7 @@ from albert.cli.flags import HelpRequested, Program
 from albert.errors import UserError
 from albert.settings import DataSettings, PretrainingSettings, Settings
 from albert.system.endings import LOST_WORKER, LostWorker, leave, leaves_at_once
+from albert.system.printing import print_as_far_as_read
 from albert.system.signals import Interrupted
 from albert.tasks.base import Task
 
@@ -32,7 +33,7 @@ def main(
     when another worker was lost. A bug keeps its traceback. `program` has the flags that an error's message names in
     place of settings. A worker of several does not return, but ends the process with that code.
     """
-    _configure_logging()
+    _configure_logging(program)
     _configure_tensorflow()
     try:
         return leave(_worked(lambda: work(parse(argv)), program))
@@ -48,7 +49,7 @@ def _worked(work: Callable[[], None], program: Program | None) -> int:
     try:
         work()
     except HelpRequested as help_text:
-        _print_as_far_as_read(str(help_text))
+        print_as_far_as_read(str(help_text))
     except UserError as error:
         message = program.in_flags(str(error)) if program else str(error)
         print(f"error: {' '.join(message.split())}", file=sys.stderr)
@@ -88,20 +89,25 @@ def create_features(job: tuple[Task, DataSettings]) -> None:
     """Makes the caches of a task. Imports TensorFlow, which writes them, only now."""
     from albert.runs.feature_creation import create
 
-    _print_as_far_as_read(create(*job))
+    print_as_far_as_read(create(*job))
 
 
-def _print_as_far_as_read(text: str) -> None:
-    """Prints `text`, even if `| head` or a pager closes before its end."""
-    try:
-        print(text, flush=True)
-    except BrokenPipeError:
-        # Python flushes once more at its exit, and would complain then.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+class _Lines(logging.Formatter):
+    """A line of the log, with flags in place of the settings that it names in backquotes."""
+
+    def __init__(self, program: Program | None):
+        super().__init__("%(asctime)s %(message)s", datefmt="%H:%M:%S")
+        self._program = program
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = super().format(record)
+        return self._program.in_flags(line) if self._program else line
 
 
-def _configure_logging() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
+def _configure_logging(program: Program | None) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Lines(program))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     logging.getLogger("tensorflow").setLevel(logging.WARNING)
 
 

@@ -13,7 +13,7 @@ from albert.runs.sweep.picture import draw
 from albert.runs.sweep.plan import Parse, Planner, TaskOfSweep, Trained, find_tasks, seeds_of
 from albert.runs.sweep.progress import Display
 from albert.runs.sweep.request import LOCAL, RANDOM, SLURM, TPE, SweepRequest
-from albert.runs.sweep.results import FAILED, MISSING, PRUNED, Row, results_csv, row_of
+from albert.runs.sweep.results import FAILED, FINISHED, MISSING, PRUNED, Row, results_csv, row_of
 from albert.runs.sweep.scheduler import Command, Failure, LongestFirst, Scheduler
 from albert.runs.sweep.search import check_names, settings_of
 from albert.runs.sweep.slots import device_flags, slots_for
@@ -21,6 +21,7 @@ from albert.runs.sweep.submission import SUBMISSION, files_of, missing_files, pa
 from albert.runs.sweep.table import TaskResult, as_json, compare, markdown
 from albert.system.files import delete_leftovers, finish_texts, write_bytes, write_texts
 from albert.system.locks import OutputLock
+from albert.system.printing import print_as_far_as_read
 from albert.tasks.leaderboard import ranked_of
 
 PICTURE = "sweep.png"
@@ -110,8 +111,9 @@ class Sweep:
 
     def _print_commands(self, runs: Sequence[Trained]) -> None:
         flags = device_flags(self.request)
-        for job in (job for trained in runs for job in trained.jobs):
-            print(shlex.join(self.command(job.module, job.all_flags(flags))))
+        jobs = [job for trained in runs for job in trained.jobs]
+        lines = [shlex.join(self.command(job.module, job.all_flags(flags))) for job in jobs]
+        print_as_far_as_read("\n".join(lines))
 
     def _run_jobs(self, runs: Sequence[Trained]) -> list[Failure]:
         if self.request.launcher != LOCAL:
@@ -139,6 +141,9 @@ class Sweep:
         request = self.request
         failed = {failure.job for failure in failures}
         rows = [row_of(trained, FAILED if failed & set(trained.jobs) else unfinished) for trained in runs]
+        for row in rows:
+            if row.state == FINISHED and row.score is None:
+                logging.warning("%s scores no number: it is in no mean.", row.trained.job.name)
         results = compare(rows, request.report)
         self._write_tables(rows, results)
         try:
@@ -163,7 +168,7 @@ class Sweep:
         }
         picture = draw(results)
         write_texts(self.request.output_dir, texts | ({PICTURE: picture} if picture else {}))
-        print(table)
+        print_as_far_as_read(table)
         logging.info("Results: %s", self.request.output_dir)
 
     def _write_submission(self, results: Sequence[TaskResult]) -> None:

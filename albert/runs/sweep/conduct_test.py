@@ -213,6 +213,34 @@ def test_a_space_of_fewer_settings_than_trials_is_named(folder, caplog):
     assert "1 task x 2 settings x 1 seed = 2 runs." in caplog.text
 
 
+def test_whoever_stops_reading_gets_all_files_all_the_same(folder, started):
+    argv = sweep_command(folder, "--task_name=MRPC", "--seeds=1", "--partial_submission")
+    process = started(driving_command(folder, argv))
+    process.stdout.close()
+    said = process.stderr.read()
+    assert process.wait(timeout=LIMIT_SECONDS) == 0, said
+    assert (folder / "sweep/submission.zip").exists()
+    assert "Traceback" not in said
+
+
+def test_a_finished_run_without_a_score_is_named(folder, caplog):
+    argv = sweep_command(folder, "--task_name=MRPC", "--seeds=1,2")
+    conduct(folder, argv)
+    results = folder / "sweep/MRPC/recipe/seed2/eval_results.json"
+    found = json.loads(results.read_text())
+    results.write_text(json.dumps(found | {"best": found["best"] | {"f1": None}}))
+    assert conduct(folder, argv) == []
+    assert "MRPC recipe seed 2 scores no number: it is in no mean." in caplog.text
+    assert all_starts(folder) == {"MRPC/recipe/seed1": 1, "MRPC/recipe/seed2": 1}
+    assert [row["score"] for row in rows(folder)][1] == ""
+
+
+def test_what_is_missing_for_a_submission_names_the_flag_that_writes_it_all_the_same(folder, started):
+    process = started(driving_command(folder, sweep_command(folder, "--task_name=MRPC", "--seeds=1")))
+    _, said = process.communicate(timeout=LIMIT_SECONDS)
+    assert "missing in it; --partial_submission writes it all the same." in said
+
+
 def test_runs_that_want_a_gpu_are_refused_where_there_is_none(folder):
     argv = sweep_command(folder, "--task_name=MRPC", runs=["--device=gpu"])
     with pytest.raises(UserError, match="`device`=gpu, but no GPU is visible here"):
