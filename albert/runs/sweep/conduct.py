@@ -9,6 +9,7 @@ from pathlib import Path
 
 from albert.errors import UserError
 from albert.runs.sweep import slurm
+from albert.runs.sweep.jobs import RECORD
 from albert.runs.sweep.picture import draw
 from albert.runs.sweep.plan import Parse, Planner, TaskOfSweep, Trained, find_tasks, seeds_of
 from albert.runs.sweep.progress import Display
@@ -144,6 +145,13 @@ class Sweep:
         for row in rows:
             if row.state == FINISHED and row.score is None:
                 logging.warning("%s scores no number: it is in no mean.", row.trained.job.name)
+        ours = {job.folder for trained in runs for job in trained.jobs}
+        others = [path for path in request.output_dir.glob(f"*/*/*/{RECORD}") if path.parent not in ours]
+        if others:
+            logging.info(
+                "The table has the runs of this command; %s beside them in %s.",
+                _counted(len(others), "other run"), request.output_dir,
+            )  # fmt: skip
         results = compare(rows, request.report)
         self._write_tables(rows, results)
         try:

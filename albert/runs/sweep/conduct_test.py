@@ -241,6 +241,23 @@ def test_what_is_missing_for_a_submission_names_the_flag_that_writes_it_all_the_
     assert "missing in it; --partial_submission writes it all the same." in said
 
 
+def test_fewer_seeds_than_before_say_that_the_table_is_of_fewer_runs(folder, caplog):
+    caplog.set_level("INFO")
+    conduct(folder, sweep_command(folder, "--task_name=MNLI", "--seeds=1,2"))
+    assert "beside them" not in caplog.text
+    conduct(folder, sweep_command(folder, "--task_name=MNLI", "--seeds=1"))
+    assert "The table has the runs of this command; 3 other runs beside them in" in caplog.text
+
+
+def test_models_can_be_compared(folder, capsys):
+    names = ("albert_config_file", "spm_model_file")
+    argv = sweep_command(folder, "--task_name=MNLI", "--dry_run")
+    models = [argument for argument in argv if argument.lstrip("-").startswith(names)]
+    rest = [argument for argument in argv if argument not in models]
+    conduct(folder, [*rest[:1], *(f"--set={model.lstrip('-')}" for model in models), *rest[1:]])
+    assert capsys.readouterr().out.count(models[0]) == 3
+
+
 def test_runs_that_want_a_gpu_are_refused_where_there_is_none(folder):
     argv = sweep_command(folder, "--task_name=MRPC", runs=["--device=gpu"])
     with pytest.raises(UserError, match="`device`=gpu, but no GPU is visible here"):

@@ -18,6 +18,7 @@ from albert.tasks.leaderboard import GLUE, HELPED_BY_MNLI, MNLI, ranked_of, subm
 
 CLASSIFIER, RACE = "run_multigpus_classifier", "run_multigpus_race"
 SQUAD = {"SQuAD1.1": "run_multigpus_squad_v1", "SQuAD2.0": "run_multigpus_squad_v2"}
+_MODEL = ("model_dir", "albert_config_file", "spm_model_file", "vocab_file")
 OWN_DATA = ("train_file", "validation_file", "test_file")
 # Where the downloads put the data, below the folder that the sweep is called from.
 _DATA_DIRS = {CLASSIFIER: "glue_data", RACE: ".", **dict.fromkeys(SQUAD.values(), "SQuAD")}
@@ -162,7 +163,7 @@ def _find_task(name: str, request: SweepRequest, parse: Parse) -> TaskOfSweep:
     flags |= {} if own else {"data_dir": _DATA_DIRS[module]}
     flags |= {"num_gpu_cores": str(request.gpus_per_run)} if request.gpus_per_run > 1 else {}
     flags |= request.run_flags
-    parsed = parse(module, {**flags, "output_dir": str(request.output_dir)})
+    parsed = parse(module, {**_first_models(request), **flags, "output_dir": str(request.output_dir)})
     data_dir = parsed.settings.data.data_dir
     if not own and data_dir and not data_dir.is_dir():  # one problem, however many tasks
         fetch = f"; python3 download_glue_data.py --data_dir={data_dir} fetches tasks" * (module == CLASSIFIER)
@@ -177,6 +178,12 @@ def _find_task(name: str, request: SweepRequest, parse: Parse) -> TaskOfSweep:
     # The programs for SQuAD evaluate by predicting.
     flags |= {} if isinstance(parsed.task.output, Span) else {"do_predict": _word(predicts)}
     return TaskOfSweep(name, module, flags, parsed, predicts, digest)
+
+
+def _first_models(request: SweepRequest) -> dict[str, str]:
+    """Of models that are compared the first, so that the flags of a task can be read before there are settings."""
+    named = (text.partition("=") for text in request.grid)
+    return {name: values.split(",")[0] for name, _, values in named if name in _MODEL}
 
 
 def _digest_of_data(parsed: ParsedRun) -> str:
@@ -287,8 +294,8 @@ def _evaluated_besides(
     for name, task in tasks.items():
         ranked = ranked_of(task.task)
         for other in ranked.evaluated if ranked else ():
-            flags = {**task.flags, **_EVALUATING, "task_name": other, "output_dir": str(request.output_dir)}
-            parsed = parse(task.module, flags)
+            own = {"task_name": other, "output_dir": str(request.output_dir)}
+            parsed = parse(task.module, {**_first_models(request), **task.flags, **_EVALUATING, **own})
             products: tuple[str, ...] = ()
             if "dev" in parsed.task.splits and _has_data(parsed, "dev"):
                 products += (EVAL_RESULTS,)

@@ -136,13 +136,13 @@ def _chosen_table(results: Sequence[TaskResult]) -> str:
             continue
         best = f"{cell.best.score:.4f} (seed {cell.best.seed})"
         figures = f"{_spread(cell)} | {cell.median:.4f} | {best} | {len(cell.rows)}"
-        lines.append(f"| {result.task} | {result.metric} | {label_of(cell.setting)} | {figures} |")
+        lines.append(f"| {result.task} | {result.metric} | {_label(cell.setting)} | {figures} |")
     return "\n".join(lines)
 
 
 def _wide_table(results: Sequence[TaskResult], settings: Sequence[Setting]) -> str:
     lines = [
-        f"| task | {' | '.join(map(label_of, settings))} |",
+        f"| task | {' | '.join(map(_label, settings))} |",
         "| --- |" + " ---: |" * len(settings),
     ]
     for result in results:
@@ -156,8 +156,13 @@ def _long_table(results: Sequence[TaskResult], report: str) -> str:
     lines = ["| task | setting | mean ± sd (runs) |", "| --- | --- | ---: |"]
     for result in results:
         ordered = sorted(result.cells, key=lambda cell: _badness(cell.value(report), cell.lower_is_better))
-        lines += [f"| {result.task} | {label_of(cell.setting)} | {_marked(cell, result)} |" for cell in ordered]
+        lines += [f"| {result.task} | {_label(cell.setting)} | {_marked(cell, result)} |" for cell in ordered]
     return "\n".join(lines)
+
+
+def _label(setting: Setting) -> str:
+    """In a cell of a table, which `|` would end."""
+    return label_of(setting).replace("|", "\\|")
 
 
 def _marked(cell: Cell, result: TaskResult) -> str:

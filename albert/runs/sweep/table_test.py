@@ -130,3 +130,8 @@ def test_nothing_is_drawn_of_nothing():
 def test_a_score_that_is_no_number_is_no_best():
     (result,) = compare(rows_of({("CoLA", LOW): [math.nan], ("CoLA", HIGH): [0.1]}), MEAN)
     assert result.chosen.setting == HIGH
+
+
+def test_what_is_set_cannot_end_a_cell():
+    text = markdown(compare(rows_of({("CoLA", (("label_delimiter", "|"),)): [0.5]}), MEAN), MEAN)
+    assert "| label_delimiter=\\| | 0.5000 |" in text
