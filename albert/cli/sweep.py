@@ -60,6 +60,7 @@ _NOT_DECIDING = (
     *("data_dir", "model_dir", "albert_config_file", "spm_model_file", "vocab_file"),
 )
 _DECIDING = ("dtype",)
+_UNKNOWN = re.compile(r"Unknown command line flag '(?:no)?(\w+)'")
 _DATA = ("data_dir", "predict_file", *OWN_DATA)
 _OF_SEARCHES = {"trials": (RANDOM, TPE), "search_seed": (RANDOM, TPE), "prune": (TPE,)}
 
@@ -139,7 +140,9 @@ def parsed_run(module: str, flags: Mapping[str, str]) -> ParsedRun:
     try:
         task, settings = _PARSERS[module](argv)
     except UserError as error:
-        raise UserError(program.in_flags(str(error))) from error
+        # Programs have different flags, and a sweep may be of several programs.
+        of = f"albert.{module}: " * bool(_UNKNOWN.match(str(error)))
+        raise UserError(of + program.in_flags(str(error))) from error
     finally:
         logging.disable(previous)
     given = parse(program, argv)
@@ -162,7 +165,7 @@ def _flags_of_runs() -> dict[str, Flag]:
 
 def _of_another_place(error: UserError, named: Mapping[str, Flag]) -> UserError:
     """What to say of a flag that the sweep does not know: it may be one of the runs."""
-    unknown = re.match(r"Unknown command line flag '(?:no)?(\w+)'", str(error))
+    unknown = _UNKNOWN.match(str(error))
     name = unknown[1] if unknown else ""
     if name in _INSTEAD:
         return UserError(_not_for_runs(name))

@@ -181,3 +181,9 @@ def test_scores_of_glue_are_glues_whatever_chooses_checkpoints(tmp_path):
 def test_what_programs_of_runs_say_names_their_flags(tmp_path):
     with pytest.raises(UserError, match=r"own data as --train_file among the flags of the runs"):
         sweep(request())
+
+
+def test_a_flag_that_one_of_the_programs_lacks_names_the_program(tmp_path):
+    argv = ["--task_name=SQuAD1.1", "--", "--train_step=5", f"--model_dir={SAMPLE_DATA / 'albert_tiny'}"]
+    with pytest.raises(UserError, match=r"^albert\.run_multigpus_squad_v1: Unknown command line flag 'train_step'"):
+        find_tasks(request(*argv), parsed_run)
