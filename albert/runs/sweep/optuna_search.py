@@ -47,7 +47,7 @@ class TpeQueue:
         self._fixed: Setting = tuple((name, values[0]) for name, values in map(values_of, request.grid))
         self._studies = {task.name: self._study(task, request.output_dir) for task in tasks}
         self._open: list[_Open] = []
-        self._of_job: dict[Job, _Open] = {}
+        self._of_job: dict[Job, list[_Open]] = {}  # several, where a setting was drawn again
         for name, study in self._studies.items():
             for trial in study.get_trials(states=(self._optuna.trial.TrialState.RUNNING,)):
                 self._begin(name, self._optuna.trial.Trial(study, trial._trial_id))
@@ -72,30 +72,34 @@ class TpeQueue:
 
     def put_back(self, job: Job) -> None:
         """To the front of its trial."""
-        self._of_job[job].waiting.insert(0, job)
+        self._open_of(job)[0].waiting.insert(0, job)
 
     def ended(self, job: Job, is_finished: bool) -> None:
         """Tells the study, where this was the last run of a trial, or it is not worth the others."""
-        each = self._of_job[job]
+        for each in self._open_of(job):
+            self._ended(each, job, is_finished)
+
+    def _ended(self, each: _Open, job: Job, is_finished: bool) -> None:
         if is_finished and not each.is_pruned:
-            if job == each.runs[0].job and each in self._open:
+            if job == each.runs[0].job:
                 _report(each)  # what later trials are compared with, however quickly this run was done
             self._tell_if_done(each)
             return
         each.waiting.clear()
-        if each.is_pruned and each in self._open:
+        if each.is_pruned:
             each.study.tell(each.trial, state=self._optuna.trial.TrialState.PRUNED)
         # A trial whose run failed stays open in the journal: the same command tries it again.
-        if each in self._open:
-            self._open.remove(each)
+        self._open.remove(each)
 
     def should_end(self, job: Job) -> bool:
         """Reports what the first seed has scored; whether that is below the median of the trials before."""
-        each = self._of_job[job]
-        if not self._request.prune or job != each.runs[0].job or each.is_pruned:
+        sharing = self._open_of(job)
+        if not self._request.prune or not sharing or job != sharing[0].runs[0].job:
             return False
-        each.is_pruned = _report(each)
-        return each.is_pruned
+        is_hopeless = any(_report(each) for each in sharing if not each.is_pruned)
+        for each in sharing:
+            each.is_pruned = each.is_pruned or is_hopeless
+        return is_hopeless
 
     def runs(self) -> list[Trained]:
         """The runs of all trials, whatever became of them."""
@@ -111,11 +115,17 @@ class TpeQueue:
         runs = self._runs_of(name, setting)
         study = self._studies[name]
         known = next(each for each in study.get_trials(deepcopy=False) if each.number == trial.number)
-        waiting = [trained.job for trained in runs if not trained.job.is_finished()]
+        jobs = [trained.job for trained in runs]
+        waiting = [job for job in jobs if not (self._open_of(job) or job.is_finished())]
         each = _Open(trial, study, runs, waiting, set(known.intermediate_values))
         self._open.append(each)
-        self._of_job |= {trained.job: each for trained in runs}
+        for job in jobs:
+            self._of_job.setdefault(job, []).append(each)
         self._tell_if_done(each)
+
+    def _open_of(self, job: Job) -> list[_Open]:
+        """The open trials that wait for a job: several have the same setting."""
+        return [each for each in self._of_job.get(job, ()) if each in self._open]
 
     def _tell_if_done(self, each: _Open) -> None:
         scores = [row_of(dataclasses.replace(trained, evaluated={})).score for trained in each.runs]

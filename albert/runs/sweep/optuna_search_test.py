@@ -93,3 +93,14 @@ def test_mnlis_other_rows_are_evaluated_by_the_best_models_only(folder):
     assert len(list((folder / "sweep/MNLI").rglob("starts"))) == 8
     assert len(list((folder / "sweep/misMNLI").rglob("starts"))) == 2
     assert len(list((folder / "sweep/AX").rglob("starts"))) == 2
+
+
+def test_trials_that_have_the_same_setting_share_their_runs(folder):
+    """Of a small space a setting is drawn again, also while its runs are on their way."""
+    argv = sweep_command(
+        folder, *("--task_name=MRPC", "--seeds=1,2", "--search=tpe", "--trials=8", "--space", "optimizer=adamw,lamb")
+    )
+    assert conduct(folder, argv, {"": "slow"}) == []
+    assert all_starts(folder) == 4 * [1]
+    assert {trial.state.name for trial in study(folder).trials} == {"COMPLETE"}
+    assert len(study(folder).trials) == 8
