@@ -19,6 +19,7 @@ from albert.runs.sweep.search import Space, space_of, values_of
 
 # A file that is only added to: SQLite on network disks is not safe.
 JOURNAL = "optuna.journal"
+_SEARCH = "search"  # in a study: what its scores are of
 
 
 @dataclasses.dataclass(eq=False)
@@ -45,7 +46,7 @@ class TpeQueue:
         self._request, self._planner, self._seeds = request, planner, seeds
         self._spaces = [space_of(text) for text in request.space]
         self._fixed: Setting = tuple((name, values[0]) for name, values in map(values_of, request.grid))
-        self._studies = {task.name: self._study(task, request.output_dir) for task in tasks}
+        self._studies = {task.name: self._checked_study(task) for task in tasks}
         self._open: list[_Open] = []
         self._of_job: dict[Job, list[_Open]] = {}  # several, where a setting was drawn again
         for name, study in self._studies.items():
@@ -144,6 +145,30 @@ class TpeQueue:
     def _setting_of(self, params: dict[str, Any]) -> Setting:
         drawn = ((space.name, space.text(params[space.name])) for space in self._spaces if space.name in params)
         return (*self._fixed, *drawn)
+
+    def _checked_study(self, task: TaskOfSweep) -> Any:
+        """The study of a task. Raises UserError for one of another search, whose scores would be taken for ours."""
+        journal = self._request.output_dir / JOURNAL
+        try:
+            study = self._study(task, self._request.output_dir)
+        except (ValueError, KeyError) as error:
+            raise UserError(f"{journal} is damaged ({error}): move it away; finished runs stay finished.") from error
+        asked = {
+            "seeds": ",".join(map(str, sorted(self._seeds))),
+            "set": ",".join(f"{name}={value}" for name, value in self._fixed),
+            "space": "; ".join(sorted(f"{s.name} {s.kind or ','.join(s.choices)}" for s in self._spaces)),
+            "flags of the runs": "; ".join(f"{name}={value}" for name, value in sorted(task.parsed.deciding.items())),
+            "data": task.data_digest,
+        }
+        known = study.user_attrs.get(_SEARCH)
+        if known is None:
+            study.set_user_attr(_SEARCH, asked)
+        elif different := [name for name, value in asked.items() if known.get(name) != value]:
+            raise UserError(
+                f"{journal} is of a search for {task.name} with another {', '.join(different)}, whose scores do not "
+                "fit: give the same, or another `output_dir`."
+            )
+        return study
 
     def _study(self, task: TaskOfSweep, folder: Path) -> Any:
         backend = self._optuna.storages.journal.JournalFileBackend(str(folder / JOURNAL))

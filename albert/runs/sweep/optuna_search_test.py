@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from albert.cli.sweep import parse_sweep_flags, parsed_run
+from albert.errors import UserError
 from albert.runs.sweep.conduct import Sweep
 from albert.runs.sweep.testing import conduct, pretending_command, starts_of, sweep_command, write_toy_glue
 
@@ -104,3 +105,30 @@ def test_trials_that_have_the_same_setting_share_their_runs(folder):
     assert all_starts(folder) == 4 * [1]
     assert {trial.state.name for trial in study(folder).trials} == {"COMPLETE"}
     assert len(study(folder).trials) == 8
+
+
+@pytest.mark.parametrize(
+    ("flags", "runs", "different"),
+    [
+        (("--space=train_batch_size=4,8",), (), "space"),
+        (("--seeds=1,2",), (), "seeds"),
+        (("--set=optimizer=lamb",), (), "set"),
+        ((), ("--train_step=900",), "flags of the runs"),
+    ],
+)
+def test_a_study_of_another_search_is_refused(folder, flags, runs, different):
+    first = sweep_command(folder, "--task_name=MRPC", "--seeds=1", *SEARCH, "--trials=1")
+    conduct(folder, first)
+    with pytest.raises(UserError, match=f"is of a search for MRPC with another {different}, whose scores"):
+        conduct(folder, sweep_command(folder, "--task_name=MRPC", "--seeds=1", *SEARCH, *flags, runs=runs))
+    wider = ("--search=tpe", "--trials=1", "--space", "learning_rate=log:1e-6:1e-2")
+    assert conduct(folder, sweep_command(folder, "--task_name=MRPC", "--seeds=1", *wider)) == []
+
+
+def test_a_damaged_journal_is_named(folder):
+    argv = sweep_command(folder, "--task_name=MRPC", "--seeds=1", *SEARCH, "--trials=1")
+    conduct(folder, argv)
+    journal = folder / "sweep/optuna.journal"
+    journal.write_text("{damage\n" + journal.read_text())
+    with pytest.raises(UserError, match=r"optuna\.journal is damaged"):
+        conduct(folder, argv)
