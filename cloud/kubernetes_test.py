@@ -138,6 +138,6 @@ def test_every_pod_knows_the_cluster_and_its_place_there(tmp_path, index):
     )
     config, (module_flag, module, *flags) = json.loads(done.stdout)
     cluster = cluster_from_environment({"TF_CONFIG": config})
-    assert (cluster.addresses, cluster.index) == (("albert-0.albert:37000", "albert-1.albert:37000"), index)
+    assert (cluster.addresses, cluster.index) == (("albert-0.albert:12000", "albert-1.albert:12000"), index)
     assert (module_flag, module) == ("-m", f"albert.{RUN_PRETRAINING.module}")
     parse(RUN_PRETRAINING, ["", *flags]).check()
