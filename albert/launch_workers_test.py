@@ -296,10 +296,10 @@ def refusal_of(*words: str) -> str:
     ("words", "said"),
     [
         (["--", "albert.run_pretraining"], "--num_workers must be given"),
-        (["--num_workers=0", "--", "json"], "--num_workers=0 must be at least 1"),
-        (["--num_workers=65", "--", "json"], "--num_workers=65 must be at most 64"),
-        (["--num_workers=x", "--", "json"], "--num_workers=x is not a whole number"),
-        (["--max_restarts=-1", "--num_workers=2", "--", "json"], "--max_restarts=-1"),
+        (["--num_workers=0", "--", "json.tool"], "--num_workers=0 must be at least 1"),
+        (["--num_workers=65", "--", "json.tool"], "--num_workers=65 must be at most 64"),
+        (["--num_workers=x", "--", "json.tool"], "--num_workers=x is not a whole number"),
+        (["--max_restarts=-1", "--num_workers=2", "--", "json.tool"], "--max_restarts=-1"),
         (["--num_workers=2"], "no program is named: write --"),
         (["--num_workers=2", "--"], "no program is named"),
         (["--num_workers=2", "albert.run_pretraining"], "'albert.run_pretraining': write --"),
@@ -308,6 +308,8 @@ def refusal_of(*words: str) -> str:
         (["--num_workers=2", "--", "albert.no_such.module"], "there is no module"),
         (["--num_workers=2", "--", "--do_train"], "there is no module --do_train"),
         (["--num_workers=2", "--", ""], "there is no module"),
+        (["--num_workers=2", "--", "json"], "there is no module json to run"),  # a package without a __main__
+        (["--num_workers=2", "--", "albert.create_pretraining_data"], "run_multigpus_squad_v2, run_pretraining have"),
         (["--num_workers=2", "--", "albert.serve"], "albert.serve does not train"),
         (["--num_workers=2", "--", "albert.run_pretraining"], "--strategy_type=multi_worker is missing"),
         (["--num_workers=2", "--", "albert.run_pretraining", "--strategy_type=one"], "is missing"),
@@ -317,11 +319,15 @@ def test_what_cannot_be_started_is_refused_in_one_line(words, said):
     assert said in refusal_of(*words)
 
 
+def test_a_number_that_cannot_be_read_is_one_problem():
+    assert refusal_of("--num_workers=two", "--", "json.tool") == "--num_workers=two is not a whole number"
+
+
 def test_the_programs_flags_are_its_own(tmp_path):
     settings = parse_launch_flags(
-        ["launch_workers", "--num_workers=2", "--", "json", "--num_workers=3", "--", "--help"]
+        ["launch_workers", "--num_workers=2", "--", "json.tool", "--num_workers=3", "--", "--help"]
     )
-    assert (settings.module, settings.arguments) == ("json", ("--num_workers=3", "--", "--help"))
+    assert (settings.module, settings.arguments) == ("json.tool", ("--num_workers=3", "--", "--help"))
     (tmp_path / "flags").write_text("--strategy_type=multi_worker\n")
     for flags in (["--strategy_type", "multi_worker"], [f"--flagfile={tmp_path / 'flags'}"]):
         settings = parse_launch_flags(["launch_workers", "--num_workers=2", "--", "albert.run_pretraining", *flags])
@@ -333,7 +339,7 @@ def test_the_programs_flags_are_its_own(tmp_path):
     [([], True), (["--overwrite_output_dir"], False), (["--overwrite_output_dir=false"], True)],
 )
 def test_what_would_discard_its_own_progress_is_not_restarted(flags, is_restartable):
-    settings = parse_launch_flags(["launch_workers", "--num_workers=2", "--", "json", *flags])
+    settings = parse_launch_flags(["launch_workers", "--num_workers=2", "--", "json.tool", *flags])
     assert settings.is_restartable == is_restartable
 
 
@@ -355,4 +361,4 @@ def test_gpus_that_are_not_there_are_refused(monkeypatch, visible, said):
     if visible is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     with pytest.raises(UserError, match=f"needs 4 GPUs, and .*{said}"):
-        launching.run(launching.LaunchSettings("json", (), num_workers=2, gpus_per_worker=2))
+        launching.run(launching.LaunchSettings("json.tool", (), num_workers=2, gpus_per_worker=2))

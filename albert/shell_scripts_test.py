@@ -317,7 +317,7 @@ def test_a_flag_wins_over_a_variable(checkout, script):
         ({"DEVICE": "tpu"}, ["DEVICE=tpu", "auto gpu cpu"]),
         ({"OPTIMIZER": "sgd"}, ["OPTIMIZER=sgd", "adamw lamb"]),
         ({"STRATEGY": "two"}, ["STRATEGY=two", "one mirror"]),
-        ({"STRATEGY": "multi_worker"}, ["STRATEGY=multi_worker", "one mirror"]),
+        ({"STRATEGY": "multi_worker"}, ["STRATEGY=multi_worker", "NUM_WORKERS=2"]),
         ({"NUM_WORKERS": "0"}, ["NUM_WORKERS=0", "from 1 to 64"]),
         ({"NUM_WORKERS": "65"}, ["NUM_WORKERS=65"]),
         ({"NUM_WORKERS": "two"}, ["NUM_WORKERS=two"]),

@@ -62,6 +62,7 @@ def load(environment: Mapping[str, str], file: Path = FILE) -> FsxSettings:
     """The settings. Raises UserError that names every value that is missing or cannot be right."""
     given, problems = _read(file)
     values: dict[str, str | tuple[str, ...]] = {}
+    missing = []
     for name, value in _VALUES.items():
         found = environment.get(value.variable, "")
         place = value.variable if found else f"{name} in {file.name}"
@@ -71,11 +72,13 @@ def load(environment: Mapping[str, str], file: Path = FILE) -> FsxSettings:
             problems.append(f"{place} must be {'a list of texts' if value.several else 'a text'}, as {value.example}")
             continue
         if not words:
-            problems.append(f"set {name} in {file} or {value.variable} in the environment, as {value.example}")
+            missing.append(f"{name} (or {value.variable} in the environment), as {value.example}")
         elif wrong := [word for word in words if not re.fullmatch(value.pattern, word)]:
             problems.append(f"{place} is {', '.join(wrong)}, which is not of the form {value.example}")
         else:
             values[name] = words if value.several else words[0]
+    if missing:
+        problems.append(f"set in {file}: {', '.join(missing)}")
     raise_for(problems)
     return FsxSettings(**values)  # type: ignore[arg-type]
 

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from albert.cli.flag_files import with_flags_of_files
 from albert.cli.flags import Program, parse
 from albert.errors import UserError
 from albert.setting_fields import DEVICES, MODEL, OUTPUT, TRAINING, WHAT, above_0, at_least, problems_of, setting
@@ -184,9 +185,10 @@ def make_job(settings: JobSettings, program: Program, own: Sequence[str], more: 
 
     Raises UserError for flags that the program does not understand, or SageMaker does not take.
     """
-    set_here = {argument.partition("=")[0] for argument in own}
-    if twice := sorted(set_here & {argument.partition("=")[0] for argument in more}):
-        raise UserError(f"{', '.join(twice)} behind -- is set by this program: --help lists its flags")
+    more = tuple(with_flags_of_files(more))  # the container does not have the files
+    set_here = {_name(argument) for argument in own}
+    if twice := sorted(set_here & {_name(argument) for argument in more if argument.startswith("-")}):
+        raise UserError(f"--{', --'.join(twice)} behind -- is set by this program: --help lists its flags")
     arguments = (*own, *more)
     if long := [argument for argument in arguments if len(argument) > _LONGEST_ARGUMENT]:
         raise UserError(f"SageMaker takes arguments of at most {_LONGEST_ARGUMENT} characters: {long[0]}")
@@ -194,6 +196,11 @@ def make_job(settings: JobSettings, program: Program, own: Sequence[str], more: 
         raise UserError(f"SageMaker takes at most {_MOST_ARGUMENTS} arguments, but these are {len(arguments) + 1}")
     _check(program, arguments)
     return Job(settings, f"albert.{program.module}", arguments)
+
+
+def _name(argument: str) -> str:
+    """Of a flag, which may begin with one hyphen or two."""
+    return argument.lstrip("-").partition("=")[0]
 
 
 def _check(program: Program, arguments: Sequence[str]) -> None:

@@ -205,6 +205,8 @@ def test_the_squad_program_understands_the_command(file_system, version):
         ("pretraining", ["--total_step=3"], ["total_step"]),
         ("pretraining", [f"--input_file={'a' * 300}"], ["at most 256 characters"]),
         ("pretraining", ["--", "--output_dir=x"], ["--output_dir", "set by this program"]),
+        ("pretraining", ["--", "-output_dir=x"], ["--output_dir", "set by this program"]),
+        ("pretraining", ["--", "--flagfile=/gone"], ["--flagfile=/gone cannot be read"]),
         ("pretraining", ["--", "--log_stepps=3"], ["albert.run_pretraining", "log_stepps"]),
         ("pretraining", ["--", *["--seed=3"] * 100], ["at most 100 arguments"]),
         ("finetuning", ["--load_from=scratch"], ["--load_from=scratch", "google"]),
@@ -215,6 +217,15 @@ def test_mistakes_are_refused(program, arguments, words):
     with pytest.raises(UserError) as raised:
         job_of(program, *arguments)
     assert all(word in str(raised.value) for word in words), raised.value
+
+
+def test_flags_of_a_file_travel_without_the_file(tmp_path):
+    file = tmp_path / "flags"
+    file.write_text("--max_seq_length=256\n")
+    assert job_of("pretraining", "--", f"--flagfile={file}").arguments[-1] == "--max_seq_length=256"
+    file.write_text("--output_dir=x\n")
+    with pytest.raises(UserError, match="--output_dir behind -- is set by this program"):
+        job_of("pretraining", "--", f"--flagfile={file}")
 
 
 @pytest.mark.parametrize("program", PROGRAMS)

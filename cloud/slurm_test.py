@@ -104,7 +104,7 @@ def test_what_would_end_again_or_was_stopped_does_not_come_back(queue, code):
     assert not queue.requeued()
 
 
-@pytest.mark.parametrize("code", [75, 137, 139, 1])
+@pytest.mark.parametrize("code", [75, 137, 138, 139, 1])  # 138: by USR1, as a signal to the script
 def test_a_lost_worker_restarts_all_at_most_so_many_times(queue, code):
     for count in (1, 2):
         exit_code, said = queue.run(CODE=str(code), MAX_RESTARTS="2")
@@ -152,3 +152,15 @@ def test_a_call_without_a_module_is_refused(queue):
     process = queue.start(CODE="0")
     said = process.communicate(timeout=30)[1]
     assert (process.returncode, len(said.splitlines()), "give a module" in said) == (2, 1, True)
+
+
+@pytest.mark.parametrize("value", ["", "-1", "ten"])
+def test_a_number_of_restarts_that_is_none_is_refused(queue, value):
+    code, said = queue.run(MAX_RESTARTS=value, CODE="0")
+    assert code == (2 if value else 0)
+    assert (f"MAX_RESTARTS={value} is not" in said) == bool(value)
+
+
+def test_outside_slurm_the_script_says_how_it_is_started(queue):
+    code, said = queue.run(SLURM_JOB_ID="", CODE="0")
+    assert (code, len(said.splitlines()), "sbatch cloud/slurm/albert.sbatch" in said) == (2, 1, True)

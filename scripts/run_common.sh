@@ -66,7 +66,11 @@ CACHED_DIR=${CACHED_DIR:-$CURRENT_PWD/cached_albert_tfrecord}
   die "ALBERT_DIR=$ALBERT_DIR is not a model size: use base, large, xlarge or xxlarge."
 [[ $VERSION =~ ^[A-Za-z0-9._-]+$ ]] || die "VERSION=$VERSION is not a version: use 1 or 2."
 check_choice DEVICE auto gpu cpu
-if ((NUM_WORKERS == 1)); then check_choice STRATEGY one mirror; fi
+if ((NUM_WORKERS == 1)); then
+  [[ $STRATEGY != multi_worker ]] ||
+    die "STRATEGY=multi_worker needs NUM_WORKERS=2 or more here; on several machines see docs/several_machines.md."
+  check_choice STRATEGY one mirror
+fi
 check_choice DTYPE auto float32 bfloat16
 check_choice OPTIMIZER adamw lamb
 check_boolean PACK RECOMPUTE DO_TRAIN DO_EVAL DO_PREDICT

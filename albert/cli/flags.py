@@ -204,7 +204,8 @@ def parse(program: Program, argv: Sequence[str], complete: Callable[["Values"], 
     given = frozenset(flag.name for flag in program.flags if parsed[flag.name].present)
     values = Values(program, by_flag, given, (), tuple(rest))
     values = complete(values) if complete else values
-    missing = [f"--{name}" for name in program.required if values[name] is None]
+    unread = {problem.partition("=")[0] for problem in problems}
+    missing = [f"--{name}" for name in program.required if values[name] is None and f"--{name}" not in unread]
     if missing and not values.problems:  # what could not be completed says more
         problems.insert(0, f"{', '.join(missing)} must be given (--help lists all flags)")
     for flag in program.flags:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from albert.cli.fine_tuning import CLASSIFIER, FINE_TUNING_PROGRAMS
 from albert.cli.flag_files import with_flags_of_files
 from albert.cli.flags import Program, declared, parse
-from albert.cli.pretraining import PRETRAINING_PROGRAMS
+from albert.cli.pretraining import RUN_PRETRAINING
 from albert.errors import UserError
 from albert.runs.launching import LaunchSettings, run
 
@@ -22,7 +22,7 @@ LAUNCH = Program(
     "of the first worker that ended with another one than 0.",
     arguments="-- MODULE FLAG...",
 )
-_TRAINING = {program.module for program in (*FINE_TUNING_PROGRAMS, *PRETRAINING_PROGRAMS)}
+_TRAINING = {program.module for program in (*FINE_TUNING_PROGRAMS, RUN_PRETRAINING)}
 _HOW = "write -- and the program behind the launcher's own flags, as --num_workers=2 -- albert.run_pretraining ..."
 
 
@@ -63,12 +63,8 @@ def _problems_of(command: Sequence[str]) -> list[str]:
     if not command:
         return [f"no program is named: {_HOW}"]
     module, *arguments = command
-    try:
-        is_there = importlib.util.find_spec(module) is not None
-    except (ImportError, ValueError, AttributeError):
-        is_there = False
-    if not is_there:
-        return [f"there is no module {module}: {_HOW}"]
+    if not _is_program(module):
+        return [f"there is no module {module} to run: {_HOW}"]
     package, _, name = module.partition(".")
     if package != "albert":
         return []
@@ -78,6 +74,17 @@ def _problems_of(command: Sequence[str]) -> list[str]:
     if given[-1:] != ["multi_worker"]:
         return ["behind -- --strategy_type=multi_worker is missing: each worker would train alone"]
     return []
+
+
+def _is_program(module: str) -> bool:
+    """Whether `python3 -m` finds it: a module, or a package that has a __main__."""
+    try:
+        spec = importlib.util.find_spec(module)
+        if spec and spec.submodule_search_locations is not None:
+            spec = importlib.util.find_spec(f"{module}.__main__")
+    except (ImportError, ValueError, AttributeError):
+        return False
+    return spec is not None
 
 
 def _flags(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:

@@ -79,6 +79,20 @@ def cluster_from_environment(environment: Mapping[str, str]) -> Cluster:
     raise UserError(f"nothing says which workers train together: {_HOW}")
 
 
+def alone_among(environment: Mapping[str, str]) -> str:
+    """A warning for a process that joins no other, where the environment names several workers; "" elsewhere."""
+    try:
+        count = cluster_from_environment(environment).count
+    except UserError:
+        return ""  # what is wrong with it concerns nobody here
+    if count == 1:
+        return ""
+    return (
+        f"This process works alone, although its environment names {count} workers: give each of them "
+        "`strategy_type`=multi_worker if they are to train together, or an `output_dir` of its own."
+    )
+
+
 def split_address(address: str) -> tuple[str, int]:
     """Host and port of "host:port" or "[address]:port". Raises ValueError saying what it is not."""
     found = _ADDRESS.fullmatch(address)

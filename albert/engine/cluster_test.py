@@ -21,6 +21,12 @@ def test_a_cluster_names_its_workers():
     assert cluster_from_environment({"TF_CONFIG": cluster.tf_config()}) == cluster
 
 
+def test_a_process_alone_among_several_workers_is_warned_of():
+    assert "names 2 workers: give each of them `strategy_type`=multi_worker" in clusters.alone_among(tf_config())
+    for environment in ({}, {"TF_CONFIG": ""}, {"SLURM_JOB_ID": "1"}, tf_config(worker=["a:1"])):
+        assert clusters.alone_among(environment) == ""
+
+
 # TF_CONFIG ------------------------------------------------------------------------------------------------------------
 
 

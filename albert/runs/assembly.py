@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,6 +11,7 @@ import tensorflow as tf
 
 from albert.albert_config import AlbertConfig, read_config
 from albert.custom_optimization import LearningRateSchedule, create_optimizer
+from albert.engine.cluster import alone_among
 from albert.engine.distribution import Replicas, create_replicas
 from albert.engine.estimator import Estimator, EvalSpec, RunConfig, TrainingObserver
 from albert.engine.joining import Joining
@@ -69,6 +71,8 @@ def resolve(settings: S, replicas: Replicas) -> S:
 
 def join_replicas(settings: Settings) -> Replicas:
     """The replicas that `settings` ask for. Of several workers all must have the same settings, but for paths."""
+    if settings.strategy_type != "multi_worker" and (warning := alone_among(os.environ)):
+        logging.warning(warning)
     facts = {f"`{name}`": value for name, value in _plain_settings(settings).items()}
     joining = Joining(facts, settings.meeting_seconds, settings.stuck_seconds)
     return create_replicas(settings.strategy_type, settings.num_replicas, settings.device, joining)

@@ -3,6 +3,7 @@
 import dataclasses
 from pathlib import Path
 
+from albert.engine.cluster import Cluster
 from albert.runs import assembly
 from albert.testing import GOOD_SETTINGS
 
@@ -23,3 +24,12 @@ def test_workers_compare_every_setting_but_paths(monkeypatch):
     assembly.join_replicas(elsewhere)
     assert asked[1][3].facts == joining.facts
     assert not {"`output_dir`", "`data_dir`", "`cached_dir`", "`albert_config_file`"} & joining.facts.keys()
+
+
+def test_a_process_that_joins_no_other_is_warned_of_where_there_are_others(monkeypatch, caplog):
+    monkeypatch.setattr(assembly, "create_replicas", lambda *_: None)
+    monkeypatch.setenv("TF_CONFIG", Cluster(("a:1", "b:2"), 1).tf_config())
+    assembly.join_replicas(dataclasses.replace(GOOD_SETTINGS, strategy_type="multi_worker"))
+    assert not caplog.records
+    assembly.join_replicas(GOOD_SETTINGS)
+    assert "works alone, although its environment names 2 workers" in caplog.text
