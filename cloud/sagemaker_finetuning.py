@@ -1,7 +1,6 @@
 """Fine-tunes on SQuAD on SageMaker: `python3 -m cloud.sagemaker_finetuning --help`."""
 
 import dataclasses
-import os
 import sys
 from collections.abc import Sequence
 
@@ -9,7 +8,6 @@ from albert.cli.fine_tuning import SQUAD_PROGRAMS
 from albert.cli.flags import Program, declared
 from albert.cli.program import main
 from albert.setting_fields import DATA, SHARE, TRAINING, above_0, setting
-from cloud import fsx_settings
 from cloud.sagemaker_job import (
     FILE_SYSTEM,
     SCRATCH,
@@ -17,8 +15,8 @@ from cloud.sagemaker_job import (
     JobSettings,
     make_job,
     parse_settings,
-    print_or_send,
     shared_arguments,
+    start,
 )
 
 # What AWS's script calls them -> the versions in the names of SQuAD's files.
@@ -75,11 +73,6 @@ def parse_job(argv: Sequence[str]) -> Job:
         f"--warmup_proportion={settings.warmup_proportion}",
     ]
     return make_job(settings, SQUAD_PROGRAMS[version], own, more)
-
-
-def start(job: Job) -> None:
-    """Prints the request, or sends it."""
-    print_or_send(job, fsx_settings.load(os.environ))
 
 
 def cli(argv: Sequence[str] = sys.argv) -> int:

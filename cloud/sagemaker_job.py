@@ -11,6 +11,7 @@ import gzip
 import hashlib
 import io
 import json
+import os
 import re
 import tarfile
 from collections.abc import Iterator, Sequence
@@ -21,6 +22,7 @@ from albert.cli.flag_files import with_flags_of_files
 from albert.cli.flags import Program, parse
 from albert.errors import UserError
 from albert.setting_fields import DEVICES, MODEL, OUTPUT, TRAINING, WHAT, above_0, at_least, problems_of, setting
+from cloud import fsx_settings
 from cloud.fsx_settings import FsxSettings
 
 _ONE_GPU = ("xlarge", "2xlarge", "4xlarge", "8xlarge", "16xlarge")
@@ -313,8 +315,9 @@ def _aws_errors_in_one_line() -> Iterator[None]:
         raise UserError(f"AWS: {error}") from error
 
 
-def print_or_send(job: Job, account: FsxSettings) -> None:
-    """What both programs end with."""
+def start(job: Job) -> None:
+    """Prints the request, or sends it; what both programs do with a command line that they have read."""
+    account = fsx_settings.load(os.environ)
     settings, now = job.settings, datetime.datetime.now(datetime.UTC)
     if settings.dry_run:
         print(json.dumps(request_of(job, account, now), indent=2))

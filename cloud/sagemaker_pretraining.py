@@ -1,7 +1,6 @@
 """Pretrains on SageMaker: `python3 -m cloud.sagemaker_pretraining --help`. The flags are those of AWS's own script."""
 
 import dataclasses
-import os
 import sys
 from collections.abc import Sequence
 
@@ -9,8 +8,7 @@ from albert.cli.flags import Program, declared
 from albert.cli.pretraining import RUN_PRETRAINING
 from albert.cli.program import main
 from albert.setting_fields import DATA, TRAINING, at_least, setting
-from cloud import fsx_settings
-from cloud.sagemaker_job import FILE_SYSTEM, Job, JobSettings, make_job, parse_settings, print_or_send, shared_arguments
+from cloud.sagemaker_job import FILE_SYSTEM, Job, JobSettings, make_job, parse_settings, shared_arguments, start
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,11 +61,6 @@ def _model_flags(settings: JobSettings) -> list[str]:
     if settings.load_from == "scratch":
         return [f"--albert_config_file={folder}/albert_config.json", f"--spm_model_file={folder}/30k-clean.model"]
     return [f"--model_dir={folder}"]
-
-
-def start(job: Job) -> None:
-    """Prints the request, or sends it."""
-    print_or_send(job, fsx_settings.load(os.environ))
 
 
 def cli(argv: Sequence[str] = sys.argv) -> int:

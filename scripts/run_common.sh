@@ -137,10 +137,39 @@ prepare_folders() {
     die "cannot write to OUTPUT_DIR=$OUTPUT_DIR or LOG=$LOG: ${reason##*: }."
 }
 
+# set_run_flags: sets run_flags, what one run and the runs of a sweep are told alike.
+set_run_flags() {
+  local model_dir=$MODEL_DIR
+  # A folder that is not needed need not be there.
+  if [[ -n $CONFIG && -n $SPM_MODEL && -n ${INIT_CHECKPOINT+set} ]]; then model_dir=''; fi
+  # With BS, only ACCUM divides the batch.
+  if [[ -n $BS ]]; then ACCUM=${ACCUM:-1}; fi
+  run_flags=(
+    --strategy_type="$STRATEGY"
+    --dtype="$DTYPE"
+    --cached_dir="$CACHED_DIR"
+    --model_dir="$model_dir"
+    --albert_config_file="$CONFIG"
+    --spm_model_file="$SPM_MODEL"
+    --eval_batch_size="$EBS"
+    --predict_batch_size="$EBS"
+    --pack_sequences="$PACK"
+    --recompute_activations="$RECOMPUTE"
+    --optimizer="$OPTIMIZER"
+    ${INIT_CHECKPOINT+--init_checkpoint="$INIT_CHECKPOINT"}
+    ${BS:+--train_batch_size="$BS"}
+    ${ACCUM:+--gradient_accumulation_steps="$ACCUM"}
+    ${MSL:+--max_seq_length="$MSL"}
+    ${LR:+--learning_rate="$LR"}
+    ${SAVE:+--save_checkpoints_steps="$SAVE"}
+    ${ALBERT_DP:+--albert_dropout_prob="$ALBERT_DP"}
+  )
+}
+
 # sweep TASKS FLAG...: runs albert.sweep with these flags, behind which come those of every run, as fine_tune has them.
 # Each run has a log beside its folder.
 sweep() {
-  local tasks=${1//,/+} flags=() model_dir=$MODEL_DIR gpu=''
+  local tasks=${1//,/+} flags=() gpu=''
   shift
   while [[ $1 != -- ]]; do flags+=("$1") && shift; done
   shift
@@ -151,46 +180,25 @@ sweep() {
   [[ -z ${LOG:-} ]] || die "LOG=$LOG: each run of a sweep has a log beside its folder; leave it out."
   "$root/scripts/setup.sh"
   if [[ $DEVICE == gpu ]]; then gpu=gpu; fi # and not the CPU where there is none
-  if [[ -n $BS ]]; then ACCUM=${ACCUM:-1}; fi
-  if [[ -n $CONFIG && -n $SPM_MODEL && -n ${INIT_CHECKPOINT+set} ]]; then model_dir=''; fi # as in fine_tune
+  set_run_flags
   with_python -m albert.sweep \
     --output_dir="${OUTPUT_DIR:-$CURRENT_PWD/albert_output/sweep_${tasks//[^A-Za-z0-9._+-]/_}_$MODEL_NAME}" \
     --do_predict="$DO_PREDICT" \
     "${flags[@]}" \
     -- \
-    --strategy_type="$STRATEGY" \
+    "${run_flags[@]}" \
     ${gpu:+--device="$gpu"} \
-    --dtype="$DTYPE" \
-    --cached_dir="$CACHED_DIR" \
-    --model_dir="$model_dir" \
-    --albert_config_file="$CONFIG" \
-    --spm_model_file="$SPM_MODEL" \
-    --eval_batch_size="$EBS" \
-    --predict_batch_size="$EBS" \
-    --pack_sequences="$PACK" \
-    --recompute_activations="$RECOMPUTE" \
-    --optimizer="$OPTIMIZER" \
-    ${INIT_CHECKPOINT+--init_checkpoint="$INIT_CHECKPOINT"} \
     ${given_keep:+--keep_checkpoint_max="$given_keep"} \
-    ${BS:+--train_batch_size="$BS"} \
-    ${ACCUM:+--gradient_accumulation_steps="$ACCUM"} \
-    ${MSL:+--max_seq_length="$MSL"} \
-    ${LR:+--learning_rate="$LR"} \
-    ${SAVE:+--save_checkpoints_steps="$SAVE"} \
-    ${ALBERT_DP:+--albert_dropout_prob="$ALBERT_DP"} \
     "$@"
 }
 
 # fine_tune PROGRAM NAME DURATION FLAG...: after read_recipe; says what will be done and runs albert.PROGRAM. NAME says
 # what is trained, DURATION how long if not as the recipe says. LOG gets what the program says; a second run adds to it.
 fine_tune() {
-  local model_dir=$MODEL_DIR
   local program=$1 name=$2 duration=${3:-$recipe_duration} batch=${BS:-$recipe_batch} accum=${ACCUM:-$recipe_accum} rate=${LR:-$recipe_rate}
   shift 3
-  # A folder that is not needed need not be there.
-  if [[ -n $CONFIG && -n $SPM_MODEL && -n ${INIT_CHECKPOINT+set} ]]; then model_dir=''; fi
-  # With BS, only ACCUM divides the batch.
-  if [[ -n $BS ]]; then accum=${ACCUM:=1}; fi
+  set_run_flags
+  if [[ -n $BS ]]; then accum=$ACCUM; fi
   GBS=$((batch * accum * replicas))
   OUTPUT_DIR=${OUTPUT_DIR:-$(default_output_dir "$name" "$GBS" "$rate")}
   LOG=${LOG:-$OUTPUT_DIR.log}
@@ -213,28 +221,11 @@ fine_tune() {
     --do_train="$DO_TRAIN" \
     --do_eval="$DO_EVAL" \
     --do_predict="$DO_PREDICT" \
-    --strategy_type="$STRATEGY" \
+    "${run_flags[@]}" \
     --num_gpu_cores="$NUM_GPUS" \
     --device="$DEVICE" \
-    --dtype="$DTYPE" \
-    --cached_dir="$CACHED_DIR" \
     --output_dir="$OUTPUT_DIR" \
-    --model_dir="$model_dir" \
-    --albert_config_file="$CONFIG" \
-    --spm_model_file="$SPM_MODEL" \
-    --eval_batch_size="$EBS" \
-    --predict_batch_size="$EBS" \
-    --pack_sequences="$PACK" \
-    --recompute_activations="$RECOMPUTE" \
     --keep_checkpoint_max="$KEEP" \
-    --optimizer="$OPTIMIZER" \
     --seed="$SEED" \
-    ${INIT_CHECKPOINT+--init_checkpoint="$INIT_CHECKPOINT"} \
-    ${BS:+--train_batch_size="$BS"} \
-    ${ACCUM:+--gradient_accumulation_steps="$ACCUM"} \
-    ${MSL:+--max_seq_length="$MSL"} \
-    ${LR:+--learning_rate="$LR"} \
-    ${SAVE:+--save_checkpoints_steps="$SAVE"} \
-    ${ALBERT_DP:+--albert_dropout_prob="$ALBERT_DP"} \
     "$@" 2>&1 | tee -i -a -- "$LOG"
 }

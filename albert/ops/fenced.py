@@ -56,17 +56,6 @@ def _bias_gelu_backward(x, bias, dy):
     return du, _sum_of_rows(du)
 
 
-@tf.custom_gradient
-def _add_layer_norm(x, bias, residual, beta, gamma):
-    y, normalised, reciprocal = _layer_norm_forward(x, bias, residual, beta, gamma)
-
-    def gradient(dy):
-        dh, dbias, dbeta, dgamma = _layer_norm_backward(dy, normalised, reciprocal, gamma)
-        return dh, dbias, dh, dbeta, dgamma
-
-    return y, gradient
-
-
 @tf.function(jit_compile=True, autograph=False)
 def _layer_norm_forward(x, bias, residual, beta, gamma):
     return _fenced(fused.layer_norm_forward(x, bias, residual, beta, gamma))
@@ -77,6 +66,9 @@ def _layer_norm_backward(dy, normalised, reciprocal, gamma):
     (dh,) = _fenced([tf.cast(fused.layer_norm_gradient(dy, normalised, reciprocal, gamma), dy.dtype)])
     scaled = tf.cast(dy, tf.float32) * tf.cast(normalised, tf.float32)
     return dh, _sum_of_rows(dh), _sum_of_rows(dy), _sum_of_rows(scaled)
+
+
+_add_layer_norm = fused.differentiable_layer_norm(_layer_norm_forward, _layer_norm_backward)
 
 
 @tf.custom_gradient

@@ -82,15 +82,22 @@ def _bias_gelu_backward(x, bias, dy):
     return tf.cast(du, x.dtype), tf.reduce_sum(du, axis=0)
 
 
-@tf.custom_gradient
-def _add_layer_norm(x, bias, residual, beta, gamma):
-    y, normalised, reciprocal = layer_norm_forward(x, bias, residual, beta, gamma)
+def differentiable_layer_norm(
+    forward: Callable[..., tuple[tf.Tensor, ...]], backward: Callable[..., tuple[tf.Tensor, ...]]
+) -> Callable[..., tf.Tensor]:
+    """`add_layer_norm` over matrices, made of its two passes."""
 
-    def gradient(dy):
-        dh, dbias, dbeta, dgamma = _layer_norm_backward(dy, normalised, reciprocal, gamma)
-        return dh, dbias, dh, dbeta, dgamma
+    @tf.custom_gradient
+    def layer_norm(x, bias, residual, beta, gamma):
+        y, normalised, reciprocal = forward(x, bias, residual, beta, gamma)
 
-    return y, gradient
+        def gradient(dy):
+            dh, dbias, dbeta, dgamma = backward(dy, normalised, reciprocal, gamma)
+            return dh, dbias, dh, dbeta, dgamma
+
+        return y, gradient
+
+    return layer_norm
 
 
 @tf.function(jit_compile=True, autograph=False)
@@ -119,6 +126,9 @@ def layer_norm_gradient(dy: tf.Tensor, normalised: tf.Tensor, reciprocal: tf.Ten
     mean = tf.reduce_mean(scaled, axis=-1, keepdims=True)
     projection = tf.reduce_mean(scaled * normalised, axis=-1, keepdims=True)
     return reciprocal * (scaled - mean - normalised * projection)
+
+
+_add_layer_norm = differentiable_layer_norm(layer_norm_forward, _layer_norm_backward)
 
 
 @tf.function(jit_compile=True, autograph=False)
