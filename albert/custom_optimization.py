@@ -10,8 +10,9 @@ pretrained without it, and adding it changes the first ~1/(1 - beta2) = 1,000 st
 """
 
 import dataclasses
+import functools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
 
 import tensorflow as tf
@@ -93,8 +94,7 @@ class AdamWeightDecayOptimizer:
         # it takes one after the other, each on one core.
         together = [list(variables)] if not self.has_trust_ratio else [[name] for name in variables]
         for names in together:
-            _assign_next_values(
-                self,
+            _compiled_update(self)(
                 tuple(map(self.decays, names)),
                 [variables[name] for name in names],
                 [slots[name] for name in names],
@@ -134,16 +134,22 @@ class LAMBOptimizer(AdamWeightDecayOptimizer):
     has_trust_ratio: ClassVar[bool] = True
 
 
-@tf.function(jit_compile=True, autograph=False)
-def _assign_next_values(optimizer, decays, variables, slots, gradients, rate, scale, applied):
+@functools.cache
+def _compiled_update(optimizer: AdamWeightDecayOptimizer) -> Callable[..., None]:
     """Assigns the variables, and their m and v, after the step. No names: variables of one shape share a program.
 
-    Compiled: one pass over memory instead of a dozen, and in place, so that no second copy of anything is made.
+    Compiled: one pass over memory instead of a dozen, and in place, so that no second copy of anything is made. One
+    function for all optimizers with the same constants: as an argument, TensorFlow would compile for each object.
     """
-    for variable, (m, v), gradient, decay in zip(variables, slots, gradients, decays, strict=True):
-        values = optimizer._next_values(decay, gradient, variable, m, v, rate, scale, applied)
-        for target, value in zip((variable, m, v), values, strict=True):
-            target.assign(value)
+
+    @tf.function(jit_compile=True, autograph=False)
+    def assign_next_values(decays, variables, slots, gradients, rate, scale, applied):
+        for variable, (m, v), gradient, decay in zip(variables, slots, gradients, decays, strict=True):
+            values = optimizer._next_values(decay, gradient, variable, m, v, rate, scale, applied)
+            for target, value in zip((variable, m, v), values, strict=True):
+                target.assign(value)
+
+    return assign_next_values
 
 
 OPTIMIZERS = {optimizer.name: optimizer for optimizer in (AdamWeightDecayOptimizer, LAMBOptimizer)}
