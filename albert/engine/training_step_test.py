@@ -157,9 +157,9 @@ def test_recomputed_activations_equal_kept_ones(tmp_path, source):
 
 
 def test_compiled_replicas_equal_each_other_and_the_plain_graph(tmp_path, source):
-    # Two steps of one shape without dropout, since every replica compiles on its own.
+    # Two steps of one shape without dropout, since every replica compiles on its own, for ten seconds.
     plain = _train(tmp_path / "plain", source, False, steps=2, dropout=0.0)
-    for replicas in (1, 2, 4):
+    for replicas in (1, 2):
         folder = tmp_path / str(replicas)
         fenced = Computation(element_wise=FENCED)
         compiled = _train(folder, source, False, replicas, steps=2, dropout=0.0, use_xla=True, computation=fenced)
@@ -181,13 +181,12 @@ def test_bfloat16_stays_near_float32(tmp_path, source, padded):
     assert [r.loss for r in found[1]] != [r.loss for r in padded[1]]
 
 
-@pytest.mark.parametrize("use_xla", [False, True])
-def test_packed_predictions_equal_padded_ones(tmp_path, source, use_xla):
-    estimator = _estimator(tmp_path, 2, use_xla=use_xla)
+@pytest.mark.parametrize(("replicas", "use_xla"), [(2, False), (1, True)])
+def test_packed_predictions_equal_padded_ones(tmp_path, source, replicas, use_xla):
+    estimator = _estimator(tmp_path, replicas, use_xla=use_xla)
+    shape = BatchShape(8 // replicas, replicas)
     results = [
-        estimator.predict(
-            lambda p=is_packed: eval_dataset(Source(source.cache, SPEC, LENGTH, is_packed=p), BatchShape(4, 2))
-        )
+        estimator.predict(lambda p=is_packed: eval_dataset(Source(source.cache, SPEC, LENGTH, is_packed=p), shape))
         for is_packed in (True, False)
     ]
     assert results[0]["logits"].shape == (60, 2)
