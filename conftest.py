@@ -14,9 +14,12 @@ ROOT = Path(__file__).parent
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 # As the programs have it.
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
-# A script's `&` starts processes that ignore Ctrl-C, and so would the programs that tests interrupt.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_thread() is threading.main_thread():
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# A script's `&` starts processes that ignore Ctrl-C, `nohup` those that ignore SIGHUP, and so would the programs that
+# tests interrupt.
+if threading.current_thread() is threading.main_thread():
+    for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, usual)
 
 
 # Fixtures that train, each once for all tests of a file.
