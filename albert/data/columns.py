@@ -108,7 +108,8 @@ class _Numbers:
 def _narrowest(numbers: np.ndarray) -> np.dtype:
     if numbers.dtype.kind == "f":
         return numbers.dtype
-    return np.result_type(np.min_scalar_type(numbers.min(initial=0)), np.min_scalar_type(numbers.max(initial=0)))
+    low, high = (np.min_scalar_type(number) for number in (numbers.min(initial=0), numbers.max(initial=0)))
+    return min(np.result_type(low, high), numbers.dtype, key=lambda dtype: dtype.itemsize)
 
 
 class _Room:

@@ -101,6 +101,8 @@ class Source:
 
     def records_of(self, examples: np.ndarray) -> np.ndarray:
         """int64 [..., n]: the records of `examples` [..., b]; -1 for those of example -1."""
+        if self.sequences_per_example == 1:
+            return examples
         first = examples[..., None] * self.sequences_per_example
         records = first + np.arange(self.sequences_per_example)
         records = np.where(examples[..., None] < 0, -1, records)
@@ -223,20 +225,24 @@ def _dataset(
 ) -> tf.data.Dataset:
     """The shards `shard_of(step, replica)` of `steps` and the replicas `replica_ids`, by default all."""
     replicas = range(shape.num_replicas) if replica_ids is None else replica_ids
-    spec = _element_spec(source, shape, shapes)
     columns = columns_of(source.cache, source.feature_spec)
+    token_specs, other_specs = _element_specs(source, shape, shapes)
 
-    def lay_out(element: np.ndarray) -> list[np.ndarray]:
+    # Each array that Python hands to TensorFlow costs 10 microseconds, in which no other thread can run Python. So
+    # there are two: what has a number a token, stacked, and all else, joined; both as the bits of int32.
+    def lay_out(element: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         step, replica = divmod(int(element), len(replicas))
         batch = _batch(source, columns, shard_of(steps[step], replicas[replica]), shapes)
-        return [batch[name] if shape.micro_batches > 1 else batch[name][0] for name in spec]
+        tokens = np.stack([batch[name].view(np.int32) for name in token_specs])
+        others = np.concatenate([batch[name].ravel().view(np.int32) for name in other_specs])
+        return tokens if shape.micro_batches > 1 else tokens[:, 0], others
 
     def make_batch(element: tf.Tensor) -> dict[str, tf.Tensor]:
-        dtypes = [tensor.dtype for tensor in spec.values()]
-        tensors = tf.numpy_function(record_user_errors(lay_out), [element], dtypes, stateful=False)
-        for tensor, expected in zip(tensors, spec.values(), strict=True):
-            tensor.set_shape(expected.shape)
-        return dict(zip(spec, tensors, strict=True))
+        tokens, others = tf.numpy_function(record_user_errors(lay_out), [element], (tf.int32, tf.int32), stateful=False)
+        tokens.set_shape([len(token_specs), *next(iter(token_specs.values())).shape])
+        sizes = [spec.shape.num_elements() * spec.dtype.size // tf.int32.size for spec in other_specs.values()]
+        parts = zip(token_specs | other_specs, [*tf.unstack(tokens), *tf.split(others, sizes)], strict=True)
+        return {name: _from_bits(bits, (token_specs | other_specs)[name]) for name, bits in parts}
 
     elements = tf.data.Dataset.range(len(steps) * len(replicas))
     make_batch = tf.autograph.experimental.do_not_convert(make_batch)
@@ -244,23 +250,35 @@ def _dataset(
     return batches.prefetch(tf.data.AUTOTUNE)
 
 
-def _element_spec(source: Source, shape: BatchShape, shapes: RowShapes) -> dict[str, tf.TensorSpec]:
-    """Types and shapes of a shard, as the module promises them."""
+def _element_specs(
+    source: Source, shape: BatchShape, shapes: RowShapes
+) -> tuple[dict[str, tf.TensorSpec], dict[str, tf.TensorSpec]]:
+    """Types and shapes of a shard, as the module promises them: of what has a number a token, and of all else."""
     outer = [shape.micro_batches] if shape.micro_batches > 1 else []
     b = shape.per_replica_batch_size
     rows, sequences = [*outer, None, shapes.row_length], [*outer, b * source.sequences_per_example]
-    in_batch = {"tokens": rows, "scalar": [*outer, b]}
-    columns = {
-        name: tf.TensorSpec(in_batch.get(column.kind, [*outer, b, column.length]), tf.as_dtype(column.dtype))
-        for name, column in source.batch_spec.items()
-    }
-    return {
-        **dict.fromkeys(_TOKEN_LAYOUT, tf.TensorSpec(rows, tf.int32)),
+    tokens = dict.fromkeys(_TOKEN_LAYOUT, tf.TensorSpec(rows, tf.int32))
+    others = {
         **dict.fromkeys(("sequence_starts", "sequence_lengths", "sequence_rows"), tf.TensorSpec(sequences, tf.int32)),
         "example_ids": tf.TensorSpec([*outer, b], tf.int64),
         "example_weights": tf.TensorSpec([*outer, b], tf.float32),
-        **columns,
     }
+    for name, column in source.batch_spec.items():
+        if column.kind == "tokens":
+            tokens[name] = tf.TensorSpec(rows, column.dtype)
+        else:
+            others[name] = tf.TensorSpec(
+                [*outer, b, *([column.length] if column.kind == "vector" else [])], column.dtype
+            )
+    return tokens, others
+
+
+def _from_bits(bits: tf.Tensor, spec: tf.TensorSpec) -> tf.Tensor:
+    """The tensor of `spec` whose bits are the int32 numbers `bits`: in its shape already, or joined."""
+    shape = [*spec.shape, *([2] if spec.dtype.size == 8 else [])]
+    if bits.shape.rank != len(shape):
+        bits = tf.reshape(bits, shape)
+    return bits if spec.dtype == tf.int32 else tf.bitcast(bits, spec.dtype)
 
 
 def _batch(source: Source, columns: Columns, shard: _Shard, shapes: RowShapes) -> dict[str, np.ndarray]:
@@ -277,9 +295,8 @@ def _batch(source: Source, columns: Columns, shard: _Shard, shapes: RowShapes) -
             batch[name] = np.zeros(rows, column.dtype)
             batch[name].reshape(-1)[places] = values[tokens]
         else:
-            found = values[firsts].astype(column.dtype)  # [M, b, length]
-            found[firsts < 0] = 0
-            batch[name] = found[..., 0] if column.kind == "scalar" else found
+            batch[name] = values[firsts].astype(column.dtype)  # [M, b, length]
+            batch[name][firsts < 0] = 0
     return batch
 
 
