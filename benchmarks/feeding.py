@@ -4,9 +4,9 @@
 
 Eight replicas of 32 examples: SST-2 at 128 tokens, SQuAD 1.1 at 384, and as many rows as MNLI has, which are the rows
 of its dev split again and again. Both pipelines are read in turns, in blocks of steps, by the same compiled loop, so
-that what else the machine does hits both alike. Prints examples/s of the best and of the median block, processor time a step, and what decoding
-the cache takes in a new process: seconds of the processor, bytes, and peak memory. Appends this, with the date and the
-command, to benchmarks/results/feeding.md.
+that what else the machine does hits both alike. Prints examples/s of the best and of the median block, processor time
+a step, and what decoding the cache takes in a new process: seconds of the processor, bytes, and peak memory. Appends
+this, with the date and the command, to benchmarks/results/feeding.md.
 """
 
 import argparse
