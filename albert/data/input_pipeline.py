@@ -28,12 +28,13 @@ R one of a few numbers.
 import dataclasses
 import functools
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import tensorflow as tf
 
 from albert.data import packing
+from albert.data.columns import Columns, columns_of
 from albert.data.order import train_indices
 from albert.data.packing import RowShapes
 from albert.data.schema import Column
@@ -43,7 +44,6 @@ from albert.system.callback_errors import record_user_errors
 
 # Steps whose batches the shapes of a run are chosen by.
 _SAMPLED_STEPS = 100
-_RECORDS_AT_A_TIME = 4096
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,12 +90,19 @@ class Source:
         return self.cache.count // self.sequences_per_example
 
     @functools.cached_property
+    def batch_spec(self) -> dict[str, Column]:
+        """The columns that batches have."""
+        return {name: column for name, column in self.feature_spec.items() if column.kind != "host"}
+
+    @functools.cached_property
     def costs(self) -> np.ndarray:
         """int64 [num_examples]: tokens of each example."""
         return self.cache.token_counts.reshape(self.num_examples, -1).sum(axis=1, dtype=np.int64)
 
     def records_of(self, examples: np.ndarray) -> np.ndarray:
         """int64 [..., n]: the records of `examples` [..., b]; -1 for those of example -1."""
+        if self.sequences_per_example == 1:
+            return examples
         first = examples[..., None] * self.sequences_per_example
         records = first + np.arange(self.sequences_per_example)
         records = np.where(examples[..., None] < 0, -1, records)
@@ -216,35 +223,26 @@ def _dataset(
     replica_ids: range | None,
     shard_of: Callable[[int, int], _Shard],
 ) -> tf.data.Dataset:
+    """The shards `shard_of(step, replica)` of `steps` and the replicas `replica_ids`, by default all."""
     replicas = range(shape.num_replicas) if replica_ids is None else replica_ids
-    num_parts, part_size = shape.micro_batches, shape.per_replica_batch_size
-    num_sequences = part_size * source.sequences_per_example
+    columns = columns_of(source.cache, source.feature_spec)
+    token_specs, other_specs = _element_specs(source, shape, shapes)
 
-    def read_shard(element: np.ndarray) -> tuple[np.ndarray, ...]:
+    # Each array that Python hands to TensorFlow costs 10 microseconds, in which no other thread can run Python. So
+    # there are two: what has a number a token, stacked, and all else, joined; both as the bits of int32.
+    def lay_out(element: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         step, replica = divmod(int(element), len(replicas))
-        shard = shard_of(steps[step], replicas[replica])
-        records = source.records_of(shard.examples).ravel()
-        # An empty string is a tf.train.Example without columns; parsing fills it with zeros.
-        serialized = np.full(len(records), b"", object)
-        serialized[records >= 0] = source.cache.read(records[records >= 0])
-        return serialized, *_lay_out(source, shard, shapes)
-
-    layout_dtypes = dict.fromkeys(_LAYOUT, tf.int32) | {"places": tf.int64, "example_ids": tf.int64}
-    layout_shapes: dict[str, tuple[int | None, ...]] = dict.fromkeys(_LAYOUT, (num_sequences,))
-    layout_shapes |= {"example_ids": (part_size,)} | dict.fromkeys(_TOKEN_LAYOUT, (None, shapes.row_length))
+        batch = _batch(source, columns, shard_of(steps[step], replicas[replica]), shapes)
+        tokens = np.stack([batch[name].view(np.int32) for name in token_specs])
+        others = np.concatenate([batch[name].ravel().view(np.int32) for name in other_specs])
+        return tokens if shape.micro_batches > 1 else tokens[:, 0], others
 
     def make_batch(element: tf.Tensor) -> dict[str, tf.Tensor]:
-        serialized, *layout = tf.numpy_function(
-            record_user_errors(read_shard), [element], (tf.string, *layout_dtypes.values()), stateful=False
-        )
-        serialized.set_shape([num_parts * num_sequences])
-        columns = dict(zip(layout_dtypes, layout, strict=True))
-        places = tf.ensure_shape(columns.pop("places"), [None])
-        for name, tensor in columns.items():
-            tensor.set_shape([num_parts, *layout_shapes[name]])
-        batch = columns | _parse(serialized, source, places, columns["position_ids"])
-        batch["example_weights"] = tf.cast(batch["example_ids"] >= 0, tf.float32)
-        return batch if num_parts > 1 else {name: tensor[0] for name, tensor in batch.items()}
+        tokens, others = tf.numpy_function(record_user_errors(lay_out), [element], (tf.int32, tf.int32), stateful=False)
+        tokens.set_shape([len(token_specs), *next(iter(token_specs.values())).shape])
+        sizes = [spec.shape.num_elements() * spec.dtype.size // tf.int32.size for spec in other_specs.values()]
+        parts = zip(token_specs | other_specs, [*tf.unstack(tokens), *tf.split(others, sizes)], strict=True)
+        return {name: _from_bits(bits, (token_specs | other_specs)[name]) for name, bits in parts}
 
     elements = tf.data.Dataset.range(len(steps) * len(replicas))
     make_batch = tf.autograph.experimental.do_not_convert(make_batch)
@@ -252,30 +250,54 @@ def _dataset(
     return batches.prefetch(tf.data.AUTOTUNE)
 
 
-def read_columns(cache: RecordCache, names: Sequence[str]) -> list[dict[str, np.ndarray]]:
-    """The integer columns `names` of every record, each int32 [any]; [] without names."""
-    records: list[dict[str, np.ndarray]] = []
-    for parsed in _parsed_integers(cache, names):
-        columns = [
-            np.split(parsed[name].values.numpy().astype(np.int32), parsed[name].row_splits[1:-1].numpy())
-            for name in names
-        ]
-        records += [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
-    return records
+def _element_specs(
+    source: Source, shape: BatchShape, shapes: RowShapes
+) -> tuple[dict[str, tf.TensorSpec], dict[str, tf.TensorSpec]]:
+    """Types and shapes of a shard, as the module promises them: of what has a number a token, and of all else."""
+    outer = [shape.micro_batches] if shape.micro_batches > 1 else []
+    b = shape.per_replica_batch_size
+    rows, sequences = [*outer, None, shapes.row_length], [*outer, b * source.sequences_per_example]
+    tokens = dict.fromkeys(_TOKEN_LAYOUT, tf.TensorSpec(rows, tf.int32))
+    others = {
+        **dict.fromkeys(("sequence_starts", "sequence_lengths", "sequence_rows"), tf.TensorSpec(sequences, tf.int32)),
+        "example_ids": tf.TensorSpec([*outer, b], tf.int64),
+        "example_weights": tf.TensorSpec([*outer, b], tf.float32),
+    }
+    for name, column in source.batch_spec.items():
+        if column.kind == "tokens":
+            tokens[name] = tf.TensorSpec(rows, column.dtype)
+        else:
+            others[name] = tf.TensorSpec(
+                [*outer, b, *([column.length] if column.kind == "vector" else [])], column.dtype
+            )
+    return tokens, others
 
 
-def read_integers(cache: RecordCache, name: str) -> np.ndarray:
-    """int64: the integers of column `name` of all records, one after the other."""
-    parts = [parsed[name].values.numpy() for parsed in _parsed_integers(cache, (name,))]
-    return np.concatenate([np.empty(0, np.int64), *parts])
+def _from_bits(bits: tf.Tensor, spec: tf.TensorSpec) -> tf.Tensor:
+    """The tensor of `spec` whose bits are the int32 numbers `bits`: in its shape already, or joined."""
+    shape = [*spec.shape, *([2] if spec.dtype.size == 8 else [])]
+    if bits.shape.rank != len(shape):
+        bits = tf.reshape(bits, shape)
+    return bits if spec.dtype == tf.int32 else tf.bitcast(bits, spec.dtype)
 
 
-def _parsed_integers(cache: RecordCache, names: Sequence[str]) -> Iterator[dict[str, tf.RaggedTensor]]:
-    """The integer columns `names`, a few thousand records at a time."""
-    spec = {name: tf.io.RaggedFeature(tf.int64) for name in names}
-    for first in range(0, cache.count if names else 0, _RECORDS_AT_A_TIME):
-        numbers = np.arange(first, min(first + _RECORDS_AT_A_TIME, cache.count))
-        yield tf.io.parse_example(tf.constant(cache.read(numbers)), spec)
+def _batch(source: Source, columns: Columns, shard: _Shard, shapes: RowShapes) -> dict[str, np.ndarray]:
+    """What a dataset's element has, with the micro-batches as first axis; M * b examples of k sequences."""
+    places, *layout = _lay_out(source, shard, shapes)
+    batch = dict(zip(_LAYOUT[1:], layout, strict=True))
+    batch["example_weights"] = (shard.examples >= 0).astype(np.float32)
+    rows = batch["position_ids"].shape
+    tokens = columns.tokens_of(source.records_of(shard.examples).ravel(), batch["sequence_lengths"].ravel())
+    firsts = shard.examples * source.sequences_per_example  # the record that has an example's scalars and vectors
+    for name, column in source.batch_spec.items():
+        values = columns.values[name]
+        if column.kind == "tokens":
+            batch[name] = np.zeros(rows, column.dtype)
+            batch[name].reshape(-1)[places] = values[tokens]
+        else:
+            batch[name] = values[firsts].astype(column.dtype)  # [M, b, length]
+            batch[name][firsts < 0] = 0
+    return batch
 
 
 _TOKEN_LAYOUT = ("position_ids", "sequence_ids")
@@ -313,26 +335,3 @@ def _lay_out(source: Source, shard: _Shard, shapes: RowShapes) -> tuple[np.ndarr
         sequence_rows,
         shard.examples,
     )
-
-
-def _parse(serialized: tf.Tensor, source: Source, places: tf.Tensor, rows: tf.Tensor) -> dict[str, tf.Tensor]:
-    """string [M * n] -> the columns for the model, in the shapes that the module promises; `rows` is any [M, R, L].
-
-    A batch of records at a time: five times faster than one by one.
-    """
-    on_disk = {"int32": tf.int64, "float32": tf.float32}
-    spec = {name: column for name, column in source.feature_spec.items() if column.kind != "host"}
-    parsed = tf.io.parse_example(
-        serialized, {name: tf.io.RaggedFeature(on_disk[column.dtype]) for name, column in spec.items()}
-    )
-    num_records, k = serialized.shape[0], source.sequences_per_example
-    batch = {}
-    for name, column in spec.items():
-        if column.kind == "tokens":
-            flat = tf.scatter_nd(places[:, None], tf.cast(parsed[name].values, column.dtype), [tf.size(rows)])
-            batch[name] = tf.ensure_shape(tf.reshape(flat, tf.shape(rows)), rows.shape)
-        else:
-            values = tf.cast(parsed[name].to_tensor(shape=[num_records, column.length]), column.dtype)
-            examples = tf.reshape(values, [rows.shape[0], num_records // rows.shape[0] // k, k, column.length])
-            batch[name] = examples[:, :, 0, 0] if column.kind == "scalar" else examples[:, :, 0]
-    return batch

@@ -273,3 +273,74 @@ def test_the_sequences_of_an_example_stay_together(source, is_packed):
                     ids = shard["input_ids"].ravel()[start : start + length].tolist()
                     assert ids == record(2 * number + j)["input_ids"]
         assert set(seen) == set(range(COUNT // 2))
+
+
+# --- The batches are those that parsing gives -------------------------------------------------------------------------
+
+
+def parsed_batch(source, shard):
+    """The columns of `shard` from its records by TensorFlow, as every batch was made before there were columns.
+
+    Tokens are scattered to where the shard says that their sequences are.
+    """
+    k, examples = source.sequences_per_example, np.atleast_2d(shard["example_ids"])
+    records = [e * k + i if e >= 0 else -1 for e in examples.ravel().tolist() for i in range(k)]
+    serialized = tf.constant([source.cache.read([number])[0] if number >= 0 else b"" for number in records])
+    rows = shard["position_ids"].shape
+    starts = np.atleast_2d(shard["sequence_starts"])
+    starts = (starts + np.arange(len(starts))[:, None] * np.prod(rows[-2:])).ravel()
+    places = [start + i for start, n in zip(starts, shard["sequence_lengths"].ravel(), strict=True) for i in range(n)]
+    on_disk = {"int32": tf.int64, "float32": tf.float32}
+    spec = {name: tf.io.RaggedFeature(on_disk[column.dtype]) for name, column in source.feature_spec.items()}
+    batch = {}
+    for name, parsed in tf.io.parse_example(serialized, spec).items():
+        column = source.feature_spec[name]
+        if column.kind == "tokens":
+            values = tf.cast(parsed.values, column.dtype)
+            flat = tf.scatter_nd(np.array(places, np.int64)[:, None], values, [np.prod(rows)])
+            batch[name] = tf.reshape(flat, rows)
+        elif column.kind != "host":
+            values = tf.cast(parsed.to_tensor(shape=[len(records), column.length]), column.dtype)[::k]
+            width = [] if column.kind == "scalar" else [column.length]
+            batch[name] = tf.reshape(values, [*shard["example_ids"].shape, *width])
+    return {name: tensor.numpy() for name, tensor in batch.items()}
+
+
+SPEC_OF_ALL_KINDS = SPEC | {
+    "p_mask": Column("tokens", "float32"),
+    "start_positions": Column("scalar", "int32"),
+    "notes": Column("host", "int32"),
+}
+
+
+def record_of_all_kinds(number):
+    tokens = 2 + number % 7
+    # A negative label, and ids at the limits of the types that columns may be held in.
+    special = {"start_positions": [-number], "p_mask": [i / 3 for i in range(tokens)], "notes": [1] * number}
+    ids = [(255, 256, 65535, 65536)[number % 4]] * tokens
+    return record(number) | special | {"input_ids": ids}
+
+
+@pytest.mark.parametrize("is_packed", [True, False])
+@pytest.mark.parametrize(
+    ("choices", "shape"),
+    [(1, BatchShape(5, 2)), (1, BatchShape(3, 2, 2)), (2, BatchShape(3, 1)), (2, BatchShape(2, 2, 2))],
+)
+def test_batches_are_bit_for_bit_those_that_parsing_their_records_gives(tmp_path, choices, shape, is_packed):
+    cache = open_or_build(
+        directory=tmp_path,
+        stem="test",
+        identity={},
+        items=lambda: range(COUNT),
+        featurize=lambda number: [record_of_all_kinds(number)],
+        feature_spec=SPEC_OF_ALL_KINDS,
+        num_workers=1,
+    )
+    source = Source(cache, SPEC_OF_ALL_KINDS, MAX_SEQ_LENGTH, choices, is_packed)
+    evaluated = eval_dataset(source, BatchShape(shape.per_replica_batch_size, shape.num_replicas))
+    assert any((shard["example_ids"] < 0).any() for shard in elements_of(evaluated)), "none has filling"
+    for dataset in (train_dataset(source, shape, 7, 0, 3), evaluated):
+        for shard in elements_of(dataset):
+            for name, expected in parsed_batch(source, shard).items():
+                assert (shard[name].dtype, shard[name].shape) == (expected.dtype, expected.shape), name
+                assert shard[name].tobytes() == expected.tobytes(), name

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from albert.data import input_pipeline
+from albert.data.columns import read_integers
 from albert.data.source_files import SourceFiles
 from albert.errors import UserError
 from albert.runs.split_data import SplitData
@@ -65,7 +65,7 @@ def _section(task: Task, split: Split, settings: DataSettings, data: SplitData) 
         share = cache.unknown.unknown / max(1, cache.unknown.total)
         lines.append(f"  unknown pieces: {cache.unknown.unknown:,} of {cache.unknown.total:,} ({100 * share:.2g} %)")
     if isinstance(task.output, Labels) and split != "test":
-        lines += _label_lines(task.output.names, input_pipeline.read_integers(cache, "label_ids"))
+        lines += _label_lines(task.output.names, read_integers(cache, "label_ids"))
     return "\n".join([*lines, *_histogram(counts, settings.max_seq_length)])
 
 

@@ -15,6 +15,7 @@ import tensorflow as tf
 from albert.albert_config import AlbertConfig
 from albert.custom_optimization import LearningRateSchedule
 from albert.data import input_pipeline
+from albert.data.columns import read_integers
 from albert.data.input_pipeline import BatchShape, Source
 from albert.data.source_files import SourceFiles
 from albert.engine.distribution import Replicas
@@ -233,7 +234,7 @@ def loss_of_training(task: Task, settings: Settings, splits: Mapping[Split, Spli
     choice = LossChoice.of(task, settings.objective)
     if not settings.do_train or not isinstance(task.output, Labels) or choice == LossChoice():
         return None
-    label_ids = input_pipeline.read_integers(splits["train"].cache, "label_ids")
+    label_ids = read_integers(splits["train"].cache, "label_ids")
     return WeightedCrossEntropy(choice.weights_for(task.output.names, label_ids), choice.label_smoothing)
 
 

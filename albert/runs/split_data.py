@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from albert.data import input_pipeline, tfrecord_cache
+from albert.data import tfrecord_cache
+from albert.data.columns import read_columns
 from albert.data.schema import HostRecord
 from albert.data.source_files import SourceFiles
 from albert.data.tfrecord_cache import CountedIds, RecordCache, UnknownPieces
@@ -78,7 +79,7 @@ class SplitData:
         if not rows.is_kept:
             return cls(task, cache)
         host = [name for name, column in task.feature_spec.items() if column.kind == "host"]
-        records = input_pipeline.read_columns(cache, task.checked_columns if split == "train" else host)
+        records = read_columns(cache, task.checked_columns if split == "train" else host)
         task.check_records(source.paths[0], rows.items, records)
         return cls(task, cache) if split == "train" else cls(task, cache, rows.items, records)
 

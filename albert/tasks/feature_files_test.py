@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from albert.data.input_pipeline import read_columns
+from albert.data.columns import read_columns
 from albert.data.schema import Column
 from albert.data.tfrecord_cache import open_or_build
 from albert.errors import UserError
@@ -67,7 +67,7 @@ def test_a_damaged_cache_of_these_settings_is_built_again(tmp_path):
 
 
 def test_host_columns_come_back_as_they_were_and_others_stay_out(tmp_path, monkeypatch):
-    monkeypatch.setattr("albert.data.input_pipeline._RECORDS_AT_A_TIME", 2)
+    monkeypatch.setattr("albert.data.columns._RECORDS_AT_A_TIME", 2)
     cache = _open(tmp_path / "features", count=5)
     records = read_columns(cache, ["notes"])
     assert [record["notes"].tolist() for record in records] == [list(range(i)) for i in range(5)]
