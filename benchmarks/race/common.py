@@ -51,6 +51,20 @@ MODELS = {
         "intermediate_size": 4096,
         **_GOOGLE,
     },
+    "xlarge": {
+        "hidden_size": 2048,
+        "num_hidden_layers": 24,
+        "num_attention_heads": 16,
+        "intermediate_size": 8192,
+        **_GOOGLE,
+    },
+    "xxlarge": {
+        "hidden_size": 4096,
+        "num_hidden_layers": 12,
+        "num_attention_heads": 64,
+        "intermediate_size": 16384,
+        **_GOOGLE,
+    },
 }
 
 
@@ -136,7 +150,7 @@ class Job:
       threads: processor cores to use.
       device: "cpu" or "gpu".
       compiled: peers only: None, "static" or "dynamic" shapes of torch.compile.
-      replicas: ours only.
+      replicas, recompute, dropout: ours only; dropout of the encoder, which Google's models are released without.
     """
 
     rows: str
@@ -154,6 +168,8 @@ class Job:
     device: str = "cpu"
     compiled: str | None = None
     replicas: int = 1
+    recompute: bool = False
+    dropout: float = 0.0
 
     @property
     def num_batches(self) -> int:
