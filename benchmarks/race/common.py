@@ -31,10 +31,10 @@ _GOOGLE = {"vocab_size": 30000, "embedding_size": 128, "max_position_embeddings"
 # Widths and depths of Google's models, and one to try the program with.
 MODELS = {
     "tiny": {
-        "hidden_size": 64,
-        "num_hidden_layers": 2,
+        "hidden_size": 32,
+        "num_hidden_layers": 1,
         "num_attention_heads": 2,
-        "intermediate_size": 256,
+        "intermediate_size": 64,
         **_GOOGLE,
     },
     "base": {

@@ -20,7 +20,7 @@ from albert.data.order import epoch_order
 from albert.data.schema import Column
 from albert.data.source_files import SourceFiles
 from albert.data.tfrecord_cache import RecordCache, open_or_build
-from albert.engine.distribution import create_replicas
+from albert.engine.distribution import Replicas, create_replicas
 from albert.engine.estimator import Estimator, RunConfig
 from albert.heads.base import Head
 from albert.heads.pooled import ClassificationHead, RegressionHead
@@ -63,8 +63,10 @@ def make_computation(job: Job) -> Computation:
     return Computation(tf.as_dtype(job.dtype), job.recompute, FENCED if job.device == "gpu" else FUSED)
 
 
-def make_estimator(job: Job, model_dir: Path, schedule: LearningRateSchedule = SCHEDULE) -> Estimator:
-    """The engine with random weights, its slots and its replicas."""
+def make_estimator(
+    job: Job, model_dir: Path, schedule: LearningRateSchedule = SCHEDULE, replicas: Replicas | None = None
+) -> Estimator:
+    """The engine with random weights and its slots, on `replicas` or those that the job asks for."""
     config = AlbertConfig(**MODELS[job.model]).with_dropout(job.dropout)
     head = make_head(config, job)
     estimator = Estimator(
@@ -72,7 +74,7 @@ def make_estimator(job: Job, model_dir: Path, schedule: LearningRateSchedule = S
         create_weights=lambda: AlbertModel(config, head.variable_specs, SEED).weights,
         optimizer=create_optimizer("adamw"),
         learning_rate=schedule,
-        replicas=create_replicas("mirror" if job.replicas > 1 else "one", job.replicas, job.device),
+        replicas=replicas or create_replicas("mirror" if job.replicas > 1 else "one", job.replicas, job.device),
         # As a run's own default: compiled as a whole on GPUs.
         config=RunConfig(model_dir, global_batch_size=job.batch_size, use_xla=job.device == "gpu"),
     )
