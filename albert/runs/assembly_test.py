@@ -26,6 +26,16 @@ def test_workers_compare_every_setting_but_paths(monkeypatch):
     assert not {"`output_dir`", "`data_dir`", "`cached_dir`", "`albert_config_file`"} & joining.facts.keys()
 
 
+def test_operations_are_made_deterministic_before_there_are_devices(monkeypatch):
+    done = []
+    monkeypatch.setattr(assembly, "create_replicas", lambda *_: done.append("devices"))
+    monkeypatch.setattr(assembly, "make_deterministic", lambda: done.append("deterministic"))
+    assembly.join_replicas(GOOD_SETTINGS)
+    speed = dataclasses.replace(GOOD_SETTINGS.speed, deterministic=True)
+    assembly.join_replicas(dataclasses.replace(GOOD_SETTINGS, speed=speed))
+    assert done == ["devices", "deterministic", "devices"]
+
+
 def test_a_process_that_joins_no_other_is_warned_of_where_there_are_others(monkeypatch, caplog):
     monkeypatch.setattr(assembly, "create_replicas", lambda *_: None)
     monkeypatch.setenv("TF_CONFIG", Cluster(("a:1", "b:2"), 1).tf_config())

@@ -28,7 +28,7 @@ import numpy as np
 GROUPED = "grouped"
 
 _GOOGLE = {"vocab_size": 30000, "embedding_size": 128, "max_position_embeddings": 512}
-# Widths and depths of Google's models, and one to try the program with.
+# Widths and depths of Google's models; of one to try the program with, and of the first with two layers.
 MODELS = {
     "tiny": {
         "hidden_size": 32,
@@ -40,6 +40,13 @@ MODELS = {
     "base": {
         "hidden_size": 768,
         "num_hidden_layers": 12,
+        "num_attention_heads": 12,
+        "intermediate_size": 3072,
+        **_GOOGLE,
+    },
+    "short": {
+        "hidden_size": 768,
+        "num_hidden_layers": 2,
         "num_attention_heads": 12,
         "intermediate_size": 3072,
         **_GOOGLE,
@@ -150,7 +157,8 @@ class Job:
       threads: processor cores to use.
       device: "cpu" or "gpu".
       compiled: peers only: None, "static" or "dynamic" shapes of torch.compile.
-      replicas, recompute, dropout: ours only; dropout of the encoder, which Google's models are released without.
+      replicas, recompute, deterministic, dropout: ours only; dropout of the encoder, which Google's models are
+        released without.
     """
 
     rows: str
@@ -169,6 +177,7 @@ class Job:
     compiled: str | None = None
     replicas: int = 1
     recompute: bool = False
+    deterministic: bool = False
     dropout: float = 0.0
 
     @property

@@ -26,6 +26,7 @@ from albert.heads.base import Head
 from albert.heads.pooled import ClassificationHead, RegressionHead
 from albert.heads.span import SpanHead
 from albert.modeling import AlbertModel, Computation
+from albert.ops.embedding import gather_repeatably
 from albert.ops.fenced import FENCED
 from albert.ops.fused import FUSED
 from albert.runs.model_fn import build_model_fn
@@ -60,7 +61,12 @@ def make_dataset(cache: RecordCache, job: Job, first_step: int, last_step: int) 
 
 def make_computation(job: Job) -> Computation:
     """As a run's own: the parts of a step that is compiled as a whole, where it is."""
-    return Computation(tf.as_dtype(job.dtype), job.recompute, FENCED if job.device == "gpu" else FUSED)
+    return Computation(
+        tf.as_dtype(job.dtype),
+        job.recompute,
+        FENCED if job.device == "gpu" else FUSED,
+        gather_repeatably if job.deterministic else tf.gather,
+    )
 
 
 def make_estimator(
