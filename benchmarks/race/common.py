@@ -28,7 +28,7 @@ import numpy as np
 GROUPED = "grouped"
 
 _GOOGLE = {"vocab_size": 30000, "embedding_size": 128, "max_position_embeddings": 512}
-# Widths and depths of Google's models; of one to try the program with, and of the first with two layers.
+# Widths and depths of Google's models; one to try the program with, and the bundled one with Google's vocabulary.
 MODELS = {
     "tiny": {
         "hidden_size": 32,
@@ -37,16 +37,16 @@ MODELS = {
         "intermediate_size": 64,
         **_GOOGLE,
     },
+    "small": {
+        "hidden_size": 256,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 4,
+        "intermediate_size": 1024,
+        **_GOOGLE,
+    },
     "base": {
         "hidden_size": 768,
         "num_hidden_layers": 12,
-        "num_attention_heads": 12,
-        "intermediate_size": 3072,
-        **_GOOGLE,
-    },
-    "short": {
-        "hidden_size": 768,
-        "num_hidden_layers": 2,
         "num_attention_heads": 12,
         "intermediate_size": 3072,
         **_GOOGLE,
