@@ -197,14 +197,14 @@ def test_ways_of_computing_are_compared_on_one_device_and_on_all(tmp_path, monke
 
 @pytest.mark.training
 def test_it_runs_on_a_cpu_with_the_smallest_model(tmp_path):
-    # In this process, which has TensorFlow; a part's own process has the same program. `repeat` is `resume` again.
+    # In this process, which has TensorFlow; a part's own process has the same program. `resume` is `repeat` again.
     from benchmarks.gpu_check.worker import work
 
     def run(part, request, folder, told):
         assert work(dataclasses.replace(request, num_replicas=2)) == 0, part.name
         return Outcome(part.name, part.what, processes.DONE, 0.0, read_findings(tmp_path / part.name), "")
 
-    names = [part.name for part in PARTS if part.name not in {"agreement", "repeat", "large", "xlarge", "xxlarge"}]
+    names = [part.name for part in PARTS if part.name not in {"agreement", "resume", "large", "xlarge", "xxlarge"}]
     arguments = _parse(tmp_path, "--device=cpu", "--tiny", f"--parts={','.join(names)}")
     with pytest.MonkeyPatch.context() as patch:
         request_of = program._request
@@ -215,7 +215,7 @@ def test_it_runs_on_a_cpu_with_the_smallest_model(tmp_path):
         )
         assert program.check(arguments, run)
     found = {name: [finding["kind"] for finding in read_findings(tmp_path / name)] for name in names}
-    assert found["goldens"] == found["resume"][:2] == ["check", "check"]
+    assert found["goldens"] == found["repeat"][:2] == ["check", "check"]
     assert found["base"] == ["step"]
     assert "note" in found["race"] or "contender" in found["race"]
     assert {"reduce", "input", "device"} <= {name for name, kinds in found.items() if "figure" in kinds}
