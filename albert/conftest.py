@@ -101,6 +101,13 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     _current_test = item
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown() -> None:
+    """Tests of other folders, which come next, are not this one."""
+    global _current_test
+    _current_test = None
+
+
 def _train_if_marked(*arguments: object, **names: object) -> None:
     """`Estimator.train` for the tests that `--quick` leaves out; fails the others, so that quick stays quick."""
     if _current_test is not None and _current_test.get_closest_marker("training") is None:

@@ -192,11 +192,13 @@ class Computation:
     dtype: of activations and matrix products; statistics, softmax, biases and all behind the encoder are float32.
     recompute: keep only each block's input for the backward pass, and compute the block a second time there.
     element_wise: in which form everything between matrix products is computed.
+    gather: looks up embeddings, as `tf.gather`; which one decides how their gradient is added up.
     """
 
     dtype: tf.DType = tf.float32
     recompute: bool = False
     element_wise: ElementWise = FUSED
+    gather: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] = tf.gather
 
 
 FLOAT32 = Computation()
@@ -219,7 +221,7 @@ def encode(
     length = layout.input_ids.shape[1]
     if length is not None and length > config.max_position_embeddings:
         raise ValueError(f"{length} positions, but the model has {config.max_position_embeddings}")
-    words, embedded = _embed(config, weights, layout, dropout_key, computation.element_wise)
+    words, embedded = _embed(config, weights, layout, dropout_key, computation)
     x = tf.cast(embedded, computation.dtype)
     if config.embedding_size != config.hidden_size:
         x = dense(x, weights, "bert/encoder/embedding_hidden_mapping_in")
@@ -286,18 +288,18 @@ def _dimensions(x: tf.Tensor) -> list[int | tf.Tensor]:
     return [dynamic[i] if size is None else size for i, size in enumerate(x.shape)]
 
 
-def _embed(config, weights, layout, dropout_key, element_wise: ElementWise) -> tuple[tf.Tensor, tf.Tensor]:
+def _embed(config, weights, layout, dropout_key, computation: Computation) -> tuple[tf.Tensor, tf.Tensor]:
     """Word embeddings alone, and their normalised sum with segment and position embeddings; both [R, L, E] float32."""
-    words = tf.gather(weights["bert/embeddings/word_embeddings"], layout.input_ids)
+    words = computation.gather(weights["bert/embeddings/word_embeddings"], layout.input_ids)
     # A product with one-hot rows: the table has two rows, and its gradient stays dense.
     segments = linear(
         tf.one_hot(layout.segment_ids, config.type_vocab_size), weights["bert/embeddings/token_type_embeddings"]
     )
-    positions = tf.gather(weights["bert/embeddings/position_embeddings"], layout.position_ids)
+    positions = computation.gather(weights["bert/embeddings/position_embeddings"], layout.position_ids)
     norm = "bert/embeddings/LayerNorm"
     zeros = tf.zeros([config.embedding_size])
     beta, gamma = weights[f"{norm}/beta"], weights[f"{norm}/gamma"]
-    embedded = element_wise.add_layer_norm(words + segments, zeros, positions, beta, gamma)
+    embedded = computation.element_wise.add_layer_norm(words + segments, zeros, positions, beta, gamma)
     return words, token_dropout(embedded, config.hidden_dropout_prob, dropout_key, site=0)
 
 

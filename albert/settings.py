@@ -279,6 +279,9 @@ class SpeedSettings:
         SPEED,
         default=False,
     )
+    deterministic: bool = setting(
+        "Compute the same bits in every run on the same devices, GPUs too, at some cost.", SPEED, default=False
+    )
     # The first and the last step.
     profile_steps: tuple[int, int] | None = setting(
         "Two steps, as 10,20: write a profile of those between to `output_dir`.", SPEED, default=None

@@ -108,7 +108,7 @@ def engine_steps(
         config=RunConfig(model_dir, global_batch_size=1),
     )
     estimator._start_or_resume()
-    iterator = iter(estimator._distribute(lambda: dataset))
+    iterator = estimator.replicas.iterate(lambda: dataset)
     return lambda count: estimator._run_steps(iterator, count)
 
 

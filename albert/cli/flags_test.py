@@ -110,6 +110,7 @@ BOOLEANS = (
     (PROGRAMS, "pack_sequences", "speed.pack_sequences"),
     (PROGRAMS, "use_xla", "speed.use_xla"),
     (PROGRAMS, "recompute_activations", "speed.recompute_activations"),
+    (PROGRAMS, "deterministic", "speed.deterministic"),
     ((SQUAD_V2,), "original_thresholds", "task.original_thresholds"),
     ((RACE,), "high_only", "task.high_only"),
     ((RACE,), "middle_only", "task.middle_only"),

@@ -39,6 +39,11 @@ def test_defaults_are_upstreams(folder):
     assert train.save_checkpoints_steps == 5000
 
 
+def test_the_same_bits_in_every_run_are_asked_for_as_in_fine_tuning(folder):
+    assert not _parse(folder).speed.deterministic
+    assert _parse(folder, "--deterministic").speed.deterministic
+
+
 @pytest.mark.parametrize(
     ("flags", "replicas", "per_replica"),
     [

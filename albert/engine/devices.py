@@ -69,3 +69,11 @@ def keep_freed_memory() -> None:
         mallopt(m_mmap_max, 0)
         mallopt(m_trim_threshold, 2**31 - 1)
         mallopt(m_top_pad, 64 << 20)
+
+
+def make_deterministic() -> None:
+    """Makes TensorFlow repeat every operation with the same bits; of this process, from now on.
+
+    Compiled code obeys it as well: TensorFlow then has the compiler leave out what adds up in any order.
+    """
+    tf.config.experimental.enable_op_determinism()

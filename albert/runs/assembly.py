@@ -12,12 +12,14 @@ import tensorflow as tf
 from albert.albert_config import AlbertConfig, read_config
 from albert.custom_optimization import LearningRateSchedule, create_optimizer
 from albert.engine.cluster import alone_among
+from albert.engine.devices import make_deterministic
 from albert.engine.distribution import Replicas, create_replicas
 from albert.engine.estimator import Estimator, EvalSpec, RunConfig, TrainingObserver
 from albert.engine.joining import Joining
 from albert.errors import UserError
 from albert.heads.base import Head, Loss
 from albert.modeling import AlbertModel, Computation
+from albert.ops.embedding import gather_repeatably
 from albert.ops.fenced import FENCED
 from albert.ops.fused import FUSED
 from albert.runs import reports
@@ -74,6 +76,8 @@ def join_replicas(settings: Settings) -> Replicas:
     if settings.strategy_type != "multi_worker" and (warning := alone_among(os.environ)):
         logging.warning(warning)
     facts = {f"`{name}`": value for name, value in _plain_settings(settings).items()}
+    if settings.speed.deterministic:
+        make_deterministic()
     joining = Joining(facts, settings.meeting_seconds, settings.stuck_seconds)
     return create_replicas(settings.strategy_type, settings.num_replicas, settings.device, joining)
 
@@ -94,7 +98,8 @@ def _plain_settings(settings: Any) -> dict[str, str]:
 def log_devices(settings: Settings, replicas: Replicas) -> None:
     """Says once what runs where, and how."""
     compiled = ", compiled by XLA" if settings.speed.use_xla else ""
-    logging.info("Running on %s in %s%s.", replicas.describe(), settings.model.dtype, compiled)
+    repeatable = ", deterministic" if settings.speed.deterministic else ""
+    logging.info("Running on %s in %s%s%s.", replicas.describe(), settings.model.dtype, compiled, repeatable)
 
 
 def log_batch(train: TrainSettings, examples: int, num_replicas: int, num_workers: int = 1) -> None:
@@ -152,6 +157,7 @@ def build_estimator(
                 tf.as_dtype(settings.model.dtype),
                 settings.speed.recompute_activations,
                 FENCED if settings.speed.use_xla else FUSED,
+                gather_repeatably if settings.speed.deterministic else tf.gather,
             ),
             loss,
         ),

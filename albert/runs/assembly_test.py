@@ -3,9 +3,16 @@
 import dataclasses
 from pathlib import Path
 
+import pytest
+import tensorflow as tf
+
+from albert.custom_optimization import LearningRateSchedule
 from albert.engine.cluster import Cluster
+from albert.engine.distribution import Replicas
+from albert.heads.pooled import ClassificationHead
+from albert.ops.embedding import gather_repeatably
 from albert.runs import assembly
-from albert.testing import GOOD_SETTINGS
+from albert.testing import GOOD_SETTINGS, tiny_config
 
 
 def test_workers_compare_every_setting_but_paths(monkeypatch):
@@ -24,6 +31,29 @@ def test_workers_compare_every_setting_but_paths(monkeypatch):
     assembly.join_replicas(elsewhere)
     assert asked[1][3].facts == joining.facts
     assert not {"`output_dir`", "`data_dir`", "`cached_dir`", "`albert_config_file`"} & joining.facts.keys()
+
+
+def test_operations_are_made_deterministic_before_there_are_devices(monkeypatch):
+    done = []
+    monkeypatch.setattr(assembly, "create_replicas", lambda *_: done.append("devices"))
+    monkeypatch.setattr(assembly, "make_deterministic", lambda: done.append("deterministic"))
+    assembly.join_replicas(GOOD_SETTINGS)
+    speed = dataclasses.replace(GOOD_SETTINGS.speed, deterministic=True)
+    assembly.join_replicas(dataclasses.replace(GOOD_SETTINGS, speed=speed))
+    assert done == ["devices", "deterministic", "devices"]
+
+
+@pytest.mark.parametrize(("is_deterministic", "gather"), [(False, tf.gather), (True, gather_repeatably)])
+def test_only_deterministic_runs_add_up_embedding_gradients_by_sorting(monkeypatch, is_deterministic, gather):
+    computations = []
+    monkeypatch.setattr(assembly, "build_model_fn", lambda *arguments: computations.append(arguments[3]))
+    monkeypatch.setattr(assembly, "Estimator", lambda **_: None)
+    speed = dataclasses.replace(GOOD_SETTINGS.speed, deterministic=is_deterministic)
+    settings = dataclasses.replace(GOOD_SETTINGS, speed=speed)
+    config = tiny_config()
+    head = ClassificationHead(config, num_labels=2)
+    assembly.build_estimator(config, head, Replicas(tf.distribute.get_strategy()), settings, LearningRateSchedule(1, 1))
+    assert [computation.gather for computation in computations] == [gather]
 
 
 def test_a_process_that_joins_no_other_is_warned_of_where_there_are_others(monkeypatch, caplog):

@@ -28,13 +28,20 @@ import numpy as np
 GROUPED = "grouped"
 
 _GOOGLE = {"vocab_size": 30000, "embedding_size": 128, "max_position_embeddings": 512}
-# Widths and depths of Google's models, and one to try the program with.
+# Widths and depths of Google's models; one to try the program with, and the bundled one with Google's vocabulary.
 MODELS = {
     "tiny": {
-        "hidden_size": 64,
-        "num_hidden_layers": 2,
+        "hidden_size": 32,
+        "num_hidden_layers": 1,
         "num_attention_heads": 2,
-        "intermediate_size": 256,
+        "intermediate_size": 64,
+        **_GOOGLE,
+    },
+    "small": {
+        "hidden_size": 256,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 4,
+        "intermediate_size": 1024,
         **_GOOGLE,
     },
     "base": {
@@ -49,6 +56,20 @@ MODELS = {
         "num_hidden_layers": 24,
         "num_attention_heads": 16,
         "intermediate_size": 4096,
+        **_GOOGLE,
+    },
+    "xlarge": {
+        "hidden_size": 2048,
+        "num_hidden_layers": 24,
+        "num_attention_heads": 16,
+        "intermediate_size": 8192,
+        **_GOOGLE,
+    },
+    "xxlarge": {
+        "hidden_size": 4096,
+        "num_hidden_layers": 12,
+        "num_attention_heads": 64,
+        "intermediate_size": 16384,
         **_GOOGLE,
     },
 }
@@ -136,7 +157,8 @@ class Job:
       threads: processor cores to use.
       device: "cpu" or "gpu".
       compiled: peers only: None, "static" or "dynamic" shapes of torch.compile.
-      replicas: ours only.
+      replicas, recompute, deterministic, dropout: ours only; dropout of the encoder, which Google's models are
+        released without.
     """
 
     rows: str
@@ -154,6 +176,9 @@ class Job:
     device: str = "cpu"
     compiled: str | None = None
     replicas: int = 1
+    recompute: bool = False
+    deterministic: bool = False
+    dropout: float = 0.0
 
     @property
     def num_batches(self) -> int:

@@ -20,12 +20,15 @@ from albert.data.order import epoch_order
 from albert.data.schema import Column
 from albert.data.source_files import SourceFiles
 from albert.data.tfrecord_cache import RecordCache, open_or_build
-from albert.engine.distribution import create_replicas
+from albert.engine.distribution import Replicas, create_replicas
 from albert.engine.estimator import Estimator, RunConfig
 from albert.heads.base import Head
 from albert.heads.pooled import ClassificationHead, RegressionHead
 from albert.heads.span import SpanHead
 from albert.modeling import AlbertModel, Computation
+from albert.ops.embedding import gather_repeatably
+from albert.ops.fenced import FENCED
+from albert.ops.fused import FUSED
 from albert.runs.model_fn import build_model_fn
 from albert.settings import DataSettings
 from albert.tasks import get_task
@@ -56,16 +59,28 @@ def make_dataset(cache: RecordCache, job: Job, first_step: int, last_step: int) 
     return train_dataset(source, shape, SEED, first_step, last_step)
 
 
-def make_estimator(job: Job, model_dir: Path) -> Estimator:
-    """The engine with random weights, its slots and its replicas."""
-    config = AlbertConfig(**MODELS[job.model])
+def make_computation(job: Job) -> Computation:
+    """As a run's own: the parts of a step that is compiled as a whole, where it is."""
+    return Computation(
+        tf.as_dtype(job.dtype),
+        job.recompute,
+        FENCED if job.device == "gpu" else FUSED,
+        gather_repeatably if job.deterministic else tf.gather,
+    )
+
+
+def make_estimator(
+    job: Job, model_dir: Path, schedule: LearningRateSchedule = SCHEDULE, replicas: Replicas | None = None
+) -> Estimator:
+    """The engine with random weights and its slots, on `replicas` or those that the job asks for."""
+    config = AlbertConfig(**MODELS[job.model]).with_dropout(job.dropout)
     head = make_head(config, job)
     estimator = Estimator(
-        model_fn=build_model_fn(config, head, SEED, Computation(tf.as_dtype(job.dtype))),
+        model_fn=build_model_fn(config, head, SEED, make_computation(job)),
         create_weights=lambda: AlbertModel(config, head.variable_specs, SEED).weights,
         optimizer=create_optimizer("adamw"),
-        learning_rate=SCHEDULE,
-        replicas=create_replicas("mirror" if job.replicas > 1 else "one", job.replicas, job.device),
+        learning_rate=schedule,
+        replicas=replicas or create_replicas("mirror" if job.replicas > 1 else "one", job.replicas, job.device),
         # As a run's own default: compiled as a whole on GPUs.
         config=RunConfig(model_dir, global_batch_size=job.batch_size, use_xla=job.device == "gpu"),
     )
@@ -135,7 +150,7 @@ class Engine:
     def _go_to(self, first: int) -> None:
         if first != self._next_batch:
             dataset = make_dataset(self._cache, self._job, first, self._job.num_batches)
-            self._iterator = iter(self._estimator._distribute(lambda: dataset))
+            self._iterator = self._estimator.replicas.iterate(lambda: dataset)
             self._next_batch = first
 
     def _warm_up(self) -> None:
