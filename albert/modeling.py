@@ -216,7 +216,8 @@ def encode(
 
     Without a `dropout_key` there is no dropout. With `first_tokens_only` everything behind the attention of the last
     block is computed for the first token of each sequence alone, which is all that the pooler reads. Raises ValueError
-    when a row is longer than `max_position_embeddings`.
+    when rows have a length that is known and more than `max_position_embeddings`: of several lengths, which packed rows
+    have, some may be, since positions begin anew in each sequence.
     """
     length = layout.input_ids.shape[1]
     if length is not None and length > config.max_position_embeddings:

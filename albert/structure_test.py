@@ -69,7 +69,8 @@ WITHOUT_TENSORFLOW = (
     "downloads",
 )
 MODULES_WITHOUT_TENSORFLOW = (
-    *("", "albert_config", "data.schema", "data.order", "data.packing", "data.record_encoding", "data.counter_hash"),
+    *("", "albert_config", "data.schema", "data.order", "data.packing", "data.row_shapes", "data.record_encoding"),
+    "data.counter_hash",
     *("engine.cluster", "engine.meeting", "runs.launching", "launch_workers"),
     *(
         "data.tfrecord_cache",

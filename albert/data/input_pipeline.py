@@ -21,29 +21,27 @@ In the elements, b is the number of examples of a shard, n of its sequences, and
     example_ids int64 [b]: the example's number in the cache, -1 where the shard only fills a batch;
     example_weights float32 [b]: 1 for a real example, 0 for such filling.
 
-Integers are int32 unless said otherwise. With several micro-batches everything has one more axis in front. L is fixed,
-R one of a few numbers.
+Integers are int32 unless said otherwise. With several micro-batches everything has one more axis in front. (R, L) is
+one of a few shapes; in training L may exceed the longest sequence.
 """
 
 import dataclasses
 import functools
 import logging
+import math
 from collections.abc import Callable, Mapping
 
 import numpy as np
 import tensorflow as tf
 
-from albert.data import packing
+from albert.data import packing, row_shapes
 from albert.data.columns import Columns, columns_of
 from albert.data.order import train_indices
-from albert.data.packing import RowShapes
+from albert.data.row_shapes import RowShapes
 from albert.data.schema import Column
 from albert.data.tfrecord_cache import RecordCache
 from albert.errors import UserError
 from albert.system.callback_errors import record_user_errors
-
-# Steps whose batches the shapes of a run are chosen by.
-_SAMPLED_STEPS = 100
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,6 +68,7 @@ class Source:
       max_seq_length: the longest a sequence may be; rows without packing are this long.
       sequences_per_example: example e is records e * this, ..., in order.
       is_packed: several sequences may share a row.
+      packing_version: how training batches are packed, of `row_shapes.PACKINGS`.
     """
 
     cache: RecordCache
@@ -77,6 +76,7 @@ class Source:
     max_seq_length: int
     sequences_per_example: int = 1
     is_packed: bool = True
+    packing_version: int = row_shapes.NEWEST_PACKING
 
     def __post_init__(self) -> None:
         longest = self.cache.token_counts.max(initial=0)
@@ -84,6 +84,10 @@ class Source:
             f"{self.cache.path} has {longest} tokens, more than {self.max_seq_length}"
         )
         assert self.cache.count % self.sequences_per_example == 0, f"{self.cache.path} has part of an example"
+
+    @property
+    def packing(self) -> row_shapes.Packing:
+        return row_shapes.PACKINGS[self.packing_version]
 
     @property
     def num_examples(self) -> int:
@@ -164,25 +168,26 @@ def _train_shards(source: Source, step: int, shape: BatchShape, seed: int) -> li
     examples = train_indices(step, shape.global_batch_size, source.num_examples, seed)
     num_parts = shape.num_replicas * shape.micro_batches
     rows = np.arange(shape.global_batch_size)
-    parts = packing.deal(source.costs[examples], num_parts) if source.is_packed else rows.reshape(num_parts, -1)
+    parts = source.packing.deal(source.costs[examples], num_parts) if source.is_packed else rows.reshape(num_parts, -1)
     parts = parts.reshape(shape.num_replicas, shape.micro_batches, shape.per_replica_batch_size)
     return [_Shard(examples[part], part) for part in parts]
 
 
 def _train_shapes(source: Source, shape: BatchShape, seed: int) -> RowShapes:
     """Chosen by the first steps of the run, wherever it continues from: a function of data, batch and seed."""
+    num_sequences = shape.per_replica_batch_size * source.sequences_per_example
     if not source.is_packed:
-        return RowShapes(source.max_seq_length, (shape.per_replica_batch_size * source.sequences_per_example,))
-    shards = [s for step in range(_SAMPLED_STEPS) for s in _train_shards(source, step, shape, seed)]
-    lengths = [source.lengths_of(examples) for shard in shards for examples in shard.examples]
+        return RowShapes(((num_sequences, source.max_seq_length),))
+    num_steps = source.packing.sampled_steps(shape.global_batch_size * source.sequences_per_example)
+    shards = [shard for step in range(num_steps) for shard in _train_shards(source, step, shape, seed)]
+    lengths = [source.lengths_of(shard.examples) for shard in shards]
     longest = int(source.cache.token_counts.max(initial=1))
-    shapes = packing.choose_shapes(lengths, longest, source.max_seq_length)
-    needed = [shapes.rows_for(packing.pack(batch, shapes.row_length)[1]) for batch in lengths]
-    padding = 1 - sum(int(batch.sum()) for batch in lengths) / (sum(needed) * shapes.row_length)
+    shapes = source.packing.choose(lengths, longest, source.max_seq_length)
+    computed = sum(len(parts) * math.prod(shapes.fit(parts)[:2]) for parts in lengths)
     logging.info(
-        "Packing: %d examples/replica in %s rows of %d tokens instead of %d of %d; %.1f %% padding instead of %.1f %%.",
-        shape.per_replica_batch_size, "/".join(map(str, shapes.row_counts)), shapes.row_length,
-        len(lengths[0]), source.max_seq_length, 100 * padding,
+        "Packing: %d examples/replica in rows x tokens %s instead of %d x %d; %.1f %% padding instead of %.1f %%.",
+        shape.per_replica_batch_size, shapes, num_sequences, source.max_seq_length,
+        100 * (1 - sum(int(parts.sum()) for parts in lengths) / computed),
         100 * (1 - source.cache.token_counts.mean() / source.max_seq_length),
     )  # fmt: skip
     return shapes
@@ -196,13 +201,13 @@ def eval_dataset(source: Source, shape: BatchShape, replica_ids: range | None = 
     """
     if source.is_packed:
         max_positions = shape.per_replica_batch_size * source.sequences_per_example * source.max_seq_length
-        plan = packing.plan_shards(source.costs, source.lengths_of, source.max_seq_length, max_positions)
+        plan = row_shapes.plan_shards(source.costs, source.lengths_of, source.max_seq_length, max_positions)
     else:
         size = shape.per_replica_batch_size
         examples = np.full(-(-source.num_examples // size) * size, -1, np.int64)
         examples[: source.num_examples] = np.arange(source.num_examples)
-        rows = RowShapes(source.max_seq_length, (size * source.sequences_per_example,))
-        plan = packing.Shards(examples.reshape(-1, size), rows)
+        rows = RowShapes(((size * source.sequences_per_example, source.max_seq_length),))
+        plan = row_shapes.Shards(examples.reshape(-1, size), rows)
     num_shards, size = plan.examples.shape
 
     def shard_of(step: int, replica: int) -> _Shard:
@@ -310,20 +315,17 @@ def _lay_out(source: Source, shard: _Shard, shapes: RowShapes) -> tuple[np.ndarr
     "places" int64 [T] says where each token of all records, in order, lies when all micro-batches' rows are joined.
     """
     lengths = source.lengths_of(shard.examples)
-    arrange = packing.pack if source.is_packed else packing.one_per_row
-    arranged = [arrange(part, shapes.row_length) for part in lengths]
     # The micro-batches of a shard have one shape.
-    rows = shapes.rows_for(max(needed for _, needed in arranged))
-    starts = np.stack([part for part, _ in arranged])
-    position_ids = np.zeros((len(lengths), rows * shapes.row_length), np.int32)
+    rows, row_length, starts = shapes.fit(lengths, packing.pack if source.is_packed else packing.one_per_row)
+    position_ids = np.zeros((len(lengths), rows * row_length), np.int32)
     sequence_ids = np.zeros_like(position_ids)
     places = []
     for i, (part, part_starts) in enumerate(zip(lengths, starts, strict=True)):
         where, positions, numbers = packing.token_positions(part, part_starts)
         position_ids[i, where] = positions
         sequence_ids[i, where] = numbers + 1
-        places.append(where + i * rows * shapes.row_length)
-    in_rows = (len(lengths), rows, shapes.row_length)
+        places.append(where + i * rows * row_length)
+    in_rows = (len(lengths), rows, row_length)
     k = source.sequences_per_example
     sequence_rows = (shard.batch_rows[..., None] * k + np.arange(k)).reshape(len(lengths), -1).astype(np.int32)
     return (

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from albert.data import packing
+from albert.data import row_shapes
 from albert.data.input_pipeline import BatchShape, Source, eval_dataset, train_dataset
 from albert.data.schema import Column
 from albert.data.tfrecord_cache import open_or_build
@@ -125,8 +125,9 @@ def test_a_run_continues_in_mid_stream_with_the_same_batches_on_another_number_o
     assert global_batches(rest, 4) == global_batches(whole, 1)[5:]
 
 
-def test_a_run_that_continues_has_the_very_same_elements(source):
-    shape = BatchShape(4, 2)
+@pytest.mark.parametrize("version", row_shapes.PACKINGS)
+def test_a_run_that_continues_has_the_very_same_elements(source, version):
+    source, shape = dataclasses.replace(source, packing_version=version), BatchShape(4, 2)
     assert_same(
         elements_of(train_dataset(source, shape, 7, 5, 9)), elements_of(train_dataset(source, shape, 7, 0, 9))[10:]
     )
@@ -157,7 +158,7 @@ def test_batches_hold_what_the_records_hold(source, is_packed):
 def test_packed_batches_come_in_few_shapes_with_little_padding(source, caplog):
     caplog.set_level("INFO")
     shards = elements_of(train_dataset(source, BatchShape(8, 2), 7, 0, 300))
-    assert len({shard["input_ids"].shape for shard in shards}) <= packing.MAX_SHAPES
+    assert len({shard["input_ids"].shape for shard in shards}) <= row_shapes.MAX_SHAPES
     tokens, positions = (
         sum(shard["sequence_ids"].astype(bool).sum() for shard in shards),
         sum(s["input_ids"].size for s in shards),
@@ -165,7 +166,7 @@ def test_packed_batches_come_in_few_shapes_with_little_padding(source, caplog):
     assert tokens / positions > 0.85 > source.cache.token_counts.mean() / MAX_SEQ_LENGTH
     (line,) = [record.getMessage() for record in caplog.records if "Packing" in record.getMessage()]
     assert "8 examples/replica in" in line
-    assert "rows of 8 tokens instead of 8 of 8" in line
+    assert " instead of 8 x 8; " in line
 
 
 def test_a_batch_larger_than_the_split_is_one_clear_error(source):
@@ -234,9 +235,17 @@ def test_an_evaluation_worker_gets_the_shards_of_its_own_replicas(source):
 
 @pytest.mark.parametrize("micro_batches", [1, 3])
 def test_shapes_and_types_are_as_promised(source, micro_batches):
+    # Training rows of several lengths have none that is known; those of a run begun before have one.
+    assert train_dataset(source, BatchShape(4, 2, micro_batches), 7, 0, 2).element_spec == promised(micro_batches, None)
+    source = dataclasses.replace(source, packing_version=1)
+    expected = promised(micro_batches, MAX_SEQ_LENGTH)
+    assert train_dataset(source, BatchShape(4, 2, micro_batches), 7, 0, 2).element_spec == expected
+
+
+def promised(micro_batches, row_length):
     outer = [] if micro_batches == 1 else [3]
-    tokens, number = tf.TensorSpec([*outer, None, MAX_SEQ_LENGTH], tf.int32), tf.TensorSpec([*outer, 4], tf.int32)
-    expected = {
+    tokens, number = tf.TensorSpec([*outer, None, row_length], tf.int32), tf.TensorSpec([*outer, 4], tf.int32)
+    return {
         **dict.fromkeys(("input_ids", "segment_ids", "position_ids", "sequence_ids"), tokens),
         **dict.fromkeys(("sequence_starts", "sequence_lengths", "sequence_rows", "label_ids"), number),
         "score": tf.TensorSpec([*outer, 4], tf.float32),
@@ -245,7 +254,6 @@ def test_shapes_and_types_are_as_promised(source, micro_batches):
         "example_ids": tf.TensorSpec([*outer, 4], tf.int64),
         "example_weights": tf.TensorSpec([*outer, 4], tf.float32),
     }
-    assert train_dataset(source, BatchShape(4, 2, micro_batches), 7, 0, 2).element_spec == expected
 
 
 def test_a_dataset_can_be_read_twice(source):

@@ -44,9 +44,13 @@ def test_token_positions_say_where_every_token_lies(lengths):
     assert list(zip(where, places, numbers, strict=True)) == expected
 
 
-@given(st.lists(st.integers(0, 500), min_size=1, max_size=80).map(np.array), st.integers(1, 9))
-def test_examples_are_dealt_once_each_in_equal_numbers(costs, num_shards):
-    shards = packing.deal(costs, num_shards)
+@given(
+    st.lists(st.integers(0, 500), min_size=1, max_size=80).map(np.array),
+    st.integers(1, 9),
+    st.sampled_from([packing.deal, packing.deal_evenly]),
+)
+def test_examples_are_dealt_once_each_in_equal_numbers(costs, num_shards, deal):
+    shards = deal(costs, num_shards)
     assert shards.shape == (num_shards, -(-len(costs) // num_shards))
     assert sorted(shards[shards >= 0]) == list(range(len(costs)))
     for shard in shards:
@@ -62,48 +66,24 @@ def test_shards_cost_about_the_same():
     assert np.ptp(dealt) <= costs.max()
 
 
-def _batches(mean, count=100, size=32, longest=128):
-    random = np.random.default_rng(1)
-    return [np.clip(random.lognormal(np.log(mean), 0.4, size), 3, longest).astype(int) for _ in range(count)]
+@pytest.mark.parametrize("deal", [packing.deal, packing.deal_evenly])
+def test_of_too_few_examples_some_shards_have_fewer(deal):
+    shards = deal(np.array([5, 9, 7, 1, 2]), 3)
+    assert sorted(shards.ravel().tolist()) == [-1, 0, 1, 2, 3, 4]
+    assert shards.shape == (3, 2)
+    assert all(shard[0] >= 0 for shard in shards)
 
 
-@pytest.mark.parametrize("mean", [10, 25, 60])
-def test_shapes_are_few_hold_every_batch_and_waste_little(mean):
-    batches, others = _batches(mean), _batches(mean, count=300)[100:]
-    shapes = packing.choose_shapes(batches, 128, 128)
-    assert len(shapes.row_counts) <= packing.MAX_SHAPES
-    assert shapes.row_counts[-1] == 32
-    rows = [shapes.rows_for(packing.pack(batch, shapes.row_length)[1]) for batch in others]
-    assert sum(batch.sum() for batch in others) / (sum(rows) * shapes.row_length) > 0.85
-    # The worst batch there can be.
-    assert shapes.rows_for(packing.pack(np.full(32, 128), shapes.row_length)[1]) == 32
+def test_dealt_evenly_the_costliest_goes_with_the_cheapest():
+    # 9 takes the first shard, 6 the second; 2 goes beside 6, which leaves 1 for 9.
+    assert packing.deal_evenly(np.array([6, 1, 9, 2]), 2).tolist() == [[1, 2], [0, 3]]
 
 
-def test_short_sequences_get_short_rows():
-    assert packing.choose_shapes(_batches(10, longest=40), 40, 128).row_length < 128
-    assert packing.choose_shapes(_batches(10), 128, 512).row_length >= 128
-
-
-def test_too_many_rows_are_refused():
-    with pytest.raises(ValueError, match="5 rows needed, but at most 4"):
-        packing.RowShapes(8, (2, 4)).rows_for(5)
-
-
-@pytest.mark.parametrize("per_example", [1, 4])
-def test_plans_hold_every_example_once_within_the_room_given(per_example):
-    random = np.random.default_rng(2)
-    lengths = random.integers(5, 100, (301, per_example))
-    plan = packing.plan_shards(lengths.sum(axis=1), lambda examples: lengths[examples].ravel(), 128, 16 * 128)
-    assert sorted(plan.examples[plan.examples >= 0]) == list(range(301))
-    (rows,) = plan.shapes.row_counts
-    assert rows * plan.shapes.row_length <= 16 * 128
-    for shard in plan.examples:
-        assert packing.pack(lengths[shard[shard >= 0]].ravel(), plan.shapes.row_length)[1] <= rows
-    assert lengths.sum() / (len(plan.examples) * rows * plan.shapes.row_length) > 0.85
-
-
-def test_an_example_larger_than_the_room_has_a_shard_of_its_own():
-    lengths = np.full((3, 4), 100)
-    plan = packing.plan_shards(lengths.sum(axis=1), lambda examples: lengths[examples].ravel(), 128, 128)
-    assert plan.examples.shape == (3, 1)
-    assert plan.shapes.row_counts == (4,)
+def test_dealt_evenly_shards_differ_less():
+    random = np.random.default_rng(0)
+    batches = [random.lognormal(2.5, 0.7, 32).astype(int) for _ in range(50)]
+    slowest = [
+        np.mean([max(costs[shard].sum() for shard in deal(costs, 8)) / costs.sum() * 8 for costs in batches])
+        for deal in (packing.deal, packing.deal_evenly)
+    ]
+    assert slowest[1] - 1 < (slowest[0] - 1) / 2

@@ -19,6 +19,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from albert.data.row_shapes import NEWEST_PACKING
+from albert.runs.output_dir import PACKING_VERSION
+
 # Steps of every run, and the one after which it was stopped.
 STEPS, STOPPED_AT = 8, 4
 RUNS = ("mrpc", "sts-b", "squad2.0", "race", "pretraining")
@@ -166,6 +169,7 @@ def test_every_task_makes_the_recorded_caches_and_settings(earlier, folder, monk
     settings = _load(folder / "out/run_settings.json")
     if name != "ax":  # which has no training data
         assert settings["training"]["head"] == recorded["head"]
+        assert settings["training"][PACKING_VERSION] == NEWEST_PACKING  # unlike a run that was begun before
 
 
 def test_every_task_has_the_recorded_identity_and_head(earlier):

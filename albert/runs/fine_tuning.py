@@ -17,6 +17,7 @@ from albert.custom_optimization import LearningRateSchedule
 from albert.data import input_pipeline
 from albert.data.columns import read_integers
 from albert.data.input_pipeline import BatchShape, Source
+from albert.data.row_shapes import NEWEST_PACKING
 from albert.data.source_files import SourceFiles
 from albert.engine.distribution import Replicas
 from albert.engine.estimator import Estimator, EvalSpec
@@ -37,7 +38,7 @@ from albert.runs.assembly import (
 )
 from albert.runs.dev_reports import DevReports
 from albert.runs.left_model import LeftModel
-from albert.runs.output_dir import claim_output_dir
+from albert.runs.output_dir import PACKING_VERSION, claim_output_dir, recorded_packing
 from albert.runs.split_data import SplitData
 from albert.serving import imported
 from albert.settings import Settings
@@ -72,6 +73,7 @@ def run(task: Task, settings: Settings) -> dict[str, float]:
     task = with_metric(task, settings.objective)
     paths = [path for source in sources.values() for path in source.paths]
     with workers.on_chief(lambda: claim_output_dir(settings, identity, paths)) or contextlib.nullcontext():
+        packing = workers.agree(lambda: recorded_packing(settings.output_dir)) if settings.do_train else NEWEST_PACKING
         splits = workers.together(lambda: load_splits(task, tokenizer, settings, sources))
         settings = count_steps(task, splits, settings, replicas)
 
@@ -79,7 +81,7 @@ def run(task: Task, settings: Settings) -> dict[str, float]:
         schedule = LearningRateSchedule(train.learning_rate, train.train_steps or 1, train.warmup_steps)
         loss = workers.together(lambda: loss_of_training(task, settings, splits))
         estimator = build_estimator(config, head_for(task.output, config), replicas, settings, schedule, loss=loss)
-        inputs = InputFunctions(task, splits, settings, replicas)
+        inputs = InputFunctions(task, splits, settings, replicas, packing)
         dev_reports = eval_spec = None
         if settings.do_eval and splits["dev"].can_be_scored:
             dev_reports = build_dev_reports(inputs, estimator)
@@ -216,6 +218,7 @@ def identity_of_run(
             **identity_of_training(settings, num_replicas),
             "discard_classifier_weights": settings.model.discard_classifier_weights,
             "data_sha256": digests["train"],
+            PACKING_VERSION: NEWEST_PACKING,
             "head": {name: value for name, value in vars(head_for(task.output, config)).items() if name != "config"}
             | LossChoice.of(task, settings.objective).identity(),
         }
@@ -246,6 +249,7 @@ class InputFunctions:
     splits: Mapping[Split, SplitData]
     settings: Settings
     replicas: Replicas
+    packing_version: int
 
     def train(self, first_step: int, last_step: int) -> tf.data.Dataset:
         """The batches of steps first_step..last_step - 1, one shard for each replica of this process."""
@@ -268,6 +272,7 @@ class InputFunctions:
             self.settings.data.max_seq_length,
             self.task.sequences_per_example,
             self.settings.speed.pack_sequences,
+            self.packing_version,
         )
 
 

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+from albert.data.row_shapes import PACKINGS
 from albert.errors import UserError
 from albert.settings import Settings
 from albert.system.files import delete_leftovers, finish_texts, write_text
@@ -16,6 +17,7 @@ from albert.system.locks import LOCK, OutputLock
 from albert.system.text_encoding import read_regular
 
 RUN_SETTINGS = "run_settings.json"
+PACKING_VERSION = "packing_version"
 # What makes a directory worth protecting: checkpoints and result files. A run that stopped before it had any, say
 # because of a wrong flag, leaves nothing that other settings could mix with.
 _WORK = ("model.ckpt-*.index", "*_results.*", "evaluations.json")
@@ -27,6 +29,7 @@ def claim_output_dir(
     """Makes `settings.output_dir` this run's, or checks that it is, and keeps other processes out of it.
 
     `identity` has a dictionary of settings for each part of this run; a part that the directory has too must agree.
+    A run from before its packing was recorded has version 1 and remains without a record (`recorded_packing`).
     `source_files` are the data that the run reads. Others may come in when the lock that is returned is released.
 
     Raises UserError naming the process that works there, every setting that differs, when the directory holds
@@ -44,6 +47,21 @@ def claim_output_dir(
     return lock
 
 
+def recorded_packing(directory: Path) -> int:
+    """The version of packing (`row_shapes.PACKINGS`) that training in the claimed `directory` began with.
+
+    Raises UserError where it is none of this program's.
+    """
+    version = _read(directory / RUN_SETTINGS)["training"].get(PACKING_VERSION, 1)
+    if version not in tuple(PACKINGS):
+        raise UserError(
+            f"{directory / RUN_SETTINGS} has {PACKING_VERSION} {short_repr(version)}, this program has "
+            f"{' and '.join(map(str, PACKINGS))}: continue with the program that began the run, or choose another "
+            "`output_dir`"
+        )
+    return version
+
+
 def _claim(directory: Path, identity: Mapping[str, Mapping[str, object]]) -> None:
     path = directory / RUN_SETTINGS
     found = {}
@@ -54,6 +72,7 @@ def _claim(directory: Path, identity: Mapping[str, Mapping[str, object]]) -> Non
                 "Choose another `output_dir`; `init_checkpoint` reads a model from where it is."
             )
         found = _read(path)
+        identity = _as_begun(identity, found)
     differing = [line for part in identity if part in found for line in _differences(found[part], identity[part])]
     if differing:
         raise UserError(
@@ -65,6 +84,15 @@ def _claim(directory: Path, identity: Mapping[str, Mapping[str, object]]) -> Non
     claimed = {**found, **identity}
     if claimed != found:
         write_text(path, json.dumps(claimed, indent=2, sort_keys=True) + "\n")
+
+
+def _as_begun(identity: Mapping[str, Mapping[str, object]], found: Mapping[str, Mapping[str, object]]) -> dict:
+    """`identity` with the version of packing that the training in `found` began with."""
+    if "training" not in found or PACKING_VERSION not in identity.get("training", {}):
+        return dict(identity)
+    training = {name: value for name, value in identity["training"].items() if name != PACKING_VERSION}
+    recorded = {name: value for name, value in found["training"].items() if name == PACKING_VERSION}
+    return {**identity, "training": training | recorded}
 
 
 def _holds_work(directory: Path) -> bool:

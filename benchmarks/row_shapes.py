@@ -1,0 +1,159 @@
+"""What the choice of row shapes leaves of padding and what a step gains, against the choice of runs begun before it.
+
+Padding is counted on lengths alone, for 1,000 steps of a task's own examples behind those that the shapes were chosen
+by. Steps are timed in pairs that alternate in one process: the same examples in the old and in the new shapes, in
+processor seconds, which other programs on the machine disturb little. A global batch of 32 is 32 examples on one
+replica, and 4 on each of 8; of these one replica makes the eight shards after one another, each as a whole step with
+its update. What eight devices wait for, the slowest shard of a step, is computed from the same times.
+
+    python3 -m benchmarks.row_shapes --glue_dir=DIR --spm_model_file=FILE [--steps=8] [--layers=12]
+"""
+
+import argparse
+import dataclasses
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from albert.albert_config import AlbertConfig
+from albert.custom_optimization import LearningRateSchedule, create_optimizer
+from albert.data import input_pipeline
+from albert.data.input_pipeline import BatchShape, Source, train_dataset
+from albert.data.row_shapes import NEWEST_PACKING
+from albert.data.tfrecord_cache import open_or_build
+from albert.engine.distribution import Replicas, create_replicas
+from albert.engine.estimator import Estimator, RunConfig
+from albert.heads import head_for
+from albert.modeling import AlbertModel
+from albert.runs.model_fn import build_model_fn
+from albert.settings import DataSettings
+from albert.tasks import get_task
+from albert.tokenization import load_tokenizer
+from benchmarks.results_file import append_result
+
+TASKS = ("mrpc", "rte", "sts-b", "sst-2", "cola")
+BATCHES = {"32x1": BatchShape(32, 1), "4x8": BatchShape(4, 8)}
+VERSIONS = (1, NEWEST_PACKING)
+MAX_SEQ_LENGTH, SEED = 128, 42
+COUNTED = range(400, 1400)
+SCHEDULE = LearningRateSchedule(2e-5, num_train_steps=100_000, num_warmup_steps=100)
+
+
+def make_source(task_name: str, arguments: argparse.Namespace, folder: Path) -> Source:
+    """The training records of a task."""
+    task, tokenizer = get_task(task_name), load_tokenizer(arguments.spm_model_file, None, do_lower_case=True)
+    settings = DataSettings(task_name, arguments.glue_dir, folder, MAX_SEQ_LENGTH)
+    cache = open_or_build(
+        directory=folder,
+        stem=task_name,
+        identity={},
+        items=lambda: task.read("train", arguments.glue_dir),
+        featurize=lambda example: task.featurize(example, tokenizer, settings),
+        feature_spec=task.feature_spec,
+        num_workers=1,
+    )
+    return Source(cache, task.feature_spec, MAX_SEQ_LENGTH)
+
+
+def padding(source: Source, shape: BatchShape) -> float:
+    """The share of positions without a token over the steps COUNTED."""
+    shapes = input_pipeline._train_shapes(source, shape, SEED)
+    shards = (shard for step in COUNTED for shard in input_pipeline._train_shards(source, step, shape, SEED))
+    lengths = [source.lengths_of(shard.examples) for shard in shards]
+    computed = sum(rows * length for parts in lengths for rows, length, _ in [shapes.fit(parts)])
+    return 1 - sum(int(parts.sum()) for parts in lengths) / computed
+
+
+def make_estimator(task_name: str, layers: int, replicas: Replicas, folder: Path) -> Estimator:
+    """The engine with a model of ALBERT-base's width."""
+    config = AlbertConfig(
+        vocab_size=30000, hidden_size=768, num_hidden_layers=layers, num_attention_heads=12, intermediate_size=3072
+    )
+    head = head_for(get_task(task_name).output, config)
+    estimator = Estimator(
+        model_fn=build_model_fn(config, head),
+        create_weights=lambda: AlbertModel(config, head.variable_specs).weights,
+        optimizer=create_optimizer("adamw"),
+        learning_rate=SCHEDULE,
+        replicas=replicas,
+        config=RunConfig(folder, global_batch_size=1),
+    )
+    estimator._start_or_resume()
+    return estimator
+
+
+def one_of_each_shape(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """The first element of each shape."""
+    found: dict[tuple[int, ...], int] = {}
+    for number, element in enumerate(dataset):
+        found.setdefault(tuple(element["input_ids"].shape), number)
+    wanted = tf.constant(list(found.values()), tf.int64)
+    return dataset.enumerate().filter(lambda i, _: tf.reduce_any(i == wanted)).map(lambda _, element: element)
+
+
+def step_seconds(task_name: str, source: Source, shape: BatchShape, arguments: argparse.Namespace) -> np.ndarray:
+    """Processor seconds of each shard's step, [versions, steps, replicas]."""
+    replicas = create_replicas("one", 1)
+    seconds = np.zeros((len(VERSIONS), arguments.steps, shape.num_replicas))
+    with tempfile.TemporaryDirectory() as folder:
+        estimator = make_estimator(task_name, arguments.layers, replicas, Path(folder))
+        shards: list[Iterator] = []
+        for version in VERSIONS:
+            versioned = dataclasses.replace(source, packing_version=version)
+            dataset = train_dataset(versioned, shape, SEED, COUNTED[0], COUNTED[0] + arguments.steps)
+            warming_up = one_of_each_shape(dataset)
+            count = sum(1 for _ in warming_up)
+            estimator._run_steps(replicas.iterate(lambda: warming_up), count)  # noqa: B023
+            shards.append(replicas.iterate(lambda: dataset))  # noqa: B023
+        for step in range(arguments.steps):
+            for number in (0, 1) if step % 2 else (1, 0):
+                for replica in range(shape.num_replicas):
+                    begin = time.process_time()
+                    estimator._run_steps(shards[number], 1)
+                    seconds[number, step, replica] = time.process_time() - begin
+    return seconds
+
+
+def main() -> None:
+    """Measures, prints and appends to benchmarks/results/row_shapes.md."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--glue_dir", type=Path, required=True)
+    parser.add_argument("--spm_model_file", type=Path, required=True)
+    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
+    parser.add_argument("--batches", nargs="+", choices=BATCHES, default=list(BATCHES))
+    parser.add_argument("--steps", type=int, default=8, help="global batches timed; 0: only count padding")
+    parser.add_argument("--layers", type=int, default=12)
+    arguments = parser.parse_args()
+    lines = [
+        f"Padding before → after, and step before / after in processor seconds: of all shards' steps, and of each "
+        f"step's slowest. float32, {arguments.layers} layers of ALBERT-base's width, {arguments.steps} global batches "
+        "of 32.\n",
+        "| task | batch | padding | step | quartiles of it | slowest shard |",
+        "| --- | --- | ---: | ---: | ---: | ---: |",
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        for name in arguments.tasks:
+            source = make_source(name, arguments, Path(folder))
+            for batch in arguments.batches:
+                shape = BATCHES[batch]
+                left = [padding(dataclasses.replace(source, packing_version=v), shape) for v in VERSIONS]
+                line = f"| {name} | {batch} | {left[0]:.1%} → {left[1]:.1%} |"
+                if arguments.steps:
+                    before, after = step_seconds(name, source, shape, arguments)
+                    by_step = before.sum(axis=1) / after.sum(axis=1)
+                    low, high = np.quantile(by_step, [0.25, 0.75])
+                    slowest = before.max(axis=1).sum() / after.max(axis=1).sum()
+                    line += f" {before.sum() / after.sum():.2f} | {low:.2f}–{high:.2f} | {slowest:.2f} |"
+                else:
+                    line += " – | – | – |"
+                lines.append(line)
+                print(line, flush=True)
+    append_result("row_shapes", "\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()
