@@ -4,6 +4,8 @@ import ctypes
 import logging
 
 import tensorflow as tf
+from tensorflow.core.protobuf import config_pb2, rewriter_config_pb2
+from tensorflow.python.eager import context
 
 from albert.errors import UserError
 
@@ -33,6 +35,7 @@ def gpus(count: int) -> list[str]:
     if count > len(visible):
         names = ", ".join(device.name for device in visible) or "none"
         raise UserError(f"`num_replicas`={count}, but {len(visible)} visible to TensorFlow: {names}")
+    keep_order_of_sums()
     # Only those that are used: TensorFlow would open a context on every other GPU too.
     tf.config.set_visible_devices(visible[:count], "GPU")
     for gpu in visible[:count]:
@@ -45,6 +48,7 @@ def gpus(count: int) -> list[str]:
 def logical_cpus(count: int) -> list[str]:
     """The names of `count` logical devices of the CPU; no GPU is used from now on."""
     keep_freed_memory()
+    keep_order_of_sums()
     # What runs outside the replicas would otherwise go to a GPU, and reserve its memory.
     tf.config.set_visible_devices([], "GPU")
     cpu = tf.config.list_physical_devices("CPU")[0]
@@ -69,6 +73,21 @@ def keep_freed_memory() -> None:
         mallopt(m_mmap_max, 0)
         mallopt(m_trim_threshold, 2**31 - 1)
         mallopt(m_top_pad, 64 << 20)
+
+
+def keep_order_of_sums() -> None:
+    """Turns off the graph optimizer that saves memory by adding tensors in the order in which they are ready.
+
+    It rewrites a sum of many tensors, if it takes it for the peak of a graph's memory: that of ALBERT-base's gradients,
+    one from each layer that shares the weight, but not those of a small model. Two runs would then differ in the last
+    bits, and so would a run that was interrupted.
+    """
+    # No public option reaches this optimizer.
+    tensorflow = context.context()
+    config = tensorflow._config or config_pb2.ConfigProto()
+    config.graph_options.rewrite_options.memory_optimization = rewriter_config_pb2.RewriterConfig.NO_MEM_OPT
+    tensorflow._config = config
+    tf.config.optimizer.set_experimental_options({})  # makes TensorFlow read its configuration again
 
 
 def make_deterministic() -> None:

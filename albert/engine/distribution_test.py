@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from tensorflow.python.data.ops import iterator_ops, multi_device_iterator_ops
+from tensorflow.python.eager import context
 
 from albert.engine import collectives, distribution
 from albert.errors import UserError
@@ -112,3 +113,24 @@ def test_no_iterator_is_tuned_because_dropping_it_would_wait_for_the_thread_that
     assert tuned == [False] * (1 + count)  # on the host, and for each device
     iter(tf.data.Dataset.range(1))
     assert tuned[-1] is not False  # elsewhere TensorFlow is as it was
+
+
+def test_gradients_are_added_in_the_same_order_in_every_execution():
+    # TensorFlow takes a CPU for a device of 256 MB. Beyond that, it adds what it can as soon as it is ready.
+    distribution.create_replicas("one", 1, "cpu")
+
+    @tf.function(autograph=False)
+    def gradient_of_shared_weight(x, weight):
+        with tf.GradientTape() as tape:
+            tape.watch(weight)
+            for _ in range(16):
+                x = tf.tanh(tf.matmul(x, weight))
+        return tape.gradient(x, weight)
+
+    context.context().enable_graph_collection()
+    gradient_of_shared_weight(tf.zeros([1, 2048]), tf.zeros([2048, 2048]))
+    metadata = context.context().export_run_metadata()
+    context.context().disable_graph_collection()
+    operations = [node.op for graph in metadata.function_graphs for node in graph.post_optimization_graph.node]
+    assert operations.count("AddN") == 1
+    assert "TemporaryVariable" not in operations
