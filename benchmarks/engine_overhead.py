@@ -19,19 +19,19 @@ import numpy as np
 import tensorflow as tf
 
 from albert.albert_config import AlbertConfig
-from albert.custom_optimization import LearningRateSchedule, create_optimizer
+from albert.custom_optimization import create_optimizer
 from albert.data.input_pipeline import BatchShape, Source, train_dataset
 from albert.data.schema import Column
 from albert.data.tfrecord_cache import RecordCache, open_or_build
 from albert.engine.distribution import Replicas, create_replicas
-from albert.engine.estimator import Estimator, ModeKeys, RunConfig
+from albert.engine.estimator import ModeKeys
 from albert.heads.pooled import ClassificationHead
 from albert.modeling import AlbertModel
 from albert.runs.model_fn import build_model_fn
+from benchmarks.estimators import SCHEDULE, started_estimator
 from benchmarks.results_file import append_result
 
 POSITIONS = 128
-SCHEDULE = LearningRateSchedule(2e-5, num_train_steps=100_000, num_warmup_steps=100)
 FEATURE_SPEC = {
     "input_ids": Column("tokens", "int32"),
     "segment_ids": Column("tokens", "int32"),
@@ -98,16 +98,7 @@ def engine_steps(
     config: AlbertConfig, dataset: tf.data.Dataset, replicas: Replicas, model_dir: Path
 ) -> Callable[[int], object]:
     """A function that makes n updates through the engine's own compiled loop."""
-    head = ClassificationHead(config, num_labels=2)
-    estimator = Estimator(
-        model_fn=build_model_fn(config, head),
-        create_weights=lambda: AlbertModel(config, head.variable_specs).weights,
-        optimizer=create_optimizer("adamw"),
-        learning_rate=SCHEDULE,
-        replicas=replicas,
-        config=RunConfig(model_dir, global_batch_size=1),
-    )
-    estimator._start_or_resume()
+    estimator = started_estimator(config, ClassificationHead(config, num_labels=2), replicas, model_dir)
     iterator = estimator.replicas.iterate(lambda: dataset)
     return lambda count: estimator._run_steps(iterator, count)
 

@@ -20,19 +20,17 @@ import numpy as np
 import tensorflow as tf
 
 from albert.albert_config import AlbertConfig
-from albert.custom_optimization import LearningRateSchedule, create_optimizer
 from albert.data import input_pipeline
 from albert.data.input_pipeline import BatchShape, Source, train_dataset
 from albert.data.row_shapes import NEWEST_PACKING
 from albert.data.tfrecord_cache import open_or_build
 from albert.engine.distribution import Replicas, create_replicas
-from albert.engine.estimator import Estimator, RunConfig
+from albert.engine.estimator import Estimator
 from albert.heads import head_for
-from albert.modeling import AlbertModel
-from albert.runs.model_fn import build_model_fn
 from albert.settings import DataSettings
 from albert.tasks import get_task
 from albert.tokenization import load_tokenizer
+from benchmarks.estimators import started_estimator
 from benchmarks.results_file import append_result
 
 TASKS = ("mrpc", "rte", "sts-b", "sst-2", "cola")
@@ -40,7 +38,6 @@ BATCHES = {"32x1": BatchShape(32, 1), "4x8": BatchShape(4, 8)}
 VERSIONS = (1, NEWEST_PACKING)
 MAX_SEQ_LENGTH, SEED = 128, 42
 COUNTED = range(400, 1400)
-SCHEDULE = LearningRateSchedule(2e-5, num_train_steps=100_000, num_warmup_steps=100)
 
 
 def make_source(task_name: str, arguments: argparse.Namespace, folder: Path) -> Source:
@@ -73,17 +70,7 @@ def make_estimator(task_name: str, layers: int, replicas: Replicas, folder: Path
     config = AlbertConfig(
         vocab_size=30000, hidden_size=768, num_hidden_layers=layers, num_attention_heads=12, intermediate_size=3072
     )
-    head = head_for(get_task(task_name).output, config)
-    estimator = Estimator(
-        model_fn=build_model_fn(config, head),
-        create_weights=lambda: AlbertModel(config, head.variable_specs).weights,
-        optimizer=create_optimizer("adamw"),
-        learning_rate=SCHEDULE,
-        replicas=replicas,
-        config=RunConfig(folder, global_batch_size=1),
-    )
-    estimator._start_or_resume()
-    return estimator
+    return started_estimator(config, head_for(get_task(task_name).output, config), replicas, folder)
 
 
 def one_of_each_shape(dataset: tf.data.Dataset) -> tf.data.Dataset:

@@ -35,17 +35,21 @@ def record(number):
     }
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory):
+def cache_in(folder, featurize, feature_spec):
     return open_or_build(
-        directory=tmp_path_factory.mktemp("cache"),
+        directory=folder,
         stem="test",
         identity={},
         items=lambda: range(COUNT),
-        featurize=lambda number: [record(number)],
-        feature_spec=SPEC,
+        featurize=lambda number: [featurize(number)],
+        feature_spec=feature_spec,
         num_workers=1,
     )
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return cache_in(tmp_path_factory.mktemp("cache"), record, SPEC)
 
 
 @pytest.fixture(scope="module")
@@ -335,15 +339,7 @@ def record_of_all_kinds(number):
     [(1, BatchShape(5, 2)), (1, BatchShape(3, 2, 2)), (2, BatchShape(3, 1)), (2, BatchShape(2, 2, 2))],
 )
 def test_batches_are_bit_for_bit_those_that_parsing_their_records_gives(tmp_path, choices, shape, is_packed):
-    cache = open_or_build(
-        directory=tmp_path,
-        stem="test",
-        identity={},
-        items=lambda: range(COUNT),
-        featurize=lambda number: [record_of_all_kinds(number)],
-        feature_spec=SPEC_OF_ALL_KINDS,
-        num_workers=1,
-    )
+    cache = cache_in(tmp_path, record_of_all_kinds, SPEC_OF_ALL_KINDS)
     source = Source(cache, SPEC_OF_ALL_KINDS, MAX_SEQ_LENGTH, choices, is_packed)
     evaluated = eval_dataset(source, BatchShape(shape.per_replica_batch_size, shape.num_replicas))
     assert any((shard["example_ids"] < 0).any() for shard in elements_of(evaluated)), "none has filling"

@@ -12,6 +12,7 @@ import argparse
 import datetime
 import json
 import shlex
+import shutil
 import sys
 import tempfile
 import time
@@ -66,8 +67,9 @@ def _problems(arguments: argparse.Namespace, names: Sequence[str]) -> Iterator[s
 def check(arguments: argparse.Namespace, run: Callable[..., Outcome] = run_part) -> bool:
     """Runs the parts one after the other by `run`, and rewrites the report after each; whether all was good.
 
-    Raises UserError where a part is refused before anything was found: every other part would be.
+    Raises UserError, and leaves nothing, where the first part is refused: every other part would be.
     """
+    is_new = not arguments.output.exists()
     logs = arguments.output / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     deadline = time.monotonic() + 60 * arguments.minutes
@@ -82,7 +84,8 @@ def check(arguments: argparse.Namespace, run: Callable[..., Outcome] = run_part)
                 request = _request(part, arguments, Path(folder), min(left, part.seconds))
                 outcomes.append(run(part, request, logs, _tell))
             outcome = outcomes[-1]
-            if all(finding["kind"] == "refused" for finding in outcome.findings) and outcome.findings:
+            if len(outcomes) == 1 and [finding["kind"] for finding in outcome.findings] == ["refused"]:
+                shutil.rmtree(arguments.output if is_new else logs)
                 raise UserError(outcome.error)
             _tell_outcome(outcome)
             _write(arguments, outcomes)
@@ -104,8 +107,9 @@ def _request(part: Part, arguments: argparse.Namespace, folder: Path, seconds: f
 
 
 def _tell(finding: Finding) -> None:
-    """One line as it is found."""
-    tqdm.write(f"  {report.in_words(finding)}", file=sys.stderr)
+    """One line as it is found; what ends a part is told with it."""
+    if finding["kind"] not in {"refused", "failed"}:
+        tqdm.write(f"  {report.in_words(finding)}", file=sys.stderr)
 
 
 def _tell_outcome(outcome: Outcome) -> None:
