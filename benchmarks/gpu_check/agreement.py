@@ -80,11 +80,12 @@ def _compare_counts(workshop: Workshop, replicas: Replicas, request: Request, fi
 def compare_resumed(request: Request, findings: Findings) -> None:
     """A run that stops in the middle and continues against one that does not; one gradient, computed again and again.
 
-    Both are to have the same bits on a CPU, and on a GPU with the setting `deterministic`.
+    Both are to have the same bits on a CPU, and on a GPU with the setting `deterministic`. Every step takes the same
+    rows, so that one shape is compiled; the step and the examples' numbers differ, and with them the dropout.
     """
     is_deterministic = BY_NAME[request.part].is_deterministic
     must_repeat = request.device == "cpu" or is_deterministic
-    with Workshop(request, MRPC) as workshop:
+    with Workshop(request, MRPC, copies=STEPS) as workshop:
         replicas = replicas_of(request, 1)
         job = _job(workshop, request, deterministic=is_deterministic)
         expected, start = _trained(workshop, job, replicas, "undisturbed")

@@ -87,20 +87,26 @@ def _checks(content: Content) -> Iterator[str]:
 
 def _steps(content: Content) -> Iterator[str]:
     found = findings_of(content, "step")
-    if found:
-        yield "\n## Training steps on one device\n"
-        yield "One batch of random pieces again and again, as long as the task's rows; dropout 0.1, AdamW. The first"
-        yield "step traces and compiles. Share: the encoder's arithmetic by that of a product of large matrices.\n"
-        yield "| | rows x tokens | padding | first step, s | step, ms | examples/s | share | peak, GiB |"
-        yield "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |"
-    for step in found:
-        share, peak = share_of_product(content, step), step["peak_bytes"]
-        rows, length = step["shape"]
+    if not found:
+        return
+    yield "\n## Training steps on one device\n"
+    yield "One batch of random pieces again and again, as long as the task's rows; dropout 0.1, AdamW. The first"
+    yield "step traces and compiles. Share: the encoder's arithmetic by that of a product of large matrices.\n"
+    yield "| | rows x tokens | padding | first step, s | step, ms | examples/s | share | peak, GiB |"
+    yield "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |"
+    shares = [share_of_product(content, step) for step in found]
+    for step, share in zip(found, shares, strict=True):
+        (rows, length), peak = step["shape"], step["peak_bytes"]
         yield (
             f"| {step['title']} | {rows} x {length} | {step['padding']:.0%} | {step['first_step_seconds']:.1f} "
             f"| {1e3 * step['step_seconds']:.2f} | {step['examples_per_second']:.0f} "
             f"| {'' if share is None else f'{share:.0%}'} | {'' if peak is None else f'{peak / 2**30:.2f}'} |"
         )
+    if None in shares:
+        yield "\nNo share: part `device`, which measures the product, found none."
+    if {step["size"] for step in found} & {"tiny", "thin"}:
+        yield "\n`tiny` (one layer) and `thin` (twelve, as base) are 32 wide. Their products take next to no time:"
+        yield "a step takes what its host and the launches of its kernels take."
 
 
 def _race(content: Content) -> Iterator[str]:

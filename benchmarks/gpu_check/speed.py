@@ -4,6 +4,7 @@ import gc
 import statistics
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -13,7 +14,7 @@ from albert.engine import collectives
 from albert.engine.distribution import Replicas
 from albert.engine.estimator import Estimator
 from albert.modeling import encoder_specs
-from benchmarks.gpu_check.batches import BATCHES, MRPC, SQUAD, Workshop, num_devices, replicas_of
+from benchmarks.gpu_check.batches import BATCHES, MRPC, SQUAD, SST2, Batch, Workshop, num_devices, replicas_of
 from benchmarks.gpu_check.findings import Findings, Request
 from benchmarks.race.common import MODELS, Job
 from benchmarks.results_file import processor
@@ -22,14 +23,34 @@ from benchmarks.results_file import processor
 _BLOCK_SECONDS, _BLOCKS = 0.5, 5
 _PRODUCT_SIZE, _TINY_PRODUCT_SIZE = 8192, 256
 _COPIED_FLOATS, _TINY_COPIED_FLOATS = 1 << 28, 1 << 16
-# (batch, precision, recompute_activations) of the training steps, by size.
-_BASE_CASES = (
-    *((batch, "bfloat16", False) for batch in BATCHES),
-    (SQUAD, "bfloat16", True),
-    (MRPC, "float32", False),
-)
-_TINY_CASES = ((SQUAD, "bfloat16", True),)
-_OTHER_CASES = ((SQUAD, "bfloat16", False), (SQUAD, "bfloat16", True), (MRPC, "bfloat16", False))
+
+
+class Case(NamedTuple):
+    """A training step to time; `model` is a key of the race's MODELS."""
+
+    model: str
+    batch: Batch
+    dtype: str = "bfloat16"
+    recompute: bool = False
+
+    @property
+    def title(self) -> str:
+        """For the report."""
+        return f"{self.model}, {self.batch.title}, {self.dtype}{', recomputed' if self.recompute else ''}"
+
+
+# By part. The narrow models leave a GPU next to nothing to do, so that a step takes what its host needs.
+_CASES = {
+    "base": (
+        *(Case("base", batch) for batch in BATCHES),
+        *(Case(model, SST2) for model in ("tiny", "thin")),
+        Case("base", MRPC, "float32"),
+    ),
+    "large": (Case("large", SQUAD), Case("large", SQUAD, recompute=True)),
+    "xlarge": (Case("xlarge", SQUAD),),
+    "xxlarge": (Case("xxlarge", SQUAD),),
+}
+_TINY_CASES = (Case("tiny", SQUAD, recompute=True),)
 
 
 def median_seconds(run: Callable[[int], object], request: Request) -> float:
@@ -99,23 +120,20 @@ def _negations(floats: int) -> Callable[[int], object]:
 # Training steps -------------------------------------------------------------------------------------------------------
 
 
-def time_steps(request: Request, findings: Findings, size: str) -> None:
+def time_steps(request: Request, findings: Findings, part: str) -> None:
     """Times the engine's training step on one device, one batch again and again; a run meets up to six shapes of it.
 
     A case that does not fit the device's memory is noted, and the next is tried.
     """
     replicas = replicas_of(request, 1)
-    cases = _TINY_CASES if request.is_tiny else _BASE_CASES if size == "base" else _OTHER_CASES
-    for batch, dtype, recompute in cases:
-        title = f"{size}, {batch.title}, {dtype}{', recomputed' if recompute else ''}"
-        with Workshop(request, batch) as workshop:
-            model = "tiny" if request.is_tiny else size
-            job = workshop.job(model=model, dtype=dtype, recompute=recompute, dropout=0.1)
+    for case in _TINY_CASES if request.is_tiny else _CASES[part]:
+        with Workshop(request, case.batch) as workshop:
+            job = workshop.job(model=case.model, dtype=case.dtype, recompute=case.recompute, dropout=0.1)
             try:
                 step = _time_case(workshop, job, workshop.estimator(job, "model", replicas), request)
-                findings.add("step", title=title, size=size, rows=batch.title, **step)
+                findings.add("step", title=case.title, size=case.model, rows=case.batch.title, **step)
             except tf.errors.ResourceExhaustedError as error:
-                findings.note(f"{title}: does not fit the memory ({error.message[:200]})")
+                findings.note(f"{case.title}: does not fit the memory ({error.message[:200]})")
         gc.collect()
 
 

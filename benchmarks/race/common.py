@@ -37,6 +37,14 @@ MODELS = {
         "intermediate_size": 64,
         **_GOOGLE,
     },
+    # As deep as "base", and as narrow as "tiny": as many operations with next to no arithmetic.
+    "thin": {
+        "hidden_size": 32,
+        "num_hidden_layers": 12,
+        "num_attention_heads": 2,
+        "intermediate_size": 64,
+        **_GOOGLE,
+    },
     "small": {
         "hidden_size": 256,
         "num_hidden_layers": 4,
