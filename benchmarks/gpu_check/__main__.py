@@ -3,20 +3,25 @@
     python3 -m benchmarks.gpu_check --output=gpu_report
 
 Needs no data. Each part is a process with a time limit of its own; when one fails, crashes or hangs, what it found is
-kept, and the next begins. Writes gpu_check.md, gpu_check.json and gpu_check.png to the output folder, after each part,
-and the parts' logs. The exit code is 0 if every part came to its end with its numbers within their bounds, otherwise 1;
-2 if nothing could be run.
+kept, and the next begins. Parts that measure no time run side by side. Writes gpu_check.md, gpu_check.json and
+gpu_check.png to the output folder, after each part, and the parts' logs. The exit code is 0 if every part came to its
+end with its numbers within their bounds, otherwise 1; 2 if nothing could be run.
 """
 
 import argparse
+import contextlib
 import datetime
+import functools
 import json
+import os
 import shlex
 import shutil
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tqdm import tqdm
@@ -25,8 +30,11 @@ from albert.errors import UserError
 from albert.system.files import write_bytes, write_text
 from benchmarks.gpu_check import report
 from benchmarks.gpu_check.findings import Finding, Request
-from benchmarks.gpu_check.plan import BY_NAME, PARTS, Part
+from benchmarks.gpu_check.plan import BY_NAME, PARTS, Part, groups
 from benchmarks.gpu_check.processes import LEAST_SECONDS, NO_TIME, Outcome, run_part
+
+# A compiling process keeps about so many cores busy.
+_CORES_OF_A_PART = 3
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
@@ -39,6 +47,10 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--num_gpu_cores", type=int, default=0, help="devices to use; by default all GPUs, or two CPUs")
     parser.add_argument("--minutes", type=float, default=10.0, help="the most that all parts take together")
     parser.add_argument("--parts", help=f"of {','.join(BY_NAME)}; by default all")
+    at_once = max(1, len(os.sched_getaffinity(0)) // _CORES_OF_A_PART)
+    parser.add_argument(
+        "--side_by_side", type=int, default=at_once, help="parts at once, of those that measure no time"
+    )
     parser.add_argument("--tiny", action="store_true", help="the smallest models and few steps: the program itself")
     parser.add_argument("--peers_python", type=Path, help="the Python of an environment with torch and transformers")
     arguments = parser.parse_args(argv)
@@ -58,6 +70,8 @@ def _problems(arguments: argparse.Namespace, names: Sequence[str]) -> Iterator[s
         yield f"--minutes={arguments.minutes} must be above 0 and at most 1440"
     if not 0 <= arguments.num_gpu_cores <= 256:
         yield f"--num_gpu_cores={arguments.num_gpu_cores} must be from 1 to 256, or 0 for all"
+    if not 1 <= arguments.side_by_side <= 64:
+        yield f"--side_by_side={arguments.side_by_side} must be from 1 to 64"
     if arguments.output.exists() and (not arguments.output.is_dir() or any(arguments.output.iterdir())):
         yield f"--output={arguments.output} is not an empty folder; name a new one"
     if arguments.peers_python and not arguments.peers_python.is_file():
@@ -65,32 +79,56 @@ def _problems(arguments: argparse.Namespace, names: Sequence[str]) -> Iterator[s
 
 
 def check(arguments: argparse.Namespace, run: Callable[..., Outcome] = run_part) -> bool:
-    """Runs the parts one after the other by `run`, and rewrites the report after each; whether all was good.
+    """Runs the parts by `run`, and rewrites the report after each; whether all was good.
 
     Raises UserError, and leaves nothing, where the first part is refused: every other part would be.
     """
     is_new = not arguments.output.exists()
     logs = arguments.output / "logs"
     logs.mkdir(parents=True, exist_ok=True)
-    deadline = time.monotonic() + 60 * arguments.minutes
+    deadline, stopped = time.monotonic() + 60 * arguments.minutes, threading.Event()
     outcomes: list[Outcome] = []
-    with tempfile.TemporaryDirectory() as folder, tqdm(total=len(arguments.parts), unit="part", disable=None) as bar:
-        for part in arguments.parts:
-            bar.set_description(part.name)
-            left = deadline - time.monotonic()
-            if left < LEAST_SECONDS:
-                outcomes.append(Outcome(part.name, part.what, NO_TIME, 0.0, []))
-            else:
-                request = _request(part, arguments, Path(folder), min(left, part.seconds))
-                outcomes.append(run(part, request, logs, _tell))
-            outcome = outcomes[-1]
+
+    def run_one(part: Part) -> Outcome:
+        left = deadline - time.monotonic()
+        if left < LEAST_SECONDS:
+            return Outcome(part.name, part.what, NO_TIME, 0.0, [])
+        request = _request(part, arguments, Path(folder), min(left, part.seconds))
+        return run(part, request, logs, functools.partial(_tell, part.name), stopped)
+
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        tqdm(total=len(arguments.parts), unit="part", disable=None) as bar,
+        contextlib.closing(_in_turn(arguments, run_one, stopped, bar)) as ended,
+    ):
+        for outcome in ended:
+            outcomes.append(outcome)
             if len(outcomes) == 1 and [finding["kind"] for finding in outcome.findings] == ["refused"]:
+                ended.close()  # the parts beside it have files in there
                 shutil.rmtree(arguments.output if is_new else logs)
                 raise UserError(outcome.error)
             _tell_outcome(outcome)
             _write(arguments, outcomes)
             bar.update()
     return all(outcome.is_good for outcome in outcomes)
+
+
+def _in_turn(
+    arguments: argparse.Namespace, run_one: Callable[[Part], Outcome], stopped: threading.Event, bar: tqdm
+) -> Iterator[Outcome]:
+    """The outcomes in the order of the parts. Sets `stopped` where it is left before the last."""
+    for group in groups(arguments.parts, arguments.side_by_side):
+        bar.set_description(", ".join(part.name for part in group))
+        if len(group) == 1:
+            yield run_one(group[0])  # in the main thread, where a training can listen to signals
+            continue
+        with ThreadPoolExecutor(len(group)) as pool:
+            try:
+                yield from pool.map(run_one, group)
+            except BaseException:
+                # Or leaving the pool would wait for the other parts.
+                stopped.set()
+                raise
 
 
 def _request(part: Part, arguments: argparse.Namespace, folder: Path, seconds: float) -> Request:
@@ -106,10 +144,10 @@ def _request(part: Part, arguments: argparse.Namespace, folder: Path, seconds: f
     )
 
 
-def _tell(finding: Finding) -> None:
+def _tell(part: str, finding: Finding) -> None:
     """One line as it is found; what ends a part is told with it."""
     if finding["kind"] not in {"refused", "failed"}:
-        tqdm.write(f"  {report.in_words(finding)}", file=sys.stderr)
+        tqdm.write(f"  {part}: {report.in_words(finding)}", file=sys.stderr)
 
 
 def _tell_outcome(outcome: Outcome) -> None:

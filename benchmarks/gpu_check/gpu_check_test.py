@@ -1,7 +1,10 @@
 import dataclasses
 import json
+import subprocess
 import sys
+import threading
 import time
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -10,8 +13,9 @@ from albert.errors import UserError
 from benchmarks.gpu_check import __main__ as program
 from benchmarks.gpu_check import agreement, findings, processes, report
 from benchmarks.gpu_check.findings import Findings, Request, read_findings
-from benchmarks.gpu_check.plan import BY_NAME, PARTS
+from benchmarks.gpu_check.plan import BY_NAME, PARTS, expected_seconds, groups
 from benchmarks.gpu_check.processes import Outcome, run_part
+from benchmarks.race.processes import ContenderError
 
 CHECK = {"kind": "check", "name": "forward", "difference": 1e-6, "bound": 1e-5, "is_met": True}
 BROKEN = {**CHECK, "difference": 0.1, "is_met": False}
@@ -66,10 +70,35 @@ def test_what_a_part_found_is_kept_however_it_ends(tmp_path, ending, state, erro
     # Long enough for an interpreter to start, on a busy machine too; only the last case lasts so long.
     request = Request("base", str(tmp_path / "found"), seconds=3 if "sleep" in ending else 60)
     began = time.monotonic()
-    outcome = run_part(BY_NAME["base"], request, tmp_path, told.append, (sys.executable, "-c", code))
+    command = (sys.executable, "-c", code)
+    outcome = run_part(BY_NAME["base"], request, tmp_path, told.append, threading.Event(), command)
     assert (outcome.state, outcome.error, outcome.findings, told) == (state, error, [CHECK], [CHECK])
     assert time.monotonic() - began < 50
     assert outcome.is_good == (state == processes.DONE)
+
+
+def test_a_part_ends_when_it_is_stopped(tmp_path):
+    stopped = threading.Event()
+    threading.Timer(0.3, stopped.set).start()
+    command = (sys.executable, "-c", "import time; time.sleep(60)")
+    began = time.monotonic()
+    run_part(BY_NAME["base"], Request("base", str(tmp_path / "found")), tmp_path, print, stopped, command)
+    assert time.monotonic() - began < 50
+
+
+# --- The plan ---------------------------------------------------------------------------------------------------------
+
+
+def test_all_parts_fit_ten_minutes_of_one_h100_and_each_its_own_limit():
+    assert expected_seconds(PARTS, at_once=5) <= 600
+    assert [part.name for part in PARTS if part.seconds < 1.25 * part.expected] == []
+
+
+def test_only_parts_that_measure_no_time_run_side_by_side():
+    names = [[part.name for part in group] for group in groups(PARTS, at_once=3)]
+    assert names[:4] == [["device"], ["goldens", "agreement", "resume"], ["repeat", "run"], ["base"]]
+    assert all(len(group) == 1 for group in names[3:])
+    assert list(groups(PARTS, at_once=1)) == [[part] for part in PARTS]
 
 
 # --- The program ------------------------------------------------------------------------------------------------------
@@ -105,6 +134,34 @@ def test_the_report_has_every_part_whatever_became_of_the_others(tmp_path, capsy
     assert "base: failed" in capsys.readouterr().err
 
 
+def test_parts_side_by_side_are_reported_in_the_order_of_the_plan(tmp_path):
+    arguments = _parse(tmp_path, "--parts=goldens,agreement", "--side_by_side=2")
+    both = threading.Barrier(2)
+    ended = threading.Event()
+
+    def run(part, *_):
+        both.wait(timeout=60)
+        if part.name == "goldens":
+            assert ended.wait(timeout=60)
+        ended.set()
+        return _outcome([CHECK], part=part.name)
+
+    assert program.check(arguments, run)
+    content = json.loads((tmp_path / "out/gpu_check.json").read_text())
+    assert [part["part"] for part in content["parts"]] == ["goldens", "agreement"]
+
+
+def test_an_interrupt_stops_the_parts_beside_it(tmp_path):
+    def run(part, request, logs, told, stopped):
+        if part.name == "goldens":
+            raise KeyboardInterrupt
+        assert stopped.wait(timeout=60)
+        return _outcome([], part=part.name)
+
+    with pytest.raises(KeyboardInterrupt):
+        program.check(_parse(tmp_path, "--parts=goldens,agreement", "--side_by_side=2"), run)
+
+
 def test_parts_without_time_are_named_and_not_good(tmp_path):
     arguments = _parse(tmp_path, "--parts=device,goldens", "--minutes=0.01")
     assert not program.check(arguments, lambda *_: pytest.fail("there is no time"))
@@ -125,6 +182,7 @@ def test_what_no_part_can_do_is_one_line_and_exit_code_2(tmp_path, monkeypatch, 
         (["--parts=device,speed"], "'speed' is unknown; known are device, goldens"),
         (["--minutes=0"], "must be above 0"),
         (["--num_gpu_cores=-1"], "from 1 to 256"),
+        (["--side_by_side=0"], "from 1 to 64"),
         (["--peers_python=/no/such"], "is not a program"),
     ],
 )
@@ -151,6 +209,8 @@ def test_every_finding_is_one_line_in_words():
         "base, MRPC, bfloat16: 5 ms a step, first step after 30.0 s, 6400.0 examples/s",
         "MRPC, ours packed: 5.7 ms a step",
     ]
+    assert "No share: part `device`" in report.render(_content(_outcome([STEP])))
+    assert "No share" not in report.render(_content(_outcome([STEP, PRODUCT])))
     theirs = {**contender, "name": "transformers", "step_seconds": 0.0114}
     assert "| MRPC | transformers | 11.40 | 10% | 2.00 |" in report.render(_content(_outcome([contender, theirs])))
 
@@ -182,7 +242,7 @@ def test_a_step_has_three_times_the_arithmetic_of_its_forward_pass():
 def test_ways_of_computing_are_compared_on_one_device_and_on_all(tmp_path, monkeypatch):
     # What is compared is computed by the parts that the next test runs.
     trained = {"kernel": np.array([1.0])}, {"kernel": np.array([0.0])}
-    asked = []
+    asked: ClassVar[list[str]] = []
     monkeypatch.setattr(agreement, "gradient_function", lambda job, use_xla: lambda features: trained[0])
     monkeypatch.setattr(
         agreement,
@@ -195,17 +255,81 @@ def test_ways_of_computing_are_compared_on_one_device_and_on_all(tmp_path, monke
     assert [finding["is_met"] for finding in read_findings(tmp_path / "found")] == [True, True]
 
 
+@pytest.mark.parametrize(
+    ("code", "accuracy", "verdicts"), [(0, 0.5, [True, True]), (0, float("nan"), [True, False]), (-9, 0.5, [False])]
+)
+def test_a_whole_run_is_to_end_well_with_an_accuracy(tmp_path, monkeypatch, code, accuracy, verdicts):
+    from albert.cli.fine_tuning import parse_classifier_flags
+    from benchmarks.gpu_check import whole_run
+
+    def run(command, cwd, check):
+        # As the program itself reads it.
+        assert command[:3] == [sys.executable, "-m", "albert.run_multigpus_classifier"]
+        _, settings = parse_classifier_flags(command[2:])
+        output = settings.output_dir
+        output.mkdir()
+        (output / "eval_results.json").write_text(json.dumps({"best": {"eval_accuracy": accuracy}}))
+        return subprocess.CompletedProcess(command, code)
+
+    monkeypatch.setattr(whole_run.subprocess, "run", run)
+    request = Request("run", str(tmp_path / "found"), "cpu", num_replicas=2, is_tiny=True)
+    whole_run.run_program(request, Findings(tmp_path / "found"))
+    found = read_findings(tmp_path / "found")
+    assert [finding["is_met"] for finding in found if finding["kind"] == "check"] == verdicts
+    assert any(finding["kind"] == "note" for finding in found) == bool(code)
+
+
+class _Contender:
+    """A process of the race; the compiled peer never gets ready."""
+
+    asked: ClassVar[list[str]] = []
+
+    def __init__(self, python, module, config, threads, limit_seconds, folder):
+        self.asked.append("start")
+        self._is_slow = bool(config["compiled"])
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def wait_until_ready(self):
+        self.asked.append("wait")
+        if self._is_slow:
+            raise ContenderError("no answer")
+        return {"versions": {}}
+
+    def ask(self, request):
+        self.asked.append("turn")
+        return {"seconds": [0.5], "examples": 4, "real_tokens": 10, "computed_tokens": 20}
+
+
+def test_contenders_of_the_race_get_ready_side_by_side_and_one_that_fails_is_a_note(tmp_path, monkeypatch):
+    from benchmarks.gpu_check import race
+
+    monkeypatch.setattr(race, "Process", _Contender)
+    monkeypatch.setattr(_Contender, "asked", [])
+    request = Request("race", str(tmp_path / "found"), "cpu", is_tiny=True)
+    race._heat(race.MRPC, race.entrants(sys.executable, with_compiler=True), request, Findings(tmp_path / "found"))
+    assert _Contender.asked == ["start"] * 3 + ["wait"] * 3 + ["turn"] * 2 * 4
+    kinds = [finding["kind"] for finding in read_findings(tmp_path / "found")]
+    assert kinds == ["contender"] * 4 + ["note"]
+
+
 @pytest.mark.training
 def test_it_runs_on_a_cpu_with_the_smallest_model(tmp_path):
-    # In this process, which has TensorFlow; a part's own process has the same program. `resume` is `repeat` again.
+    # In this process, which has TensorFlow; a part's own process has the same program. `resume` is `repeat` again,
+    # and `run` another process.
     from benchmarks.gpu_check.worker import work
 
-    def run(part, request, folder, told):
+    def run(part, request, *_):
         assert work(dataclasses.replace(request, num_replicas=2)) == 0, part.name
         return Outcome(part.name, part.what, processes.DONE, 0.0, read_findings(tmp_path / part.name), "")
 
-    names = [part.name for part in PARTS if part.name not in {"agreement", "resume", "large", "xlarge", "xxlarge"}]
-    arguments = _parse(tmp_path, "--device=cpu", "--tiny", f"--parts={','.join(names)}")
+    others = {"agreement", "resume", "run", "large", "xlarge", "xxlarge"}
+    names = [part.name for part in PARTS if part.name not in others]
+    arguments = _parse(tmp_path, "--device=cpu", "--tiny", "--side_by_side=1", f"--parts={','.join(names)}")
     with pytest.MonkeyPatch.context() as patch:
         request_of = program._request
         patch.setattr(

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -43,9 +44,10 @@ def run_part(
     request: Request,
     folder: Path,
     told: Callable[[Finding], None],
+    stopped: threading.Event,
     command: tuple[str, ...] = (sys.executable, "-m", "benchmarks.gpu_check.worker"),
 ) -> Outcome:
-    """Runs a part for `request.seconds` at most; `told` gets each finding as it comes, `folder` the log."""
+    """Runs a part for `request.seconds` at most, or until `stopped`; `told` gets each finding, `folder` the log."""
     path, log = Path(request.findings), folder / f"{part.name}.log"
     begin = time.monotonic()
     seen = 0
@@ -59,8 +61,8 @@ def run_part(
         return found
 
     with _process((*command, json.dumps(dataclasses.asdict(request))), log) as process:
-        while process.poll() is None and time.monotonic() - begin < request.seconds:
-            time.sleep(_LOOK_SECONDS)
+        while process.poll() is None and time.monotonic() - begin < request.seconds and not stopped.is_set():
+            stopped.wait(_LOOK_SECONDS)
             tell_news()
         is_late = process.poll() is None
     found = tell_news()
