@@ -91,12 +91,13 @@ def compare_resumed(request: Request, findings: Findings) -> None:
         expected, start = _trained(workshop, job, replicas, "undisturbed")
         _trained(workshop, job, replicas, "stopped", STEPS // 2)
         found, _ = _trained(workshop, job, replicas, "stopped")
-        findings.check("resumed = undisturbed, weights", apart(found, expected, start), SAME_TRAINING)
-        _compare_bits("resumed = undisturbed", [expected, found], must_repeat, findings)
+        way = "deterministic, " if is_deterministic else ""
+        findings.check(f"{way}resumed = undisturbed, weights", apart(found, expected, start), SAME_TRAINING)
+        _compare_bits(f"{way}resumed = undisturbed", [expected, found], must_repeat, findings)
         features = next(iter(workshop.dataset(job, 0, 1)))
         gradient = gradient_function(job, use_xla=request.device == "gpu")
         repeated = [gradient(features) for _ in range(TINY_REPETITIONS if request.is_tiny else REPETITIONS)]
-        _compare_bits(f"{len(repeated)} times one gradient", repeated, must_repeat, findings)
+        _compare_bits(f"{way}{len(repeated)} times one gradient", repeated, must_repeat, findings)
 
 
 def _trained(workshop: Workshop, job: Job, replicas: Replicas, name: str, steps: int = STEPS) -> tuple[Arrays, Arrays]:
