@@ -41,7 +41,9 @@ class Part:
     is_timed: bool = True
 
 
-def _numbers(name: str, what: str, function: str, expected: float, seconds: float, is_deterministic=False) -> Part:
+def _numbers(
+    name: str, what: str, function: str, expected: float, seconds: float, is_deterministic: bool = False
+) -> Part:
     """A part that compares numbers and measures no time."""
     return Part(name, what, function, expected, seconds, is_deterministic=is_deterministic, is_timed=False)
 
