@@ -738,7 +738,7 @@ def test_demos_help_installs_nothing(checkout, words):
 @pytest.mark.parametrize(
     ("arguments", "variables", "words"),
     [
-        (["--devel"], {}, ["--devel", "--dev and --serving"]),
+        (["--devel"], {}, ["--devel", "--dev, --serving and --help"]),
         ([], {"ALBERT_BUILD": "tpu"}, ["ALBERT_BUILD=tpu", "cpu", "cuda"]),
         ([], {"PYTHON": "no-such-python"}, ["no-such-python", "3.11"]),
         ([], {"PYTHON": "python-too-old"}, ["Python 3.8.1", "3.11"]),
@@ -756,6 +756,16 @@ def test_setup_says_in_one_line_what_is_wrong(checkout, arguments, variables, wo
     assert result.returncode == 2
     assert len(result.stderr.splitlines()) == 1
     assert all(word in result.stderr for word in words), result.stderr
+    assert not (checkout.root / ".venv").exists()
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--dev", "-h"]])
+def test_setups_help_installs_nothing(checkout, arguments):
+    shutil.copy(ROOT / "scripts" / "setup.sh", checkout.root / "scripts" / "setup.sh")
+    shutil.rmtree(checkout.root / ".venv")
+    result = checkout.run("scripts/setup.sh", *arguments)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert all(word in result.stdout for word in ("--dev ", "--serving ", "PYTHON=", "ALBERT_BUILD="))
     assert not (checkout.root / ".venv").exists()
 
 
