@@ -83,7 +83,7 @@ def test_what_is_wrong_is_said_before_anything_begins(flags, problem):
         (("--task_name=MRPC", "--from_mnli"), "--from_mnli needs MNLI"),
         ((), "--task_name must be given, or own data"),
         (("--task_name=MRPC", "--set=learning_rate=1", "--set=learning_rate=2"), "learning_rate is given twice"),
-        (("--task_name=MRPC", "--set=train_step=1,9"), "--warmup_step=200 is more than --train_step=1"),
+        (("--task_name=MRPC", "--set=warmup_step=1,900"), "--warmup_step=900 is more than --train_step=800"),
         (("--task_name=MRPC", "--gpus_per_run=2"), "--gpus_per_run=2, but no GPU is used"),
         (("--task_name=MRPC", "--cpus_per_run=4000"), "--cpus_per_run=4000, but this process may use"),
         (("--task_name=MRPC", "--gpus=4000"), "--gpus=4000, but 0 are visible"),
