@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from albert.cli.flags import HelpRequested, Program
+from albert.cli.variables import in_variables
 from albert.errors import UserError
 from albert.settings import DataSettings, PretrainingSettings, Settings
 from albert.system.endings import LOST_WORKER, LostWorker, leave, leaves_at_once
@@ -51,7 +52,7 @@ def _worked(work: Callable[[], None], program: Program | None) -> int:
     except HelpRequested as help_text:
         print_as_far_as_read(str(help_text))
     except UserError as error:
-        message = program.in_flags(str(error)) if program else str(error)
+        message = in_variables(program.in_flags(str(error)) if program else str(error))
         print(f"error: {' '.join(message.split())}", file=sys.stderr)
         return USER_ERROR
     except OSError as error:
@@ -93,7 +94,7 @@ def create_features(job: tuple[Task, DataSettings]) -> None:
 
 
 class _Lines(logging.Formatter):
-    """A line of the log, with flags in place of the settings that it names in backquotes."""
+    """A line of the log, with flags, or a script's variables, in place of the settings that it names in backquotes."""
 
     def __init__(self, program: Program | None):
         super().__init__("%(asctime)s %(message)s", datefmt="%H:%M:%S")
@@ -101,7 +102,7 @@ class _Lines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         line = super().format(record)
-        return self._program.in_flags(line) if self._program else line
+        return in_variables(self._program.in_flags(line)) if self._program else line
 
 
 def _configure_logging(program: Program | None) -> None:
