@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from albert.cli.flags import HelpRequested, Program
+from albert.cli.predict import command_for
+from albert.cli.replicas import is_chief
 from albert.cli.variables import in_variables
 from albert.errors import UserError
 from albert.settings import DataSettings, PretrainingSettings, Settings
@@ -73,10 +75,16 @@ def _worked(work: Callable[[], None], program: Program | None) -> int:
 
 
 def fine_tune(job: tuple[Task, Settings]) -> None:
-    """Runs a task. Imports TensorFlow only now, when the flags are known to be right."""
+    """Runs a task, and names the command that predicts with what it trained.
+
+    Imports TensorFlow only now, when the flags are known to be right.
+    """
     from albert.runs.fine_tuning import run
 
     run(*job)
+    task, settings = job
+    if settings.do_train and is_chief(settings):
+        logging.info("Use the model: %s", command_for(task, settings.output_dir))
 
 
 def pretrain(settings: PretrainingSettings) -> None:

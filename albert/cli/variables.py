@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 # How a script says which variables those are: `train_batch_size=BS learning_rate=LR`. See scripts/run_common.sh.
 FLAG_VARIABLES = "ALBERT_FLAG_VARIABLES"
-# Not in the command of another program, which has flags of its own.
-_FLAG = re.compile(r"(?<!\.py )--([a-z0-9_]+)")
+# The first flag of another program's command comes first: it stays.
+_FLAG = re.compile(r"(?:\.py|-m \S+) --[a-z0-9_]+|--([a-z0-9_]+)")
 
 
 def in_variables(text: str, environment: Mapping[str, str] = os.environ) -> str:

@@ -4,7 +4,7 @@ import pytest
 
 from albert.cli.variables import FLAG_VARIABLES, in_variables
 
-ENVIRONMENT = {FLAG_VARIABLES: "train_batch_size=BS num_gpu_cores=NUM_GPUS data_dir=DATA_DIR "}
+ENVIRONMENT = {FLAG_VARIABLES: "train_batch_size=BS num_gpu_cores=NUM_GPUS data_dir=DATA_DIR model_dir=MODEL_DIR "}
 
 
 @pytest.mark.parametrize(
@@ -14,6 +14,7 @@ ENVIRONMENT = {FLAG_VARIABLES: "train_batch_size=BS num_gpu_cores=NUM_GPUS data_
         ("give --train_batch_size.", "give BS."),
         ("--log_steps=0 must be at least 1", "--log_steps=0 must be at least 1"),
         ("--data_dir=x; download_glue_data.py --data_dir=x", "DATA_DIR=x; download_glue_data.py --data_dir=x"),
+        ("python -m albert.predict --model_dir=x", "python -m albert.predict --model_dir=x"),
     ],
 )
 def test_flags_that_a_script_sets_are_called_as_its_variables(text, expected):
