@@ -158,6 +158,21 @@ def test_a_value_behind_that_a_setting_replaces_is_named(caplog):
     assert "--set learning_rate takes the place of --learning_rate=3e-5." in caplog.text
 
 
+def test_runs_on_own_data_predict_a_test_file_whose_contents_count(tmp_path):
+    for name in ("rows.csv", "test.csv"):
+        (tmp_path / name).write_text("text,label\n" + "".join(f"{name} {n},{'ab'[n % 2]}\n" for n in range(40)))
+    runs = [f"--model_dir={SAMPLE_DATA / 'albert_tiny'}", f"--train_file={tmp_path / 'rows.csv'}"]
+    test_file = f"--test_file={tmp_path / 'test.csv'}"
+    flags = ((), runs), ((), [*runs, test_file]), (("--nodo_predict",), [*runs, test_file])
+    found = [find_tasks(request(*own, "--", *of_runs), parsed_run)[0] for own, of_runs in flags]
+    assert [(task.predicts, task.flags["do_predict"]) for task in found] == [
+        (False, "false"), (True, "true"), (False, "false"),
+    ]  # fmt: skip
+    assert found[0].data_digest == found[2].data_digest != found[1].data_digest
+    (tmp_path / "test.csv").write_text("text,label\nother,a\n")
+    assert find_tasks(request("--", *runs, test_file), parsed_run)[0].data_digest != found[1].data_digest
+
+
 @pytest.mark.parametrize(
     ("flags", "metric", "lower"),
     [([], "pearson", False), (["--metric_for_best_model=rmse"], "rmse", True)],
