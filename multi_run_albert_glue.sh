@@ -24,6 +24,10 @@ TSP=${TSP:-}    # training steps
 check_whole WPSP 0 999999999 "a number of steps"
 check_whole TSP 1 999999999 "a number of steps"
 
+flag_variables+=(
+  task_name=TASK data_dir=DATA_DIR train_step=TSP warmup_step=WPSP seeds=SEEDS gpus=NUM_GPUS gpus_per_run=GPUS_PER_RUN
+)
+
 DATA_DIR=${DATA_DIR:-${GLUE_DIR:-$CURRENT_PWD/glue_data}} # holds one folder per task
 
 if [[ ${TASK,,} == all || $TASK == *,* || -n $SEEDS || -n $rates ]]; then

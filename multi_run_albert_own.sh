@@ -21,6 +21,10 @@ WPP=${WPP:-}     # part of the steps that is warm-up
 check_number EPOCH "a number of epochs"
 check_number WPP "a part of the steps"
 
+flag_variables+=(
+  train_file=TRAIN_FILE validation_file=VALIDATION_FILE test_file=TEST_FILE num_train_epochs=EPOCH warmup_proportion=WPP
+)
+
 [[ -n $TRAIN_FILE$VALIDATION_FILE$TEST_FILE ]] ||
   die "TRAIN_FILE is not set: name a table of texts and labels (.csv, .tsv, .json or .jsonl)."
 for variable in TRAIN_FILE VALIDATION_FILE TEST_FILE; do

@@ -19,6 +19,11 @@ check_whole WPSP 0 999999999 "a number of steps"
 check_whole TSP 1 999999999 "a number of steps"
 
 # The data, and what is made of it. For other lengths set CACHED_DIR, or the names to nothing.
+flag_variables+=(
+  data_dir=DATA_DIR train_feature_file=TRAIN_FEATURE_FILE eval_feature_file=EVAL_FEATURE_FILE max_qa_length=MQL
+  train_step=TSP warmup_step=WPSP
+)
+
 DATA_DIR=${DATA_DIR:-${RACE_DIR:-$CURRENT_PWD}} # holds RACE/{train,dev,test}/{middle,high}
 TRAIN_FEATURE_FILE=${TRAIN_FEATURE_FILE-$(name_cache RACE_train.tf_record)}
 EVAL_FEATURE_FILE=${EVAL_FEATURE_FILE-$(name_cache RACE_eval.tf_record)}

@@ -23,6 +23,12 @@ check_whole MQL 1 999999 "a number of tokens"
 check_number EPOCH "a number of epochs"
 check_number WPP "a part of the steps"
 
+flag_variables+=(
+  train_file=TRAIN_FILE predict_file=PREDICT_FILE train_feature_file=TRAIN_FEATURE_FILE
+  predict_feature_file=PREDICT_FEATURE_FILE predict_feature_left_file=PREDICT_FEATURE_LEFT_FILE
+  doc_stride=DOC_STRIDE max_query_length=MQL num_train_epochs=EPOCH warmup_proportion=WPP
+)
+
 DATA_DIR=${DATA_DIR:-${SQUAD_DIR:-$CURRENT_PWD/SQuAD}}
 TRAIN_FILE=${TRAIN_FILE:-$DATA_DIR/train-v$SQUAD_VERSION.json}
 PREDICT_FILE=${PREDICT_FILE:-$DATA_DIR/dev-v$SQUAD_VERSION.json}

@@ -3,6 +3,7 @@
 import functools
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -27,6 +28,7 @@ STUB_PYTHON = f"""#!/usr/bin/env bash
 if [[ $1 == */scripts/recipe.py ]]; then exec {shlex.quote(sys.executable)} "$@"; fi
 """
 STUB_PYTHON += """printf '%s' "$PYTHONPATH" >"$STUB_CALL.path"
+printf '%s' "$ALBERT_FLAG_VARIABLES" >"$STUB_CALL.variables"
 printf '%s\\n' "$@" >"$STUB_CALL"
 echo "stub output"
 for argument in "$@"; do
@@ -116,6 +118,11 @@ class Checkout:
 
     def flags(self) -> dict[str, str]:
         return dict(argument.removeprefix("--").split("=", 1) for argument in self.call()[1] if "=" in argument)
+
+    def variables(self) -> dict[str, str]:
+        """The variable for each flag, as the program that was called is told."""
+        pairs = Path(f"{self.call_file}.variables").read_text().split()
+        return dict(pair.split("=") for pair in pairs)
 
     def settings(self) -> Settings:
         """What the program that was called makes of its arguments."""
@@ -290,12 +297,26 @@ def test_a_flag_wins_over_a_variable(checkout, script):
 
 
 @pytest.mark.parametrize("script", FINE_TUNING_SCRIPTS)
+def test_messages_name_the_variables_that_set_flags(checkout, script):
+    texts = "".join((ROOT / name).read_text() for name in ("scripts/run_common.sh", script))
+    lines = [line.partition(" # ")[0] for line in texts.splitlines() if not line.startswith("#")]
+    set_by = set(re.findall(r'--([a-z_]+)="\$\{?([A-Z_]+)', "\n".join(lines)))
+    assert {("learning_rate", "LR"), ("max_seq_length", "MSL"), ("do_train", "DO_TRAIN")} < set_by
+    checkout.run(script)
+    assert set_by <= checkout.variables().items()
+    # What is on the command line was written as a flag.
+    checkout.run(script, "--learning_rate=0.5", "--max_seq_length", "64")
+    assert {"learning_rate", "max_seq_length"} & checkout.variables().keys() == set()
+    assert "train_batch_size" in checkout.variables()
+
+
+@pytest.mark.parametrize("script", FINE_TUNING_SCRIPTS)
 @pytest.mark.parametrize(
     ("variables", "words"),
     [
         ({"ALBERT_DIR": "large"}, ["albert_large_v2", "./download_pretrained_models.sh"]),
         ({"SPM_MODEL": "no.model"}, ["no.model", "SPM_MODEL"]),
-        ({"MODEL_DIR": "/usr"}, ["model_dir=/usr", "albert_config.json"]),
+        ({"MODEL_DIR": "/usr"}, ["MODEL_DIR=/usr", "albert_config.json"]),
         ({"NUM_GPUS": "many"}, ["NUM_GPUS=many"]),
         ({"BS": "-1"}, ["BS=-1"]),
         ({"EBS": "x"}, ["EBS=x"]),
@@ -738,7 +759,7 @@ def test_demos_help_installs_nothing(checkout, words):
 @pytest.mark.parametrize(
     ("arguments", "variables", "words"),
     [
-        (["--devel"], {}, ["--devel", "--dev and --serving"]),
+        (["--devel"], {}, ["--devel", "--dev, --serving and --help"]),
         ([], {"ALBERT_BUILD": "tpu"}, ["ALBERT_BUILD=tpu", "cpu", "cuda"]),
         ([], {"PYTHON": "no-such-python"}, ["no-such-python", "3.11"]),
         ([], {"PYTHON": "python-too-old"}, ["Python 3.8.1", "3.11"]),
@@ -756,6 +777,16 @@ def test_setup_says_in_one_line_what_is_wrong(checkout, arguments, variables, wo
     assert result.returncode == 2
     assert len(result.stderr.splitlines()) == 1
     assert all(word in result.stderr for word in words), result.stderr
+    assert not (checkout.root / ".venv").exists()
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--dev", "-h"]])
+def test_setups_help_installs_nothing(checkout, arguments):
+    shutil.copy(ROOT / "scripts" / "setup.sh", checkout.root / "scripts" / "setup.sh")
+    shutil.rmtree(checkout.root / ".venv")
+    result = checkout.run("scripts/setup.sh", *arguments)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert all(word in result.stdout for word in ("--dev ", "--serving ", "PYTHON=", "ALBERT_BUILD="))
     assert not (checkout.root / ".venv").exists()
 
 

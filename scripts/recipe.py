@@ -7,10 +7,12 @@ prints the learning rate, examples per replica and micro-batch, micro-batches, t
 MODEL_DIR has to hold one.
 """
 
+import re
 import sys
 from pathlib import Path
 
 from albert.albert_config import AlbertConfig
+from albert.cli.variables import in_variables
 from albert.errors import UserError
 from albert.serving.model_folder import find_config, find_vocabulary
 from albert.tasks.recipes import model_size_of, recipe_for
@@ -39,4 +41,5 @@ if __name__ == "__main__":
     try:
         main(*sys.argv[1:])
     except UserError as error:
-        sys.exit(f"error: {str(error).replace('`', '')}")
+        named = re.sub("`([a-z_]+)`", r"--\1", str(error))
+        sys.exit(f"error: {in_variables(named)}")

@@ -86,10 +86,30 @@ check_whole KEEP 0 999999999 "a number of checkpoints"
 check_number LR "a learning rate"
 check_number ALBERT_DP "a dropout probability"
 
+# The variables that set flags. Messages name them, because nobody wrote the flags. A script adds its own.
+flag_variables=(
+  model_dir=MODEL_DIR albert_config_file=CONFIG spm_model_file=SPM_MODEL init_checkpoint=INIT_CHECKPOINT
+  device=DEVICE num_workers=NUM_WORKERS num_gpu_cores=NUM_GPUS gpus_per_worker=NUM_GPUS strategy_type=STRATEGY
+  dtype=DTYPE pack_sequences=PACK recompute_activations=RECOMPUTE
+  train_batch_size=BS gradient_accumulation_steps=ACCUM eval_batch_size=EBS predict_batch_size=EBS
+  max_seq_length=MSL learning_rate=LR save_checkpoints_steps=SAVE keep_checkpoint_max=KEEP
+  albert_dropout_prob=ALBERT_DP optimizer=OPTIMIZER seed=SEED
+  do_train=DO_TRAIN do_eval=DO_EVAL do_predict=DO_PREDICT cached_dir=CACHED_DIR output_dir=OUTPUT_DIR
+)
+given_arguments=" $* " # those of the script
+
+# list_flag_variables: prints flag_variables without the flags that are among the script's arguments.
+list_flag_variables() {
+  local pair
+  for pair in "${flag_variables[@]}"; do
+    [[ $given_arguments == *" --${pair%%=*}"[=\ ]* ]] || printf '%s ' "$pair"
+  done
+}
+
 # with_python ARGUMENT...: our interpreter, with our package first: another folder called albert where this is called
 # from, or on PYTHONPATH, is not ours.
 with_python() {
-  PYTHONSAFEPATH=1 PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1 "$root/.venv/bin/python" "$@"
+  ALBERT_FLAG_VARIABLES=$(list_flag_variables) PYTHONSAFEPATH=1 PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1 "$root/.venv/bin/python" "$@"
 }
 
 # name_cache FILE: prints FILE in CACHED_DIR, the predecessor's name for a cache of Google's models, which share a

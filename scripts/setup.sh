@@ -2,11 +2,7 @@
 # The one set-up step: makes .venv and installs the project with the TensorFlow build that fits this machine.
 # Safe to run again (a tenth of a second when nothing is to be done), to interrupt, and to run twice at once.
 #
-#   scripts/setup.sh [--dev] [--serving]
-#                                  --dev adds what the tests and linters need, --serving tensorflow-text (60 MB), with
-#                                  which exported SavedModels take texts
-#   PYTHON=python3.12              the interpreter of a new .venv (default: python3, or the newest that fits)
-#   ALBERT_BUILD=cpu|cuda          the TensorFlow build (default: cuda where nvidia-smi lists a GPU, otherwise cpu)
+# Arguments and variables: scripts/setup.sh --help
 set -euo pipefail
 root=$(dirname -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")")
 # shellcheck source=scripts/functions.sh
@@ -16,6 +12,21 @@ venv=$root/.venv
 venv_python=$venv/bin/python
 # Written when everything is installed: "DIGEST cpu|cuda run|dev", and "serving" behind it where that was asked for.
 stamp=$venv/albert-setup-stamp
+
+show_help() {
+  cat <<'HELP'
+usage: scripts/setup.sh [--dev] [--serving]
+
+Makes .venv and installs the project with TensorFlow. Does nothing where that is done.
+
+  --dev      installs what the tests and linters need, too
+  --serving  installs tensorflow-text (60 MB), with which exported SavedModels take texts, too
+
+Variables:
+  PYTHON=python3.12      the interpreter of a new .venv (default: python3, or the newest that fits)
+  ALBERT_BUILD=cpu|cuda  the TensorFlow build (default: cuda where nvidia-smi lists a GPU, otherwise cpu)
+HELP
+}
 
 say() { printf '%s\n' "$1" >&2; }
 
@@ -113,7 +124,11 @@ for argument in "$@"; do
   case $argument in
     --dev) kind=dev ;;
     --serving) serving=serving ;;
-    *) die "unknown argument $argument: known are --dev and --serving." ;;
+    -h | --help)
+      show_help
+      exit 0
+      ;;
+    *) die "unknown argument $argument: known are --dev, --serving and --help." ;;
   esac
 done
 

@@ -278,7 +278,7 @@ def _with_recipe(values: Values, task_name: str) -> Values:
         recipe = recipe_for(task_name, size)
     except UserError as error:
         return values.with_problem(error)
-    settings = dataclasses.asdict(recipe)
+    settings = dataclasses.asdict(recipe) | _warm_up_of_few_steps(recipe, values)
     if {"num_train_epochs", "warmup_proportion"} & values.given:
         settings |= _recipe_in_epochs(recipe, values)
     for steps, in_epochs in _STEPS_OR_EPOCHS:
@@ -298,6 +298,14 @@ def _with_recipe(values: Values, task_name: str) -> Values:
     shown = " ".join(f"--{flag}={value}" for flag, value in chosen.items())
     logging.info("From the recipe of %s for a model of %s size: %s", task_name, size or "another", shown or "nothing")
     return values.replace(**chosen)
+
+
+def _warm_up_of_few_steps(recipe: Recipe, values: Values) -> dict[str, int]:
+    """Where fewer steps are given than the recipe's warm-up has: the same share of them."""
+    steps = values["train_step"] if "train_step" in values.given else None
+    if not (steps and recipe.train_steps and recipe.warmup_steps) or steps >= recipe.warmup_steps:
+        return {}
+    return {"warmup_steps": steps * recipe.warmup_steps // recipe.train_steps}
 
 
 def _recipe_in_epochs(recipe: Recipe, values: Values) -> dict[str, float | None]:

@@ -43,6 +43,17 @@ def test_a_default_that_is_given_wins_too():
     assert _classifier("--recipe", "--train_step=1000").train.train_steps == 1000
 
 
+def test_fewer_steps_than_a_recipes_warm_up_keep_its_share():
+    # MRPC of the tiny model: 344 steps, 34 of them warm-up.
+    assert [
+        _classifier("--recipe", f"--train_step={steps}").train.warmup_steps for steps in (1000, 34, 33, 1)
+    ] == [34, 34, 3, 0]  # fmt: skip
+    with pytest.raises(UserError, match="--warmup_step=9 is more than --train_step=8"):
+        _classifier("--recipe", "--train_step=8", "--warmup_step=9")
+    train = _classifier("--recipe", "--train_step=8", "--warmup_proportion=0.5").train
+    assert (train.warmup_steps, train.warmup_proportion) == (0, 0.5)
+
+
 @pytest.mark.parametrize(
     ("flags", "replicas", "batch"),
     [

@@ -45,5 +45,7 @@ def with_model_dir(values: Values) -> Values:
             chosen["spm_model_file"], chosen["vocab_file"] = find_vocabulary(folder)
             chosen |= {name: value for name, value in find_casing(folder).items() if name not in values.given}
     except UserError as error:
+        if "vocab_file" in values and values["vocab_file"] is None:
+            chosen.setdefault("spm_model_file", values["spm_model_file"] or folder)  # one problem is enough
         return values.replace(**chosen).with_problem(error)
     return values.replace(**chosen)

@@ -89,3 +89,4 @@ def test_what_is_not_a_model_folder_is_reported_once(flags, message):
         classifier(*flags)
     assert message in str(raised.value)
     assert str(raised.value).count("model_dir=") <= 1
+    assert not flags or "--spm_model_file" not in str(raised.value)

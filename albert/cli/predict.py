@@ -1,9 +1,13 @@
 """The command line of `albert.predict`: its flags, and the request they become. No TensorFlow."""
 
+import shlex
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from albert.cli.flags import Program, declared, parse
 from albert.serving.request import PredictRequest
+from albert.tasks.base import Choice, Span, Task
 
 PREDICT = Program(
     "predict",
@@ -34,3 +38,21 @@ def predict(request: PredictRequest) -> None:
     from albert.runs.prediction import run
 
     run(request)
+
+
+def command_for(task: Task, model_dir: Path) -> str:
+    """The command line that predicts with a model of `task`, from the current folder; capitals are for its user."""
+    match task.output:
+        case Span():
+            words = ["--question=QUESTION", "--context_file=TEXT.txt"]
+        case Choice():
+            words = ["--input_file=QUESTIONS.json"]
+        case _:
+            words = ["TEXT"] if len(task.text_columns) < 2 else ["TEXT", "SECOND_TEXT"]
+    python, folder = _from_here(Path(sys.executable)), _from_here(model_dir)
+    return shlex.join([str(python), "-m", "albert.predict", f"--model_dir={folder}", *words])
+
+
+def _from_here(path: Path) -> Path:
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path

@@ -8,6 +8,9 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from albert.cli.flags import HelpRequested, Program
+from albert.cli.predict import command_for
+from albert.cli.replicas import is_chief
+from albert.cli.variables import in_variables
 from albert.errors import UserError
 from albert.settings import DataSettings, PretrainingSettings, Settings
 from albert.system.endings import LOST_WORKER, LostWorker, leave, leaves_at_once
@@ -51,7 +54,7 @@ def _worked(work: Callable[[], None], program: Program | None) -> int:
     except HelpRequested as help_text:
         print_as_far_as_read(str(help_text))
     except UserError as error:
-        message = program.in_flags(str(error)) if program else str(error)
+        message = in_variables(program.in_flags(str(error)) if program else str(error))
         print(f"error: {' '.join(message.split())}", file=sys.stderr)
         return USER_ERROR
     except OSError as error:
@@ -72,10 +75,16 @@ def _worked(work: Callable[[], None], program: Program | None) -> int:
 
 
 def fine_tune(job: tuple[Task, Settings]) -> None:
-    """Runs a task. Imports TensorFlow only now, when the flags are known to be right."""
+    """Runs a task, and names the command that predicts with what it trained.
+
+    Imports TensorFlow only now, when the flags are known to be right.
+    """
     from albert.runs.fine_tuning import run
 
     run(*job)
+    task, settings = job
+    if settings.do_train and is_chief(settings):
+        logging.info("Use the model: %s", command_for(task, settings.output_dir))
 
 
 def pretrain(settings: PretrainingSettings) -> None:
@@ -93,7 +102,7 @@ def create_features(job: tuple[Task, DataSettings]) -> None:
 
 
 class _Lines(logging.Formatter):
-    """A line of the log, with flags in place of the settings that it names in backquotes."""
+    """A line of the log, with flags, or a script's variables, in place of the settings that it names in backquotes."""
 
     def __init__(self, program: Program | None):
         super().__init__("%(asctime)s %(message)s", datefmt="%H:%M:%S")
@@ -101,7 +110,7 @@ class _Lines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         line = super().format(record)
-        return self._program.in_flags(line) if self._program else line
+        return in_variables(self._program.in_flags(line)) if self._program else line
 
 
 def _configure_logging(program: Program | None) -> None:

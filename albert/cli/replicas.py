@@ -4,6 +4,7 @@ import os
 
 from albert.cli.flags import Values
 from albert.engine.cluster import cluster_from_environment
+from albert.settings import Settings
 
 
 def number_of_replicas(values: Values) -> int:
@@ -14,3 +15,8 @@ def number_of_replicas(values: Values) -> int:
     if values["strategy_type"] != "multi_worker":
         return on_this_machine
     return on_this_machine * cluster_from_environment(os.environ).count
+
+
+def is_chief(settings: Settings) -> bool:
+    """Whether this process is the only one of its run, or the one that says what concerns them all."""
+    return settings.strategy_type != "multi_worker" or cluster_from_environment(os.environ).is_chief

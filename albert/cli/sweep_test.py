@@ -83,7 +83,7 @@ def test_what_is_wrong_is_said_before_anything_begins(flags, problem):
         (("--task_name=MRPC", "--from_mnli"), "--from_mnli needs MNLI"),
         ((), "--task_name must be given, or own data"),
         (("--task_name=MRPC", "--set=learning_rate=1", "--set=learning_rate=2"), "learning_rate is given twice"),
-        (("--task_name=MRPC", "--set=train_step=1,9"), "--warmup_step=200 is more than --train_step=1"),
+        (("--task_name=MRPC", "--set=warmup_step=1,900"), "--warmup_step=900 is more than --train_step=800"),
         (("--task_name=MRPC", "--gpus_per_run=2"), "--gpus_per_run=2, but no GPU is used"),
         (("--task_name=MRPC", "--cpus_per_run=4000"), "--cpus_per_run=4000, but this process may use"),
         (("--task_name=MRPC", "--gpus=4000"), "--gpus=4000, but 0 are visible"),
@@ -156,6 +156,21 @@ def test_a_value_behind_that_a_setting_replaces_is_named(caplog):
     caplog.set_level("INFO")
     request("--set=learning_rate=1e-5,2e-5", "--", "--learning_rate=3e-5")
     assert "--set learning_rate takes the place of --learning_rate=3e-5." in caplog.text
+
+
+def test_runs_on_own_data_predict_a_test_file_whose_contents_count(tmp_path):
+    for name in ("rows.csv", "test.csv"):
+        (tmp_path / name).write_text("text,label\n" + "".join(f"{name} {n},{'ab'[n % 2]}\n" for n in range(40)))
+    runs = [f"--model_dir={SAMPLE_DATA / 'albert_tiny'}", f"--train_file={tmp_path / 'rows.csv'}"]
+    test_file = f"--test_file={tmp_path / 'test.csv'}"
+    flags = ((), runs), ((), [*runs, test_file]), (("--nodo_predict",), [*runs, test_file])
+    found = [find_tasks(request(*own, "--", *of_runs), parsed_run)[0] for own, of_runs in flags]
+    assert [(task.predicts, task.flags["do_predict"]) for task in found] == [
+        (False, "false"), (True, "true"), (False, "false"),
+    ]  # fmt: skip
+    assert found[0].data_digest == found[2].data_digest != found[1].data_digest
+    (tmp_path / "test.csv").write_text("text,label\nother,a\n")
+    assert find_tasks(request("--", *runs, test_file), parsed_run)[0].data_digest != found[1].data_digest
 
 
 @pytest.mark.parametrize(

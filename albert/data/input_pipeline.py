@@ -126,6 +126,25 @@ class _Shard:
     batch_rows: np.ndarray  # int64 [M, b], row in the global batch
 
 
+def check_batch(shape: BatchShape, num_examples: int) -> None:
+    """Raises UserError where one global batch is more than all examples of the training split."""
+    if num_examples >= shape.global_batch_size:
+        return
+    on = f" on `num_replicas`={shape.num_replicas}" if shape.num_replicas > 1 else ""
+    on += f" with `gradient_accumulation_steps`={shape.micro_batches}" if shape.micro_batches > 1 else ""
+    most = num_examples * shape.per_replica_batch_size // shape.global_batch_size
+    others = " and ".join(
+        f"`{name}`"
+        for name, count in (("num_replicas", shape.num_replicas), ("gradient_accumulation_steps", shape.micro_batches))
+        if count > 1
+    )
+    advice = f"Set `per_replica_batch_size` to {most} or less" if most else f"Lower {others}"
+    raise UserError(
+        f"`per_replica_batch_size`={shape.per_replica_batch_size}{on} needs {shape.global_batch_size} examples a step, "
+        f"but the training split has {num_examples}. {advice}."
+    )
+
+
 # --- Datasets -------------------------------------------------------------------------------------
 
 
@@ -145,13 +164,7 @@ def train_dataset(
 
     Raises UserError where one global batch is more than all examples.
     """
-    if source.num_examples < shape.global_batch_size:
-        accumulated = f" with `gradient_accumulation_steps`={shape.micro_batches}" if shape.micro_batches > 1 else ""
-        raise UserError(
-            f"`per_replica_batch_size`={shape.per_replica_batch_size} on `num_replicas`={shape.num_replicas}"
-            f"{accumulated} needs {shape.global_batch_size} examples a step, but the training split has "
-            f"{source.num_examples}. Lower `per_replica_batch_size` or `num_replicas`."
-        )
+    check_batch(shape, source.num_examples)
     assert 0 <= first_step <= last_step, f"steps must be 0 <= first <= last, got {first_step} and {last_step}"
 
     @functools.lru_cache(maxsize=16)  # the replicas of a few steps ask at the same time

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from albert.data import row_shapes
-from albert.data.input_pipeline import BatchShape, Source, eval_dataset, train_dataset
+from albert.data.input_pipeline import BatchShape, Source, check_batch, eval_dataset, train_dataset
 from albert.data.schema import Column
 from albert.data.tfrecord_cache import open_or_build
 from albert.errors import UserError
@@ -178,11 +178,30 @@ def test_a_batch_larger_than_the_split_is_one_clear_error(source):
         train_dataset(source, BatchShape(9, 3), 7, 0, 1)
     assert str(raised.value) == (
         "`per_replica_batch_size`=9 on `num_replicas`=3 needs 27 examples a step, but the training split has 26. "
-        "Lower `per_replica_batch_size` or `num_replicas`."
+        "Set `per_replica_batch_size` to 8 or less."
     )
-    with pytest.raises(UserError, match="with `gradient_accumulation_steps`=3 needs 27 examples"):
+    with pytest.raises(UserError, match="`=9 with `gradient_accumulation_steps`=3 needs 27 examples"):
         train_dataset(source, BatchShape(9, 1, 3), 7, 0, 1)
     assert len(elements_of(train_dataset(source, BatchShape(13, 2), 7, 0, 1))) == 2
+
+
+@pytest.mark.parametrize(
+    ("shape", "num_examples", "advice"),
+    [
+        (BatchShape(32, 1), 10, "`per_replica_batch_size` to 10 or less"),
+        (BatchShape(4, 2, 8), 40, "`per_replica_batch_size` to 2 or less"),
+        (BatchShape(4, 8), 7, "Lower `num_replicas`."),
+        (BatchShape(4, 2, 8), 15, "Lower `num_replicas` and `gradient_accumulation_steps`."),
+    ],
+)
+def test_what_is_advised_for_a_batch_that_is_too_large_works(shape, num_examples, advice):
+    with pytest.raises(UserError) as raised:
+        check_batch(shape, num_examples)
+    assert advice in str(raised.value)
+    assert ("num_replicas" in str(raised.value)) == (shape.num_replicas > 1)
+    most = num_examples // (shape.num_replicas * shape.micro_batches)
+    if most:
+        check_batch(dataclasses.replace(shape, per_replica_batch_size=most), num_examples)
 
 
 def test_records_longer_than_the_batch_are_refused_not_cut(source):

@@ -41,7 +41,7 @@ from albert.runs.left_model import LeftModel
 from albert.runs.output_dir import PACKING_VERSION, claim_output_dir, recorded_packing
 from albert.runs.split_data import SplitData
 from albert.serving import imported
-from albert.settings import Settings
+from albert.settings import Settings, TrainSettings
 from albert.system.files import write_texts
 from albert.tasks.base import Labels, Split, Task
 from albert.tasks.objective import LossChoice, with_metric
@@ -182,13 +182,19 @@ def wanted_splits(task: Task, settings: Settings) -> list[Split]:
 
 
 def count_steps(task: Task, splits: Mapping[Split, SplitData], settings: Settings, replicas: Replicas) -> Settings:
-    """`settings` with epochs turned into steps."""
+    """`settings` with epochs turned into steps. Raises UserError where a step has more examples than there are."""
     if not settings.do_train:
         return settings
     examples = splits["train"].cache.count // task.sequences_per_example
     train = settings.train.in_steps(examples, replicas.count)
+    input_pipeline.check_batch(shape_of_step(train, replicas), examples)
     log_batch(train, examples, replicas.count, replicas.workers.count)
     return dataclasses.replace(settings, train=train)
+
+
+def shape_of_step(train: TrainSettings, replicas: Replicas) -> BatchShape:
+    """The examples of one step."""
+    return BatchShape(train.per_replica_batch_size, replicas.count, train.gradient_accumulation_steps)
 
 
 def identity_of_run(
@@ -254,7 +260,7 @@ class InputFunctions:
     def train(self, first_step: int, last_step: int) -> tf.data.Dataset:
         """The batches of steps first_step..last_step - 1, one shard for each replica of this process."""
         train = self.settings.train
-        shape = BatchShape(train.per_replica_batch_size, self.replicas.count, train.gradient_accumulation_steps)
+        shape = shape_of_step(train, self.replicas)
         replica_ids = self.replicas.local_ids
         return input_pipeline.train_dataset(
             self._source("train"), shape, train.seed, first_step, last_step, replica_ids

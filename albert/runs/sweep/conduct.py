@@ -113,7 +113,8 @@ class Sweep:
     def _print_commands(self, runs: Sequence[Trained]) -> None:
         flags = device_flags(self.request)
         jobs = [job for trained in runs for job in trained.jobs]
-        lines = [shlex.join(self.command(job.module, job.all_flags(flags))) for job in jobs]
+        done = "  # is finished"  # a comment: the line stays a command
+        lines = [shlex.join(self.command(job.module, job.all_flags(flags))) + done * job.is_finished() for job in jobs]
         print_as_far_as_read("\n".join(lines))
 
     def _run_jobs(self, runs: Sequence[Trained]) -> list[Failure]:

@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -288,7 +289,18 @@ def test_dry_run_prints_the_commands_and_makes_nothing(folder, capsys):
     lines = capsys.readouterr().out.splitlines()
     names = [re.search(r"--task_name=(\S+)", line)[1] for line in lines]
     assert names == ["MNLI", "misMNLI", "AX", "MRPC"]
+    assert "finished" not in "".join(lines)
     assert not (folder / "sweep").exists()
+
+
+def test_dry_run_says_which_runs_are_finished_behind_a_command_that_stays_one(folder, capsys):
+    conduct(folder, sweep_command(folder, "--task_name=RTE", "--seeds=1"))
+    capsys.readouterr()
+    conduct(folder, sweep_command(folder, "--task_name=RTE", "--seeds=1,2", "--dry_run"))
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.endswith("  # is finished") for line in lines] == [True, False]
+    last_words = [shlex.split(line, comments=True)[-1] for line in lines]
+    assert last_words == [f"--output_dir={folder}/sweep/RTE/recipe/seed{seed}" for seed in (1, 2)]
 
 
 def test_mnli_is_evaluated_on_mismatched_rows_and_predicts_the_diagnostic_ones(folder):

@@ -11,6 +11,7 @@ from albert.system.files import write_text
 from albert.system.json_text import parse_json
 from albert.system.text_encoding import read_regular
 from albert.tasks.leaderboard import score_of
+from albert.tasks.own.task import TEST_SCORES
 
 RECORD = "sweep_run.json"
 EVAL_RESULTS = "eval_results.json"
@@ -112,6 +113,15 @@ def read_outcome(folder: Path) -> Outcome | None:
         return Outcome(metric, numbers, last_step, hyperparameters)
     except (TypeError, KeyError, ValueError, AttributeError, IndexError, OverflowError):
         return None
+
+
+def read_test_metrics(folder: Path) -> dict[str, float]:
+    """What the run in `folder` scores on the labelled rows of a test file; {} where there are none."""
+    found = _json_of(folder / TEST_SCORES)
+    try:
+        return {name: math.nan if value is None else float(value) for name, value in found["metrics"].items()}
+    except (TypeError, KeyError, ValueError, AttributeError):
+        return {}
 
 
 def read_evaluated_metrics(folder: Path) -> list[dict[str, float]]:

@@ -163,18 +163,21 @@ def _find_task(name: str, request: SweepRequest, parse: Parse) -> TaskOfSweep:
     flags |= {} if own else {"data_dir": _DATA_DIRS[module]}
     flags |= {"num_gpu_cores": str(request.gpus_per_run)} if request.gpus_per_run > 1 else {}
     flags |= request.run_flags
+    if own and flags.get("test_file"):  # own data has the splits that are asked for
+        flags["do_predict"] = _word(request.do_predict)
     parsed = parse(module, {**_first_models(request), **flags, "output_dir": str(request.output_dir)})
     data_dir = parsed.settings.data.data_dir
     if not own and data_dir and not data_dir.is_dir():  # one problem, however many tasks
         fetch = f"; python3 download_glue_data.py --data_dir={data_dir} fetches tasks" * (module == CLASSIFIER)
         raise UserError(f"`data_dir`={data_dir} is not there: name the folder of the data{fetch}")
-    digest = _digest_of_data(parsed)
     ranked = ranked_of(parsed.task)
     if ranked:
         name = ranked.name
     elif module == CLASSIFIER and not own:
         name = parsed.task.name
     predicts = request.do_predict and _has_data(parsed, parsed.task.predict_split)
+    # Of own data also the test file, whose rows may be scored.
+    digest = _digest_of_data(parsed, ("train", "dev", "test") if own and predicts else ("train", "dev"))
     # The programs for SQuAD evaluate by predicting.
     flags |= {} if isinstance(parsed.task.output, Span) else {"do_predict": _word(predicts)}
     return TaskOfSweep(name, module, flags, parsed, predicts, digest)
@@ -186,12 +189,11 @@ def _first_models(request: SweepRequest) -> dict[str, str]:
     return {name: values.split(",")[0] for name, _, values in named if name in _MODEL}
 
 
-def _digest_of_data(parsed: ParsedRun) -> str:
-    """Of the rows that are trained and evaluated on. Raises UserError naming what is missing."""
+def _digest_of_data(parsed: ParsedRun, splits: Sequence[Split]) -> str:
+    """Of the rows that decide what a run scores. Raises UserError naming what is missing."""
     data_dir = parsed.settings.data.data_dir
     problems: list[str] = []
     files: list[Path] = []
-    splits: tuple[Split, ...] = ("train", "dev")
     for split in splits:
         try:
             files += parsed.task.source_files(split, data_dir)

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from albert.runs.sweep.jobs import EVAL_RESULTS, read_outcome
+from albert.runs.sweep.jobs import EVAL_RESULTS, read_outcome, read_test_metrics
 from albert.runs.sweep.plan import Setting, Trained
 from albert.tasks.leaderboard import score_of
 
@@ -19,7 +19,8 @@ _COLUMNS = ("task", "seed", "state", "metric", "score", "best_step", "seconds", 
 class Row:
     """One run that trained. `score` is that of its best checkpoint on the dev set, None where it is not finished.
 
-    `metrics` are all its metrics there; `metric` names those that `score` is the mean of.
+    `metrics` are all its metrics there; `metric` names those that `score` is the mean of. `test_score` is the same of
+    own data's test file, None where its rows have no labels.
     """
 
     trained: Trained
@@ -30,6 +31,7 @@ class Row:
     best_step: int | None = None
     seconds: float | None = None
     examples_per_second: float | None = None
+    test_score: float | None = None
 
     @property
     def task(self) -> str:
@@ -65,11 +67,17 @@ def row_of(trained: Trained, state: str = MISSING) -> Row:
     metrics = {name: value for name, value in outcome.best.items() if name != "global_step"}
     for job, found in zip(besides, others, strict=True):
         metrics |= {f"{job.folder.parts[-3]} {name}": found.best[name] for name in names if found}
+    test = read_test_metrics(trained.job.folder)
+    metrics |= {f"test {name}": value for name, value in test.items()}
     known = outcome.hyperparameters
     seconds, speed = known.get("Total time"), known.get("Speed")
-    score = sum(scores) / len(scores)
-    counted = score if math.isfinite(score) else None
-    return Row(trained, FINISHED, metric, counted, metrics, outcome.best_step, seconds, speed)
+    score = _finite(sum(scores) / len(scores))
+    test_score = _finite(score_of(names, test)) if set(names) <= test.keys() else None
+    return Row(trained, FINISHED, metric, score, metrics, outcome.best_step, seconds, speed, test_score)
+
+
+def _finite(score: float) -> float | None:
+    return score if math.isfinite(score) else None
 
 
 def results_csv(rows: Sequence[Row]) -> str:

@@ -31,6 +31,11 @@ class Cell:
         return [row.score for row in self.rows if row.score is not None]
 
     @property
+    def test_scores(self) -> list[float]:
+        """Of the runs that have one."""
+        return [row.test_score for row in self.rows if row.test_score is not None]
+
+    @property
     def mean(self) -> float:
         """Over the seeds."""
         return statistics.fmean(self.scores)
@@ -43,7 +48,7 @@ class Cell:
     @property
     def deviation(self) -> float | None:
         """The standard deviation of a sample; None of a single run."""
-        return statistics.stdev(self.scores) if len(self.scores) > 1 else None
+        return _deviation(self.scores)
 
     @property
     def best(self) -> Row:
@@ -125,18 +130,20 @@ def markdown(results: Sequence[TaskResult], report: str) -> str:
 
 
 def _chosen_table(results: Sequence[TaskResult]) -> str:
+    has_test = any(result.chosen and result.chosen.test_scores for result in results)
     lines = [
-        "| task | dev metric | chosen setting | mean ± sd | median | best | runs |",
-        "| --- | --- | --- | ---: | ---: | ---: | ---: |",
+        "| task | dev metric | chosen setting | mean ± sd | median | best | runs |" + " test, mean ± sd |" * has_test,
+        "| --- | --- | --- | ---: | ---: | ---: | ---: |" + " ---: |" * has_test,
     ]
     for result in results:
         cell = result.chosen
         if cell is None:
-            lines.append(f"| {result.task} | {result.metric} | none is finished | | | | 0 |")
+            lines.append(f"| {result.task} | {result.metric} | none is finished | | | | 0 |" + " |" * has_test)
             continue
         best = f"{cell.best.score:.4f} (seed {cell.best.seed})"
-        figures = f"{_spread(cell)} | {cell.median:.4f} | {best} | {len(cell.rows)}"
-        lines.append(f"| {result.task} | {result.metric} | {_label(cell.setting)} | {figures} |")
+        figures = f"{_spread(cell.scores)} | {cell.median:.4f} | {best} | {len(cell.rows)} |"
+        figures += f" {_spread(cell.test_scores)} |" * has_test
+        lines.append(f"| {result.task} | {result.metric} | {_label(cell.setting)} | {figures}")
     return "\n".join(lines)
 
 
@@ -166,12 +173,19 @@ def _label(setting: Setting) -> str:
 
 
 def _marked(cell: Cell, result: TaskResult) -> str:
-    text = f"{_spread(cell)} ({len(cell.rows)})"
+    text = f"{_spread(cell.scores)} ({len(cell.rows)})"
     return f"**{text}**" if cell is result.chosen else text
 
 
-def _spread(cell: Cell) -> str:
-    return f"{cell.mean:.4f}" + ("" if cell.deviation is None else f" ± {cell.deviation:.4f}")
+def _spread(scores: Sequence[float]) -> str:
+    if not scores:
+        return _NOTHING
+    deviation = _deviation(scores)
+    return f"{statistics.fmean(scores):.4f}" + ("" if deviation is None else f" ± {deviation:.4f}")
+
+
+def _deviation(scores: Sequence[float]) -> float | None:
+    return statistics.stdev(scores) if len(scores) > 1 else None
 
 
 def as_json(results: Sequence[TaskResult], report: str) -> str:
@@ -201,6 +215,7 @@ def _task_json(result: TaskResult) -> Mapping[str, Any]:
                 "best": cell.best.score,
                 "best_seed": cell.best.seed,
                 "scores": {str(row.seed): row.score for row in cell.rows},
+                "test_scores": {str(row.seed): row.test_score for row in cell.rows if row.test_score is not None},
             }
             for cell in result.cells
         ],

@@ -1,6 +1,7 @@
 """The arithmetic of the tables, against numpy, on scores that are given."""
 
 import csv
+import dataclasses
 import io
 import json
 import math
@@ -14,7 +15,7 @@ from albert.runs.sweep.jobs import Job
 from albert.runs.sweep.picture import draw
 from albert.runs.sweep.plan import Trained
 from albert.runs.sweep.request import MEAN, MEDIAN
-from albert.runs.sweep.results import FINISHED, MISSING, Row, results_csv
+from albert.runs.sweep.results import FINISHED, MISSING, Row, results_csv, row_of
 from albert.runs.sweep.table import as_json, average_of, compare, markdown, optimism
 from albert.tasks import get_task
 
@@ -31,7 +32,7 @@ SCORES = {
 
 
 def row(task: str, setting: tuple, seed: int, score: float | None, **others: object) -> Row:
-    of = others.pop("of", None) or get_task(task)
+    of = others.pop("of", None) or get_task("CoLA" if task == "own" else task)
     plan = SimpleNamespace(name=task, task=of, lower_is_better=of.lower_is_better)
     job = Job(f"{task} {seed}", Path(f"sweep/{task}/{setting}/seed{seed}"), "module", {})
     state = MISSING if score is None else FINISHED
@@ -98,6 +99,47 @@ def test_one_run_of_each_task_has_no_deviation_and_was_not_chosen():
     assert optimism(results) is None
     assert "| CoLA | accuracy | recipe | 0.5000 | 0.5000 | 0.5000 (seed 1) | 1 |" in markdown(results, MEAN)
     assert json.loads(as_json(results, MEAN))["tasks"][0]["settings"][0]["standard_deviation"] is None
+
+
+def test_scores_on_a_labelled_test_file_have_a_column_where_there_are_any():
+    rows = [
+        dataclasses.replace(found, test_score=score)
+        for found, score in zip(rows_of({("own", LOW): [0.5, 0.6, 0.7]}), (0.25, 0.75, None), strict=True)
+    ]
+    results = compare([*rows, *rows_of({("RTE", LOW): [0.7]})], MEAN)
+    lines = markdown(results, MEAN).splitlines()
+    assert lines[0].endswith(" runs | test, mean ± sd |")
+    assert lines[1].count("|") == lines[0].count("|") == lines[2].count("|") == lines[3].count("|")
+    assert lines[2].endswith("| 3 | 0.5000 ± 0.3536 |")
+    assert lines[3].endswith("| 1 | — |")
+    (setting,) = json.loads(as_json(results, MEAN))["tasks"][0]["settings"]
+    assert setting["test_scores"] == {"1": 0.25, "2": 0.75}
+    assert "test" not in markdown(compare(rows_of(SCORES), MEAN), MEAN).splitlines()[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "score", "metrics"),
+    [
+        (
+            '{"rows": 9, "metrics": {"matthews_correlation": 0.5, "other": null}}',
+            0.5,
+            {"matthews_correlation", "other"},
+        ),
+        ('{"rows": 0, "metrics": {}}', None, set()),
+        ("{", None, set()),
+    ],
+)
+def test_a_run_says_itself_what_it_scores_on_the_test_file(tmp_path, text, score, metrics):
+    best = {"matthews_correlation": 0.75, "global_step": 4}
+    outcome = {"best_metric": "matthews_correlation", "best": best, "evaluations": [best], "hyperparameters": {}}
+    (tmp_path / "eval_results.json").write_text(json.dumps(outcome))
+    (tmp_path / "test_scores.json").write_text(text)
+    job = Job("own", tmp_path, "module", {})
+    job.begin()
+    plan = SimpleNamespace(name="own", score_metrics=("matthews_correlation",))
+    found = row_of(Trained(plan, LOW, 1, job))
+    assert (found.score, found.test_score) == (0.75, score)
+    assert {name for name in found.metrics if name.startswith("test ")} == {f"test {name}" for name in metrics}
 
 
 def test_many_settings_are_rows_the_best_first():

@@ -198,6 +198,22 @@ def test_the_card_has_the_runs_scores_and_changes_nothing_around_them(exportable
     assert str(tmp_path) not in card
 
 
+@pytest.mark.parametrize(
+    ("output", "columns", "title"),
+    [
+        (Labels(("no", "y_s")), ("text",), "ALBERT text classifier: no, y\\_s"),
+        (Labels(tuple("abcdef")), ("a", "b"), "ALBERT text pair classifier with 6 labels"),
+        (MultiLabels(("no", "yes")), ("text",), "ALBERT multi-label text classifier: no, yes"),
+        (Score(0, 5), ("a", "b"), "ALBERT that scores a text pair"),
+    ],
+)
+def test_the_title_of_a_model_of_own_data_says_what_it_does(exportable, output, columns, title):
+    model = load_model(exportable / "classification", "/cpu:0")
+    description = dataclasses.replace(model.description, task_name="own", output=output, text_columns=columns)
+    card = model_card(dataclasses.replace(model, description=description), ARCHITECTURES["classification"])
+    assert f"\n# {title}\n" in card
+
+
 @pytest.mark.parametrize("content", [b"{", b"[]", b'{"best": 3}', b"\xff", b'{"best": {"f1": "x"}}'])
 def test_a_card_of_a_damaged_report_has_no_scores(exportable, tmp_path, content, caplog):
     (tmp_path / "eval_results.json").write_bytes(content)

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from albert.errors import UserError
+from albert.serving.description import ModelDescription
 from albert.serving.loading import LoadedModel
 from albert.system.json_text import parse_json
 from albert.system.text_encoding import read_regular
 from albert.tasks.base import Choice, Labels, MultiLabels, Output, Score, Span
+from albert.tasks.own.task import OwnDataTask
 from albert.tokenization import SentencePieceTokenizer
 
 _RESULTS = "eval_results.json"
@@ -37,6 +39,7 @@ _METRICS = {
 }
 _SETTINGS = ("Training steps", "Warmup steps", "Global batch size", "Learning rate", "Optimizer", "Seed")
 _MAX_LABELS = 50
+_MAX_LABELS_IN_TITLE = 5
 _Values = Mapping[str, Any]
 
 
@@ -89,9 +92,23 @@ def _head(architecture: str, best: _Values) -> str:
 
 def _title(model: LoadedModel, architecture: str) -> str:
     task = model.description.task_name if model.description else ""
+    if model.description and task == OwnDataTask.name:
+        return _title_of_own(model.description)
     if task and task not in _PIPELINES:  # which is what the task of a model of that library is called
         return f"ALBERT for {_plain(task)}"
     return "ALBERT encoder" if architecture == "AlbertModel" else "ALBERT"
+
+
+def _title_of_own(description: ModelDescription) -> str:
+    """Of own data, whose task has no name that says anything: what the model does with a text."""
+    inputs = "text pair" if len(description.text_columns) > 1 else "text"
+    match description.output:
+        case Labels(names) | MultiLabels(names):
+            kind = "multi-label " * isinstance(description.output, MultiLabels)
+            named = f": {_listed(names)}" if len(names) <= _MAX_LABELS_IN_TITLE else f" with {len(names)} labels"
+            return f"ALBERT {kind}{inputs} classifier{named}"
+        case _:
+            return f"ALBERT that scores a {inputs}"
 
 
 def _what(model: LoadedModel, architecture: str) -> str:

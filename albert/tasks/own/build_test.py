@@ -9,10 +9,11 @@ import random
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from albert.errors import UserError
-from albert.tasks.base import Labels, MultiLabels, Score
+from albert.tasks.base import Example, Labels, MultiLabels, Score
 from albert.tasks.own.build import Known, own_data_task
 from albert.tasks.own.settings import OwnDataSettings
 
@@ -451,3 +452,47 @@ def test_a_regression_needs_two_scores(tmp_path, problem_type):
     with pytest.raises(UserError, match=r"train.csv: the only score is 1.5; at least two are needed"):
         _task(tmp_path, [("a", "1.5"), ("b", "1.50")], problem_type=problem_type)
     assert _task(tmp_path, [("a", "1.5"), ("b", "1.5"), ("c", "2")], problem_type=problem_type).output == Score()
+
+
+# --- Scores of a test file --------------------------------------------------------------------------------------------
+
+
+def _predicted(*numbers):
+    return {"predictions": np.array(numbers), "probabilities": np.eye(2)[list(numbers)]}
+
+
+def test_the_rows_of_a_test_file_that_have_a_label_are_scored(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    task = _task(tmp_path, TWO)
+    items = [Example(str(n), "text", None, label) for n, label in enumerate((0, None, 1, 1, None))]
+    scores = json.loads(task.result_files(items, _predicted(0, 0, 1, 0, 1))["test_scores.json"])
+    assert scores["rows"] == 3
+    assert scores["metrics"]["accuracy"] == pytest.approx(2 / 3)
+    assert scores["metrics"].keys() == dict(task.metrics).keys()
+    assert "test: accuracy = 0.6667" in caplog.text
+    assert "over the 3 of 5 rows that have a label" in caplog.text
+
+
+def test_without_labels_a_test_file_has_no_scores(tmp_path, caplog):
+    items = [Example("0", "text", None, None)]
+    files = _task(tmp_path, TWO).result_files(items, _predicted(1))
+    assert json.loads(files["test_scores.json"]) == {"rows": 0, "metrics": {}}
+    assert "test:" not in caplog.text
+
+
+def test_several_labels_and_scores_are_scored_too(tmp_path):
+    several = _task(
+        tmp_path, [("a", "x|y"), ("b", "y")], problem_type="multi_label_classification", label_delimiter="|"
+    )
+    labels = np.array([[1, 1], [0, 1]])
+    items = [Example(str(n), "text", None, tuple(label)) for n, label in enumerate(labels.tolist())]
+    found = json.loads(
+        several.result_files(items, {"predictions": labels, "probabilities": labels})["test_scores.json"]
+    )
+    assert (found["rows"], found["metrics"]["f1_macro"]) == (2, 1.0)
+    score = _task(tmp_path, [("a", "1.5"), ("b", "2.5")], problem_type="regression")
+    items = [Example("0", "text", None, 1.5)]  # one row has no correlation, which JSON cannot say
+    predictions = {"predictions": np.array([2.0]), "probabilities": np.array([[2.0]])}
+    found = json.loads(score.result_files(items, predictions)["test_scores.json"])
+    assert found["rows"] == 1
+    assert found["metrics"].keys() == dict(score.metrics).keys()

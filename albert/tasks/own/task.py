@@ -1,6 +1,9 @@
 """A task made from tables of texts with labels: what the labels are, and which rows are trained and evaluated on."""
 
 import dataclasses
+import json
+import logging
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +23,7 @@ from albert.tasks.own.survey import Fingerprints, Label, Table
 from albert.tasks.rows import RowTally
 from albert.tasks.text import TextTask, probabilities_table
 
+TEST_SCORES = "test_scores.json"
 _NO_LABELS = Labels(())  # a field without a default would have the base class's property
 _LISTED_LABELS = 10
 
@@ -118,11 +122,24 @@ class OwnDataTask(TextTask):
         predictions: Mapping[str, np.ndarray],
         records: Sequence[HostRecord] = (),
     ) -> dict[str, str]:
-        """`test_predictions.csv`, and `test_results.tsv` as for other tasks: the probabilities of all labels."""
+        """`test_predictions.csv`, TEST_SCORES, and `test_results.tsv`: the probabilities of all labels."""
         return {
             "test_results.tsv": probabilities_table(predictions),
             "test_predictions.csv": predictions_csv(items, self.columns.texts, self.output, predictions),
+            TEST_SCORES: self._scores_of_test(items, predictions),
         }
+
+    def _scores_of_test(self, items: Sequence[Example], predictions: Mapping[str, np.ndarray]) -> str:
+        """The metrics over the rows that have a label, as JSON; logged where there are any."""
+        labelled = [number for number, item in enumerate(items) if item.label is not None]
+        scores = {}
+        if labelled:
+            rows = {name: np.asarray(values)[labelled] for name, values in predictions.items()}
+            scores = self.score([items[number] for number in labelled], rows)
+            shown = ", ".join(f"{name} = {value:.4f}" for name, value in scores.items())
+            logging.info("test: %s over the %d of %d rows that have a label.", shown, len(labelled), len(items))
+        metrics = {name: value if math.isfinite(value) else None for name, value in scores.items()}
+        return json.dumps({"rows": len(labelled), "metrics": metrics}, indent=2) + "\n"
 
     def _is_held_out(self, label: Label, fingerprint: int) -> bool:
         assert self.hold_out, "a part of a table needs a hold-out"

@@ -1,0 +1,22 @@
+"""Variables in place of flags. Needs no TensorFlow."""
+
+import pytest
+
+from albert.cli.variables import FLAG_VARIABLES, in_variables
+
+ENVIRONMENT = {FLAG_VARIABLES: "train_batch_size=BS num_gpu_cores=NUM_GPUS data_dir=DATA_DIR model_dir=MODEL_DIR "}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("--train_batch_size=9 on --num_gpu_cores=3: lower it", "BS=9 on NUM_GPUS=3: lower it"),
+        ("give --train_batch_size.", "give BS."),
+        ("--log_steps=0 must be at least 1", "--log_steps=0 must be at least 1"),
+        ("--data_dir=x; download_glue_data.py --data_dir=x", "DATA_DIR=x; download_glue_data.py --data_dir=x"),
+        ("python -m albert.predict --model_dir=x", "python -m albert.predict --model_dir=x"),
+    ],
+)
+def test_flags_that_a_script_sets_are_called_as_its_variables(text, expected):
+    assert in_variables(text, ENVIRONMENT) == expected
+    assert in_variables(text, {}) == text
