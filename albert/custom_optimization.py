@@ -17,6 +17,8 @@ from typing import ClassVar
 
 import tensorflow as tf
 
+from albert.ops.compiled import CompiledOnce, replicas_share_code
+
 # Upstream clips the gradient of the whole model to this norm.
 CLIP_NORM = 1.0
 # Slots of variable `name` are checkpointed as `<name>/adam_m` and `<name>/adam_v`, for both optimizers.
@@ -95,13 +97,13 @@ class AdamWeightDecayOptimizer:
         together = [list(variables)] if not self.has_trust_ratio else [[name] for name in variables]
         for names in together:
             _compiled_update(self)(
-                tuple(map(self.decays, names)),
                 [variables[name] for name in names],
                 [slots[name] for name in names],
                 [gradients[name] for name in names],
                 rate,
                 scale,
                 applied,
+                decays=tuple(map(self.decays, names)),
             )
 
     def _next_values(self, decays: bool, gradient, variable, m, v, rate, scale, applied) -> tuple[tf.Tensor, ...]:
@@ -142,12 +144,27 @@ def _compiled_update(optimizer: AdamWeightDecayOptimizer) -> Callable[..., None]
     function for all optimizers with the same constants: as an argument, TensorFlow would compile for each object.
     """
 
-    @tf.function(jit_compile=True, autograph=False)
-    def assign_next_values(decays, variables, slots, gradients, rate, scale, applied):
-        for variable, (m, v), gradient, decay in zip(variables, slots, gradients, decays, strict=True):
-            values = optimizer._next_values(decay, gradient, variable, m, v, rate, scale, applied)
-            for target, value in zip((variable, m, v), values, strict=True):
+    def next_values(variables, slots, gradients, rate, scale, applied, decays):
+        return [
+            optimizer._next_values(decay, gradient, variable, m, v, rate, scale, applied)
+            for variable, (m, v), gradient, decay in zip(variables, slots, gradients, decays, strict=True)
+        ]
+
+    def assign(variables, slots, values):
+        for variable, of_variable, new in zip(variables, slots, values, strict=True):
+            for target, value in zip((variable, *of_variable), new, strict=True):
                 target.assign(value)
+
+    if replicas_share_code():
+        # In place is what belongs to one device; a copy costs less than compiling this for each of them.
+        compiled = CompiledOnce(next_values)
+        return lambda variables, slots, *rest, decays: assign(
+            variables, slots, compiled(variables, slots, *rest, decays=decays)
+        )
+
+    @tf.function(jit_compile=True, autograph=False)
+    def assign_next_values(variables, slots, *rest, decays):
+        assign(variables, slots, next_values(variables, slots, *rest, decays))
 
     return assign_next_values
 

@@ -40,8 +40,8 @@ ORDER = (
     {"tokenization", "albert_config", "downloads"},
     {"interchange"},
     {"system"},
-    {"settings", "custom_optimization", "ops"},
-    {"setting_fields"},
+    {"settings", "custom_optimization"},
+    {"setting_fields", "ops"},
     {"errors"},
 )
 ROW_OF = {name: number for number, row in enumerate(ORDER) for name in row}

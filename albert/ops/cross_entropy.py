@@ -6,6 +6,8 @@ tensor of a pretraining step, and keep two more of their size.
 
 import tensorflow as tf
 
+from albert.ops.compiled import CompiledOnce
+
 
 def cross_entropy(products: tf.Tensor, bias: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
     """-log softmax(`products` + `bias`) at `ids`: [N] float32 from [N, V] in any precision, [V] float32, [N] int32.
@@ -21,14 +23,14 @@ def _cross_entropy(products, bias, ids):
     return losses, lambda dy: (*_cross_entropy_backward(dy, products, bias, ids, normalisers), None)
 
 
-@tf.function(jit_compile=True, autograph=False)
+@CompiledOnce
 def _cross_entropy_forward(products, bias, ids):
     logits = tf.cast(products, tf.float32) + bias
     normalisers = tf.reduce_logsumexp(logits, axis=-1)
     return normalisers - tf.gather(logits, ids, batch_dims=1), normalisers
 
 
-@tf.function(jit_compile=True, autograph=False)
+@CompiledOnce
 def _cross_entropy_backward(dy, products, bias, ids, normalisers):
     probabilities = tf.exp(tf.cast(products, tf.float32) + bias - normalisers[:, None])
     is_label = tf.range(products.shape[1])[None, :] == ids[:, None]

@@ -9,6 +9,8 @@ import dataclasses
 
 import tensorflow as tf
 
+from albert.ops.compiled import CompiledOnce
+
 
 @dataclasses.dataclass(frozen=True)
 class DropoutKey:
@@ -36,7 +38,7 @@ def token_dropout(x: tf.Tensor, rate: float, key: DropoutKey | None, site: int) 
     """
     if key is None or rate == 0:
         return x
-    keep = _keep_scale(key.step, key.token_rows, key.position_ids, *_constants(key, site, rate), x.shape[-1])
+    keep = _keep_scale(key.step, key.token_rows, key.position_ids, *_constants(key, site, rate), units=x.shape[-1])
     return x * tf.cast(keep, x.dtype)
 
 
@@ -45,7 +47,7 @@ def sequence_dropout(x: tf.Tensor, rate: float, key: DropoutKey | None, site: in
     if key is None or rate == 0:
         return x
     rows = key.sequence_rows[:, None]
-    keep = _keep_scale(key.step, rows, tf.zeros_like(rows), *_constants(key, site, rate), x.shape[-1])
+    keep = _keep_scale(key.step, rows, tf.zeros_like(rows), *_constants(key, site, rate), units=x.shape[-1])
     return x * tf.cast(keep[:, 0], x.dtype)
 
 
@@ -70,7 +72,7 @@ def _constants(key: DropoutKey, site: int, rate: float) -> tuple[tf.Tensor, tf.T
 # outside compiled code.
 
 
-@tf.function(jit_compile=True, autograph=False)
+@CompiledOnce
 def _keep_scale(step, rows, positions, seed_site_threshold, scale, units: int):
     """[R, L, units]: 0 where a unit of a token is dropped, `scale` elsewhere."""
     key, threshold = _key_of_rows(step, rows, seed_site_threshold)
@@ -79,7 +81,7 @@ def _keep_scale(step, rows, positions, seed_site_threshold, scale, units: int):
     return tf.where(bits < threshold, tf.constant(0.0), scale)
 
 
-@tf.function(jit_compile=True, autograph=False)
+@CompiledOnce
 def _attention_keep_scale(step, rows, positions, seed_site_threshold, scale, num_heads: int):
     """[R, A, L, L]: the same, where (query, head) is the position and the key's place in its sequence the unit."""
     key, threshold = _key_of_rows(step, rows, seed_site_threshold)

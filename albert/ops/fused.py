@@ -17,6 +17,8 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from albert.ops.compiled import CompiledOnce
+
 # tf.contrib.layers.layer_norm, which upstream calls, adds this to the variance.
 LAYER_NORM_EPSILON = 1e-12
 
@@ -66,14 +68,14 @@ def _bias_gelu(x, bias):
     return bias_gelu_forward(x, bias), lambda dy: _bias_gelu_backward(x, bias, dy)
 
 
-@tf.function(jit_compile=True, autograph=False)
+@CompiledOnce
 def bias_gelu_forward(x: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
     """GELU of `x` [T, I] + `bias` [I]."""
     u = tf.cast(x, tf.float32) + bias
     return tf.cast(0.5 * u * (1.0 + tf.tanh(GELU_SLOPE * (u + GELU_CUBIC * u * u * u))), x.dtype)
 
 
-@tf.function(jit_compile=True, autograph=False)
+@CompiledOnce
 def _bias_gelu_backward(x, bias, dy):
     u = tf.cast(x, tf.float32) + bias
     t = tf.tanh(GELU_SLOPE * (u + GELU_CUBIC * u * u * u))
@@ -100,7 +102,7 @@ def differentiable_layer_norm(
     return layer_norm
 
 
-@tf.function(jit_compile=True, autograph=False)
+@CompiledOnce
 def layer_norm_forward(
     x: tf.Tensor, bias: tf.Tensor, residual: tf.Tensor, beta: tf.Tensor, gamma: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -113,7 +115,7 @@ def layer_norm_forward(
     return tf.cast(normalised * gamma + beta, x.dtype), tf.cast(normalised, x.dtype), reciprocal
 
 
-@tf.function(jit_compile=True, autograph=False)
+@CompiledOnce
 def _layer_norm_backward(dy, normalised, reciprocal, gamma):
     dy32, normalised = tf.cast(dy, tf.float32), tf.cast(normalised, tf.float32)
     dh = layer_norm_gradient(dy, normalised, reciprocal, gamma)
@@ -131,12 +133,12 @@ def layer_norm_gradient(dy: tf.Tensor, normalised: tf.Tensor, reciprocal: tf.Ten
 _add_layer_norm = differentiable_layer_norm(layer_norm_forward, _layer_norm_backward)
 
 
-@tf.function(jit_compile=True, autograph=False)
+@CompiledOnce
 def _masked_softmax_forward(scores, score_bias, scale):
     return tf.cast(tf.nn.softmax(tf.cast(scores, tf.float32) * scale + score_bias), scores.dtype)
 
 
-@tf.function(jit_compile=True, autograph=False)
+@CompiledOnce
 def _softmax_backward(dy, probabilities, scale):
     dy32, probabilities32 = tf.cast(dy, tf.float32), tf.cast(probabilities, tf.float32)
     inner = tf.reduce_sum(dy32 * probabilities32, axis=-1, keepdims=True)
