@@ -359,7 +359,7 @@ def test_every_command_in_running_text_is_one_that_its_program_understands(page,
 def test_the_readme_has_the_commands_that_a_reader_starts_with(checkout):
     programs = [call.program for call in calls_of("\n".join(bash_blocks(README)), checkout)]
     expected = ["demo_albert", "download_glue_data.py", "download_pretrained_models.sh", "multi_run_albert_glue.sh"]
-    expected += ["sample_data/make_tickets.py", "multi_run_albert_own.sh", "demo_albert", "-m albert.predict"]
+    expected += ["sample_data/make_tickets.py", "multi_run_albert_own.sh", "-m albert.predict"]
     assert programs == expected
 
 
