@@ -1,0 +1,75 @@
+"""What a run costs before it is warm: a program that makes two steps, for each number of replicas.
+
+The bundled small ALBERT and its task, replicas on logical CPUs, a batch of 8 on each; the cache is there already. With
+`--other` the runs alternate with those of another checkout.
+
+    python3 -m benchmarks.starting [--replicas=1,2,8] [--rounds=2] [--other=<folder of a checkout>]
+"""
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from tqdm import tqdm
+
+from benchmarks.results_file import append_result
+
+ROOT = Path(__file__).parents[1]
+MODEL, DATA = ROOT / "sample_data" / "albert_tiny", ROOT / "sample_data" / "glue_data"
+STEPS, EXAMPLES = 2, 8
+
+
+def main() -> None:
+    """Prints and writes the results."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--replicas", type=lambda text: [int(word) for word in text.split(",")], default=[1, 2, 8])
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--other", type=Path, help="a checkout whose runs alternate with this one's")
+    arguments = parser.parse_args()
+    checkouts = {"other": arguments.other, "this": ROOT} if arguments.other else {"this": ROOT}
+    found: dict[tuple[int, str], list[tuple[float, ...]]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        run(ROOT, 1, Path(folder))  # makes the cache
+        turns = [(n, name) for n in arguments.replicas for _ in range(arguments.rounds) for name in checkouts]
+        for number, name in tqdm(turns, unit="run", disable=None):
+            found.setdefault((number, name), []).append(run(checkouts[name], number, Path(folder)))
+    append_result("starting", "\n".join(table(found, arguments.rounds)))
+
+
+def run(checkout: Path, replicas: int, folder: Path) -> tuple[float, float, float]:
+    """Seconds, processor seconds and peak memory in bytes of a program that trains `STEPS` steps."""
+    command = [sys.executable, "-m", "albert.run_multigpus_classifier", "--task_name=agreement", "--do_train"]
+    command += [f"--data_dir={DATA}", f"--model_dir={MODEL}", f"--cached_dir={folder / 'cache'}", "--device=cpu"]
+    command += [f"--num_gpu_cores={replicas}", "--strategy_type=mirror", f"--train_batch_size={EXAMPLES * replicas}"]
+    command += [f"--train_step={STEPS}", "--warmup_step=1", "--overwrite_output_dir", f"--output_dir={folder / 'run'}"]
+    environment = os.environ | {"PYTHONPATH": str(checkout)}
+    begin = time.monotonic()
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(command, cwd=checkout, env=environment, stdout=log, stderr=subprocess.STDOUT)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            log.seek(0)
+            sys.exit(f"{checkout}: {log.read().decode(errors='replace')}")
+    return time.monotonic() - begin, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024.0
+
+
+def table(found: dict[tuple[int, str], list[tuple[float, ...]]], rounds: int) -> Iterator[str]:
+    """Medians of the runs."""
+    yield f"{STEPS} steps of the bundled model, {EXAMPLES} examples on each replica; medians of {rounds} runs."
+    yield ""
+    yield "| replicas | checkout | seconds | processor seconds | peak memory, MB |"
+    yield "|---:|---|---:|---:|---:|"
+    for (number, name), runs in found.items():
+        seconds, processor, memory = map(statistics.median, zip(*runs, strict=True))
+        yield f"| {number} | {name} | {seconds:.0f} | {processor:.1f} | {memory / 1e6:.0f} |"
+
+
+if __name__ == "__main__":
+    main()
