@@ -163,8 +163,8 @@ def _compiled_update(optimizer: AdamWeightDecayOptimizer) -> Callable[..., None]
         )
 
     @tf.function(jit_compile=True, autograph=False)
-    def assign_next_values(variables, slots, *rest, decays):
-        assign(variables, slots, next_values(variables, slots, *rest, decays))
+    def assign_next_values(variables, slots, gradients, rate, scale, applied, decays):
+        assign(variables, slots, next_values(variables, slots, gradients, rate, scale, applied, decays))
 
     return assign_next_values
 
