@@ -49,7 +49,7 @@ ROW_OF = {name: number for number, row in enumerate(ORDER) for name in row}
 # The engine trains any model on any data, and data do not know what they are for: all that these folders import of
 # the package, directly or through others.
 IMPORTS_ONLY = {
-    "engine": {"engine", "errors", "settings", "setting_fields", "system"},
+    "engine": {"engine", "errors", "settings", "setting_fields", "system", "ops"},
     "data": {"data", "errors", "system"},
     "system": {"system", "errors"},
     "ops": {"ops"},

@@ -13,12 +13,14 @@ parts of (a) are compiled (`albert.ops.fused`). (b) is never inside: the compile
 `tf.distribute`, whatever strategy they belong to.
 """
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 
 import tensorflow as tf
 
 from albert.engine import collectives
 from albert.engine.estimator_spec import Features, ModeKeys, ModelFn, Optimizer
+from albert.ops.compiled import CompiledOnce
 
 # The numbers that a step returns, in this order.
 STEP_FIGURES = ("loss", "gradient_norm", "learning_rate", "real_tokens", "computed_tokens")
@@ -49,7 +51,8 @@ class TrainingStep:
         self._learning_rate = learning_rate
         self._micro_batches = micro_batches
         # (weights by name, features, step) -> sums; free of collectives and variables.
-        self.gradient_function = tf.function(self._sums_of_micro_batch, jit_compile=use_xla or None, autograph=False)
+        compiled = CompiledOnce if use_xla else functools.partial(tf.function, autograph=False)
+        self.gradient_function = compiled(self._sums_of_micro_batch)
 
     def __call__(
         self,

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import tensorflow as tf
 
@@ -31,9 +32,11 @@ class CompiledOnce:
         specs = tf.nest.map_structure(lambda tensor: tf.TensorSpec(tensor.shape, tensor.dtype), tensors)
         key = (*tf.nest.flatten(specs), *constants.items())
         if key not in self._traces:
-            # Outside every replica: a trace belongs to the device that is current, and compiled code to a trace.
-            with tf.init_scope(), tf.device(_FIRST_CPU):
-                self._traces[key] = self._function.get_concrete_function(*specs, **constants)
+            # A trace belongs to the replica that is current, and compiled code to a trace. In another thread no replica
+            # is, and no tape records.
+            with ThreadPoolExecutor(1) as thread:
+                trace = thread.submit(self._function.get_concrete_function, *specs, **constants)
+            self._traces[key] = trace.result()
         with tf.device(_FIRST_CPU):
             return self._traces[key](*tensors, **constants)
 

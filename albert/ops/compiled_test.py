@@ -35,3 +35,22 @@ def test_another_shape_or_constant_is_another_trace():
     found = [float(total(np.arange(n, dtype=np.float32), power=power)) for n, power in [(3, 1), (3, 1), (3, 2), (4, 1)]]
     assert found == [3.0, 3.0, 5.0, 6.0]
     assert traced == [(3, 1), (3, 2), (4, 1)]
+
+
+def test_a_function_may_differentiate_though_a_tape_outside_records_too():
+    @CompiledOnce
+    def slope(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = x**3
+        return tape.gradient(y, x)
+
+    def in_replica():
+        x = tf.constant([1.0, 2.0])
+        with tf.GradientTape() as outside:
+            outside.watch(x)
+            return slope(x)
+
+    strategy = create_replicas("mirror", 2, "cpu").strategy
+    found = strategy.experimental_local_results(tf.function(lambda: strategy.run(in_replica), autograph=False)())
+    np.testing.assert_array_equal(found, [[3.0, 12.0]] * 2)
