@@ -347,6 +347,17 @@ def test_a_signal_is_passed_on_all_save_and_the_exit_code_says_so(folder, starte
     assert conduct(folder, argv) == []
 
 
+def test_a_run_that_a_signal_simply_ends_has_not_failed(folder, started):
+    argv = sweep_command(folder, "--task_name=MRPC", "--seeds=1")
+    process = started(driving_command(folder, argv, {"": "predicting"}))
+    wait_for(lambda: list((folder / "sweep").rglob("waits")))
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=LIMIT_SECONDS)
+    assert process.returncode == 128 + signal.SIGTERM, said
+    assert "MRPC recipe seed 1 is stopped after" in said
+    assert "failed" not in said
+
+
 def test_a_sweep_killed_resumes_when_its_runs_have_saved(folder, started):
     """`kill -9` of the sweep: its runs are asked to stop, and the next sweep waits for them."""
     argv = sweep_command(folder, "--task_name=MRPC", "--seeds=1,2,3", "--max_parallel=1")

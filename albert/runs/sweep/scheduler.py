@@ -226,6 +226,9 @@ class Scheduler:
             reason = self._why_failed(each)
             if self._is_stopping and each.process.returncode in _STOPPED:
                 self.display.say(f"{each.job.name} has saved and stopped after {took}")
+            elif self._is_stopping and each.process.returncode == -signal.SIGTERM:
+                # Outside training a signal simply ends it; what it has trained it saved before.
+                self.display.say(f"{each.job.name} is stopped after {took}")
             elif each.is_ended_early and not each.job.is_finished():
                 self.display.say(f"{each.job.name} was ended early after {took}: nothing is expected of it")
             elif reason:

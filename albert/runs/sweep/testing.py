@@ -119,7 +119,7 @@ class PretendingCommand:
     """The command line of a program that writes what a run leaves, after `STEPS` steps of no time.
 
     `behaviour` says by the name of a run's folder (MRPC/recipe/seed1) or a part of it what it does instead: "fail",
-    "killed", "wait" (until a signal, on which it saves and exits) or "slow".
+    "killed", "wait" (until a signal, on which it saves and exits), "predicting" (which a signal simply ends) or "slow".
     """
 
     def __init__(self, script: Path, behaviour: Mapping[str, str]):
@@ -182,6 +182,9 @@ def pretend(arguments: list[str]) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
     if behaviour == "slow":
         time.sleep(1)
+    if behaviour == "predicting":
+        (folder / "waits").touch()
+        time.sleep(60)
     if behaviour in ("wait", "bad"):
         signal.signal(signal.SIGTERM, lambda number, frame: stopped(folder, number))
         if behaviour == "bad":
