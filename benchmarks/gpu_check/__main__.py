@@ -16,6 +16,7 @@ import json
 import os
 import shlex
 import shutil
+import signal
 import sys
 import tempfile
 import threading
@@ -176,6 +177,8 @@ def _shown(words: Sequence[str]) -> list[str]:
 
 def main(argv: Sequence[str]) -> int:
     """Returns the exit code."""
+    # As Ctrl-C: the processes of its parts end with it.
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         arguments = parse(argv)
         is_good = check(arguments)
@@ -183,8 +186,10 @@ def main(argv: Sequence[str]) -> int:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("stopped; the report has the parts that were finished.", file=sys.stderr)
+        print("stopped; the report, if there is one, has the parts that were finished.", file=sys.stderr)
         return 130
+    finally:
+        signal.signal(signal.SIGTERM, before)
     print((arguments.output / "gpu_check.md").read_text(encoding="utf-8"))
     return 0 if is_good else 1
 

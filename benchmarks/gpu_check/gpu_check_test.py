@@ -1,5 +1,7 @@
 import dataclasses
 import json
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -349,3 +351,11 @@ def test_it_runs_on_a_cpu_with_the_smallest_model(tmp_path):
 def test_long_texts_are_cut_to_one_line():
     assert findings.one_line("a\n b") == "a b"
     assert len(findings.one_line("x" * 1000)) == 400
+
+
+def test_sigterm_ends_it_as_ctrl_c_does_so_that_its_processes_end_too(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(program, "check", lambda arguments: os.kill(os.getpid(), signal.SIGTERM))
+    before = signal.getsignal(signal.SIGTERM)
+    assert program.main([f"--output={tmp_path / 'report'}"]) == 130
+    assert signal.getsignal(signal.SIGTERM) == before
+    assert "stopped" in capsys.readouterr().err
