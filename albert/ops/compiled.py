@@ -1,4 +1,4 @@
-"""Small functions that are compiled once for a shape, whatever the number of replicas."""
+"""Functions that are compiled once for a shape, whatever the number of replicas on one processor."""
 
 import functools
 from collections.abc import Callable
@@ -13,8 +13,8 @@ class CompiledOnce:
     """A function of tensors, compiled by XLA; keyword arguments are constants of the compiled code.
 
     TensorFlow compiles for every device anew. The logical devices of a CPU are one processor, so that all of them call
-    what the first one compiled: with eight replicas an eighth of the time until the first step. On a GPU, and inside a
-    function that is compiled as a whole, it is a `tf.function` like any other.
+    what the first one compiled (benchmarks/results/starting.md). On a single device and on GPUs it is a `tf.function`
+    like any other.
     """
 
     def __init__(self, python_function: Callable):
