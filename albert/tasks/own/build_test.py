@@ -474,10 +474,11 @@ def test_the_rows_of_a_test_file_that_have_a_label_are_scored(tmp_path, caplog):
 
 
 def test_without_labels_a_test_file_has_no_scores(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
     items = [Example("0", "text", None, None)]
     files = _task(tmp_path, TWO).result_files(items, _predicted(1))
     assert json.loads(files["test_scores.json"]) == {"rows": 0, "metrics": {}}
-    assert "test:" not in caplog.text
+    assert "nothing is scored: no label was found" in caplog.text
 
 
 def test_several_labels_and_scores_are_scored_too(tmp_path):

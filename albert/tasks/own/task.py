@@ -130,7 +130,7 @@ class OwnDataTask(TextTask):
         }
 
     def _scores_of_test(self, items: Sequence[Example], predictions: Mapping[str, np.ndarray]) -> str:
-        """The metrics over the rows that have a label, as JSON; logged where there are any."""
+        """The metrics over the rows that have a label, as JSON; the log has them, or that there are none."""
         labelled = [number for number, item in enumerate(items) if item.label is not None]
         scores = {}
         if labelled:
@@ -138,6 +138,8 @@ class OwnDataTask(TextTask):
             scores = self.score([items[number] for number in labelled], rows)
             shown = ", ".join(f"{name} = {value:.4f}" for name, value in scores.items())
             logging.info("test: %s over the %d of %d rows that have a label.", shown, len(labelled), len(items))
+        else:
+            logging.info("test: nothing is scored: no label was found in its %d rows.", len(items))
         metrics = {name: value if math.isfinite(value) else None for name, value in scores.items()}
         return json.dumps({"rows": len(labelled), "metrics": metrics}, indent=2) + "\n"
 
