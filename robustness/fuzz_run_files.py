@@ -342,7 +342,7 @@ def _read_training_log(folder: Path, messages: list[str]) -> Rows | None:
     left_out = re.search(r": (\d+) lines are left out", " ".join(messages))
     if whole.stat().st_size % 8 == 0:  # some of them: a picture takes longer than everything else here
         draw_curve(folder, [Evaluation(4, _METRICS, "f1", True)], "f1")
-    TrainingLog(folder).on_start(3)
+    TrainingLog(folder, 10).on_start(3)
     return Rows(num_rows, int(left_out[1]) if left_out else 0)
 
 

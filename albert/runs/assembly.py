@@ -215,8 +215,8 @@ def train_and_evaluate(
 
         def open_logs() -> list[TrainingObserver]:
             board = reports.TensorBoard(settings.output_dir, reports.hyperparameters(settings, replicas.count))
-            followers: list[TrainingObserver] = [reports.TrainingLog(settings.output_dir), board, *observers]
-            return followers + ([dev_reports] if dev_reports else [])
+            log = reports.TrainingLog(settings.output_dir, settings.train.num_steps)
+            return [log, board, *observers, *([dev_reports] if dev_reports else [])]
 
         estimator.train(train_input_fn, settings.train.num_steps, eval_spec, workers.on_chief(open_logs) or ())
     trained_to = estimator.global_step  # before the best checkpoint is taken

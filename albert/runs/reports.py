@@ -36,10 +36,14 @@ CURVE = "training_curve.png"
 
 
 class TrainingLog:
-    """One JSON object per training step in `training_log.jsonl`; rows of steps that are recomputed are dropped."""
+    """One JSON object per training step in `training_log.jsonl`; rows of steps that are recomputed are dropped.
 
-    def __init__(self, output_dir: Path):
+    Each row also says how many steps the run takes, which its settings do not say where they count epochs.
+    """
+
+    def __init__(self, output_dir: Path, training_steps: int):
         self._path = output_dir / TRAINING_LOG
+        self._training_steps = training_steps
 
     def on_start(self, first_step: int) -> None:
         """Keeps the rows up to `first_step`, where training resumes."""
@@ -48,7 +52,8 @@ class TrainingLog:
 
     def on_steps(self, records: Sequence[StepRecord]) -> None:
         """Appends; a line cut by a kill or a full disk is dropped at the next start."""
-        append_text(self._path, "".join(json.dumps(_json_numbers(_flat(r))) + "\n" for r in records))
+        rows = [_json_numbers(_flat(record)) | {"training_steps": self._training_steps} for record in records]
+        append_text(self._path, "".join(json.dumps(row) + "\n" for row in rows))
 
     def on_evaluation(self, evaluation: Evaluation) -> None:
         """Evaluations have a file of their own."""

@@ -41,27 +41,27 @@ def _evaluation(step: int, f1: float, is_best: bool) -> Evaluation:
 
 
 def test_the_training_log_has_one_json_object_a_step(tmp_path):
-    log = reports.TrainingLog(tmp_path)
+    log = reports.TrainingLog(tmp_path, 10)
     log.on_start(0)
     log.on_steps(_records(1, 2))
     first, second = (tmp_path / "training_log.jsonl").read_text().splitlines()
     assert first == (
         '{"step": 1, "loss": 0.5, "gradient_norm": 1.5, "learning_rate": 1e-05, "real_tokens": 35.0, '
         '"computed_tokens": 40.0, "seconds_per_step": null, "examples_per_second": null, "tokens_per_second": null, '
-        '"padding_share": null}'
+        '"padding_share": null, "training_steps": 10}'
     )
     expected = dataclasses.asdict(_records(2, 2)[0])
-    assert json.loads(second) == expected | expected.pop("speed")
+    assert json.loads(second) == expected | expected.pop("speed") | {"training_steps": 10}
 
 
 def test_going_on_drops_the_steps_that_are_made_again_and_a_cut_line(tmp_path):
     path = tmp_path / "training_log.jsonl"
-    log = reports.TrainingLog(tmp_path)
+    log = reports.TrainingLog(tmp_path, 10)
     log.on_start(0)
     log.on_steps(_records(1, 7))
     path.write_bytes(path.read_bytes() + b'{"step": 8, "lo\xff')  # killed while writing
     assert [row["step"] for row in reports.read_training_log(path)] == [1, 2, 3, 4, 5, 6, 7]
-    log = reports.TrainingLog(tmp_path)
+    log = reports.TrainingLog(tmp_path, 10)
     log.on_start(4)  # the newest checkpoint
     log.on_steps(_records(5, 6, loss=0.25))
     rows = reports.read_training_log(path)
@@ -72,7 +72,7 @@ def test_going_on_drops_the_steps_that_are_made_again_and_a_cut_line(tmp_path):
 
 
 def test_a_run_without_checkpoint_starts_a_new_log(tmp_path):
-    log = reports.TrainingLog(tmp_path)
+    log = reports.TrainingLog(tmp_path, 10)
     log.on_start(0)
     log.on_steps(_records(1, 3))
     log.on_start(0)
@@ -87,7 +87,7 @@ def test_lines_that_are_not_rows_are_left_out_and_counted(tmp_path, caplog):
     path.write_bytes(b"\n".join([rows[0], *bad, rows[1], b"", rows[2]]) + b"\n")
     assert [row["step"] for row in reports.read_training_log(path)] == [1, 2, 4]
     assert f"{path}: {len(bad)} lines are left out" in caplog.text
-    reports.TrainingLog(tmp_path).on_start(2)
+    reports.TrainingLog(tmp_path, 10).on_start(2)
     assert [row["step"] for row in reports.read_training_log(path)] == [1, 2]
 
 
@@ -240,7 +240,7 @@ def test_results_without_training_have_no_speed_and_no_evaluations(tmp_path):
 def test_the_curve_is_a_picture_that_shows_something(tmp_path, num_steps):
     folder = tmp_path / "run_$x_{"  # must not be taken for a formula
     folder.mkdir()
-    log = reports.TrainingLog(folder)
+    log = reports.TrainingLog(folder, 10)
     log.on_start(0)
     log.on_steps(_records(1, num_steps))
     evaluations = [_evaluation(1, 0.5, True), _evaluation(num_steps, math.nan, False)]
@@ -278,7 +278,7 @@ def drawn(monkeypatch) -> list[Figure]:
     ],
 )
 def test_the_curve_has_whole_steps_and_says_what_its_lines_are(tmp_path, drawn, num_steps, label):
-    log = reports.TrainingLog(tmp_path)
+    log = reports.TrainingLog(tmp_path, 10)
     log.on_start(0)
     log.on_steps(_records(1, num_steps))
     reports.draw_curve(tmp_path, [_evaluation(num_steps, 0.5, True)], "f1")
@@ -293,7 +293,7 @@ def test_the_curve_has_whole_steps_and_says_what_its_lines_are(tmp_path, drawn, 
 
 
 def test_the_curve_draws_a_dev_loss_only_where_there_is_one(tmp_path, drawn):
-    log = reports.TrainingLog(tmp_path)
+    log = reports.TrainingLog(tmp_path, 10)
     log.on_start(0)
     log.on_steps(_records(1, 3))
     for losses in ({}, {"eval_loss": math.nan}):
@@ -304,7 +304,7 @@ def test_the_curve_draws_a_dev_loss_only_where_there_is_one(tmp_path, drawn):
 
 @pytest.mark.parametrize("num_steps", [2, 120])
 def test_a_loss_that_is_not_a_number_is_null_in_the_log_and_a_gap_elsewhere(tmp_path, num_steps):
-    log, board = reports.TrainingLog(tmp_path), reports.TensorBoard(tmp_path, {})
+    log, board = reports.TrainingLog(tmp_path, 10), reports.TensorBoard(tmp_path, {})
     for observer in (log, board):
         observer.on_start(0)
         observer.on_steps(_records(1, 1, math.nan))
@@ -319,7 +319,7 @@ def test_a_loss_that_is_not_a_number_is_null_in_the_log_and_a_gap_elsewhere(tmp_
 
 
 def test_a_run_without_a_finite_loss_has_a_curve_too(tmp_path):
-    log = reports.TrainingLog(tmp_path)
+    log = reports.TrainingLog(tmp_path, 10)
     log.on_start(0)
     log.on_steps(_records(1, 3, math.nan))
     assert reports.draw_curve(tmp_path, [], "f1")

@@ -145,15 +145,6 @@ def read_evaluations(folder: Path, metrics: Sequence[str] = ()) -> list[tuple[in
         return []
 
 
-def steps_of(folder: Path) -> int | None:
-    """How many steps the run in `folder` takes, once it knows."""
-    found = _json_of(folder / "run_settings.json")
-    try:
-        return int(found["training"]["train_steps"])
-    except (TypeError, KeyError, ValueError, OverflowError):
-        return None
-
-
 def _json_of(path: Path) -> Any:
     try:
         return parse_json(read_regular(path))

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO
 
-from albert.runs.sweep.jobs import Job, read_evaluations, steps_of
+from albert.runs.sweep.jobs import Job, read_evaluations
 from albert.system.json_text import parse_json
 
 _LOG_EVERY_SECONDS = 60.0
@@ -24,12 +24,14 @@ class Progress:
         self._began: tuple[float, int] | None = None  # when its first step was seen, and which that was
 
     def __str__(self) -> str:
-        step, steps = last_step(self.job.folder), steps_of(self.job.folder)
-        if step is None or not steps:
+        at = last_step(self.job.folder)
+        if at is None:
             return f"{self.job.name}: starting"
+        step, steps = at
         found = [score for _, score in read_evaluations(self.job.folder)]
         best = f", best {min(found) if self._lower_is_better else max(found):.4f}" if found else ""
-        return f"{self.job.name}: step {step}/{steps}{best}{self._time_left(step, steps)}"
+        of_all = f"/{steps}" if steps else ""
+        return f"{self.job.name}: step {step}{of_all}{best}{self._time_left(step, steps) if steps else ''}"
 
     def _time_left(self, step: int, steps: int) -> str:
         now = time.monotonic()
@@ -84,15 +86,19 @@ class Display:
             self._drawn = 0
 
 
-def last_step(folder: Path) -> int | None:
-    """The step of the last whole line in the training log of the run in `folder`; None before there is one."""
+def last_step(folder: Path) -> tuple[int, int | None] | None:
+    """(step, all steps) of the last whole line in the training log of the run in `folder`; None before there is one.
+
+    All steps are None in logs from before rows said so.
+    """
     try:
         with (folder / "training_log.jsonl").open("rb") as file:
             file.seek(0, 2)
             file.seek(max(0, file.tell() - _LAST_BYTES))
             lines = file.read().split(b"\n")[:-1]
-        return int(parse_json(lines[-1])["step"])
-    except (OSError, ValueError, TypeError, KeyError, IndexError):
+        row = parse_json(lines[-1])
+        return int(row["step"]), int(row["training_steps"]) if "training_steps" in row else None
+    except (OSError, ValueError, TypeError, KeyError, IndexError, OverflowError):
         return None
 
 

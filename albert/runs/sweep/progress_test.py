@@ -13,7 +13,7 @@ from albert.runs.sweep.progress import Display, Progress, duration, last_step, l
 
 def log_steps(folder, *steps: int) -> None:
     with (folder / "training_log.jsonl").open("a") as file:
-        file.writelines(json.dumps({"step": step, "loss": 0.5}) + "\n" for step in steps)
+        file.writelines(json.dumps({"step": step, "loss": 0.5, "training_steps": 100}) + "\n" for step in steps)
 
 
 def test_a_line_has_step_best_score_and_the_time_that_is_left(tmp_path, monkeypatch):
@@ -21,7 +21,6 @@ def test_a_line_has_step_best_score_and_the_time_that_is_left(tmp_path, monkeypa
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
     line = Progress(Job("MRPC seed 1", tmp_path, "module", {}))
     assert str(line) == "MRPC seed 1: starting"
-    (tmp_path / "run_settings.json").write_text('{"training": {"train_steps": 100}}')
     log_steps(tmp_path, 9, 10)
     assert str(line) == "MRPC seed 1: step 10/100"
     scores = [{"step": step, "metrics": {"f1": f1}, "best_metric": "f1"} for step, f1 in ((5, 0.75), (10, 0.5))]
@@ -45,7 +44,12 @@ def test_a_row_that_is_being_written_does_not_count(tmp_path):
     log_steps(tmp_path, *range(1, 500))
     with (tmp_path / "training_log.jsonl").open("a") as file:
         file.write('{"step": 500')
-    assert last_step(tmp_path) == 499
+    assert last_step(tmp_path) == (499, 100)
+
+
+def test_a_log_of_an_earlier_version_has_a_step_without_the_number_of_all(tmp_path):
+    (tmp_path / "training_log.jsonl").write_text('{"step": 7, "loss": 0.5}\n')
+    assert str(Progress(Job("MRPC seed 1", tmp_path, "module", {}))) == "MRPC seed 1: step 7"
 
 
 def test_the_last_words_are_the_last_line_that_is_not_blank(tmp_path):
