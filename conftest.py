@@ -3,10 +3,13 @@
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from albert.system import compilation_cache
 
 ROOT = Path(__file__).parent
 
@@ -14,6 +17,13 @@ ROOT = Path(__file__).parent
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 # As the programs have it.
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+# What these tests and the programs that they start compile is kept for the next time: up to half of the processor time
+# of those that train. Entries are compiled again after a while, so that those of earlier code do not pile up.
+COMPILED = ROOT / ".pytest_cache" / "compiled"
+for entry in COMPILED.glob("*/*.pb"):
+    if time.time() - entry.stat().st_mtime > 30 * 24 * 3600:
+        entry.unlink(missing_ok=True)
+compilation_cache.use(COMPILED, deterministic=True)
 # A script's `&` starts processes that ignore Ctrl-C, `nohup` those that ignore SIGHUP, and so would the programs that
 # tests interrupt.
 if threading.current_thread() is threading.main_thread():
@@ -55,19 +65,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _share_compiled_code(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Lets the programs that tests start use what an earlier one compiled: a third of a short run's processor time.
-
-    The tests' own processes compile for themselves, since TensorFlow reads these flags when it starts, which it has.
-    """
-    folder = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        folder = folder.parent  # which the workers share
-    flags = f"--tf_xla_persistent_cache_directory={folder / 'compiled'} --tf_xla_persistent_cache_device_types=CPU"
+def _share_compiled_code() -> Iterator[None]:
+    """Lets the programs that tests start use what an earlier one compiled; they are not made deterministic."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TF_XLA_FLAGS", flags)
-        # At level 2 TensorFlow writes a line that looks like an error for each function that it finds there.
-        patch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")
+        for name in ("TF_XLA_FLAGS", "TF_CPP_MIN_LOG_LEVEL"):
+            patch.setenv(name, os.environ[name])  # and back at the end
+        compilation_cache.use(COMPILED)
         yield
 
 

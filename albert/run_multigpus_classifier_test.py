@@ -154,10 +154,10 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(capsys, folder,
 # As processes ---------------------------------------------------------------------------------------------------------
 
 
-def _start(folder: Path, out: str, prefix: tuple[str, ...] = ()) -> subprocess.Popen:
+def _start(folder: Path, out: str, prefix: tuple[str, ...] = (), **more_flags: object) -> subprocess.Popen:
     # Signals are seen between calls of the compiled loop, which end at checkpoints: 50 steps at most.
     flags = {"output_dir": folder / out, "train_step": 300, "save_checkpoints_steps": 50, "keep_checkpoint_max": 1}
-    flags |= {"num_gpu_cores": 1, "train_batch_size": 8}
+    flags |= {"num_gpu_cores": 1, "train_batch_size": 8, **more_flags}
     command = [sys.executable, "-m", "albert.run_multigpus_classifier", *sample_command(folder, "train", **flags)[1:]]
     return subprocess.Popen([*prefix, *command], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
@@ -180,16 +180,21 @@ def _signal_while_training(process: subprocess.Popen, log: Path, number: int) ->
 
 @pytest.mark.training
 def test_a_run_killed_softly_twice_ends_bitwise_as_one_left_alone(folder):
+    # Its later starts load what the first one compiled; the run that is left alone compiles for itself.
+    compiled = {"compilation_cache": folder / "compiled"}
     alone = _start(folder, "alone")
     log = folder / "stopped/training_log.jsonl"
-    steps = [0]
+    steps, entries = [0], []
     for number in (signal.SIGINT, signal.SIGTERM):
-        code, line = _signal_while_training(_start(folder, "stopped"), log, number)
+        code, line = _signal_while_training(_start(folder, "stopped", **compiled), log, number)
+        entries.append({(path, path.stat().st_mtime_ns) for path in (folder / "compiled").glob("*/*.pb")})
         assert code == 128 + number
         assert "of 300, which is saved; the same command" in line
         steps.append(int(line.split()[3]))
     assert steps == sorted(set(steps))
-    for process in (alone, _start(folder, "stopped")):
+    assert entries[0]
+    assert entries[0] <= entries[1], "what is there is compiled again"
+    for process in (alone, _start(folder, "stopped", **compiled)):
         assert _end(process)[0] == 0
     assert [json.loads(line)["step"] for line in log.read_text().splitlines()] == list(range(1, 301))
     expected, found = (checkpoint_files.load_tensors(folder / out / "model.ckpt-300") for out in ("alone", "stopped"))

@@ -282,6 +282,11 @@ class SpeedSettings:
     deterministic: bool = setting(
         "Compute the same bits in every run on the same devices, GPUs too, at some cost.", SPEED, default=False
     )
+    compilation_cache: Path | None = setting(
+        "Folder that keeps compiled code, so that the next run on such a machine compiles nothing; none without.",
+        SPEED,
+        default=None,
+    )
     # The first and the last step.
     profile_steps: tuple[int, int] | None = setting(
         "Two steps, as 10,20: write a profile of those between to `output_dir`.", SPEED, default=None

@@ -1,9 +1,10 @@
 """What a run costs before it is warm: a program that makes two steps, for each number of replicas.
 
 The bundled small ALBERT and its task, replicas on logical CPUs, a batch of 8 on each; the cache is there already. With
-`--other` the runs alternate with those of another checkout.
+`--other` the runs alternate with those of another checkout, with `--loaded` with runs that load what an earlier one
+compiled and kept in a `compilation_cache`.
 
-    python3 -m benchmarks.starting [--replicas=1,2,8] [--rounds=2] [--other=<folder of a checkout>]
+    python3 -m benchmarks.starting [--replicas=1,2,8] [--rounds=2] [--other=<folder of a checkout>] [--loaded] [--use_xla]
 """
 
 import argparse
@@ -13,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tqdm import tqdm
@@ -31,23 +32,36 @@ def main() -> None:
     parser.add_argument("--replicas", type=lambda text: [int(word) for word in text.split(",")], default=[1, 2, 8])
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--other", type=Path, help="a checkout whose runs alternate with this one's")
+    parser.add_argument("--loaded", action="store_true", help="runs alternate with some that load what they compiled")
+    parser.add_argument("--use_xla", action="store_true", help="the whole step is compiled")
     arguments = parser.parse_args()
-    checkouts = {"other": arguments.other, "this": ROOT} if arguments.other else {"this": ROOT}
     found: dict[tuple[int, str], list[tuple[float, ...]]] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        run(ROOT, 1, Path(folder))  # makes the cache
+    with tempfile.TemporaryDirectory() as text:
+        folder = Path(text)
+        checkouts, flags = {"this": ROOT}, {"this": ["--use_xla"] if arguments.use_xla else []}
+        flags["other"] = flags["this"]
+        if arguments.other:
+            checkouts = {"other": arguments.other, **checkouts}
+        if arguments.loaded:
+            checkouts["this, loaded"] = ROOT
+            flags["this, loaded"] = [*flags["this"], f"--compilation_cache={folder / 'compiled'}"]
+        run(ROOT, 1, folder, [])  # makes the cache
+        for number in arguments.replicas if arguments.loaded else ():
+            run(ROOT, number, folder, flags["this, loaded"])  # and what is loaded
         turns = [(n, name) for n in arguments.replicas for _ in range(arguments.rounds) for name in checkouts]
         for number, name in tqdm(turns, unit="run", disable=None):
-            found.setdefault((number, name), []).append(run(checkouts[name], number, Path(folder)))
-    append_result("starting", "\n".join(table(found, arguments.rounds)))
+            found.setdefault((number, name), []).append(run(checkouts[name], number, folder, flags[name]))
+    compiled = ", compiled as a whole" if arguments.use_xla else ""
+    append_result("starting", "\n".join(table(found, arguments.rounds, compiled)))
 
 
-def run(checkout: Path, replicas: int, folder: Path) -> tuple[float, float, float]:
+def run(checkout: Path, replicas: int, folder: Path, flags: Sequence[str]) -> tuple[float, float, float]:
     """Seconds, processor seconds and peak memory in bytes of a program that trains `STEPS` steps."""
     command = [sys.executable, "-m", "albert.run_multigpus_classifier", "--task_name=agreement", "--do_train"]
     command += [f"--data_dir={DATA}", f"--model_dir={MODEL}", f"--cached_dir={folder / 'cache'}", "--device=cpu"]
     command += [f"--num_gpu_cores={replicas}", "--strategy_type=mirror", f"--train_batch_size={EXAMPLES * replicas}"]
     command += [f"--train_step={STEPS}", "--warmup_step=1", "--overwrite_output_dir", f"--output_dir={folder / 'run'}"]
+    command += flags
     environment = os.environ | {"PYTHONPATH": str(checkout)}
     begin = time.monotonic()
     with tempfile.TemporaryFile() as log:
@@ -60,9 +74,9 @@ def run(checkout: Path, replicas: int, folder: Path) -> tuple[float, float, floa
     return time.monotonic() - begin, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024.0
 
 
-def table(found: dict[tuple[int, str], list[tuple[float, ...]]], rounds: int) -> Iterator[str]:
+def table(found: dict[tuple[int, str], list[tuple[float, ...]]], rounds: int, compiled: str) -> Iterator[str]:
     """Medians of the runs."""
-    yield f"{STEPS} steps of the bundled model, {EXAMPLES} examples on each replica; medians of {rounds} runs."
+    yield f"{STEPS} steps of the bundled model{compiled}, {EXAMPLES} examples on each replica; medians of {rounds} runs."
     yield ""
     yield "| replicas | checkout | seconds | processor seconds | peak memory, MB |"
     yield "|---:|---|---:|---:|---:|"

@@ -73,6 +73,7 @@ VALUES = (
     (PROGRAMS, "seed", "-1", "train.seed", -1),
     (PROGRAMS, "dtype", "bfloat16", "model.dtype", "bfloat16"),
     (PROGRAMS, "gradient_accumulation_steps", "4", "train.gradient_accumulation_steps", 4),
+    (PROGRAMS, "compilation_cache", "compiled", "speed.compilation_cache", Path("compiled")),
     (PROGRAMS, "profile_steps", "10,20", "speed.profile_steps", (10, 20)),
     ((CLASSIFIER,), "task_name", "RTE", "data.task_name", "RTE"),
     ((CLASSIFIER, RACE), "train_step", "5336", "train.train_steps", 5336),

@@ -12,7 +12,8 @@ from albert.cli.predict import command_for
 from albert.cli.replicas import is_chief
 from albert.cli.variables import in_variables
 from albert.errors import UserError
-from albert.settings import DataSettings, PretrainingSettings, Settings
+from albert.settings import DataSettings, PretrainingSettings, Settings, SpeedSettings
+from albert.system import compilation_cache
 from albert.system.endings import LOST_WORKER, LostWorker, leave, leaves_at_once
 from albert.system.printing import print_as_far_as_read
 from albert.system.signals import Interrupted
@@ -79,16 +80,18 @@ def fine_tune(job: tuple[Task, Settings]) -> None:
 
     Imports TensorFlow only now, when the flags are known to be right.
     """
+    task, settings = job
+    _keep_compiled_code(settings.speed)
     from albert.runs.fine_tuning import run
 
-    run(*job)
-    task, settings = job
+    run(task, settings)
     if settings.do_train and is_chief(settings):
         logging.info("Use the model: %s", command_for(task, settings.output_dir))
 
 
 def pretrain(settings: PretrainingSettings) -> None:
     """Pretrains. Imports TensorFlow only now, when the flags are known to be right."""
+    _keep_compiled_code(settings.speed)
     from albert.runs.pretraining import run
 
     run(settings)
@@ -99,6 +102,11 @@ def create_features(job: tuple[Task, DataSettings]) -> None:
     from albert.runs.feature_creation import create
 
     print_as_far_as_read(create(*job))
+
+
+def _keep_compiled_code(speed: SpeedSettings) -> None:
+    if speed.compilation_cache:
+        compilation_cache.use(speed.compilation_cache, speed.deterministic)
 
 
 class _Lines(logging.Formatter):

@@ -56,7 +56,7 @@ _INSTEAD = {
 }
 # Neither where nor how fast something is computed decides what comes out of it. What is read counts by its contents.
 _NOT_DECIDING = (
-    *("cached_dir", "log_steps", "keep_checkpoint_max", "output_dir", "train_batch_size", "seed"),
+    *("cached_dir", "compilation_cache", "log_steps", "keep_checkpoint_max", "output_dir", "train_batch_size", "seed"),
     *("data_dir", "model_dir", "albert_config_file", "spm_model_file", "vocab_file"),
 )
 _DECIDING = ("dtype",)

@@ -1,0 +1,138 @@
+"""A folder in which TensorFlow keeps the code that XLA compiled, for the next process to load. No TensorFlow.
+
+TensorFlow looks an entry up by the program that is compiled. What else decides the code is not part of its key: its own
+version, the processor, how many cores the process may use, the GPUs and their driver, the compiler's options. So each
+combination of these has a folder of its own.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import platform
+import shlex
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+from albert.errors import UserError
+
+_DIRECTORY = "--tf_xla_persistent_cache_directory="
+_GPUS = Path("/proc/driver/nvidia")
+_CPU = Path("/proc/cpuinfo")
+# Lines of /proc/cpuinfo that are the same on every core and at any time.
+_CPU_LINES = ("vendor_id", "model name", "flags", "Features", "CPU implementer", "CPU part")
+
+
+def use(folder: Path, deterministic: bool = False) -> None:
+    """Makes this process load compiled code from `folder`, and keep there what it compiles.
+
+    It must not have imported TensorFlow yet, which reads the environment then.
+    `deterministic`: whether the process makes TensorFlow repeat its bits, which decides what GPUs' code looks like.
+
+    Raises:
+      UserError: nothing can be written there.
+    """
+    entries = folder.absolute() / _key(deterministic)
+    try:
+        entries.mkdir(parents=True, exist_ok=True)
+        _remove_damaged(entries)
+    except OSError as error:
+        raise UserError(
+            f"`compilation_cache`={folder}: {error.strerror}. Set it to a folder that you may write to."
+        ) from error
+    if not os.access(entries, os.W_OK):
+        raise UserError(f"`compilation_cache`={folder} is not writable. Set it to a folder that you may write to.")
+    os.environ["TF_XLA_FLAGS"] = shlex.join([*_other_flags(), f"{_DIRECTORY}{entries}"])
+    # TensorFlow reads each entry as text first, and reports as an error (level 2) that it is none.
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+
+
+def _key(deterministic: bool) -> str:
+    """Names the folder of what this process compiles."""
+    decides = {
+        "machine": platform.machine(),
+        "processor": sorted({line for line in _lines(_CPU) if line.startswith(_CPU_LINES)}),
+        # The compiler divides a loop among them.
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "gpus": sorted(line for file in _GPUS.glob("gpus/*/information") for line in _lines(file) if "Model" in line),
+        "visible": os.environ.get("CUDA_VISIBLE_DEVICES"),
+        "driver": [line for line in _lines(_GPUS / "version") if "NVRM" in line],
+        "options": [*_other_flags(), *(os.environ.get(name, "") for name in ("XLA_FLAGS", "TF_DETERMINISTIC_OPS"))],
+        "deterministic": deterministic,
+    }
+    digest = hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
+    return f"tensorflow-{_tensorflow_version()}_{digest[:16]}"
+
+
+def _other_flags() -> list[str]:
+    """Those of TF_XLA_FLAGS, without the folder that a process which started this one has set."""
+    flags = shlex.split(os.environ.get("TF_XLA_FLAGS", ""))
+    return [flag for flag in flags if not flag.startswith(_DIRECTORY)]
+
+
+def _tensorflow_version() -> str:
+    for name in ("tensorflow", "tensorflow-cpu"):
+        try:
+            return metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return "unknown"
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(errors="replace").splitlines()
+    except OSError:
+        return []
+
+
+def _remove_damaged(entries: Path) -> None:
+    """Removes what is no whole entry.
+
+    TensorFlow moves an entry into place when it is written, so only a disk damages one; but then it raises the error
+    that also means the end of a data set, in the middle of a step.
+    """
+    damaged = [path for path in entries.glob("*.pb") if not _is_whole(path.read_bytes())]
+    for path in damaged:
+        path.unlink(missing_ok=True)
+    if damaged:
+        logging.warning("%s: %d damaged entries are removed, and compiled again.", entries, len(damaged))
+
+
+def _is_whole(entry: bytes) -> bool:
+    """Whether `entry` is a protocol buffer message: fields that end where it ends, one at least."""
+    try:
+        return sum(1 for _ in _fields(entry)) > 0
+    except (IndexError, ValueError):
+        return False
+
+
+def _fields(message: bytes) -> Iterator[int]:
+    """The number of each field. Raises IndexError or ValueError where there is none, or where one is cut."""
+    position = 0
+
+    def varint() -> int:
+        nonlocal position
+        value = shift = 0
+        while True:
+            byte = message[position]
+            position += 1
+            value |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                return value
+
+    while position < len(message):
+        tag = varint()
+        kind = tag & 7
+        if kind == 0:
+            varint()
+        elif kind in (1, 2, 5):
+            length = varint() if kind == 2 else {1: 8, 5: 4}[kind]
+            position += length
+        else:
+            raise ValueError(f"wire type {kind}")
+        if position > len(message):
+            raise IndexError("cut")
+        yield tag >> 3
