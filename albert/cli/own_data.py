@@ -87,7 +87,7 @@ def known_in(folder: Path | None) -> Known | None:
     if description is None or not isinstance(description.output, Labels | MultiLabels | Score):
         return None
     assert folder, "a description is in a folder"
-    return Known(description.output, len(description.text_columns), folder / DESCRIPTION)
+    return Known(description.output, description.text_columns, folder / DESCRIPTION)
 
 
 def classes_of(checkpoint: Path | None) -> tuple[str, ...]:

@@ -96,7 +96,7 @@ def test_the_model_predicts_without_its_training_data(finished, tmp_path):
     copy = shutil.copytree(finished, tmp_path / "copy")
     _write(test, [("x", "unheard of")])
     with pytest.raises(
-        UserError, match=r"line 2: label 'unheard of' does not occur in .*model.json; known are billing"
+        UserError, match=r"line 2: label 'unheard of' in column '.*' does not occur in .*model.json; known are billing"
     ):
         _run(copy, "predict", train_file=None, test_file=test)
 
