@@ -539,7 +539,10 @@ def test_several_tasks_seeds_and_rates_are_a_sweep(checkout, tmp_path):
     assert request.run_flags["model_dir"] == str(checkout.model)
     assert request.run_flags["data_dir"] == str(checkout.root / "glue_data")
     assert request.run_flags["train_step"] == "9"
-    assert "set:learning_rate=LR" in Path(f"{checkout.call_file}.variables").read_text().split()
+    assert checkout.variables()["set:learning_rate"] == "LR"
+    checkout.run("multi_run_albert_glue.sh", "--set", "learning_rate=1e-6", "--", **variables)
+    assert "set:learning_rate" not in checkout.variables()
+    checkout.run("multi_run_albert_glue.sh", **variables)
     # What it leaves to each run's recipe, it does not set.
     assert not FLAGS_OF_RECIPE & request.run_flags.keys() - {"train_step"}
 

@@ -98,11 +98,12 @@ flag_variables=(
 )
 given_flags=' ' # names of the flags among the script's arguments, with blanks around each
 
-# note_flags ARGUMENT...: adds the flags among them to given_flags: --flag, -flag and --noflag.
+# note_flags ARGUMENT...: adds the flags among them to given_flags: --flag, -flag, --noflag, and as set:flag --set flag=.
 note_flags() {
   local argument
   for argument; do
     if [[ $argument =~ ^--?([a-z0-9_]+) ]]; then given_flags+="${BASH_REMATCH[1]} ${BASH_REMATCH[1]#no} "; fi
+    if [[ $argument =~ ^(--?set=)?([a-z0-9_]+)= ]]; then given_flags+="set:${BASH_REMATCH[2]} "; fi
   done
 }
 
