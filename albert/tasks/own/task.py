@@ -1,9 +1,6 @@
 """A task made from tables of texts with labels: what the labels are, and which rows are trained and evaluated on."""
 
 import dataclasses
-import json
-import logging
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -21,9 +18,9 @@ from albert.tasks.own.columns import MULTI, REGRESSION, SINGLE, Columns, Problem
 from albert.tasks.own.selection import HoldOut, Sample, Sampler
 from albert.tasks.own.survey import OTHER_COLUMN, Fingerprints, Label, Table
 from albert.tasks.rows import RowTally
+from albert.tasks.scoring import scores_of_labelled
 from albert.tasks.text import TextTask, probabilities_table
 
-TEST_SCORES = "test_scores.json"
 _NO_LABELS = Labels(())  # a field without a default would have the base class's property
 _LISTED_LABELS = 10
 
@@ -122,29 +119,20 @@ class OwnDataTask(TextTask):
         predictions: Mapping[str, np.ndarray],
         records: Sequence[HostRecord] = (),
     ) -> dict[str, str]:
-        """`test_predictions.csv`, TEST_SCORES, and `test_results.tsv`: the probabilities of all labels."""
+        """`test_predictions.csv`, `test_scores.json`, and `test_results.tsv`: the probabilities of all labels."""
+        place = f" in column {short_repr(self.columns.label)}" if self.columns.label else ""
         return {
             "test_results.tsv": probabilities_table(predictions),
             "test_predictions.csv": predictions_csv(items, self.columns.texts, self.output, predictions),
-            TEST_SCORES: self._scores_of_test(items, predictions),
+            **scores_of_labelled(self, items, predictions, self._labelled(items), place=place),
         }
 
-    def _scores_of_test(self, items: Sequence[Example], predictions: Mapping[str, np.ndarray]) -> str:
-        """The metrics over the rows that have a label, as JSON; the log has them, or that there are none."""
+    def _labelled(self, items: Sequence[Example]) -> list[int]:
+        """Which items have a label."""
         labelled = [number for number, item in enumerate(items) if item.label is not None]
-        if isinstance(self.output, MultiLabels) and not any(any(items[number].label) for number in labelled):
-            labelled = []  # empty cells of a file without labels, which would be read as rows of no label
-        scores = {}
-        if labelled:
-            rows = {name: np.asarray(values)[labelled] for name, values in predictions.items()}
-            scores = self.score([items[number] for number in labelled], rows)
-            shown = ", ".join(f"{name} = {value:.4f}" for name, value in scores.items())
-            logging.info("test: %s over the %d of %d rows that have a label.", shown, len(labelled), len(items))
-        else:
-            where = f" in column {short_repr(self.columns.label)}" if self.columns.label else ""
-            logging.info("test: nothing is scored: no label was found%s of its %d rows.", where, len(items))
-        metrics = {name: value if math.isfinite(value) else None for name, value in scores.items()}
-        return json.dumps({"rows": len(labelled), "metrics": metrics}, indent=2) + "\n"
+        if isinstance(self.output, MultiLabels) and not any(np.any(items[number].label) for number in labelled):
+            return []  # empty cells of a file without labels, which would be read as rows of no label
+        return labelled
 
     def _is_held_out(self, label: Label, fingerprint: int) -> bool:
         assert self.hold_out, "a part of a table needs a hold-out"
