@@ -287,7 +287,7 @@ def _warn_of_kind(found: Survey) -> None:
         assert spelling.with_point, "what makes it a regression"
         _LOG.warning(
             "%s: the labels are whole numbers, but written with a decimal point (line %d: %s), and so are scores; "
-            "problem_type=%s makes them classes",
+            "`problem_type`=%s makes them classes",
             *(path, *spelling.with_point, SINGLE),
         )
     elif found.problem_type == SINGLE and spelling.word and spelling.with_point:
