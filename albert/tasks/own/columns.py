@@ -52,8 +52,19 @@ class Columns:
 def choose_texts(path: Path, header: Sequence[str], named: str | None, known: Sequence[str] = ()) -> tuple[str, ...]:
     """The columns of the texts: those `named` (one, or two with a comma); else those `known` of a model, or usual ones.
 
-    Raises UserError listing the header where there are none.
+    A first record of JSON that lacks them is refused as such when it is read, if others have them. Raises UserError
+    listing the header where none has.
     """
+    try:
+        return _texts_in(path, header, named, known)
+    except UserError:
+        of_all_rows = all_column_names(path)
+        if set(of_all_rows) == set(header):
+            raise
+        return _texts_in(path, of_all_rows, named, known)
+
+
+def _texts_in(path: Path, header: Sequence[str], named: str | None, known: Sequence[str]) -> tuple[str, ...]:
     if named:
         return _named_texts(path, header, named)
     if known and all(name in header for name in known):

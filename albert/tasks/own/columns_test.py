@@ -6,7 +6,8 @@ import pytest
 
 from albert.errors import UserError
 from albert.tasks.own.columns import choose_label, choose_texts
-from albert.tasks.own.files import column_names
+from albert.tasks.own.files import column_names, read_columns
+from albert.tasks.rows import RowTally
 
 
 def _jsonl(folder, *rows):
@@ -40,6 +41,16 @@ def test_rows_to_predict_need_no_label_but_one_that_is_named_must_be_there(tmp_p
         _label(path, "foo")
     with pytest.raises(UserError, match=r"'text', 'id'\. Leave the name out if there are no labels\.$"):
         _label(path, "foo", is_needed=False)
+
+
+def test_texts_that_the_first_record_lacks_are_missed_there(tmp_path):
+    path = _jsonl(tmp_path, {"label": "x"}, {"text": "b", "label": "x"})
+    texts = choose_texts(path, column_names(path), None)
+    assert texts == ("text",)
+    with pytest.raises(UserError, match=r"rows.jsonl, line 1: no 'text'; its keys are 'label'\. Write it, or remove"):
+        list(read_columns(path, texts, RowTally(path)))
+    with pytest.raises(UserError, match=r"no column 'a' for `text_column_names`; its columns are 'label', 'text'"):
+        choose_texts(path, column_names(path), "a")
 
 
 def test_a_model_reads_the_columns_that_it_was_trained_on(tmp_path):
