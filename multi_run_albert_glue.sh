@@ -28,6 +28,8 @@ flag_variables+=(
   task_name=TASK data_dir=DATA_DIR train_step=TSP warmup_step=WPSP seeds=SEEDS gpus=NUM_GPUS gpus_per_run=GPUS_PER_RUN
 )
 
+if [[ -n $rates ]]; then flag_variables+=(set:learning_rate=LR); fi
+
 DATA_DIR=${DATA_DIR:-${GLUE_DIR:-$CURRENT_PWD/glue_data}} # holds one folder per task
 
 if [[ ${TASK,,} == all || $TASK == *,* || -n $SEEDS || -n $rates ]]; then

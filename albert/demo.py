@@ -5,6 +5,7 @@ text to records to a run, on the bundled text or on another one.
 """
 
 import argparse
+import contextlib
 import dataclasses
 import datetime
 import os
@@ -12,12 +13,13 @@ import shlex
 import signal
 import sys
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from albert import create_pretraining_data, prepare_corpus, run_multigpus_classifier, run_pretraining
 from albert.cli.demo import DTYPES, parse
 from albert.cli.program import main
+from albert.cli.variables import FLAG_VARIABLES
 from albert.errors import UserError
 from albert.tasks.recipes import recipe_for
 
@@ -27,6 +29,22 @@ SAMPLE = ROOT / "sample_data"
 DUPE_FACTOR = 5
 # Exit codes of a program that was asked to stop.
 INTERRUPTED = {128 + number for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+# What options become unchanged, by the names of their values: flags of programs, and variables of scripts.
+_FLAGS = {
+    "max_seq_length": ("max_seq_length", "-l"),
+    "output": ("output_dir", "-o"),
+    "save": ("save_checkpoints_steps", "-c"),
+    "steps": ("num_train_steps", "-s"),
+    "warmup": ("num_warmup_steps", "-w"),
+    "input": ("input", "-i"),
+}
+_VARIABLES = {
+    "task": ("TASK", "-t"),
+    "max_seq_length": ("MSL", "-l"),
+    "epochs": ("EPOCH", "-e"),
+    "save": ("SAVE", "-c"),
+    "output": ("OUTPUT_DIR", "-o"),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,11 +115,32 @@ def run(options: argparse.Namespace) -> None:
     output = _output_dir(options)
     work = _pretrain if options.command == "pretraining" else _fine_tune_sample
     try:
-        work(options, model, Devices.found(), output)
+        with _named_by_options(options):
+            work(options, model, Devices.found(), output)
     except (KeyboardInterrupt, SystemExit) as stop:
         if isinstance(stop, KeyboardInterrupt) or stop.code in INTERRUPTED:
             print(f"Continue with: {_continuing_command(options.words, output)}", file=sys.stderr)
         raise
+
+
+def _given(options: argparse.Namespace, names: Mapping[str, tuple[str, str]]) -> str:
+    """NAME=OPTION for each option that was given and that no further flag replaces, as messages are to call it."""
+    flags = {word.removeprefix("--").partition("=")[0] for word in options.flags}
+    given = [pair for value, pair in names.items() if getattr(options, value, None) is not None]
+    return " ".join(f"{name}={option}" for name, option in given if name not in flags)
+
+
+@contextlib.contextmanager
+def _named_by_options(options: argparse.Namespace) -> Iterator[None]:
+    """Lets the messages of programs name the options, and not the flags that nobody wrote."""
+    before = os.environ.get(FLAG_VARIABLES)
+    os.environ[FLAG_VARIABLES] = _given(options, _FLAGS)
+    try:
+        yield
+    finally:
+        del os.environ[FLAG_VARIABLES]
+        if before is not None:
+            os.environ[FLAG_VARIABLES] = before
 
 
 def _continuing_command(words: Sequence[str], output: Path) -> str:
@@ -175,6 +214,7 @@ def _fine_tune(options: argparse.Namespace, model: Model, devices: Devices) -> N
         "NUM_GPUS": devices.replicas,
         "SAVE": options.save,
         "OUTPUT_DIR": options.output,
+        "ALBERT_DEMO_OPTIONS": _given(options, _VARIABLES),
     }
     environment = os.environ | {name: str(value) for name, value in chosen.items() if value is not None}
     path = ROOT / f"multi_run_albert_{script}.sh"

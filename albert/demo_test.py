@@ -16,6 +16,7 @@ from albert import demo
 from albert.albert_config import AlbertConfig
 from albert.cli import demo as demo_options
 from albert.cli.fine_tuning import parse_classifier_flags
+from albert.cli.variables import FLAG_VARIABLES
 from albert.demo import Devices
 from albert.errors import UserError
 from albert.serving.model_folder import find_vocabulary
@@ -155,6 +156,27 @@ def test_a_wrong_option_is_reported_in_one_line(calls, words, named):
         run(*words)
     assert "\n" not in str(caught.value)
     assert calls == []
+
+
+def test_messages_of_programs_name_the_options(monkeypatch, capsys):
+    monkeypatch.setattr(Devices, "found", classmethod(lambda cls: cls("cpu", 2)))
+    monkeypatch.setenv(FLAG_VARIABLES, "seed=SEED")
+    with pytest.raises(SystemExit) as stop:
+        run("finetuning", "-l", "1", "-c", "5", "--save_checkpoints_steps=0")
+    assert stop.value.code == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith("error: ")
+    assert "-l 1 must be" in said
+    assert "--save_checkpoints_steps=0 must be" in said
+    assert os.environ[FLAG_VARIABLES] == "seed=SEED"
+
+
+def test_messages_of_scripts_name_the_options_too(monkeypatch):
+    ran = []
+    monkeypatch.setattr(demo.os, "execve", lambda *call: ran.append(call))
+    monkeypatch.setattr(Devices, "found", classmethod(lambda cls: cls("cpu", 2)))
+    run("-t", "MRPC", "-l", "384")
+    assert ran[0][2]["ALBERT_DEMO_OPTIONS"] == "TASK=-t MSL=-l"
 
 
 def options_by_letter(command: str) -> dict[str, str]:

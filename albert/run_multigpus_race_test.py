@@ -92,6 +92,8 @@ def test_one_run_trains_scores_all_and_each_level_and_predicts(folder):
         [*map(float, line.split("\t"))] for line in (folder / "out/test_results.tsv").read_text().splitlines()
     ]
     assert [sum(row) for row in probabilities] == pytest.approx([1] * 8)
+    test_scores = load(folder / "out/test_scores.json")
+    assert (test_scores["rows"], test_scores["metrics"].keys()) == (8, {"accuracy", "middle_accuracy", "high_accuracy"})
     assert ["ABCD"[row.index(max(row))] for row in probabilities] == [row[1] for row in rows[1:]]
 
 

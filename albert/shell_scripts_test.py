@@ -308,6 +308,27 @@ def test_messages_name_the_variables_that_set_flags(checkout, script):
     checkout.run(script, "--learning_rate=0.5", "--max_seq_length", "64")
     assert {"learning_rate", "max_seq_length"} & checkout.variables().keys() == set()
     assert "train_batch_size" in checkout.variables()
+    checkout.run(script, "--nodo_train", "-nodo_eval", "-learning_rate=0.5", "-max_seq_length", "64", LR="1e-5")
+    assert {"learning_rate", "max_seq_length", "do_train", "do_eval"} & checkout.variables().keys() == set()
+    assert {"do_predict", "train_batch_size"} <= checkout.variables().keys()
+
+
+def test_flags_in_a_file_were_written_as_flags(checkout, tmp_path):
+    (tmp_path / "flags").write_text("# mine\n--learning_rate=0.5\n--nodo_train\n")
+    checkout.run(OWN, f"--flagfile={tmp_path / 'flags'}")
+    assert {"learning_rate", "do_train"} & checkout.variables().keys() == set()
+    assert "do_eval" in checkout.variables()
+
+
+def test_messages_name_the_options_of_the_demo_that_set_variables(checkout):
+    options = {"ALBERT_DEMO_OPTIONS": "MSL=-l TASK=-t", "MSL": "64", "TASK": "MRPC"}
+    _assert_one_line_of_error(
+        checkout,
+        checkout.run("multi_run_albert_glue.sh", **options | {"MSL": "9" * 7}),
+        ["-l 9999999 is not a number of tokens"],
+    )
+    checkout.run("multi_run_albert_glue.sh", **options)
+    assert {"max_seq_length": "-l", "task_name": "-t", "seed": "SEED"}.items() <= checkout.variables().items()
 
 
 @pytest.mark.parametrize("script", FINE_TUNING_SCRIPTS)
@@ -518,6 +539,10 @@ def test_several_tasks_seeds_and_rates_are_a_sweep(checkout, tmp_path):
     assert request.run_flags["model_dir"] == str(checkout.model)
     assert request.run_flags["data_dir"] == str(checkout.root / "glue_data")
     assert request.run_flags["train_step"] == "9"
+    assert checkout.variables()["set:learning_rate"] == "LR"
+    checkout.run("multi_run_albert_glue.sh", "--set", "learning_rate=1e-6", "--", **variables)
+    assert "set:learning_rate" not in checkout.variables()
+    checkout.run("multi_run_albert_glue.sh", **variables)
     # What it leaves to each run's recipe, it does not set.
     assert not FLAGS_OF_RECIPE & request.run_flags.keys() - {"train_step"}
 

@@ -1,9 +1,12 @@
 # shellcheck shell=bash
 # What the project's shell scripts share. Sourced, never run.
 
-# die MESSAGE: one clear line, and the exit code of a user's mistake.
+# die MESSAGE: one clear line, and the exit code of a user's mistake. Options of ./demo_albert are named in place of the
+# variables that it sets from them.
 die() {
-  printf '%s: %s\n' "${0##*/}" "$1" >&2
+  local message=$1 option
+  for option in ${ALBERT_DEMO_OPTIONS:-}; do message=${message//"${option%%=*}="/"${option#*=} "}; done
+  printf '%s: %s\n' "${0##*/}" "$message" >&2
   exit 2
 }
 

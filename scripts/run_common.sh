@@ -96,13 +96,35 @@ flag_variables=(
   albert_dropout_prob=ALBERT_DP optimizer=OPTIMIZER seed=SEED
   do_train=DO_TRAIN do_eval=DO_EVAL do_predict=DO_PREDICT cached_dir=CACHED_DIR output_dir=OUTPUT_DIR
 )
-given_arguments=" $* " # those of the script
+given_flags=' ' # names of the flags among the script's arguments, with blanks around each
 
-# list_flag_variables: prints flag_variables without the flags that are among the script's arguments.
+# note_flags ARGUMENT...: adds the flags among them to given_flags: --flag, -flag, --noflag, and as set:flag --set flag=.
+note_flags() {
+  local argument
+  for argument; do
+    if [[ $argument =~ ^--?([a-z0-9_]+) ]]; then given_flags+="${BASH_REMATCH[1]} ${BASH_REMATCH[1]#no} "; fi
+    if [[ $argument =~ ^(--?set=)?([a-z0-9_]+)= ]]; then given_flags+="set:${BASH_REMATCH[2]} "; fi
+  done
+}
+
+note_flags "$@"
+for argument; do # those that are in a file were written as flags, too
+  if [[ $argument == *-flagfile=* && -f ${argument#*=} ]]; then
+    mapfile -t lines <"${argument#*=}"
+    note_flags ${lines+"${lines[@]}"}
+  fi
+done
+
+# list_flag_variables: prints flag_variables without given_flags. A variable that ./demo_albert sets from one of its
+# options is called as the option.
 list_flag_variables() {
-  local pair
+  local pair name option
   for pair in "${flag_variables[@]}"; do
-    [[ $given_arguments == *" --${pair%%=*}"[=\ ]* ]] || printf '%s ' "$pair"
+    name=${pair#*=}
+    for option in ${ALBERT_DEMO_OPTIONS:-}; do
+      if [[ ${option%%=*} == "$name" ]]; then name=${option#*=}; fi
+    done
+    [[ $given_flags == *" ${pair%%=*} "* ]] || printf '%s ' "${pair%%=*}=$name"
   done
 }
 

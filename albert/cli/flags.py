@@ -12,7 +12,7 @@ import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from types import NoneType, UnionType
+from types import MappingProxyType, NoneType, UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from absl import flags as absl_flags
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 _LONGEST_NAME, _LONGEST_VALUE = 100, 200
 _LONG_WORD = re.compile(r"(\S{200})\S{300,}")
-_SETTING = re.compile("`([a-z0-9_]+)`")
+_SETTING = re.compile("`([a-z0-9_]+)`(=?)")
 
 
 class HelpRequested(Exception):
@@ -103,9 +103,20 @@ class Program:
             flag.setting: flag.name for flag in self.flags if flag.setting
         }
 
-    def in_flags(self, text: str) -> str:
-        """`text` with this program's flags in place of the settings that it names in backquotes."""
-        return _SETTING.sub(lambda found: f"--{self.flag_of[found[1]]}" if found[1] in self.flag_of else found[0], text)
+    def in_flags(self, text: str, filled: Mapping[str, str] = MappingProxyType({})) -> str:
+        """`text` with this program's flags in place of the settings that it names in backquotes.
+
+        `filled` are settings that nobody gave, each with the one that is named in its place, "" for its value alone.
+        """
+
+        def named(found: re.Match[str]) -> str:
+            setting = filled.get(found[1], found[1])
+            if not setting and found[2]:
+                return ""
+            setting = setting or found[1]
+            return f"--{self.flag_of[setting]}{found[2]}" if setting in self.flag_of else found[0]
+
+        return _SETTING.sub(named, text)
 
     def define(self, problems: list[str] | None = None) -> absl_flags.FlagValues:
         """All its flags, not parsed yet; --help among them. Values that cannot be read are added to `problems`."""
@@ -127,7 +138,7 @@ class Values:
     """What a command line gave: the value of each flag of a program, by its name.
 
     `given` are the flags that were on the command line, `arguments` what is not a flag. `problems` are those of single
-    flags, each as one phrase.
+    flags, each as one phrase. `filled` are settings that follow from another flag, as `Program.in_flags` takes them.
     """
 
     program: Program
@@ -135,6 +146,7 @@ class Values:
     given: frozenset[str]
     problems: tuple[str, ...]
     arguments: tuple[str, ...] = ()
+    filled: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def __getitem__(self, flag: str) -> Any:
         return self.by_flag[flag]
@@ -168,7 +180,7 @@ class Values:
 
     def check(self, problems: Iterable[str] = ()) -> None:
         """Raises UserError with the flags' problems and further ones, each once, if there are any."""
-        found = (self.program.in_flags(problem) for problem in (*self.problems, *problems))
+        found = (self.program.in_flags(problem, self.filled) for problem in (*self.problems, *problems))
         raise_for(list(dict.fromkeys(found)))
 
 

@@ -1,9 +1,11 @@
 """`--model_dir`, which names a whole model: fills in the flags that it stands for from the folder. No TensorFlow."""
 
+import dataclasses
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from albert.cli.flags import Flag, Values
+from albert.cli.flags import Flag, HelpRequested, Program, Values, parse
 from albert.errors import UserError
 from albert.serving.model_folder import check_folder, find_casing, find_config, find_vocabulary
 from albert.setting_fields import MODEL
@@ -47,5 +49,22 @@ def with_model_dir(values: Values) -> Values:
     except UserError as error:
         if "vocab_file" in values and values["vocab_file"] is None:
             chosen.setdefault("spm_model_file", values["spm_model_file"] or folder)  # one problem is enough
-        return values.replace(**chosen).with_problem(error)
-    return values.replace(**chosen)
+        return _filled(values, chosen).with_problem(error)
+    return _filled(values, chosen)
+
+
+def filled_in(program: Program, argv: Sequence[str]) -> Mapping[str, str]:
+    """The settings that nobody gave but as part of `model_dir`, for `Program.in_flags`."""
+    if MODEL_DIR.name not in program.flag_of:
+        return {}
+    try:
+        return parse(program, argv, with_model_dir).filled
+    except (HelpRequested, UserError):
+        return {}  # the program says what is wrong
+
+
+def _filled(values: Values, chosen: Mapping[str, Any]) -> Values:
+    """The values with those `chosen` from the folder. Of a file in it, messages give the path alone."""
+    called = {"init_checkpoint": MODEL_DIR.name, "albert_config_file": "", "spm_model_file": "", "vocab_file": ""}
+    filled = {name: called[name] for name, value in chosen.items() if name in called and value != values[name]}
+    return dataclasses.replace(values.replace(**chosen), filled=filled)

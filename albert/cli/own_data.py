@@ -1,6 +1,7 @@
 """Own data in place of a task of GLUE: `--train_file`, `--validation_file`, `--test_file`. No TensorFlow."""
 
 import dataclasses
+import logging
 from pathlib import Path
 
 from albert.cli.flags import Values
@@ -14,6 +15,11 @@ from albert.tasks.own.task import OwnDataTask
 
 _DEFAULT_EPOCHS = 3.0
 _FILES = ("train_file", "validation_file", "test_file")
+# What is used with what alone.
+_USED_WITH = {
+    "do_eval": ("validation_file", "validation_split", "max_eval_samples"),
+    "do_predict": ("test_file", "max_predict_samples"),
+}
 _OWN_FLAGS = {field.name for field in dataclasses.fields(OwnDataSettings)}
 
 
@@ -59,7 +65,14 @@ def with_epochs(values: Values) -> Values:
 
 
 def own_data_of(values: Values) -> OwnDataTask:
-    """The task of the files that are named. Raises UserError for what cannot be used in them."""
+    """The task of the files that are named; warns of what is named and not used.
+
+    Raises UserError for what cannot be used in the files.
+    """
+    for needed, names in _USED_WITH.items():
+        idle = [f"`{name}`" for name in names if name in values.given and values[name] is not None]
+        if idle and not values[needed]:
+            logging.warning("Without `%s`, no effect of %s.", needed, " and ".join(idle))
     wanted: dict[Split, bool] = {"train": values["do_train"], "dev": values["do_eval"], "test": values["do_predict"]}
     splits = [split for split, is_wanted in wanted.items() if is_wanted]
     is_read = values["do_train"] and not values["discard_classifier_weights"]
@@ -87,7 +100,7 @@ def known_in(folder: Path | None) -> Known | None:
     if description is None or not isinstance(description.output, Labels | MultiLabels | Score):
         return None
     assert folder, "a description is in a folder"
-    return Known(description.output, len(description.text_columns), folder / DESCRIPTION)
+    return Known(description.output, description.text_columns, folder / DESCRIPTION)
 
 
 def classes_of(checkpoint: Path | None) -> tuple[str, ...]:

@@ -63,6 +63,19 @@ def test_rows_are_held_out_and_sampled(tmp_path, table):
     assert _parse(tmp_path, *files, "--seed=7")[0].hold_out.seed == 7
 
 
+def test_what_is_named_and_not_used_is_in_a_warning(tmp_path, table, caplog):
+    files = [f"--{name}_file={table}" for name in ("train", "validation", "test")]
+    _parse(tmp_path, *files, "--do_train", "--max_eval_samples=2", "--max_train_samples=3")
+    assert [message for message in caplog.messages if message.startswith("Without")] == [
+        "Without `do_eval`, no effect of `validation_file` and `max_eval_samples`.",
+        "Without `do_predict`, no effect of `test_file`.",
+    ]
+    caplog.clear()
+    _parse(tmp_path, *files, "--do_train", "--do_eval", "--do_predict", "--max_predict_samples=2")
+    _parse(tmp_path, f"--train_file={table}", "--test_file=", "--do_train")
+    assert not [message for message in caplog.messages if message.startswith("Without")]
+
+
 @pytest.mark.parametrize(
     ("flags", "epochs", "steps"),
     [

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from albert.cli.flags import HelpRequested, Program
+from albert.cli.model_dir import filled_in
 from albert.cli.predict import command_for
 from albert.cli.replicas import is_chief
 from albert.cli.variables import in_variables
@@ -37,10 +38,11 @@ def main(
     when another worker was lost. A bug keeps its traceback. `program` has the flags that an error's message names in
     place of settings. A worker of several does not return, but ends the process with that code.
     """
-    _configure_logging(program)
+    worded = _wording(program, argv)
+    _configure_logging(worded)
     _configure_tensorflow()
     try:
-        return leave(_worked(lambda: work(parse(argv)), program))
+        return leave(_worked(lambda: work(parse(argv)), worded))
     except Exception:
         if leaves_at_once():
             traceback.print_exc()
@@ -48,15 +50,22 @@ def main(
         raise
 
 
-def _worked(work: Callable[[], None], program: Program | None) -> int:
+def _wording(program: Program | None, argv: Sequence[str]) -> Callable[[str], str]:
+    """Puts a message into the words of whoever called: flags, or a script's variables, in place of settings."""
+    if program is None:
+        return in_variables
+    filled = filled_in(program, argv)
+    return lambda text: in_variables(program.in_flags(text, filled))
+
+
+def _worked(work: Callable[[], None], worded: Callable[[str], str]) -> int:
     """Works, and returns the exit code."""
     try:
         work()
     except HelpRequested as help_text:
         print_as_far_as_read(str(help_text))
     except UserError as error:
-        message = in_variables(program.in_flags(str(error)) if program else str(error))
-        print(f"error: {' '.join(message.split())}", file=sys.stderr)
+        print(f"error: {' '.join(worded(str(error)).split())}", file=sys.stderr)
         return USER_ERROR
     except OSError as error:
         if error.filename is None:
@@ -110,20 +119,21 @@ def _keep_compiled_code(speed: SpeedSettings) -> None:
 
 
 class _Lines(logging.Formatter):
-    """A line of the log, with flags, or a script's variables, in place of the settings that it names in backquotes."""
+    """A line of the log, in the words of whoever called."""
 
-    def __init__(self, program: Program | None):
+    def __init__(self, worded: Callable[[str], str]):
         super().__init__("%(asctime)s %(message)s", datefmt="%H:%M:%S")
-        self._program = program
+        self._worded = worded
 
     def format(self, record: logging.LogRecord) -> str:
-        line = super().format(record)
-        return in_variables(self._program.in_flags(line)) if self._program else line
+        return self._worded(super().format(record))
 
 
-def _configure_logging(program: Program | None) -> None:
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Lines(program))
+def _configure_logging(worded: Callable[[str], str]) -> None:
+    """A program that calls another one's `main`, as the demo does, has that one's words from then on."""
+    ours = [handler for handler in logging.root.handlers if isinstance(handler.formatter, _Lines)]
+    handler = ours[0] if ours else logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Lines(worded))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     logging.getLogger("tensorflow").setLevel(logging.WARNING)
 

@@ -5,9 +5,11 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from albert.cli.fine_tuning import CLASSIFIER, parse_classifier_flags
 from albert.cli.flags import HelpRequested
 from albert.cli.program import main
 from albert.errors import UserError
@@ -52,6 +54,26 @@ def test_a_mistake_in_the_flags_ends_like_one_in_the_work(capsys):
 
     assert _end(parse=parse) == 2
     assert capsys.readouterr().err == "error: unknown flag\n"
+
+
+TINY = Path(__file__).parents[2] / "sample_data/albert_tiny"
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ([], "--model_dir=x is empty; y is damaged, see --spm_model_file"),
+        (["--init_checkpoint=x"], "--init_checkpoint=x is empty; y is damaged, see --spm_model_file"),
+        (["--spm_model_file=y"], "--model_dir=x is empty; --spm_model_file=y is damaged, see --spm_model_file"),
+    ],
+)
+def test_a_message_names_the_folder_where_nobody_named_what_is_in_it(capsys, flags, said):
+    def work(_settings: object) -> None:
+        raise UserError("`init_checkpoint`=x is empty; `spm_model_file`=y is damaged, see `spm_model_file`")
+
+    command = ["program", "--do_train", "--task_name=MRPC", "--data_dir=d", "--output_dir=o", f"--model_dir={TINY}"]
+    assert main([*command, *flags], parse_classifier_flags, work, CLASSIFIER) == 2
+    assert capsys.readouterr().err == f"error: {said}\n"
 
 
 def test_help_goes_to_standard_output(capsys):

@@ -218,7 +218,7 @@ def _normalised(text: str, flag: str, named: Mapping[str, Flag]) -> str:
     try:
         read = [_text(named[name].read(value)) for value in values]
     except ValueError as error:
-        raise UserError(f"--{flag} {text}: a value of --{name} {error}") from None
+        raise UserError(f"--{flag} {text}: a value {error}") from None
     if len(set(read)) < len(read):
         raise UserError(f"--{flag} {text} has a value twice")
     if flag == "space" and not space.choices:

@@ -54,7 +54,7 @@ def test_all_tasks_are_those_that_train_on_rows_of_their_own():
         (("--set", "seed=1,2"), "--seed is set by the sweep"),
         (("--set", "learning_rat=1,2"), "the runs have no flag --learning_rat"),
         (("--set", "learning_rate"), "give values, as learning_rate=VALUE,VALUE"),
-        (("--set", "learning_rate=1e-5,x"), "a value of --learning_rate is not a number"),
+        (("--set", "learning_rate=1e-5,x"), "--set learning_rate=1e-5,x: a value is not a number"),
         (("--set", "learning_rate=1e-5,0.00001"), "has a value twice"),
         (("--space", "learning_rate=log:1e-5:1e-4"), "--space is for --search=random"),
         (("--search=random",), "--search=random needs --space"),

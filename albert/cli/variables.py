@@ -4,10 +4,11 @@ import os
 import re
 from collections.abc import Mapping
 
-# How a script says which variables those are: `train_batch_size=BS learning_rate=LR`. See scripts/run_common.sh.
+# How a script says which variables those are: `train_batch_size=BS set:learning_rate=LR`, where the second is what it
+# gives as --set learning_rate=. See scripts/run_common.sh. The demo names its options in their place: `output_dir=-o`.
 FLAG_VARIABLES = "ALBERT_FLAG_VARIABLES"
 # The first flag of another program's command comes first: it stays.
-_FLAG = re.compile(r"(?:\.py|-m \S+) --[a-z0-9_]+|--([a-z0-9_]+)")
+_FLAG = re.compile(r"(?:\.py|-m \S+) --[a-z0-9_]+|--(set) ([a-z0-9_]+)(=)|--([a-z0-9_]+)(=?)")
 
 
 def in_variables(text: str, environment: Mapping[str, str] = os.environ) -> str:
@@ -17,4 +18,12 @@ def in_variables(text: str, environment: Mapping[str, str] = os.environ) -> str:
     """
     pairs = (pair.partition("=") for pair in environment.get(FLAG_VARIABLES, "").split())
     variable_of = {flag: variable for flag, _, variable in pairs}
-    return _FLAG.sub(lambda found: variable_of.get(found[1], found[0]), text)
+
+    def named(found: re.Match[str]) -> str:
+        variable = variable_of.get(f"set:{found[2]}" if found[1] else found[4])
+        if variable is None:
+            return found[0]
+        # An option and its value are two words.
+        return variable + (found[3] or found[5]).replace("=", " " if variable.startswith("-") else "=")
+
+    return _FLAG.sub(named, text)

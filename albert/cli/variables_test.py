@@ -5,6 +5,7 @@ import pytest
 from albert.cli.variables import FLAG_VARIABLES, in_variables
 
 ENVIRONMENT = {FLAG_VARIABLES: "train_batch_size=BS num_gpu_cores=NUM_GPUS data_dir=DATA_DIR model_dir=MODEL_DIR "}
+ENVIRONMENT[FLAG_VARIABLES] += "max_seq_length=-l set:learning_rate=LR"
 
 
 @pytest.mark.parametrize(
@@ -13,6 +14,10 @@ ENVIRONMENT = {FLAG_VARIABLES: "train_batch_size=BS num_gpu_cores=NUM_GPUS data_
         ("--train_batch_size=9 on --num_gpu_cores=3: lower it", "BS=9 on NUM_GPUS=3: lower it"),
         ("give --train_batch_size.", "give BS."),
         ("--log_steps=0 must be at least 1", "--log_steps=0 must be at least 1"),
+        ("--max_seq_length=9, but 8: lower --max_seq_length.", "-l 9, but 8: lower -l."),
+        ("--set learning_rate=1,x: a value is no number", "LR=1,x: a value is no number"),
+        ("--set seed=1,x: a value is no number", "--set seed=1,x: a value is no number"),
+        ("--set learning_rate takes the place", "--set learning_rate takes the place"),
         ("--data_dir=x; download_glue_data.py --data_dir=x", "DATA_DIR=x; download_glue_data.py --data_dir=x"),
         ("python -m albert.predict --model_dir=x", "python -m albert.predict --model_dir=x"),
     ],

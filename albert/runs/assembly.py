@@ -186,7 +186,7 @@ def start_from_checkpoint(weights: Mapping[str, tf.Variable], settings: Settings
     """Assigns `init_checkpoint`, or says that training starts from random weights."""
     prefix = settings.model.init_checkpoint
     if prefix is None:
-        logging.warning("No init_checkpoint: starting from random weights.")
+        logging.warning("No `init_checkpoint`: starting from random weights.")
         return
     discards = settings.model.discard_classifier_weights
     load_weights(prefix, weights, discards, num_of_group).log(prefix)

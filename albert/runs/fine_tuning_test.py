@@ -205,10 +205,10 @@ def test_another_run_is_refused_with_what_differs_and_nothing_is_changed(copied)
     with pytest.raises(UserError) as raised:
         _run(copied, "train", learning_rate=0.5, max_seq_length=24, albert_dropout_prob=0.25, train_batch_size=8)
     for difference in (
-        "learning_rate is 0.001 there and 0.5 here",
-        "max_seq_length is 32 there and 24 here",
+        "`learning_rate` is 0.001 there and 0.5 here",
+        "`max_seq_length` is 32 there and 24 here",
         "albert_config.hidden_dropout_prob is 0.0 there and 0.25 here",
-        "global_batch_size is 8 there and 16 here",
+        "the batch over all replicas is 8 there and 16 here",
         "`overwrite_output_dir`",
     ):
         assert difference in str(raised.value)

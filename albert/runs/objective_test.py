@@ -86,9 +86,9 @@ def test_another_objective_is_another_run(stopped):
     assert settings["training"]["head"]["label_smoothing"] == 0.1
     assert settings["evaluation"]["metric_for_best_model"] == "f1_macro"
     assert not any("early_stopping" in name for name in settings["training"])
-    with pytest.raises(UserError, match=r"head\.class_weights is 'balanced' there and None here"):
+    with pytest.raises(UserError, match=r"`class_weights` is 'balanced' there and not set here"):
         _run(stopped, "train", "eval", class_weights="none")
-    with pytest.raises(UserError, match=r"run: metric_for_best_model is 'f1_macro' there and None here"):
+    with pytest.raises(UserError, match=r"run: `metric_for_best_model` is 'f1_macro' there and not set here"):
         _run(stopped, "eval", metric_for_best_model="eval_accuracy")
 
 

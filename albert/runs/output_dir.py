@@ -5,11 +5,12 @@ Owns that file, and moving a directory aside. No TensorFlow.
 
 import json
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from albert.data.row_shapes import PACKINGS
 from albert.errors import UserError
+from albert.runs.run_differences import differences
 from albert.settings import Settings
 from albert.system.files import delete_leftovers, finish_texts, write_text
 from albert.system.json_text import parse_json, short_repr
@@ -73,7 +74,7 @@ def _claim(directory: Path, identity: Mapping[str, Mapping[str, object]]) -> Non
             )
         found = _read(path)
         identity = _as_begun(identity, found)
-    differing = [line for part in identity if part in found for line in _differences(found[part], identity[part])]
+    differing = [line for part in identity if part in found for line in differences(found[part], identity[part])]
     if differing:
         raise UserError(
             f"`output_dir`={directory} holds another run: {'; '.join(differing)}. Choose another `output_dir`, repeat "
@@ -109,16 +110,6 @@ def _read(path: Path) -> dict[str, dict[str, object]]:
             f"{path} cannot be read ({error}): choose another `output_dir` or add `overwrite_output_dir`"
         ) from error
     return found
-
-
-def _differences(theirs: Mapping[str, object], ours: Mapping[str, object], prefix: str = "") -> Iterator[str]:
-    ours = json.loads(json.dumps(ours))  # tuples become lists, as they did in the file
-    for key in sorted({*theirs, *ours}):
-        there, here = theirs.get(key), ours.get(key)
-        if isinstance(there, dict) and isinstance(here, dict):
-            yield from _differences(there, here, f"{prefix}{key}.")
-        elif there != here:
-            yield f"{short_repr(prefix + key)[1:-1]} is {short_repr(there)} there and {short_repr(here)} here"
 
 
 def _check_may_move(settings: Settings, source_files: Iterable[Path]) -> None:

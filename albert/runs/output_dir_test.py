@@ -46,13 +46,13 @@ def test_every_setting_that_differs_is_named_with_both_values(trained):
         _claim(trained, other)
     assert "task is 'mrpc' there and 'rte' here" in str(raised.value)
     assert "config.hidden_size is 64 there and 128 here" in str(raised.value)
-    assert "seed is 1 there and 2 here" in str(raised.value)
+    assert "`seed` is 1 there and 2 here" in str(raised.value)
     assert "layers" not in str(raised.value)
     assert json.loads((trained / RUN_SETTINGS).read_text())["model"]["task"] == "mrpc"
 
 
 def test_a_setting_that_only_one_side_has_differs(trained):
-    with pytest.raises(UserError, match="dtype is None there and 'bfloat16' here"):
+    with pytest.raises(UserError, match="`dtype` is not set there and 'bfloat16' here"):
         _claim(trained, _with("model", dtype="bfloat16"))
 
 
@@ -179,7 +179,7 @@ def test_a_run_keeps_the_packing_that_it_began_with(tmp_path, trained):
     (tmp_path / "new/model.ckpt-4.index").touch()
     _claim(tmp_path / "new", _with("training", **{PACKING_VERSION: 3}))
     assert recorded_packing(tmp_path / "new") == 2
-    with pytest.raises(UserError, match="seed is 1 there and 2 here"):
+    with pytest.raises(UserError, match="`seed` is 1 there and 2 here"):
         _claim(trained, _with("training", seed=2, **{PACKING_VERSION: 2}))
 
 

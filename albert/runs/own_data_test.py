@@ -96,7 +96,7 @@ def test_the_model_predicts_without_its_training_data(finished, tmp_path):
     copy = shutil.copytree(finished, tmp_path / "copy")
     _write(test, [("x", "unheard of")])
     with pytest.raises(
-        UserError, match=r"line 2: label 'unheard of' does not occur in .*model.json; known are billing"
+        UserError, match=r"line 2: label 'unheard of' in column '.*' does not occur in .*model.json; known are billing"
     ):
         _run(copy, "predict", train_file=None, test_file=test)
 
@@ -107,11 +107,11 @@ def test_a_run_continues_only_with_its_own_rows(finished, tmp_path):
         {"validation_split": 0.2},
         {"max_train_samples": 50},
     ]
-    for flags, name in zip(cases, ("hold_out.share", "samples.train"), strict=True):
+    for flags, name in zip(cases, ("`validation_split`", "`max_train_samples`"), strict=True):
         with pytest.raises(UserError, match=f"holds another run: {name} is"):
             _run(copy, "train", "eval", **flags)
     # All rows are trained on without evaluation, so that none of them is left to evaluate on later.
-    with pytest.raises(UserError, match=r"hold_out is .* there and None here"):
+    with pytest.raises(UserError, match=r"the hold-out is .* there and not set here"):
         _run(copy, "train")
 
 

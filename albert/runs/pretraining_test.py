@@ -160,10 +160,10 @@ def test_another_run_in_the_same_directory_is_refused_with_what_differs(finished
     with pytest.raises(UserError) as raised:
         _run(finished, input_file=other, eval_input_file=other, poly_power=2.0, train_batch_size=16, max_eval_steps=3)
     for difference in (
-        "poly_power is 1.0 there and 2.0 here",
-        "global_batch_size is 8 there and 16 here",
-        "data_sha256 is '",
-        "max_records is 400 there and 12 here",
+        "`poly_power` is 1.0 there and 2.0 here",
+        "the batch over all replicas is 8 there and 16 here",
+        "the digest of the data is '",
+        "(`max_eval_steps` x `eval_batch_size`) is 400 there and 12 here",
     ):
         assert difference in str(raised.value)
 

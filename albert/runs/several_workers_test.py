@@ -86,7 +86,7 @@ def test_two_workers_train_stop_fail_and_continue_as_one_process_does(folder, re
     assert equation in ends[0].log
     assert "examples/step" not in ends[1].log  # the chief alone says what is no warning
 
-    assert_all_say(ends, 1, "holds another run: learning_rate is 0.003 there and 1.0 here")
+    assert_all_say(ends, 1, "holds another run: `learning_rate` is 0.003 there and 1.0 here")
 
     assert [end.results[2]["signal"] for end in ends] == [signal.SIGTERM] * 2
     assert_all_say(ends, 2, " of 20, which is saved")

@@ -213,7 +213,7 @@ def main(index: int, replicas: int, limit: float, delay: float) -> int:
     share_strategy(replicas)
     from albert.cli import program
 
-    program._configure_logging(None)
+    program._configure_logging(str)
     for fields in json.loads(Path("jobs.json").read_text()):
         job = Job(**fields)
         words = [word.replace("{index}", str(index)) for word in job.command]

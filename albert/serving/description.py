@@ -108,8 +108,8 @@ def _output_values(output: Output) -> dict[str, Any]:
     match output:
         case Labels(names):
             return _named_labels("classification", names)
-        case MultiLabels(names):
-            return _named_labels("multi_label", names)
+        case MultiLabels(names, delimiter):
+            return _named_labels("multi_label", names) | {"label_delimiter": delimiter}
         case Score(low, high):
             bounds = {"low": low if math.isfinite(low) else None, "high": high if math.isfinite(high) else None}
             return {"head": "regression", "problem_type": _PROBLEM_TYPES["regression"], **bounds}
@@ -181,7 +181,7 @@ def _output(values: Mapping[str, Any]) -> Output:
         case "classification":
             return Labels(_labels(values))
         case "multi_label":
-            return MultiLabels(_labels(values))
+            return MultiLabels(_labels(values), _delimiter(values))
         case "regression":
             low, high = (_bound(values, name, limit) for name, limit in (("low", -math.inf), ("high", math.inf)))
             if not low < high:
@@ -208,6 +208,16 @@ def _labels(values: Mapping[str, Any]) -> tuple[str, ...]:
     if values.get("label2id") != {name: number for number, name in enumerate(names)}:
         raise ValueError("label2id is not the inverse of id2label")
     return tuple(names)
+
+
+def _delimiter(values: Mapping[str, Any]) -> str:
+    """What stands between labels; older files do not say it."""
+    if "label_delimiter" not in values:
+        return MultiLabels.delimiter
+    delimiter: str = _value(values, "label_delimiter", str)
+    if not delimiter:
+        raise ValueError("label_delimiter is empty")
+    return delimiter
 
 
 def check_names(names: Sequence[object]) -> None:

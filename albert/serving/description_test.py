@@ -32,6 +32,7 @@ def described(**changes):
     [
         PAIR,
         described(output=MultiLabels(("news", "sport", "weather"))),
+        described(output=MultiLabels(("news", "sport"), ";")),
         described(text_columns=(), tokenizer_digest=""),  # of another library, converted
         described(output=Score(0.0, 5.0)),
         described(output=Score(-math.inf, math.inf), text_columns=("text",), dtype="bfloat16"),
@@ -65,6 +66,17 @@ def test_the_names_are_those_that_transformers_has():
 
 def test_a_folder_without_one_has_none(tmp_path):
     assert read_description(tmp_path) is None
+
+
+def test_a_model_of_several_labels_that_says_no_delimiter_has_the_usual_one(tmp_path):
+    values = json.loads(described(output=MultiLabels(("news", "sport"), ";")).to_json())
+    assert values.pop("label_delimiter") == ";"
+    assert "label_delimiter" not in json.loads(PAIR.to_json())
+    (tmp_path / DESCRIPTION).write_text(json.dumps(values))
+    assert read_description(tmp_path).output == MultiLabels(("news", "sport"), "|")
+    (tmp_path / DESCRIPTION).write_text(json.dumps(values | {"label_delimiter": ""}))
+    with pytest.raises(UserError, match=r"label_delimiter is empty"):
+        read_description(tmp_path)
 
 
 def test_the_order_of_ids_in_the_file_does_not_matter(tmp_path):

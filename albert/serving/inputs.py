@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from albert.errors import UserError
 from albert.system.text_encoding import decoded, open_regular, without_marks
 from albert.tasks.glue import is_blank
-from albert.tasks.own.columns import choose_columns
+from albert.tasks.own.columns import choose_texts
 from albert.tasks.own.files import MAX_RECORD, TABLES, Row, column_names, read_columns, read_lines, text_of
 from albert.tasks.rows import RowTally
 
@@ -114,11 +114,7 @@ def _checked(path: Path, rows: Iterator[Row], num_texts: int | None, tally: RowT
 def _read_table(path: Path, num_texts: int | None, named: str | None, known: Sequence[str]) -> Iterator[Texts]:
     if path.stat().st_size == 0:
         return iter(())
-    header = column_names(path)
-    if not named and known and all(name in header for name in known):
-        names = tuple(known)
-    else:
-        names = choose_columns(path, header, named, None, needs_label=False).texts
+    names = choose_texts(path, column_names(path), named, known)
     if num_texts not in (None, len(names)):
         counts = ("one text", "two texts")
         raise UserError(

@@ -22,6 +22,7 @@ from albert.system.json_text import parse_json, short_repr
 from albert.system.text_encoding import open_text, read_regular
 from albert.tasks.base import Choice, Split, Task
 from albert.tasks.metrics import accuracy
+from albert.tasks.scoring import scores_of_labelled
 from albert.tasks.trained_on import warn_of_training_rows
 from albert.tokenization import Tokenizer
 
@@ -174,14 +175,16 @@ class RaceTask(Task):
     def result_files(
         self, items: Sequence[RaceExample], predictions: Mapping[str, np.ndarray], records: Sequence[Any] = ()
     ) -> dict[str, str]:
-        """File name -> text: tab-separated probabilities of a question's options, and the chosen one's letter."""
+        """File name -> text: probabilities of a question's options, the chosen one's letter, `test_scores.json`."""
         probabilities, chosen = np.asarray(predictions["probabilities"]), np.asarray(predictions["predictions"])
         expected = (len(items), self.num_options)
         assert probabilities.shape == expected, f"{probabilities.shape} probabilities, expected {expected}"
         rows = zip((item.guid for item in items), chosen.tolist(), strict=True)
+        labelled = [number for number, item in enumerate(items) if item.label is not None]
         return {
             "test_results.tsv": "".join("\t".join(map(str, row)) + "\n" for row in probabilities.tolist()),
             "submit_results.tsv": "index\tprediction\n" + "".join(f"{guid}\t{LETTERS[i]}\n" for guid, i in rows),
+            **scores_of_labelled(self, items, predictions, labelled, "questions"),
         }
 
     def _files(self, split: Split, data_dir: Path) -> dict[str, tuple[Path, ...]]:

@@ -423,10 +423,15 @@ def test_one_prediction_a_question_is_expected():
         RaceTask().score(_items(["high", "high"], [0, 1]), {"predictions": np.zeros(8, np.int32)})
 
 
-def test_result_files():
+def test_result_files(caplog):
+    caplog.set_level(logging.INFO)
     probabilities = np.array([[0.125, 0.5, 0.25, 0.125], [0.0, 0.0, 0.0, 1.0]], np.float32)
     predictions = {"probabilities": probabilities, "predictions": np.array([1, 3], np.int32)}
-    assert RaceTask().result_files(_items(["middle", "high"], [None, 0]), predictions, []) == {
+    files = RaceTask().result_files(_items(["middle", "high"], [None, 0]), predictions, [])
+    scores = json.loads(files.pop("test_scores.json"))
+    assert scores == {"rows": 1, "metrics": {"accuracy": 0.0, "high_accuracy": 0.0}}
+    assert "test: accuracy = 0.0000, high_accuracy = 0.0000 over the 1 of 2 questions that have a label" in caplog.text
+    assert files == {
         "test_results.tsv": "0.125\t0.5\t0.25\t0.125\n0.0\t0.0\t0.0\t1.0\n",
         "submit_results.tsv": "index\tprediction\nmiddle1.txt-0\tB\nhigh1.txt-1\tD\n",
     }

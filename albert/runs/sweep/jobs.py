@@ -11,7 +11,7 @@ from albert.system.files import write_text
 from albert.system.json_text import parse_json
 from albert.system.text_encoding import read_regular
 from albert.tasks.leaderboard import score_of
-from albert.tasks.own.task import TEST_SCORES
+from albert.tasks.scoring import TEST_SCORES
 
 RECORD = "sweep_run.json"
 EVAL_RESULTS = "eval_results.json"

@@ -19,7 +19,8 @@ from albert.tasks.own.columns import (
     SINGLE,
     Columns,
     ProblemType,
-    choose_columns,
+    choose_label,
+    choose_texts,
     in_order,
 )
 from albert.tasks.own.files import column_names
@@ -43,11 +44,18 @@ _MAX_NAMES = 320_000  # bytes: `model.json` has each name twice, and is at most 
 
 @dataclasses.dataclass(frozen=True)
 class Known:
-    """What a model predicts, and of how many texts, by the file `path`."""
+    """What a model predicts, by the file `path`, and the columns of its texts: one or two; () where nobody says."""
 
     output: Labels | MultiLabels | Score
-    num_texts: int
+    text_columns: tuple[str, ...]
     path: Path
+
+    @property
+    def delimiter(self) -> str | None:
+        """What stands between labels in one cell; None where a label has it, as those of lists in JSON may."""
+        if not isinstance(self.output, MultiLabels) or any(self.output.delimiter in name for name in self.output.names):
+            return None
+        return self.output.delimiter
 
 
 def own_data_task(
@@ -68,7 +76,11 @@ def own_data_task(
     _check_kind(settings, known)
     columns = _columns(files, settings, known)
     if known:
-        settings = dataclasses.replace(settings, problem_type=problem_type_of(known.output))
+        settings = dataclasses.replace(
+            settings,
+            problem_type=problem_type_of(known.output),
+            label_delimiter=settings.label_delimiter or known.delimiter,
+        )
     looked_at: dict[Split, _Look] = {}
     if "train" in files:
         looked_at["train"] = _look(files["train"], columns, settings, seed)
@@ -146,17 +158,17 @@ def _check_kind(settings: OwnDataSettings, known: Known | None) -> None:
 
 
 def _columns(files: Mapping[Split, Path], settings: OwnDataSettings, known: Known | None) -> Columns:
-    """Those of the first file; the others must have them too."""
+    """Those of the first file; the others must have them too, but for the label of test rows."""
     (split, path), *_ = files.items()
-    texts, label = settings.text_column_names, settings.label_column_name
-    columns = choose_columns(path, column_names(path), texts, label, needs_label=split != "test")
-    if known and len(columns.texts) != known.num_texts:
+    header = column_names(path)
+    texts = choose_texts(path, header, settings.text_column_names, known.text_columns if known else ())
+    if known and known.text_columns and len(texts) != len(known.text_columns):
         counts = ("one text", "two texts")
         raise UserError(
-            f"{known.path}: the model reads {counts[known.num_texts - 1]} a row, but {path} would give "
-            f"{counts[len(columns.texts) - 1]} ({', '.join(columns.texts)}). Name its columns with `text_column_names`."
+            f"{known.path}: the model reads {counts[len(known.text_columns) - 1]} a row, but {path} would give "
+            f"{counts[len(texts) - 1]} ({', '.join(texts)}). Name its columns with `text_column_names`."
         )
-    return columns
+    return Columns(texts, choose_label(path, header, texts, settings.label_column_name, is_needed=split != "test"))
 
 
 def _look(path: Path, columns: Columns, settings: OwnDataSettings, seed: int, needs_label: bool = True) -> _Look:
@@ -219,7 +231,7 @@ def _check_labels(found: Survey, output: Labels | MultiLabels | Score, known_fro
             numbers[number] = unknown[0]
     if numbers:
         row, number = next((row, number) for row, number in enumerate(found.strata) if number in numbers)
-        raise unknown_label(found.table.path, found.lines[row], numbers[number], output.names, known_from)
+        raise unknown_label(found.table, found.lines[row], numbers[number], output.names, known_from)
 
 
 # --- Rows of the splits -----------------------------------------------------------------------------------------------

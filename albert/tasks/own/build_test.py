@@ -9,11 +9,10 @@ import random
 from collections import Counter
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from albert.errors import UserError
-from albert.tasks.base import Example, Labels, MultiLabels, Score
+from albert.tasks.base import Labels, MultiLabels, Score
 from albert.tasks.own.build import Known, own_data_task
 from albert.tasks.own.settings import OwnDataSettings
 
@@ -189,9 +188,10 @@ def test_a_label_that_training_does_not_know_is_refused_where_it_is(tmp_path):
     for split, name in (("dev", "validation_file"), ("test", "test_file")):
         other = _csv(tmp_path / "other.tsv", [("a", "l00"), ("b", "L00"), ("c", "m")])
         words = [
-            f"{other}, line 3: label 'L00' does not occur in {tmp_path / 'train.csv'}",
+            f"{other}, line 3: label 'L00' in column 'label' does not occur in {tmp_path / 'train.csv'}",
             "known are l00, ",
             "l09 and",
+            "or choose another column with `label_column_name`",
         ]
         _assert_refused(words, lambda s=split, n=name, o=other: _task(tmp_path, rows, wanted=("train", s), **{n: o}))
 
@@ -224,13 +224,13 @@ def test_a_file_that_is_needed_and_not_given_is_named(tmp_path, wanted, settings
 
 
 def test_what_a_model_was_trained_on_decides_the_labels(tmp_path):
-    known = Known(Labels(("y", "x", "z")), 1, Path("out/model.json"))
+    known = Known(Labels(("y", "x", "z")), ("text",), Path("out/model.json"))
     task = _task(tmp_path, TWO, wanted=("train",), known=known)
     assert [example.label for example in _read(task)] == [1, 0]
     task = _task(tmp_path, wanted=("test",), known=known, test_file=_csv(tmp_path / "t.csv", [("a", "z")]))
     assert [example.label for example in _read(task, "test")] == [2]
     _assert_refused(
-        ["line 3: label 'w' does not occur in out/model.json"],
+        ["line 3: label 'w' in column 'label' does not occur in out/model.json"],
         lambda: _task(tmp_path, [("a", "x"), ("b", "w")], known=known),
     )
     rows = [("a", "b", "x")]
@@ -452,48 +452,3 @@ def test_a_regression_needs_two_scores(tmp_path, problem_type):
     with pytest.raises(UserError, match=r"train.csv: the only score is 1.5; at least two are needed"):
         _task(tmp_path, [("a", "1.5"), ("b", "1.50")], problem_type=problem_type)
     assert _task(tmp_path, [("a", "1.5"), ("b", "1.5"), ("c", "2")], problem_type=problem_type).output == Score()
-
-
-# --- Scores of a test file --------------------------------------------------------------------------------------------
-
-
-def _predicted(*numbers):
-    return {"predictions": np.array(numbers), "probabilities": np.eye(2)[list(numbers)]}
-
-
-def test_the_rows_of_a_test_file_that_have_a_label_are_scored(tmp_path, caplog):
-    caplog.set_level(logging.INFO)
-    task = _task(tmp_path, TWO)
-    items = [Example(str(n), "text", None, label) for n, label in enumerate((0, None, 1, 1, None))]
-    scores = json.loads(task.result_files(items, _predicted(0, 0, 1, 0, 1))["test_scores.json"])
-    assert scores["rows"] == 3
-    assert scores["metrics"]["accuracy"] == pytest.approx(2 / 3)
-    assert scores["metrics"].keys() == dict(task.metrics).keys()
-    assert "test: accuracy = 0.6667" in caplog.text
-    assert "over the 3 of 5 rows that have a label" in caplog.text
-
-
-def test_without_labels_a_test_file_has_no_scores(tmp_path, caplog):
-    caplog.set_level(logging.INFO)
-    items = [Example("0", "text", None, None)]
-    files = _task(tmp_path, TWO).result_files(items, _predicted(1))
-    assert json.loads(files["test_scores.json"]) == {"rows": 0, "metrics": {}}
-    assert "nothing is scored: no label was found" in caplog.text
-
-
-def test_several_labels_and_scores_are_scored_too(tmp_path):
-    several = _task(
-        tmp_path, [("a", "x|y"), ("b", "y")], problem_type="multi_label_classification", label_delimiter="|"
-    )
-    labels = np.array([[1, 1], [0, 1]])
-    items = [Example(str(n), "text", None, tuple(label)) for n, label in enumerate(labels.tolist())]
-    found = json.loads(
-        several.result_files(items, {"predictions": labels, "probabilities": labels})["test_scores.json"]
-    )
-    assert (found["rows"], found["metrics"]["f1_macro"]) == (2, 1.0)
-    score = _task(tmp_path, [("a", "1.5"), ("b", "2.5")], problem_type="regression")
-    items = [Example("0", "text", None, 1.5)]  # one row has no correlation, which JSON cannot say
-    predictions = {"predictions": np.array([2.0]), "probabilities": np.array([[2.0]])}
-    found = json.loads(score.result_files(items, predictions)["test_scores.json"])
-    assert found["rows"] == 1
-    assert found["metrics"].keys() == dict(score.metrics).keys()

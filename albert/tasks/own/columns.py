@@ -10,7 +10,7 @@ from typing import Literal
 
 from albert.errors import UserError
 from albert.system.json_text import short_repr
-from albert.tasks.own.files import list_names
+from albert.tasks.own.files import all_column_names, list_names
 
 ProblemType = Literal["single_label_classification", "multi_label_classification", "regression"]
 SINGLE: ProblemType = "single_label_classification"
@@ -49,23 +49,55 @@ class Columns:
         return self.texts if self.label is None else (*self.texts, self.label)
 
 
-def choose_columns(
-    path: Path, header: Sequence[str], texts: str | None, label: str | None, needs_label: bool = True
-) -> Columns:
-    """Those that are named (`texts` one, or two with a comma), else those with a usual name.
+def choose_texts(path: Path, header: Sequence[str], named: str | None, known: Sequence[str] = ()) -> tuple[str, ...]:
+    """The columns of the texts: those `named` (one, or two with a comma); else those `known` of a model, or usual ones.
 
-    Raises UserError listing the header where there is none.
+    A first record of JSON that lacks them is refused as such when it is read, if others have them. Raises UserError
+    listing the header where none has.
     """
-    text_names = _named_texts(path, header, texts) if texts else _usual_texts(path, header)
-    label_name = label or next((name for name in _LABELS if name in header and name not in text_names), None)
-    if needs_label and (label_name is None or label_name not in header):
-        wanted = short_repr(label) if label else f"for the label ({', '.join(_LABELS)})"
+    try:
+        return _texts_in(path, header, named, known)
+    except UserError:
+        of_all_rows = all_column_names(path)
+        if set(of_all_rows) == set(header):
+            raise
+        return _texts_in(path, of_all_rows, named, known)
+
+
+def _texts_in(path: Path, header: Sequence[str], named: str | None, known: Sequence[str]) -> tuple[str, ...]:
+    if named:
+        return _named_texts(path, header, named)
+    if known and all(name in header for name in known):
+        return tuple(known)
+    return _usual_texts(path, header)
+
+
+def choose_label(
+    path: Path, header: Sequence[str], texts: Sequence[str], named: str | None, is_needed: bool = True
+) -> str | None:
+    """The column of the label: the one `named`, else the first with a usual name; None where there is none.
+
+    Records of JSON may lack keys, and the first one too: `header` decides where it has a label, otherwise all records.
+    Raises UserError where it `is_needed` or named, and not there: in the only file, such a name is a mistake.
+    """
+    candidates = (named,) if named else tuple(name for name in _LABELS if name not in texts)
+    if not any(name in header for name in candidates):
+        header = all_column_names(path)
+    found = next((name for name in candidates if name in header), None)
+    if found is None and named:
+        way_out = "" if is_needed else " Leave the name out if there are no labels."
         raise UserError(
-            f"{path}: no column {wanted}; its columns are {list_names(header)}. Name it with `label_column_name`."
+            f"{path}: no column {short_repr(named)} for `label_column_name`; its columns are {list_names(header)}."
+            f"{way_out}"
         )
-    if label_name in text_names:
-        raise UserError(f"{path}: column {short_repr(label_name)} cannot be both the text and the label.")
-    return Columns(text_names, label_name)
+    if found is None and is_needed:
+        raise UserError(
+            f"{path}: no column for the label ({', '.join(_LABELS)}); its columns are {list_names(header)}. Name it "
+            "with `label_column_name`."
+        )
+    if found in texts:
+        raise UserError(f"{path}: column {short_repr(found)} cannot be both the text and the label.")
+    return found
 
 
 def _named_texts(path: Path, header: Sequence[str], named: str) -> tuple[str, ...]:

@@ -49,6 +49,13 @@ def column_names(path: Path) -> tuple[str, ...]:
     return _json_names(path) if _is_json(path) else next(_records(path, RowTally(path)))[1]
 
 
+def all_column_names(path: Path) -> tuple[str, ...]:
+    """The names that any row has: `column_names`, but of JSON the keys of all objects. Raises UserError."""
+    if not _is_json(path):
+        return column_names(path)
+    return tuple(dict.fromkeys(key for _, found in _objects(path, RowTally(path)) for key in found))
+
+
 def read_columns(
     path: Path, names: Sequence[str], tally: RowTally, optional: Sequence[str] = (), may_be_empty: bool = False
 ) -> Iterator[Row]:
@@ -320,7 +327,10 @@ def _json_rows(path: Path, names: Sequence[str], optional: Sequence[str], tally:
     for line, found in _objects(path, tally):
         for name in names:
             if name not in found:
-                raise UserError(f"{path}, line {line}: no {short_repr(name)}; its keys are {list_names(tuple(found))}.")
+                raise UserError(
+                    f"{path}, line {line}: no {short_repr(name)}; its keys are {list_names(tuple(found))}. Write it, "
+                    "or remove the row."
+                )
         yield Row(line, (*(found[name] for name in names), *map(found.get, optional)))
 
 

@@ -37,6 +37,8 @@ from albert.tasks.text import is_blank
 
 _LOG = logging.getLogger(__name__)
 
+# What to do about a column whose cells are no labels of the task.
+OTHER_COLUMN = "choose another column with `label_column_name`, or rename it if it holds something else"
 _MANY_LABELS = 10  # up to so many, half of the rows may have a label of their own
 
 # A label as the file has it: one, or the sorted names of several. None where the row has none.
@@ -80,7 +82,8 @@ class Table:
                 label = self._label(row.cells[num_texts]) if len(row.cells) > num_texts else None
             except ValueError as error:
                 place = f"{self.path}, line {row.line}: column {short_repr(self.columns.names[len(texts)])}"
-                raise UserError(f"{place} {error}; correct or remove the row.") from None
+                remedy = f", or {OTHER_COLUMN}" if len(texts) == num_texts else ""
+                raise UserError(f"{place} {error}; correct or remove the row{remedy}.") from None
             yield TextRow(number, row.line, texts, label)
 
     def _label(self, cell: object) -> Label:
@@ -284,7 +287,7 @@ def _warn_of_kind(found: Survey) -> None:
         assert spelling.with_point, "what makes it a regression"
         _LOG.warning(
             "%s: the labels are whole numbers, but written with a decimal point (line %d: %s), and so are scores; "
-            "problem_type=%s makes them classes",
+            "`problem_type`=%s makes them classes",
             *(path, *spelling.with_point, SINGLE),
         )
     elif found.problem_type == SINGLE and spelling.word and spelling.with_point:

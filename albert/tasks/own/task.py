@@ -1,9 +1,6 @@
 """A task made from tables of texts with labels: what the labels are, and which rows are trained and evaluated on."""
 
 import dataclasses
-import json
-import logging
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -19,11 +16,11 @@ from albert.tasks.base import Example, Labels, MultiLabels, Score, Split
 from albert.tasks.class_reports import predictions_csv
 from albert.tasks.own.columns import MULTI, REGRESSION, SINGLE, Columns, ProblemType
 from albert.tasks.own.selection import HoldOut, Sample, Sampler
-from albert.tasks.own.survey import Fingerprints, Label, Table
+from albert.tasks.own.survey import OTHER_COLUMN, Fingerprints, Label, Table
 from albert.tasks.rows import RowTally
+from albert.tasks.scoring import scores_of_labelled
 from albert.tasks.text import TextTask, probabilities_table
 
-TEST_SCORES = "test_scores.json"
 _NO_LABELS = Labels(())  # a field without a default would have the base class's property
 _LISTED_LABELS = 10
 
@@ -88,7 +85,7 @@ class OwnDataTask(TextTask):
                     continue
                 if not sampler.takes(fingerprint):
                     continue
-            label = None if row.label is None else self._parsed(row.label, path, row.line)
+            label = None if row.label is None else self._parsed(row.label, part.table, row.line)
             yield Example(str(row.number), row.texts[0], row.texts[1] if len(row.texts) > 1 else None, label)
 
     def identity(self) -> dict[str, Any]:
@@ -122,26 +119,20 @@ class OwnDataTask(TextTask):
         predictions: Mapping[str, np.ndarray],
         records: Sequence[HostRecord] = (),
     ) -> dict[str, str]:
-        """`test_predictions.csv`, TEST_SCORES, and `test_results.tsv`: the probabilities of all labels."""
+        """`test_predictions.csv`, `test_scores.json`, and `test_results.tsv`: the probabilities of all labels."""
+        place = f" in column {short_repr(self.columns.label)}" if self.columns.label else ""
         return {
             "test_results.tsv": probabilities_table(predictions),
             "test_predictions.csv": predictions_csv(items, self.columns.texts, self.output, predictions),
-            TEST_SCORES: self._scores_of_test(items, predictions),
+            **scores_of_labelled(self, items, predictions, self._labelled(items), place=place),
         }
 
-    def _scores_of_test(self, items: Sequence[Example], predictions: Mapping[str, np.ndarray]) -> str:
-        """The metrics over the rows that have a label, as JSON; the log has them, or that there are none."""
+    def _labelled(self, items: Sequence[Example]) -> list[int]:
+        """Which items have a label."""
         labelled = [number for number, item in enumerate(items) if item.label is not None]
-        scores = {}
-        if labelled:
-            rows = {name: np.asarray(values)[labelled] for name, values in predictions.items()}
-            scores = self.score([items[number] for number in labelled], rows)
-            shown = ", ".join(f"{name} = {value:.4f}" for name, value in scores.items())
-            logging.info("test: %s over the %d of %d rows that have a label.", shown, len(labelled), len(items))
-        else:
-            logging.info("test: nothing is scored: no label was found in its %d rows.", len(items))
-        metrics = {name: value if math.isfinite(value) else None for name, value in scores.items()}
-        return json.dumps({"rows": len(labelled), "metrics": metrics}, indent=2) + "\n"
+        if isinstance(self.output, MultiLabels) and not any(np.any(items[number].label) for number in labelled):
+            return []  # empty cells of a file without labels, which would be read as rows of no label
+        return labelled
 
     def _is_held_out(self, label: Label, fingerprint: int) -> bool:
         assert self.hold_out, "a part of a table needs a hold-out"
@@ -152,7 +143,7 @@ class OwnDataTask(TextTask):
         assert not isinstance(self.output, Score), "scores have no numbers"
         return {name: number for number, name in enumerate(self.output.names)}
 
-    def _parsed(self, label: str | tuple[str, ...], path: Path, line: int) -> int | float | tuple[int, ...]:
+    def _parsed(self, label: str | tuple[str, ...], table: Table, line: int) -> int | float | tuple[int, ...]:
         try:
             if isinstance(self.output, Score):
                 assert isinstance(label, str), "the table refuses lists"
@@ -162,15 +153,16 @@ class OwnDataTask(TextTask):
             given = {self._numbers[name] for name in label}
             return tuple(int(number in given) for number in range(len(self.output.names)))
         except KeyError as error:
-            raise unknown_label(path, line, error.args[0], tuple(self._numbers), self.known_from) from None
+            raise unknown_label(table, line, error.args[0], tuple(self._numbers), self.known_from) from None
         except ValueError as error:
-            raise UserError(f"{path}, line {line}: {error}; correct or remove the row.") from None
+            raise UserError(f"{table.path}, line {line}: {error}; correct or remove the row.") from None
 
 
-def unknown_label(path: Path, line: int, label: str, names: tuple[str, ...], known_from: str) -> UserError:
-    """What to say of a label that was not trained on."""
+def unknown_label(table: Table, line: int, label: str, names: tuple[str, ...], known_from: str) -> UserError:
+    """What to say of a label that was not trained on: the column may not be the one of the labels."""
     more = f" and {len(names) - _LISTED_LABELS} more" if len(names) > _LISTED_LABELS else ""
     known = ", ".join(names[:_LISTED_LABELS]) + more
     return UserError(
-        f"{path}, line {line}: label {short_repr(label)} does not occur in {known_from}; known are {known}."
+        f"{table.path}, line {line}: label {short_repr(label)} in column {short_repr(table.columns.label)} does not "
+        f"occur in {known_from}; known are {known}. Correct it, or {OTHER_COLUMN}."
     )

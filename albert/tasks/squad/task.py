@@ -245,7 +245,7 @@ class SquadTask(Task):
             likely = max(LANGUAGES, key=unspaced.count)
             logging.warning(
                 "%s: %d of %d answers are written without spaces, so f1 compares each as one word; "
-                "score_language=%s compares characters.",
+                "`score_language`=%s compares characters.",
                 *(source, len(unspaced), len(answered), likely),
             )
 

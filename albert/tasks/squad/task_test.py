@@ -335,7 +335,7 @@ def test_answers_without_spaces_are_reported(tmp_path, tokenizer, caplog):
         task.check_records(tmp_path / "squad.json", paragraphs, records)
         found = [message for message in caplog.messages if "without spaces" in message]
         assert len(found) == warnings
-        assert all("1 of 1 answers" in message and "score_language=zh" in message for message in found)
+        assert all("1 of 1 answers" in message and "`score_language`=zh" in message for message in found)
     with pytest.raises(UserError, match="`score_language`=xx is unknown; known are en, ar"):
         _features(tmp_path, tokenizer, "dev", score_language="xx")
 
