@@ -4,7 +4,8 @@ The bundled small ALBERT and its task, replicas on logical CPUs, a batch of 8 on
 `--other` the runs alternate with those of another checkout, with `--loaded` with runs that load what an earlier one
 compiled and kept in a `compilation_cache`.
 
-    python3 -m benchmarks.starting [--replicas=1,2,8] [--rounds=2] [--other=<folder of a checkout>] [--loaded] [--use_xla]
+    python3 -m benchmarks.starting [--replicas=1,2,8] [--rounds=2] [--other=<folder of a checkout>]
+        [--loaded] [--use_xla]
 """
 
 import argparse
@@ -76,7 +77,8 @@ def run(checkout: Path, replicas: int, folder: Path, flags: Sequence[str]) -> tu
 
 def table(found: dict[tuple[int, str], list[tuple[float, ...]]], rounds: int, compiled: str) -> Iterator[str]:
     """Medians of the runs."""
-    yield f"{STEPS} steps of the bundled model{compiled}, {EXAMPLES} examples on each replica; medians of {rounds} runs."
+    steps = f"{STEPS} steps of the bundled model{compiled}"
+    yield f"{steps}, {EXAMPLES} examples on each replica; medians of {rounds} runs."
     yield ""
     yield "| replicas | checkout | seconds | processor seconds | peak memory, MB |"
     yield "|---:|---|---:|---:|---:|"
