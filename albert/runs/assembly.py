@@ -100,6 +100,10 @@ def log_devices(settings: Settings, replicas: Replicas) -> None:
     compiled = ", compiled by XLA" if settings.speed.use_xla else ""
     repeatable = ", deterministic" if settings.speed.deterministic else ""
     logging.info("Running on %s in %s%s%s.", replicas.describe(), settings.model.dtype, compiled, repeatable)
+    if settings.speed.use_xla:
+        kept = settings.speed.compilation_cache
+        again = f"Code is kept in {kept}." if kept else "`compilation_cache` keeps the code for the next run."
+        logging.info("Each shape of batches is compiled when it first comes, and steps wait for it. %s", again)
 
 
 def log_batch(train: TrainSettings, examples: int, num_replicas: int, num_workers: int = 1) -> None:
