@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from albert.custom_optimization import LearningRateSchedule
 from albert.engine.cluster import Cluster
-from albert.engine.distribution import Replicas
+from albert.engine.distribution import Replicas, create_replicas
 from albert.heads.pooled import ClassificationHead
 from albert.ops.embedding import gather_repeatably
 from albert.runs import assembly
@@ -41,6 +41,20 @@ def test_operations_are_made_deterministic_before_there_are_devices(monkeypatch)
     speed = dataclasses.replace(GOOD_SETTINGS.speed, deterministic=True)
     assembly.join_replicas(dataclasses.replace(GOOD_SETTINGS, speed=speed))
     assert done == ["devices", "deterministic", "devices"]
+
+
+@pytest.mark.parametrize(
+    ("use_xla", "cache", "said"),
+    [(False, None, ""), (True, None, "`compilation_cache`"), (True, Path("kept"), "in kept.")],
+)
+def test_the_log_says_that_steps_wait_for_the_compiler(caplog, use_xla, cache, said):
+    caplog.set_level("INFO")
+    speed = dataclasses.replace(GOOD_SETTINGS.speed, use_xla=use_xla, compilation_cache=cache)
+    replicas = create_replicas("mirror", 1, "cpu")
+    caplog.clear()
+    assembly.log_devices(dataclasses.replace(GOOD_SETTINGS, speed=speed), replicas)
+    _, *more = caplog.messages
+    assert [said in line and "steps wait for it" in line for line in more] == [True] * use_xla
 
 
 @pytest.mark.parametrize(("is_deterministic", "gather"), [(False, tf.gather), (True, gather_repeatably)])
