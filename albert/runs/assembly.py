@@ -83,10 +83,12 @@ def join_replicas(settings: Settings) -> Replicas:
 
 
 def _plain_settings(settings: Any) -> dict[str, str]:
-    """The values of all fields by name, of the parts too, without paths: each machine has its own."""
+    """The values of all fields by name, of the parts too, without paths: each machine has its own, or none."""
     found: dict[str, str] = {}
     for field in dataclasses.fields(settings):
         value = getattr(settings, field.name)
+        if field.name == "compilation_cache":
+            continue
         parts = value if isinstance(value, tuple) else (value,)
         if dataclasses.is_dataclass(value):
             found |= _plain_settings(value)

@@ -25,8 +25,12 @@ def test_workers_compare_every_setting_but_paths(monkeypatch):
     assert (joining.meeting_seconds, joining.stuck_seconds) == (5, 7)
     assert joining.facts["`learning_rate`"] == "1e-05"
     assert joining.facts["`pack_sequences`"] == "True"
+    speed = dataclasses.replace(settings.speed, compilation_cache=Path("compiled"))
     elsewhere = dataclasses.replace(
-        settings, output_dir=Path("other"), data=dataclasses.replace(settings.data, cached_dir=Path("other"))
+        settings,
+        speed=speed,
+        output_dir=Path("other"),
+        data=dataclasses.replace(settings.data, cached_dir=Path("other")),
     )
     assembly.join_replicas(elsewhere)
     assert asked[1][3].facts == joining.facts
