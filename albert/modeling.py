@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 import tensorflow as tf
 
 from albert.albert_config import ACTIVATIONS, AlbertConfig
-from albert.ops.dropout import DropoutKey, attention_dropout, sequence_dropout, token_dropout
+from albert.ops.dropout import DropoutKey, attend_with_dropout, sequence_dropout, token_dropout
 from albert.ops.fused import FUSED, ElementWise, bias_add, bias_gelu
 
 Weights = Mapping[str, "tf.Variable | tf.Tensor"]
@@ -381,8 +381,8 @@ def _self_attention(
     query, key, value = tf.unstack(tf.transpose(qkv, [2, 0, 3, 1, 4]))  # each [R, A, L, D]
     scores = tf.matmul(query, key, transpose_b=True)  # [R, A, L, L]
     probabilities = element_wise.masked_softmax(scores, score_bias, 1.0 / math.sqrt(head_width))
-    probabilities = attention_dropout(probabilities, config.attention_probs_dropout_prob, dropout_key, site)
-    context = tf.transpose(tf.matmul(probabilities, value), [0, 2, 1, 3])
+    context = attend_with_dropout(probabilities, value, config.attention_probs_dropout_prob, dropout_key, site)
+    context = tf.transpose(context, [0, 2, 1, 3])
     return tf.reshape(context, [rows, length, width])
 
 

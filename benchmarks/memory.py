@@ -4,7 +4,7 @@ Compiles forward and backward pass of each of Google's sizes for rows of 512 tok
 the compiler's buffer assignment. Nothing is run, so the largest model needs no more memory here than the smallest. The
 figures are the CPU compiler's; a GPU's fuses otherwise, but keeps the same activations for the backward pass.
 
-    python3 -m benchmarks.memory [--sizes base large xlarge xxlarge] [--rows 8]
+    python3 -m benchmarks.memory [--sizes base large xlarge xxlarge] [--rows 8] [--dropout 0.1]
 """
 
 import argparse
@@ -24,7 +24,7 @@ MICRO_BATCHES = 4
 _TEMPORARY = re.compile(r"allocation \d+: size (\d+), preallocated-temp")
 
 
-def compile_step(size: str, rows: int, recompute: bool) -> None:
+def compile_step(size: str, rows: int, recompute: bool, dropout: float) -> None:
     """Compiles the gradient of one micro-batch of `rows` full rows; the compiler writes where XLA_FLAGS says."""
     import tensorflow as tf
 
@@ -33,6 +33,7 @@ def compile_step(size: str, rows: int, recompute: bool) -> None:
     from albert.engine.training_step import TrainingStep
     from albert.heads.pooled import ClassificationHead
     from albert.modeling import Computation, TokenLayout, encoder_specs
+    from albert.ops.fenced import FENCED
     from albert.runs.model_fn import build_model_fn
 
     hidden, layers, heads = SIZES[size]
@@ -42,10 +43,10 @@ def compile_step(size: str, rows: int, recompute: bool) -> None:
         num_hidden_layers=layers,
         num_attention_heads=heads,
         intermediate_size=4 * hidden,
-    )
+    ).with_dropout(dropout)
     head = ClassificationHead(config, num_labels=2)
     step = TrainingStep(
-        build_model_fn(config, head, computation=Computation(recompute=recompute)),
+        build_model_fn(config, head, computation=Computation(recompute=recompute, element_wise=FENCED)),
         create_optimizer("adamw"),
         LearningRateSchedule(1e-5, 100),
         use_xla=True,
@@ -67,11 +68,11 @@ def compile_step(size: str, rows: int, recompute: bool) -> None:
     compiled(stage="optimized_hlo", device_name="/device:CPU:0")
 
 
-def temporary_bytes(size: str, rows: int, recompute: bool) -> int:
+def temporary_bytes(size: str, rows: int, recompute: bool, dropout: float) -> int:
     """Compiles in a process of its own, and reads what the compiler noted."""
     with tempfile.TemporaryDirectory() as folder:
         environment = os.environ | {"XLA_FLAGS": f"--xla_dump_to={folder}", "TF_CPP_MIN_LOG_LEVEL": "3"}
-        call = f"from benchmarks.memory import compile_step; compile_step({size!r}, {rows}, {recompute})"
+        call = f"from benchmarks.memory import compile_step; compile_step({size!r}, {rows}, {recompute}, {dropout})"
         subprocess.run([sys.executable, "-c", call], env=environment, check=True)
         found = [
             int(number)
@@ -87,16 +88,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES))
     parser.add_argument("--rows", type=int, default=8, help="rows of 512 tokens a step")
+    parser.add_argument("--dropout", type=float, default=0.0, help="of hidden units and attention probabilities")
     arguments = parser.parse_args()
     parts = arguments.rows // MICRO_BATCHES
     lines = [
-        f"XLA's temporary memory in GiB for {arguments.rows} rows of {POSITIONS} tokens, float32.\n",
+        f"XLA's temporary memory in GiB for {arguments.rows} rows of {POSITIONS} tokens, float32, "
+        f"dropout {arguments.dropout:g}.\n",
         f"| model | as it is | recomputed | {MICRO_BATCHES} micro-batches | both |",
         "| --- | ---: | ---: | ---: | ---: |",
     ]
     for size in arguments.sizes:
         ways = ((arguments.rows, False), (arguments.rows, True), (parts, False), (parts, True))
-        found = [f"{temporary_bytes(size, rows, recompute) / 2**30:.2f}" for rows, recompute in ways]
+        found = [f"{temporary_bytes(size, rows, recompute, arguments.dropout) / 2**30:.2f}" for rows, recompute in ways]
         lines.append(f"| {size} | " + " | ".join(found) + " |")
         print(lines[-1], flush=True)
     append_result("memory", "\n".join(lines))

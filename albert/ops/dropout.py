@@ -51,15 +51,41 @@ def sequence_dropout(x: tf.Tensor, rate: float, key: DropoutKey | None, site: in
     return x * tf.cast(keep[:, 0], x.dtype)
 
 
-def attention_dropout(probabilities: tf.Tensor, rate: float, key: DropoutKey | None, site: int) -> tf.Tensor:
-    """The same for attention probabilities [R, A, L, L], of queries (third axis) and keys (fourth)."""
+def attend_with_dropout(
+    probabilities: tf.Tensor, values: tf.Tensor, rate: float, key: DropoutKey | None, site: int
+) -> tf.Tensor:
+    """`values` [R, A, L, D] weighted by `probabilities` [R, A, L, L], of queries and keys, which are dropped alike.
+
+    The backward pass computes the mask again: otherwise every layer keeps a second [R, A, L, L], at long rows the
+    largest tensor there is.
+    """
     if key is None or rate == 0:
-        return probabilities
-    constants = _constants(key, site, rate)
-    keep = _attention_keep_scale(
-        key.step, key.token_rows, key.position_ids, *constants, num_heads=probabilities.shape[1]
-    )
-    return probabilities * tf.cast(keep, probabilities.dtype)
+        return tf.matmul(probabilities, values)
+    constants, num_heads = _constants(key, site, rate), probabilities.shape[1]
+
+    def keep_scale(step: tf.Tensor) -> tf.Tensor:
+        keep = _attention_keep_scale(step, key.token_rows, key.position_ids, *constants, num_heads=num_heads)
+        return tf.cast(keep, probabilities.dtype)
+
+    @tf.custom_gradient
+    def product(probabilities: tf.Tensor, values: tf.Tensor):
+        def gradient(dy: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            keep = keep_scale(_unknown_without(dy, key.step))
+            of_probabilities = tf.matmul(dy, values, transpose_b=True) * keep
+            return of_probabilities, tf.matmul(probabilities * keep, dy, transpose_a=True)
+
+        return tf.matmul(probabilities * keep_scale(key.step), values), gradient
+
+    return product(probabilities, values)
+
+
+def _unknown_without(dy: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
+    """`step`, as far as a compiler can tell only after `dy`: it would otherwise see one mask twice, and keep it.
+
+    Where the first number of `dy` is NaN it is another step; then so is the gradient, and nothing is updated.
+    """
+    is_nan = tf.math.is_nan(tf.reshape(dy, [-1])[0])
+    return step + tf.cast(is_nan, step.dtype)
 
 
 def _constants(key: DropoutKey, site: int, rate: float) -> tuple[tf.Tensor, tf.Tensor]:
