@@ -1,10 +1,11 @@
 """What every entry point does around its work: logging, one line for a user's mistake, exit codes. No TensorFlow."""
 
+import contextlib
 import logging
 import os
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 from albert.cli.flags import HelpRequested, Program
@@ -90,20 +91,20 @@ def fine_tune(job: tuple[Task, Settings]) -> None:
     Imports TensorFlow only now, when the flags are known to be right.
     """
     task, settings = job
-    _keep_compiled_code(settings.speed)
-    from albert.runs.fine_tuning import run
+    with _keeping_compiled_code(settings.speed):
+        from albert.runs.fine_tuning import run
 
-    run(task, settings)
+        run(task, settings)
     if settings.do_train and is_chief(settings):
         logging.info("Use the model: %s", command_for(task, settings.output_dir))
 
 
 def pretrain(settings: PretrainingSettings) -> None:
     """Pretrains. Imports TensorFlow only now, when the flags are known to be right."""
-    _keep_compiled_code(settings.speed)
-    from albert.runs.pretraining import run
+    with _keeping_compiled_code(settings.speed):
+        from albert.runs.pretraining import run
 
-    run(settings)
+        run(settings)
 
 
 def create_features(job: tuple[Task, DataSettings]) -> None:
@@ -113,9 +114,20 @@ def create_features(job: tuple[Task, DataSettings]) -> None:
     print_as_far_as_read(create(*job))
 
 
-def _keep_compiled_code(speed: SpeedSettings) -> None:
-    if speed.compilation_cache:
-        compilation_cache.use(speed.compilation_cache, speed.deterministic)
+@contextlib.contextmanager
+def _keeping_compiled_code(speed: SpeedSettings) -> Iterator[None]:
+    folder = speed.compilation_cache
+    if folder is None:
+        yield
+        return
+    compilation_cache.use(folder, speed.deterministic)
+    try:
+        yield
+    except Exception as error:
+        explained = compilation_cache.as_user_error(folder, error)
+        if explained is None:
+            raise
+        raise explained from error
 
 
 class _Lines(logging.Formatter):

@@ -5,6 +5,8 @@ version, the processor, how many cores the process may use, the GPUs and their d
 combination of these has a folder of its own.
 """
 
+import atexit
+import contextlib
 import hashlib
 import json
 import logging
@@ -14,8 +16,10 @@ import shlex
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from albert.errors import UserError
+from albert.system.files import write_text
 
 _DIRECTORY = "--tf_xla_persistent_cache_directory="
 _GPUS = Path("/proc/driver/nvidia")
@@ -43,9 +47,25 @@ def use(folder: Path, deterministic: bool = False) -> None:
         ) from error
     if not os.access(entries, os.W_OK):
         raise UserError(f"`compilation_cache`={folder} is not writable. Set it to a folder that you may write to.")
-    os.environ["TF_XLA_FLAGS"] = shlex.join([*_other_flags(), f"{_DIRECTORY}{entries}"])
+    os.environ["TF_XLA_FLAGS"] = " ".join(map(_as_tensorflow_reads, [*_other_flags(), f"{_DIRECTORY}{entries}"]))
+    # What a killed process left has its digest from the next start on.
+    atexit.register(_add_digests, entries)
     # TensorFlow reads each entry as text first, and reports as an error (level 2) that it is none.
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+
+
+def as_user_error(folder: Path, error: Exception) -> UserError | None:
+    """What to raise where `error` says that TensorFlow could not read or write an entry of `folder`; otherwise None."""
+    if isinstance(error, UserError) or not type(error).__module__.startswith("tensorflow"):
+        return None
+    line = next((line for line in str(error).splitlines() if str(folder.absolute()) in line), None)
+    if line is None:
+        return None
+    reason = line.rpartition("; ")[2].strip()
+    return UserError(
+        f"`compilation_cache`={folder}: {reason}. Free space, set it to another folder or leave it out; what was saved "
+        "before is intact."
+    )
 
 
 def _key(deterministic: bool) -> str:
@@ -71,6 +91,15 @@ def _other_flags() -> list[str]:
     return [flag for flag in flags if not flag.startswith(_DIRECTORY)]
 
 
+def _as_tensorflow_reads(flag: str) -> str:
+    """`flag` for TF_XLA_FLAGS, where only what follows the `=` may stand in quotes."""
+    name, equals, value = flag.partition("=")
+    if not equals or not set(value) & set(" \t\n\r\v\f'\"\\"):
+        return flag
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    return f'{name}="{escaped}"'
+
+
 def _tensorflow_version() -> str:
     for name in ("tensorflow", "tensorflow-cpu"):
         try:
@@ -88,28 +117,59 @@ def _lines(path: Path) -> list[str]:
 
 
 def _remove_damaged(entries: Path) -> None:
-    """Removes what is no whole entry.
+    """Removes what is no whole entry, or not as it was written.
 
-    TensorFlow moves an entry into place when it is written, so only a disk damages one; but then it raises the error
-    that also means the end of a data set, in the middle of a step.
+    TensorFlow moves an entry into place when it is written, so only a disk or a person damages one. But then it raises
+    an error in the middle of a step, at every start; and it believes what is left of the code.
     """
-    damaged = [path for path in entries.glob("*.pb") if not _is_whole(path.read_bytes())]
+    damaged = [path for path in entries.glob("*.pb") if not _is_intact(path)]
     for path in damaged:
         path.unlink(missing_ok=True)
+        _digest_path(path).unlink(missing_ok=True)
     if damaged:
         logging.warning("%s: %d damaged entries are removed, and compiled again.", entries, len(damaged))
+    _add_digests(entries)
 
 
-def _is_whole(entry: bytes) -> bool:
-    """Whether `entry` is a protocol buffer message: fields that end where it ends, one at least."""
+def _is_intact(path: Path) -> bool:
+    entry = path.read_bytes()
+    if not _is_entry(entry, path.name):
+        return False
     try:
-        return sum(1 for _ in _fields(entry)) > 0
-    except (IndexError, ValueError):
+        return _digest_path(path).read_text(errors="replace") == _digest(entry)
+    except FileNotFoundError:
+        return True
+
+
+def _add_digests(entries: Path) -> None:
+    """Writes the digest of every entry that has none beside it, as far as the disk lets it."""
+    with contextlib.suppress(OSError, UserError):
+        for path in entries.glob("*.pb"):
+            if not _digest_path(path).exists():
+                write_text(_digest_path(path), _digest(path.read_bytes()))
+
+
+def _digest_path(path: Path) -> Path:
+    return path.with_name(f"{path.name}.sha256")
+
+
+def _digest(entry: bytes) -> str:
+    return hashlib.sha256(entry).hexdigest()
+
+
+def _is_entry(entry: bytes, name: str) -> bool:
+    """Whether `entry` is an XlaSerializedCacheEntry of TensorFlow with its key (1), which is its name, and code (3)."""
+    try:
+        fields = dict(_fields(entry))
+        key = dict(_fields(fields[1]))
+        words = [key[4].decode(), str(key.get(1, 0)), str(key.get(2, 0)), key[3].decode()]
+        return bool(fields[3]) and name.startswith("__".join(words))
+    except (IndexError, KeyError, ValueError, TypeError, AttributeError):
         return False
 
 
-def _fields(message: bytes) -> Iterator[int]:
-    """The number of each field. Raises IndexError or ValueError where there is none, or where one is cut."""
+def _fields(message: bytes) -> Iterator[tuple[int, Any]]:
+    """Number and value of each field. Raises IndexError or ValueError where there is none, or where one is cut."""
     position = 0
 
     def varint() -> int:
@@ -127,12 +187,12 @@ def _fields(message: bytes) -> Iterator[int]:
         tag = varint()
         kind = tag & 7
         if kind == 0:
-            varint()
+            yield tag >> 3, varint()
         elif kind in (1, 2, 5):
             length = varint() if kind == 2 else {1: 8, 5: 4}[kind]
             position += length
+            if position > len(message):
+                raise IndexError("cut")
+            yield tag >> 3, message[position - length : position]
         else:
             raise ValueError(f"wire type {kind}")
-        if position > len(message):
-            raise IndexError("cut")
-        yield tag >> 3

@@ -1,4 +1,7 @@
+import hashlib
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -6,8 +9,10 @@ import pytest
 from albert.errors import UserError
 from albert.system import compilation_cache
 
-# A text of 130 bytes, a number of two bytes, a float.
-ENTRY = b"\x0a\x82\x01" + bytes(range(130)) + b"\x10\x96\x01\x1d\x00\x00\x80\x3f"
+# As TensorFlow 2.21 writes one: the key, which is the file's name; a program; its code, of 130 bytes.
+NAME = "xla_compile_cache__300__5__XLA_CPU_JIT.pb"
+KEY = b'\x08\xac\x02\x10\x05\x1a\x0bXLA_CPU_JIT"\x11xla_compile_cache'
+ENTRY = b"\x0a" + bytes([len(KEY)]) + KEY + b"\x12\x02ab\x1a\x82\x01" + bytes(range(130))
 
 
 @pytest.fixture(autouse=True)
@@ -19,7 +24,7 @@ def _environment(monkeypatch):
 def _folder(root, **arguments):
     """The folder that TensorFlow is given."""
     compilation_cache.use(root, **arguments)
-    return Path(os.environ["TF_XLA_FLAGS"].split("--tf_xla_persistent_cache_directory=")[1].rstrip("'"))
+    return Path(os.environ["TF_XLA_FLAGS"].split("--tf_xla_persistent_cache_directory=")[1].strip('"'))
 
 
 def test_what_decides_the_code_decides_the_folder(tmp_path, monkeypatch):
@@ -57,14 +62,28 @@ def test_a_process_that_another_one_started_has_the_same_folder_and_keeps_other_
     monkeypatch.setenv("TF_XLA_FLAGS", "--tf_xla_clustering_debug")
     first = _folder(tmp_path / "with a blank")
     assert _folder(tmp_path / "with a blank") == first
-    assert os.environ["TF_XLA_FLAGS"] == (f"--tf_xla_clustering_debug '--tf_xla_persistent_cache_directory={first}'")
+    assert os.environ["TF_XLA_FLAGS"] == f'--tf_xla_clustering_debug --tf_xla_persistent_cache_directory="{first}"'
 
 
-@pytest.mark.parametrize("entry", [ENTRY[:-1], ENTRY[:3], ENTRY[:7], ENTRY[:-6], b"", b"\x0f", b"\x8a"])
+def test_a_name_with_quotes_is_written_as_tensorflow_reads_it(tmp_path, monkeypatch):
+    # Its parse_flags_from_env.cc: a flag begins with "--"; in double quotes a backslash goes before what it escapes.
+    monkeypatch.setattr(compilation_cache, "_key", lambda _: "key")
+    compilation_cache.use(tmp_path / "a'b\"\\c")
+    value = f"{tmp_path}/a'b\\\"\\\\c/key"
+    assert os.environ["TF_XLA_FLAGS"] == f'--tf_xla_persistent_cache_directory="{value}"'
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        *(ENTRY[:-1], ENTRY[:3], ENTRY[:7], ENTRY[:-133], ENTRY[:-6], b"", b"\x0f", b"\x8a", bytes(200)),
+        *(b"\x0a\x02hi", ENTRY.replace(b"\x10\x05", b"\x10\x06"), ENTRY.replace(b"CPU", b"GPU")),
+    ],
+)
 def test_a_damaged_entry_is_removed_with_a_warning(tmp_path, caplog, entry):
     folder = _folder(tmp_path)
-    whole, damaged = (folder / f"{name}.pb" for name in ("whole", "damaged"))
-    whole.write_bytes(ENTRY)
+    damaged, whole = folder / NAME, folder / NAME.replace("300", "0")
+    whole.write_bytes(ENTRY.replace(b"\x0a" + bytes([len(KEY)]) + b"\x08\xac\x02", b"\x0a" + bytes([len(KEY) - 3])))
     damaged.write_bytes(entry)
     compilation_cache.use(tmp_path)
     assert "1 damaged entries are removed" in caplog.text
@@ -72,7 +91,43 @@ def test_a_damaged_entry_is_removed_with_a_warning(tmp_path, caplog, entry):
     assert not damaged.exists()
 
 
+@pytest.mark.parametrize("what", ["entry", "digest"])
+def test_an_entry_whose_code_changed_is_removed(tmp_path, caplog, what):
+    folder = _folder(tmp_path)
+    (folder / NAME).write_bytes(ENTRY)
+    compilation_cache.use(tmp_path)
+    assert not caplog.text
+    if what == "entry":
+        (folder / NAME).write_bytes(ENTRY[:-1] + b"x")
+    else:
+        (folder / f"{NAME}.sha256").write_text("")
+    compilation_cache.use(tmp_path)
+    assert "1 damaged entries are removed" in caplog.text
+    assert not list(folder.iterdir())
+
+
+def test_a_process_that_ends_writes_the_digests_of_its_entries(tmp_path):
+    code = f"""
+from pathlib import Path
+from albert.system import compilation_cache
+compilation_cache.use(Path({str(tmp_path)!r}))
+(next(Path({str(tmp_path)!r}).iterdir()) / {NAME!r}).write_bytes({ENTRY!r})
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
+    assert next(tmp_path.glob(f"*/{NAME}.sha256")).read_text() == hashlib.sha256(ENTRY).hexdigest()
+
+
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match=r"`compilation_cache`=.*file.*: Not a directory\. Set it"):
         compilation_cache.use(tmp_path / "file/cache")
+
+
+def test_an_error_of_tensorflow_about_an_entry_is_the_users(tmp_path):
+    kind = type("ResourceExhaustedError", (Exception,), {"__module__": "tensorflow.python.framework.errors_impl"})
+    line = f"{tmp_path}/tensorflow-2_0/a.pb1.tmp; No space left on device"
+    error = kind(f"Graph execution error:\n\n{line}\n\t [[{{node}}]]")
+    explained = compilation_cache.as_user_error(tmp_path, error)
+    assert str(explained).startswith(f"`compilation_cache`={tmp_path}: No space left on device. Free space")
+    assert compilation_cache.as_user_error(tmp_path, kind("out of memory")) is None
+    assert compilation_cache.as_user_error(tmp_path, ValueError(str(tmp_path))) is None
