@@ -122,6 +122,9 @@ def _remove_damaged(entries: Path) -> None:
     TensorFlow moves an entry into place when it is written, so only a disk or a person damages one. But then it raises
     an error in the middle of a step, at every start; and it believes what is left of the code.
     """
+    for digest in entries.glob("*.pb.sha256"):
+        if not digest.with_suffix("").exists():
+            digest.unlink(missing_ok=True)  # or the entry that comes in place of the one that was deleted is damaged
     damaged = [path for path in entries.glob("*.pb") if not _is_intact(path)]
     for path in damaged:
         path.unlink(missing_ok=True)

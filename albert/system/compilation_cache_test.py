@@ -106,6 +106,13 @@ def test_an_entry_whose_code_changed_is_removed(tmp_path, caplog, what):
     assert not list(folder.iterdir())
 
 
+def test_an_entry_that_is_deleted_by_hand_takes_its_digest_along(tmp_path):
+    folder = _folder(tmp_path)
+    (folder / f"{NAME}.sha256").write_text("of an entry that is gone")
+    compilation_cache.use(tmp_path)
+    assert not list(folder.iterdir())
+
+
 def test_a_process_that_ends_writes_the_digests_of_its_entries(tmp_path):
     code = f"""
 from pathlib import Path
