@@ -12,18 +12,12 @@ import pytest
 from albert.system import compilation_cache
 
 ROOT = Path(__file__).parent
+COMPILED = ROOT / ".pytest_cache" / "compiled"
 
 # Before anything imports TensorFlow: its start-up notes (level 0 and 1) would bury a failing test's output.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 # As the programs have it.
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
-# What these tests and the programs that they start compile is kept for the next time: up to half of the processor time
-# of those that train. Entries are compiled again after a while, so that those of earlier code do not pile up.
-COMPILED = ROOT / ".pytest_cache" / "compiled"
-for entry in COMPILED.glob("*/*.pb"):
-    if time.time() - entry.stat().st_mtime > 30 * 24 * 3600:
-        entry.unlink(missing_ok=True)
-compilation_cache.use(COMPILED, deterministic=True)
 # A script's `&` starts processes that ignore Ctrl-C, `nohup` those that ignore SIGHUP, and so would the programs that
 # tests interrupt.
 if threading.current_thread() is threading.main_thread():
@@ -66,10 +60,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session", autouse=True)
 def _share_compiled_code() -> Iterator[None]:
-    """Lets the programs that tests start use what an earlier one compiled; they are not made deterministic."""
+    """Lets the programs that tests start use what an earlier one compiled: a third of a short run's processor time.
+
+    What they compile is kept for the next time, and compiled again after a month, so that it does not pile up. The
+    tests' own processes compile for themselves: loading takes 1 GB of each by the end, and the first time no less time.
+    """
+    for entry in COMPILED.glob("*/*.pb"):
+        if time.time() - entry.stat().st_mtime > 30 * 24 * 3600:
+            entry.unlink(missing_ok=True)
     with pytest.MonkeyPatch.context() as patch:
         for name in ("TF_XLA_FLAGS", "TF_CPP_MIN_LOG_LEVEL"):
-            patch.setenv(name, os.environ[name])  # and back at the end
+            patch.setenv(name, os.environ.get(name, ""))  # and back at the end
         compilation_cache.use(COMPILED)
         yield
 
