@@ -63,7 +63,8 @@ def _share_compiled_code() -> Iterator[None]:
     """Lets the programs that tests start use what an earlier one compiled: a third of a short run's processor time.
 
     What they compile is kept for the next time, and compiled again after a month, so that it does not pile up. The
-    tests' own processes compile for themselves: loading takes 1 GB of each by the end, and the first time no less time.
+    tests' own processes compile for themselves: the first time they would save nothing, and a test that lets the disk
+    be full would leave cut entries.
     """
     for entry in COMPILED.glob("*/*.pb"):
         if time.time() - entry.stat().st_mtime > 30 * 24 * 3600:
