@@ -39,19 +39,19 @@ def main() -> None:
     found: dict[tuple[int, str], list[tuple[float, ...]]] = {}
     with tempfile.TemporaryDirectory() as text:
         folder = Path(text)
-        checkouts, flags = {"this": ROOT}, {"this": ["--use_xla"] if arguments.use_xla else []}
-        flags["other"] = flags["this"]
-        if arguments.other:
-            checkouts = {"other": arguments.other, **checkouts}
-        if arguments.loaded:
-            checkouts["this, loaded"] = ROOT
-            flags["this, loaded"] = [*flags["this"], f"--compilation_cache={folder / 'compiled'}"]
+        flags = ["--use_xla"] * arguments.use_xla
+        loading = [*flags, f"--compilation_cache={folder / 'compiled'}"]
+        contenders = {"other": (arguments.other, flags)} if arguments.other else {}
+        contenders["this"] = (ROOT, flags)
         run(ROOT, 1, folder, [])  # makes the cache
-        for number in arguments.replicas if arguments.loaded else ():
-            run(ROOT, number, folder, flags["this, loaded"])  # and what is loaded
-        turns = [(n, name) for n in arguments.replicas for _ in range(arguments.rounds) for name in checkouts]
+        if arguments.loaded:
+            contenders["this, loaded"] = (ROOT, loading)
+            for number in arguments.replicas:
+                run(ROOT, number, folder, loading)  # makes what is loaded
+        turns = [(n, name) for n in arguments.replicas for _ in range(arguments.rounds) for name in contenders]
         for number, name in tqdm(turns, unit="run", disable=None):
-            found.setdefault((number, name), []).append(run(checkouts[name], number, folder, flags[name]))
+            checkout, of_run = contenders[name]
+            found.setdefault((number, name), []).append(run(checkout, number, folder, of_run))
     compiled = ", compiled as a whole" if arguments.use_xla else ""
     append_result("starting", "\n".join(table(found, arguments.rounds, compiled)))
 

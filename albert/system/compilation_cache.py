@@ -13,10 +13,13 @@ import logging
 import os
 import platform
 import shlex
-from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from google.protobuf.empty_pb2 import Empty
+from google.protobuf.message import DecodeError
+from google.protobuf.unknown_fields import UnknownFieldSet
 
 from albert.errors import UserError
 from albert.system.files import write_text
@@ -163,39 +166,17 @@ def _digest(entry: bytes) -> str:
 def _is_entry(entry: bytes, name: str) -> bool:
     """Whether `entry` is an XlaSerializedCacheEntry of TensorFlow with its key (1), which is its name, and code (3)."""
     try:
-        fields = dict(_fields(entry))
-        key = dict(_fields(fields[1]))
+        fields = _fields(entry)
+        key = _fields(fields[1])
         words = [key[4].decode(), str(key.get(1, 0)), str(key.get(2, 0)), key[3].decode()]
         return bool(fields[3]) and name.startswith("__".join(words))
-    except (IndexError, KeyError, ValueError, TypeError, AttributeError):
+    except (DecodeError, KeyError, ValueError, TypeError, AttributeError):
         return False
 
 
-def _fields(message: bytes) -> Iterator[tuple[int, Any]]:
-    """Number and value of each field. Raises IndexError or ValueError where there is none, or where one is cut."""
-    position = 0
+def _fields(message: bytes) -> dict[int, Any]:
+    """Values by number. Raises DecodeError where `message` is cut, and TypeError where it is none.
 
-    def varint() -> int:
-        nonlocal position
-        value = shift = 0
-        while True:
-            byte = message[position]
-            position += 1
-            value |= (byte & 0x7F) << shift
-            shift += 7
-            if byte < 0x80:
-                return value
-
-    while position < len(message):
-        tag = varint()
-        kind = tag & 7
-        if kind == 0:
-            yield tag >> 3, varint()
-        elif kind in (1, 2, 5):
-            length = varint() if kind == 2 else {1: 8, 5: 4}[kind]
-            position += length
-            if position > len(message):
-                raise IndexError("cut")
-            yield tag >> 3, message[position - length : position]
-        else:
-            raise ValueError(f"wire type {kind}")
+    TensorFlow keeps the message's description to itself; to one without fields all of them are unknown ones.
+    """
+    return {field.field_number: field.data for field in UnknownFieldSet(Empty.FromString(message))}
