@@ -29,8 +29,10 @@ TASKS = (
     *("cola", "sst-2", "mrpc", "qqp", "sts-b", "mnli", "mismnli", "qnli", "rte", "wnli", "ax", "agreement"),
     *("squad1.1", "squad2.0", "race"),
 )
-# How far another processor may be from the recorded one's numbers.
-TOLERANCE = 1e-6
+# How far a processor of another kind may be from the recorded numbers. What adds the same number to everything in a
+# softmax has no gradient but rounding, which Adam divides by its own size: such biases differ most.
+TOLERANCE = 1e-5
+RANKS_TOLERANCE = 1e-3  # of correlations, where two predictions change places
 SECONDS = 600
 # Files of an output directory that hold times.
 WITH_TIMES = ("events.", "training_", "eval_results.")
@@ -99,12 +101,13 @@ def _machine() -> dict[str, object]:
 
 
 def _assert_ends_as_recorded(out: Path, finished: Path, earlier: Path) -> None:
-    """The same files; the same bytes on a processor like the recorded one, otherwise nearly the same numbers."""
+    """The same files; the same bytes on a processor like a recorded one, otherwise nearly the same numbers."""
     recorded, found = _load(finished / "sha256.json"), _digests(out)
-    assert recorded.keys() <= found.keys()
-    is_like_recorded = _machine() == _load(earlier / "made_on.json")
-    for name in recorded if is_like_recorded else ("run_settings.json", "checkpoint"):
-        assert found[name] == recorded[name], name
+    like_this = [name for name, machine in _load(earlier / "made_on.json").items() if machine == _machine()]
+    for processor, files in recorded.items():
+        assert files.keys() <= found.keys()
+        for name in files if processor in like_this else ("run_settings.json", "checkpoint"):
+            assert found[name] == files[name], name
     reader = tf.train.load_checkpoint(str(out / f"model.ckpt-{STEPS}"))
     with np.load(finished / "weights.npz") as weights:
         for name, value in weights.items():
@@ -112,16 +115,16 @@ def _assert_ends_as_recorded(out: Path, finished: Path, earlier: Path) -> None:
     evaluations, logged = (_load(place / "evaluations.json") for place in (finished, out))
     assert [entry["step"] for entry in logged] == [entry["step"] for entry in evaluations] == [2, 4, 6, 8]
     for before, now in zip(evaluations, logged, strict=True):
-        assert now["metrics"] == pytest.approx(before["metrics"], rel=1e-4, abs=1e-4)
+        assert now["metrics"] == pytest.approx(before["metrics"], rel=1e-4, abs=RANKS_TOLERANCE)
         assert now["is_best"] == before["is_best"]
     before, now = (_load(place / "eval_results.json") for place in (finished, out))
-    assert now["best"] == pytest.approx(before["best"], rel=1e-4, abs=1e-4)
+    assert now["best"] == pytest.approx(before["best"], rel=1e-4, abs=RANKS_TOLERANCE)
     before, now = (_rows(place / "training_log.jsonl") for place in (finished, out))
     assert [row["step"] for row in now] == list(range(1, STEPS + 1))
     for row, same in zip(now, before, strict=True):
         # Not how fast a step was.
         for number in ("loss", "gradient_norm", "learning_rate", "real_tokens", "computed_tokens"):
-            assert row[number] == pytest.approx(same[number], rel=1e-5, abs=TOLERANCE), number
+            assert row[number] == pytest.approx(same[number], rel=1e-4, abs=TOLERANCE), number
 
 
 def _rows(path: Path) -> list[dict[str, float]]:

@@ -1,6 +1,9 @@
 """Records runs begun with the code of one checkout, which tests then continue with that of another.
 
-    python3 make_old_runs.py --root=CHECKOUT --into=NEW_FOLDER
+    python3 make_old_runs.py --root=CHECKOUT --into=NEW_FOLDER --processor=NAME
+    python3 make_old_runs.py --root=CHECKOUT --add_to=FOLDER --processor=NAME
+
+The second form continues what was recorded in FOLDER, and adds with which bytes it ends on another processor.
 
 Owns what the tiny runs read and what is kept of them; `commands.json` beside it has the commands, README.md describes
 the result. Everything is made by the programs of CHECKOUT, as commands; only `identities.json` also asks the tasks.
@@ -69,19 +72,49 @@ NOT_KEPT = shutil.ignore_patterns("events.*", "*.lock")
 
 
 def main() -> None:
-    """Makes everything in a folder that must not be there yet."""
+    """Reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", type=Path, default=Path.cwd(), help="the checkout whose code runs")
-    parser.add_argument("--into", type=Path, required=True, help="where everything goes; must not be there")
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("--into", type=Path, help="where everything goes; must not be there")
+    where.add_argument("--add_to", type=Path, help="a folder that was made so")
+    parser.add_argument("--processor", required=True, help="what this kind of processor is called in the folder")
     flags = parser.parse_args()
-    root, into = flags.root.resolve(), flags.into.resolve()
+    root = flags.root.resolve()
+    if flags.into:
+        record(root, flags.into.resolve(), flags.processor)
+    else:
+        add_processor(root, flags.add_to.resolve(), flags.processor)
+
+
+def record(root: Path, into: Path, processor: str) -> None:
+    """Makes everything in a folder that must not be there yet."""
     into.mkdir()
     with tempfile.TemporaryDirectory() as scratch:
         write_inputs(root, into / "inputs", Path(scratch))
         for name, command in COMMANDS["runs"].items():
-            record_run(root, into, name, command, Path(scratch))
+            record_run(root, into, name, command, Path(scratch), processor)
         write_json(into / "identities.json", identities(root, into, Path(scratch)))
-    write_json(into / "made_on.json", machine())
+    write_json(into / "made_on.json", {processor: machine()})
+
+
+def add_processor(root: Path, into: Path, processor: str) -> None:
+    """Continues every recorded run on this processor, and adds with which bytes it ends."""
+    with tempfile.TemporaryDirectory() as scratch:
+        for name, command in COMMANDS["runs"].items():
+            folder = working_directory(root, into / "inputs", Path(scratch) / name)
+            for kept in ("out", "cache"):
+                if (into / name / kept).exists():
+                    shutil.copytree(into / name / kept, folder / kept)
+            said = run(root, folder, command)
+            assert f"Continuing from out/model.ckpt-{STOPPED_AT}." in said, said
+            add(into / name / "finished/sha256.json", processor, digests(folder / "out"))
+    add(into / "made_on.json", processor, machine())
+
+
+def add(path: Path, processor: str, content: object) -> None:
+    """Adds to a file of JSON what it has for one processor."""
+    write_json(path, {**json.loads(path.read_text()), processor: content})
 
 
 def write_json(path: Path, content: object) -> None:
@@ -160,7 +193,7 @@ def run(root: Path, folder: Path, command: str, code: int = 0, start: Sequence[s
     return done.stderr
 
 
-def record_run(root: Path, into: Path, name: str, command: str, scratch: Path) -> None:
+def record_run(root: Path, into: Path, name: str, command: str, scratch: Path, processor: str) -> None:
     """Keeps a run as it was stopped, its caches, and what it ends with, which is the same where it was not stopped."""
     whole, stopped = (working_directory(root, into / "inputs", scratch / f"{name}-{kind}") for kind in ("whole", "cut"))
     run(root, whole, command)
@@ -174,7 +207,7 @@ def record_run(root: Path, into: Path, name: str, command: str, scratch: Path) -
     finished = into / name / "finished"
     not_kept = shutil.ignore_patterns("events.*", "model.ckpt-*", "run_settings.json", "nbest*", "*.png", "*.txt")
     shutil.copytree(whole / "out", finished, ignore=not_kept)
-    write_json(finished / "sha256.json", digests(whole / "out"))
+    write_json(finished / "sha256.json", {processor: digests(whole / "out")})
     reader = tf.train.load_checkpoint(str(whole / f"out/model.ckpt-{STEPS}"))
     weights = sorted(key for key in reader.get_variable_to_shape_map() if not key.endswith(SLOTS))
     np.savez_compressed(finished / "weights.npz", **{key: reader.get_tensor(key) for key in weights})
