@@ -21,6 +21,7 @@ from albert.cli.demo import DTYPES, parse
 from albert.cli.program import main
 from albert.cli.variables import FLAG_VARIABLES
 from albert.errors import UserError
+from albert.system.imports import importing_tensorflow
 from albert.tasks.recipes import recipe_for
 
 ROOT = Path(__file__).parent.parent
@@ -59,7 +60,8 @@ class Devices:
         """What TensorFlow sees; DEVICE=cpu in the environment leaves GPUs alone."""
         if os.environ.get("DEVICE") == "cpu":
             return cls("cpu", 2)
-        import tensorflow as tf  # not at the top: a wrong option is reported at once
+        with importing_tensorflow():
+            import tensorflow as tf  # not at the top: a wrong option is reported at once
 
         num_gpus = len(tf.config.list_physical_devices("GPU"))
         return cls("gpu", min(2, num_gpus)) if num_gpus else cls("cpu", 2)

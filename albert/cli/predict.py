@@ -7,6 +7,7 @@ from pathlib import Path
 
 from albert.cli.flags import Program, declared, parse
 from albert.serving.request import PredictRequest
+from albert.system.imports import importing_tensorflow
 from albert.tasks.base import Choice, Span, Task
 
 PREDICT = Program(
@@ -35,7 +36,8 @@ def parse_predict_flags(argv: Sequence[str]) -> PredictRequest:
 
 def predict(request: PredictRequest) -> None:
     """Predicts. Imports the parts only now, when the flags are known to be right."""
-    from albert.runs.prediction import run
+    with importing_tensorflow():
+        from albert.runs.prediction import run
 
     run(request)
 

@@ -17,6 +17,7 @@ from albert.errors import UserError
 from albert.settings import DataSettings, PretrainingSettings, Settings, SpeedSettings
 from albert.system import compilation_cache
 from albert.system.endings import LOST_WORKER, LostWorker, leave, leaves_at_once
+from albert.system.imports import importing_tensorflow
 from albert.system.printing import print_as_far_as_read
 from albert.system.signals import Interrupted
 from albert.tasks.base import Task
@@ -92,7 +93,8 @@ def fine_tune(job: tuple[Task, Settings]) -> None:
     """
     task, settings = job
     with _keeping_compiled_code(settings.speed):
-        from albert.runs.fine_tuning import run
+        with importing_tensorflow():
+            from albert.runs.fine_tuning import run
 
         run(task, settings)
     if settings.do_train and is_chief(settings):
@@ -102,14 +104,16 @@ def fine_tune(job: tuple[Task, Settings]) -> None:
 def pretrain(settings: PretrainingSettings) -> None:
     """Pretrains. Imports TensorFlow only now, when the flags are known to be right."""
     with _keeping_compiled_code(settings.speed):
-        from albert.runs.pretraining import run
+        with importing_tensorflow():
+            from albert.runs.pretraining import run
 
         run(settings)
 
 
 def create_features(job: tuple[Task, DataSettings]) -> None:
     """Makes the caches of a task. Imports TensorFlow, which writes them, only now."""
-    from albert.runs.feature_creation import create
+    with importing_tensorflow():
+        from albert.runs.feature_creation import create
 
     print_as_far_as_read(create(*job))
 
