@@ -28,34 +28,40 @@ if threading.current_thread() is threading.main_thread():
 
 # Fixtures that train, each once for all tests of a file.
 TRAINING_FIXTURES = {"finished", "trained", "padded"}
+# Those that run a program for every kind of model.
+SLOW_FIXTURES = {"models"}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`pytest --quick` runs the tests that do not train."""
-    parser.addoption("--quick", action="store_true", help="leave out the tests that train a model")
+    """`pytest --quick` runs what takes little time."""
+    parser.addoption("--quick", action="store_true", help="leave out the tests that train a model or take a second")
     parser.addoption("--workers", action="store_true", help="also test what takes minutes with several workers")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Marks tests by the fixtures that they use, deselects those of `training` and `workers`, and orders files."""
+    """Marks tests by the fixtures that they use, deselects some, and orders files."""
     for item in items:
         fixtures = set(getattr(item, "fixturenames", ()))
         if "shared_data" in fixtures:
             item.add_marker("shared_data")
         if fixtures & TRAINING_FIXTURES:
             item.add_marker("training")
+        if fixtures & SLOW_FIXTURES:
+            item.add_marker("slow")
     if config.getoption("quick"):
-        training = [item for item in items if item.get_closest_marker("training")]
-        items[:] = [item for item in items if not item.get_closest_marker("training")]
-        config.hook.pytest_deselected(items=training)
+        _deselect(config, items, "training", "slow")
     if not config.getoption("workers"):
-        left_out = [item for item in items if item.get_closest_marker("workers")]
-        items[:] = [item for item in items if not item.get_closest_marker("workers")]
-        config.hook.pytest_deselected(items=left_out)
+        _deselect(config, items, "workers")
     if hasattr(config, "workerinput"):
         # Two processes share the files: with the longest first, neither waits long for the other at the end.
         training_files = {item.path for item in items if item.get_closest_marker("training")}
         items.sort(key=lambda item: item.path not in training_files)
+
+
+def _deselect(config: pytest.Config, items: list[pytest.Item], *markers: str) -> None:
+    left_out = [item for item in items if any(map(item.get_closest_marker, markers))]
+    items[:] = [item for item in items if not any(map(item.get_closest_marker, markers))]
+    config.hook.pytest_deselected(items=left_out)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -26,6 +26,7 @@ def test_learning_rate_equals_the_original_at_every_step(case):
 
 # The dense runs: the `_sparse` ones clip by the norm of un-summed embedding rows, upstream's quirk and not ours; their
 # updates are tested below from the clipped gradients.
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["adamw", "lamb"])
 def test_ten_clipped_updates_equal_the_original(name):
     run = below(RECORDED, f"upstream_{name}")

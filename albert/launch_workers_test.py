@@ -240,6 +240,7 @@ def test_nothing_outlives_a_launcher_that_is_killed(fake, delay):
         process.wait()
 
 
+@pytest.mark.slow
 def test_kills_at_any_moment_are_survived(fake):
     rng = random.Random(0)
     with fake.started(["train"], ["train"], max_restarts=10) as process:

@@ -38,6 +38,7 @@ def _printed(capsys) -> list[str]:
 # What it gives --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_texts_as_arguments_have_a_line_each(capsys, models):
     expected = np.loadtxt(models / "agreement/out/test_results.tsv")[:2]
     lines = (models / "data/Agreement/test.tsv").read_text().splitlines()[1:3]
@@ -67,6 +68,7 @@ def test_a_model_that_does_not_say_how_many_texts_it_reads_takes_a_pair_with_a_t
     assert "A tab between makes a pair" in caplog.text
 
 
+@pytest.mark.slow
 def test_a_table_gives_a_table_of_as_many_rows_in_its_order(capsys, caplog, models, tmp_path):
     rows = [line.split("\t") for line in (models / "data/Agreement/test.tsv").read_text().splitlines()]
     with (tmp_path / "in.csv").open("w", newline="") as file:
@@ -115,6 +117,7 @@ def test_an_input_without_rows_is_not_a_mistake(capsys, models, tmp_path):
     assert np.load(output).shape == (0, 8)
 
 
+@pytest.mark.slow
 def test_questions_have_the_answers_that_a_run_gave(capsys, models, tmp_path):
     model = f"--model_dir={models / 'squad'}"
     assert _run(model, f"--input_file={SQUAD_TO_ANSWER}") == 0
@@ -208,6 +211,7 @@ def test_every_number_has_bounds_and_help_lists_every_flag():
 # Lines as they come ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_lines_are_answered_one_by_one_until_ctrl_c(models):
     expected = np.loadtxt(models / "agreement/out/test_results.tsv").max(axis=1)
     lines = (models / "data/Agreement/test.tsv").read_text().splitlines()[1:]

@@ -203,6 +203,7 @@ def test_a_run_killed_softly_twice_ends_bitwise_as_one_left_alone(folder):
         np.testing.assert_array_equal(found[name], value, err_msg=name)
 
 
+@pytest.mark.slow
 def test_a_full_disk_ends_the_process_with_one_line(folder):
     # In blocks of 1,024 bytes: room for run_settings.json, but not for a cache.
     code, line = _end(_start(folder, "out", prefix=("bash", "-c", 'ulimit -f 4; exec "$@"', "bash")))

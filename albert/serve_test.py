@@ -87,6 +87,7 @@ def _vectors(models, predictor):
     return [({"texts": [text]}, predictor.encode(text, pooling="mean").tolist()) for text in texts]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "embeddings", "asked"),
     [
@@ -137,6 +138,7 @@ def _ask(url: str, body: object = None):
         return json.load(response)
 
 
+@pytest.mark.slow
 def test_clients_at_once_have_what_a_run_predicted_until_the_server_is_stopped(models):
     """`test_results.tsv` is what `--do_predict` wrote, which `albert.predict` equals."""
     command = [sys.executable, "-m", "albert.serve", f"--model_dir={models / 'agreement'}", "--device=cpu", "--port=0"]

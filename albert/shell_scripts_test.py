@@ -172,6 +172,7 @@ def test_shared_settings_can_be_overridden_in_every_script(checkout, tmp_path, s
     assert (tmp_path / "an output.log").read_text() == "stub output\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", FINE_TUNING_SCRIPTS)
 @pytest.mark.parametrize(
     # The launcher's flags, and GPUs of each worker.
@@ -207,6 +208,7 @@ def test_more_workers_than_gpus_are_refused(checkout, script):
     _assert_one_line_of_error(checkout, result, ["NUM_WORKERS=3", "2 are visible", "DEVICE=cpu"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", FINE_TUNING_SCRIPTS)
 def test_one_worker_is_no_worker(checkout, script):
     calls = []
@@ -243,6 +245,7 @@ def test_a_models_folder_is_enough_and_names_the_output(checkout, tmp_path, scri
     assert settings.data.feature_files == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", FINE_TUNING_SCRIPTS)
 @pytest.mark.parametrize("start", [None, ""])
 def test_a_run_in_a_default_folder_of_before_is_continued_there_if_it_is_the_same(checkout, script, start):
@@ -278,6 +281,7 @@ FLAGS_OF_RECIPE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", FINE_TUNING_SCRIPTS)
 def test_what_no_variable_sets_is_left_to_the_recipe(checkout, script):
     assert checkout.run(script, LR="", NUM_GPUS="2").returncode == 0
@@ -296,6 +300,7 @@ def test_a_flag_wins_over_a_variable(checkout, script):
     assert checkout.flags()["learning_rate"] == "0.5"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", FINE_TUNING_SCRIPTS)
 def test_messages_name_the_variables_that_set_flags(checkout, script):
     texts = "".join((ROOT / name).read_text() for name in ("scripts/run_common.sh", script))

@@ -140,6 +140,7 @@ def test_combining_marks_belong_to_their_letter(tokenizers):
         assert [part for part in found if part] == ["q", "e\u0301", "q\u0301\u0302"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["released", "characters", "word pieces"])
 def test_time_and_memory_are_linear_in_the_length(tokenizers, name):
     # 300,000 characters may take 2 s and 150 MB; here 0.3 s and 40 MB. A quadratic table took 112 s and 6.8 GB.

@@ -281,6 +281,7 @@ def stubbed(monkeypatch):
     return stubs
 
 
+@pytest.mark.slow
 def test_a_job_uploads_its_source_and_is_started(stubbed, capsys, monkeypatch):
     for name, value in VARIABLES.items():
         monkeypatch.setenv(name, value)

@@ -116,6 +116,7 @@ def test_what_breaks_a_promise_is_found(reader, kind, tmp_path):
     assert judge(reader, Case(seed, seed.files), tmp_path).kind == kind
 
 
+@pytest.mark.slow
 def test_a_case_depends_on_reader_seed_and_number_alone(tmp_path):
     glue = next(reader for reader in READERS if reader.name == "glue")
     seeds = glue.seeds()
@@ -184,6 +185,7 @@ def test_any_bytes_are_read_or_refused(name, data):
     _judge(name, data)
 
 
+@pytest.mark.slow
 @PROPERTY
 @given(value=JSON_VALUES)
 def test_any_json_is_not_a_configuration(value):

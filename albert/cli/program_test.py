@@ -90,6 +90,7 @@ def test_a_bug_keeps_its_traceback(bug):
         _end(bug)
 
 
+@pytest.mark.slow
 def test_tensorflow_comes_without_keras_whose_import_takes_seconds():
     code = (
         "import sys; from albert.cli import program\n"

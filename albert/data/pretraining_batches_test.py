@@ -113,6 +113,7 @@ def _upstreams_loss(weights, config, head, rows: np.ndarray) -> tf.Tensor:
     return tf.reduce_sum(losses * masks) / (tf.reduce_sum(masks) + 1e-5) + tf.reduce_mean(order_losses)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("micro_batches", [1, 4])
 def test_micro_batches_give_upstreams_loss_and_gradient_of_the_whole_batch(records, micro_batches):
     # Each micro-batch of 4 sequences has another number of masked tokens.
@@ -137,6 +138,7 @@ def test_micro_batches_give_upstreams_loss_and_gradient_of_the_whole_batch(recor
         np.testing.assert_allclose(value / counts[1], tf.convert_to_tensor(gradients[name]), atol=1e-6, err_msg=name)
 
 
+@pytest.mark.slow
 def test_a_step_without_any_masked_piece_trains_the_order_alone(tmp_path):
     columns = random_columns(4) | {"masked_lm_weights": np.zeros((4, PREDICTIONS), np.float32)}
     records = open_records([write_records(tmp_path / "file", columns)], RecordFormat(LENGTH, PREDICTIONS, VOCABULARY))

@@ -384,6 +384,7 @@ def run_script(script, *arguments):
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_clear_error_and_leaves_only_what_was_there(tmp_path):
     # Two records take 2 x ~90 bytes and their manifest ~500: 300 bytes are enough for the records alone. 50 bytes are
     # not enough when the writer's buffer is written at the end; 20,000 records fill it many times over.
@@ -416,6 +417,7 @@ def test_a_cache_folder_that_cannot_be_made_is_one_clear_error(tmp_path):
             build(directory)
 
 
+@pytest.mark.slow
 def test_of_two_processes_one_builds_and_the_other_waits_for_it(tmp_path):
     # The first builds until the second says that it waits; the second must not build at all.
     script = """
@@ -457,6 +459,7 @@ def one_record_leaving_a_trace(directory, item):
     return one_record(item)
 
 
+@pytest.mark.slow
 def test_a_killed_build_leaves_no_processes_and_the_next_build_succeeds(tmp_path):
     script = """
         import functools, sys

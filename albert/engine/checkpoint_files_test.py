@@ -70,6 +70,7 @@ except UserError as error:
 """
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_the_previous_checkpoint_and_no_temporary_file(tmp_path):
     # A limit on the size of files imitates a full disk; it needs a process of its own.
     assert resource.RLIMIT_FSIZE is not None

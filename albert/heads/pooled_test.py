@@ -66,6 +66,7 @@ def _run_as_recorded(name, config_name="tiny", **changed_features):
 # --- Equal to the original ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config_name", TINY_CONFIGS)
 @pytest.mark.parametrize("name", HEADS_BY_NAME)
 def test_losses_and_predictions_equal_the_original(name, config_name):
@@ -84,6 +85,7 @@ def test_losses_and_predictions_equal_the_original(name, config_name):
         np.testing.assert_allclose(found["cls_logits"], in_training["train_cls_logits"], atol=TOLERANCE, rtol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config_name", TINY_CONFIGS)
 def test_span_log_probabilities_given_the_labelled_start_equal_the_original(config_name):
     expected = below(HEADS, f"squad_v2/{config_name}")
@@ -216,6 +218,7 @@ PACKINGS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("packing_name", PACKINGS)
 @pytest.mark.parametrize("name", ALL_HEADS)
 def test_packed_rows_give_what_padded_rows_give(name, packing_name):
@@ -242,6 +245,7 @@ def test_packed_rows_give_what_padded_rows_give(name, packing_name):
         np.testing.assert_allclose(gradients[key], values, atol=TOLERANCE, rtol=0, err_msg=key)
 
 
+@pytest.mark.slow
 def test_without_padding_both_softmaxes_of_the_first_squad_are_one():
     lengths = [LONGEST] * 3
     columns, labels = _random_sequences(lengths, np.random.default_rng(5))
@@ -258,6 +262,7 @@ def test_padding_that_is_not_there_cannot_be_in_a_softmax():
         _run(AS_RECORDED["squad_v1"], "tiny", _weights("squad_v1"), layout, labels)
 
 
+@pytest.mark.slow
 def test_a_beam_may_be_wider_than_the_rows():
     head = span.SpanHeadV2(CONFIG, start_n_top=10, end_n_top=12)
     columns, labels = _random_sequences([8, 3], np.random.default_rng(5))
@@ -270,6 +275,7 @@ def test_a_beam_may_be_wider_than_the_rows():
 # --- Computation --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ALL_HEADS)
 def test_compiled_for_any_number_of_rows_gives_the_same_from_any_precision(name):
     """The head alone, on an encoder's output in bfloat16. Sequences of length 0 fill a batch."""

@@ -52,6 +52,7 @@ def test_log_probabilities_and_losses_equal_the_original(name):
     np.testing.assert_array_equal(found["masked_lm_weight"], masks.sum(axis=1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TINY_CONFIGS)
 def test_the_loss_of_a_batch_and_its_gradients_equal_the_original(name):
     features, weights, head = _features(), _weights(name), PretrainingHead(tiny_config(name))
@@ -124,6 +125,7 @@ def test_bfloat16_stays_near_and_sums_in_float32():
     np.testing.assert_allclose(loss, RECORDED["pretraining/tiny/model_fn_train_loss"], atol=0.1)
 
 
+@pytest.mark.slow
 def test_masked_positions_count_in_their_own_sequence_when_rows_are_packed():
     # Two sequences in one row of 20 positions; the same ones in rows of their own.
     rng = np.random.default_rng(0)

@@ -65,6 +65,7 @@ def test_the_model_that_is_made_again_is_the_one_that_it_was_made_from(path, is_
     assert cuts_as_we_do(data) is not is_converted
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_converted", [True, False])
 def test_ids_are_those_of_the_recorded_texts(tmp_path, shared_data, is_converted):
     recorded = shared_data.parent / "reference/interchange/tokenizer_cases.json"

@@ -29,6 +29,7 @@ def _gradients(element_wise: ElementWise, arguments):
     return [tf.cast(value, tf.float32).numpy() for value in compiled(*arguments)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dtype", "bound"), [(tf.float32, 1e-6), (tf.bfloat16, 1e-2)])
 def test_values_and_gradients_are_those_of_the_functions_that_are_compiled_alone(dtype, bound):
     random = np.random.default_rng(0)

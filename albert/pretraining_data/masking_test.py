@@ -109,6 +109,7 @@ def expected_shares(statistics: dict) -> dict[tuple[str, str], float]:
     return shares
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("run", STATISTICS)
 def test_distributions_are_the_originals(run, tmp_path):
     counts = [counts_of_pass(batches) for batches in passes(STATISTICS[run]["flags"], tmp_path)]

@@ -51,6 +51,7 @@ def test_rows_are_labels_and_columns_predictions_with_their_numbers(figures):
     np.testing.assert_allclose(axes.images[0].get_array(), [[0.75, 0.25], [0, 0]])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [2, 20, MAX_CLASSES])
 def test_every_label_lies_inside_the_picture_and_over_no_other(figures, count):
     names = [f"{number} is a label of more letters than a picture has room for" for number in range(count)]

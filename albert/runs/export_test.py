@@ -28,6 +28,7 @@ def request_for(model: Path, output: Path, **changes) -> ExportRequest:
     return ExportRequest(model, output, **{"format": "checkpoint", **changes})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["classification", "span_v2", "pretrained"])
 def test_the_bare_checkpoint_is_the_model_without_the_state_of_training(exportable, tmp_path, name, capsys):
     run(request_for(exportable / name, tmp_path / "new/out"))

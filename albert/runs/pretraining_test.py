@@ -222,6 +222,7 @@ def test_records_without_any_mask_and_those_that_are_trained_on_and_evaluated(tm
         pretraining.open_wanted_records(config, settings)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("flags", "message"),
     [

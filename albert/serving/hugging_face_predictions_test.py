@@ -18,6 +18,7 @@ def folder_of(model, folder):
     return folder
 
 
+@pytest.mark.slow
 def test_a_classifier_reads_texts_and_pairs(tmp_path, caplog):
     predictor = albert.load(folder_of("for_sequence_classification", tmp_path))
     found = [predictor("A bird sings", top_k=0)[0], predictor("A bird sings", "It is silent", top_k=0)[0]]

@@ -41,6 +41,7 @@ def _in_order_of_labels(results) -> np.ndarray:
 # Equal to --do_predict ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_labels_equal_those_of_a_run(models, agreement):
     expected = _probabilities(models / "agreement")
     found = agreement(_sentences(models), top_k=0)
@@ -51,12 +52,14 @@ def test_labels_equal_those_of_a_run(models, agreement):
     assert all(row[0]["score"] >= row[1]["score"] for row in found)
 
 
+@pytest.mark.slow
 def test_without_packing_and_in_other_batches_they_are_the_same(models):
     predictor = albert.load(models / "agreement", batch_size=3, pack_sequences=False)
     found = _in_order_of_labels(predictor(_sentences(models)[:7], top_k=2))
     np.testing.assert_allclose(found, _probabilities(models / "agreement")[:7], rtol=0, atol=TOLERANCE)
 
 
+@pytest.mark.slow
 def test_scores_of_pairs_equal_those_of_a_run(models):
     rows = [line.split("\t") for line in (models / "data/STS-B/test.tsv").read_text().splitlines()[1:]]
     found = albert.load(models / "sts-b")([row[7] for row in rows], [row[8] for row in rows])
@@ -65,6 +68,7 @@ def test_scores_of_pairs_equal_those_of_a_run(models):
     np.testing.assert_allclose([result["score"] for result in found], expected, rtol=0, atol=TOLERANCE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["squad", "squad1.1"])
 def test_answers_equal_those_of_a_run_and_their_offsets_are_the_context_s(models, name):
     predictor, out = albert.load(models / name, batch_size=1), models / name / "out"
@@ -124,6 +128,7 @@ def test_an_embedding_is_the_text_s_own_whatever_is_beside_it(models, agreement)
         agreement.encode(texts, pooling="cls")
 
 
+@pytest.mark.slow
 def test_a_pretrained_model_embeds_and_says_that_it_does_not_predict():
     predictor = albert.load(SAMPLE_DATA / "albert_tiny")
     assert predictor.encode(["a text", "another"], ["with a second", "one"], pooling="mean").shape == (2, 256)
@@ -159,6 +164,7 @@ def test_a_warm_predictor_compiles_nothing_for_a_text_of_any_length(models):
     assert predictor.num_compiled == compiled
 
 
+@pytest.mark.slow
 def test_threads_share_a_predictor_and_two_predictors_a_process(models, agreement):
     texts = _sentences(models)
     other = albert.load(models / "agreement", batch_size=2)

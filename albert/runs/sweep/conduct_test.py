@@ -62,6 +62,7 @@ def started() -> Iterator[Callable[..., subprocess.Popen]]:
         process.communicate()
 
 
+@pytest.mark.slow
 def test_every_task_runs_with_every_setting_and_seed_and_the_table_says_what_is_best(folder, capsys):
     argv = sweep_command(folder, "--task_name=MRPC,CoLA", "--seeds=1,2", *RATES)
     assert conduct(folder, argv) == []
@@ -88,6 +89,7 @@ def test_every_task_runs_with_every_setting_and_seed_and_the_table_says_what_is_
     assert "best of 2 by its dev scores" in said
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_never_run_again(folder, caplog):
     argv = sweep_command(folder, "--task_name=MRPC", "--seeds=1,2", *RATES)
     conduct(folder, argv)
@@ -125,6 +127,7 @@ def test_a_run_of_other_flags_data_or_models_is_not_taken_for_this_one(folder, c
     assert all_starts(folder) == {"MRPC/recipe/seed1": 2}
 
 
+@pytest.mark.slow
 def test_a_run_without_its_last_file_is_not_finished(folder):
     argv = sweep_command(folder, "--task_name=MRPC", "--seeds=1")
     conduct(folder, argv)
@@ -330,6 +333,7 @@ def test_what_starts_from_a_failed_run_is_left_out_and_named(folder):
     assert list(all_starts(folder)) == ["MNLI/recipe/seed1"]
 
 
+@pytest.mark.slow
 def test_a_signal_is_passed_on_all_save_and_the_exit_code_says_so(folder, started):
     argv = sweep_command(folder, "--task_name=MRPC", "--seeds=1,2")
     for number in (signal.SIGINT, signal.SIGTERM):

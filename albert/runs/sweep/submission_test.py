@@ -55,6 +55,7 @@ def folder(tmp_path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_full_sweep_has_an_archive_that_the_leaderboard_takes(folder):
     argv = sweep_command(folder, "--task_name=all", "--seeds=1")
     assert conduct(folder, argv) == []

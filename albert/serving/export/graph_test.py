@@ -14,6 +14,7 @@ def computed(graph, rows):
     return {name: tensor.numpy() for name, tensor in graph.ids(**{k: tf.constant(rows[k]) for k in INPUTS}).items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_outputs_are_those_of_the_model_by_plain_operations(exportable, name):
     model = load_model(exportable / name, "/cpu:0", with_pretraining_heads=True)

@@ -44,6 +44,7 @@ def exported(exportable, tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_what_goes_out_comes_in_again(exportable, exported, name):
     model = load_model(exportable / name, "/cpu:0", with_pretraining_heads=True)

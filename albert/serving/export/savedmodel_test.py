@@ -45,6 +45,7 @@ def write_googles(folder, name):
     return folder / name
 
 
+@pytest.mark.slow
 def test_ids_are_computed_by_a_process_that_knows_nothing_of_this_project(exportable, tmp_path, caplog):
     caplog.set_level(logging.INFO)
     model_dir = exportable / "classification"

@@ -54,6 +54,7 @@ def test_ids_of_word_pieces(testdata, odd, lower, keep_accents):
     assert different(load_tokenizer(None, testdata / "wordpiece_vocab.txt", lower, keep_accents), odd) == []
 
 
+@pytest.mark.slow
 def test_ids_of_real_texts(testdata, shared_data):
     files = sorted((shared_data / "glue_data").glob("*/*.t*"))
     lines = (line for file in files for line in file.read_text(encoding="utf-8-sig").split("\n")[:NUM_ROWS])

@@ -134,6 +134,7 @@ def test_several_labels_are_lists_or_between_delimiters(tmp_path):
     assert [example.label for example in _read(task)] == [(1, 0, 1), (0, 0, 0), (0, 1, 0)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("rows", "settings", "words"),
     [

@@ -120,6 +120,7 @@ ROWS = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=300)
 @given(ROWS)
 def test_applying_the_threshold_gives_exactly_the_best_score(rows):
