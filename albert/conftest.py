@@ -3,6 +3,7 @@
 import ctypes
 import functools
 import gc
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,6 +28,8 @@ tf.config.experimental.enable_op_determinism()
 tf.random.set_seed(0)
 # What the imports made stays; without it every collection below would search it.
 gc.freeze()
+# How much a process held when freed memory was last given back, and how much more it may hold until the next time.
+_trimmed_bytes, _MOST_KEPT = 0, 20_000_000
 
 
 @pytest.fixture(autouse=True)
@@ -44,10 +47,18 @@ def _free_graphs() -> Iterator[None]:
         del gradients[name]
     if unused:
         gc.collect()
+    global _trimmed_bytes
+    if unused or _resident_bytes() > _trimmed_bytes + _MOST_KEPT:
         # The engine makes glibc keep freed memory, which helps one run, not many different ones after each other.
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
         if trim:
             trim(0)
+        _trimmed_bytes = _resident_bytes()
+
+
+def _resident_bytes() -> int:
+    statm = Path("/proc/self/statm")
+    return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if statm.exists() else 0
 
 
 @pytest.fixture(scope="session")
