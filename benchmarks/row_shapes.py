@@ -7,6 +7,10 @@ replica, and 4 on each of 8; of these one replica makes the eight shards after o
 its update. What eight devices wait for, the slowest shard of a step, is computed from the same times.
 
     python3 -m benchmarks.row_shapes --glue_dir=DIR --spm_model_file=FILE [--steps=8] [--layers=12]
+
+With `--weighed` it says instead what is chosen for ALBERT-base and the published number of steps where each shape has
+to be worth its compilation: on a CPU, and on a CPU and a GPU that compile the whole step, beside shapes that cost
+nothing.
 """
 
 import argparse
@@ -22,13 +26,14 @@ import tensorflow as tf
 from albert.albert_config import AlbertConfig
 from albert.data import input_pipeline
 from albert.data.input_pipeline import BatchShape, Source, train_dataset
-from albert.data.row_shapes import NEWEST_PACKING
+from albert.data.row_shapes import NEWEST_PACKING, shape_cost
 from albert.data.tfrecord_cache import open_or_build
 from albert.engine.distribution import Replicas, create_replicas
 from albert.engine.estimator import Estimator
 from albert.heads import head_for
 from albert.settings import DataSettings
 from albert.tasks import get_task
+from albert.tasks.recipes import recipe_for
 from albert.tokenization import load_tokenizer
 from benchmarks.estimators import started_estimator
 from benchmarks.results_file import append_result
@@ -36,7 +41,8 @@ from benchmarks.results_file import append_result
 TASKS = ("mrpc", "rte", "sts-b", "sst-2", "cola")
 BATCHES = {"32x1": BatchShape(32, 1), "4x8": BatchShape(4, 8)}
 VERSIONS = (1, NEWEST_PACKING)
-MAX_SEQ_LENGTH, SEED = 128, 42
+DEVICES = {"CPU": (False, False), "CPU, whole step": (False, True), "GPU, whole step": (True, True)}
+MAX_SEQ_LENGTH, SEED, BASE_WIDTH = 128, 42, 768
 COUNTED = range(400, 1400)
 
 
@@ -56,13 +62,27 @@ def make_source(task_name: str, arguments: argparse.Namespace, folder: Path) -> 
     return Source(cache, task.feature_spec, MAX_SEQ_LENGTH)
 
 
-def padding(source: Source, shape: BatchShape) -> float:
-    """The share of positions without a token over the steps COUNTED."""
+def padding(source: Source, shape: BatchShape) -> tuple[float, int]:
+    """The share of positions without a token over the steps COUNTED, and how many shapes they meet."""
     shapes = input_pipeline._train_shapes(source, shape, SEED)
     shards = (shard for step in COUNTED for shard in input_pipeline._train_shards(source, step, shape, SEED))
     lengths = [source.lengths_of(shard.examples) for shard in shards]
-    computed = sum(rows * length for parts in lengths for rows, length, _ in [shapes.fit(parts)])
-    return 1 - sum(int(parts.sum()) for parts in lengths) / computed
+    met = [shapes.fit(parts)[:2] for parts in lengths]
+    computed = sum(rows * length for rows, length in met)
+    return 1 - sum(int(parts.sum()) for parts in lengths) / computed, len(set(met))
+
+
+def weighed(arguments: argparse.Namespace, folder: Path) -> Iterator[str]:
+    """Shapes and padding by device, for the published number of steps."""
+    yield "Padding (shapes that 1,000 steps meet) for ALBERT-base, by what compiling one more shape costs.\n"
+    yield f"| task | steps | batch | no cost | {' | '.join(DEVICES)} |"
+    yield f"| --- | ---: | --- | {' | '.join(['---:'] * (1 + len(DEVICES)))} |"
+    for name in arguments.tasks:
+        source, steps = make_source(name, arguments, folder), recipe_for(name, "base").train_steps
+        for batch in arguments.batches:
+            costs = [0.0, *(shape_cost(BASE_WIDTH, *kind) / steps for kind in DEVICES.values())]
+            found = [padding(dataclasses.replace(source, shape_cost=cost), BATCHES[batch]) for cost in costs]
+            yield f"| {name} | {steps} | {batch} | " + " | ".join(f"{left:.1%} ({met})" for left, met in found) + " |"
 
 
 def make_estimator(task_name: str, layers: int, replicas: Replicas, folder: Path) -> Estimator:
@@ -114,7 +134,12 @@ def main() -> None:
     parser.add_argument("--batches", nargs="+", choices=BATCHES, default=list(BATCHES))
     parser.add_argument("--steps", type=int, default=8, help="global batches timed; 0: only count padding")
     parser.add_argument("--layers", type=int, default=12)
+    parser.add_argument("--weighed", action="store_true", help="what is chosen where a shape has its cost")
     arguments = parser.parse_args()
+    if arguments.weighed:
+        with tempfile.TemporaryDirectory() as folder:
+            append_result("row_shapes", "\n".join(weighed(arguments, Path(folder))))
+        return
     lines = [
         f"Padding before → after, and step before / after in processor seconds: of all shards' steps, and of each "
         f"step's slowest. float32, {arguments.layers} layers of ALBERT-base's width, {arguments.steps} global batches "
@@ -127,7 +152,7 @@ def main() -> None:
             source = make_source(name, arguments, Path(folder))
             for batch in arguments.batches:
                 shape = BATCHES[batch]
-                left = [padding(dataclasses.replace(source, packing_version=v), shape) for v in VERSIONS]
+                left = [padding(dataclasses.replace(source, packing_version=v), shape)[0] for v in VERSIONS]
                 line = f"| {name} | {batch} | {left[0]:.1%} → {left[1]:.1%} |"
                 if arguments.steps:
                     before, after = step_seconds(name, source, shape, arguments)

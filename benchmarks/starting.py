@@ -1,11 +1,11 @@
-"""What a run costs before it is warm: a program that makes two steps, for each number of replicas.
+"""What a run costs before it is warm: a program that makes two steps, or a few, for each number of replicas.
 
 The bundled small ALBERT and its task, replicas on logical CPUs, a batch of 8 on each; the cache is there already. With
 `--other` the runs alternate with those of another checkout, with `--loaded` with runs that load what an earlier one
 compiled and kept in a `compilation_cache`.
 
     python3 -m benchmarks.starting [--replicas=1,2,8] [--rounds=2] [--other=<folder of a checkout>]
-        [--loaded] [--use_xla]
+        [--loaded] [--use_xla] [--steps=2]
 """
 
 import argparse
@@ -24,7 +24,7 @@ from benchmarks.results_file import append_result
 
 ROOT = Path(__file__).parents[1]
 MODEL, DATA = ROOT / "sample_data" / "albert_tiny", ROOT / "sample_data" / "glue_data"
-STEPS, EXAMPLES = 2, 8
+EXAMPLES = 8
 
 
 def main() -> None:
@@ -35,15 +35,16 @@ def main() -> None:
     parser.add_argument("--other", type=Path, help="a checkout whose runs alternate with this one's")
     parser.add_argument("--loaded", action="store_true", help="runs alternate with some that load what they compiled")
     parser.add_argument("--use_xla", action="store_true", help="the whole step is compiled")
+    parser.add_argument("--steps", type=int, default=2)
     arguments = parser.parse_args()
     found: dict[tuple[int, str], list[tuple[float, ...]]] = {}
     with tempfile.TemporaryDirectory() as text:
         folder = Path(text)
-        flags = ["--use_xla"] * arguments.use_xla
+        flags = ["--use_xla"] * arguments.use_xla + [f"--train_step={arguments.steps}"]
         loading = [*flags, f"--compilation_cache={folder / 'compiled'}"]
         contenders = {"other": (arguments.other, flags)} if arguments.other else {}
         contenders["this"] = (ROOT, flags)
-        run(ROOT, 1, folder, [])  # makes the cache
+        run(ROOT, 1, folder, flags)  # makes the cache
         if arguments.loaded:
             contenders["this, loaded"] = (ROOT, loading)
             for number in arguments.replicas:
@@ -53,15 +54,15 @@ def main() -> None:
             checkout, of_run = contenders[name]
             found.setdefault((number, name), []).append(run(checkout, number, folder, of_run))
     compiled = ", compiled as a whole" if arguments.use_xla else ""
-    append_result("starting", "\n".join(table(found, arguments.rounds, compiled)))
+    append_result("starting", "\n".join(table(found, arguments, compiled)))
 
 
 def run(checkout: Path, replicas: int, folder: Path, flags: Sequence[str]) -> tuple[float, float, float]:
-    """Seconds, processor seconds and peak memory in bytes of a program that trains `STEPS` steps."""
+    """Seconds, processor seconds and peak memory in bytes of a program that trains."""
     command = [sys.executable, "-m", "albert.run_multigpus_classifier", "--task_name=agreement", "--do_train"]
     command += [f"--data_dir={DATA}", f"--model_dir={MODEL}", f"--cached_dir={folder / 'cache'}", "--device=cpu"]
     command += [f"--num_gpu_cores={replicas}", "--strategy_type=mirror", f"--train_batch_size={EXAMPLES * replicas}"]
-    command += [f"--train_step={STEPS}", "--warmup_step=1", "--overwrite_output_dir", f"--output_dir={folder / 'run'}"]
+    command += ["--warmup_step=1", "--overwrite_output_dir", f"--output_dir={folder / 'run'}"]
     command += flags
     environment = os.environ | {"PYTHONPATH": str(checkout)}
     begin = time.monotonic()
@@ -75,10 +76,12 @@ def run(checkout: Path, replicas: int, folder: Path, flags: Sequence[str]) -> tu
     return time.monotonic() - begin, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024.0
 
 
-def table(found: dict[tuple[int, str], list[tuple[float, ...]]], rounds: int, compiled: str) -> Iterator[str]:
+def table(
+    found: dict[tuple[int, str], list[tuple[float, ...]]], arguments: argparse.Namespace, compiled: str
+) -> Iterator[str]:
     """Medians of the runs."""
-    steps = f"{STEPS} steps of the bundled model{compiled}"
-    yield f"{steps}, {EXAMPLES} examples on each replica; medians of {rounds} runs."
+    steps = f"{arguments.steps} steps of the bundled model{compiled}"
+    yield f"{steps}, {EXAMPLES} examples on each replica; medians of {arguments.rounds} runs."
     yield ""
     yield "| replicas | checkout | seconds | processor seconds | peak memory, MB |"
     yield "|---:|---|---:|---:|---:|"

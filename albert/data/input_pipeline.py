@@ -69,6 +69,7 @@ class Source:
       sequences_per_example: example e is records e * this, ..., in order.
       is_packed: several sequences may share a row.
       packing_version: how training batches are packed, of `row_shapes.PACKINGS`.
+      shape_cost: how many positions one more shape has to save in each micro-batch of training.
     """
 
     cache: RecordCache
@@ -77,6 +78,7 @@ class Source:
     sequences_per_example: int = 1
     is_packed: bool = True
     packing_version: int = row_shapes.NEWEST_PACKING
+    shape_cost: float = 0.0
 
     def __post_init__(self) -> None:
         longest = self.cache.token_counts.max(initial=0)
@@ -195,7 +197,7 @@ def _train_shapes(source: Source, shape: BatchShape, seed: int) -> RowShapes:
     shards = [shard for step in range(num_steps) for shard in _train_shards(source, step, shape, seed)]
     lengths = [source.lengths_of(shard.examples) for shard in shards]
     longest = int(source.cache.token_counts.max(initial=1))
-    shapes = source.packing.choose(lengths, longest, source.max_seq_length)
+    shapes = source.packing.choose(lengths, longest, source.max_seq_length, source.shape_cost)
     computed = sum(len(parts) * math.prod(shapes.fit(parts)[:2]) for parts in lengths)
     logging.info(
         "Packing: %d examples/replica in rows x tokens %s instead of %d x %d; %.1f %% padding instead of %.1f %%.",

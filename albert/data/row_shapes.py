@@ -57,17 +57,36 @@ class Packing:
 
     Attributes:
       deal: (costs, number of shards) -> shards, as `packing.deal`.
-      choose: (shards, longest, max_seq_length) -> shapes for any shard of as many sequences, none above `longest`, that
-        cost least for shards like these, each int [M, n], the lengths of M micro-batches.
+      choose: (shards, longest, max_seq_length, shape_cost) -> shapes for any shard of as many sequences, none above
+        `longest`, that cost least for shards like these, each int [M, n], the lengths of M micro-batches. A shape has
+        to save `shape_cost` positions in each micro-batch; versions before 3 do not ask.
       sampled_steps: sequences of a step -> of how many steps the shards to choose by are.
     """
 
     deal: Callable[[np.ndarray, int], np.ndarray]
-    choose: Callable[[Sequence[np.ndarray], int, int], RowShapes]
+    choose: Callable[[Sequence[np.ndarray], int, int, float], RowShapes]
     sampled_steps: Callable[[int], int]
 
 
-# --- Version 2: each shape has its own row length ---------------------------------------------------------------------
+# --- Versions 2 and 3: each shape has its own row length --------------------------------------------------------------
+
+# Positions of ALBERT-base that a replica computes while one more shape is compiled, by whether it is a GPU and whether
+# the step is compiled as a whole. An H100 takes 20 s for that, and 3.4 us a position in bfloat16, which would be 6
+# million; older GPUs compute less in that time. From the bundled model on a CPU: 2.9 s, or 0.7 s where no whole step is
+# compiled, and 0.4 ms a position. A GPU without a whole step is a guess.
+_SHAPE_COSTS = {(True, True): 2_000_000, (True, False): 200_000, (False, True): 1_000, (False, False): 200}
+_THEIR_WIDTH, _LEAST_WIDTH = 768, 128
+
+
+def shape_cost(hidden_size: int, is_on_gpu: bool, is_compiled_whole: bool) -> int:
+    """About how many positions a replica computes in the time that it takes to compile one more shape.
+
+    Layers count in both alike, and a position costs the square of `hidden_size`, but that of a small model is mostly
+    overhead.
+    """
+    narrower = (_THEIR_WIDTH / max(hidden_size, _LEAST_WIDTH)) ** 2
+    return round(_SHAPE_COSTS[is_on_gpu, is_compiled_whole] * narrower)
+
 
 # A position costs 1 + length / this. Counted for H = 768: attention's share of a step's time, which the bytes of its
 # scores decide rather than its products, is 7 % in rows of 128 tokens and 22 % in rows of 512.
@@ -81,14 +100,33 @@ _SAMPLED_SEQUENCES, _SAMPLED_STEPS = 6_400, (25, 400)
 _MAX_EXCHANGES = 20
 
 
-def choose_shapes(shards: Sequence[np.ndarray], longest: int, max_seq_length: int) -> RowShapes:
-    """At most MAX_SHAPES shapes of any kind, the last of them one row for each sequence."""
+def choose_shapes(
+    shards: Sequence[np.ndarray], longest: int, max_seq_length: int, shape_cost: float = 0.0
+) -> RowShapes:
+    """At most MAX_SHAPES shapes of any kind, the last of them one row for each sequence.
+
+    That one is compiled only if it is met, which costs `shape_cost` like another.
+    """
     last_resort = shards[0].shape[1], min(_aligned(longest), max_seq_length)
     most = _cost(*last_resort)
     shapes, are_held = zip(*_candidates(shards, max_seq_length), strict=True)
-    costs = np.where(are_held, [[_cost(*shape)] for shape in shapes], most)
-    chosen = {shapes[number] for number in _cheapest_set(costs, MAX_SHAPES - 1)}
-    useful = [shape for shape in chosen if _cost(*shape) < most]
+    of_shapes = np.array([[_cost(*shape)] for shape in shapes])
+    costs = np.where(are_held, of_shapes, most)
+    if not shape_cost:
+        return _row_shapes((shapes[number] for number in _cheapest_set(costs, MAX_SHAPES - 1)), last_resort)
+    # Fewer shapes may be better, and then also some that leave nothing to the last resort.
+    never_last = np.where(are_held, of_shapes, most * len(costs.T))
+    found = [set(), *(_cheapest_set(some, size) for size in range(1, MAX_SHAPES) for some in (costs, never_last))]
+
+    def cost_of(chosen: set[int]) -> float:
+        each = costs[sorted(chosen)].min(axis=0, initial=most)
+        return float(each.mean()) + shape_cost * len(np.unique(each))
+
+    return _row_shapes((shapes[number] for number in min(found, key=cost_of)), last_resort)
+
+
+def _row_shapes(chosen: Iterable[tuple[int, int]], last_resort: tuple[int, int]) -> RowShapes:
+    useful = {shape for shape in chosen if _cost(*shape) < _cost(*last_resort)}
     return RowShapes((*sorted(useful, key=lambda shape: _cost(*shape)), last_resort))
 
 
@@ -165,7 +203,9 @@ _MAX_ROW_LENGTHS_TRIED = 16
 _PRODUCTS_SCALE = 4608
 
 
-def choose_row_counts(shards: Sequence[np.ndarray], longest: int, max_seq_length: int) -> RowShapes:
+def choose_row_counts(
+    shards: Sequence[np.ndarray], longest: int, max_seq_length: int, shape_cost: float = 0.0
+) -> RowShapes:
     """At most MAX_SHAPES numbers of rows of one length, the last of them one row for each sequence."""
     batches = [part for shard in shards for part in shard]
     num_sequences = len(batches[0])
@@ -259,6 +299,7 @@ def plan_shards(
 
 PACKINGS = {
     1: Packing(packing.deal, choose_row_counts, lambda sequences: 100),
-    2: Packing(packing.deal_evenly, choose_shapes, _sampled_steps),
+    2: Packing(packing.deal_evenly, lambda *shards: choose_shapes(*shards[:3]), _sampled_steps),
+    3: Packing(packing.deal_evenly, choose_shapes, _sampled_steps),
 }
 NEWEST_PACKING = max(PACKINGS)

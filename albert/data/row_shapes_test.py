@@ -23,7 +23,7 @@ def _padding(shapes, shards):
 @pytest.mark.parametrize("mean", [10, 25, 60])
 def test_shapes_are_few_hold_every_batch_and_waste_little(mean, size, version):
     shards, others = _shards(mean, size=size), _shards(mean, count=300, size=size)[100:]
-    shapes = PACKINGS[version].choose(shards, 128, 128)
+    shapes = PACKINGS[version].choose(shards, 128, 128, 0.0)
     assert len(shapes.shapes) <= row_shapes.MAX_SHAPES
     assert shapes.shapes[-1] == (size, 128)
     if (version, size) != (1, 4):  # rows of one length waste a quarter and more of a small batch
@@ -35,7 +35,7 @@ def test_shapes_are_few_hold_every_batch_and_waste_little(mean, size, version):
 @pytest.mark.parametrize("version", PACKINGS)
 def test_the_micro_batches_of_a_shard_have_one_shape_that_holds_each(version):
     shards = _shards(20, size=8, parts=3)
-    shapes = PACKINGS[version].choose(shards, 128, 128)
+    shapes = PACKINGS[version].choose(shards, 128, 128, 0.0)
     for parts in shards:
         rows, length, starts = shapes.fit(parts)
         for part, part_starts in zip(parts, starts, strict=True):
@@ -51,7 +51,7 @@ def test_a_run_begun_with_version_1_keeps_its_shapes():
         (20, 4, 128): (128, (1, 2, 4)),
     }
     for (mean, size, longest), (length, counts) in expected.items():
-        shapes = PACKINGS[1].choose(_shards(mean, size=size, longest=longest), longest, longest)
+        shapes = PACKINGS[1].choose(_shards(mean, size=size, longest=longest), longest, longest, 0.0)
         assert shapes.shapes == tuple((count, length) for count in counts)
         assert shapes.row_length == length
 
@@ -67,6 +67,33 @@ def test_few_sequences_share_one_row_longer_than_each():
     assert any(rows == 1 and length > 128 for rows, length in shapes.shapes)
     # Where rows have several lengths, none of them is the one of all.
     assert shapes.row_length is None
+
+
+def _total(shapes, shards, shape_cost):
+    """Mean cost of the shards, and that of every shape that one of them meets."""
+    met = [shapes.fit(shard)[:2] for shard in shards]
+    return float(np.mean([row_shapes._cost(*shape) for shape in met])) + shape_cost * len(set(met))
+
+
+@pytest.mark.parametrize("mean", [10, 60])
+def test_a_shape_is_worth_its_cost(mean):
+    shards = _shards(mean)
+    free, cheap, dear, never = (row_shapes.choose_shapes(shards, 128, 128, cost) for cost in (0.0, 1e-9, 60.0, 1e9))
+    assert free == PACKINGS[2].choose(shards, 128, 128, 60.0)
+    assert _total(cheap, shards, 0) <= _total(free, shards, 0)
+    # One that holds all, and the last resort, which none meets.
+    assert len(never.shapes) == 2
+    assert len({never.fit(shard)[:2] for shard in shards}) == 1
+    assert 2 <= len(dear.shapes) <= len(free.shapes)
+    for cost, best in ((60.0, dear), (1e9, never)):
+        assert all(_total(best, shards, cost) <= _total(other, shards, cost) for other in (free, dear, never))
+
+
+def test_compiling_costs_more_where_the_device_is_fast_or_the_model_small():
+    assert row_shapes.shape_cost(768, True, True) > row_shapes.shape_cost(768, False, True)
+    assert row_shapes.shape_cost(768, False, True) > row_shapes.shape_cost(768, False, False)
+    assert row_shapes.shape_cost(4096, True, True) < row_shapes.shape_cost(768, True, True)
+    assert row_shapes.shape_cost(128, True, True) == row_shapes.shape_cost(8, True, True)
 
 
 def test_the_cheapest_shape_that_holds_a_batch_is_taken():

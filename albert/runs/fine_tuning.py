@@ -17,7 +17,7 @@ from albert.custom_optimization import LearningRateSchedule
 from albert.data import input_pipeline
 from albert.data.columns import read_integers
 from albert.data.input_pipeline import BatchShape, Source
-from albert.data.row_shapes import NEWEST_PACKING
+from albert.data.row_shapes import NEWEST_PACKING, shape_cost
 from albert.data.source_files import SourceFiles
 from albert.engine.distribution import Replicas
 from albert.engine.estimator import Estimator, EvalSpec
@@ -38,7 +38,7 @@ from albert.runs.assembly import (
 )
 from albert.runs.dev_reports import DevReports
 from albert.runs.left_model import LeftModel
-from albert.runs.output_dir import PACKING_VERSION, claim_output_dir, recorded_packing
+from albert.runs.output_dir import PACKING_VERSION, SHAPE_COST, claim_output_dir, recorded_packing
 from albert.runs.split_data import SplitData
 from albert.serving import imported
 from albert.settings import Settings, TrainSettings
@@ -69,11 +69,13 @@ def run(task: Task, settings: Settings) -> dict[str, float]:
     sources = workers.together(lambda: read_sources(task, settings))
     digests = {split: source.digest for split, source in sources.items()}
     workers.compare(lambda: contents(config, tokenizer, digests))
-    identity = identity_of_run(task, config, tokenizer, settings, replicas.count, digests)
+    identity = identity_of_run(task, config, tokenizer, settings, replicas, digests)
     task = with_metric(task, settings.objective)
     paths = [path for source in sources.values() for path in source.paths]
     with workers.on_chief(lambda: claim_output_dir(settings, identity, paths)) or contextlib.nullcontext():
-        packing = workers.agree(lambda: recorded_packing(settings.output_dir)) if settings.do_train else NEWEST_PACKING
+        packing = NEWEST_PACKING, 0.0
+        if settings.do_train:
+            packing = workers.agree(lambda: recorded_packing(settings.output_dir))
         splits = workers.together(lambda: load_splits(task, tokenizer, settings, sources))
         settings = count_steps(task, splits, settings, replicas)
 
@@ -81,7 +83,7 @@ def run(task: Task, settings: Settings) -> dict[str, float]:
         schedule = LearningRateSchedule(train.learning_rate, train.train_steps or 1, train.warmup_steps)
         loss = workers.together(lambda: loss_of_training(task, settings, splits))
         estimator = build_estimator(config, head_for(task.output, config), replicas, settings, schedule, loss=loss)
-        inputs = InputFunctions(task, splits, settings, replicas, packing)
+        inputs = InputFunctions(task, splits, settings, replicas, *packing)
         dev_reports = eval_spec = None
         if settings.do_eval and splits["dev"].can_be_scored:
             dev_reports = build_dev_reports(inputs, estimator)
@@ -202,7 +204,7 @@ def identity_of_run(
     config: AlbertConfig,
     tokenizer: Tokenizer,
     settings: Settings,
-    num_replicas: int,
+    replicas: Replicas,
     digests: Mapping[Split, str],
 ) -> dict[str, dict[str, object]]:
     """What must be equal for an output_dir to be continued: the model, and how it is trained and evaluated if it is.
@@ -221,10 +223,11 @@ def identity_of_run(
     }
     if settings.do_train:
         identity["training"] = {
-            **identity_of_training(settings, num_replicas),
+            **identity_of_training(settings, replicas.count),
             "discard_classifier_weights": settings.model.discard_classifier_weights,
             "data_sha256": digests["train"],
             PACKING_VERSION: NEWEST_PACKING,
+            SHAPE_COST: shape_cost(config.hidden_size, replicas.is_on_gpus, bool(settings.speed.use_xla)),
             "head": {name: value for name, value in vars(head_for(task.output, config)).items() if name != "config"}
             | LossChoice.of(task, settings.objective).identity(),
         }
@@ -256,6 +259,7 @@ class InputFunctions:
     settings: Settings
     replicas: Replicas
     packing_version: int
+    shape_cost: float  # in positions of a replica
 
     def train(self, first_step: int, last_step: int) -> tf.data.Dataset:
         """The batches of steps first_step..last_step - 1, one shard for each replica of this process."""
@@ -272,6 +276,7 @@ class InputFunctions:
         return input_pipeline.eval_dataset(self._source(split), shape, self.replicas.local_ids)
 
     def _source(self, split: Split) -> Source:
+        train = self.settings.train
         return Source(
             self.splits[split].cache,
             self.task.feature_spec,
@@ -279,6 +284,7 @@ class InputFunctions:
             self.task.sequences_per_example,
             self.settings.speed.pack_sequences,
             self.packing_version,
+            self.shape_cost / ((train.train_steps or 1) * train.gradient_accumulation_steps),
         )
 
 

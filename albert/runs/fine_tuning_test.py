@@ -151,6 +151,8 @@ def test_a_run_stopped_by_signals_is_resumed_and_ends_bitwise_equal(copied, monk
         with pytest.raises(Interrupted, match="which is saved") as raised:
             _run(copied, "train", output_dir=out, save_checkpoints_steps=100)
         assert raised.value.signal_number == number
+        # A run keeps the packing that it began with, also where a program weighs shapes otherwise.
+        monkeypatch.setattr(fine_tuning, "shape_cost", lambda *_: 0)
     _run(copied, "train", output_dir=out, save_checkpoints_steps=100)
     assert _steps(out) == list(range(1, 13))
     expected, found = (checkpoint_files.load_tensors(copied / name / "model.ckpt-12") for name in ("out", "stopped"))

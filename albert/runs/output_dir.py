@@ -5,8 +5,10 @@ Owns that file, and moving a directory aside. No TensorFlow.
 
 import json
 import logging
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from albert.data.row_shapes import PACKINGS
 from albert.errors import UserError
@@ -18,7 +20,8 @@ from albert.system.locks import LOCK, OutputLock
 from albert.system.text_encoding import read_regular
 
 RUN_SETTINGS = "run_settings.json"
-PACKING_VERSION = "packing_version"
+# How a run packs its batches (`row_shapes`), which it keeps to its end.
+PACKING_VERSION, SHAPE_COST = "packing_version", "shape_cost"
 # What makes a directory worth protecting: checkpoints and result files. A run that stopped before it had any, say
 # because of a wrong flag, leaves nothing that other settings could mix with.
 _WORK = ("model.ckpt-*.index", "*_results.*", "evaluations.json")
@@ -48,19 +51,22 @@ def claim_output_dir(
     return lock
 
 
-def recorded_packing(directory: Path) -> int:
-    """The version of packing (`row_shapes.PACKINGS`) that training in the claimed `directory` began with.
+def recorded_packing(directory: Path) -> tuple[int, float]:
+    """The packing that training in the claimed `directory` began with: its version and `row_shapes.shape_cost`.
 
     Raises UserError where it is none of this program's.
     """
-    version = _read(directory / RUN_SETTINGS)["training"].get(PACKING_VERSION, 1)
+    training: Mapping[str, Any] = _read(directory / RUN_SETTINGS)["training"]
+    version, cost = training.get(PACKING_VERSION, 1), training.get(SHAPE_COST, 0)
+    if isinstance(cost, bool) or not isinstance(cost, int | float) or not 0 <= cost < math.inf:
+        raise UserError(f"{directory / RUN_SETTINGS} has {SHAPE_COST} {short_repr(cost)}, not a number from 0 on")
     if version not in tuple(PACKINGS):
         raise UserError(
             f"{directory / RUN_SETTINGS} has {PACKING_VERSION} {short_repr(version)}, this program has "
-            f"{' and '.join(map(str, PACKINGS))}: continue with the program that began the run, or choose another "
+            f"{', '.join(map(str, PACKINGS))}: continue with the program that began the run, or choose another "
             "`output_dir`"
         )
-    return version
+    return version, cost
 
 
 def _claim(directory: Path, identity: Mapping[str, Mapping[str, object]]) -> None:
@@ -88,11 +94,12 @@ def _claim(directory: Path, identity: Mapping[str, Mapping[str, object]]) -> Non
 
 
 def _as_begun(identity: Mapping[str, Mapping[str, object]], found: Mapping[str, Mapping[str, object]]) -> dict:
-    """`identity` with the version of packing that the training in `found` began with."""
+    """`identity` with the packing that the training in `found` began with."""
     if "training" not in found or PACKING_VERSION not in identity.get("training", {}):
         return dict(identity)
-    training = {name: value for name, value in identity["training"].items() if name != PACKING_VERSION}
-    recorded = {name: value for name, value in found["training"].items() if name == PACKING_VERSION}
+    packing = (PACKING_VERSION, SHAPE_COST)
+    training = {name: value for name, value in identity["training"].items() if name not in packing}
+    recorded = {name: value for name, value in found["training"].items() if name in packing}
     return {**identity, "training": training | recorded}
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from albert.errors import UserError
-from albert.runs.output_dir import PACKING_VERSION, RUN_SETTINGS, claim_output_dir, recorded_packing
+from albert.runs.output_dir import PACKING_VERSION, RUN_SETTINGS, SHAPE_COST, claim_output_dir, recorded_packing
 from albert.system.locks import LOCK, OutputLock
 from albert.testing import GOOD_SETTINGS
 
@@ -170,22 +170,29 @@ def test_a_refused_claim_leaves_no_lock(trained):
 
 
 def test_a_run_keeps_the_packing_that_it_began_with(tmp_path, trained):
-    newest = _with("training", **{PACKING_VERSION: 2})
+    newest = _with("training", **{PACKING_VERSION: 3, SHAPE_COST: 200})
     before = (trained / RUN_SETTINGS).read_text()
     _claim(trained, newest)  # from before versions were recorded
     assert (trained / RUN_SETTINGS).read_text() == before
-    assert recorded_packing(trained) == 1
+    assert recorded_packing(trained) == (1, 0)
     _claim(tmp_path / "new", newest)
     (tmp_path / "new/model.ckpt-4.index").touch()
-    _claim(tmp_path / "new", _with("training", **{PACKING_VERSION: 3}))
-    assert recorded_packing(tmp_path / "new") == 2
+    _claim(tmp_path / "new", _with("training", **{PACKING_VERSION: 4, SHAPE_COST: 1000}))
+    assert recorded_packing(tmp_path / "new") == (3, 200)
     with pytest.raises(UserError, match="`seed` is 1 there and 2 here"):
         _claim(trained, _with("training", seed=2, **{PACKING_VERSION: 2}))
+
+
+@pytest.mark.parametrize("cost", [-1, "1", True, None, float("inf")])
+def test_a_cost_of_shapes_that_is_none_is_refused(trained, cost):
+    (trained / RUN_SETTINGS).write_text(json.dumps(_with("training", **{PACKING_VERSION: 3, SHAPE_COST: cost})))
+    with pytest.raises(UserError, match=f"{RUN_SETTINGS} (has shape_cost|is not|cannot)"):
+        recorded_packing(trained)
 
 
 def test_a_packing_that_only_a_newer_program_has_is_refused(trained):
     path = trained / RUN_SETTINGS
     path.write_text(json.dumps(_with("training", **{PACKING_VERSION: 9})))
     _claim(trained, _with("training", **{PACKING_VERSION: 2}))
-    with pytest.raises(UserError, match="packing_version 9, this program has 1 and 2"):
+    with pytest.raises(UserError, match="packing_version 9, this program has 1, 2, 3"):
         recorded_packing(trained)
