@@ -26,6 +26,8 @@ import numpy as np
 
 # Batch k is rows k * B .. k * B + B - 1 for everybody but the peer that groups rows by length.
 GROUPED = "grouped"
+# Several examples in a row, by the peers.
+FLATTENED = "flattened"
 
 _GOOGLE = {"vocab_size": 30000, "embedding_size": 128, "max_position_embeddings": 512}
 # Widths and depths of Google's models; one to try the program with, and the bundled one with Google's vocabulary.
