@@ -109,7 +109,7 @@ class Predictor:
         shapes = self._single if pooling else self._grouped
         num_sequences = 1 if pooling or not isinstance(self.output, Choice) else self.output.count
         tokenizer = self._model.tokenizer
-        for shape in (*shapes.small, *(shapes.large if is_whole else ())):
+        for shape in (*shapes.small, *((*shapes.middle, *shapes.large) if is_whole else ())):
             ids = [tokenizer.cls_id] * shape.length
             record: Record = {name: ids if name == "input_ids" else [0] * len(ids) for name in self._columns(pooling)}
             num_examples = shape.rows // num_sequences  # so many that no smaller shape does

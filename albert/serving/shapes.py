@@ -1,7 +1,8 @@
 """Sequences of any length into batches of a few shapes, since every shape is compiled once. No TensorFlow.
 
 A batch has R rows of L positions with room for n sequences. Large shapes are for throughput: sequences are packed into
-rows of a length near their own. Small ones are for what a large one would mostly fill with padding, as a single text.
+rows of a length near their own. Middle ones are for what is left where it does not fill a large one, and small ones for
+what even those would mostly fill with padding, as a single text.
 """
 
 import dataclasses
@@ -14,14 +15,17 @@ from albert.data.schema import Record
 
 # Of a multiple of this many positions, which suits the vector units of processors and accelerators.
 _ALIGNMENT = 8
-# Shorter rows of a large shape save little of attention; a single text saves all that its row is shorter.
-_SHORTEST_LARGE, _SHORTEST_SMALL = 64, 16
+# Shorter rows of a large shape save little of attention, and short sequences that are packed apart leave longer ones
+# nothing to fill their rows with. Without packing, and for a single text, all is saved that a row is shorter.
+_SHORTEST_PACKED, _SHORTEST_LARGE, _SHORTEST_SMALL = 128, 64, 16
 _LARGE_FACTOR, _SMALL_FACTOR = 2, 4
 _LENGTHS = 3  # of each size
-MAX_SHAPES = 2 * _LENGTHS
+MAX_SHAPES = 3 * _LENGTHS
+# A middle shape has this part of a large one's rows, and is taken where fewer of them are filled than a large one has.
+_MIDDLE_PART = 4
 # Rows hold at most one sequence for so many positions: sequences without tokens cost as well, in the last layer.
 _POSITIONS_PER_SEQUENCE = 8
-# Where there is less to compute than this part of a large batch, small ones are faster.
+# Where there is less to compute than this part of a middle batch, small ones are faster.
 _SMALL_SHARE = 0.25
 
 
@@ -52,25 +56,30 @@ class Batch:
 class Shapes:
     """The shapes for examples of k sequences of at most `max_seq_length` tokens, each size by ascending length.
 
-    `is_packed`: several sequences may share a row.
+    `middle` has a shape for each of `large`, of as long rows. `is_packed`: several sequences may share a row.
     """
 
     large: tuple[Shape, ...]
+    middle: tuple[Shape, ...]
     small: tuple[Shape, ...]
     is_packed: bool
 
     @classmethod
     def choose(cls, max_seq_length: int, batch_size: int, num_sequences: int = 1, is_packed: bool = True) -> "Shapes":
-        """At most MAX_SHAPES, the large ones with `batch_size` rows, or one for each sequence of an example."""
+        """At most MAX_SHAPES, the large ones with `batch_size` rows, the small ones with one for each sequence."""
 
         def shape(rows: int, length: int) -> Shape:
             fitting = rows * length // _POSITIONS_PER_SEQUENCE if is_packed else rows
             return Shape(rows, length, max(rows, fitting) // num_sequences * num_sequences)
 
-        rows = -(-batch_size // num_sequences) * num_sequences
-        large = [shape(rows, length) for length in _lengths(max_seq_length, _SHORTEST_LARGE, _LARGE_FACTOR)]
+        shortest = _SHORTEST_PACKED if is_packed else _SHORTEST_LARGE
+        lengths = _lengths(max_seq_length, shortest, _LARGE_FACTOR)
+        large, middle = (
+            [shape(-(-batch_size // (part * num_sequences)) * num_sequences, length) for length in lengths]
+            for part in (1, _MIDDLE_PART)
+        )
         small = [shape(num_sequences, length) for length in _lengths(max_seq_length, _SHORTEST_SMALL, _SMALL_FACTOR)]
-        return cls(tuple(large), tuple(small), is_packed)
+        return cls(tuple(large), tuple(middle), tuple(small), is_packed)
 
     @property
     def widest(self) -> int:
@@ -81,19 +90,22 @@ class Shapes:
         """Batches that hold every example once; `lengths` [N, k] are those of the sequences of N examples."""
         longest = lengths.max(axis=1, initial=0)
         of_example = np.searchsorted([shape.length for shape in self.large], longest)
-        for number, large in enumerate(self.large):
+        for number in range(len(self.large)):
             examples = np.flatnonzero(of_example == number)
             while len(examples):
-                shape = self._shape_for(large, lengths[examples])
+                shape = self._shape_for(number, lengths[examples])
                 count, starts = self._filled(shape, lengths[examples])
                 yield Batch(shape, examples[:count], starts)
                 examples = examples[count:]
 
-    def _shape_for(self, large: Shape, lengths: np.ndarray) -> Shape:
-        """The shape of the next batch of examples with `lengths`, all of which fit into `large`."""
-        needed = int(lengths.sum()) if self.is_packed else len(lengths) * large.length
-        if needed > large.positions * _SMALL_SHARE:
+    def _shape_for(self, number: int, lengths: np.ndarray) -> Shape:
+        """The shape of the next batch of examples with `lengths`, all of which fit into the large shape `number`."""
+        large, middle = self.large[number], self.middle[number]
+        needed = int(lengths.sum()) if self.is_packed else lengths.size * large.length
+        if needed > large.positions - middle.positions:
             return large
+        if needed > middle.positions * _SMALL_SHARE:
+            return middle
         fitting = [shape for shape in self.small if shape.length >= lengths.max()]
         return next((shape for shape in fitting if self._filled(shape, lengths)[0] == len(lengths)), fitting[-1])
 
