@@ -24,7 +24,7 @@ from albert.system.files import write_bytes, write_text
 from albert.tokenization import Tokenizer, load_tokenizer
 from benchmarks.race import report
 from benchmarks.race.circumstances import command, cores, features, machine
-from benchmarks.race.common import FLATTENED, GROUPED, MODELS, Job, Rows
+from benchmarks.race.common import BUNDLED, FLATTENED, GROUPED, MODELS, Job, Rows
 from benchmarks.race.processes import Process, own_python, peers_python
 from benchmarks.race.rows import DENSE, SQUAD, Sample, dense_sample, glue_sample, squad_sample
 from benchmarks.race.turns import Turns
@@ -243,7 +243,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     add("--spm_model_file", type=Path, required=True, help="30k-clean.model")
     add("--tasks", type=_names, help=f"of {', '.join((*GLUE_TASKS, SQUAD, DENSE))} or 'none'; by default all with data")
     add("--dtypes", type=_names, default=list(DTYPES), help="the first for all tasks, all for dense rows")
-    add("--model", choices=MODELS, default="base")
+    add("--model", choices=[model for model in MODELS if model != BUNDLED], default="base")
     add("--batch_size", type=int, default=32)
     add("--max_seq_length", type=int, default=128)
     add("--squad_batch_size", type=int, default=16)

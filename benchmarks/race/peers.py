@@ -41,7 +41,7 @@ class Trainer:
         self._device = torch.device("cuda" if job.device == "gpu" else "cpu")
         self._rows = Rows.load(Path(job.rows))
         self._grouped = self._group_rows() if GROUPED in job.variants else []
-        self._model = build_model(job).to(self._device).train()
+        self._model = build_model(job.model, job.kind, job.num_labels).to(self._device).train()
         self._on_padded = compiled(self._model, job.compiled)
         self._on_packed = compiled(Flattened(self._model), job.compiled)
         self._parameters = list(self._model.parameters())
@@ -123,14 +123,14 @@ class Trainer:
                     self._step(number, variant)
 
 
-def build_model(job: Job) -> torch.nn.Module:
-    """ALBERT of the job's size from random weights, without dropout in the encoder, as Google's models are released."""
+def build_model(model: str, kind: str, num_labels: int) -> torch.nn.Module:
+    """ALBERT of a size from random weights, without dropout in the encoder, as Google's models are released."""
     config = transformers.AlbertConfig(
-        **MODELS[job.model], hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, num_labels=job.num_labels
+        **MODELS[model], hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, num_labels=num_labels
     )
-    if job.kind == "regression":
+    if kind == "regression":
         config.problem_type = "regression"
-    return MODEL_CLASSES[job.kind](config)
+    return MODEL_CLASSES[kind](config)
 
 
 def compiled(model: torch.nn.Module, shapes: str | None) -> Callable:

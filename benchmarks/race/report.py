@@ -180,9 +180,9 @@ def render(sections: Sequence[Section], tokenizers: Section | None, chart: str |
     parts.append("## Bounds\n")
     parts.append(bounds_table(verdicts(sections, tokenizers)))
     for section in sections:
-        parts += [f"## {section['title']}\n", _circumstances(section), section_table(section), *_input_note(section)]
+        parts += [f"## {section['title']}\n", circumstances(section), section_table(section), *_input_note(section)]
     if tokenizers:
-        parts += [f"## {tokenizers['title']}\n", _circumstances(tokenizers), tokenizers_table(tokenizers)]
+        parts += [f"## {tokenizers['title']}\n", circumstances(tokenizers), tokenizers_table(tokenizers)]
     return "\n".join(parts)
 
 
@@ -219,7 +219,7 @@ def section_table(section: Section) -> str:
     for label, contender in section["contenders"].items():
         spread = spread_of(section, label)
         if spread is None:
-            lines.append(f"| {label} | {_failure(contender)} | | | | | | |")
+            lines.append(f"| {label} | {failure(contender)} | | | | | | |")
             continue
         speed = section["batch_size"] / spread.median
         tokens = speed * contender["real_tokens"] / contender["examples"]
@@ -241,7 +241,7 @@ def tokenizers_table(section: Section) -> str:
     for label, contender in section["contenders"].items():
         spread = spread_of(section, label)
         if spread is None:
-            lines.append(f"| {label} | {_failure(contender)} | | | | |")
+            lines.append(f"| {label} | {failure(contender)} | | | | |")
             continue
         ratio = "" if label == "ours" else ratio_of(section, "ours", label) or "–"
         lines.append(
@@ -251,11 +251,13 @@ def tokenizers_table(section: Section) -> str:
     return "\n".join(lines) + f"\n\n{section['note']}\n"
 
 
-def _failure(contender: Mapping[str, object]) -> str:
+def failure(contender: Mapping[str, object]) -> str:
+    """In a table, why there are no figures."""
     return f"failed: {contender.get('error', 'no reason given')}".replace("|", "\\|")
 
 
-def _circumstances(section: Section) -> str:
+def circumstances(section: Section) -> str:
+    """When, where, on what rows and by which command figures came about."""
     versions = ", ".join(f"{name} {version}" for name, version in sorted(section["versions"].items()))
     return f"{section['date']}, {section['machine']}\\\n{section['rows']}\\\n{versions}\\\n`{section['command']}`\n"
 
