@@ -84,12 +84,12 @@ _MAX_EXCHANGES = 20
 def choose_shapes(shards: Sequence[np.ndarray], longest: int, max_seq_length: int) -> RowShapes:
     """At most MAX_SHAPES shapes of any kind, the last of them one row for each sequence."""
     last_resort = shards[0].shape[1], min(_aligned(longest), max_seq_length)
-    most = _cost(*last_resort)
+    most = cost(*last_resort)
     shapes, are_held = zip(*_candidates(shards, max_seq_length), strict=True)
-    costs = np.where(are_held, [[_cost(*shape)] for shape in shapes], most)
+    costs = np.where(are_held, [[cost(*shape)] for shape in shapes], most)
     chosen = {shapes[number] for number in _cheapest_set(costs, MAX_SHAPES - 1)}
-    useful = [shape for shape in chosen if _cost(*shape) < most]
-    return RowShapes((*sorted(useful, key=lambda shape: _cost(*shape)), last_resort))
+    useful = [shape for shape in chosen if cost(*shape) < most]
+    return RowShapes((*sorted(useful, key=lambda shape: cost(*shape)), last_resort))
 
 
 def _candidates(shards: Sequence[np.ndarray], max_seq_length: int) -> Iterable[tuple[tuple[int, int], np.ndarray]]:
@@ -138,7 +138,8 @@ def _cheapest_set(costs: np.ndarray, size: int) -> set[int]:
     return {number for number in chosen if number is not None}
 
 
-def _cost(rows: int, length: int) -> float:
+def cost(rows: int, length: int) -> float:
+    """What a batch of this shape costs: in time, but for a factor."""
     return rows * length * (1 + length / _ATTENTION_SCALE)
 
 

@@ -1,8 +1,8 @@
 """Sequences of any length into batches of a few shapes, since every shape is compiled once. No TensorFlow.
 
 A batch has R rows of L positions with room for n sequences. Large shapes are for throughput: sequences are packed into
-rows of a length near their own. Middle ones are for what is left where it does not fill a large one, and small ones for
-what even those would mostly fill with padding, as a single text.
+rows of a length near their own. Small ones are for what a large one would mostly fill with padding, as a single text,
+and middle ones for what is in between.
 """
 
 import dataclasses
@@ -11,13 +11,13 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from albert.data import packing
+from albert.data.row_shapes import cost
 from albert.data.schema import Record
 
 # Of a multiple of this many positions, which suits the vector units of processors and accelerators.
 _ALIGNMENT = 8
-# Shorter rows of a large shape save little of attention, and short sequences that are packed apart leave longer ones
-# nothing to fill their rows with. Without packing, and for a single text, all is saved that a row is shorter.
-_SHORTEST_PACKED, _SHORTEST_LARGE, _SHORTEST_SMALL = 128, 64, 16
+# Shorter rows of a large shape save little of attention; a single text saves all that its row is shorter.
+_SHORTEST_LARGE, _SHORTEST_SMALL = 64, 16
 _LARGE_FACTOR, _SMALL_FACTOR = 2, 4
 _LENGTHS = 3  # of each size
 MAX_SHAPES = 3 * _LENGTHS
@@ -25,7 +25,7 @@ MAX_SHAPES = 3 * _LENGTHS
 _MIDDLE_PART = 4
 # Rows hold at most one sequence for so many positions: sequences without tokens cost as well, in the last layer.
 _POSITIONS_PER_SEQUENCE = 8
-# Where there is less to compute than this part of a middle batch, small ones are faster.
+# Where there is less to compute than this part of a large batch, small ones are faster.
 _SMALL_SHARE = 0.25
 
 
@@ -72,8 +72,7 @@ class Shapes:
             fitting = rows * length // _POSITIONS_PER_SEQUENCE if is_packed else rows
             return Shape(rows, length, max(rows, fitting) // num_sequences * num_sequences)
 
-        shortest = _SHORTEST_PACKED if is_packed else _SHORTEST_LARGE
-        lengths = _lengths(max_seq_length, shortest, _LARGE_FACTOR)
+        lengths = _lengths(max_seq_length, _SHORTEST_LARGE, _LARGE_FACTOR)
         large, middle = (
             [shape(-(-batch_size // (part * num_sequences)) * num_sequences, length) for length in lengths]
             for part in (1, _MIDDLE_PART)
@@ -86,26 +85,38 @@ class Shapes:
         """The length of the longest rows."""
         return self.large[-1].length
 
-    def plan(self, lengths: np.ndarray) -> Iterator[Batch]:
+    def plan(self, lengths: np.ndarray) -> list[Batch]:
         """Batches that hold every example once; `lengths` [N, k] are those of the sequences of N examples."""
+        # Short sequences compute less attention in short rows, but packed apart from longer ones they leave these with
+        # nothing to fill their rows: MRPC's, of 60 tokens on average, then are a third padding.
+        plans = [list(self._plan(lengths, shortest)) for shortest in range(len(self.large))]
+        return min(plans, key=lambda plan: sum(cost(batch.shape.rows, batch.shape.length) for batch in plan))
+
+    def _plan(self, lengths: np.ndarray, shortest: int) -> Iterator[Batch]:
+        """The same in rows no shorter than those of the large shape `shortest`, but where what is left is small."""
         longest = lengths.max(axis=1, initial=0)
-        of_example = np.searchsorted([shape.length for shape in self.large], longest)
+        of_example = np.searchsorted([shape.length for shape in self.large], longest).clip(shortest)
         for number in range(len(self.large)):
             examples = np.flatnonzero(of_example == number)
+            large, middle = self.large[number], self.middle[number]
+            # A few texts need only what `small` has, which can be compiled before; behind many, a middle one comes.
+            are_few = self._needed(large, lengths[examples]) <= large.positions * _SMALL_SHARE
+            smallest = (large if are_few else middle).positions * _SMALL_SHARE
             while len(examples):
-                shape = self._shape_for(number, lengths[examples])
+                needed = self._needed(large, lengths[examples])
+                shape = large if needed > large.positions - middle.positions else middle
+                if needed <= smallest:
+                    shape = self._small_for(lengths[examples])
                 count, starts = self._filled(shape, lengths[examples])
                 yield Batch(shape, examples[:count], starts)
                 examples = examples[count:]
 
-    def _shape_for(self, number: int, lengths: np.ndarray) -> Shape:
-        """The shape of the next batch of examples with `lengths`, all of which fit into the large shape `number`."""
-        large, middle = self.large[number], self.middle[number]
-        needed = int(lengths.sum()) if self.is_packed else lengths.size * large.length
-        if needed > large.positions - middle.positions:
-            return large
-        if needed > middle.positions * _SMALL_SHARE:
-            return middle
+    def _needed(self, shape: Shape, lengths: np.ndarray) -> int:
+        """Positions for examples with `lengths` in rows of `shape`."""
+        return int(lengths.sum()) if self.is_packed else lengths.size * shape.length
+
+    def _small_for(self, lengths: np.ndarray) -> Shape:
+        """The first small shape that holds all examples, otherwise the last."""
         fitting = [shape for shape in self.small if shape.length >= lengths.max()]
         return next((shape for shape in fitting if self._filled(shape, lengths)[0] == len(lengths)), fitting[-1])
 

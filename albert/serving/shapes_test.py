@@ -16,7 +16,7 @@ def test_every_example_is_in_one_batch_of_one_of_few_shapes(max_seq_length, batc
     assert len(known) <= MAX_SHAPES
     for count in (0, 1, 2, 5, 100):
         lengths = RNG.integers(2, max_seq_length + 1, (count, num_sequences))
-        batches = list(shapes.plan(lengths))
+        batches = shapes.plan(lengths)
         assert sorted(np.concatenate([[], *(batch.examples for batch in batches)])) == list(range(count))
         for batch in batches:
             assert batch.shape in known
@@ -35,15 +35,20 @@ def _check(batch: Batch, lengths: np.ndarray) -> None:
 
 def test_short_texts_leave_little_padding():
     lengths = np.clip(RNG.lognormal(2.5, 0.6, 2048).astype(int) + 2, 3, 128)[:, None]
-    batches = list(Shapes.choose(128, 32).plan(lengths))
+    batches = Shapes.choose(128, 32).plan(lengths)
     assert lengths.sum() > 0.9 * sum(batch.shape.positions for batch in batches)
 
 
 def test_short_sequences_fill_the_rows_of_longer_ones():
     # As MRPC's, whose mean is about half of a row.
     lengths = np.clip(RNG.normal(60, 16, 2048).astype(int), 28, 98)[:, None]
-    batches = list(Shapes.choose(128, 32).plan(lengths))
+    batches = Shapes.choose(128, 32).plan(lengths)
     assert lengths.sum() > 0.9 * sum(batch.shape.positions for batch in batches)
+
+
+def test_rows_are_no_longer_than_short_sequences_need():
+    batches = Shapes.choose(128, 32).plan(np.full((2048, 1), 30))
+    assert {batch.shape.length for batch in batches} == {64}
 
 
 def test_what_does_not_fill_a_large_batch_is_computed_in_middle_ones():
