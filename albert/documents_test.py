@@ -337,7 +337,8 @@ def _check_test_run(arguments: list[str]) -> None:
 def all_flags() -> frozenset[str]:
     """Every flag of any program of this project."""
     sources = [*(ROOT / "albert").rglob("*.py"), *(ROOT / "benchmarks").rglob("*.py"), *ROOT.glob("robustness/*.py")]
-    modules = {path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".") for path in sources}
+    own = [path.relative_to(ROOT) for path in sources if ".peers" not in path.parts]  # an environment, once there
+    modules = {path.with_suffix("").as_posix().replace("/", ".") for path in own}
     of_scripts = {flag for name in SCRIPTS for flag in re.findall(r"--([\w-]+)", text_of(ROOT / name))}
     return frozenset().union(of_scripts, *map(flags_of, ENTRY_POINTS), *map(argparse_flags, modules))
 

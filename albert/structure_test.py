@@ -116,7 +116,8 @@ def product_files() -> list[Path]:
     """Every Python file of the project that is not a test."""
     folders = (ROOT / name for name in ("albert", "cloud", "sample_data", "benchmarks", "robustness"))
     files = [*ROOT.glob("*.py"), *(path for folder in folders for path in folder.rglob("*.py"))]
-    return sorted(path for path in files if not is_test_code(path) and "testdata" not in path.parts)
+    # benchmarks/.peers is an environment with other libraries, once there.
+    return sorted(path for path in files if not is_test_code(path) and not {"testdata", ".peers"} & {*path.parts})
 
 
 def module_name(path: Path) -> str:

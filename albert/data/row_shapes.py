@@ -108,9 +108,9 @@ def choose_shapes(
     That one is compiled only if it is met, which costs `shape_cost` like another.
     """
     last_resort = shards[0].shape[1], min(_aligned(longest), max_seq_length)
-    most = _cost(*last_resort)
+    most = cost(*last_resort)
     shapes, are_held = zip(*_candidates(shards, max_seq_length), strict=True)
-    of_shapes = np.array([[_cost(*shape)] for shape in shapes])
+    of_shapes = np.array([[cost(*shape)] for shape in shapes])
     costs = np.where(are_held, of_shapes, most)
     if not shape_cost:
         return _row_shapes((shapes[number] for number in _cheapest_set(costs, MAX_SHAPES - 1)), last_resort)
@@ -118,16 +118,16 @@ def choose_shapes(
     never_last = np.where(are_held, of_shapes, most * len(costs.T))
     found = [set(), *(_cheapest_set(some, size) for size in range(1, MAX_SHAPES) for some in (costs, never_last))]
 
-    def cost_of(chosen: set[int]) -> float:
+    def total(chosen: set[int]) -> float:
         each = costs[sorted(chosen)].min(axis=0, initial=most)
         return float(each.mean()) + shape_cost * len(np.unique(each))
 
-    return _row_shapes((shapes[number] for number in min(found, key=cost_of)), last_resort)
+    return _row_shapes((shapes[number] for number in min(found, key=total)), last_resort)
 
 
 def _row_shapes(chosen: Iterable[tuple[int, int]], last_resort: tuple[int, int]) -> RowShapes:
-    useful = {shape for shape in chosen if _cost(*shape) < _cost(*last_resort)}
-    return RowShapes((*sorted(useful, key=lambda shape: _cost(*shape)), last_resort))
+    useful = {shape for shape in chosen if cost(*shape) < cost(*last_resort)}
+    return RowShapes((*sorted(useful, key=lambda shape: cost(*shape)), last_resort))
 
 
 def _candidates(shards: Sequence[np.ndarray], max_seq_length: int) -> Iterable[tuple[tuple[int, int], np.ndarray]]:
@@ -176,7 +176,8 @@ def _cheapest_set(costs: np.ndarray, size: int) -> set[int]:
     return {number for number in chosen if number is not None}
 
 
-def _cost(rows: int, length: int) -> float:
+def cost(rows: int, length: int) -> float:
+    """What a batch of this shape costs: in time, but for a factor."""
     return rows * length * (1 + length / _ATTENTION_SCALE)
 
 

@@ -72,7 +72,7 @@ def test_few_sequences_share_one_row_longer_than_each():
 def _total(shapes, shards, shape_cost):
     """Mean cost of the shards, and that of every shape that one of them meets."""
     met = [shapes.fit(shard)[:2] for shard in shards]
-    return float(np.mean([row_shapes._cost(*shape) for shape in met])) + shape_cost * len(set(met))
+    return float(np.mean([row_shapes.cost(*shape) for shape in met])) + shape_cost * len(set(met))
 
 
 @pytest.mark.parametrize("mean", [10, 60])

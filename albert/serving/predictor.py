@@ -18,7 +18,7 @@ from albert.serving.forward import PREDICTIONS, Arrays, Forward, device_name
 from albert.serving.loading import load_model
 from albert.serving.request import DEFAULT_THRESHOLD, POOLED, POOLINGS
 from albert.serving.results import Result, answer_results, choice_results, label_results
-from albert.serving.shapes import Shapes, lay_out
+from albert.serving.shapes import Batch, Shapes, lay_out
 from albert.serving.uses import ANSWERS, CHOICES, LABELS, check_use
 from albert.settings import DTYPES, DataSettings
 from albert.tasks.base import Choice, Labels, MultiLabels, Output, Score, Span
@@ -109,11 +109,12 @@ class Predictor:
         shapes = self._single if pooling else self._grouped
         num_sequences = 1 if pooling or not isinstance(self.output, Choice) else self.output.count
         tokenizer = self._model.tokenizer
-        for shape in (*shapes.small, *(shapes.large if is_whole else ())):
+        for shape in (*shapes.small, *((*shapes.middle, *shapes.large) if is_whole else ())):
             ids = [tokenizer.cls_id] * shape.length
             record: Record = {name: ids if name == "input_ids" else [0] * len(ids) for name in self._columns(pooling)}
-            num_examples = shape.rows // num_sequences  # so many that no smaller shape does
-            self._compute(pooling or PREDICTIONS, shapes, [[record] * num_sequences] * num_examples)
+            batch = Batch(shape, np.arange(1), np.arange(num_sequences, dtype=np.int32) * shape.length)
+            arrays = lay_out(batch, [record] * num_sequences, self._columns(pooling))
+            self._forward(pooling or PREDICTIONS, arrays)
 
     # Texts ------------------------------------------------------------------------------------------------------------
 

@@ -1,7 +1,8 @@
 """Sequences of any length into batches of a few shapes, since every shape is compiled once. No TensorFlow.
 
 A batch has R rows of L positions with room for n sequences. Large shapes are for throughput: sequences are packed into
-rows of a length near their own. Small ones are for what a large one would mostly fill with padding, as a single text.
+rows of a length near their own. Small ones are for what a large one would mostly fill with padding, as a single text,
+and middle ones for what is in between.
 """
 
 import dataclasses
@@ -10,6 +11,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from albert.data import packing
+from albert.data.row_shapes import cost
 from albert.data.schema import Record
 
 # Of a multiple of this many positions, which suits the vector units of processors and accelerators.
@@ -18,7 +20,9 @@ _ALIGNMENT = 8
 _SHORTEST_LARGE, _SHORTEST_SMALL = 64, 16
 _LARGE_FACTOR, _SMALL_FACTOR = 2, 4
 _LENGTHS = 3  # of each size
-MAX_SHAPES = 2 * _LENGTHS
+MAX_SHAPES = 3 * _LENGTHS
+# A middle shape has this part of a large one's rows, and is taken where fewer of them are filled than a large one has.
+_MIDDLE_PART = 4
 # Rows hold at most one sequence for so many positions: sequences without tokens cost as well, in the last layer.
 _POSITIONS_PER_SEQUENCE = 8
 # Where there is less to compute than this part of a large batch, small ones are faster.
@@ -52,48 +56,67 @@ class Batch:
 class Shapes:
     """The shapes for examples of k sequences of at most `max_seq_length` tokens, each size by ascending length.
 
-    `is_packed`: several sequences may share a row.
+    `middle` has a shape for each of `large`, of as long rows. `is_packed`: several sequences may share a row.
     """
 
     large: tuple[Shape, ...]
+    middle: tuple[Shape, ...]
     small: tuple[Shape, ...]
     is_packed: bool
 
     @classmethod
     def choose(cls, max_seq_length: int, batch_size: int, num_sequences: int = 1, is_packed: bool = True) -> "Shapes":
-        """At most MAX_SHAPES, the large ones with `batch_size` rows, or one for each sequence of an example."""
+        """At most MAX_SHAPES, the large ones with `batch_size` rows, the small ones with one for each sequence."""
 
         def shape(rows: int, length: int) -> Shape:
             fitting = rows * length // _POSITIONS_PER_SEQUENCE if is_packed else rows
             return Shape(rows, length, max(rows, fitting) // num_sequences * num_sequences)
 
-        rows = -(-batch_size // num_sequences) * num_sequences
-        large = [shape(rows, length) for length in _lengths(max_seq_length, _SHORTEST_LARGE, _LARGE_FACTOR)]
+        lengths = _lengths(max_seq_length, _SHORTEST_LARGE, _LARGE_FACTOR)
+        large, middle = (
+            [shape(-(-batch_size // (part * num_sequences)) * num_sequences, length) for length in lengths]
+            for part in (1, _MIDDLE_PART)
+        )
         small = [shape(num_sequences, length) for length in _lengths(max_seq_length, _SHORTEST_SMALL, _SMALL_FACTOR)]
-        return cls(tuple(large), tuple(small), is_packed)
+        return cls(tuple(large), tuple(middle), tuple(small), is_packed)
 
     @property
     def widest(self) -> int:
         """The length of the longest rows."""
         return self.large[-1].length
 
-    def plan(self, lengths: np.ndarray) -> Iterator[Batch]:
+    def plan(self, lengths: np.ndarray) -> list[Batch]:
         """Batches that hold every example once; `lengths` [N, k] are those of the sequences of N examples."""
+        # Short sequences compute less attention in short rows, but packed apart from longer ones they leave these with
+        # nothing to fill their rows: MRPC's, of 60 tokens on average, then are a third padding.
+        plans = [list(self._plan(lengths, shortest)) for shortest in range(len(self.large))]
+        return min(plans, key=lambda plan: sum(cost(batch.shape.rows, batch.shape.length) for batch in plan))
+
+    def _plan(self, lengths: np.ndarray, shortest: int) -> Iterator[Batch]:
+        """The same in rows no shorter than those of the large shape `shortest`, but where what is left is small."""
         longest = lengths.max(axis=1, initial=0)
-        of_example = np.searchsorted([shape.length for shape in self.large], longest)
-        for number, large in enumerate(self.large):
+        of_example = np.searchsorted([shape.length for shape in self.large], longest).clip(shortest)
+        for number in range(len(self.large)):
             examples = np.flatnonzero(of_example == number)
+            large, middle = self.large[number], self.middle[number]
+            # A few texts need only what `small` has, which can be compiled before; behind many, a middle one comes.
+            are_few = self._needed(large, lengths[examples]) <= large.positions * _SMALL_SHARE
+            smallest = (large if are_few else middle).positions * _SMALL_SHARE
             while len(examples):
-                shape = self._shape_for(large, lengths[examples])
+                needed = self._needed(large, lengths[examples])
+                shape = large if needed > large.positions - middle.positions else middle
+                if needed <= smallest:
+                    shape = self._small_for(lengths[examples])
                 count, starts = self._filled(shape, lengths[examples])
                 yield Batch(shape, examples[:count], starts)
                 examples = examples[count:]
 
-    def _shape_for(self, large: Shape, lengths: np.ndarray) -> Shape:
-        """The shape of the next batch of examples with `lengths`, all of which fit into `large`."""
-        needed = int(lengths.sum()) if self.is_packed else len(lengths) * large.length
-        if needed > large.positions * _SMALL_SHARE:
-            return large
+    def _needed(self, shape: Shape, lengths: np.ndarray) -> int:
+        """Positions for examples with `lengths` in rows of `shape`."""
+        return int(lengths.sum()) if self.is_packed else lengths.size * shape.length
+
+    def _small_for(self, lengths: np.ndarray) -> Shape:
+        """The first small shape that holds all examples, otherwise the last."""
         fitting = [shape for shape in self.small if shape.length >= lengths.max()]
         return next((shape for shape in fitting if self._filled(shape, lengths)[0] == len(lengths)), fitting[-1])
 

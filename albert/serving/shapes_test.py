@@ -12,11 +12,11 @@ RNG = np.random.default_rng(0)
 @pytest.mark.parametrize("max_seq_length", [3, 8, 40, 128, 384, 512])
 def test_every_example_is_in_one_batch_of_one_of_few_shapes(max_seq_length, batch_size, num_sequences, is_packed):
     shapes = Shapes.choose(max_seq_length, batch_size, num_sequences, is_packed)
-    known = {*shapes.large, *shapes.small}
+    known = {*shapes.large, *shapes.middle, *shapes.small}
     assert len(known) <= MAX_SHAPES
     for count in (0, 1, 2, 5, 100):
         lengths = RNG.integers(2, max_seq_length + 1, (count, num_sequences))
-        batches = list(shapes.plan(lengths))
+        batches = shapes.plan(lengths)
         assert sorted(np.concatenate([[], *(batch.examples for batch in batches)])) == list(range(count))
         for batch in batches:
             assert batch.shape in known
@@ -35,8 +35,30 @@ def _check(batch: Batch, lengths: np.ndarray) -> None:
 
 def test_short_texts_leave_little_padding():
     lengths = np.clip(RNG.lognormal(2.5, 0.6, 2048).astype(int) + 2, 3, 128)[:, None]
-    batches = list(Shapes.choose(128, 32).plan(lengths))
+    batches = Shapes.choose(128, 32).plan(lengths)
     assert lengths.sum() > 0.9 * sum(batch.shape.positions for batch in batches)
+
+
+def test_short_sequences_fill_the_rows_of_longer_ones():
+    # As MRPC's, whose mean is about half of a row.
+    lengths = np.clip(RNG.normal(60, 16, 2048).astype(int), 28, 98)[:, None]
+    batches = Shapes.choose(128, 32).plan(lengths)
+    assert lengths.sum() > 0.9 * sum(batch.shape.positions for batch in batches)
+
+
+def test_rows_are_no_longer_than_short_sequences_need():
+    batches = Shapes.choose(128, 32).plan(np.full((2048, 1), 30))
+    assert {batch.shape.length for batch in batches} == {64}
+
+
+def test_what_does_not_fill_a_large_batch_is_computed_in_middle_ones():
+    rows = [batch.shape.rows for batch in Shapes.choose(128, 32).plan(np.full((45, 1), 128))]
+    assert rows == [32, 8, 8]
+    unpacked = Shapes.choose(128, 32, is_packed=False)
+    assert [batch.shape for batch in unpacked.plan(np.full((45, 1), 60))] == [
+        Shape(32, 64, 32),
+        *[Shape(8, 64, 8)] * 2,
+    ]
 
 
 def test_a_single_text_takes_the_shortest_row_that_holds_it():

@@ -13,10 +13,10 @@ from tqdm import tqdm
 
 from benchmarks.gpu_check.batches import MRPC, SST2, Batch, Workshop
 from benchmarks.gpu_check.findings import Findings, Request
-from benchmarks.race.__main__ import Turns
 from benchmarks.race.common import GROUPED
 from benchmarks.race.processes import PEERS, Process, own_python
 from benchmarks.race.report import OURS
+from benchmarks.race.turns import Turns
 
 ROUNDS, STEPS = 5, 10
 # What the peers' processes import.

@@ -12,8 +12,6 @@ import contextlib
 import dataclasses
 import datetime
 import json
-import os
-import shlex
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -25,15 +23,17 @@ from albert.errors import UserError
 from albert.system.files import write_bytes, write_text
 from albert.tokenization import Tokenizer, load_tokenizer
 from benchmarks.race import report
-from benchmarks.race.common import GROUPED, MODELS, Job, Rows
-from benchmarks.race.processes import ContenderError, Process, own_python, peers_python
+from benchmarks.race.circumstances import command, cores, features, machine
+from benchmarks.race.common import BUNDLED, FLATTENED, GROUPED, MODELS, Job, Rows
+from benchmarks.race.processes import Process, own_python, peers_python
 from benchmarks.race.rows import DENSE, SQUAD, Sample, dense_sample, glue_sample, squad_sample
-from benchmarks.results_file import RESULTS, processor
+from benchmarks.race.turns import Turns
+from benchmarks.results_file import RESULTS
 
 GLUE_TASKS = ("mrpc", "cola", "sst-2", "rte", "sts-b")
 DTYPES = ("bfloat16", "float32")
 TITLES = {"cola": "CoLA", SQUAD: "SQuAD", DENSE: "Dense rows"}
-PEER_VARIANTS = ("padded", "dynamic", GROUPED)
+PEER_VARIANTS = ("padded", "dynamic", GROUPED, FLATTENED)
 TOKENIZER_TASK = "sst-2"
 # transformers sorts within 50 batches, and within fewer where these are not a quarter of the rows; more rows change
 # nothing any more.
@@ -61,7 +61,7 @@ def entrants(task: str, arguments: argparse.Namespace) -> list[Entrant]:
     if variants:
         found.append(Entrant("peers", {v: f"HF eager {v}" for v in variants}))
     if arguments.compile == "all" or (arguments.compile == "dense" and task == DENSE):
-        for shapes, some in (("static", ("padded",)), ("dynamic", ("dynamic", GROUPED))):
+        for shapes, some in (("static", ("padded",)), ("dynamic", ("dynamic", GROUPED, FLATTENED))):
             chosen = [v for v in variants if v in some]
             if chosen:
                 found.append(Entrant("peers", {v: f"HF compiled {v}" for v in chosen}, {"compiled": shapes}))
@@ -147,67 +147,6 @@ def job_of(heat: Heat, entrant: Entrant, sample: Sample, path: Path, arguments: 
     )
 
 
-class Turns:
-    """Contenders that are ready, the figures of all, and the rounds they go through."""
-
-    def __init__(self, labels: Sequence[str], bar: tqdm):
-        self.figures: dict[str, dict] = {label: {} for label in labels}
-        self._bar = bar
-        self._ready: dict[str, tuple[Process, str]] = {}  # label -> process, variant
-        self.versions: dict[str, str] = {}
-
-    def start(self, process: Process, labels: dict[str, str]) -> None:
-        """Waits until a process has warmed up; one that fails is noted under each of its labels."""
-        self._bar.set_postfix_str(f"starting {', '.join(labels.values())}")
-        try:
-            info = process.wait_until_ready()
-        except ContenderError as error:
-            self._fail(labels.values(), error)
-        else:
-            self.versions |= info["versions"]
-            self._ready |= {label: (process, variant) for variant, label in labels.items()}
-        self._bar.update()
-
-    def run(self, rounds: int, warm_up_rounds: int, steps: int) -> None:
-        """All rounds; in each every contender has its turn, beginning with another one each time."""
-        for number in range(warm_up_rounds + rounds):
-            order = [label for label in self.figures if label in self._ready]
-            shift = number % max(1, len(order))
-            for label in order[shift:] + order[:shift]:
-                self._turn(label, {"run": steps, "first_batch": number * steps}, number >= warm_up_rounds)
-            self._bar.update(len(self.figures) - len(order))  # the turns of those that failed
-
-    def ask(self, label: str, request: dict) -> dict | None:
-        """One more reply of a contender; None if it is not there any more."""
-        if label not in self._ready:
-            return None
-        process, variant = self._ready[label]
-        try:
-            return process.ask({**request, "variant": variant})
-        except ContenderError as error:
-            self._fail([label for label, (other, _) in self._ready.items() if other is process], error)
-            return None
-
-    def _turn(self, label: str, request: dict, counts: bool) -> None:
-        self._bar.set_postfix_str(label)
-        reply = self.ask(label, request)
-        self._bar.update()
-        if not reply or not counts:
-            return
-        figures = self.figures[label]
-        per_step = sum(reply["seconds"]) / len(reply["seconds"])
-        figures.setdefault("step_seconds", []).append(per_step)
-        for name in ("examples", "real_tokens", "computed_tokens"):
-            figures[name] = figures.get(name, 0) + reply.get(name, 0)
-
-    def _fail(self, labels: Sequence[str], error: ContenderError) -> None:
-        for label in list(labels):
-            self._ready.pop(label, None)
-            # What was measured before is no longer comparable round by round.
-            self.figures[label] = {"error": str(error)}
-            tqdm.write(f"{label}: {error}", file=sys.stderr)
-
-
 def run_heat(heat: Heat, sample: Sample, arguments: argparse.Namespace, folder: Path, bar: tqdm) -> dict:
     """Starts the contenders one by one, lets them take turns, stops them. Returns the heat's section of the report."""
     batch_size, length = shape_of(heat.task, arguments)
@@ -250,7 +189,8 @@ def circumstances(arguments: argparse.Namespace, title: str, rows: str, turns: T
         "title": title if arguments.model == "base" else f"{title}, {arguments.model} model",
         "date": str(datetime.date.today()),
         "machine": machine(),
-        "command": command(sys.argv[1:]),
+        "features": features(),
+        "command": command(sys.argv[1:], "benchmarks.race"),
         "rows": f"{rows}; {arguments.rounds} round(s), {arguments.warm_up_rounds} before",
         "versions": turns.versions,
         "contenders": turns.figures,
@@ -303,7 +243,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     add("--spm_model_file", type=Path, required=True, help="30k-clean.model")
     add("--tasks", type=_names, help=f"of {', '.join((*GLUE_TASKS, SQUAD, DENSE))} or 'none'; by default all with data")
     add("--dtypes", type=_names, default=list(DTYPES), help="the first for all tasks, all for dense rows")
-    add("--model", choices=MODELS, default="base")
+    add("--model", choices=[model for model in MODELS if model != BUNDLED], default="base")
     add("--batch_size", type=int, default=32)
     add("--max_seq_length", type=int, default=128)
     add("--squad_batch_size", type=int, default=16)
@@ -362,36 +302,6 @@ def _problems(arguments: argparse.Namespace) -> Iterator[str]:
         yield "--glue_dir is missing: name the GLUE folder"
     if SQUAD in arguments.tasks and not arguments.squad_dir:
         yield "--squad_dir is missing: name the folder with train-v1.1.json"
-
-
-def command(argv: Sequence[str]) -> str:
-    """The command as it can be shown to others: with placeholders for this machine's paths."""
-    shown = []
-    for word in argv:
-        flag, equals, _ = word.partition("=")
-        previous = shown[-1] if shown else ""
-        is_path = "glue_dir squad_dir spm_model_file peers_python output".split()
-        if equals and flag[2:] in is_path:
-            word = f"{flag}=<{flag[2:]}>"
-        elif previous[2:] in is_path:
-            word = f"<{previous[2:]}>"
-        shown.append(word)
-    return "python3 -m benchmarks.race " + " ".join(w if "<" in w else shlex.quote(w) for w in shown)
-
-
-def cores() -> int:
-    """Processor cores that this process, and with it every contender, may use; `taskset` sets them."""
-    return len(os.sched_getaffinity(0))
-
-
-def machine() -> str:
-    """Processor, cores in use, and whether it multiplies bfloat16 in hardware."""
-    try:
-        flags = set(Path("/proc/cpuinfo").read_text(encoding="utf-8").partition("flags")[2].partition("\n")[0].split())
-    except OSError:
-        flags = set()
-    known = ", ".join(f"{flag}: {'yes' if flag in flags else 'no'}" for flag in ("amx_bf16", "avx512_bf16"))
-    return f"{cores()} core(s) of {processor()} ({known})"
 
 
 def kept_results(arguments: argparse.Namespace, path: Path) -> dict:

@@ -26,9 +26,12 @@ import numpy as np
 
 # Batch k is rows k * B .. k * B + B - 1 for everybody but the peer that groups rows by length.
 GROUPED = "grouped"
+# Several examples in a row, by the peers.
+FLATTENED = "flattened"
 
 _GOOGLE = {"vocab_size": 30000, "embedding_size": 128, "max_position_embeddings": 512}
-# Widths and depths of Google's models; one to try the program with, and the bundled one with Google's vocabulary.
+BUNDLED = "bundled"
+# Widths and depths of Google's models; one to try the program with, and the bundled one: also with Google's vocabulary.
 MODELS = {
     "tiny": {
         "hidden_size": 32,
@@ -51,6 +54,15 @@ MODELS = {
         "num_attention_heads": 4,
         "intermediate_size": 1024,
         **_GOOGLE,
+    },
+    BUNDLED: {
+        "hidden_size": 256,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 4,
+        "intermediate_size": 1024,
+        "vocab_size": 7000,
+        "embedding_size": 64,
+        "max_position_embeddings": 512,
     },
     "base": {
         "hidden_size": 768,

@@ -3,7 +3,7 @@
 Trains ALBERT from random weights as the library's Trainer does: AdamW in its fused form, the gradient clipped to norm
 1, bfloat16 by autocast over float32 weights, attention by `scaled_dot_product_attention`. A process holds one model,
 and makes batches in every way it is asked for: padded to the full length, dynamically padded to the longest row of the
-batch, or that after grouping rows of similar length.
+batch, that after grouping rows of similar length, or flattened: packed several to a row.
 """
 
 import time
@@ -17,7 +17,8 @@ import transformers
 from sentencepiece import sentencepiece_model_pb2
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
-from benchmarks.race.common import GROUPED, MODELS, Job, Rows, grouped_batches, serve
+from benchmarks.race.common import FLATTENED, GROUPED, MODELS, Job, Rows, grouped_batches, serve
+from benchmarks.race.flattened import Flattened, packed
 
 SEED = 0
 DYNAMIC_VARIANTS = ("dynamic", GROUPED)
@@ -40,8 +41,9 @@ class Trainer:
         self._device = torch.device("cuda" if job.device == "gpu" else "cpu")
         self._rows = Rows.load(Path(job.rows))
         self._grouped = self._group_rows() if GROUPED in job.variants else []
-        self._model = build_model(job).to(self._device).train()
-        self._forward = compiled(self._model, job.compiled)
+        self._model = build_model(job.model, job.kind, job.num_labels).to(self._device).train()
+        self._on_padded = compiled(self._model, job.compiled)
+        self._on_packed = compiled(Flattened(self._model), job.compiled)
         self._parameters = list(self._model.parameters())
         self._optimizer = torch.optim.AdamW(self._parameters, lr=2e-5, weight_decay=0.01, fused=True)
         self._warm_up()
@@ -65,9 +67,9 @@ class Trainer:
 
     def _step(self, number: int, variant: str) -> int:
         """One update; returns how many tokens the model computed."""
-        batch = self._make_batch(self._batch(number, variant), variant)
+        batch = self.make_batch(self._batch(number, variant), variant)
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._job.dtype == "bfloat16"):
-            loss = self._forward(**batch).loss
+            loss = self.loss(batch)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self._parameters, 1.0)
         self._optimizer.step()
@@ -76,17 +78,26 @@ class Trainer:
             raise FloatingPointError(f"loss {loss.item()} in batch {number}")
         return batch["input_ids"].numel()
 
+    def loss(self, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """The mean loss of a batch as `make_batch` made it."""
+        forward = self._on_packed if "places" in batch else self._on_padded
+        return forward(**batch).loss
+
     def _batch(self, number: int, variant: str) -> np.ndarray:
         return self._grouped[number] if variant == GROUPED else self._job.plain_batch(number)
 
-    def _make_batch(self, numbers: np.ndarray, variant: str) -> dict[str, torch.Tensor]:
-        ids, mask, segments = self._rows.padded(numbers, self._width(numbers, variant))
-        arrays = {"input_ids": ids, "attention_mask": mask, "token_type_ids": segments}
+    def make_batch(self, numbers: np.ndarray, variant: str) -> dict[str, torch.Tensor]:
+        """The rows `numbers` as the model takes them, on its device."""
         labels = self._rows.labels[numbers]
-        if self._job.kind == "span":
-            arrays |= {"start_positions": labels[:, 0].astype(np.int64), "end_positions": labels[:, 1].astype(np.int64)}
+        labels = labels.astype(np.float32 if self._job.kind == "regression" else np.int64)
+        if variant == FLATTENED:
+            arrays = packed(self._rows, numbers, self._job.max_seq_length)
+            arrays["labels"] = labels if self._job.kind == "span" else labels[:, 0]
         else:
-            arrays["labels"] = labels[:, 0].astype(np.float32 if self._job.kind == "regression" else np.int64)
+            ids, mask, segments = self._rows.padded(numbers, self._width(numbers, variant))
+            arrays = {"input_ids": ids, "attention_mask": mask, "token_type_ids": segments}
+            names = ("start_positions", "end_positions") if self._job.kind == "span" else ("labels",)
+            arrays |= dict(zip(names, labels.T, strict=True))
         return {name: torch.from_numpy(array).to(self._device) for name, array in arrays.items()}
 
     def _width(self, numbers: np.ndarray, variant: str) -> int:
@@ -101,24 +112,25 @@ class Trainer:
         return grouped_batches(order, lengths, self._job, SEED)
 
     def _warm_up(self) -> None:
-        """One step for each width that will be timed: kernels are prepared and compiled for each."""
+        """One step for each shape that will be timed: kernels are prepared and compiled for each."""
         seen = set()
         for variant in self._job.variants:
             for number in range(self._job.num_batches):
-                width = self._width(self._batch(number, variant), variant)
-                if width not in seen:
-                    seen.add(width)
+                batch = self.make_batch(self._batch(number, variant), variant)
+                shape = ("places" in batch, *batch["input_ids"].shape)
+                if shape not in seen:
+                    seen.add(shape)
                     self._step(number, variant)
 
 
-def build_model(job: Job) -> torch.nn.Module:
-    """ALBERT of the job's size from random weights, without dropout in the encoder, as Google's models are released."""
+def build_model(model: str, kind: str, num_labels: int) -> torch.nn.Module:
+    """ALBERT of a size from random weights, without dropout in the encoder, as Google's models are released."""
     config = transformers.AlbertConfig(
-        **MODELS[job.model], hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, num_labels=job.num_labels
+        **MODELS[model], hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, num_labels=num_labels
     )
-    if job.kind == "regression":
+    if kind == "regression":
         config.problem_type = "regression"
-    return MODEL_CLASSES[job.kind](config)
+    return MODEL_CLASSES[kind](config)
 
 
 def compiled(model: torch.nn.Module, shapes: str | None) -> Callable:

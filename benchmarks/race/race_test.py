@@ -12,9 +12,11 @@ from benchmarks.race import __main__ as race
 from benchmarks.race import processes
 from benchmarks.race import report as race_report
 from benchmarks.race import rows as race_rows
+from benchmarks.race.circumstances import FEATURES, command, machine
 from benchmarks.race.common import Job, Rows, grouped_batches, spread
 from benchmarks.race.processes import ContenderError, Process
 from benchmarks.race.report import Spread
+from benchmarks.race.turns import Turns
 
 ROWS = Rows.from_lists(
     [([2, 10, 3], [0, 0, 0], [1]), ([2, 3], [0, 0], [0]), ([2, 11, 12, 3], [0, 0, 1, 1], [1])], "int32"
@@ -232,7 +234,7 @@ class FakeProcess:
 
 def test_turns_rotate_and_the_warm_up_does_not_count():
     log = []
-    turns = race.Turns(["a", "b"], tqdm(disable=True))
+    turns = Turns(["a", "b"], tqdm(disable=True))
     turns.start(FakeProcess(log, "x", 1.0), {"va": "a"})
     turns.start(FakeProcess(log, "y", 10.0), {"vb": "b"})
     turns.run(rounds=2, warm_up_rounds=1, steps=2)
@@ -249,7 +251,7 @@ def test_turns_rotate_and_the_warm_up_does_not_count():
 
 def test_a_contender_that_fails_is_reported_and_the_others_go_on():
     log = []
-    turns = race.Turns(["a", "b", "c"], tqdm(disable=True))
+    turns = Turns(["a", "b", "c"], tqdm(disable=True))
     turns.start(FakeProcess(log, "x", 1.0), {"va": "a"})
     turns.start(FakeProcess(log, "y", 1.0, fails_at=3), {"vb": "b", "vc": "c"})
     turns.run(rounds=2, warm_up_rounds=1, steps=1)
@@ -329,6 +331,29 @@ def test_bounds_are_met_missed_or_not_measured():
     assert verdicts["mrpc bfloat16: 2 replicas vs 1"] is False  # 1.1 / 1.4 = 0.79 of 0.85
 
 
+def test_a_peer_that_packs_must_not_be_faster():
+    title = "mrpc bfloat16: ours packed vs HF eager flattened"
+    assert title not in met(race_report.verdicts([section()], None))
+    for seconds, is_met in ((1.1, True), (1.0, False)):  # ours takes 1.1
+        packed = section()
+        packed["contenders"]["HF eager flattened"] = contender([seconds] * 3)
+        assert met(race_report.verdicts([packed], None))[title] is is_met
+
+
+@pytest.mark.parametrize(("features", "is_met"), [(["avx2"], True), (["avx2", "avx512f"], None), (None, None)])
+def test_the_bound_without_avx512_needs_such_a_processor(features, is_met):
+    measured = section(dtype="float32", features=features)
+    if features is None:
+        del measured["features"]  # a report of before they were recorded
+    measured["contenders"]["HF eager grouped"] = contender([1.5] * 3)
+    verdicts = met(race_report.verdicts([measured], None))
+    assert verdicts["mrpc float32, no AVX-512: ours packed vs HF eager grouped"] is is_met  # 1.36 of 1.25
+
+
+def test_the_machine_says_what_its_processor_can_do():
+    assert all(re.search(rf"\b{feature}: (yes|no)\b", machine()) for feature in FEATURES)
+
+
 def test_other_models_do_not_count_for_the_bounds():
     assert set(met(race_report.verdicts([section(model="tiny")], None)).values()) == {None}
 
@@ -347,7 +372,7 @@ def test_the_table_has_every_contender_and_says_what_failed():
     cells = [cell.strip() for cell in lines[4].split("|")]
     # 32 examples in 3.3 s; 4.5 real tokens an example; 45 of 100 tokens were real.
     assert cells[1:9] == [
-        *("HF eager padded", "3.3", "3.15–3.45", "3–3.6", "9.7", "44", "55.0%"),
+        *("HF eager padded", "3.3", "3.15–3.45", "3–3.6", "9.7", "44", "0.450"),
         "3.00 (2.50–3.30)",
     ]
     assert "failed: a \\| b" in lines[5]
@@ -377,17 +402,17 @@ def arguments(*more: str):
 
 def test_who_takes_part():
     labels = [label for entrant in race.entrants("mrpc", arguments()) for label in entrant.labels.values()]
-    assert labels == ["ours packed", "ours padded", "HF eager padded", "HF eager dynamic", "HF eager grouped"]
+    assert labels == ["ours packed", "ours padded", *(f"HF eager {v}" for v in race.PEER_VARIANTS)]
     labels = [label for entrant in race.entrants("dense", arguments()) for label in entrant.labels.values()]
     assert labels == ["ours packed", "HF eager padded", "HF compiled padded"]
-    by_process = race.entrants("mrpc", arguments("--compile=all", "--peers=padded,grouped", "--two_replicas"))
+    by_process = race.entrants("mrpc", arguments("--compile=all", "--peers=padded,grouped,flattened", "--two_replicas"))
     assert [list(entrant.labels) for entrant in by_process] == [
         ["packed"],
         ["padded"],
         ["packed"],
-        ["padded", "grouped"],
+        ["padded", "grouped", "flattened"],
         ["padded"],
-        ["grouped"],
+        ["grouped", "flattened"],
     ]
 
 
@@ -421,7 +446,7 @@ def test_a_users_mistake_ends_with_code_2(monkeypatch, capsys):
 
 
 def test_the_shown_command_has_no_paths_of_this_machine():
-    shown = race.command(["--glue_dir=/home/me/glue", "--spm_model_file", "/home/me/m", "--rounds=3"])
+    shown = command(["--glue_dir=/home/me/glue", "--spm_model_file", "/home/me/m", "--rounds=3"], "benchmarks.race")
     assert shown == "python3 -m benchmarks.race --glue_dir=<glue_dir> --spm_model_file <spm_model_file> --rounds=3"
 
 
@@ -434,7 +459,7 @@ def test_too_few_rows_are_reported_before_anything_starts(monkeypatch):
 
 def test_kept_results_are_those_of_this_machine(tmp_path):
     path = tmp_path / "race.json"
-    mine, other = section(machine=race.machine()), section()
+    mine, other = section(machine=machine()), section()
     path.write_text(json.dumps({"sections": [mine, other], "tokenizers": None}))
     assert race.kept_results(arguments("--keep"), path)["sections"] == [mine]
     assert race.kept_results(arguments(), path)["sections"] == []

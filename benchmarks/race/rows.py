@@ -10,6 +10,7 @@ import numpy as np
 from albert.errors import UserError
 from albert.settings import DataSettings
 from albert.tasks import get_task
+from albert.tasks.base import Split
 from albert.tokenization import Tokenizer
 from benchmarks.race.common import Rows
 
@@ -34,11 +35,17 @@ class Sample:
 
 
 def glue_sample(
-    task_name: str, glue_dir: Path, tokenizer: Tokenizer, max_seq_length: int, wanted: int, seed: int
+    task_name: str,
+    glue_dir: Path,
+    tokenizer: Tokenizer,
+    max_seq_length: int,
+    wanted: int,
+    seed: int,
+    split: Split = "train",
 ) -> Sample:
-    """Up to `wanted` training rows of a GLUE task, drawn from `seed`. Raises UserError as the task's reader does."""
+    """Up to `wanted` rows of a GLUE task, drawn from `seed`. Raises UserError as the task's reader does."""
     task = get_task(task_name)
-    examples = list(task.read("train", glue_dir))
+    examples = list(task.read(split, glue_dir))
     settings = DataSettings(task_name, glue_dir, Path(), max_seq_length)
     records = [
         task.featurize(examples[number], tokenizer, settings)[0] for number in _drawn(len(examples), wanted, seed)
@@ -46,7 +53,7 @@ def glue_sample(
     dtype = task.feature_spec["label_ids"].dtype
     rows = [(record["input_ids"], record["segment_ids"], record["label_ids"]) for record in records]
     kind, num_labels = ("regression", 1) if dtype == "float32" else ("classification", len(task.output.names))
-    return Sample(Rows.from_lists(rows, dtype), kind, num_labels, f"drawn from {len(examples)} of {task_name} train")
+    return Sample(Rows.from_lists(rows, dtype), kind, num_labels, f"drawn from {len(examples)} of {task_name} {split}")
 
 
 def dense_sample(count: int, max_seq_length: int, seed: int) -> Sample:

@@ -1,0 +1,48 @@
+"""How figures came about, for the report: the command, the machine, and what its processor can do."""
+
+import os
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.results_file import processor
+
+# What decides how fast both libraries' matrix products are, as Linux names it.
+FEATURES = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
+AVX512 = "avx512f"
+_PATHS = "glue_dir squad_dir spm_model_file peers_python output".split()
+
+
+def command(argv: Sequence[str], module: str) -> str:
+    """The command as it can be shown to others: with placeholders for this machine's paths."""
+    shown: list[str] = []
+    for word in argv:
+        flag, equals, _ = word.partition("=")
+        previous = shown[-1] if shown else ""
+        if equals and flag[2:] in _PATHS:
+            word = f"{flag}=<{flag[2:]}>"
+        elif previous[2:] in _PATHS:
+            word = f"<{previous[2:]}>"
+        shown.append(word)
+    return f"python3 -m {module} " + " ".join(w if "<" in w else shlex.quote(w) for w in shown)
+
+
+def cores() -> int:
+    """Processor cores that this process, and with it every contender, may use; `taskset` sets them."""
+    return len(os.sched_getaffinity(0))
+
+
+def features() -> list[str]:
+    """Those of FEATURES that the processor has; [] where the system does not say."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8").partition("flags")[2].partition("\n")[0].split()
+    except OSError:
+        flags = []
+    return [feature for feature in FEATURES if feature in flags]
+
+
+def machine() -> str:
+    """Processor, cores in use, and which vector and matrix units it has."""
+    found = features()
+    known = ", ".join(f"{feature}: {'yes' if feature in found else 'no'}" for feature in FEATURES)
+    return f"{cores()} core(s) of {processor()} ({known})"
