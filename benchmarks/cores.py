@@ -36,6 +36,8 @@ def main() -> None:
     if arguments.replicas:
         print(*steps(arguments))
         return
+    if len(os.sched_getaffinity(0)) < 2:
+        sys.exit("error: this process may use one core; two are compared")
     first, second = sorted(os.sched_getaffinity(0))[:2]
     both = {first, second}
     ways: dict[str, list[tuple[set[int], int]]] = {

@@ -23,7 +23,7 @@ from albert.errors import UserError
 from albert.system.files import write_bytes, write_text
 from albert.tokenization import Tokenizer, load_tokenizer
 from benchmarks.race import report
-from benchmarks.race.circumstances import command, cores, features, machine
+from benchmarks.race.circumstances import command, cores, exit_code, features, machine
 from benchmarks.race.common import BUNDLED, FLATTENED, GROUPED, MODELS, Job, Rows
 from benchmarks.race.processes import Process, own_python, peers_python
 from benchmarks.race.rows import DENSE, SQUAD, Sample, dense_sample, glue_sample, squad_sample
@@ -357,15 +357,7 @@ def race(arguments: argparse.Namespace) -> None:
 
 def main() -> int:
     """Returns the exit code: 2 after a mistake of the user's, reported in one line."""
-    try:
-        race(parse(sys.argv[1:]))
-    except UserError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped; the report has the tasks that were finished.", file=sys.stderr)
-        return 130
-    return 0
+    return exit_code(lambda: race(parse(sys.argv[1:])), "tasks")
 
 
 if __name__ == "__main__":

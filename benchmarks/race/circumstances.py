@@ -1,10 +1,12 @@
-"""How figures came about, for the report: the command, the machine, and what its processor can do."""
+"""Around every race: how it ends, and for its report the command, the machine, and what its processor can do."""
 
 import os
 import shlex
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from albert.errors import UserError
 from benchmarks.results_file import processor
 
 # What decides how fast both libraries' matrix products are, as Linux names it.
@@ -46,3 +48,16 @@ def machine() -> str:
     found = features()
     known = ", ".join(f"{feature}: {'yes' if feature in found else 'no'}" for feature in FEATURES)
     return f"{cores()} core(s) of {processor()} ({known})"
+
+
+def exit_code(race: Callable[[], None], parts: str) -> int:
+    """Races; 0, 2 after a mistake of the user's, reported in one line, 130 when stopped with some `parts` finished."""
+    try:
+        race()
+    except UserError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"stopped; the report has the {parts} that were finished.", file=sys.stderr)
+        return 130
+    return 0

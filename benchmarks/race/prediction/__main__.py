@@ -21,7 +21,7 @@ from tqdm import tqdm
 from albert.errors import UserError
 from albert.system.files import write_text
 from albert.tokenization import load_tokenizer
-from benchmarks.race.circumstances import command, cores, features, machine
+from benchmarks.race.circumstances import command, cores, exit_code, features, machine
 from benchmarks.race.common import BUNDLED, FLATTENED, MODELS
 from benchmarks.race.prediction import report
 from benchmarks.race.prediction.common import DYNAMIC, PADDED, SORTED, PredictionJob
@@ -207,15 +207,7 @@ def race(arguments: argparse.Namespace) -> None:
 
 def main() -> int:
     """Returns the exit code: 2 after a mistake of the user's, reported in one line."""
-    try:
-        race(parse(sys.argv[1:]))
-    except UserError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped; the report has the models and tasks that were finished.", file=sys.stderr)
-        return 130
-    return 0
+    return exit_code(lambda: race(parse(sys.argv[1:])), "models and tasks")
 
 
 if __name__ == "__main__":
