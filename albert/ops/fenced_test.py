@@ -40,16 +40,28 @@ def test_values_and_gradients_are_those_of_the_functions_that_are_compiled_alone
         assert np.linalg.norm(found - expected) <= bound * np.linalg.norm(expected)
 
 
-def test_the_compiler_is_given_fences_and_products_for_sums():
-    x = tf.zeros([ROWS, WIDTH])
-
-    @tf.function(jit_compile=True, autograph=False)
+def _bias_gradient():
+    @tf.function(
+        jit_compile=True, autograph=False, input_signature=[tf.TensorSpec([None, WIDTH]), tf.TensorSpec([WIDTH])]
+    )
     def compiled(x, bias):
         with tf.GradientTape() as tape:
             tape.watch(bias)
             loss = tf.reduce_sum(FENCED.bias_add(x, bias) ** 2)
         return tape.gradient(loss, bias)
 
-    text = compiled.experimental_get_compiler_ir(x, tf.zeros([WIDTH]))(stage="hlo")
-    assert text.count(" opt-barrier(") == 2  # the gradient, and the ones that it is multiplied with
-    assert " dot(" in text
+    return compiled
+
+
+@pytest.mark.parametrize("rows", [24, 7, 1])
+def test_sums_over_any_number_of_rows_that_is_unknown_while_tracing(rows):
+    x, bias = np.random.default_rng(0).normal(size=(rows, WIDTH)).astype(np.float32), np.ones(WIDTH, np.float32)
+    np.testing.assert_allclose(_bias_gradient()(x, bias), 2 * (x + bias).sum(axis=0), rtol=1e-5, atol=1e-5)
+
+
+def test_the_compiler_is_given_fences_and_eight_rows_side_by_side():
+    text = _bias_gradient().experimental_get_compiler_ir(tf.zeros([ROWS, WIDTH]), tf.zeros([WIDTH]))(stage="hlo")
+    assert text.count(" opt-barrier(") == 1
+    # Eight times as many columns are added up; a product with ones would be merged with those of other layers.
+    assert f"f32[{ROWS // 8},{8 * WIDTH}]" in text
+    assert " dot(" not in text
