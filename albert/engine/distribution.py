@@ -73,8 +73,13 @@ class Replicas:
         return "bfloat16" if is_able else "float32"
 
     def iterate(self, make_dataset: Callable[[], tf.data.Dataset]) -> tf.distribute.DistributedIterator:
-        """Deals consecutive elements of the data set to consecutive replicas of this process."""
-        dealt = self.strategy.distribute_datasets_from_function(lambda _context: _untuned(make_dataset()))
+        """Deals consecutive elements of the data set to consecutive replicas of this process, in the host's memory.
+
+        TensorFlow hands int32 to a function through the host's memory. Brought to a GPU before, they would be copied
+        back, for which the host waits until the GPU has done all that came before: it could never run ahead of it.
+        """
+        on_host = tf.distribute.InputOptions(experimental_fetch_to_device=False)
+        dealt = self.strategy.distribute_datasets_from_function(lambda _context: _untuned(make_dataset()), on_host)
         with _device_datasets_untuned():
             return iter(dealt)
 

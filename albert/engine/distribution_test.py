@@ -134,3 +134,13 @@ def test_gradients_are_added_in_the_same_order_in_every_execution():
     operations = [node.op for graph in metadata.function_graphs for node in graph.post_optimization_graph.node]
     assert operations.count("AddN") == 1
     assert "TemporaryVariable" not in operations
+
+
+@pytest.mark.parametrize(("strategy_type", "count"), [("one", 1), ("mirror", 2)])
+def test_elements_stay_in_the_hosts_memory(strategy_type, count):
+    replicas = distribution.create_replicas(strategy_type, count, "cpu")
+    element = next(replicas.iterate(lambda: tf.data.Dataset.range(4)))
+    parts = replicas.local_values(element)
+    assert [int(part) for part in parts] == list(range(count))
+    # Not on CPU:1, the second replica's device: from a GPU, TensorFlow would copy numbers back for each step.
+    assert {part.device.rpartition("/device:")[2] for part in parts} == {"CPU:0"}

@@ -37,6 +37,8 @@ __all__ = ["Estimator", "EstimatorSpec", "EvalSpec", "ModeKeys", "ModelFn", "Run
 
 # A call to the compiled loop lasts about this long: signals are only seen between calls.
 SECONDS_PER_CALL = 1.0
+# What counts steps stays there: a number that a GPU computes is waited for when the host needs it.
+_HOST = "/cpu:0"
 Arrays = dict[str, np.ndarray]
 T = TypeVar("T")
 
@@ -129,7 +131,10 @@ class Estimator:
     ):
         self._model_fn = model_fn
         self._slot_names = tuple(optimizer.slot_names)
-        self._training_step = TrainingStep(model_fn, optimizer, learning_rate, config.use_xla, config.micro_batches)
+        compiles_clip = config.use_xla and replicas.is_on_gpus
+        self._training_step = TrainingStep(
+            model_fn, optimizer, learning_rate, config.use_xla, config.micro_batches, compiles_clip
+        )
         self.replicas = replicas
         self._config = config
         self._warm_start = warm_start
@@ -252,7 +257,8 @@ class Estimator:
     def _run_steps(self, iterator, count: int) -> list[StepRecord]:
         """Makes `count` steps and returns their figures; those that are not finite change no weight."""
         begin = time.perf_counter()
-        first = tf.constant(self.global_step, tf.int64)
+        with tf.device(_HOST):
+            first = tf.constant(self.global_step, tf.int64)
         phase = f"the training steps from {self.global_step + 1} to {self.global_step + count}"
         with self._workers.waiting(phase, is_first=self.throughput.is_warming_up):
             rows = self._compiled_train_steps(iterator, first, tf.constant(count)).numpy()
@@ -272,7 +278,9 @@ class Estimator:
         """[num_steps, len(STEP_FIGURES)]: one call for many steps."""
 
         def make_step(i: tf.Tensor, figures: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
-            arguments = (next(iterator), first_step + tf.cast(i, tf.int64))
+            with tf.device(_HOST):
+                step = first_step + tf.cast(i, tf.int64)
+            arguments = (next(iterator), step)
             result = self.replicas.strategy.run(self._replica_step, args=arguments)
             return i + 1, figures.write(i, self.replicas.local_values(result)[0])
 

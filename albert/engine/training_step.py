@@ -8,9 +8,10 @@
 so N replicas with k micro-batches of b rows compute what one device computes with N k b rows.
 
 What is compiled: (d) always, where a plain graph passes over every weight a dozen times; (a) with `use_xla`, which is
-what a GPU wants. A CPU's library multiplies matrices faster than the compiler does, so there only the element-wise
-parts of (a) are compiled (`albert.ops.fused`). (b) is never inside: the compiler knows no collectives of
-`tf.distribute`, whatever strategy they belong to.
+what a GPU wants, and there (c) together with (d), since a hundred small operations take its host longer than the GPU. A
+CPU's library multiplies matrices faster than the compiler does, so there only the element-wise parts of (a) are
+compiled (`albert.ops.fused`). (b) is never inside: the compiler knows no collectives of `tf.distribute`, whatever
+strategy they belong to.
 """
 
 import functools
@@ -35,6 +36,8 @@ class TrainingStep:
     Args:
       model_fn, optimizer, learning_rate: as for `Estimator`.
       use_xla: compile forward and backward pass as a whole.
+      compiles_clip: make the norm, the clip and the update one program. On a GPU; on a CPU it would change the bits of
+        runs that were begun without.
       micro_batches: k; where it is above 1, every feature has a leading axis of that many micro-batches.
     """
 
@@ -45,6 +48,7 @@ class TrainingStep:
         learning_rate: Callable[[tf.Tensor], tf.Tensor],
         use_xla: bool = False,
         micro_batches: int = 1,
+        compiles_clip: bool = False,
     ):
         self._model_fn = model_fn
         self._optimizer = optimizer
@@ -53,6 +57,10 @@ class TrainingStep:
         # (weights by name, features, step) -> sums; free of collectives and variables.
         compiled = CompiledOnce if use_xla else functools.partial(tf.function, autograph=False)
         self.gradient_function = compiled(self._sums_of_micro_batch)
+        clip_and_update = self._clip_and_update
+        if compiles_clip:
+            clip_and_update = tf.function(clip_and_update, jit_compile=True, autograph=False)
+        self._update = clip_and_update
 
     def __call__(
         self,
@@ -97,7 +105,7 @@ class TrainingStep:
         tokens = tf.zeros([2]) if spec.token_counts is None else spec.token_counts
         return tf.concat([tf.stack([loss, tf.reduce_sum(spec.example_weights)]), tokens], axis=0), dense
 
-    def _update(self, variables, slots, summed_gradients, counts, step) -> tf.Tensor:
+    def _clip_and_update(self, variables, slots, summed_gradients, counts, step) -> tf.Tensor:
         loss, rows, real_tokens, computed_tokens = tf.unstack(counts)
         loss, norm = loss / rows, tf.linalg.global_norm(list(summed_gradients.values())) / rows
         rate = self._learning_rate(step)

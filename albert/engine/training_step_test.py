@@ -215,22 +215,23 @@ def test_a_profile_beyond_the_last_step_is_ended_there(tmp_path, source):
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "lamb"])
-def test_a_whole_step_with_its_update_compiles_as_a_tpu_needs_it(source, optimizer):
+def test_a_step_compiles_as_a_whole_for_a_tpu_and_its_clip_with_the_update_for_a_gpu(source, optimizer):
     albert = dataclasses.replace(tiny_config(), num_hidden_layers=1).with_dropout(0.1)
     head = pooled.ClassificationHead(albert, num_labels=2)
     rows = Source(source.cache, SPEC, LENGTH, is_packed=False)
     batch = next(iter(train_dataset(rows, BatchShape(ROWS, 1), 7, 0, 1)))
 
-    def trained(is_whole):
+    def trained(is_whole=False, **ways):
         rule = create_optimizer(optimizer)
         weights = AlbertModel(albert, head.variable_specs, seed=1).weights
         slots = {name: [tf.Variable(tf.zeros(v.shape)) for _ in rule.slot_names] for name, v in weights.items()}
-        step = TrainingStep(build_model_fn(albert, head, seed=3), rule, LearningRateSchedule(1e-3, 100))
+        step = TrainingStep(build_model_fn(albert, head, seed=3), rule, LearningRateSchedule(1e-3, 100), **ways)
         compiled = tf.function(
             lambda number: step(weights, slots, batch, number), jit_compile=is_whole or None, autograph=False
         )
         figures = [compiled(tf.constant(number, tf.int64)) for number in range(2)]
         return [*figures, *weights.values(), *(slot for both in slots.values() for slot in both)]
 
-    for usual, whole in zip(trained(False), trained(True), strict=True):
-        np.testing.assert_allclose(np.asarray(whole), np.asarray(usual), atol=1e-6, rtol=1e-6)
+    for usual, *others in zip(trained(), trained(is_whole=True), trained(compiles_clip=True), strict=True):
+        for other in others:
+            np.testing.assert_allclose(np.asarray(other), np.asarray(usual), atol=1e-6, rtol=1e-6)
