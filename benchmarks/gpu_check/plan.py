@@ -1,14 +1,11 @@
 """The parts of the check, in the order in which they are worth their time. Imports no TensorFlow.
 
-`expected` was measured on one NVIDIA H100 with 16 cores on 2026-11-26 (benchmarks/results/gpu_check.md) for `device`,
-`goldens` and `agreement`, each alone. The others are derived from what was measured there, or guesses:
+`expected` was measured on one NVIDIA H100 with 16 cores (benchmarks/results/gpu_check.md): on 2026-11-26 for `device`,
+on 2026-11-27 for the parts up to `base`, of which five ran side by side. The others are guesses:
 
-    resume, repeat   up to 10 and 16 s to compile a shape of the model that they train; each compiles it four times
-    run              45 s with 100 steps, beside two other processes
-    base             15 to 24 s to compile a case of ALBERT-base; a guess for the two narrow models
-    race             a guess: its contenders did not get ready one after the other within 120 s
-    large, xlarge    a guess: twice the time of ALBERT-base to compile 24 layers; xxlarge has 12
-    reduce, input    guesses; reduce only imports TensorFlow where there is one device
+    race             its contenders did not get ready one after the other within 120 s; now they start side by side
+    large, xlarge    twice the time of ALBERT-base to compile 24 layers; xxlarge has 12
+    reduce, input    reduce only imports TensorFlow where there is one device
 """
 
 import dataclasses
@@ -50,12 +47,12 @@ def _numbers(
 
 PARTS = (
     Part("device", "what there is, and how fast it multiplies and copies", "speed:measure_device", 13, 60),
-    _numbers("goldens", "the numbers of Google's code: forward pass, gradients, 20 steps", "goldens:compare", 74, 150),
-    _numbers("agreement", "compiled and not, on one and on all devices: same step", "agreement:compare_ways", 29, 90),
-    _numbers("resume", "an interrupted run against an undisturbed one", "agreement:compare_resumed", 50, 120),
-    _numbers("repeat", "the same, with `deterministic`", "agreement:compare_resumed", 72, 150, is_deterministic=True),
-    _numbers("run", "a run by the command line: trains, evaluates, saves", "whole_run:run_program", 40, 120),
-    Part("base", "training steps of ALBERT-base", "speed:time_steps", 116, 180, "base"),
+    _numbers("goldens", "the numbers of Google's code: forward pass, gradients, 20 steps", "goldens:compare", 93, 150),
+    _numbers("agreement", "compiled and not, on one and on all devices: same step", "agreement:compare_ways", 39, 90),
+    _numbers("resume", "an interrupted run against an undisturbed one", "agreement:compare_resumed", 72, 120),
+    _numbers("repeat", "the same, with `deterministic`", "agreement:compare_resumed", 81, 150, is_deterministic=True),
+    _numbers("run", "a run by the command line: trains, evaluates, saves", "whole_run:run_program", 47, 120),
+    Part("base", "training steps of ALBERT-base", "speed:time_steps", 131, 180, "base"),
     Part("race", "the same steps by transformers on the same device", "race:race", 120, 180),
     Part("reduce", "the all-reduce of a gradient over all devices", "speed:time_all_reduce", 8, 45),
     Part("input", "the input pipeline alone", "speed:time_input", 20, 45),

@@ -20,7 +20,7 @@ from benchmarks.race.turns import Turns
 
 ROUNDS, STEPS = 5, 10
 # What the peers' processes import.
-PEER_PACKAGES = ("torch", "transformers", "datasets", "sentencepiece")
+PEER_PACKAGES = ("torch", "transformers", "sentencepiece")
 # Of the part's time: the longest that a contender may take until it is ready, once those before it are, or for a turn.
 # The rest is enough for the others to take their turns, so that one that hangs costs itself alone.
 _SHARE_OF_A_WAIT = 0.45

@@ -14,7 +14,7 @@ from albert.engine import collectives
 from albert.engine.distribution import Replicas
 from albert.engine.estimator import Estimator
 from albert.modeling import encoder_specs
-from benchmarks.gpu_check.batches import BATCHES, MRPC, SQUAD, SST2, Batch, Workshop, num_devices, replicas_of
+from benchmarks.gpu_check.batches import BATCHES, SQUAD, SST2, Batch, Workshop, num_devices, replicas_of
 from benchmarks.gpu_check.findings import Findings, Request
 from benchmarks.race.common import MODELS, Job
 from benchmarks.results_file import processor
@@ -44,7 +44,6 @@ _CASES = {
     "base": (
         *(Case("base", batch) for batch in BATCHES),
         *(Case(model, SST2) for model in ("tiny", "thin")),
-        Case("base", MRPC, "float32"),
     ),
     "large": (Case("large", SQUAD), Case("large", SQUAD, recompute=True)),
     "xlarge": (Case("xlarge", SQUAD),),

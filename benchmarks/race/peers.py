@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import datasets
 import numpy as np
 import torch
 import transformers
@@ -146,6 +145,8 @@ class FastTokenizer:
     def __init__(self, config: Mapping[str, object]):
         self._config = config
         self._tokenizer = build_tokenizer(Path(config["spm_model_file"]))
+        import datasets  # here alone, so that a race of training steps does without it
+
         datasets.disable_progress_bars()
         self.info = {"versions": {"transformers": transformers.__version__, "datasets": datasets.__version__}}
         self._runs = 0
@@ -179,6 +180,8 @@ class FastTokenizer:
 
     def _write_arrow(self, texts: list[str], labels: list[int], target: Path) -> Path:
         """As the library's examples do: `Dataset.map` over batches of rows, into an Arrow file."""
+        import datasets
+
         path = target.with_suffix(".arrow")
         rows = datasets.Dataset.from_dict({"text": texts, "label_ids": labels})
         rows.map(
