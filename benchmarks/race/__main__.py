@@ -25,7 +25,7 @@ from albert.tokenization import Tokenizer, load_tokenizer
 from benchmarks.race import report
 from benchmarks.race.circumstances import command, cores, exit_code, features, machine
 from benchmarks.race.common import BUNDLED, FLATTENED, GROUPED, MODELS, Job, Rows
-from benchmarks.race.processes import Process, own_python, peers_python
+from benchmarks.race.processes import ROOT, Process, own_python, peers_python
 from benchmarks.race.rows import DENSE, SQUAD, Sample, dense_sample, glue_sample, squad_sample
 from benchmarks.race.turns import Turns
 from benchmarks.results_file import RESULTS
@@ -45,7 +45,7 @@ SEED = 0
 class Entrant:
     """One process, which is as many contenders as it has ways to make batches."""
 
-    side: str  # "ours" or "peers"
+    side: str  # "ours", "other" (ours, of another checkout) or "peers"
     labels: dict[str, str]  # way to make batches -> the contender's name in the report
     options: dict[str, object] = dataclasses.field(default_factory=dict)  # fields of its Job
 
@@ -55,6 +55,8 @@ def entrants(task: str, arguments: argparse.Namespace) -> list[Entrant]:
     found = [Entrant("ours", {"packed": report.OURS})]
     if task != DENSE:
         found.append(Entrant("ours", {"padded": report.OURS_PADDED}))
+    if arguments.other:
+        found.append(Entrant("other", {"packed": report.OURS_OTHER}))
     if arguments.two_replicas:
         found.append(Entrant("ours", {"packed": report.OURS_TWO_REPLICAS}, {"replicas": 2}))
     variants = [v for v in arguments.peers if task != DENSE or v == "padded"]
@@ -157,7 +159,7 @@ def run_heat(heat: Heat, sample: Sample, arguments: argparse.Namespace, folder: 
     with contextlib.ExitStack() as processes:
         for entrant in heat.entrants:
             job = job_of(heat, entrant, sample, path, arguments)
-            process = start_process(entrant.side, dataclasses.asdict(job), arguments, folder)
+            process = start_process(entrant.side, config_of(job), arguments, folder)
             turns.start(processes.enter_context(process), entrant.labels)
         turns.run(arguments.rounds, arguments.warm_up_rounds, arguments.steps)
         batches = {"input": sample.rows.count // batch_size, "first_batch": 0}
@@ -176,11 +178,18 @@ def run_heat(heat: Heat, sample: Sample, arguments: argparse.Namespace, folder: 
     }
 
 
+def config_of(job: Job) -> dict[str, object]:
+    """The job without what is as usual, of which another checkout may not know."""
+    usual = {field.name: field.default for field in dataclasses.fields(job)}
+    return {name: value for name, value in dataclasses.asdict(job).items() if value != usual[name]}
+
+
 def start_process(side: str, config: dict, arguments: argparse.Namespace, folder: Path) -> Process:
     """A contender's process, with the same environment for all."""
-    module = {"ours": "benchmarks.race.ours", "peers": "benchmarks.race.peers"}[side]
-    python = own_python() if side == "ours" else arguments.peers_python
-    return Process(python, module, config, cores(), arguments.minutes * 60, folder)
+    module = "benchmarks.race.peers" if side == "peers" else "benchmarks.race.ours"
+    python = arguments.peers_python if side == "peers" else own_python()
+    root = arguments.other if side == "other" else ROOT
+    return Process(python, module, config, cores(), arguments.minutes * 60, folder, root)
 
 
 def circumstances(arguments: argparse.Namespace, title: str, rows: str, turns: Turns) -> dict:
@@ -254,6 +263,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     add("--peers", type=_names, default=list(PEER_VARIANTS), help=f"of {', '.join(PEER_VARIANTS)}, or 'none'")
     add("--compile", choices=("none", "dense", "all"), default="dense", help="where torch.compile takes part too")
     add("--two_replicas", action="store_true", help="adds our engine with two replicas to every task")
+    add("--other", type=Path, help="adds the engine of another checkout of this project to every task")
     add("--tokenizer", action="store_true", help="also races the tokenizers")
     add("--device", choices=("cpu", "gpu"), default="cpu")
     add("--minutes", type=float, default=15, help="the longest a contender may take to warm up, or for one turn")
@@ -300,6 +310,8 @@ def _problems(arguments: argparse.Namespace) -> Iterator[str]:
     needs_glue = arguments.tokenizer or any(task in GLUE_TASKS for task in arguments.tasks)
     if needs_glue and not arguments.glue_dir:
         yield "--glue_dir is missing: name the GLUE folder"
+    if arguments.other and not (arguments.other / "benchmarks" / "race" / "ours.py").is_file():
+        yield f"--other={arguments.other} is not a checkout of this project: it has no benchmarks/race/ours.py"
     if SQUAD in arguments.tasks and not arguments.squad_dir:
         yield "--squad_dir is missing: name the folder with train-v1.1.json"
 

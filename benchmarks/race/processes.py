@@ -44,10 +44,18 @@ class Process:
       threads: processor cores it may use.
       limit_seconds: the longest it may take to get ready, or for one reply.
       folder: for its log.
+      root: the checkout whose module it is.
     """
 
     def __init__(
-        self, python: Path, module: str, config: dict, threads: int, limit_seconds: float, folder: Path
+        self,
+        python: Path,
+        module: str,
+        config: dict,
+        threads: int,
+        limit_seconds: float,
+        folder: Path,
+        root: Path = ROOT,
     ) -> None:
         self._limit_seconds = limit_seconds
         self._log = folder / f"{module}-{time.monotonic_ns()}.log"
@@ -58,7 +66,7 @@ class Process:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
-                cwd=ROOT,
+                cwd=root,
                 env=environment(threads),
             )
         self._lines: queue.Queue[str | None] = queue.Queue()

@@ -416,6 +416,25 @@ def test_who_takes_part():
     ]
 
 
+def test_another_checkout_takes_part_with_its_own_code_and_the_fields_it_knows(tmp_path, monkeypatch):
+    (tmp_path / "benchmarks" / "race").mkdir(parents=True)
+    (tmp_path / "benchmarks" / "race" / "ours.py").touch()
+    with_other = arguments(f"--other={tmp_path}", "--peers=none")
+    labels = [label for entrant in race.entrants("mrpc", with_other) for label in entrant.labels.values()]
+    assert labels == ["ours packed", "ours padded", "ours packed, the other checkout"]
+    monkeypatch.setattr(race, "Process", lambda *given: given)
+    python, module, *_, root = race.start_process("other", {}, with_other, tmp_path)
+    assert (python, module, root) == (Path(sys.executable), "benchmarks.race.ours", tmp_path)
+    assert race.start_process("ours", {}, with_other, tmp_path)[-1] == processes.ROOT
+    sample = race_rows.Sample(ROWS, "classification", 2, "")
+    heat = race.Heat("mrpc", "bfloat16", [])
+    job = race.job_of(heat, race.Entrant("ours", {"packed": "a"}, {"replicas": 2}), sample, tmp_path, with_other)
+    config = race.config_of(job)
+    assert Job(**config) == job
+    assert config["replicas"] == 2
+    assert "deterministic" not in config
+
+
 def test_dense_rows_race_in_every_precision_and_squad_only_with_data():
     heats = [(heat.task, heat.dtype) for heat in race.heats(arguments())]
     assert heats[:5] == [(task, "bfloat16") for task in race.GLUE_TASKS]
@@ -429,6 +448,7 @@ def test_dense_rows_race_in_every_precision_and_squad_only_with_data():
         (["--tasks=squad"], "--squad_dir is missing"),
         (["--tasks=none"], "nothing to race"),
         (["--batch_size=3", "--two_replicas"], "even batch sizes"),
+        (["--other=/nowhere"], "--other=/nowhere is not a checkout"),
         (["--dtypes=float16"], "known are bfloat16, float32"),
     ],
 )

@@ -16,6 +16,7 @@ from benchmarks.results_file import png
 
 OURS = "ours packed"
 OURS_PADDED = "ours padded"
+OURS_OTHER = "ours packed, the other checkout"
 OURS_TWO_REPLICAS = "ours packed, 2 replicas"
 
 Section = Mapping[str, object]
