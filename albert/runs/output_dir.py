@@ -5,7 +5,7 @@ Owns that file, and moving a directory aside. No TensorFlow.
 
 import json
 import logging
-import math
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from albert.system.text_encoding import read_regular
 RUN_SETTINGS = "run_settings.json"
 # How a run packs its batches (`row_shapes`), which it keeps to its end.
 PACKING_VERSION, SHAPE_COST = "packing_version", "shape_cost"
+_WITH_SHAPE_COST = 3  # the first version that has one
 # What makes a directory worth protecting: checkpoints and result files. A run that stopped before it had any, say
 # because of a wrong flag, leaves nothing that other settings could mix with.
 _WORK = ("model.ckpt-*.index", "*_results.*", "evaluations.json")
@@ -56,15 +57,23 @@ def recorded_packing(directory: Path) -> tuple[int, float]:
 
     Raises UserError where it is none of this program's.
     """
-    training: Mapping[str, Any] = _read(directory / RUN_SETTINGS)["training"]
+    path = directory / RUN_SETTINGS
+    training: Mapping[str, Any] = _read(path)["training"]
     version, cost = training.get(PACKING_VERSION, 1), training.get(SHAPE_COST, 0)
-    if isinstance(cost, bool) or not isinstance(cost, int | float) or not 0 <= cost < math.inf:
-        raise UserError(f"{directory / RUN_SETTINGS} has {SHAPE_COST} {short_repr(cost)}, not a number from 0 on")
-    if version not in tuple(PACKINGS):
+    if type(version) is not int or version not in PACKINGS:
         raise UserError(
-            f"{directory / RUN_SETTINGS} has {PACKING_VERSION} {short_repr(version)}, this program has "
-            f"{', '.join(map(str, PACKINGS))}: continue with the program that began the run, or choose another "
-            "`output_dir`"
+            f"{path} has {PACKING_VERSION} {short_repr(version)}, this program has {', '.join(map(str, PACKINGS))}: "
+            "continue with the program that began the run, or choose another `output_dir`"
+        )
+    if version >= _WITH_SHAPE_COST and SHAPE_COST not in training:
+        raise UserError(
+            f"{path} has {PACKING_VERSION} {version} without {SHAPE_COST}, which a run of that version records: put "
+            "it back, or choose another `output_dir`"
+        )
+    if type(cost) not in (int, float) or not 0 <= cost <= sys.float_info.max:
+        raise UserError(
+            f"{path} has {SHAPE_COST} {short_repr(cost)}, not a number from 0 on: put back what it was, or choose "
+            "another `output_dir`"
         )
     return version, cost
 

@@ -183,10 +183,24 @@ def test_a_run_keeps_the_packing_that_it_began_with(tmp_path, trained):
         _claim(trained, _with("training", seed=2, **{PACKING_VERSION: 2}))
 
 
-@pytest.mark.parametrize("cost", [-1, "1", True, None, float("inf")])
+@pytest.mark.parametrize("cost", [-1, "1", True, None, float("inf"), 10**400])
 def test_a_cost_of_shapes_that_is_none_is_refused(trained, cost):
     (trained / RUN_SETTINGS).write_text(json.dumps(_with("training", **{PACKING_VERSION: 3, SHAPE_COST: cost})))
     with pytest.raises(UserError, match=f"{RUN_SETTINGS} (has shape_cost|is not|cannot)"):
+        recorded_packing(trained)
+
+
+@pytest.mark.parametrize("version", [True, 3.0, "3", None, []])
+def test_a_version_of_packing_that_is_none_is_refused(trained, version):
+    (trained / RUN_SETTINGS).write_text(json.dumps(_with("training", **{PACKING_VERSION: version, SHAPE_COST: 200})))
+    with pytest.raises(UserError, match=f"{RUN_SETTINGS} has packing_version .*, this program has 1, 2, 3"):
+        recorded_packing(trained)
+
+
+def test_a_packing_whose_cost_of_shapes_was_removed_is_refused(trained):
+    # Without it the batches would be packed otherwise than before.
+    (trained / RUN_SETTINGS).write_text(json.dumps(_with("training", **{PACKING_VERSION: 3})))
+    with pytest.raises(UserError, match="packing_version 3 without shape_cost"):
         recorded_packing(trained)
 
 

@@ -21,6 +21,7 @@ from albert.serving.results import Result, answer_results, choice_results, label
 from albert.serving.shapes import Batch, Shapes, lay_out
 from albert.serving.uses import ANSWERS, CHOICES, LABELS, check_use
 from albert.settings import DTYPES, DataSettings
+from albert.system.json_text import short_repr
 from albert.tasks.base import Choice, Labels, MultiLabels, Output, Score, Span
 from albert.tasks.race import RaceExample, RaceTask
 from albert.tasks.squad import metrics
@@ -307,6 +308,10 @@ def _as_list(texts: str | Sequence[str], name: str) -> list[str]:
 def _as_text(text: object, name: str) -> str:
     if not isinstance(text, str):
         raise TypeError(f"{name}: {type(text).__name__} is no text")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise UserError(f"{name}: {short_repr(text)} has half of a surrogate pair, which is not a character") from None
     return text
 
 

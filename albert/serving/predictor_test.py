@@ -195,6 +195,8 @@ def test_what_is_not_the_model_s_use_is_told(models, agreement):
         (lambda: albert.load(models / "squad")("a"), "gives no labels: it answers questions"),
         (lambda: agreement.answer("a", "b"), "gives no answers: it reads texts"),
         (lambda: albert.load(models / "race").answer("a", "b"), "gives no answers: it chooses among the options"),
+        (lambda: agreement(["a", "b\ud800"]), r"texts: 'b\\ud800' has half of a surrogate pair"),
+        (lambda: agreement.encode("\udfff"), r"texts: '\\udfff' has half of a surrogate pair"),
         (lambda: agreement("a", top_k=-1), "`top_k`=-1 must be at least 0"),
         (lambda: albert.load(models / "agreement", batch_size=0), "`batch_size`=0 must be at least 1"),
         (lambda: albert.load(models / "agreement", device="tpu"), "`device`=tpu is unknown"),
