@@ -2,7 +2,7 @@
 
 import dataclasses
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +56,7 @@ class Predictor:
         dtype: str | None = None,
         pack_sequences: bool = True,
     ):
-        if batch_size < 1:
-            raise UserError(f"`batch_size`={batch_size} must be at least 1")
+        _check_whole("batch_size", batch_size, 1)
         if dtype not in (None, *DTYPES):
             raise UserError(f"`dtype`={dtype} is unknown; known are {', '.join(DTYPES)}")
         self._device = device_name(device)
@@ -107,6 +106,8 @@ class Predictor:
 
         `is_whole`: and what any number of texts needs.
         """
+        if pooling is not None:
+            self._check_pooling(pooling)
         shapes = self._single if pooling else self._grouped
         num_sequences = 1 if pooling or not isinstance(self.output, Choice) else self.output.count
         tokenizer = self._model.tokenizer
@@ -132,7 +133,7 @@ class Predictor:
         labels a text always that list, of the labels with at least `threshold`. A regression's label is "LABEL_0".
         """
         check_use(self._model.folder, self.description, LABELS)
-        _check_top_k(top_k)
+        _check_whole("top_k", top_k, 0, ", which means all")
         output = self.output
         assert isinstance(output, Labels | MultiLabels | Score), "what gives labels"
         firsts, seconds = _as_list(texts, "texts"), None if text_pairs is None else _as_list(text_pairs, "text_pairs")
@@ -147,10 +148,7 @@ class Predictor:
         self, texts: str | Sequence[str], text_pairs: str | Sequence[str] | None = None, pooling: str = POOLED
     ) -> np.ndarray:
         """Embeddings float32 [n, H] of texts, or pairs: the pooled output, or the mean of a text's token vectors."""
-        if pooling not in POOLINGS:
-            raise UserError(f"pooling={pooling} is unknown; known are {', '.join(POOLINGS)}")
-        if pooling == POOLED and not self._model.has_pooler:
-            raise UserError(f"the checkpoint in {self._model.folder} has no pooler: take the mean over tokens instead.")
+        self._check_pooling(pooling)
         firsts, seconds = _as_list(texts, "texts"), None if text_pairs is None else _as_list(text_pairs, "text_pairs")
         if seconds is not None:
             _check_as_many(firsts, seconds)
@@ -158,6 +156,12 @@ class Predictor:
         for examples in self._text_records(firsts, seconds):
             parts.append(self._compute(pooling, self._single, examples)[pooling])
         return np.concatenate(parts)
+
+    def _check_pooling(self, pooling: str) -> None:
+        if pooling not in POOLINGS:
+            raise UserError(f"pooling={pooling} is unknown; known are {', '.join(POOLINGS)}")
+        if pooling == POOLED and not self._model.has_pooler:
+            raise UserError(f"the checkpoint in {self._model.folder} has no pooler: take the mean over tokens instead.")
 
     def _text_records(self, texts: Sequence[str], pairs: Sequence[str] | None) -> Iterator[list[list[Record]]]:
         """The records of some examples at a time."""
@@ -195,7 +199,7 @@ class Predictor:
     def answer_all(self, paragraphs: Sequence[Paragraph], top_k: int = 1) -> list[list[Result]]:
         """The `top_k` best answers to every question of `paragraphs`, in their order; ids must differ."""
         check_use(self._model.folder, self.description, ANSWERS)
-        _check_top_k(top_k)
+        _check_whole("top_k", top_k, 0, ", which means all")
         output, task = self.output, self._squad_task()
         assert isinstance(output, Span), "what gives answers"
         questions: list[metrics.Question] = []
@@ -242,7 +246,7 @@ class Predictor:
     def choose_all(self, examples: Sequence[RaceExample], top_k: int = 1) -> list[list[Result]]:
         """The `top_k` best options of every question."""
         check_use(self._model.folder, self.description, CHOICES)
-        _check_top_k(top_k)
+        _check_whole("top_k", top_k, 0, ", which means all")
         output = self.output
         assert isinstance(output, Choice), "what gives choices"
         for example in examples:
@@ -302,6 +306,8 @@ _AS_WIDE_AS_ROWS = ("start_log_prob", "end_log_prob")
 
 
 def _as_list(texts: str | Sequence[str], name: str) -> list[str]:
+    if isinstance(texts, Mapping):
+        raise TypeError(f"{name}: {type(texts).__name__} is no list of texts")
     return [_as_text(text, name) for text in ([texts] if isinstance(texts, str) else texts)]
 
 
@@ -315,9 +321,9 @@ def _as_text(text: object, name: str) -> str:
     return text
 
 
-def _check_top_k(top_k: int) -> None:
-    if top_k < 0:
-        raise UserError(f"`top_k`={top_k} must be at least 0, which means all")
+def _check_whole(name: str, number: int, least: int, meaning: str = "") -> None:
+    if not isinstance(number, int | np.integer) or number < least:
+        raise UserError(f"`{name}`={number!r} must be a whole number of at least {least}{meaning}")
 
 
 def _check_as_many(texts: Sequence[str], pairs: Sequence[str]) -> None:

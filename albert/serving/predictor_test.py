@@ -197,8 +197,14 @@ def test_what_is_not_the_model_s_use_is_told(models, agreement):
         (lambda: albert.load(models / "race").answer("a", "b"), "gives no answers: it chooses among the options"),
         (lambda: agreement(["a", "b\ud800"]), r"texts: 'b\\ud800' has half of a surrogate pair"),
         (lambda: agreement.encode("\udfff"), r"texts: '\\udfff' has half of a surrogate pair"),
-        (lambda: agreement("a", top_k=-1), "`top_k`=-1 must be at least 0"),
-        (lambda: albert.load(models / "agreement", batch_size=0), "`batch_size`=0 must be at least 1"),
+        (lambda: agreement("a", top_k=-1), "`top_k`=-1 must be a whole number of at least 0, which means all"),
+        (lambda: agreement("a", top_k=1.5), "`top_k`=1.5 must be a whole number"),
+        (lambda: agreement.warm_up("nonsense"), "pooling=nonsense is unknown"),
+        (
+            lambda: albert.load(models / "agreement", batch_size=0),
+            "`batch_size`=0 must be a whole number of at least 1",
+        ),
+        (lambda: albert.load(models / "agreement", batch_size="3"), "`batch_size`='3' must be a whole number"),
         (lambda: albert.load(models / "agreement", device="tpu"), "`device`=tpu is unknown"),
         (lambda: albert.load(models / "agreement", dtype="int8"), "`dtype`=int8 is unknown"),
     ):
@@ -206,6 +212,8 @@ def test_what_is_not_the_model_s_use_is_told(models, agreement):
             call()
     with pytest.raises(TypeError, match="texts: int is no text"):
         agreement([1])
+    with pytest.raises(TypeError, match="texts: dict is no list of texts"):
+        agreement({"a": 1})
 
 
 # Folders --------------------------------------------------------------------------------------------------------------
