@@ -142,6 +142,7 @@ def test_other_tasks_go_through_the_scripts_that_know_their_recipes(calls, monke
         (("finetuning", "-m", "huge"), "huge"),
         (("finetuning", "-b", "0"), "0"),
         (("finetuning", "-b", "3"), "-b 3"),
+        (("pretraining", "-b", "1000000"), "-b: 1000000 is more than 999999"),
         (("finetuning", "-t", "MRPC", "-m", "xxlarge"), "download_pretrained_models.sh xxlarge"),
         (("pretraining", "-t", "bookswiki"), "bookswiki"),
         (("pretraining", "-t", "overfit", "-i", "x"), "not allowed with"),
@@ -171,12 +172,35 @@ def test_messages_of_programs_name_the_options(monkeypatch, capsys):
     assert os.environ[FLAG_VARIABLES] == "seed=SEED"
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        # Each of the two replicas has half of it; the split has 6,000 rows.
+        (("finetuning", "-b", "30000"), "-b 30000 on --num_gpu_cores=2 needs 30000 examples a step"),
+        (("finetuning", "-b", "30000"), "has 6000. Set -b to 6000 or less."),
+        (("finetuning", "-b", "4", "--train_batch_size=0"), "--train_batch_size=0 must be"),
+        (("finetuning", "-l", "9999"), "has 512 positions. Lower -l."),
+        (("pretraining", "-b", "3"), "-b 3 sequences cannot be divided"),
+        (("pretraining", "-s", "10", "-w", "20"), "-w 20 is more than -s 10"),
+    ],
+)
+def test_messages_of_programs_have_the_numbers_of_the_options(monkeypatch, capsys, tmp_path, words, message):
+    monkeypatch.setattr(Devices, "found", classmethod(lambda cls: cls("cpu", 2)))
+    monkeypatch.setattr(
+        demo.create_pretraining_data, "cli", lambda argv: 0
+    )  # the mistake is found before data are read
+    with pytest.raises(SystemExit) as stop:
+        run(*words, "-o", str(tmp_path / "out"))
+    assert stop.value.code == 2
+    assert message in capsys.readouterr().err.splitlines()[-1]
+
+
 def test_messages_of_scripts_name_the_options_too(monkeypatch):
     ran = []
     monkeypatch.setattr(demo.os, "execve", lambda *call: ran.append(call))
     monkeypatch.setattr(Devices, "found", classmethod(lambda cls: cls("cpu", 2)))
-    run("-t", "MRPC", "-l", "384")
-    assert ran[0][2]["ALBERT_DEMO_OPTIONS"] == "TASK=-t MSL=-l"
+    run("-t", "MRPC", "-l", "384", "-b", "8")
+    assert ran[0][2]["ALBERT_DEMO_OPTIONS"] == "BS=-b:2 TASK=-t MSL=-l"
 
 
 def options_by_letter(command: str) -> dict[str, str]:
