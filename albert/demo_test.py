@@ -60,11 +60,18 @@ def test_fine_tunes_the_bundled_task_unless_told_otherwise(calls, tmp_path, caps
     run(*words, *(("finetuning",) if not words else ()), "-o", str(tmp_path / "out"))
     ((program, given),) = calls
     assert program == "run_multigpus_classifier"
-    assert (given["task_name"], given["num_gpu_cores"], given["train_batch_size"]) == ("agreement", "2", "16")
+    assert (given["task_name"], given["num_gpu_cores"]) == ("agreement", "2")
     assert "eval_accuracy = 0.95" in capsys.readouterr().out
     _, settings = parse_classifier_flags(["demo", *(f"--{name}={value}" for name, value in given.items())])
     assert settings.data.spm_model_file.is_file()
-    assert settings.train.global_batch_size(settings.num_replicas) == 32
+    assert settings.train.global_batch_size(settings.num_replicas) == 64
+    assert (settings.data.max_seq_length, settings.train.train_steps, settings.train.warmup_steps) == (32, 350, 200)
+
+
+def test_further_flags_may_shorten_the_bundled_task(calls, tmp_path):
+    run("-o", str(tmp_path), "--train_step=100")
+    _, settings = parse_classifier_flags(["demo", *(f"--{name}={value}" for name, value in calls[0][1].items())])
+    assert (settings.train.train_steps, settings.train.warmup_steps) == (100, 57)
 
 
 def test_options_become_flags_and_further_flags_are_handed_on(calls, tmp_path):
