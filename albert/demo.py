@@ -30,8 +30,10 @@ SAMPLE = ROOT / "sample_data"
 DUPE_FACTOR = 5
 # Exit codes of a program that was asked to stop.
 INTERRUPTED = {128 + number for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-# What options become unchanged, by the names of their values: flags of programs, and variables of scripts.
+# What options become, by the names of their values: flags of programs, and variables of scripts. All unchanged but -b,
+# of which fine-tuning gives each replica its part.
 _FLAGS = {
+    "batch": ("train_batch_size", "-b"),
     "max_seq_length": ("max_seq_length", "-l"),
     "output": ("output_dir", "-o"),
     "save": ("save_checkpoints_steps", "-c"),
@@ -40,6 +42,7 @@ _FLAGS = {
     "input": ("input", "-i"),
 }
 _VARIABLES = {
+    "batch": ("BS", "-b"),
     "task": ("TASK", "-t"),
     "max_seq_length": ("MSL", "-l"),
     "epochs": ("EPOCH", "-e"),
@@ -117,26 +120,30 @@ def run(options: argparse.Namespace) -> None:
     output = _output_dir(options)
     work = _pretrain if options.command == "pretraining" else _fine_tune_sample
     try:
-        with _named_by_options(options):
-            work(options, model, Devices.found(), output)
+        devices = Devices.found()
+        with _named_by_options(options, devices):
+            work(options, model, devices, output)
     except (KeyboardInterrupt, SystemExit) as stop:
         if isinstance(stop, KeyboardInterrupt) or stop.code in INTERRUPTED:
             print(f"Continue with: {_continuing_command(options.words, output)}", file=sys.stderr)
         raise
 
 
-def _given(options: argparse.Namespace, names: Mapping[str, tuple[str, str]]) -> str:
+def _given(options: argparse.Namespace, names: Mapping[str, tuple[str, str]], devices: Devices) -> str:
     """NAME=OPTION for each option that was given and that no further flag replaces, as messages are to call it."""
     flags = {word.removeprefix("--").partition("=")[0] for word in options.flags}
-    given = [pair for value, pair in names.items() if getattr(options, value, None) is not None]
-    return " ".join(f"{name}={option}" for name, option in given if name not in flags)
+    given = {value: pair for value, pair in names.items() if getattr(options, value, None) is not None}
+    parts = {"batch": f":{devices.replicas}"} if options.command == "finetuning" else {}
+    return " ".join(
+        f"{name}={option}{parts.get(value, '')}" for value, (name, option) in given.items() if name not in flags
+    )
 
 
 @contextlib.contextmanager
-def _named_by_options(options: argparse.Namespace) -> Iterator[None]:
+def _named_by_options(options: argparse.Namespace, devices: Devices) -> Iterator[None]:
     """Lets the messages of programs name the options, and not the flags that nobody wrote."""
     before = os.environ.get(FLAG_VARIABLES)
-    os.environ[FLAG_VARIABLES] = _given(options, _FLAGS)
+    os.environ[FLAG_VARIABLES] = _given(options, _FLAGS, devices)
     try:
         yield
     finally:
@@ -173,10 +180,10 @@ def _call(cli: Callable[[Sequence[str]], int], flags: Mapping[str, object], more
 
 
 def _fine_tune_sample(options: argparse.Namespace, model: Model, devices: Devices, output: Path) -> None:
-    """The bundled task; an epoch of it is 6,000 / 32 = 187 steps."""
-    recipe = recipe_for("agreement", model.name)
+    """The bundled task; an epoch of it is 6,000 / 64 = 94 steps."""
     flags = {
         "task_name": "agreement",
+        "recipe": True,
         "do_train": True,
         "do_eval": True,
         "do_predict": True,
@@ -188,14 +195,11 @@ def _fine_tune_sample(options: argparse.Namespace, model: Model, devices: Device
         "albert_config_file": model.config,
         "init_checkpoint": model.checkpoint,
         "spm_model_file": model.vocabulary,
-        "max_seq_length": options.max_seq_length or recipe.max_seq_length,
-        "train_batch_size": _per_replica(options.batch or recipe.global_batch_size, devices),
+        "max_seq_length": options.max_seq_length,
+        "train_batch_size": options.batch and _per_replica(options.batch, devices),
         "eval_batch_size": 100,
         "predict_batch_size": 100,
-        "learning_rate": recipe.learning_rate,
-        "train_step": recipe.train_steps,
-        "warmup_step": recipe.warmup_steps,
-        "save_checkpoints_steps": options.save or recipe.save_checkpoints_steps,
+        "save_checkpoints_steps": options.save,
     }
     _call(run_multigpus_classifier.cli, flags, options.flags)
     _show(output)
@@ -216,7 +220,7 @@ def _fine_tune(options: argparse.Namespace, model: Model, devices: Devices) -> N
         "NUM_GPUS": devices.replicas,
         "SAVE": options.save,
         "OUTPUT_DIR": options.output,
-        "ALBERT_DEMO_OPTIONS": _given(options, _VARIABLES),
+        "ALBERT_DEMO_OPTIONS": _given(options, _VARIABLES, devices),
     }
     environment = os.environ | {name: str(value) for name, value in chosen.items() if value is not None}
     path = ROOT / f"multi_run_albert_{script}.sh"

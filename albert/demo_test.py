@@ -60,11 +60,18 @@ def test_fine_tunes_the_bundled_task_unless_told_otherwise(calls, tmp_path, caps
     run(*words, *(("finetuning",) if not words else ()), "-o", str(tmp_path / "out"))
     ((program, given),) = calls
     assert program == "run_multigpus_classifier"
-    assert (given["task_name"], given["num_gpu_cores"], given["train_batch_size"]) == ("agreement", "2", "16")
+    assert (given["task_name"], given["num_gpu_cores"]) == ("agreement", "2")
     assert "eval_accuracy = 0.95" in capsys.readouterr().out
     _, settings = parse_classifier_flags(["demo", *(f"--{name}={value}" for name, value in given.items())])
     assert settings.data.spm_model_file.is_file()
-    assert settings.train.global_batch_size(settings.num_replicas) == 32
+    assert settings.train.global_batch_size(settings.num_replicas) == 64
+    assert (settings.data.max_seq_length, settings.train.train_steps, settings.train.warmup_steps) == (32, 350, 200)
+
+
+def test_further_flags_may_shorten_the_bundled_task(calls, tmp_path):
+    run("-o", str(tmp_path), "--train_step=100")
+    _, settings = parse_classifier_flags(["demo", *(f"--{name}={value}" for name, value in calls[0][1].items())])
+    assert (settings.train.train_steps, settings.train.warmup_steps) == (100, 57)
 
 
 def test_options_become_flags_and_further_flags_are_handed_on(calls, tmp_path):
@@ -142,6 +149,7 @@ def test_other_tasks_go_through_the_scripts_that_know_their_recipes(calls, monke
         (("finetuning", "-m", "huge"), "huge"),
         (("finetuning", "-b", "0"), "0"),
         (("finetuning", "-b", "3"), "-b 3"),
+        (("pretraining", "-b", "1000000"), "-b: 1000000 is more than 999999"),
         (("finetuning", "-t", "MRPC", "-m", "xxlarge"), "download_pretrained_models.sh xxlarge"),
         (("pretraining", "-t", "bookswiki"), "bookswiki"),
         (("pretraining", "-t", "overfit", "-i", "x"), "not allowed with"),
@@ -171,12 +179,35 @@ def test_messages_of_programs_name_the_options(monkeypatch, capsys):
     assert os.environ[FLAG_VARIABLES] == "seed=SEED"
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        # Each of the two replicas has half of it; the split has 6,000 rows.
+        (("finetuning", "-b", "30000"), "-b 30000 on --num_gpu_cores=2 needs 30000 examples a step"),
+        (("finetuning", "-b", "30000"), "has 6000. Set -b to 6000 or less."),
+        (("finetuning", "-b", "4", "--train_batch_size=0"), "--train_batch_size=0 must be"),
+        (("finetuning", "-l", "9999"), "has 512 positions. Lower -l."),
+        (("pretraining", "-b", "3"), "-b 3 sequences cannot be divided"),
+        (("pretraining", "-s", "10", "-w", "20"), "-w 20 is more than -s 10"),
+    ],
+)
+def test_messages_of_programs_have_the_numbers_of_the_options(monkeypatch, capsys, tmp_path, words, message):
+    monkeypatch.setattr(Devices, "found", classmethod(lambda cls: cls("cpu", 2)))
+    monkeypatch.setattr(
+        demo.create_pretraining_data, "cli", lambda argv: 0
+    )  # the mistake is found before data are read
+    with pytest.raises(SystemExit) as stop:
+        run(*words, "-o", str(tmp_path / "out"))
+    assert stop.value.code == 2
+    assert message in capsys.readouterr().err.splitlines()[-1]
+
+
 def test_messages_of_scripts_name_the_options_too(monkeypatch):
     ran = []
     monkeypatch.setattr(demo.os, "execve", lambda *call: ran.append(call))
     monkeypatch.setattr(Devices, "found", classmethod(lambda cls: cls("cpu", 2)))
-    run("-t", "MRPC", "-l", "384")
-    assert ran[0][2]["ALBERT_DEMO_OPTIONS"] == "TASK=-t MSL=-l"
+    run("-t", "MRPC", "-l", "384", "-b", "8")
+    assert ran[0][2]["ALBERT_DEMO_OPTIONS"] == "BS=-b:2 TASK=-t MSL=-l"
 
 
 def options_by_letter(command: str) -> dict[str, str]:

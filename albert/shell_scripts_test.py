@@ -326,14 +326,15 @@ def test_flags_in_a_file_were_written_as_flags(checkout, tmp_path):
 
 
 def test_messages_name_the_options_of_the_demo_that_set_variables(checkout):
-    options = {"ALBERT_DEMO_OPTIONS": "MSL=-l TASK=-t", "MSL": "64", "TASK": "MRPC"}
+    options = {"ALBERT_DEMO_OPTIONS": "MSL=-l TASK=-t BS=-b:2", "MSL": "64", "TASK": "MRPC", "BS": "4"}
     _assert_one_line_of_error(
         checkout,
         checkout.run("multi_run_albert_glue.sh", **options | {"MSL": "9" * 7}),
         ["-l 9999999 is not a number of tokens"],
     )
     checkout.run("multi_run_albert_glue.sh", **options)
-    assert {"max_seq_length": "-l", "task_name": "-t", "seed": "SEED"}.items() <= checkout.variables().items()
+    named = {"max_seq_length": "-l", "task_name": "-t", "train_batch_size": "-b:2", "seed": "SEED"}
+    assert named.items() <= checkout.variables().items()
 
 
 @pytest.mark.parametrize("script", FINE_TUNING_SCRIPTS)

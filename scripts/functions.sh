@@ -2,10 +2,12 @@
 # What the project's shell scripts share. Sourced, never run.
 
 # die MESSAGE: one clear line, and the exit code of a user's mistake. Options of ./demo_albert are named in place of the
-# variables that it sets from them.
+# variables that it sets from them; one with a colon has another number (albert/cli/variables.py), which it has checked.
 die() {
   local message=$1 option
-  for option in ${ALBERT_DEMO_OPTIONS:-}; do message=${message//"${option%%=*}="/"${option#*=} "}; done
+  for option in ${ALBERT_DEMO_OPTIONS:-}; do
+    [[ $option == *:* ]] || message=${message//"${option%%=*}="/"${option#*=} "}
+  done
   printf '%s: %s\n' "${0##*/}" "$message" >&2
   exit 2
 }

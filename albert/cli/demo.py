@@ -11,6 +11,7 @@ from albert.errors import UserError
 
 DTYPES = {"fp32": "float32", "bf16": "bfloat16"}
 MODELS = ("tiny", "base", "large", "xlarge", "xxlarge")
+MOST_EXAMPLES = 999_999  # of a step
 
 _WHAT = """Fine-tunes or pretrains a small ALBERT over two replicas: on GPUs, or on the CPU where there is none or with
 DEVICE=cpu. Without a command it fine-tunes the bundled task, which takes two minutes on two CPU cores."""
@@ -69,7 +70,7 @@ def demo_parser() -> argparse.ArgumentParser:
     for command in (finetuning, pretraining):
         command.add_argument("-m", dest="model", choices=MODELS, default="tiny", help="tiny, the default, is bundled")
         command.add_argument("-d", dest="dtype", choices=DTYPES, default="fp32", help="precision of activations")
-        command.add_argument("-b", dest="batch", metavar="N", type=_positive, help="examples per step, on all replicas")
+        command.add_argument("-b", dest="batch", metavar="N", type=_batch, help="examples per step, on all replicas")
         command.add_argument("-c", dest="save", metavar="N", type=_positive, help="steps between two checkpoints")
         command.add_argument(
             "-o", dest="output", metavar="FOLDER", type=Path, help="results; default: a new folder in demo_output/"
@@ -98,6 +99,13 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 def _positive(text: str) -> int:
     if not (text.isdecimal() and int(text)):
         raise argparse.ArgumentTypeError(f"{text} is not a whole number above 0")
+    return int(text)
+
+
+def _batch(text: str) -> int:
+    """Every program and script takes as many on one replica."""
+    if _positive(text) > MOST_EXAMPLES:
+        raise argparse.ArgumentTypeError(f"{text} is more than {MOST_EXAMPLES}")
     return int(text)
 
 

@@ -16,6 +16,7 @@ from albert.cli.model_dir import MODEL_DIR, with_model_dir
 from albert.cli.own_data import is_own_data, own_data_of, with_epochs, without_task
 from albert.cli.replicas import number_of_replicas
 from albert.errors import UserError
+from albert.runs.output_dir import recorded_training
 from albert.setting_fields import OUTPUT, TRAINING
 from albert.settings import (
     DataSettings,
@@ -31,7 +32,7 @@ from albert.tasks.objective import objective_problems
 from albert.tasks.own.settings import OwnDataSettings
 from albert.tasks.own.task import OwnDataTask
 from albert.tasks.race import RaceTask, options_in
-from albert.tasks.recipes import Recipe, model_size_of, recipe_for
+from albert.tasks.recipes import Recipe, earlier_recipes, model_size_of, recipe_for
 from albert.tasks.squad.task import SquadTask
 
 # --- The flags -------------------------------------------------------------------------------------------------------
@@ -275,7 +276,7 @@ def _with_recipe(values: Values, task_name: str) -> Values:
         return values
     try:
         size = model_size_of(AlbertConfig.from_json_file(config_file).hidden_size)
-        recipe = recipe_for(task_name, size)
+        recipe = _as_begun(recipe_for(task_name, size), task_name, values)
     except UserError as error:
         return values.with_problem(error)
     settings = dataclasses.asdict(recipe) | _warm_up_of_few_steps(recipe, values)
@@ -298,6 +299,23 @@ def _with_recipe(values: Values, task_name: str) -> Values:
     shown = " ".join(f"--{flag}={value}" for flag, value in chosen.items())
     logging.info("From the recipe of %s for a model of %s size: %s", task_name, size or "another", shown or "nothing")
     return values.replace(**chosen)
+
+
+def _as_begun(recipe: Recipe, task_name: str, values: Values) -> Recipe:
+    """The earlier recipe of the task that the run in `output_dir` began with, if it did; otherwise `recipe`.
+
+    It is told by warm-up and batch: a flag that sets one of them was given to the run, too.
+    """
+    if values["output_dir"] is None or values["overwrite_output_dir"]:
+        return recipe
+    recorded = recorded_training(values["output_dir"])
+    for earlier in earlier_recipes(task_name):
+        is_its_batch = "train_batch_size" in values.given or (
+            recorded.get("global_batch_size") == earlier.global_batch_size
+        )
+        if is_its_batch and recorded.get("warmup_steps") == earlier.warmup_steps:
+            return earlier
+    return recipe
 
 
 def _warm_up_of_few_steps(recipe: Recipe, values: Values) -> dict[str, int]:

@@ -1,5 +1,6 @@
 """What --recipe sets, and that a flag which is given wins. No TensorFlow."""
 
+import json
 import logging
 import re
 
@@ -11,6 +12,8 @@ from albert.settings import Settings
 from albert.tasks.recipes import recipe_for
 from albert.testing import SAMPLE_DATA, TESTDATA
 
+# Warm-up, steps and batch of the recipe of "agreement".
+NEW = (200, 350, 64)
 GIVEN = ["--output_dir=o", "--data_dir=d", "--spm_model_file=s", "--do_train"]
 TINY = f"--albert_config_file={SAMPLE_DATA / 'albert_tiny/albert_config.json'}"
 OWN_SIZE = f"--albert_config_file={TESTDATA / 'agreement/albert_config.json'}"
@@ -52,6 +55,34 @@ def test_fewer_steps_than_a_recipes_warm_up_keep_its_share():
         _classifier("--recipe", "--train_step=8", "--warmup_step=9")
     train = _classifier("--recipe", "--train_step=8", "--warmup_proportion=0.5").train
     assert (train.warmup_steps, train.warmup_proportion) == (0, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("flags", "recorded", "expected"),
+    [
+        ((), (50, 32), (50, 600, 32)),
+        ((), None, NEW),  # until there is a checkpoint, nothing of a run is kept
+        (("--overwrite_output_dir",), (50, 32), NEW),
+        (("--train_batch_size=8",), (50, 8), (50, 600, 8)),
+        (("--train_step=88",), (50, 64), (50, 88, 64)),  # fewer steps than the warm-up of today's recipe
+        (("--task_name=MRPC",), (50, 32), (34, 344, 32)),
+        ((), (60, 32), NEW),  # a difference, which is named
+        ((), ([], "32"), NEW),
+        ((), "unreadable", NEW),
+        ((), "directory", NEW),
+    ],
+)
+def test_a_run_keeps_the_recipe_that_it_began_with(tmp_path, flags, recorded, expected):
+    record = tmp_path / "run_settings.json"
+    if recorded == "directory":
+        record.mkdir()
+    else:
+        training = dict(zip(("warmup_steps", "global_batch_size"), recorded or (50, 32), strict=False))
+        record.write_text(json.dumps({"training": training} if recorded != "unreadable" else []))
+    if recorded is not None:
+        (tmp_path / "model.ckpt-100.index").touch()
+    train = _classifier("--recipe", "--task_name=agreement", f"--output_dir={tmp_path}", *flags).train
+    assert (train.warmup_steps, train.train_steps, train.global_batch_size(1)) == expected
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,11 @@ import re
 from collections.abc import Mapping
 
 # How a script says which variables those are: `train_batch_size=BS set:learning_rate=LR`, where the second is what it
-# gives as --set learning_rate=. See scripts/run_common.sh. The demo names its options in their place: `output_dir=-o`.
+# gives as --set learning_rate=. See scripts/run_common.sh. The demo names its options in their place: `output_dir=-o`;
+# `train_batch_size=-b:2` says that the flag has half of the option's number.
 FLAG_VARIABLES = "ALBERT_FLAG_VARIABLES"
 # The first flag of another program's command comes first: it stays.
-_FLAG = re.compile(r"(?:\.py|-m \S+) --[a-z0-9_]+|--(set) ([a-z0-9_]+)(=)|--([a-z0-9_]+)(=?)")
+_FLAG = re.compile(r"(?:\.py|-m \S+) --[a-z0-9_]+|--(set) ([a-z0-9_]+)(=)|--([a-z0-9_]+)(?:(=| to )(\d+)\b|(=?))")
 
 
 def in_variables(text: str, environment: Mapping[str, str] = os.environ) -> str:
@@ -20,10 +21,13 @@ def in_variables(text: str, environment: Mapping[str, str] = os.environ) -> str:
     variable_of = {flag: variable for flag, _, variable in pairs}
 
     def named(found: re.Match[str]) -> str:
-        variable = variable_of.get(f"set:{found[2]}" if found[1] else found[4])
-        if variable is None:
+        named_as = variable_of.get(f"set:{found[2]}" if found[1] else found[4])
+        if named_as is None:
             return found[0]
+        variable, _, parts = named_as.partition(":")
         # An option and its value are two words.
-        return variable + (found[3] or found[5]).replace("=", " " if variable.startswith("-") else "=")
+        joint = (found[3] or found[5] or found[7]).replace("=", " " if variable.startswith("-") else "=")
+        number = found[6] or ""
+        return variable + joint + (str(int(number) * int(parts)) if number and parts else number)
 
     return _FLAG.sub(named, text)

@@ -5,7 +5,7 @@ import pytest
 from albert.cli.variables import FLAG_VARIABLES, in_variables
 
 ENVIRONMENT = {FLAG_VARIABLES: "train_batch_size=BS num_gpu_cores=NUM_GPUS data_dir=DATA_DIR model_dir=MODEL_DIR "}
-ENVIRONMENT[FLAG_VARIABLES] += "max_seq_length=-l set:learning_rate=LR"
+ENVIRONMENT[FLAG_VARIABLES] += "max_seq_length=-l set:learning_rate=LR eval_batch_size=-b:2"
 
 
 @pytest.mark.parametrize(
@@ -15,6 +15,12 @@ ENVIRONMENT[FLAG_VARIABLES] += "max_seq_length=-l set:learning_rate=LR"
         ("give --train_batch_size.", "give BS."),
         ("--log_steps=0 must be at least 1", "--log_steps=0 must be at least 1"),
         ("--max_seq_length=9, but 8: lower --max_seq_length.", "-l 9, but 8: lower -l."),
+        # The option's number is shared by two: 98 for 49 each.
+        (
+            "--eval_batch_size=49 needs 98, of 60. Set --eval_batch_size to 30 or lower --eval_batch_size.",
+            "-b 98 needs 98, of 60. Set -b to 60 or lower -b.",
+        ),
+        ("Set --max_seq_length to 30; --max_seq_length=09", "Set -l to 30; -l 09"),
         ("--set learning_rate=1,x: a value is no number", "LR=1,x: a value is no number"),
         ("--set seed=1,x: a value is no number", "--set seed=1,x: a value is no number"),
         ("--set learning_rate takes the place", "--set learning_rate takes the place"),

@@ -52,6 +52,18 @@ def claim_output_dir(
     return lock
 
 
+def recorded_training(directory: Path) -> Mapping[str, object]:
+    """What is recorded of the training in `directory`, also before it is claimed.
+
+    Empty where nothing of a run is kept. So it is where the record cannot be read, which `claim_output_dir` reports.
+    """
+    path = directory / RUN_SETTINGS
+    try:
+        return _read(path).get("training", {}) if _holds_work(directory) and path.exists() else {}
+    except (OSError, UserError):
+        return {}
+
+
 def recorded_packing(directory: Path) -> tuple[int, float]:
     """The packing that training in the claimed `directory` began with: its version and `row_shapes.shape_cost`.
 
