@@ -53,9 +53,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if not config.getoption("workers"):
         _deselect(config, items, "workers")
     if hasattr(config, "workerinput"):
-        # Two processes share the files: with the longest first, neither waits long for the other at the end.
-        training_files = {item.path for item in items if item.get_closest_marker("training")}
-        items.sort(key=lambda item: item.path not in training_files)
+        # The processes share the files: with the longest first, none waits long for another at the end.
+        long_files = {item.path for item in items if any(map(item.get_closest_marker, ("training", "slow")))}
+        items.sort(key=lambda item: item.path not in long_files)
 
 
 def _deselect(config: pytest.Config, items: list[pytest.Item], *markers: str) -> None:
