@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -33,8 +33,9 @@ SLOW_FIXTURES = {"models"}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`pytest --quick` runs what takes little time."""
+    """`pytest --quick` runs what takes little time, `pytest --long` the rest."""
     parser.addoption("--quick", action="store_true", help="leave out the tests that train a model or take a second")
+    parser.addoption("--long", action="store_true", help="only the tests that --quick leaves out")
     parser.addoption("--workers", action="store_true", help="also test what takes minutes with several workers")
 
 
@@ -49,18 +50,24 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if fixtures & SLOW_FIXTURES:
             item.add_marker("slow")
     if config.getoption("quick"):
-        _deselect(config, items, "training", "slow")
+        _deselect(config, items, lambda item: _has_marker(item, "training", "slow"))
+    if config.getoption("long"):
+        _deselect(config, items, lambda item: not _has_marker(item, "training", "slow"))
     if not config.getoption("workers"):
-        _deselect(config, items, "workers")
+        _deselect(config, items, lambda item: _has_marker(item, "workers"))
     if hasattr(config, "workerinput"):
-        # Two processes share the files: with the longest first, neither waits long for the other at the end.
-        training_files = {item.path for item in items if item.get_closest_marker("training")}
-        items.sort(key=lambda item: item.path not in training_files)
+        # The processes share the files: with the longest first, none waits long for another at the end.
+        long_files = [{item.path for item in items if _has_marker(item, name)} for name in ("training", "slow")]
+        items.sort(key=lambda item: [item.path not in paths for paths in long_files])
 
 
-def _deselect(config: pytest.Config, items: list[pytest.Item], *markers: str) -> None:
-    left_out = [item for item in items if any(map(item.get_closest_marker, markers))]
-    items[:] = [item for item in items if not any(map(item.get_closest_marker, markers))]
+def _has_marker(item: pytest.Item, *names: str) -> bool:
+    return any(map(item.get_closest_marker, names))
+
+
+def _deselect(config: pytest.Config, items: list[pytest.Item], is_left_out: Callable[[pytest.Item], bool]) -> None:
+    left_out = [item for item in items if is_left_out(item)]
+    items[:] = [item for item in items if not is_left_out(item)]
     config.hook.pytest_deselected(items=left_out)
 
 

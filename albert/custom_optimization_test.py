@@ -42,6 +42,7 @@ def test_ten_clipped_updates_equal_the_original(name):
         _compare(run, step, variables, slots)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["adamw_sparse", "lamb_sparse"])
 def test_updates_from_the_originals_clipped_sparse_gradients_equal_the_original(name):
     run = below(RECORDED, f"upstream_{name}")

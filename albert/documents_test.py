@@ -215,7 +215,9 @@ def argparse_flags(module: str) -> frozenset[str]:
     path = ROOT / module.replace(".", "/")
     files = [path.with_suffix(".py")] if path.with_suffix(".py").is_file() else list(path.glob("*.py"))
     assert files, f"no module {module}"
-    calls = (node for file in files for node in ast.walk(ast.parse(text_of(file))) if isinstance(node, ast.Call))
+    # Only files that have some are parsed.
+    trees = (ast.parse(text_of(file)) for file in files if "add_argument" in text_of(file))
+    calls = (node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Call))
     added = (call.args for call in calls if getattr(call.func, "attr", "") == "add_argument")
     constants = (argument.value for arguments in added for argument in arguments if isinstance(argument, ast.Constant))
     return frozenset(str(value).lstrip("-") for value in constants if str(value).startswith("-"))

@@ -130,6 +130,7 @@ def test_encoder_dropout_changes_the_output_only_in_training():
     assert np.abs(plain - modeling.encode(config, weights, layout, dropout_key=key).sequence_output).max() > 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TINY_CONFIGS)
 def test_computing_the_last_block_for_first_tokens_alone_changes_no_number(name):
     config, weights = tiny_config(name).with_dropout(0.1), tiny_weights(name)

@@ -85,6 +85,7 @@ def test_a_table_gives_a_table_of_as_many_rows_in_its_order(capsys, caplog, mode
     assert "2 rows with an empty text" in caplog.text
 
 
+@pytest.mark.slow
 def test_a_model_of_several_labels_gives_those_that_reach_the_threshold(capsys, tmp_path):
     task = dataclasses.replace(get_task("agreement"), output=MultiLabels(("a", "b", "c")))
     data = dataclasses.replace(GOOD_SETTINGS.data, spm_model_file=AGREEMENT / "agreement.model", max_seq_length=32)

@@ -836,6 +836,15 @@ def test_run_tests_hands_its_arguments_to_pytest(checkout):
     assert arguments[-len(words) :] == words
 
 
+def test_run_tests_alone_runs_the_quick_tests_last_and_ends_as_pytest_does(checkout):
+    assert checkout.run("run_tests").returncode == 0
+    assert checkout.call()[1][-1] == "--quick"
+    # The first part failed: the second runs, and both are not well. It was interrupted: there is no second.
+    for exit_code, last in ((1, "--quick"), (2, "--long")):
+        assert checkout.run("run_tests", STUB_EXIT_CODE=str(exit_code)).returncode == exit_code
+        assert checkout.call()[1][-1] == last
+
+
 @pytest.mark.parametrize(
     ("script", "variables", "expected_program"),
     [

@@ -37,18 +37,38 @@ def _python(*arguments: str, **environment: str) -> subprocess.CompletedProcess[
     )
 
 
-def test_readers_answer_damaged_files_with_what_is_left_or_with_one_line(tmp_path):
+# One process for both of the next tests: the process that cases are forked from loads all readers for five seconds.
+_CODE = """
+from robustness import fuzz
+print("exit code", fuzz.main())
+for name, num_cases in (("DYING", 4), ("HANGING", 1), ("GREEDY", 1)):
+    for number, verdict in fuzz.verdicts(f"robustness.fuzz_test:{name}", 0, range(num_cases), case_seconds=2):
+        print(name, number, verdict.kind, "fuzz_test.py" in verdict.detail)
+"""
+
+
+@pytest.fixture(scope="module")
+def fuzzed(tmp_path_factory) -> tuple[list[str], list[str], Path]:
+    """The lines that the program prints, those on planted readers, and the folder of its results."""
+    folder = tmp_path_factory.mktemp("results")
     # Other cases than those of the benchmark's default seed.
     num_cases = CASES_EACH * len(fuzz.READER_NAMES)
-    done = _python("-m", "robustness.fuzz", f"--cases={num_cases}", "--seed=1", f"--results={tmp_path}")
-    assert done.returncode == 0, done.stdout + done.stderr[-3000:]
-    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in done.stdout.splitlines()[2:]]
+    done = _python("-c", _CODE, f"--cases={num_cases}", "--seed=1", f"--results={folder}")
+    lines = done.stdout.splitlines()
+    assert "exit code 0" in lines, done.stdout + done.stderr[-3000:]
+    return lines[: lines.index("exit code 0")], lines[lines.index("exit code 0") + 1 :], folder
+
+
+@pytest.mark.slow
+def test_readers_answer_damaged_files_with_what_is_left_or_with_one_line(fuzzed):
+    printed, _, folder = fuzzed
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in printed[2:]]
     names, cases, accepted, _, faults = zip(*rows, strict=True)
     assert names == (*fuzz.READER_NAMES, "all")
     assert {*cases[:-1]} == {str(CASES_EACH)}
     assert "0" not in accepted, "a reader accepts not even undamaged files"
     assert {*faults} == {"0"}
-    assert (tmp_path / "fuzz.md").read_text().count("| all |") == 1
+    assert (folder / "fuzz.md").read_text().count("| all |") == 1
 
 
 # --- The harness ------------------------------------------------------------------------------------------------------
@@ -69,14 +89,9 @@ HANGING = _reader(lambda folder, messages: [None for _ in iter(int, 1)])
 GREEDY = _reader(lambda folder, messages: len(bytearray(2 * fuzz._MEMORY_BYTES)))
 
 
-def test_readers_that_crash_hang_or_eat_memory_are_faults_and_the_other_cases_go_on():
-    code = """
-from robustness import fuzz
-for name, num_cases in (("DYING", 4), ("HANGING", 1), ("GREEDY", 1)):
-    for number, verdict in fuzz.verdicts(f"robustness.fuzz_test:{name}", 0, range(num_cases), case_seconds=2):
-        print(name, number, verdict.kind, "fuzz_test.py" in verdict.detail)
-"""
-    lines = _python("-c", code).stdout.splitlines()
+@pytest.mark.slow
+def test_readers_that_crash_hang_or_eat_memory_are_faults_and_the_other_cases_go_on(fuzzed):
+    _, lines, _ = fuzzed
     # Undamaged, the first file is read. The place where a process died or hung is reported.
     assert lines[0] == "DYING 0 accepted False"
     assert "dies True" in " ".join(lines[1:4])

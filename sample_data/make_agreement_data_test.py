@@ -4,8 +4,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import sentencepiece
-from sklearn.feature_extraction.text import CountVectorizer
-from sklearn.linear_model import LogisticRegression
 
 from sample_data import make_agreement_data
 
@@ -50,6 +48,10 @@ def test_words_and_neighbouring_words_occur_equally_often_under_both_labels(spli
 
 @pytest.mark.parametrize("ngrams", [(1, 1), (1, 2)], ids=["words", "words and pairs"])
 def test_bag_of_words_does_not_solve_the_task(splits, ngrams):
+    # Here: every test process imports this module, for more than a second if it brought these.
+    from sklearn.feature_extraction.text import CountVectorizer
+    from sklearn.linear_model import LogisticRegression
+
     vectorizer = CountVectorizer(ngram_range=ngrams, token_pattern=r"[a-z]+")
     train, dev = splits["train"], splits["dev"]
     inputs = vectorizer.fit_transform([row.sentence for row in train])

@@ -17,7 +17,7 @@ from albert.downloads.answers import RetryPolicy
 from albert.downloads.dataset import RemoteFile
 
 # Long enough that a busy machine answers in time.
-IMPATIENT = RetryPolicy(connect=5, silence=0.4, fruitless_tries=3, first_wait=0.01, longest_wait=0.05, rate_window=0.8)
+IMPATIENT = RetryPolicy(connect=5, silence=0.4, fruitless_tries=3, first_wait=0.01, longest_wait=0.05, rate_window=0.5)
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):

@@ -158,16 +158,16 @@ GIVEN_UP = {
     "stalls always": (stall(0), r"nothing arrived for 0\.4 s \(3 tries", 3),
     "wrong bytes always": (answer(change=damaged), r"has the SHA-256 [0-9a-f]{64} instead of [0-9a-f]{64}$", 2),
     # A byte in 0.1 s: in the body; in the head; in the length of a chunk; in the page of a redirection.
-    "drips always": (drip(0), r"only \d+ bytes arrived in 0\.8 s \(3 tries that brought (nothing|too little)\)", 3),
-    "drips in the head": (drip(0, b"HTTP/1.1 200 OK\r\nX: "), r"only 0 bytes arrived in 0\.8 s", 3),
+    "drips always": (drip(0), r"only \d+ bytes arrived in 0\.5 s \(3 tries that brought (nothing|too little)\)", 3),
+    "drips in the head": (drip(0, b"HTTP/1.1 200 OK\r\nX: "), r"only 0 bytes arrived in 0\.5 s", 3),
     "drips in a chunk's length": (
         drip(0, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;"),
-        r"only 0 bytes arrived in 0\.8 s",
+        r"only 0 bytes arrived in 0\.5 s",
         3,
     ),
     "drips in a redirection": (
         drip(0, b"HTTP/1.1 302 Found\r\nLocation: /data.zip\r\n\r\n"),
-        r"only 0 bytes arrived in 0\.8 s",
+        r"only 0 bytes arrived in 0\.5 s",
         3,
     ),
     "a byte a request": (

@@ -17,7 +17,7 @@ def free_ports(count: int) -> list[int]:
     """
     low, high = _range_of_clients()
     candidates = [port for port in range(_LOWEST, _HIGHEST + 1) if not low <= port <= high]
-    random.SystemRandom().shuffle(candidates)
+    random.Random().shuffle(candidates)  # seeded by the system: processes that were forked draw differently
     found: list[int] = []
     for port in candidates:
         if len(found) == count:

@@ -72,6 +72,7 @@ def test_every_way_of_the_peers_gives_the_same_probabilities(tmp_path):
     assert rows.lengths.sum() <= replied["answer"]["computed_tokens"] < 16 * rows.count
 
 
+@pytest.mark.slow
 def test_ours_predict_the_same_rows_in_both_ways(tmp_path):
     from benchmarks.race.prediction.ours import Ours
 
