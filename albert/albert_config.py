@@ -51,7 +51,8 @@ _SAME_WITH: Mapping[str, tuple[object, ...]] = {
 _WITHOUT_EFFECT = frozenset(
     # Hugging Face: notes, and how its library runs a model, reads its outputs or generates text
     "architectures auto_map transformers_version torch_dtype dtype _name_or_path name_or_path finetuning_task "
-    "task_specific_params tokenizer_class language license pad_token_id bos_token_id eos_token_id sep_token_id "
+    "task_specific_params tokenizer_class language license pad_token_id bos_token_id eos_token_id eos_token_ids "
+    "sep_token_id _commit_hash transformers.js_config custom_pipelines tie_encoder_decoder "
     "cls_token_id mask_token_id unk_token_id decoder_start_token_id id2label label2id num_labels _num_labels "
     "problem_type output_attentions output_hidden_states output_past return_dict use_return_dict use_cache torchscript "
     "use_bfloat16 gradient_checkpointing chunk_size_feed_forward attn_implementation _attn_implementation "

@@ -77,6 +77,12 @@ def test_a_configuration_of_hugging_face_is_that_of_the_sample_model():
     assert line.text.startswith("not part of the architecture: architectures, bos_token_id, classifier_")
 
 
+def test_notes_of_older_and_other_writers_of_hugging_face_s_files_change_nothing():
+    # Written by releases of transformers, by its downloads, and by conversions for browsers.
+    notes = {"eos_token_ids": 0, "tie_encoder_decoder": False, "_commit_hash": "abc", "transformers.js_config": {}}
+    assert AlbertConfig.from_dict({**GOOD, **notes}) == AlbertConfig.from_dict(GOOD)
+
+
 def test_a_configuration_of_albert_zh_is_read():
     values = {**GOOD, **ALBERT_ZH}
     assert AlbertConfig.from_dict(values) == AlbertConfig.from_dict(GOOD)
