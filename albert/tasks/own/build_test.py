@@ -415,6 +415,7 @@ def test_good_files_are_read_without_a_warning(tmp_path, caplog):
             Labels,
             "not numbers: 2, the first on line 3: 'nan'. So numbers with a decimal point",
         ),
+        (["0", "1", "1", "NaN"], Labels, "1 of 3 different labels are not numbers, as the others are, the first on"),
         ([f"{number},5" for number in range(15)], Labels, "15 different labels in 15 rows, the first '0,5'"),
         ([f"2020-01-{day}" for day in range(10, 25)], Labels, "is 'label' the right column?"),
         (["spam", "sp\u200bam", "\uff33pam", "ham"], Labels, "rows: 'spam' 1, 'sp\\u200bam' 1, '\uff33pam' 1"),

@@ -296,6 +296,12 @@ def _warn_of_kind(found: Survey) -> None:
             "%s) are classes too; for a regression, correct or remove them",
             *(path, spelling.num_words, spelling.word[0], short_repr(spelling.word[1]), *spelling.with_point),
         )
+    elif found.problem_type == SINGLE and spelling.word and 2 * spelling.num_words < num_labels:
+        _LOG.warning(
+            "%s: %d of %d different labels are not numbers, as the others are, the first on line %d: %s; they are "
+            "classes too",
+            *(path, spelling.num_words, num_labels, spelling.word[0], short_repr(spelling.word[1])),
+        )
     elif found.problem_type == SINGLE and num_labels > max(_MANY_LABELS, found.num_rows // 2):
         _LOG.warning(
             "%s: %d different labels in %d rows, the first %s: is %s the right column? Scores are numbers with a "
