@@ -199,7 +199,7 @@ def _csv_rows(path: Path, names: Sequence[str], optional: Sequence[str], tally: 
     places: list[int | None] = [_place(path, header_line, header, name) for name in names]
     places += [header.index(name) if name in header else None for name in optional]
     for line, cells in records:
-        if len(cells) == len(header) and tuple(cell.strip(_AROUND_NAMES) for cell in cells) == header:
+        if cells[0].strip(_AROUND_NAMES) == header[0] and tuple(c.strip(_AROUND_NAMES) for c in cells) == header:
             raise UserError(f"{path}, line {line}: the header again, as where files are joined; remove the line.")
         if len(cells) != len(header):
             raise UserError(
