@@ -429,6 +429,22 @@ def test_labels_that_may_be_something_else_are_reported_in_one_warning(tmp_path,
     assert "\n" not in record.getMessage()
 
 
+@pytest.mark.parametrize(
+    ("labels", "delimiter", "words"),
+    [
+        (["['x', 'y']", "['y']"], None, "labels look like parts of lists, as \"['x', 'y']\""),  # as pandas writes them
+        (["['x', 'y']", "['y']"], ",", "labels look like parts of lists, as \"['x'\""),
+        (["x;y", "y"], "|", "no row has several labels with `label_delimiter`='|' between them; the first is 'x;y'"),
+        (["x|y", "y"], "|", None),
+        (["[x] y", "y"], None, None),
+    ],
+)
+def test_lists_that_are_not_taken_apart_are_reported(tmp_path, caplog, labels, delimiter, words):
+    rows = [(f"text {number}", label) for number, label in enumerate(labels)]
+    _task(tmp_path, rows, label_delimiter=delimiter)
+    assert [words in record.getMessage() for record in caplog.records] == [True] * bool(words)
+
+
 def test_labels_that_are_classes_by_problem_type_are_reported_where_only_zeros_differ(tmp_path, caplog):
     rows = [("a", "1"), ("b", "1.0"), ("c", "0"), ("d", "01")]
     _task(tmp_path, rows, problem_type="single_label_classification")

@@ -311,6 +311,23 @@ def _warn_of_kind(found: Survey) -> None:
         )
 
 
+def warn_of_lists(found: Survey) -> None:
+    """Warns where labels look like lists that were not taken apart."""
+    names, path, delimiter = found.names(), found.table.path, found.table.delimiter
+    begins = next((name for name in names if name.startswith("[")), None)
+    if begins and any(name.endswith("]") for name in names):
+        _LOG.warning(
+            "%s: labels look like parts of lists, as %s, and are taken as they stand; write x|y with `label_delimiter`="
+            "'|', or lists in JSON Lines",
+            *(path, short_repr(begins)),
+        )
+    elif delimiter and not any(isinstance(label, tuple) and len(label) > 1 for label in found.labels):
+        _LOG.warning(
+            "%s: no row has several labels with `label_delimiter`=%s between them; the first is %s",
+            *(path, short_repr(delimiter), short_repr(next(iter(names)))),
+        )
+
+
 def warn_of_similar(path: Path, counts: Mapping[str, int]) -> None:
     """Warns of labels that differ in capitals or blanks alone, which are two labels all the same."""
     alike: dict[str, list[str]] = {}
