@@ -31,8 +31,6 @@ _SAME_WITH: Mapping[str, tuple[object, ...]] = {
     "layer_norm_eps": (1e-12,),
     "layer_norm_epsilon": (1e-12,),
     "position_embedding_type": ("absolute",),
-    "classifier_dropout_prob": (0.1, None),
-    "classifier_dropout": (0.1, None),
     "tie_word_embeddings": (True,),
     "is_decoder": (False,),
     "is_encoder_decoder": (False,),
@@ -47,11 +45,14 @@ _SAME_WITH: Mapping[str, tuple[object, ...]] = {
     "share_parameter_across_layers": (True,),
     "use_relative_position": (False,),
 }
+# Rates that only the training of a classifier depends on.
+_CLASSIFIER_DROPOUT, _OUR_CLASSIFIER_DROPOUT = ("classifier_dropout_prob", "classifier_dropout"), 0.1
 # Keys of other tools that change nothing, whatever their value.
 _WITHOUT_EFFECT = frozenset(
     # Hugging Face: notes, and how its library runs a model, reads its outputs or generates text
     "architectures auto_map transformers_version torch_dtype dtype _name_or_path name_or_path finetuning_task "
-    "task_specific_params tokenizer_class language license pad_token_id bos_token_id eos_token_id sep_token_id "
+    "task_specific_params tokenizer_class language license pad_token_id bos_token_id eos_token_id eos_token_ids "
+    "sep_token_id _commit_hash transformers.js_config custom_pipelines tie_encoder_decoder "
     "cls_token_id mask_token_id unk_token_id decoder_start_token_id id2label label2id num_labels _num_labels "
     "problem_type output_attentions output_hidden_states output_past return_dict use_return_dict use_cache torchscript "
     "use_bfloat16 gradient_checkpointing chunk_size_feed_forward attn_implementation _attn_implementation "
@@ -191,6 +192,10 @@ def remarks(values: Mapping[str, object]) -> list[Remark]:
         found.append(
             Remark(f"missing, so that upstream's defaults count: {', '.join(f'{n} {known[n]}' for n in missing)}")
         )
+    for name in _CLASSIFIER_DROPOUT:
+        if values.get(name) not in (None, _OUR_CLASSIFIER_DROPOUT):
+            what = f"classifiers are trained with {_OUR_CLASSIFIER_DROPOUT} here; predictions do not depend on it"
+            found.append(Remark(f"{name} is {values[name]}: {what}"))
     activation = values.get("hidden_act")
     if activation == "gelu" and any(mark in values for mark in _HUGGING_FACE_MARKS):
         found.append(Remark(
@@ -227,6 +232,9 @@ def _own_fields(values: Mapping[str, object]) -> tuple[dict[str, object], list[s
             # Some writers of JSON know only one kind of number.
             is_whole = types[name] is int and isinstance(value, float) and value.is_integer()
             fields[name] = int(value) if is_whole and isinstance(value, float) else value
+        elif name in _CLASSIFIER_DROPOUT:
+            is_rate = value is None or (type(value) in (int, float) and 0 <= value < 1)  # type: ignore[operator]
+            problems += [] if is_rate else [f"{name} is {_in_json(value)}, but must be in [0, 1)"]
         elif name in _SAME_WITH:
             problems += _problem_of_other_tool(name, value)
         elif name not in _WITHOUT_EFFECT:

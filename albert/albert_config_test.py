@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from albert.albert_config import AlbertConfig, read_config, remarks
+from albert.albert_config import AlbertConfig, Remark, read_config, remarks
 from albert.errors import UserError
 
 TESTDATA = Path(__file__).parent / "testdata"
@@ -77,6 +77,20 @@ def test_a_configuration_of_hugging_face_is_that_of_the_sample_model():
     assert line.text.startswith("not part of the architecture: architectures, bos_token_id, classifier_")
 
 
+def test_notes_of_older_and_other_writers_of_hugging_face_s_files_change_nothing():
+    # Written by releases of transformers, by its downloads, and by conversions for browsers.
+    notes = {"eos_token_ids": 0, "tie_encoder_decoder": False, "_commit_hash": "abc", "transformers.js_config": {}}
+    assert AlbertConfig.from_dict({**GOOD, **notes}) == AlbertConfig.from_dict(GOOD)
+
+
+def test_another_dropout_of_classifiers_is_said_and_predicts_the_same():
+    values = {**GOOD, "classifier_dropout_prob": 0.3}
+    assert AlbertConfig.from_dict(values) == AlbertConfig.from_dict(GOOD)
+    said = "classifier_dropout_prob is 0.3: classifiers are trained with 0.1 here; predictions do not depend on it"
+    assert Remark(said) in remarks(values)
+    assert not any("classifiers" in text for text in texts_of({**GOOD, "classifier_dropout_prob": 0.1}))
+
+
 def test_a_configuration_of_albert_zh_is_read():
     values = {**GOOD, **ALBERT_ZH}
     assert AlbertConfig.from_dict(values) == AlbertConfig.from_dict(GOOD)
@@ -95,7 +109,8 @@ def test_the_tanh_formula_is_gelu_under_all_its_names(name):
         ("layer_norm_eps", "1e-12", "layer_norm_eps is '1e-12'"),
         ("layer_norm_eps", None, "layer_norm_eps is null"),
         ("position_embedding_type", "relative_key", "'relative_key', but this model computes what 'absolute' means"),
-        ("classifier_dropout_prob", 0.3, "classifier_dropout_prob is 0.3"),
+        ("classifier_dropout_prob", 1.3, r"classifier_dropout_prob is 1.3, but must be in \[0, 1\)"),
+        ("classifier_dropout", "0.1", r"classifier_dropout is '0.1', but must be in"),
         ("tie_word_embeddings", False, "tie_word_embeddings is false, but this model computes what true means"),
         ("tie_word_embeddings", 1, "tie_word_embeddings is 1"),
         ("is_decoder", True, "is_decoder is true"),

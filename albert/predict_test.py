@@ -164,6 +164,7 @@ def test_questions_with_options_have_the_choices_that_a_run_made(capsys, models)
         ("agreement", ["a", "--top_k=-1"], "--top_k=-1 must be at least 0"),
         ("agreement", ["a", "--output_dir=x"], "output_dir"),
         ("sts-b", ["a", "b", "c"], "text 1 has no tab in it, but the model reads two texts"),
+        ("squad", ["--question=caf\udce9", "--context_file=b"], r"--question=caf\\udce9 is not UTF-8; set"),
         ("squad", ["a"], "texts are given, but the model in .* answers questions"),
         ("squad", ["--input_file=-"], "standard input is given, but the model in .* answers questions"),
         ("race", ["--question=a", "--context_file=b"], "a question is given, but the model in .* chooses among"),

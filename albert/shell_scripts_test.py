@@ -231,6 +231,21 @@ def test_defaults_of_what_is_shared(checkout, script):
 
 
 @pytest.mark.parametrize("script", FINE_TUNING_SCRIPTS)
+def test_a_tilde_that_the_shell_left_alone_is_the_home_folder(checkout, tmp_path, script):
+    # As between quotes, or from a file of variables: a folder called ~ is easily deleted with what is at home.
+    home, here = tmp_path / "at home", tmp_path / "here"
+    here.mkdir()
+    shutil.copytree(checkout.model, home / "model")
+    variables = {"HOME": str(home), "MODEL_DIR": "~/model", "OUTPUT_DIR": "~/out", "CACHED_DIR": "~", "TASK": "MRPC"}
+    assert checkout.run(script, cwd=here, **variables).returncode == 0
+    flags = checkout.flags()
+    expected = {"model_dir": f"{home}/model", "output_dir": f"{home}/out", "cached_dir": str(home)}
+    assert {name: flags[name] for name in expected} == expected
+    assert (home / "out.log").is_file()
+    assert not list(here.iterdir())
+
+
+@pytest.mark.parametrize("script", FINE_TUNING_SCRIPTS)
 def test_a_models_folder_is_enough_and_names_the_output(checkout, tmp_path, script):
     folder = tmp_path / "my model"
     shutil.copytree(ROOT / "sample_data/albert_tiny", folder)

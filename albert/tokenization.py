@@ -476,7 +476,7 @@ def _parse_vocab(data: bytes, source: str) -> tuple[dict[str, int], int]:
         lines.pop()
     for index, line in enumerate(lines):
         try:
-            fields = decoded(line).split()
+            fields = decoded(line + b"\n").split()  # a line with its end is told from one that stops
         except ValueError as error:
             raise UserError(
                 f"{source}, line {index + 1}: {error}. A vocabulary is a text file, one piece a line."

@@ -12,6 +12,13 @@ die() {
   exit 2
 }
 
+# expand_home VARIABLE: puts the home folder in place of a ~ at its beginning, as the programs do with their flags. The
+# shell leaves one alone that is in quotes, or comes from a file of variables.
+expand_home() {
+  local home=~
+  if [[ ${!1:-} =~ ^'~'(/|$) ]]; then printf -v "$1" '%s' "$home${!1#'~'}"; fi
+}
+
 # check_whole VARIABLE LEAST MOST WHAT: dies if the variable is set to anything but a whole number in that range.
 # Without a limit, arithmetic overflows and a batch becomes negative.
 check_whole() {

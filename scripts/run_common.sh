@@ -7,6 +7,11 @@ root=$(dirname -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")")
 # shellcheck source=scripts/functions.sh
 source "$root/scripts/functions.sh"
 
+for variable in CURRENT_PWD MODEL_DIR CONFIG SPM_MODEL INIT_CHECKPOINT CACHED_DIR OUTPUT_DIR LOG DATA_DIR GLUE_DIR \
+  SQUAD_DIR RACE_DIR TRAIN_FILE VALIDATION_FILE TEST_FILE PREDICT_FILE; do
+  expand_home "$variable"
+done
+
 # The model
 ALBERT_DIR=${ALBERT_DIR:-base} # base, large, xlarge or xxlarge
 VERSION=${VERSION:-2}

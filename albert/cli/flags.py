@@ -26,6 +26,9 @@ T = TypeVar("T")
 _LONGEST_NAME, _LONGEST_VALUE = 100, 200
 _LONG_WORD = re.compile(r"(\S{200})\S{300,}")
 _SETTING = re.compile("`([a-z0-9_]+)`(=?)")
+# Texts that are tokenised or stored, and names that TensorFlow takes, which are UTF-8. Files of other names, as other
+# systems leave them, can be read and written.
+_IN_UTF8 = ("question", "label_delimiter", "output_dir", "model_dir", "init_checkpoint")
 
 
 class HelpRequested(Exception):
@@ -59,6 +62,9 @@ class Flag:
             if self.kind in (str, Path) and (self.required or self.default is None):
                 return None  # as a script passes it when a variable is empty: not given
             raise ValueError("is empty; give a value, or leave the flag out")
+        # Python shows bytes that are not UTF-8 as halves of surrogate pairs.
+        if self.name in _IN_UTF8 and any("\ud800" <= character <= "\udfff" for character in text):
+            raise ValueError("is not UTF-8; set the terminal to it, or choose another name")
         if self.kind is tuple:
             return _two_steps(text)
         if self.kind in (int, float):
@@ -268,6 +274,7 @@ class _Reader(absl_flags.ArgumentParser):
             return self._flag.read(argument)
         except ValueError as error:
             shown = argument if len(argument) <= _LONGEST_VALUE else f"{argument[:_LONGEST_VALUE]}..."
+            shown = shown.encode(errors="backslashreplace").decode()
             self._problems.append(f"--{self._flag.name}={shown} {error}")
             return self._flag.default
 

@@ -354,6 +354,8 @@ def test_a_flag_of_another_program_stops_this_one(program, argument):
         ("--seed", "seed"),
         ("true", "unexpected argument 'true'"),
         ("--flagfile=/nowhere/flags", "/nowhere/flags"),
+        ("--output_dir=caf\udce9", "--output_dir=caf.* is not UTF-8; set the terminal to it"),
+        ("--label_delimiter=\udce9", "--label_delimiter=.* is not UTF-8"),
     ],
 )
 def test_what_cannot_be_parsed_is_named_in_one_line(argument, message):

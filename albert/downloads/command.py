@@ -18,10 +18,10 @@ _LONGEST_MESSAGE = 500
 
 
 def folder_name(text: str) -> str:
-    """The name of a folder on the command line. Empty, as of a variable that is not set, is none."""
+    """The name of a folder on the command line, ~ expanded. Empty, as of a variable that is not set, is none."""
     if not text.strip():
         raise argparse.ArgumentTypeError("is empty; name a folder, or leave it out")
-    return text
+    return str(Path(text).expanduser())  # bash leaves the ~ of --data_dir=~/data alone
 
 
 class Parser(argparse.ArgumentParser):
@@ -71,7 +71,7 @@ class Parser(argparse.ArgumentParser):
 
 def default_folder(name: str) -> Path:
     """`name` where the multi_run_albert_*.sh scripts look for it: below CURRENT_PWD, if set, or the checkout."""
-    folder = Path(os.environ.get("CURRENT_PWD") or CHECKOUT) / name
+    folder = Path(os.environ.get("CURRENT_PWD") or CHECKOUT).expanduser() / name
     return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
 
 

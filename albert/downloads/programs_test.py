@@ -118,9 +118,21 @@ def test_without_data_dir_each_goes_where_the_run_scripts_look(monkeypatch, tmp_
     }
     assert roots == {"CoLA": tmp_path / "glue_data", "SQuAD1.1": tmp_path, "SQuAD2.0": tmp_path, "RACE": tmp_path}
     assert datasets._root(datasets.RACE, "data") == Path("data")
+    monkeypatch.setenv("CURRENT_PWD", "~/work")
+    assert datasets._root(datasets.RACE, None) == Path.home() / "work"
     monkeypatch.delenv("CURRENT_PWD")
     monkeypatch.chdir(ROOT)
     assert datasets._root(datasets.GLUE[0], None) == Path("glue_data")
+
+
+@pytest.mark.parametrize("program", [DATA, MODELS])
+def test_a_tilde_behind_an_equals_sign_is_the_home_folder(program, tmp_path):
+    # bash leaves it alone there, and a folder called ~ is easily deleted with what is at home.
+    folder = "--data_dir=~/data" if program == DATA else "--output_dir=~/data"
+    wanted = "--tasks=RTE" if program == DATA else "base"
+    result = call(program, folder, wanted, "--base_url=http://127.0.0.1:9", "--tries=1", HOME=str(tmp_path))
+    assert result.returncode == 1, result
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
 
 def test_urls_of_models_are_googles():

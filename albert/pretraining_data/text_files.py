@@ -38,7 +38,12 @@ def expand_patterns(patterns: str, setting: str) -> list[Path]:
     if not named:
         raise UserError(f"`{setting}`={patterns!r} names no file. Give file names or patterns, comma-separated.")
     for pattern in named:
-        matches = _matches(str(Path(pattern).expanduser()))
+        path = Path(pattern).expanduser()
+        matches = _matches(str(path))
+        if not matches and path.is_dir():
+            raise UserError(
+                f"`{setting}`: {pattern!r} is a folder and no file. Name the files in it: `{setting}`='{path / '*'}'."
+            )
         if not matches:
             raise UserError(
                 f"`{setting}`: no file matches {pattern!r}. Correct the name; quote a pattern, "
@@ -119,6 +124,11 @@ def read_lines(
 def _open(path: Path) -> Iterator[tuple[BinaryIO, io.TextIOWrapper]]:
     try:
         with open_text(Path(path)) as file:
+            if b"\r\r\n" in file.peek():  # type: ignore[attr-defined]  # a buffered file has it
+                raise UserError(
+                    rf"{path} has line ends of \r\r\n, so that a blank line would follow every line, as where Windows "
+                    r"line ends are converted again; correct them with: tr -d '\r'"
+                )
             yield file, io.TextIOWrapper(file, encoding="utf-8", errors="surrogateescape")
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}.") from error

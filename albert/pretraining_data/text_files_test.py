@@ -58,6 +58,18 @@ def test_a_pattern_without_a_file_is_named(patterns, tmp_path, monkeypatch):
     assert patterns.strip(" ,") in str(error.value)
 
 
+def test_a_folder_is_called_so(tmp_path):
+    written(tmp_path / "a.txt", b"text\n")
+    with pytest.raises(UserError, match=r"is a folder and no file\. Name the files in it: `input`='.*/\*'"):
+        expand_patterns(str(tmp_path), "input")
+
+
+def test_line_ends_that_were_converted_twice_are_refused(tmp_path):
+    path = written(tmp_path / "text", b"One sentence.\r\r\nAnother.\r\r\n\r\r\nThird.\r\r\n")
+    with pytest.raises(UserError, match=r"text has line ends of \\r\\r\\n, .*: tr -d '\\r'"):
+        list(read_lines(path))
+
+
 def test_lines_are_those_of_all_systems_without_ends_and_bom(tmp_path):
     path = written(tmp_path / "text", b"\xef\xbb\xbfone\r\ntwo\rthree\n\nfive \xe2\x80\xa8 still")
     assert list(read_lines(path)) == [(1, "one"), (2, "two"), (3, "three"), (4, ""), (5, "five \u2028 still")]

@@ -7,7 +7,9 @@ import contextlib
 import dataclasses
 import functools
 import json
+import logging
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
@@ -41,10 +43,12 @@ from albert.runs.left_model import LeftModel
 from albert.runs.output_dir import PACKING_VERSION, SHAPE_COST, claim_output_dir, recorded_packing
 from albert.runs.split_data import SplitData
 from albert.serving import imported
+from albert.serving.description import DESCRIPTION, read_description
 from albert.settings import Settings, TrainSettings
 from albert.system.files import write_texts
 from albert.tasks.base import Labels, Split, Task
 from albert.tasks.objective import LossChoice, with_metric
+from albert.tasks.own.files import list_names
 from albert.tokenization import Tokenizer, load_tokenizer
 from albert.vocabulary_fit import warn_of_vocabulary
 from albert.weights.paths import HUGGING_FACE, KERAS_HUB, checkpoint_prefix, format_of
@@ -146,13 +150,39 @@ def predict(estimator: Estimator, inputs: "InputFunctions") -> None:
 
 
 def check_labels_of_checkpoint(task: Task, settings: Settings) -> None:
-    """Raises UserError where the head in `init_checkpoint` would be read, but says that its classes are others."""
+    """Raises UserError where the head in `init_checkpoint` would be read, but says that its classes are others.
+
+    One of a run is trained further all the same, and only warned of.
+    """
     model = settings.model
     prefix = model.init_checkpoint and checkpoint_prefix(model.init_checkpoint)
-    if prefix and format_of(prefix) in (HUGGING_FACE, KERAS_HUB):
-        is_trained = any(settings.output_dir.glob("model.ckpt-*.index"))
-        is_unread = model.discard_classifier_weights if settings.do_train else is_trained
+    if not prefix:
+        return
+    is_trained = any(settings.output_dir.glob("model.ckpt-*.index"))
+    is_unread = model.discard_classifier_weights if settings.do_train else is_trained
+    if format_of(prefix) in (HUGGING_FACE, KERAS_HUB):
         imported.check_labels(prefix.with_name("config.json"), task.output, is_unread)
+    elif not is_unread and not is_trained:
+        _check_labels_of_run(prefix.parent, task, settings.do_train)
+
+
+def _check_labels_of_run(folder: Path, task: Task, is_trained_further: bool) -> None:
+    try:
+        description = read_description(folder)
+    except UserError:  # a file of that name that nothing here needs
+        return
+    if description is None:
+        return
+    path, is_of_this_kind = folder / DESCRIPTION, type(description.output) is type(task.output)
+    if not is_of_this_kind and not is_trained_further:
+        raise UserError(f"{path} is of a model of {description.task_name}, not of {task.name}. Name one of this task.")
+    ours, theirs = (getattr(output, "names", ()) for output in (task.output, description.output))
+    if len(ours) != len(theirs) or [name.casefold() for name in ours] == [name.casefold() for name in theirs]:
+        return  # other numbers are told when the weights are read
+    said = f"{path}: the classes are {list_names(theirs)}, but here they are {list_names(ours)}"
+    if not is_trained_further:
+        raise UserError(f"{said}. Name a model of this task.")
+    logging.warning("%s: the head is trained on from theirs; `discard_classifier_weights` begins a fresh one.", said)
 
 
 def check_vocabulary(config: AlbertConfig, tokenizer: Tokenizer, settings: Settings) -> None:

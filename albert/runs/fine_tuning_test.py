@@ -173,6 +173,23 @@ def test_a_fine_tuned_model_is_evaluated_and_predicts_without_training(copied):
     assert not (copied / "other/training_curve.png").exists()
 
 
+def test_a_model_of_other_classes_is_not_evaluated_as_one_of_these(copied, caplog):
+    # As many classes: their weights fit, so that every "dog" would be counted as a "0".
+    path = copied / "out/model.json"
+    names = {"id2label": {"0": "dog", "1": "cat"}, "label2id": {"dog": 0, "cat": 1}}
+    path.write_text(json.dumps(json.loads(path.read_text()) | names))
+    flags = {"output_dir": copied / "other", "init_checkpoint": copied / "out/model.ckpt-best"}
+    for action in ("eval", "predict"):
+        with pytest.raises(UserError, match=r"model.json: the classes are 'dog', 'cat', but here they are '0', '1'"):
+            _run(copied, action, **flags)
+    assert not (copied / "other").exists()
+    _run(copied, "train", **flags, train_step=1)
+    assert "the head is trained on from theirs" in caplog.text
+    caplog.clear()
+    _run(copied, "eval", **flags, train_step=1)  # what was trained has these classes
+    assert "dog" not in caplog.text
+
+
 def test_a_model_without_classifier_cannot_be_evaluated(copied):
     tensors = checkpoint_files.load_tensors(copied / "out/model.ckpt-12")
     encoder = {name: value for name, value in tensors.items() if not name.startswith("output_")}

@@ -101,7 +101,8 @@ def _claim(directory: Path, identity: Mapping[str, Mapping[str, object]]) -> Non
             )
         found = _read(path)
         identity = _as_begun(identity, found)
-    differing = [line for part in identity if part in found for line in differences(found[part], identity[part])]
+    parts = [part for part in identity if part in found]
+    differing = dict.fromkeys(line for part in parts for line in differences(found[part], identity[part]))
     if differing:
         raise UserError(
             f"`output_dir`={directory} holds another run: {'; '.join(differing)}. Choose another `output_dir`, repeat "
@@ -153,8 +154,11 @@ def _check_may_move(settings: Settings, source_files: Iterable[Path]) -> None:
 
 
 def _moved_aside(lock: OutputLock) -> OutputLock:
-    """Renames the directory, unless it is empty; the lock of the new, empty one."""
-    directory, number = lock.directory, 1
+    """Renames the directory, unless it is empty; the lock of the new, empty one.
+
+    Where the directory is a link, that is the one it names: what is new belongs on the same disk.
+    """
+    directory, number = lock.directory.resolve() if lock.directory.is_symlink() else lock.directory, 1
     if [file.name for file in directory.iterdir()] == [LOCK]:
         return lock
     while (target := directory.with_name(f"{directory.name}.old-{number}")).exists():

@@ -109,6 +109,25 @@ def test_overwriting_moves_what_is_there_aside(trained):
     assert (trained.with_name("run.old-2") / "note-2").exists()
 
 
+def test_overwriting_a_linked_directory_stays_on_the_disk_of_the_directory(trained, tmp_path):
+    (tmp_path / "home").mkdir()
+    link = tmp_path / "home/run"
+    link.symlink_to(trained)
+    _claim(link, _with("model", task="rte"), overwrite_output_dir=True)
+    assert (trained.with_name("run.old-1") / "model.ckpt-4.index").exists()
+    assert link.is_symlink()
+    assert [file.name for file in trained.iterdir()] == [RUN_SETTINGS]
+    assert [path.name for path in (tmp_path / "home").iterdir()] == ["run"]
+
+
+def test_what_differs_in_two_parts_is_said_once(tmp_path):
+    _claim(tmp_path, _with("model", seed=1))
+    (tmp_path / "model.ckpt-4.index").touch()
+    with pytest.raises(UserError) as error:
+        _claim(tmp_path, {**_with("model", seed=7), "training": {"seed": 7}})
+    assert str(error.value).count("`seed` is 1 there and 7 here") == 1
+
+
 def test_overwriting_what_is_not_there_only_claims(tmp_path):
     _claim(tmp_path / "new/run", overwrite_output_dir=True)
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["run"]

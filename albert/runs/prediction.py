@@ -42,6 +42,7 @@ from albert.tasks.base import Choice, Labels, MultiLabels, Span
 from albert.tasks.race import RaceExample, read_questions
 from albert.tasks.squad.files import Paragraph, Question, read_paragraphs
 from albert.tasks.squad.task import SquadTask
+from albert.tasks.text import is_blank
 
 if TYPE_CHECKING:
     from albert.serving.predictor import Predictor
@@ -258,11 +259,14 @@ def _json_file(request: PredictRequest, use: str) -> Path:
 
 def _whole_text(path: Path) -> str:
     try:
-        return whole_text(read_regular(path))
+        text = whole_text(read_regular(path))
     except OSError as error:
         raise UserError(f"`context_file`={path} cannot be read: {error.strerror}.") from error
     except ValueError as error:
         raise UserError(f"`context_file`={path} is {error}.") from None
+    if is_blank(text):
+        raise UserError(f"`context_file`={path} holds no text; name the one that answers the question.")
+    return text
 
 
 def _in_pieces(rows: Iterable[T], size: int) -> Iterator[list[T]]:

@@ -7,10 +7,19 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from albert.errors import UserError
-from albert.system.text_encoding import decoded, open_regular, without_marks
+from albert.system.text_encoding import decoded, open_regular, what_is, without_marks
 from albert.tasks.glue import is_blank
 from albert.tasks.own.columns import choose_texts
-from albert.tasks.own.files import MAX_RECORD, TABLES, Row, column_names, read_columns, read_lines, text_of
+from albert.tasks.own.files import (
+    MAX_RECORD,
+    TABLES,
+    Row,
+    cells_of_line,
+    column_names,
+    read_columns,
+    read_lines,
+    text_of,
+)
 from albert.tasks.rows import RowTally
 
 _EMPTY = "{rows} with an empty text, used as they are"
@@ -59,9 +68,10 @@ def lines_as_they_come(num_texts: int | None, descriptor: int = 0) -> Iterator[l
         if len(rest) > MAX_RECORD:
             raise UserError(f"{path}: a line longer than {MAX_RECORD >> 20} MiB; write a text a line.")
         if ended:
-            yield [rows.texts(_stdin_row(path, next(numbers), line)) for line in lines.split(b"\n")]
+            # A line with its end is told from one that stops within a character.
+            yield [rows.texts(_stdin_row(path, next(numbers), line + b"\n", tally)) for line in lines.split(b"\n")]
     if rest:
-        yield [rows.texts(_stdin_row(path, next(numbers), rest))]
+        yield [rows.texts(_stdin_row(path, next(numbers), rest, tally))]
     tally.log()
 
 
@@ -72,12 +82,14 @@ def _available(path: Path, descriptor: int) -> bytes:
         raise UserError(f"{path} cannot be read: {error.strerror}; write texts to it, a text a line.") from error
 
 
-def _stdin_row(path: Path, line: int, data: bytes) -> Row:
+def _stdin_row(path: Path, line: int, data: bytes, tally: RowTally) -> Row:
     try:
         text = decoded(without_marks(data) if line == 1 else data)
     except ValueError as error:
+        if line == 1 and not data.isascii() and (description := what_is(data)):
+            raise UserError(f"{path} is {description}.") from None
         raise UserError(f"{path}, line {line} is {error}.") from None
-    return Row(line, tuple(text.removesuffix("\r").split("\t")))
+    return Row(line, cells_of_line(line, text, tally))
 
 
 class _RowCheck:

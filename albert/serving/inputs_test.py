@@ -109,6 +109,10 @@ def test_lines_are_given_as_soon_as_they_are_there(caplog):
         (b"a\nb\xff\n", "standard input, line 2 is not UTF-8"),
         (b"a\tb\n", "line 1: 1 tabs"),
         (b"a\0\n", "line 1 is not text"),
+        (b"caf\xe9\n", "line 1 is not UTF-8 .* find out its encoding"),
+        (b"caf\xc3", "line 1 is not UTF-8 .* it ends within a character"),
+        ("a b\n".encode("utf-16"), "standard input is UTF-16 text; convert it with: iconv"),
+        (b"\x1f\x8b\x08\n", "standard input is compressed with gzip; unpack it"),
     ],
 )
 def test_a_line_that_is_no_text_is_told_with_its_number(data, message):
@@ -117,6 +121,15 @@ def test_a_line_that_is_no_text_is_told_with_its_number(data, message):
     os.close(write_end)
     with pytest.raises(UserError, match=message):
         list(lines_as_they_come(1, read_end))
+    os.close(read_end)
+
+
+def test_carriage_returns_in_lines_are_counted(caplog):
+    read_end, write_end = os.pipe()
+    os.write(write_end, b"one\rtwo\rthree\r")
+    os.close(write_end)
+    assert [row.first for rows in lines_as_they_come(1, read_end) for row in rows] == ["one\rtwo\rthree"]
+    assert "standard input: 1 row with a carriage return inside" in caplog.text
     os.close(read_end)
 
 

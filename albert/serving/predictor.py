@@ -2,7 +2,7 @@
 
 import dataclasses
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,8 @@ class Predictor:
         dtype: str | None = None,
         pack_sequences: bool = True,
     ):
+        if folder == "":  # which would be the working directory
+            raise UserError("`model_dir` is empty; give the folder of a model.")
         _check_whole("batch_size", batch_size, 1)
         if dtype not in (None, *DTYPES):
             raise UserError(f"`dtype`={dtype} is unknown; known are {', '.join(DTYPES)}")
@@ -134,6 +136,7 @@ class Predictor:
         """
         check_use(self._model.folder, self.description, LABELS)
         _check_whole("top_k", top_k, 0, ", which means all")
+        _check_share("threshold", threshold)
         output = self.output
         assert isinstance(output, Labels | MultiLabels | Score), "what gives labels"
         firsts, seconds = _as_list(texts, "texts"), None if text_pairs is None else _as_list(text_pairs, "text_pairs")
@@ -306,7 +309,7 @@ _AS_WIDE_AS_ROWS = ("start_log_prob", "end_log_prob")
 
 
 def _as_list(texts: str | Sequence[str], name: str) -> list[str]:
-    if isinstance(texts, Mapping):
+    if isinstance(texts, Mapping | Set | bytes):  # a set has no order in which results could come
         raise TypeError(f"{name}: {type(texts).__name__} is no list of texts")
     return [_as_text(text, name) for text in ([texts] if isinstance(texts, str) else texts)]
 
@@ -322,8 +325,14 @@ def _as_text(text: object, name: str) -> str:
 
 
 def _check_whole(name: str, number: int, least: int, meaning: str = "") -> None:
-    if not isinstance(number, int | np.integer) or number < least:
+    if not isinstance(number, int | np.integer) or isinstance(number, bool) or number < least:
         raise UserError(f"`{name}`={number!r} must be a whole number of at least {least}{meaning}")
+
+
+def _check_share(name: str, number: float) -> None:
+    is_number = isinstance(number, int | float | np.integer | np.floating) and not isinstance(number, bool)
+    if not is_number or not 0 <= number <= 1:  # also true of NaN
+        raise UserError(f"`{name}`={number!r} must be a number from 0 to 1")
 
 
 def _check_as_many(texts: Sequence[str], pairs: Sequence[str]) -> None:

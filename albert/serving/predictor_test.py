@@ -199,6 +199,11 @@ def test_what_is_not_the_model_s_use_is_told(models, agreement):
         (lambda: agreement.encode("\udfff"), r"texts: '\\udfff' has half of a surrogate pair"),
         (lambda: agreement("a", top_k=-1), "`top_k`=-1 must be a whole number of at least 0, which means all"),
         (lambda: agreement("a", top_k=1.5), "`top_k`=1.5 must be a whole number"),
+        (lambda: agreement("a", top_k=True), "`top_k`=True must be a whole number"),
+        (lambda: agreement("a", threshold=float("nan")), "`threshold`=nan must be a number from 0 to 1"),
+        (lambda: agreement("a", threshold=50), "`threshold`=50 must be a number from 0 to 1"),
+        (lambda: agreement("a", threshold="0.5"), "`threshold`='0.5' must be a number from 0 to 1"),
+        (lambda: albert.load(""), "`model_dir` is empty; give the folder of a model"),
         (lambda: agreement.warm_up("nonsense"), "pooling=nonsense is unknown"),
         (
             lambda: albert.load(models / "agreement", batch_size=0),
@@ -212,8 +217,9 @@ def test_what_is_not_the_model_s_use_is_told(models, agreement):
             call()
     with pytest.raises(TypeError, match="texts: int is no text"):
         agreement([1])
-    with pytest.raises(TypeError, match="texts: dict is no list of texts"):
-        agreement({"a": 1})
+    for texts, kind in (({"a": 1}, "dict"), ({"a", "b"}, "set"), (b"a", "bytes")):
+        with pytest.raises(TypeError, match=f"texts: {kind} is no list of texts"):
+            agreement(texts)
 
 
 # Folders --------------------------------------------------------------------------------------------------------------

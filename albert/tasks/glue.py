@@ -119,9 +119,9 @@ class GlueTask(TextTask):
         layout = Layout(self.test_header, read=(0, *self.test_text), codes=(0,))
         lines: dict[str, int] = {}  # by index
         for line, columns in read_rows(path, layout, tally):
-            index = columns[0]
-            if not index.strip() or not index.isprintable():
-                raise UserError(f"{path}, line {line}: index {short_repr(index)} is none; number the row.")
+            index = columns[0].strip()
+            if not index or not index.isprintable():
+                raise UserError(f"{path}, line {line}: index {short_repr(columns[0])} is none; number the row.")
             if (first := lines.setdefault(index, line)) != line:
                 raise UserError(
                     f"{path}, line {line}: index {short_repr(index)} is also on line {first}; number every row."

@@ -304,6 +304,7 @@ STS_ROW = "0\tg\tf\ty\to\ts\ts\tone\ttwo\t"
         ("cola", "dev", "", "is empty or has only a header"),
         ("rte", "dev", RTE_HEADER + "0\ta\tb\n", r"line 2: 3 column\(s\) between tabs, at least 4 are needed"),
         ("rte", "dev", RTE_HEADER + "0\ta\tb\tentailment\n\n", r"line 3: 1 column\(s\)"),
+        ("sst-2", "test", "index\tsentence\n0\ta\n 0 \tb\n", "line 3: index '0' is also on line 2; number every row"),
         ("rte", "test", "index\tsentence1\tsentence2\n0\ta\n", r"line 2: 2 column\(s\).*at least 3"),
         ("cola", "train", "gj04\t1\t\n", r"line 1: 3 column\(s\).*at least 4"),
         (

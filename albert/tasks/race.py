@@ -396,7 +396,9 @@ def _parse_article(
     missing = [key for key in needed if key not in document]
     if missing:
         raise ValueError(f"has no {', '.join(missing)}; an article has {', '.join(needed)}")
-    identifier, text = (_checked_text(document[key], key) for key in ("id", "article"))
+    number = document["id"]
+    identifier = str(number) if type(number) is int else _checked_text(number, "id")
+    text = _checked_text(document["article"], "article")
     if not identifier.strip():
         raise ValueError("id is empty, by which its questions are told apart")
     if not identifier.isprintable():
@@ -407,9 +409,10 @@ def _parse_article(
         for i, texts in enumerate(_list(document["options"], "options"))
     ]
     labels: list[int | None] = [None] * len(questions)
-    if document.get("answers") is not None or needs_answers:
-        answers = _list(document["answers"], "answers")
-        labels = [_label(answer, f"answers[{i}]", num_options) for i, answer in enumerate(answers)]
+    unknown = () if needs_answers else (None, "")
+    if needs_answers or document.get("answers") not in (None, []):
+        answers = enumerate(_list(document["answers"], "answers"))
+        labels = [None if a in unknown else _label(a, f"answers[{i}]", num_options) for i, a in answers]
     if not len(questions) == len(options) == len(labels):
         raise ValueError(
             f"{len(questions)} questions, {len(options)} lists of options and {len(labels)} answers, which must be "

@@ -193,6 +193,20 @@ def test_only_test_files_may_lack_answers(tmp_path):
             _read(tmp_path, split)
 
 
+@pytest.mark.parametrize(
+    ("answers", "labels"), [([], [None, None]), (["", "B"], [None, 1]), ([None, "A"], [None, 0]), (["A", "D"], [0, 3])]
+)
+def test_answers_that_a_test_file_withholds_are_unknown(tmp_path, answers, labels):
+    _write_split(tmp_path, "test", high={"1.txt": ARTICLE | {"answers": answers}})
+    _write_split(tmp_path)
+    assert [example.label for example in _read(tmp_path, "test") if example.level == "high"] == labels
+
+
+def test_an_id_may_be_a_whole_number(tmp_path):
+    _write_split(tmp_path, high={"1.txt": ARTICLE | {"id": 9001}})
+    assert [example.guid for example in _read(tmp_path) if example.level == "high"] == ["9001-0", "9001-1"]
+
+
 def test_empty_texts_are_used_and_counted(tmp_path, caplog):
     options = [["1", " ", "3", "4"], ["has", "had", "is", "was"]]
     _write_split(tmp_path, high={"1.txt": ARTICLE, "2.txt": ARTICLE | {"id": "high2.txt", "options": options}})

@@ -28,6 +28,7 @@ OTHER_NAMES: Mapping[str, tuple[str, ...]] = {
     "gold_label": ("label",),
     "score": ("label",),
 }
+CARRIAGE_RETURN = "{rows} with a carriage return inside, read as white space"  # for a tally
 _LISTED_COLUMNS = 6  # longer headers are described by the columns that are read
 
 
@@ -92,7 +93,7 @@ def read_rows(path: Path, layout: Layout, tally: RowTally) -> Iterator[tuple[int
             continue
         _check_row(path, line, columns, header, layout)
         if "\r" in text:
-            tally.add("{rows} with a carriage return inside, read as white space", line, text)
+            tally.add(CARRIAGE_RETURN, line, text)
         num_rows += 1
         yield line, columns
     if not num_rows and not num_torn:

@@ -13,6 +13,7 @@ from albert.weights.variables import VARIABLES
 
 CONFIG = "config.json"
 _NUMBER = r"(?P<{}>0|[1-9]\d{{0,5}})"
+_TABLE_ENDING = "embeddings.word_embeddings.weight"
 _OLD_SPELLINGS = {"gamma": "weight", "beta": "bias"}
 # What some files hold a second time: it is one parameter there, and has no variable of its own here.
 _TIED = {"predictions.decoder.weight": TABLE, "predictions.decoder.bias": "cls/predictions/output_bias"}
@@ -57,12 +58,23 @@ def _read_names(path: Path) -> NamedTensors:
 
 def _our_names(names: list[str]) -> list[tuple[str, str, bool]]:
     """(their name, ours, whether it is transposed) of each."""
+    outer = _outer_scope(names)
+    inside = [name.removeprefix(outer) for name in names]
     # A token classifier's head is not ours: it reads no pooler, which its file does not have.
-    has_pooler = any(name.removeprefix("albert.").startswith("pooler.") for name in names)
+    has_pooler = any(name.removeprefix("albert.").startswith("pooler.") for name in inside)
     return [
-        (name, name, False) if name.startswith("classifier.") and not has_pooler else (name, *_our_name(name))
-        for name in names
+        (theirs, name, False) if name.startswith("classifier.") and not has_pooler else (theirs, *_our_name(name))
+        for theirs, name in zip(names, inside, strict=True)
     ]  # fmt: skip
+
+
+def _outer_scope(names: list[str]) -> str:
+    """What wrappers put in front of all names: "module." of DataParallel, "_orig_mod." of torch.compile, "model."."""
+    tables = [name.removesuffix(_TABLE_ENDING) for name in names if name.endswith(_TABLE_ENDING)]
+    if len(tables) != 1 or not any("albert_layer_groups." in name for name in names):
+        return ""
+    outer = tables[0].removesuffix("albert.")
+    return outer if not outer or outer.endswith(".") else ""
 
 
 def _our_name(theirs: str) -> tuple[str, bool]:

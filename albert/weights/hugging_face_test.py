@@ -95,6 +95,24 @@ def test_without_the_scope_of_a_model_with_a_head(tmp_path):
     assert set(read(write(tmp_path, encoder))) == {name for name in read(PRETRAINING) if name.startswith("bert/")}
 
 
+@pytest.mark.parametrize("outer", ["module.", "_orig_mod.", "model.", "base_model.model."])
+def test_what_wrappers_put_in_front_of_all_names_is_left_out(tmp_path, outer):
+    tensors = load_file(PRETRAINING)
+    path = write(tmp_path, {f"{outer}{name}": value for name, value in tensors.items()})
+    expected, found = read(PRETRAINING), read(path)
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        np.testing.assert_array_equal(found[name], value)
+
+
+def test_weights_beside_an_adapter_that_is_not_merged_are_refused_by_their_names(tmp_path):
+    tensors = {
+        f"base_model.model.{name.replace('query.weight', 'query.base_layer.weight')}": value
+        for name, value in load_file(PRETRAINING).items()
+    }
+    assert f"{OURS}/attention_1/self/query/kernel" not in read(write(tmp_path, tensors))
+
+
 def test_a_token_classifier_has_no_head_of_ours(tmp_path):
     tensors = {name: value for name, value in load_file(PRETRAINING).items() if "pooler" not in name}
     names = read(write(tmp_path, tensors | {"classifier.weight": np.zeros((5, 32), np.float32)}))

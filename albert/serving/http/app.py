@@ -19,7 +19,7 @@ from starlette.routing import Route
 
 from albert.errors import UserError
 from albert.serving.batching import Batcher, QueueFull, Stopped
-from albert.serving.http.body import BodyReader, Refused, Request, in_fields
+from albert.serving.http.body import THRESHOLD, TOP_K, BodyReader, Refused, Request, in_fields
 from albert.serving.http.metrics import Metrics
 from albert.serving.http.settings import Limits
 
@@ -104,6 +104,9 @@ class Service:
 
     async def _results(self, request: HttpRequest) -> Response:
         asked = self._reader.read(await self._body(request))
+        for name in (TOP_K, THRESHOLD):
+            if name in request.query_params:
+                raise Refused(400, f'"{name}" stands behind the address; put it into the body.')
         results = await _unless_client_leaves(request, self._batcher, asked)
         return self._response(200, {"results": [row[0] for row in results] if asked.has_one else results})
 

@@ -27,6 +27,12 @@ def test_results_are_in_the_order_of_the_texts():
     assert listed.value == {"results": [[{"label": "a", "score": 3}]]}
 
 
+def test_what_is_asked_behind_the_address_is_not_passed_over():
+    answer = served(lambda serving: serving.predict({"texts": ["abc"]}, query=b"top_k=2"))
+    assert (answer.status, answer.value) == (400, {"error": '"top_k" stands behind the address; put it into the body.'})
+    assert served(lambda serving: serving.predict({"texts": ["abc"]}, query=b"id=7")).status == 200
+
+
 def test_other_paths_tell_of_the_model_and_the_server():
     async def run(serving):
         await serving.predict({"texts": ["a", "bc"]})

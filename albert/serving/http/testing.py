@@ -83,6 +83,7 @@ class Serving:
         body: object = b"",
         headers: Sequence[tuple[bytes, bytes]] = (),
         leaves_after: float | None = None,
+        query: bytes = b"",
     ) -> "Answer":
         """The answer; the client disconnects `leaves_after` seconds."""
         chunks = _chunks(body)
@@ -101,7 +102,7 @@ class Serving:
             sent.append(message)
 
         ended = asyncio.get_running_loop().create_future()
-        scope = {"type": "http", "method": method, "path": path, "headers": list(headers), "query_string": b""}
+        scope = {"type": "http", "method": method, "path": path, "headers": list(headers), "query_string": query}
         await self.service.app(scope | {"root_path": "", "server": ("test", 80), "scheme": "http"}, receive, send)
         given = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
         return Answer(sent[0]["status"], given, b"".join(message.get("body", b"") for message in sent[1:]))

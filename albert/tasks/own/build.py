@@ -26,7 +26,15 @@ from albert.tasks.own.columns import (
 from albert.tasks.own.files import column_names
 from albert.tasks.own.selection import HoldOut, hold_out, sample
 from albert.tasks.own.settings import OwnDataSettings
-from albert.tasks.own.survey import Survey, Table, survey, warn_of_conflicts, warn_of_leak, warn_of_similar
+from albert.tasks.own.survey import (
+    Survey,
+    Table,
+    survey,
+    warn_of_conflicts,
+    warn_of_leak,
+    warn_of_lists,
+    warn_of_similar,
+)
 from albert.tasks.own.task import OwnDataTask, Part, unknown_label
 from albert.tasks.text import metrics_for
 
@@ -211,6 +219,7 @@ def _output(
             "write numbers or short names in their place."
         )
     warn_of_similar(path, counts)
+    warn_of_lists(found)
     if names != tuple(order) and set(names) == set(order):
         _LOG.info("%s: the labels are in the order of the checkpoint's classes: %s", path, ", ".join(order))
         names = tuple(order)

@@ -415,6 +415,7 @@ def test_good_files_are_read_without_a_warning(tmp_path, caplog):
             Labels,
             "not numbers: 2, the first on line 3: 'nan'. So numbers with a decimal point",
         ),
+        (["0", "1", "1", "NaN"], Labels, "1 of 3 different labels are not numbers, as the others are, the first on"),
         ([f"{number},5" for number in range(15)], Labels, "15 different labels in 15 rows, the first '0,5'"),
         ([f"2020-01-{day}" for day in range(10, 25)], Labels, "is 'label' the right column?"),
         (["spam", "sp\u200bam", "\uff33pam", "ham"], Labels, "rows: 'spam' 1, 'sp\\u200bam' 1, '\uff33pam' 1"),
@@ -426,6 +427,22 @@ def test_labels_that_may_be_something_else_are_reported_in_one_warning(tmp_path,
     (record,) = caplog.records
     assert words in record.getMessage()
     assert "\n" not in record.getMessage()
+
+
+@pytest.mark.parametrize(
+    ("labels", "delimiter", "words"),
+    [
+        (["['x', 'y']", "['y']"], None, "labels look like parts of lists, as \"['x', 'y']\""),  # as pandas writes them
+        (["['x', 'y']", "['y']"], ",", "labels look like parts of lists, as \"['x'\""),
+        (["x;y", "y"], "|", "no row has several labels with `label_delimiter`='|' between them; the first is 'x;y'"),
+        (["x|y", "y"], "|", None),
+        (["[x] y", "y"], None, None),
+    ],
+)
+def test_lists_that_are_not_taken_apart_are_reported(tmp_path, caplog, labels, delimiter, words):
+    rows = [(f"text {number}", label) for number, label in enumerate(labels)]
+    _task(tmp_path, rows, label_delimiter=delimiter)
+    assert [words in record.getMessage() for record in caplog.records] == [True] * bool(words)
 
 
 def test_labels_that_are_classes_by_problem_type_are_reported_where_only_zeros_differ(tmp_path, caplog):

@@ -17,19 +17,25 @@ from typing import Any, BinaryIO, NamedTuple
 from albert.errors import UserError
 from albert.system.json_text import parse_json, short_repr
 from albert.system.text_encoding import decoded, open_text
-from albert.tasks.rows import RowTally
+from albert.tasks.rows import CARRIAGE_RETURN, RowTally
 
 MAX_COLUMNS = 64
 MAX_FIELD = 1 << 20  # characters
 MAX_RECORD = 1 << 24  # bytes
 _SHOWN_NAMES = 20
 _BLANK = "skipped {rows} on blank lines"
+_JOINED = (
+    "{rows} in which quotes hold tabs and line ends, so that several lines are one row; where quotes are letters, put "
+    "quotes around the field and write each in it twice"
+)
 
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 # What stands between columns that no file may have there, in CSV, and how a header with quotes around names shows it.
 _MARKS = {";": "a semicolon", "\t": "a tab", "|": "a vertical bar"}
 _QUOTED_NAMES = re.compile(r'"[^"]*"([;\t|])(?:"|\w)')
 _WRITE_COMMAS = "write commas there, or tabs in a file whose name ends in .tsv"
+# What a header may have around its names where files that begin with a byte order mark were joined.
+_AROUND_NAMES = '\ufeff" \t\r\n'
 _JSON = (".json", ".jsonl")
 TABLES = (*_DELIMITERS, *_JSON)
 
@@ -77,12 +83,20 @@ def read_columns(
 def read_lines(path: Path, tally: RowTally) -> Iterator[Row]:
     """The lines of a plain text file, empty ones too: one text, or two with a tab between them."""
     for line, text in _lines(path):
-        cells = tuple(text.removesuffix("\n").removesuffix("\r").split("\t"))
+        cells = cells_of_line(line, text, tally)
         if len(cells) > 2:
             raise UserError(
                 f"{path}, line {line}: {len(cells) - 1} tabs; a line is a text, or two with one tab between them."
             )
         yield Row(line, cells)
+
+
+def cells_of_line(line: int, text: str, tally: RowTally) -> tuple[str, ...]:
+    """What stands between tabs on a line of plain text, without its line end."""
+    text = text.removesuffix("\n").removesuffix("\r")
+    if "\r" in text:
+        tally.add(CARRIAGE_RETURN, line, text)
+    return tuple(text.split("\t"))
 
 
 def text_of(cell: Any) -> str:
@@ -185,7 +199,7 @@ def _csv_rows(path: Path, names: Sequence[str], optional: Sequence[str], tally: 
     places: list[int | None] = [_place(path, header_line, header, name) for name in names]
     places += [header.index(name) if name in header else None for name in optional]
     for line, cells in records:
-        if cells == header:
+        if cells[0].strip(_AROUND_NAMES) == header[0] and tuple(c.strip(_AROUND_NAMES) for c in cells) == header:
             raise UserError(f"{path}, line {line}: the header again, as where files are joined; remove the line.")
         if len(cells) != len(header):
             raise UserError(
@@ -203,8 +217,9 @@ def _place(path: Path, line: int, header: Sequence[str], name: str) -> int:
 
 def _records(path: Path, tally: RowTally) -> Iterator[tuple[int, tuple[str, ...]]]:
     """(first line, cells) of every record that is not blank, the header, which is checked, first."""
-    header = False
-    for line, cells in _parsed(path, _DELIMITERS[path.suffix.lower()]):
+    header, delimiter = False, _DELIMITERS[path.suffix.lower()]
+    is_tsv = delimiter == "\t"
+    for line, cells in _parsed(path, delimiter):
         if not cells:
             tally.add(_BLANK, line, "")
             continue
@@ -214,6 +229,8 @@ def _records(path: Path, tally: RowTally) -> Iterator[tuple[int, tuple[str, ...]
             _check_header(path, line, cells)
         elif any(cell.startswith(" ") and cell.lstrip(" ").startswith('"') for cell in cells):
             tally.add("{rows} with a blank before a quote, which is a letter there", line, " ".join(cells))
+        if is_tsv and any("\n" in cell and "\t" in cell for cell in cells):
+            tally.add(_JOINED, line, "\t".join(cells))
         yield line, cells
     if not header:
         raise UserError(f"{path} is empty; write a header with the names of the columns, and a row for each text.")

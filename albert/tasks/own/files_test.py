@@ -135,12 +135,38 @@ def test_blank_lines_are_skipped_and_counted_and_so_are_quotes_after_a_blank(tmp
     assert "1 row with a blank before a quote" in caplog.text
 
 
+def test_rows_that_quotes_join_are_counted(tmp_path, caplog):
+    # Data whose quotes are letters, as GLUE's files: two rows would be one without a word.
+    path = _write(tmp_path, "a.tsv", 'text\tlabel\n" a good film\t1\na bad film "\t0\n"a\nb"\t1\n')
+    tally = RowTally(path)
+    assert len(list(read_columns(path, ("text", "label"), tally))) == 2
+    tally.log()
+    (record,) = caplog.records
+    assert "1 row in which quotes hold tabs and line ends" in record.getMessage()
+    assert "the first on line 2" in record.getMessage()
+
+
+@pytest.mark.parametrize("again", ["text,label", "\ufefftext,label", "text, label", '\ufeff"text","label"'])
+def test_the_header_of_a_joined_file_is_no_row(tmp_path, again):
+    path = _write(tmp_path, "a.csv", f"\ufefftext,label\na,1\n{again}\nb,2\n")
+    with pytest.raises(UserError, match="line 3: the header again"):
+        _rows(path)
+
+
 def test_plain_lines_are_texts_or_pairs(tmp_path):
     path = _write(tmp_path, "a.txt", 'one "x"\n\ntwo\tthree\r\n')
     assert list(read_lines(path, RowTally(path))) == [(1, ('one "x"',)), (2, ("",)), (3, ("two", "three"))]
     path = _write(tmp_path, "b.txt", "a\tb\tc\n")
     with pytest.raises(UserError, match="line 1: 2 tabs"):
         list(read_lines(path, RowTally(path)))
+
+
+def test_a_carriage_return_in_a_line_is_counted(tmp_path, caplog):
+    path = _write(tmp_path, "a.txt", "one\r\ntwo\rthree\r\n")
+    tally = RowTally(path)
+    assert [row.cells for row in read_lines(path, tally)] == [("one",), ("two\rthree",)]
+    tally.log()
+    assert "1 row with a carriage return inside, read as white space, the first on line 2" in caplog.text
 
 
 @pytest.mark.parametrize(

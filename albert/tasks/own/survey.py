@@ -296,12 +296,35 @@ def _warn_of_kind(found: Survey) -> None:
             "%s) are classes too; for a regression, correct or remove them",
             *(path, spelling.num_words, spelling.word[0], short_repr(spelling.word[1]), *spelling.with_point),
         )
+    elif found.problem_type == SINGLE and spelling.word and 2 * spelling.num_words < num_labels:
+        _LOG.warning(
+            "%s: %d of %d different labels are not numbers, as the others are, the first on line %d: %s; they are "
+            "classes too",
+            *(path, spelling.num_words, num_labels, spelling.word[0], short_repr(spelling.word[1])),
+        )
     elif found.problem_type == SINGLE and num_labels > max(_MANY_LABELS, found.num_rows // 2):
         _LOG.warning(
             "%s: %d different labels in %d rows, the first %s: is %s the right column? Scores are numbers with a "
             "decimal point",
             *(path, num_labels, found.num_rows, short_repr(next(iter(found.names())))),
             short_repr(found.table.columns.label),
+        )
+
+
+def warn_of_lists(found: Survey) -> None:
+    """Warns where labels look like lists that were not taken apart."""
+    names, path, delimiter = found.names(), found.table.path, found.table.delimiter
+    begins = next((name for name in names if name.startswith("[")), None)
+    if begins and any(name.endswith("]") for name in names):
+        _LOG.warning(
+            "%s: labels look like parts of lists, as %s, and are taken as they stand; write x|y with `label_delimiter`="
+            "'|', or lists in JSON Lines",
+            *(path, short_repr(begins)),
+        )
+    elif delimiter and not any(isinstance(label, tuple) and len(label) > 1 for label in found.labels):
+        _LOG.warning(
+            "%s: no row has several labels with `label_delimiter`=%s between them; the first is %s",
+            *(path, short_repr(delimiter), short_repr(next(iter(names)))),
         )
 
 
