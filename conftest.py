@@ -1,10 +1,11 @@
 """What every test may use: where test data lies, and which tests `--quick` leaves out."""
 
+import gc
 import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,10 +15,18 @@ from albert.system import compilation_cache
 ROOT = Path(__file__).parent
 COMPILED = ROOT / ".pytest_cache" / "compiled"
 
+# Until all tests are collected, nothing becomes garbage: modules and tests are a million objects that live to the end.
+gc.disable()
 # Before anything imports TensorFlow: its start-up notes (level 0 and 1) would bury a failing test's output.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 # As the programs have it.
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+# The tests' processes and the programs that they start load what any of them compiled, now or the last time: half of
+# what training a tiny model takes. It is compiled again after a month, so that it does not pile up.
+for entry in COMPILED.glob("*/*.pb"):
+    if time.time() - entry.stat().st_mtime > 30 * 24 * 3600:
+        entry.unlink(missing_ok=True)
+compilation_cache.use(COMPILED)
 # A script's `&` starts processes that ignore Ctrl-C, `nohup` those that ignore SIGHUP, and so would the programs that
 # tests interrupt.
 if threading.current_thread() is threading.main_thread():
@@ -61,6 +70,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items.sort(key=lambda item: [item.path not in paths for paths in long_files])
 
 
+def pytest_collection_finish() -> None:
+    """Keeps every later collection from looking at what is there: 0.1 s for each test that builds a graph."""
+    gc.freeze()
+    gc.enable()
+
+
 def _has_marker(item: pytest.Item, *names: str) -> bool:
     return any(map(item.get_closest_marker, names))
 
@@ -69,24 +84,6 @@ def _deselect(config: pytest.Config, items: list[pytest.Item], is_left_out: Call
     left_out = [item for item in items if is_left_out(item)]
     items[:] = [item for item in items if not is_left_out(item)]
     config.hook.pytest_deselected(items=left_out)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _share_compiled_code() -> Iterator[None]:
-    """Lets the programs that tests start use what an earlier one compiled: a third of a short run's processor time.
-
-    What they compile is kept for the next time, and compiled again after a month, so that it does not pile up. The
-    tests' own processes compile for themselves: the first time they would save nothing, and a test that lets the disk
-    be full would leave cut entries.
-    """
-    for entry in COMPILED.glob("*/*.pb"):
-        if time.time() - entry.stat().st_mtime > 30 * 24 * 3600:
-            entry.unlink(missing_ok=True)
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("TF_XLA_FLAGS", "TF_CPP_MIN_LOG_LEVEL"):
-            patch.setenv(name, os.environ.get(name, ""))  # and back at the end
-        compilation_cache.use(COMPILED)
-        yield
 
 
 @pytest.fixture(scope="session")

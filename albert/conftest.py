@@ -26,8 +26,6 @@ create_replicas("mirror", 4, "cpu")
 # Without this, tests that compare bitwise would depend on the machine's number of threads.
 tf.config.experimental.enable_op_determinism()
 tf.random.set_seed(0)
-# What the imports made stays; without it every collection below would search it.
-gc.freeze()
 # How much a process held when freed memory was last given back, and how much more it may hold until the next time.
 _trimmed_bytes, _MOST_KEPT = 0, 20_000_000
 

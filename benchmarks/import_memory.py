@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.memory import SIZES
+from benchmarks.memory import SIZES, config_of
 from benchmarks.results_file import append_result
 
 _MODEL = """
@@ -43,13 +43,10 @@ print(time.perf_counter() - begin, used("VmHWM") - before, max(peak, used("VmHWM
 
 def tensors(size: str) -> dict[str, np.ndarray]:
     """An encoder of that size under Hugging Face's names."""
-    from albert.albert_config import AlbertConfig
     from albert.modeling import encoder_specs
     from albert.weights.variables import VARIABLES
 
-    hidden, _, heads = SIZES[size]
-    config = AlbertConfig(30000, hidden_size=hidden, num_attention_heads=heads, intermediate_size=4 * hidden)
-    shapes = {spec.name: spec.shape for spec in encoder_specs(config)}
+    shapes = {spec.name: spec.shape for spec in encoder_specs(config_of(size))}
     rows = {row.ours.format(group=0, layer=0): row for row in VARIABLES}
     return {
         rows[name].hugging_face.format(group=0, layer=0): np.full(

@@ -15,6 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from albert.albert_config import AlbertConfig
 from benchmarks.results_file import append_result
 
 POSITIONS = 512
@@ -24,11 +25,22 @@ MICRO_BATCHES = 4
 _TEMPORARY = re.compile(r"allocation \d+: size (\d+), preallocated-temp")
 
 
+def config_of(size: str) -> AlbertConfig:
+    """The configuration of Google's model of that size."""
+    hidden, layers, heads = SIZES[size]
+    return AlbertConfig(
+        vocab_size=30000,
+        hidden_size=hidden,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        intermediate_size=4 * hidden,
+    )
+
+
 def compile_step(size: str, rows: int, recompute: bool, dropout: float) -> None:
     """Compiles the gradient of one micro-batch of `rows` full rows; the compiler writes where XLA_FLAGS says."""
     import tensorflow as tf
 
-    from albert.albert_config import AlbertConfig
     from albert.custom_optimization import LearningRateSchedule, create_optimizer
     from albert.engine.training_step import TrainingStep
     from albert.heads.pooled import ClassificationHead
@@ -36,14 +48,7 @@ def compile_step(size: str, rows: int, recompute: bool, dropout: float) -> None:
     from albert.ops.fenced import FENCED
     from albert.runs.model_fn import build_model_fn
 
-    hidden, layers, heads = SIZES[size]
-    config = AlbertConfig(
-        vocab_size=30000,
-        hidden_size=hidden,
-        num_hidden_layers=layers,
-        num_attention_heads=heads,
-        intermediate_size=4 * hidden,
-    ).with_dropout(dropout)
+    config = config_of(size).with_dropout(dropout)
     head = ClassificationHead(config, num_labels=2)
     step = TrainingStep(
         build_model_fn(config, head, computation=Computation(recompute=recompute, element_wise=FENCED)),

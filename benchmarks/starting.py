@@ -5,7 +5,9 @@ The bundled small ALBERT and its task, replicas on logical CPUs, a batch of 8 on
 compiled and kept in a `compilation_cache`.
 
     python3 -m benchmarks.starting [--replicas=1,2,8] [--rounds=2] [--other=<folder of a checkout>]
-        [--loaded] [--use_xla] [--steps=2]
+        [--loaded] [--use_xla] [--steps=2] [--size=base]
+
+A `--size` takes random weights of that size instead of the bundled model's.
 """
 
 import argparse
@@ -20,6 +22,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from benchmarks.memory import SIZES, config_of
 from benchmarks.results_file import append_result
 
 ROOT = Path(__file__).parents[1]
@@ -36,11 +39,13 @@ def main() -> None:
     parser.add_argument("--loaded", action="store_true", help="runs alternate with some that load what they compiled")
     parser.add_argument("--use_xla", action="store_true", help="the whole step is compiled")
     parser.add_argument("--steps", type=int, default=2)
+    parser.add_argument("--size", choices=SIZES, help="of random weights, instead of the bundled model")
     arguments = parser.parse_args()
     found: dict[tuple[int, str], list[tuple[float, ...]]] = {}
     with tempfile.TemporaryDirectory() as text:
         folder = Path(text)
         flags = ["--use_xla"] * arguments.use_xla + [f"--train_step={arguments.steps}"]
+        flags += [f"--model_dir={MODEL}"] if arguments.size is None else random_weights(arguments.size, folder)
         loading = [*flags, f"--compilation_cache={folder / 'compiled'}"]
         contenders = {"other": (arguments.other, flags)} if arguments.other else {}
         contenders["this"] = (ROOT, flags)
@@ -57,10 +62,17 @@ def main() -> None:
     append_result("starting", "\n".join(table(found, arguments, compiled)))
 
 
+def random_weights(size: str, folder: Path) -> list[str]:
+    """Flags for a model of `size` that no checkpoint has, over the bundled vocabulary."""
+    config = folder / "albert_config.json"
+    config.write_text(config_of(size).with_dropout(0.0).to_json_string())
+    return [f"--albert_config_file={config}", f"--spm_model_file={next(MODEL.glob('*.model'))}"]
+
+
 def run(checkout: Path, replicas: int, folder: Path, flags: Sequence[str]) -> tuple[float, float, float]:
     """Seconds, processor seconds and peak memory in bytes of a program that trains."""
     command = [sys.executable, "-m", "albert.run_multigpus_classifier", "--task_name=agreement", "--do_train"]
-    command += [f"--data_dir={DATA}", f"--model_dir={MODEL}", f"--cached_dir={folder / 'cache'}", "--device=cpu"]
+    command += [f"--data_dir={DATA}", f"--cached_dir={folder / 'cache'}", "--device=cpu"]
     command += [f"--num_gpu_cores={replicas}", "--strategy_type=mirror", f"--train_batch_size={EXAMPLES * replicas}"]
     command += ["--warmup_step=1", "--overwrite_output_dir", f"--output_dir={folder / 'run'}"]
     command += flags
@@ -80,7 +92,8 @@ def table(
     found: dict[tuple[int, str], list[tuple[float, ...]]], arguments: argparse.Namespace, compiled: str
 ) -> Iterator[str]:
     """Medians of the runs."""
-    steps = f"{arguments.steps} steps of the bundled model{compiled}"
+    model = f"ALBERT-{arguments.size}" if arguments.size else "the bundled model"
+    steps = f"{arguments.steps} steps of {model}{compiled}"
     yield f"{steps}, {EXAMPLES} examples on each replica; medians of {arguments.rounds} runs."
     yield ""
     yield "| replicas | checkout | seconds | processor seconds | peak memory, MB |"

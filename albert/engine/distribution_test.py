@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from tensorflow.python.data.ops import iterator_ops, multi_device_iterator_ops
+from tensorflow.python.data.ops import iterator_ops
 from tensorflow.python.eager import context
 
 from albert.engine import collectives, distribution
@@ -78,7 +78,7 @@ def test_all_reduce_sums_tensors_of_any_shape(count):
     replicas = distribution.create_replicas("mirror", count, "cpu")
     tensors = [tf.constant(5.0), tf.constant([[1.0, 2.0], [3.0, 4.0]]), tf.zeros([0]), tf.constant([7.0])]
 
-    @tf.function
+    @tf.function(autograph=False)
     def summed():
         def in_replica():
             factor = float(collectives.local_replica_index() + 1)
@@ -98,21 +98,17 @@ def test_all_reduce_sums_tensors_of_any_shape(count):
 def test_no_iterator_is_tuned_because_dropping_it_would_wait_for_the_thread_that_tunes(monkeypatch, count):
     tuned = []
 
-    def noting(create):
-        def created(self, dataset=None, *arguments, **names):
-            tuned.append(dataset.options().autotune.enabled)
-            create(self, dataset, *arguments, **names)
+    create = iterator_ops.OwnedIterator.__init__
 
-        return created
+    def created(self, dataset=None, *arguments, **names):
+        tuned.append(dataset.options().autotune.enabled)
+        create(self, dataset, *arguments, **names)
 
-    for kind in (iterator_ops.OwnedIterator, multi_device_iterator_ops.OwnedMultiDeviceIterator):
-        monkeypatch.setattr(kind, "__init__", noting(kind.__init__))
+    monkeypatch.setattr(iterator_ops.OwnedIterator, "__init__", created)
     replicas = distribution.create_replicas("mirror", count, "cpu")
     iterator = replicas.iterate(lambda: tf.data.Dataset.range(4).prefetch(tf.data.AUTOTUNE))
-    assert [int(value) for value in replicas.local_values(next(iterator))] == list(range(count))
-    assert tuned == [False] * (1 + count)  # on the host, and for each device
-    iter(tf.data.Dataset.range(1))
-    assert tuned[-1] is not False  # elsewhere TensorFlow is as it was
+    assert [int(value) for value in replicas.local_values(replicas.next_elements(iterator))] == list(range(count))
+    assert tuned == [False]
 
 
 def test_gradients_are_added_in_the_same_order_in_every_execution():
@@ -139,8 +135,18 @@ def test_gradients_are_added_in_the_same_order_in_every_execution():
 @pytest.mark.parametrize(("strategy_type", "count"), [("one", 1), ("mirror", 2)])
 def test_elements_stay_in_the_hosts_memory(strategy_type, count):
     replicas = distribution.create_replicas(strategy_type, count, "cpu")
-    element = next(replicas.iterate(lambda: tf.data.Dataset.range(4)))
-    parts = replicas.local_values(element)
+    parts = replicas.local_values(replicas.next_elements(replicas.iterate(lambda: tf.data.Dataset.range(4))))
     assert [int(part) for part in parts] == list(range(count))
     # Not on CPU:1, the second replica's device: from a GPU, TensorFlow would copy numbers back for each step.
     assert {part.device.rpartition("/device:")[2] for part in parts} == {"CPU:0"}
+
+
+@pytest.mark.parametrize(("count", "steps"), [(1, 4), (2, 2), (4, 1)])
+def test_every_replica_has_an_element_in_each_step(count, steps):
+    replicas = distribution.create_replicas("mirror", count, "cpu")
+    dataset = tf.data.Dataset.range(4)
+    assert replicas.steps_of(dataset) == steps
+    for wrong in (dataset.take(3), dataset.repeat(), dataset.filter(lambda number: number >= 0)):
+        if count > 1 or wrong.cardinality() < 0:
+            with pytest.raises(RuntimeError, match=rf"batches for {count} replicas"):
+                replicas.steps_of(wrong)

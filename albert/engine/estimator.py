@@ -280,7 +280,7 @@ class Estimator:
         def make_step(i: tf.Tensor, figures: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
             with tf.device(_HOST):
                 step = first_step + tf.cast(i, tf.int64)
-            arguments = (next(iterator), step)
+            arguments = (self.replicas.next_elements(iterator), step)
             result = self.replicas.strategy.run(self._replica_step, args=arguments)
             return i + 1, figures.write(i, self.replicas.local_values(result)[0])
 
@@ -445,14 +445,13 @@ class Estimator:
         Raises RuntimeError unless the ids are exactly 0 .. n - 1: an example lost or counted twice is a bug.
         """
         dataset = input_fn()
-        total = int(dataset.cardinality()) // self.replicas.local_count
-        batches = self.replicas.iterate(lambda: dataset)
+        iterator, steps = self.replicas.iterate(lambda: dataset), range(self.replicas.steps_of(dataset))
         parts: list[Arrays] = []
         workers = self._workers
         workers.start_watching()
-        for features in tqdm(batches, mode.name.lower(), total, unit="batch", disable=workers.hides_bars, leave=False):
+        for _ in tqdm(steps, mode.name.lower(), unit="batch", disable=workers.hides_bars, leave=False):
             with workers.waiting(f"a batch of {mode.name.lower()}", is_first=not parts):
-                for outputs in self._outputs[mode](features):
+                for outputs in self._outputs[mode](self.replicas.next_elements(iterator)):
                     parts.append({name: tensor.numpy() for name, tensor in outputs.items()})
         merged = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         gathered = workers.gather(merged)

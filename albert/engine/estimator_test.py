@@ -162,7 +162,7 @@ def test_20_steps_with_the_originals_own_clip_norm_equal_the_original(optimizer)
     slots = {name: [tf.Variable(tf.zeros(v.shape)) for _ in range(2)] for name, v in weights.items()}
     update = create_optimizer(optimizer).update
 
-    @tf.function
+    @tf.function(autograph=False)
     def train_step(features, norm, rate):
         tensors = {name: tf.convert_to_tensor(v) for name, v in weights.items()}
         with tf.GradientTape() as tape:

@@ -63,9 +63,12 @@ def _input(fails_at, error=None, replicas=1, seen=None):
 
     def input_fn(first, last):
         numbers = tf.data.Dataset.range(first * replicas, last * replicas)
-        read_numbers = numbers.map(
-            lambda number: tf.ensure_shape(tf.numpy_function(read, [number], tf.int64), []), READ_AHEAD
-        )
+
+        # Not stateful, as those of the product: of others, a process that repeats its bits reads nothing ahead.
+        def read_number(number):
+            return tf.ensure_shape(tf.numpy_function(read, [number], tf.int64, stateful=False), [])
+
+        read_numbers = numbers.map(read_number, READ_AHEAD)
         return read_numbers.map(lambda number: {"example_ids": number[None]}).prefetch(READ_AHEAD)
 
     return input_fn
