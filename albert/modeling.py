@@ -190,7 +190,8 @@ class Computation:
     """How the encoder computes, which changes no result beyond rounding.
 
     dtype: of activations and matrix products; statistics, softmax, biases and all behind the encoder are float32.
-    recompute: keep only each block's input for the backward pass, and compute the block a second time there.
+    recompute: keep only each block's input for the backward pass, and compute the block a second time there; and add up
+      the gradients of shared weights layer by layer, instead of keeping one for each.
     element_wise: in which form everything between matrix products is computed.
     gather: looks up embeddings, as `tf.gather`; which one decides how their gradient is added up.
     """
@@ -226,22 +227,20 @@ def encode(
     x = tf.cast(embedded, computation.dtype)
     if config.embedding_size != config.hidden_size:
         x = dense(x, weights, "bert/encoder/embedding_hidden_mapping_in")
-    blocks: dict[str, BlockWeights] = {}
+    use_block = _shared_blocks(weights, computation)
     score_bias = layout.score_bias()
     outputs: list[tf.Tensor] = []
     for layer in range(config.num_hidden_layers):
         # Upstream's expression, in floating point: an exact one would differ for a few odd pairs such as 49 and 49.
         group = int(layer / config.num_hidden_layers * config.num_hidden_groups)
         for inner_group in range(config.inner_group_num):
-            scope = block_scope(group, inner_group)
-            if scope not in blocks:
-                blocks[scope] = _block_weights(weights, scope, computation.dtype)
             is_last = len(outputs) + 1 == config.num_hidden_layers * config.inner_group_num
             starts = layout.sequence_starts if is_last and first_tokens_only else None
             block = functools.partial(
                 _block, config, computation.element_wise, score_bias, dropout_key, len(outputs), starts
             )
-            x = _recomputed(block)(x, blocks[scope]) if computation.recompute else block(x, blocks[scope])
+            shared = use_block(block_scope(group, inner_group))
+            x = _recomputed(block)(x, shared) if computation.recompute else block(x, shared)
             outputs.append(x)
     first_tokens = x if first_tokens_only else _gather_tokens(x, layout.sequence_starts)
     pooled = tf.tanh(dense(tf.cast(first_tokens, tf.float32), weights, "bert/pooler/dense"))
@@ -304,24 +303,48 @@ def _embed(config, weights, layout, dropout_key, computation: Computation) -> tu
     return words, token_dropout(embedded, config.hidden_dropout_prob, dropout_key, site=0)
 
 
-def _block_weights(weights: Weights, scope: str, dtype: tf.DType) -> BlockWeights:
-    """What `_block` takes. Query, key and value are one matrix: one product instead of three."""
+def _shared_blocks(weights: Weights, computation: Computation) -> Callable[[str], BlockWeights]:
+    """The function from a scope to what `_block` takes, for each layer that uses the weights of that scope."""
+    in_float32: dict[str, BlockWeights] = {}
+    in_precision: dict[str, BlockWeights] = {}
+    next_use = computation.element_wise.next_use if computation.recompute else None
+
+    def use(scope: str) -> BlockWeights:
+        if scope not in in_float32:
+            in_float32[scope] = _block_weights(weights, scope)
+        elif next_use:
+            in_float32[scope] = _matrices(in_float32[scope], next_use)
+        else:
+            return in_precision[scope]
+        in_precision[scope] = _matrices(in_float32[scope], lambda weight: tf.cast(weight, computation.dtype))
+        return in_precision[scope]
+
+    return use
+
+
+def _block_weights(weights: Weights, scope: str) -> BlockWeights:
+    """What `_block` takes, float32. Query, key and value are one matrix: one product instead of three."""
     attention, intermediate = f"{scope}/attention_1", f"{scope}/ffn_1/intermediate"
     selves = [f"{attention}/self/{name}" for name in ("query", "key", "value")]
     return {
-        "qkv": tf.cast(tf.concat([weights[f"{name}/kernel"] for name in selves], axis=1), dtype),
+        "qkv": tf.concat([weights[f"{name}/kernel"] for name in selves], axis=1),
         "qkv_bias": tf.concat([weights[f"{name}/bias"] for name in selves], axis=0),
-        "attention_output": tf.cast(weights[f"{attention}/output/dense/kernel"], dtype),
+        "attention_output": weights[f"{attention}/output/dense/kernel"],
         "attention_output_bias": weights[f"{attention}/output/dense/bias"],
         "attention_beta": weights[f"{scope}/LayerNorm/beta"],
         "attention_gamma": weights[f"{scope}/LayerNorm/gamma"],
-        "intermediate": tf.cast(weights[f"{intermediate}/dense/kernel"], dtype),
+        "intermediate": weights[f"{intermediate}/dense/kernel"],
         "intermediate_bias": weights[f"{intermediate}/dense/bias"],
-        "output": tf.cast(weights[f"{intermediate}/output/dense/kernel"], dtype),
+        "output": weights[f"{intermediate}/output/dense/kernel"],
         "output_bias": weights[f"{intermediate}/output/dense/bias"],
         "output_beta": weights[f"{scope}/LayerNorm_1/beta"],
         "output_gamma": weights[f"{scope}/LayerNorm_1/gamma"],
     }
+
+
+def _matrices(block: BlockWeights, change: Callable[[tf.Tensor], tf.Tensor]) -> BlockWeights:
+    """`block` with its matrices changed; biases and scales stay float32."""
+    return {name: change(weight) if weight.shape.rank == 2 else weight for name, weight in block.items()}
 
 
 def _block(

@@ -1,5 +1,6 @@
 """Expected numbers: testdata/forward.npz, recorded from google-research/albert under TensorFlow 1.15."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -9,8 +10,9 @@ import tensorflow as tf
 from albert import modeling
 from albert.albert_config import AlbertConfig
 from albert.errors import UserError
-from albert.modeling import TokenLayout
+from albert.modeling import Computation, TokenLayout
 from albert.ops.dropout import DropoutKey
+from albert.ops.fenced import FENCED
 from albert.ops.fused import add_layer_norm
 from albert.testing import TESTDATA, TINY_CONFIGS, below, golden, tiny_config, tiny_weights
 
@@ -152,3 +154,34 @@ def test_computing_the_last_block_for_first_tokens_alone_changes_no_number(name)
     assert few_gradients.keys() == all_gradients.keys()
     for variable, gradient in all_gradients.items():
         np.testing.assert_allclose(few_gradients[variable], gradient, atol=1e-5, err_msg=variable)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", [tf.float32, tf.bfloat16])
+def test_with_recomputed_activations_the_gradients_of_shared_matrices_are_added_layer_by_layer(dtype):
+    config, weights = tiny_config(), tiny_weights()
+    inputs = {name: tf.constant(value) for name, value in below(FORWARD, f"inputs/{BATCHES[0]}").items()}
+
+    def compiled(element_wise):
+        computation = Computation(dtype, recompute=True, element_wise=element_wise)
+
+        @tf.function(jit_compile=True, autograph=False)
+        def gradient(*values):
+            of_block = dict(zip(weights, values, strict=True))
+            with tf.GradientTape() as tape:
+                tape.watch(of_block)
+                encoded = modeling.encode(config, of_block, TokenLayout.one_per_row(**inputs), computation=computation)
+                loss = tf.reduce_sum(encoded.pooled_output**2)
+            found = tape.gradient(loss, of_block)
+            return [found[name] for name in sorted(found) if "inner_group" in name]
+
+        fences = gradient.experimental_get_compiler_ir(*weights.values())(stage="hlo").count(" opt-barrier(")
+        return fences, gradient(*weights.values())
+
+    fences, found = compiled(FENCED)
+    usual_fences, usual = compiled(dataclasses.replace(FENCED, next_use=None))
+    # Those of query, key and value are one.
+    assert fences - usual_fences == 4 * (config.num_hidden_layers - 1)
+    for one, other in zip(found, usual, strict=True):
+        assert one.dtype == tf.float32
+        np.testing.assert_allclose(one, other, atol=float(tf.norm(other)) * (1e-6 if dtype == tf.float32 else 2e-2))

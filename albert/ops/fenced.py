@@ -84,6 +84,17 @@ def _bias_add_backward(dy):
     return dy, _sum_of_rows(dy)
 
 
+@tf.custom_gradient
+def next_use(weight: tf.Tensor) -> tf.Tensor:
+    """`weight`, for the next of several layers that share it.
+
+    The compiler adds the gradients of all layers in one pass, before which it keeps them: half of the memory that a
+    step of xxlarge needs when its activations are recomputed. With a fence behind each layer's it adds them one by
+    one, which passes over memory more often.
+    """
+    return tf.identity(weight), lambda dy: _fenced([dy])[0]
+
+
 def _fenced(tensors: Sequence[tf.Tensor]) -> tuple[tf.Tensor, ...]:
     """The same tensors, across which the compiler neither moves nor repeats a computation. In compiled code only."""
     return tuple(gen_xla_ops.xla_optimization_barrier(list(tensors)))
@@ -97,4 +108,4 @@ def _sum_of_rows(x: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(tf.reshape(tf.reduce_sum(wide, axis=0), [side_by_side, width]), axis=0)
 
 
-FENCED = ElementWise(bias_add, bias_gelu, add_layer_norm, fused.masked_softmax)
+FENCED = ElementWise(bias_add, bias_gelu, add_layer_norm, fused.masked_softmax, next_use)

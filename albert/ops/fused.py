@@ -147,12 +147,17 @@ def _softmax_backward(dy, probabilities, scale):
 
 @dataclasses.dataclass(frozen=True)
 class ElementWise:
-    """The functions of this module, in one form of several; each as the function of its name."""
+    """The functions of this module, in one form of several; each as the function of its name.
+
+    next_use: gives the next of several layers the weight that they share, so that its gradients are added up one by
+      one; None where it has no influence on that.
+    """
 
     bias_add: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
     bias_gelu: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
     add_layer_norm: Callable[[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
     masked_softmax: Callable[[tf.Tensor, tf.Tensor, float], tf.Tensor]
+    next_use: Callable[[tf.Tensor], tf.Tensor] | None = None
 
 
 FUSED = ElementWise(bias_add, bias_gelu, add_layer_norm, masked_softmax)
