@@ -22,7 +22,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 # As the programs have it.
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 # The tests' processes and the programs that they start load what any of them compiled, now or the last time: half of
-# what training a tiny model takes. It is compiled again after a month, so that it does not pile up.
+# what training a tiny model takes. It is compiled again after a month, so that it does not pile up. Storing
+# it fails where a test lets the disk be full: such a test has what it needs compiled before.
 for entry in COMPILED.glob("*/*.pb"):
     if time.time() - entry.stat().st_mtime > 30 * 24 * 3600:
         entry.unlink(missing_ok=True)

@@ -138,7 +138,16 @@ def test_a_vocabulary_that_does_not_fit_the_checkpoint_is_reported_with_both_sha
 FULL = {"cache": 4_000, "log": 9_000, "vocabulary": 100_000, "checkpoint": 400_000}
 
 
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory):
+    """What the run below compiles is there: it is stored for the next tests, which a full disk would prevent too."""
+    folder = tmp_path_factory.mktemp("compiled")
+    write_sample_data(folder / "data")
+    assert cli(sample_command(folder, "train", train_step=100, save_checkpoints_steps=100)) == 0
+
+
 @pytest.mark.training
+@pytest.mark.usefixtures("compiled")
 @pytest.mark.parametrize("at", FULL)
 def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(capsys, folder, at):
     if at == "log":  # what is there already is not written

@@ -108,7 +108,7 @@ def steps(arguments: argparse.Namespace) -> tuple[float, float]:
         )
         source, shape = Source(cache, task.feature_spec, length), BatchShape(arguments.rows // count, count)
         estimator = started_estimator(config, head_for(task.output, config), replicas, Path(folder) / "run")
-        batches = replicas.iterate(lambda: train_dataset(source, shape, SEED, 0, 1_000_000))
+        batches = replicas.iterate(train_dataset(source, shape, SEED, 0, 1_000_000))
         estimator._run_steps(batches, WARM_UP_STEPS)
         number, begin, used = 0, time.perf_counter(), time.process_time()
         while time.perf_counter() - begin < arguments.seconds:

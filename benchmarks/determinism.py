@@ -42,7 +42,7 @@ def measure(model: str, rounds: int, steps: int) -> str:
             job = workshop.job(model=model, dropout=0.1, deterministic=is_deterministic)
             estimator = workshop.estimator(job, way, replicas, LEARNING_RATE)
             dataset = workshop.dataset(job, 0, 1 + rounds * steps)
-            runs[way] = estimator, estimator.replicas.iterate(lambda dataset=dataset: dataset)
+            runs[way] = estimator, estimator.replicas.iterate(dataset)
             start = weights_of(estimator)
             estimator._run_steps(runs[way][1], 1)  # traces and compiles
         for number in range(rounds):

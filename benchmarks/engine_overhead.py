@@ -29,6 +29,7 @@ from albert.heads.pooled import ClassificationHead
 from albert.modeling import AlbertModel
 from albert.runs.model_fn import build_model_fn
 from benchmarks.estimators import SCHEDULE, started_estimator
+from benchmarks.memory import make_config
 from benchmarks.results_file import append_result
 
 POSITIONS = 128
@@ -39,17 +40,6 @@ FEATURE_SPEC = {
 }
 # name: hidden size, layers, heads, rows per step, steps per block
 MODELS = {"small": (256, 6, 4, 16, 10), "base": (768, 12, 12, 8, 2)}
-
-
-def make_config(hidden: int, layers: int, heads: int) -> AlbertConfig:
-    """An ALBERT of the given size with Google's vocabulary."""
-    return AlbertConfig(
-        vocab_size=30000,
-        hidden_size=hidden,
-        num_hidden_layers=layers,
-        num_attention_heads=heads,
-        intermediate_size=4 * hidden,
-    )
 
 
 def build_cache(directory: Path) -> RecordCache:
@@ -99,7 +89,7 @@ def engine_steps(
 ) -> Callable[[int], object]:
     """A function that makes n updates through the engine's own compiled loop."""
     estimator = started_estimator(config, ClassificationHead(config, num_labels=2), replicas, model_dir)
-    iterator = estimator.replicas.iterate(lambda: dataset)
+    iterator = estimator.replicas.iterate(dataset)
     return lambda count: estimator._run_steps(iterator, count)
 
 

@@ -27,7 +27,11 @@ _TEMPORARY = re.compile(r"allocation \d+: size (\d+), preallocated-temp")
 
 def config_of(size: str) -> AlbertConfig:
     """The configuration of Google's model of that size."""
-    hidden, layers, heads = SIZES[size]
+    return make_config(*SIZES[size])
+
+
+def make_config(hidden: int, layers: int, heads: int) -> AlbertConfig:
+    """An ALBERT of the given size with Google's vocabulary."""
     return AlbertConfig(
         vocab_size=30000,
         hidden_size=hidden,

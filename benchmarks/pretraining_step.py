@@ -27,7 +27,7 @@ from albert.heads.pretraining import PretrainingHead
 from albert.heads.span import SpanHead
 from albert.modeling import AlbertModel, TokenLayout
 from albert.runs.model_fn import build_model_fn
-from benchmarks.engine_overhead import make_config
+from benchmarks.memory import make_config
 from benchmarks.results_file import append_result
 
 # name: hidden size, layers, heads, rows, positions a row, masked positions a row

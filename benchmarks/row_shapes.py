@@ -114,8 +114,8 @@ def step_seconds(task_name: str, source: Source, shape: BatchShape, arguments: a
             dataset = train_dataset(versioned, shape, SEED, COUNTED[0], COUNTED[0] + arguments.steps)
             warming_up = one_of_each_shape(dataset)
             count = sum(1 for _ in warming_up)
-            estimator._run_steps(replicas.iterate(lambda: warming_up), count)  # noqa: B023
-            shards.append(replicas.iterate(lambda: dataset))  # noqa: B023
+            estimator._run_steps(replicas.iterate(warming_up), count)
+            shards.append(replicas.iterate(dataset))
         for step in range(arguments.steps):
             for number in (0, 1) if step % 2 else (1, 0):
                 for replica in range(shape.num_replicas):

@@ -6,7 +6,7 @@ called local in `Replicas`, and `Replicas.workers`, then differ from process to 
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import tensorflow as tf
 
@@ -70,13 +70,14 @@ class Replicas:
         is_able = all(detail.get("compute_capability", (0, 0)) >= (8, 0) for detail in details)
         return "bfloat16" if is_able else "float32"
 
-    def iterate(self, make_dataset: Callable[[], tf.data.Dataset]) -> tf.data.Iterator:
-        """Over the data set that `next_elements` deals, in the host's memory.
+    def iterate(self, dataset: tf.data.Dataset) -> tf.data.Iterator:
+        """What `next_elements` deals, in the host's memory.
 
         TensorFlow hands int32 to a function through the host's memory. Brought to a GPU before, they would be copied
         back, for which the host waits until the GPU has done all that came before: it could never run ahead of it.
         """
-        return iter(_untuned(make_dataset()))
+        with tf.device("/cpu:0"):
+            return iter(_untuned(dataset))
 
     def next_elements(self, iterator: tf.data.Iterator) -> object:
         """The next element for each replica of this process, in their order, as `Strategy.run` takes them.

@@ -106,7 +106,7 @@ def test_no_iterator_is_tuned_because_dropping_it_would_wait_for_the_thread_that
 
     monkeypatch.setattr(iterator_ops.OwnedIterator, "__init__", created)
     replicas = distribution.create_replicas("mirror", count, "cpu")
-    iterator = replicas.iterate(lambda: tf.data.Dataset.range(4).prefetch(tf.data.AUTOTUNE))
+    iterator = replicas.iterate(tf.data.Dataset.range(4).prefetch(tf.data.AUTOTUNE))
     assert [int(value) for value in replicas.local_values(replicas.next_elements(iterator))] == list(range(count))
     assert tuned == [False]
 
@@ -135,7 +135,7 @@ def test_gradients_are_added_in_the_same_order_in_every_execution():
 @pytest.mark.parametrize(("strategy_type", "count"), [("one", 1), ("mirror", 2)])
 def test_elements_stay_in_the_hosts_memory(strategy_type, count):
     replicas = distribution.create_replicas(strategy_type, count, "cpu")
-    parts = replicas.local_values(replicas.next_elements(replicas.iterate(lambda: tf.data.Dataset.range(4))))
+    parts = replicas.local_values(replicas.next_elements(replicas.iterate(tf.data.Dataset.range(4))))
     assert [int(part) for part in parts] == list(range(count))
     # Not on CPU:1, the second replica's device: from a GPU, TensorFlow would copy numbers back for each step.
     assert {part.device.rpartition("/device:")[2] for part in parts} == {"CPU:0"}

@@ -183,7 +183,7 @@ class Estimator:
             workers.on_chief(lambda: self._store.finish_save(self.global_step, lambda s: self._is_due(s, max_steps)))
             logging.info("Step %d of %d: nothing left to train.", self.global_step, max_steps)
             return
-        iterator = self.replicas.iterate(lambda: input_fn(self.global_step, max_steps))
+        iterator = self.replicas.iterate(input_fn(self.global_step, max_steps))
         bar = tqdm(
             total=max_steps,
             initial=self.global_step,
@@ -445,7 +445,7 @@ class Estimator:
         Raises RuntimeError unless the ids are exactly 0 .. n - 1: an example lost or counted twice is a bug.
         """
         dataset = input_fn()
-        iterator, steps = self.replicas.iterate(lambda: dataset), range(self.replicas.steps_of(dataset))
+        iterator, steps = self.replicas.iterate(dataset), range(self.replicas.steps_of(dataset))
         parts: list[Arrays] = []
         workers = self._workers
         workers.start_watching()

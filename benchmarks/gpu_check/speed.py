@@ -141,7 +141,7 @@ def _time_case(workshop: Workshop, job: Job, estimator: Estimator, request: Requ
     features = next(iter(batch))
     rows, length = features["input_ids"].shape
     real_tokens = int(np.count_nonzero(features["sequence_ids"]))
-    iterator = estimator.replicas.iterate(lambda: batch.cache().repeat())
+    iterator = estimator.replicas.iterate(batch.cache().repeat())
     _forget_peak(request)
     begin = time.perf_counter()
     estimator._run_steps(iterator, 1)

@@ -150,7 +150,7 @@ class Engine:
     def _go_to(self, first: int) -> None:
         if first != self._next_batch:
             dataset = make_dataset(self._cache, self._job, first, self._job.num_batches)
-            self._iterator = self._estimator.replicas.iterate(lambda: dataset)
+            self._iterator = self._estimator.replicas.iterate(dataset)
             self._next_batch = first
 
     def _warm_up(self) -> None:
