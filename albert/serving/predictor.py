@@ -2,7 +2,7 @@
 
 import dataclasses
 import logging
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -309,7 +309,9 @@ _AS_WIDE_AS_ROWS = ("start_log_prob", "end_log_prob")
 
 
 def _as_list(texts: str | Sequence[str], name: str) -> list[str]:
-    if isinstance(texts, Mapping | Set | bytes):  # a set has no order in which results could come
+    # A set has no order in which results could come; a table, as an iterator, gives the names of its columns.
+    is_table = getattr(texts, "ndim", 1) != 1
+    if is_table or isinstance(texts, Mapping | Set | bytes) or not isinstance(texts, Iterable):
         raise TypeError(f"{name}: {type(texts).__name__} is no list of texts")
     return [_as_text(text, name) for text in ([texts] if isinstance(texts, str) else texts)]
 

@@ -217,7 +217,13 @@ def test_what_is_not_the_model_s_use_is_told(models, agreement):
             call()
     with pytest.raises(TypeError, match="texts: int is no text"):
         agreement([1])
-    for texts, kind in (({"a": 1}, "dict"), ({"a", "b"}, "set"), (b"a", "bytes")):
+
+    class DataFrame(list):
+        ndim = 2
+
+    no_lists = ({"a": 1}, {"a", "b"}, b"a", None, 1, np.array("a"), np.array([["a", "b"]]), DataFrame(["column"]))
+    for texts in no_lists:
+        kind = type(texts).__name__
         with pytest.raises(TypeError, match=f"texts: {kind} is no list of texts"):
             agreement(texts)
 
