@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from albert.data.schema import Record
+from albert.engine.nonfinite_steps import count_not_numbers
 from albert.errors import UserError
 from albert.heads.span import IMPOSSIBLE
 from albert.modeling import Computation
@@ -278,6 +279,11 @@ class Predictor:
             outputs = self._forward(what, lay_out(batch, records, columns))
             for name, values in outputs.items():
                 _put(merged, name, values[: len(batch.examples)], batch.examples, len(examples), shapes.widest)
+        if count := count_not_numbers(merged):
+            raise UserError(
+                f"the model in {self._model.folder} computes no numbers (NaN) for {count} of {len(examples)} rows: its "
+                "weights are too large, or damaged. Train it again with a smaller learning rate, or fetch it again."
+            )
         return merged
 
     def _columns(self, pooling: str | None) -> tuple[str, ...]:
