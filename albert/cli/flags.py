@@ -20,6 +20,7 @@ from absl import flags as absl_flags
 from albert.cli.flag_files import with_flags_of_files
 from albert.errors import UserError
 from albert.setting_fields import GROUPS, Bounds, declaration_of, problem_of
+from albert.system.homes import expanded
 
 T = TypeVar("T")
 
@@ -69,7 +70,7 @@ class Flag:
             return _two_steps(text)
         if self.kind in (int, float):
             return _number(text, self.kind)
-        return Path(text).expanduser() if self.kind is Path else text
+        return expanded(text) if self.kind is Path else text
 
 
 @dataclasses.dataclass(frozen=True)
