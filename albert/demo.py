@@ -22,6 +22,7 @@ from albert.cli.program import main
 from albert.cli.variables import FLAG_VARIABLES
 from albert.errors import UserError
 from albert.system.imports import importing_tensorflow
+from albert.system.printing import print_as_far_as_read
 from albert.tasks.recipes import recipe_for
 
 ROOT = Path(__file__).parent.parent
@@ -286,8 +287,8 @@ def _name_of_data(text: Path, model: Model) -> str:
 def _show(output: Path) -> None:
     results = output / "eval_results.txt"
     if results.exists():  # not with --do_eval=false
-        print(f"\n{results.read_text(encoding='utf-8')}")
-    print(f"Results:  {output}\nCurve:    {output / 'training_curve.png'}")
+        print_as_far_as_read(f"\n{results.read_text(encoding='utf-8')}")
+    print_as_far_as_read(f"Results:  {output}\nCurve:    {output / 'training_curve.png'}")
 
 
 def cli(argv: Sequence[str] = sys.argv) -> int:

@@ -190,6 +190,15 @@ def test_a_row_that_cannot_be_read_leaves_no_output(capsys, models, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["in.txt"]
 
 
+def test_texts_that_the_vocabulary_does_not_know_are_counted(capsys, caplog, models, tmp_path):
+    (tmp_path / "in.txt").write_text("the horse laughs\n\u732b\u304c\u7b11\u3046\n")
+    with caplog.at_level(logging.WARNING):
+        assert _run(f"--model_dir={models / 'agreement'}", f"--input_file={tmp_path / 'in.txt'}") == 0
+    assert len(capsys.readouterr().out.splitlines()) == 2
+    assert "in.txt: the vocabulary does not know" in caplog.text
+    assert "the first in '\u732b\u304c\u7b11\u3046'" in caplog.text
+
+
 def test_a_question_with_another_number_of_options_is_reported_with_its_place(capsys, models, tmp_path):
     article = {"id": "a", "article": "text", "questions": ["who"], "options": [["x", "y", "z"]]}
     (tmp_path / "in.jsonl").write_text(f"\n{json.dumps(article)}\n")

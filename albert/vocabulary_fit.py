@@ -1,8 +1,9 @@
 """Whether a vocabulary fits the text: the share of pieces that it does not know, capitals, accents. No TensorFlow."""
 
 import logging
+import threading
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from albert.errors import UserError
 from albert.system.json_text import short_repr
@@ -68,6 +69,33 @@ def check_unknown(
             f"`max_unknown_share`={max_share:g}."
         )
     _LOG.warning("%s; is the vocabulary one of its language and case?", problem)
+
+
+class UnknownPieces:
+    """Counts the pieces of texts, and those that the vocabulary does not know. Several threads may add to it."""
+
+    def __init__(self, tokenizer: Tokenizer):
+        self._tokenizer = tokenizer
+        self._lock = threading.Lock()
+        self._unknown = 0
+        self._total = 0
+        self._example = ""
+
+    def add(self, records: Iterable[Sequence[float]], item: object) -> None:
+        """Counts the ids of `records`, which were made of the texts in `item`."""
+        pieces = [piece for ids in records for piece in ids]
+        unknown = pieces.count(self._tokenizer.unk_id)
+        with self._lock:
+            self._unknown += unknown
+            self._total += len(pieces)
+            if unknown and not self._example:
+                self._example = first_unknown_word(texts_of(item), self._tokenizer) or "a text"
+
+    def warn(self, where: str) -> None:
+        """Warns as `check_unknown` does, whatever the share; `where` is the text."""
+        check_unknown(
+            self._unknown, self._total, max_share=1.0, where=where, example=self._example, tokenizer=self._tokenizer
+        )
 
 
 def first_unknown_word(texts: Iterable[str], tokenizer: Tokenizer) -> str:

@@ -9,7 +9,7 @@ import sentencepiece
 from albert.errors import UserError
 from albert.pretraining_data.vocabulary_training import VocabularySettings, train_vocabulary
 from albert.tokenization import WordPieceTokenizer, load_tokenizer
-from albert.vocabulary_fit import check_unknown, first_unknown_word, texts_of, warn_of_vocabulary
+from albert.vocabulary_fit import UnknownPieces, check_unknown, first_unknown_word, texts_of, warn_of_vocabulary
 
 SPECIAL = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n"
 
@@ -109,3 +109,15 @@ def test_logging_is_of_this_module(released, caplog):
     with caplog.at_level(logging.WARNING, logger="albert.vocabulary_fit"):
         check_unknown(20, 1000, max_share=0.3, where="x", example="'y'", tokenizer=released)
     assert "2 % of the pieces (20 of 1,000)" in caplog.text
+
+
+def test_unknown_pieces_are_counted_over_all_texts(caplog):
+    unknown = UnknownPieces(word_pieces("the cat", True))
+    unknown.warn("nothing")
+    for text in ("the cat " * 100, "the cat \u732b", ("the", ["\u72ac"])):
+        unknown.add([unknown._tokenizer.encode(part) for part in texts_of(text)], text)
+    unknown.warn("the file")
+    assert not caplog.records  # 2 of 205
+    unknown.add([unknown._tokenizer.encode("\u9ce5")], "\u9ce5")
+    unknown.warn("the file")
+    assert "the file: the vocabulary does not know 1.5 % of the pieces (3 of 206), the first in '\u732b'" in caplog.text

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from albert.errors import UserError
+from albert.system.homes import expanded
 from albert.system.text_encoding import read_regular, whole_text
 
 
@@ -28,7 +29,7 @@ def with_flags_of_files(arguments: Sequence[str], reading: tuple[Path, ...] = ()
             path = value.strip() if has_value else next(rest, "")
             if not path:
                 raise UserError("--flagfile names no file")
-            file = Path(path).expanduser()
+            file = expanded(path, "--flagfile")
             yield from with_flags_of_files(_lines(file, reading), (*reading, file))
 
 

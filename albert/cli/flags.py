@@ -20,6 +20,7 @@ from absl import flags as absl_flags
 from albert.cli.flag_files import with_flags_of_files
 from albert.errors import UserError
 from albert.setting_fields import GROUPS, Bounds, declaration_of, problem_of
+from albert.system.homes import expanded
 
 T = TypeVar("T")
 
@@ -69,7 +70,7 @@ class Flag:
             return _two_steps(text)
         if self.kind in (int, float):
             return _number(text, self.kind)
-        return Path(text).expanduser() if self.kind is Path else text
+        return expanded(text) if self.kind is Path else text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -218,7 +219,7 @@ def parse(program: Program, argv: Sequence[str], complete: Callable[["Values"], 
         raise HelpRequested(help_text(program))
     if rest and not program.arguments:
         raise UserError(_shortened(f"unexpected argument {rest[0]!r}: everything is given as --flag=value"))
-    by_flag = {flag.name: parsed[flag.name].value for flag in program.flags}
+    by_flag = {flag.name: _without_unread(parsed[flag.name].value) for flag in program.flags}
     given = frozenset(flag.name for flag in program.flags if parsed[flag.name].present)
     values = Values(program, by_flag, given, (), tuple(rest))
     values = complete(values) if complete else values
@@ -231,6 +232,11 @@ def parse(program: Program, argv: Sequence[str], complete: Callable[["Values"], 
         problem = None if value is None else problem_of(value, flag.bounds, flag.choices)
         problems += [f"--{flag.name}={value} {problem}"] if problem else []
     return dataclasses.replace(values, problems=(*values.problems, *problems))
+
+
+def _without_unread(value: Any) -> Any:
+    """`value`, of a flag that may be given several times without those values that could not be read."""
+    return [each for each in value if each is not None] if isinstance(value, list) else value
 
 
 def raise_for(problems: Sequence[str]) -> None:
@@ -276,7 +282,7 @@ class _Reader(absl_flags.ArgumentParser):
             shown = argument if len(argument) <= _LONGEST_VALUE else f"{argument[:_LONGEST_VALUE]}..."
             shown = shown.encode(errors="backslashreplace").decode()
             self._problems.append(f"--{self._flag.name}={shown} {error}")
-            return self._flag.default
+            return None if self._flag.kind is list else self._flag.default  # None: one of several, left out
 
     def flag_type(self) -> str:
         return self._flag.kind.__name__

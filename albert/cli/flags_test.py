@@ -187,6 +187,8 @@ def test_the_last_of_two_values_counts():
 def test_the_home_directory_may_be_written_as_a_tilde():
     assert _classifier("--data_dir=~/glue_data").data.data_dir == Path.home() / "glue_data"
     assert _parse(SQUAD_V1, "--train_file=~/t.json")[0].train_file == Path.home() / "t.json"
+    with pytest.raises(UserError, match=r"--data_dir=~no-such-user/x begins with ~no-such-user, but that home folder"):
+        _classifier("--data_dir=~no-such-user/x")
 
 
 # Defaults, as the predecessor's programs had them ---------------------------------------------------------------------

@@ -64,8 +64,9 @@ def _worked(work: Callable[[], None], worded: Callable[[str], str]) -> int:
     """Works, and returns the exit code."""
     try:
         work()
-    except HelpRequested as help_text:
-        print_as_far_as_read(str(help_text))
+    except HelpRequested as request:
+        help_text = str(request)
+        return _worked(lambda: print_as_far_as_read(help_text), worded)
     except UserError as error:
         print(f"error: {' '.join(worded(str(error)).split())}", file=sys.stderr)
         return USER_ERROR

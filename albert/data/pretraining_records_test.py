@@ -173,7 +173,7 @@ def test_files_that_were_checked_are_not_read_again_until_they_change(tmp_path, 
     _damage(paths[1])
     with pytest.raises(UserError, match="b, record 3: its checksum is wrong"):
         open_records(paths, FORMAT, kept)
-    with pytest.raises(UserError, match=r"b was changed while it was in use: record 3 is another"):
+    with pytest.raises(UserError, match=r"b is damaged, or was changed while it was in use: record 3 does not fit"):
         again.read(np.arange(8))
 
 

@@ -116,7 +116,10 @@ class RecordFile:
         if len(data) != length:
             raise UserError(f"{self.path} was cut short while it was in use: record {number} is gone. {self.advice}")
         if masked_crc(data) != self.checksums[number]:
-            raise UserError(f"{self.path} was changed while it was in use: record {number} is another. {self.advice}")
+            raise UserError(
+                f"{self.path} is damaged, or was changed while it was in use: record {number} does not fit its "
+                f"checksum. {self.advice}"
+            )
         return data
 
 

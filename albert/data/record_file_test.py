@@ -84,7 +84,7 @@ def test_what_changed_since_the_scan_is_reported_and_what_was_put_in_its_place_d
     path, whole = opened.path, opened.path.read_bytes()
     path.write_bytes(b"".join(map(framed, [b"two", *DATA[1:]])))  # in place, with checksums of its own
     assert opened.read([1, 4]) == [DATA[1], DATA[4]]
-    with pytest.raises(UserError, match=r"was changed while it was in use: record 0 is another\. Do this\."):
+    with pytest.raises(UserError, match=r"changed while it was in use: record 0 does not fit its checksum\. Do this\."):
         opened.read([0])
     path.write_bytes(whole[:-6])
     with pytest.raises(UserError, match=r"was cut short while it was in use: record 4 is gone\. Do this\."):

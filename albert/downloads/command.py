@@ -10,6 +10,7 @@ from typing import NoReturn
 from albert.downloads.addresses import problem, shown, without_secrets
 from albert.downloads.dataset import Dataset
 from albert.errors import UserError
+from albert.system.homes import expanded
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -21,7 +22,10 @@ def folder_name(text: str) -> str:
     """The name of a folder on the command line, ~ expanded. Empty, as of a variable that is not set, is none."""
     if not text.strip():
         raise argparse.ArgumentTypeError("is empty; name a folder, or leave it out")
-    return str(Path(text).expanduser())  # bash leaves the ~ of --data_dir=~/data alone
+    try:
+        return str(expanded(text))  # bash leaves the ~ of --data_dir=~/data alone
+    except UserError as error:
+        raise argparse.ArgumentTypeError(f"{text} {error}") from error
 
 
 class Parser(argparse.ArgumentParser):
@@ -71,7 +75,11 @@ class Parser(argparse.ArgumentParser):
 
 def default_folder(name: str) -> Path:
     """`name` where the multi_run_albert_*.sh scripts look for it: below CURRENT_PWD, if set, or the checkout."""
-    folder = Path(os.environ.get("CURRENT_PWD") or CHECKOUT).expanduser() / name
+    try:
+        folder = expanded(os.environ.get("CURRENT_PWD") or str(CHECKOUT), "CURRENT_PWD") / name
+    except UserError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
     return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
 
 

@@ -25,6 +25,7 @@ from albert.downloads.placement import Destination
 from albert.downloads.transfer import Callbacks, fetch
 from albert.errors import UserError
 from albert.system.files import advice_on
+from albert.system.printing import print_as_far_as_read
 
 OK, FAILED, INTERRUPTED = 0, 1, 130
 
@@ -51,7 +52,7 @@ def run(places: Sequence[Destination], options: Options) -> int:
             locks.enter_context(_alone_in(root))
         wanted, failed, num_there = _look(places, options.verify)
         if not wanted and not failed:
-            print("Nothing to do: everything is already there.")
+            print_as_far_as_read("Nothing to do: everything is already there.")
             return OK
         try:
             num_fetched = 0
@@ -64,7 +65,7 @@ def run(places: Sequence[Destination], options: Options) -> int:
             stopped.set()
             print("Interrupted. What has arrived is kept: the same command resumes from there.", file=sys.stderr)
             return INTERRUPTED
-    print(f"{num_fetched} fetched, {num_there} already there, {len(failed)} failed.")
+    print_as_far_as_read(f"{num_fetched} fetched, {num_there} already there, {len(failed)} failed.")
     if not failed:
         return OK
     for place, error in failed:
@@ -95,7 +96,7 @@ def _look(
             continue
         num_there += 1
         place.clean_up()  # an earlier call may have been stopped just before
-        print(f"{place.dataset.name}: already there, {place.folder}{f' ({found})' if found else ''}")
+        print_as_far_as_read(f"{place.dataset.name}: already there, {place.folder}{f' ({found})' if found else ''}")
     return wanted, failed, num_there
 
 

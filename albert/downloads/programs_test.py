@@ -135,6 +135,18 @@ def test_a_tilde_behind_an_equals_sign_is_the_home_folder(program, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
 
+@pytest.mark.parametrize("program", [DATA, MODELS])
+def test_the_home_folder_of_nobody_is_told_in_one_line(program):
+    flag, wanted = ("--data_dir", "--tasks=RTE") if program == DATA else ("--output_dir", "base")
+    for result in (
+        call(program, f"{flag}=~no-such-user/data", wanted),
+        call(program, wanted, CURRENT_PWD="~no-such-user/data"),
+    ):
+        assert result.returncode == 2, result
+        assert "~no-such-user/data begins with ~no-such-user, but that home folder is not known" in result.stderr
+        assert "Traceback" not in result.stderr
+
+
 def test_urls_of_models_are_googles():
     (file,) = models.model("xxlarge", "1").files
     assert file.url == "https://storage.googleapis.com/albert_models/albert_xxlarge_v1.tar.gz"

@@ -23,7 +23,7 @@ from albert.engine.collectives import local_replica_index
 from albert.engine.distribution import Replicas
 from albert.engine.estimator_spec import EstimatorSpec, Features, ModeKeys, ModelFn, Optimizer
 from albert.engine.evaluations import Evaluation, EvaluationLog
-from albert.engine.nonfinite_steps import NonfiniteSteps
+from albert.engine.nonfinite_steps import NonfiniteSteps, warned_of_not_numbers
 from albert.engine.profiling import Profiler
 from albert.engine.shared_checkpoints import digest_of, load_together
 from albert.engine.throughput import StepRecord, Throughput
@@ -461,7 +461,7 @@ class Estimator:
         if not np.array_equal(np.sort(ids), np.arange(len(ids))):
             raise RuntimeError(f"{len(ids)} rows evaluated, but their ids are not 0 to {len(ids) - 1}, each once")
         order = np.argsort(ids)
-        return {name: values[real][order] for name, values in merged.items()}
+        return warned_of_not_numbers({name: values[real][order] for name, values in merged.items()})
 
     def _outputs_of(self, mode: ModeKeys) -> Callable[[Features], list[dict[str, tf.Tensor]]]:
         """The function that turns a distributed batch into one dictionary of outputs per local replica."""

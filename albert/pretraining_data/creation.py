@@ -54,6 +54,7 @@ from albert.setting_fields import (
 )
 from albert.settings import missing_vocabulary
 from albert.system.files import cannot_write, delete_leftovers, whole_file
+from albert.system.homes import expanded
 from albert.system.locks import LOCK, OutputLock
 from albert.system.processes import MAX_WORKERS, number_of_workers, parallel_map
 from albert.system.signals import exit_on_termination
@@ -374,7 +375,7 @@ def _write_outputs(
 
 
 def _output_paths(names: str, inputs: list[Path]) -> list[Path]:
-    outputs = [Path(name.strip()).expanduser() for name in names.split(",") if name.strip()]
+    outputs = [expanded(name.strip(), "`output_file`") for name in names.split(",") if name.strip()]
     if not outputs:
         raise UserError(f"`output_file`={names!r} names no file.")
     read = {os.path.realpath(path) for path in inputs}

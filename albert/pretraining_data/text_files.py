@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from albert.errors import UserError
+from albert.system.homes import expanded
 from albert.system.text_encoding import CONVERT, open_text
 
 # What `expand_patterns` takes, for help texts.
@@ -38,7 +39,7 @@ def expand_patterns(patterns: str, setting: str) -> list[Path]:
     if not named:
         raise UserError(f"`{setting}`={patterns!r} names no file. Give file names or patterns, comma-separated.")
     for pattern in named:
-        path = Path(pattern).expanduser()
+        path = expanded(pattern, f"`{setting}`")
         matches = _matches(str(path))
         if not matches and path.is_dir():
             raise UserError(

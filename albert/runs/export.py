@@ -18,6 +18,7 @@ from albert.serving.export.request import ExportRequest
 from albert.serving.model_folder import find_model
 from albert.system.files import as_os_error, cannot_write, delete_leftovers, flush_to_disk, temporary_beside
 from albert.system.locks import FileLock
+from albert.system.printing import print_as_far_as_read
 from albert.system.signals import exit_on_termination
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def run(request: ExportRequest) -> None:
         form: Any = importlib.import_module(f"albert.serving.export.{request.format}")
         form.write(model, folder, request)
         difference = _check(model, form.reopen(folder, model))
-    print(
+    print_as_far_as_read(
         f"{request.output_dir}: {request.format}; its outputs differ from the model's by {difference:.1e} at most. "
         f"{_NEXT[request.format]}"
     )

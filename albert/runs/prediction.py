@@ -74,9 +74,17 @@ def run(request: PredictRequest) -> None:
             logging.info("Reading lines from standard input.")
         begin = time.perf_counter()
         num_rows = write_all(sink, predictor, pieces)
+        predictor.unknown.warn(_where(request))
         if request.input_file not in (None, STDIN):
             seconds = time.perf_counter() - begin
             logging.info("%s rows in %.1f s (%.0f a second).", f"{num_rows:,}", seconds, num_rows / max(seconds, 1e-9))
+
+
+def _where(request: PredictRequest) -> str:
+    """What is read, for messages."""
+    if request.input_file is None:
+        return "the texts given" if request.texts else f"{request.context_file} and the question"
+    return "standard input" if request.input_file == STDIN else str(request.input_file)
 
 
 WriteAll = Callable[[Sink, "Predictor", Iterator[Piece]], int]

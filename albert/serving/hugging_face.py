@@ -119,8 +119,11 @@ def _options(output: Output, longest: int) -> dict[str, int | float | None]:
 
 
 def _labels(values: Mapping[str, Any]) -> Output:
-    # The library leaves the default out.
-    by_id = values.get("id2label") or {"0": "LABEL_0", "1": "LABEL_1"}
+    # The library leaves the default out, and names what a file only counts.
+    count = values.get("num_labels") or 2
+    if type(count) is not int or not 1 <= count <= MAX_LABELS:
+        raise ValueError(f"num_labels is {short_repr(count)}, not 1 to {MAX_LABELS}")
+    by_id = values.get("id2label") or {str(number): f"LABEL_{number}" for number in range(count)}
     if not isinstance(by_id, dict) or not 1 <= len(by_id) <= MAX_LABELS:
         raise ValueError(f"id2label is {short_repr(by_id)}, not 1 to {MAX_LABELS} labels")
     if any(str(number) not in by_id for number in range(len(by_id))):

@@ -110,9 +110,9 @@ class _RowCheck:
         if len(cells) != self._num_texts or len(cells) > 2:
             needs = "one text" if self._num_texts == 1 else "two texts with a tab between them"
             raise UserError(f"{self._path}, line {row.line}: {len(cells) - 1} tabs, but {needs} a line are read.")
-        for cell in cells:
-            if is_blank(cell):
-                self._tally.add(_EMPTY, row.line, cell)
+        blank = next((cell for cell in cells if is_blank(cell)), None)
+        if blank is not None:
+            self._tally.add(_EMPTY, row.line, blank)
         return Texts(cells[0], cells[1] if len(cells) > 1 else None)
 
 

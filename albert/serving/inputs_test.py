@@ -84,6 +84,13 @@ def test_empty_texts_are_counted_in_one_warning(tmp_path, caplog):
     assert "2 rows with an empty text, used as they are, the first on line 2" in record.getMessage()
 
 
+def test_a_pair_of_empty_texts_is_one_row(tmp_path, caplog):
+    with caplog.at_level(logging.WARNING):
+        _read(tmp_path, "a.txt", "a\tb\n\t\n", num_texts=2)
+    (record,) = caplog.records
+    assert "1 row with an empty text, used as they are, the first on line 2" in record.getMessage()
+
+
 # Standard input -------------------------------------------------------------------------------------------------------
 
 

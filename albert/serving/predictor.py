@@ -2,7 +2,7 @@
 
 import dataclasses
 import logging
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from albert.data.schema import Record
+from albert.engine.nonfinite_steps import count_not_numbers
 from albert.errors import UserError
 from albert.heads.span import IMPOSSIBLE
 from albert.modeling import Computation
@@ -29,6 +30,7 @@ from albert.tasks.squad.files import Paragraph, Question
 from albert.tasks.squad.predictions import predict_v1, predict_v2
 from albert.tasks.squad.task import SquadTask, windows_by_question
 from albert.tasks.text import build_pair_features
+from albert.vocabulary_fit import UnknownPieces
 
 # How many examples are features and outputs at the same time, so that memory does not grow with their number.
 _EXAMPLES_AT_A_TIME = 2048
@@ -46,6 +48,9 @@ class Predictor:
       device: "gpu", "cpu", or "auto", which is a GPU if there is one.
       dtype: of activations, as in settings; None for that of the training.
       pack_sequences: whether several texts may share a row.
+
+    Attributes:
+      unknown: how many pieces of all texts so far the vocabulary does not know.
     """
 
     def __init__(
@@ -64,6 +69,7 @@ class Predictor:
         self._device = device_name(device)
         self._model = model = load_model(Path(folder), self._device)
         self._settings = DataSettings("", Path(), max_seq_length=model.max_seq_length)
+        self.unknown = UnknownPieces(model.tokenizer)
         self.dtype = self._resolved(dtype)
         computation = Computation(tf.as_dtype(self.dtype))
         self._forward = Forward(model.config, model.head, model.weights, computation, self._device)
@@ -177,6 +183,7 @@ class Predictor:
                     encode(texts[number]), second, self._model.max_seq_length, self._model.tokenizer
                 )
                 examples.append([{"input_ids": input_ids, "segment_ids": segment_ids}])
+                self.unknown.add([input_ids], (texts[number], pairs and pairs[number]))
             yield examples
 
     def _check_pairs(self, texts: Sequence[str], pairs: Sequence[str] | None) -> None:
@@ -209,7 +216,10 @@ class Predictor:
         records: list[Record] = []
         for paragraph in paragraphs:
             counted = dataclasses.replace(paragraph, first_question=len(questions))
-            records += task.featurize(counted, self._model.tokenizer, self._settings)
+            made = task.featurize(counted, self._model.tokenizer, self._settings)
+            texts = (paragraph.context, [asked.text for asked in paragraph.questions])
+            self.unknown.add([record["input_ids"] for record in made], texts)
+            records += made
             questions += [metrics.Question(asked.id, paragraph.context, None) for asked in paragraph.questions]
         outputs = self._compute(PREDICTIONS, self._grouped, [[record] for record in records]) if records else {}
         columns = ("question_index", "token_is_max_context", "tok_start_to_orig_index", "tok_end_to_orig_index")
@@ -260,6 +270,8 @@ class Predictor:
                 )
         task = RaceTask(num_options=output.count, **self._options)
         records = [task.featurize(example, self._model.tokenizer, self._settings) for example in examples]
+        for options, example in zip(records, examples, strict=True):
+            self.unknown.add([record["input_ids"] for record in options], example)
         if not records:
             return []
         probabilities = self._compute(PREDICTIONS, self._grouped, records)["probabilities"]
@@ -278,6 +290,11 @@ class Predictor:
             outputs = self._forward(what, lay_out(batch, records, columns))
             for name, values in outputs.items():
                 _put(merged, name, values[: len(batch.examples)], batch.examples, len(examples), shapes.widest)
+        if count := count_not_numbers(merged):
+            raise UserError(
+                f"the model in {self._model.folder} computes no numbers (NaN) for {count} of {len(examples)} rows: its "
+                "weights are too large, or damaged. Train it again with a smaller learning rate, or fetch it again."
+            )
         return merged
 
     def _columns(self, pooling: str | None) -> tuple[str, ...]:
@@ -309,7 +326,9 @@ _AS_WIDE_AS_ROWS = ("start_log_prob", "end_log_prob")
 
 
 def _as_list(texts: str | Sequence[str], name: str) -> list[str]:
-    if isinstance(texts, Mapping | Set | bytes):  # a set has no order in which results could come
+    # A set has no order in which results could come; a table, as an iterator, gives the names of its columns.
+    is_table = getattr(texts, "ndim", 1) != 1
+    if is_table or isinstance(texts, Mapping | Set | bytes) or not isinstance(texts, Iterable):
         raise TypeError(f"{name}: {type(texts).__name__} is no list of texts")
     return [_as_text(text, name) for text in ([texts] if isinstance(texts, str) else texts)]
 

@@ -12,9 +12,11 @@ import pytest
 import albert
 from albert.errors import UserError
 from albert.serving.shapes import MAX_SHAPES
+from albert.serving.testing import write_random_model
 from albert.tasks.race import RaceTask
 from albert.tasks.squad.files import Paragraph, Question
 from albert.testing import AGREEMENT, SAMPLE_DATA, SQUAD_TO_ANSWER
+from albert.tokenization import load_tokenizer
 
 TOLERANCE = 1e-6
 
@@ -217,9 +219,27 @@ def test_what_is_not_the_model_s_use_is_told(models, agreement):
             call()
     with pytest.raises(TypeError, match="texts: int is no text"):
         agreement([1])
-    for texts, kind in (({"a": 1}, "dict"), ({"a", "b"}, "set"), (b"a", "bytes")):
+
+    class DataFrame(list):
+        ndim = 2
+
+    no_lists = ({"a": 1}, {"a", "b"}, b"a", None, 1, np.array("a"), np.array([["a", "b"]]), DataFrame(["column"]))
+    for texts in no_lists:
+        kind = type(texts).__name__
         with pytest.raises(TypeError, match=f"texts: {kind} is no list of texts"):
             agreement(texts)
+
+
+def test_a_model_that_computes_no_numbers_says_so(tmp_path):
+    tokenizer = load_tokenizer(AGREEMENT / "agreement.model", None, do_lower_case=True)
+    write_random_model(tmp_path / "model", "classification", tokenizer)
+    predictor = albert.load(tmp_path / "model")
+    for name, weight in predictor._model.weights.items():
+        if name.startswith("bert/encoder/"):
+            weight.assign(weight * 1e25)  # finite, but products of it are not
+    for call in (lambda: predictor(["a", "b"], ["c", "d"]), lambda: predictor.encode(["a", "b"])):
+        with pytest.raises(UserError, match=r"computes no numbers \(NaN\) for 2 of 2 rows: .*smaller learning rate"):
+            call()
 
 
 # Folders --------------------------------------------------------------------------------------------------------------

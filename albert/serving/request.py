@@ -91,6 +91,8 @@ class PredictRequest(ModelUse):
         sources = [bool(self.texts), self.input_file is not None, self.question is not None]
         if sum(sources) != 1:
             found.append("give one of: texts as arguments, `input_file`, `question` with `context_file`")
+        if self.question is not None and not self.question.strip():
+            found.append("`question` is empty; give the text of one")
         if (self.question is None) != (self.context_file is None):
             found.append("`question` and `context_file` belong together")
         if self.text_column_names and self.input_file in (None, STDIN):

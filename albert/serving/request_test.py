@@ -27,6 +27,12 @@ def test_a_file_is_not_read_and_written_whatever_it_is_called(tmp_path, monkeypa
     assert _problems(tmp_path, input_file=rows, output_file=tmp_path / "other.csv") == []
 
 
+def test_a_question_without_a_word_is_told(tmp_path):
+    for question in ("", " \n"):
+        problems = _problems(tmp_path, question=question, context_file=tmp_path / "text.txt")
+        assert problems == ["`question` is empty; give the text of one"]
+
+
 @pytest.mark.parametrize("make", [os.mkdir, os.mkfifo, lambda path: path.symlink_to("nowhere")])
 def test_what_no_file_can_take_the_place_of_is_told_at_once(tmp_path, make):
     make(tmp_path / "out.csv")

@@ -53,7 +53,8 @@ def answer_results(found: Predictions, question_id: str, threshold: float, top_k
     results = [
         {"score": entry.probability, "start": first, "end": first + len(entry.text), "answer": entry.text}
         for entry, first in zip(found.nbest[question_id], found.first_characters[question_id], strict=True)
-        if first >= 0
+        # The white space between two words can be a span of its own: it answers nothing, and is not "no answer".
+        if first >= 0 and entry.text
     ]
     odds = found.null_odds.get(question_id)
     if odds is not None and not odds < threshold:

@@ -63,6 +63,15 @@ def test_no_answer_comes_first_where_the_null_odds_reach_the_threshold(odds, thr
     assert answer_results(_predictions(odds), "q", threshold, top_k) == expected
 
 
+def test_white_space_is_no_answer_and_not_that_there_is_none():
+    entries = [("", 0.5, 3), ("cat", 0.25, 4), ("a cat", 0.25, 2)]
+    assert answer_results(_predictions(None, entries), "q", 0.0, 1) == [CAT | {"score": 0.25}]
+    assert answer_results(_predictions(1e6, entries), "q", 0.0, 2) == [
+        {"score": 1.0, "start": 0, "end": 0, "answer": ""},
+        CAT | {"score": 0.25},
+    ]
+
+
 @pytest.mark.parametrize(("odds", "score"), [(None, 0.0), (-1e6, 0.0), (1e6, 1.0)])
 def test_a_question_without_spans_has_no_answer(odds, score):
     found = answer_results(_predictions(odds, [("empty", 1.0, -1)]), "q", 0.0, 1)

@@ -23,7 +23,9 @@ def parse_json(data: bytes | str) -> Any:
     try:
         return json.loads(text, object_pairs_hook=_object)
     except json.JSONDecodeError as error:
-        raise ValueError(f"not JSON ({error.msg} at character {error.pos + 1})") from None
+        if not text.strip():
+            raise ValueError("empty") from None
+        raise ValueError(f"not JSON ({error.msg.removesuffix(' at')} at character {error.pos + 1})") from None
     except _TwiceError as error:
         raise ValueError(f"not clear: {short_repr(error.name)} appears twice in one object") from None
     except (ValueError, RecursionError):  # a number of thousands of digits, lists in lists in lists

@@ -15,7 +15,10 @@ def test_text_and_bytes_with_and_without_a_byte_order_mark(data):
         (b"[" * 100_000, "too deep"),
         (b"9" * 5000, "too long"),
         (b'"\xff"', "not UTF-8 .* at byte 2"),
-        (b"", r"not JSON \(Expecting value at character 1"),
+        (b"", "^empty$"),
+        (b" \n", "^empty$"),
+        (b"[", r"not JSON \(Expecting value at character 2"),
+        (b'["', r"not JSON \(Unterminated string starting at character 2"),
         (b"[1", "not JSON"),
     ],
 )

@@ -2,12 +2,20 @@
 
 import os
 import sys
+from pathlib import Path
+
+from albert.system.files import cannot_write
 
 
 def print_as_far_as_read(text: str) -> None:
-    """Prints `text`, even if `| head` or a pager closes before its end."""
+    """Prints `text`, even if `| head` or a pager closes before its end.
+
+    Raises UserError where it cannot be written for another reason, as on a full disk.
+    """
     try:
         print(text, flush=True)
-    except BrokenPipeError:
+    except OSError as error:
         # Python flushes once more at its exit, and would complain then.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            raise cannot_write(Path("standard output"), error) from error

@@ -28,15 +28,8 @@ _MARKS: tuple[tuple[bytes, str], ...] = (
     (codecs.BOM_UTF16_BE, "UTF-16 text; convert it with: iconv -f utf-16 -t utf-8"),
     (b"\x84\x31\x95\x33", "GB18030 text; convert it with: iconv -f gb18030 -t utf-8"),
     ("\ufeff".encode().decode("cp1252").encode(), "UTF-8 that was encoded as UTF-8 twice; write it again, once"),
-    (b"\x1f\x8b", "compressed with gzip; unpack it with: gunzip"),
-    (b"\x1f\x9d", "compressed with compress; unpack it with: uncompress"),
-    (b"\xfd7zXZ\0", "compressed with xz; unpack it with: unxz"),
-    (b"\x28\xb5\x2f\xfd", "compressed with zstd; unpack it with: unzstd"),
-    (b"\x04\x22\x4d\x18", "compressed with lz4; unpack it with: unlz4"),
     (b"PK\x03\x04", "a zip archive (as .xlsx and .docx are too); unpack it with: unzip, or save its table as text"),
     (b"PK\x05\x06", "an empty zip archive"),
-    (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive; unpack it with: 7z x"),
-    (b"Rar!\x1a\x07", "a RAR archive; unpack it with: unrar x"),
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "a file of an old Office program; save it as text"),
     (b"%PDF-", "a PDF; a text file is needed"),
     (b"{\\rtf", "rich text (RTF); save it as plain text"),
@@ -45,9 +38,19 @@ _MARKS: tuple[tuple[bytes, str], ...] = (
     (b"\x89HDF\r\n\x1a\n", "an HDF5 file; a text file is needed"),
     (b"\x89PNG\r\n\x1a\n", "a picture (PNG); a text file is needed"),
     (b"SQLite format 3\0", "an SQLite database; write it as text"),
-    (b"version https://git-lfs.github.com/spec/", "a pointer of Git LFS, not the file; fetch that with: git lfs pull"),
 )
-_PATTERNS = (
+# What stands in place of a file of any kind.
+_SUBSTITUTES: tuple[tuple[bytes, str], ...] = (
+    (b"version https://git-lfs.github.com/spec/", "a pointer of Git LFS, not the file; fetch that with: git lfs pull"),
+    (b"\x1f\x8b", "compressed with gzip; unpack it with: gunzip"),
+    (b"\x1f\x9d", "compressed with compress; unpack it with: uncompress"),
+    (b"\xfd7zXZ\0", "compressed with xz; unpack it with: unxz"),
+    (b"\x28\xb5\x2f\xfd", "compressed with zstd; unpack it with: unzstd"),
+    (b"\x04\x22\x4d\x18", "compressed with lz4; unpack it with: unlz4"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive; unpack it with: 7z x"),
+    (b"Rar!\x1a\x07", "a RAR archive; unpack it with: unrar x"),
+)
+_SUBSTITUTE_PATTERNS = (
     (re.compile(rb"BZh[1-9]1AY&SY"), "compressed with bzip2; unpack it with: bunzip2"),
     (re.compile(rb".{257}ustar", re.DOTALL), "a tar archive; unpack it with: tar xf"),
     (
@@ -69,9 +72,16 @@ def what_is(start: bytes) -> str | None:
     """
     start = start[:_START_BYTES]
     by_mark = (description for mark, description in _MARKS if start.startswith(mark))
+    return next(by_mark, None) or substitute(start) or _wide_text(without_marks(start))
+
+
+def substitute(start: bytes) -> str | None:
+    """What stands in place of a file of any kind, as `what_is` says it: a pointer, a server's page, an archive."""
+    start = start[:_START_BYTES]
+    by_mark = (description for mark, description in _SUBSTITUTES if start.startswith(mark))
     start = without_marks(start)
-    by_pattern = (description for pattern, description in _PATTERNS if pattern.match(start))
-    return next(by_mark, None) or next(by_pattern, None) or _wide_text(start)
+    by_pattern = (description for pattern, description in _SUBSTITUTE_PATTERNS if pattern.match(start))
+    return next(by_mark, None) or next(by_pattern, None)
 
 
 def _wide_text(start: bytes) -> str | None:

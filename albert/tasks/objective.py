@@ -15,6 +15,7 @@ import numpy as np
 from albert.errors import UserError
 from albert.setting_fields import LARGE
 from albert.settings import ObjectiveSettings
+from albert.system.homes import expanded
 from albert.system.json_text import parse_json, short_repr
 from albert.system.text_encoding import open_regular
 from albert.tasks.base import Labels, Task
@@ -53,7 +54,7 @@ class LossChoice:
         if choice == BALANCED:
             weights = BALANCED
         elif choice != NONE and isinstance(task.output, Labels):
-            weights = read_class_weights(Path(choice).expanduser(), task.output.names)
+            weights = read_class_weights(expanded(choice, "`class_weights`"), task.output.names)
         return cls(weights, settings.label_smoothing_factor)
 
     def identity(self) -> dict[str, Any]:

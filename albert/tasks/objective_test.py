@@ -118,7 +118,7 @@ def test_without_a_choice_the_identity_of_a_run_is_what_it_was():
         ('{"a": 1, "b": 1e400}', "the weight of 'b' is inf, not a number above 0"),
         ('{"a": 1, "a": 1, "b": 2}', "'a' appears twice"),
         ("[1, 2]", "not a JSON object"),
-        ("", "not JSON"),
+        ("", "empty"),
         (b"\xff", "UTF-8"),
         (b" " * ((1 << 20) + 1), "longer than 1048576 bytes"),
     ],

@@ -256,8 +256,8 @@ def test_bad_article_is_one_clear_line(tmp_path, problem):
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        (b'{"id": "high1', "not JSON (Unterminated string starting at at character 8)"),
-        (b"", "not JSON (Expecting value at character 1)"),
+        (b'{"id": "high1', "not JSON (Unterminated string starting at character 8)"),
+        (b"", "empty"),
         (b"[]", "not an article, which is a JSON object"),
         (b'{"id": "high1.txt"}', "has no article, questions, options, answers; an article has id, "),
         (b'{"id": "\xff"}', "not UTF-8 (invalid start byte at byte 9)"),

@@ -9,7 +9,9 @@ from typing import Any
 
 from albert.engine import checkpoint_files
 from albert.errors import UserError
+from albert.system.text_encoding import substitute
 from albert.weights import hugging_face, keras_hub, model_garden, tensor_files
+from albert.weights.stored_tensors import check_is_itself, first_bytes
 
 _ENDING = re.compile(r"\.(index|meta|data-\d{5}-of-\d{5})$")
 _STEP = re.compile(r"model\.ckpt-(\d{1,18})")
@@ -21,10 +23,7 @@ _NEEDED = (
 )
 
 # Files of other formats: by their first bytes, and by their names in a folder.
-_FIRST_BYTES = (
-    (b"\x80", "a pickle, which could run code"),
-    (b"\x1f\x8b", "a compressed archive: unpack it first"),
-)
+_FIRST_BYTES = ((b"\x80", "a pickle, which could run code"),)
 _FOREIGN_FILES = {
     "adapter_model.safetensors": "PEFT's adapter: merge it into its model",
     "tf_model.h5": "Hugging Face's, for Keras: transformers writes model.safetensors of it",
@@ -61,11 +60,14 @@ def checkpoint_prefix(path: Path) -> Path:
 def open_weights(prefix: Path) -> AbstractContextManager[Any]:
     """TensorFlow's reader of checkpoints, or what gives the same of another format. Raises UserError as that does."""
     if checkpoint_files.exists(prefix):
+        for suffix in checkpoint_files.SUFFIXES:
+            check_is_itself(Path(f"{prefix}{suffix}"))
         return _open_checkpoint(prefix)
     if tensor_files.is_tensor_file(prefix):
         return hugging_face.open_weights(prefix)
     if keras_hub.is_hdf5(prefix):
         return keras_hub.open_weights(prefix)
+    check_is_itself(prefix)
     return checkpoint_files.open_checkpoint(prefix)
 
 
@@ -96,6 +98,7 @@ def _variables_of(folder: Path) -> Path | None:
 
 def _in_folder(folder: Path) -> Path:
     for name in (*tensor_files.NAMES, keras_hub.WEIGHTS):
+        _check_is_file(folder / name)
         if (folder / name).is_file():
             others = _prefixes(folder)
             if others:
@@ -118,10 +121,28 @@ def _in_folder(folder: Path) -> Path:
         return prefixes[0]
     if prefixes:
         raise UserError(f"`init_checkpoint`={folder} is a folder with {len(prefixes)} checkpoints: {_names(prefixes)}")
+    incomplete = sorted(path.with_suffix("") for path in folder.glob("*.index"))
+    if len(incomplete) == 1:
+        raise UserError(f"`init_checkpoint`={folder}: {_what_is_there(incomplete[0], incomplete[0])}")
     foreign = [f"{name} ({whose})" for name, whose in _FOREIGN_FILES.items() if (folder / name).exists()]
     if foreign:
         raise UserError(f"`init_checkpoint`={folder} holds {', '.join(foreign)}. {_NEEDED}.")
+    others = sorted(path for path in folder.glob("*.safetensors") if path.is_file())
+    if others:
+        names = ", ".join(path.name for path in others[:_NUM_SHOWN])
+        raise UserError(
+            f"`init_checkpoint`={folder} holds {names}, but what is read is called {tensor_files.NAMES[0]}, or for "
+            f"shards {tensor_files.NAMES[1]}: rename the file, or add that index."
+        )
     raise UserError(f"`init_checkpoint`={folder} is a folder without a checkpoint. {_NEEDED}.")
+
+
+def _check_is_file(path: Path) -> None:
+    """Raises UserError where something by that name is there, but no file: the next best name is not what is meant."""
+    if path.is_symlink() and not path.exists():
+        raise UserError(f"{path} is a link to {path.readlink()}, which is not there: copy or download the file itself.")
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path} is no file: move it away, or put the model's weights there.")
 
 
 def _prefixes(folder: Path) -> list[Path]:
@@ -151,10 +172,12 @@ def _what_is_there(path: Path, whole: Path) -> str:
 
 def _format_of(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            start = file.read(16)
+        path.open("rb").close()
     except OSError as error:
         return f"cannot be read: {error.strerror}"
+    start = first_bytes(path, 1024)
+    if description := substitute(start):
+        return description
     for magic, what in _FIRST_BYTES:
         if start.startswith(magic):
             return f"a file in {what}" if not what.startswith("a ") else what

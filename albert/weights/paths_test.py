@@ -10,7 +10,7 @@ import pytest
 from albert.engine import checkpoint_files
 from albert.errors import UserError
 from albert.weights import keras_hub, pytorch_files, tensor_files
-from albert.weights.paths import checkpoint_prefix, format_of
+from albert.weights.paths import checkpoint_prefix, format_of, open_weights
 
 INDEX, DATA = ".index", ".data-00000-of-00001"
 
@@ -70,7 +70,8 @@ def test_a_hub_module_is_read_where_its_variables_are(tmp_path):
     ("name", "content", "what"),
     [
         ("model.pt", b"\x80\x02....", "a pickle, which could run code"),
-        ("albert_base.tar.gz", b"\x1f\x8b....", "archive: unpack"),
+        ("albert_base.tar.gz", b"\x1f\x8b....", "compressed with gzip; unpack it with: gunzip"),
+        ("weights", b"<!DOCTYPE html>\n<html>", "an HTML page"),
         ("model.ckpt", b"....", "not one of a checkpoint"),
         ("empty", b"", "not one of a checkpoint"),
         ("albert_config.json", json.dumps({"hidden_size": 1}).encode(), "not one of a checkpoint"),
@@ -88,7 +89,7 @@ def test_files_of_other_formats_are_named(tmp_path, name, content, what):
         ((), "folder without a checkpoint"),
         (("config.json", "tf_model.h5"), r"holds tf_model.h5 \(Hugging Face's, for Keras: transformers writes"),
         (("adapter_model.safetensors",), r"holds adapter_model.safetensors \(PEFT's adapter"),
-        (("model.ckpt.index",), "folder without a checkpoint"),
+        (("a.ckpt.index", "b.ckpt.index"), "folder without a checkpoint"),
     ],
 )
 def test_folders_without_a_checkpoint_are_named(tmp_path, names, message):
@@ -96,6 +97,46 @@ def test_folders_without_a_checkpoint_are_named(tmp_path, names, message):
         (tmp_path / name).write_bytes(b"x")
     with pytest.raises(UserError, match=f"{message}.*What is read"):
         checkpoint_prefix(tmp_path)
+
+
+def test_what_nearly_is_a_models_folder_is_told(tmp_path):
+    (tmp_path / "model.ckpt.index").write_bytes(b"x")
+    with pytest.raises(UserError, match=r"it is incomplete: no \S*/model\.ckpt\.data-00000-of-00001\. "):
+        checkpoint_prefix(tmp_path)
+    (tmp_path / "model.ckpt.index").rename(tmp_path / "model.fp32.safetensors")
+    with pytest.raises(UserError, match=r"holds model\.fp32\.safetensors, but what is read is called model.*rename"):
+        checkpoint_prefix(tmp_path)
+    # As a copy of the hub's cache without its blobs.
+    (tmp_path / "model.safetensors").symlink_to("../blobs/1")
+    (tmp_path / "pytorch_model.bin").write_bytes(b"x")
+    with pytest.raises(UserError, match=r"model\.safetensors is a link to \.\./blobs/1, which is not there: copy"):
+        checkpoint_prefix(tmp_path)
+    (tmp_path / "model.safetensors").unlink()
+    (tmp_path / "model.safetensors").mkdir()
+    with pytest.raises(UserError, match=r"model\.safetensors is no file: move it away"):
+        checkpoint_prefix(tmp_path)
+
+
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:12\nsize 123\n"
+
+
+@pytest.mark.parametrize(
+    ("data", "what"), [(POINTER, "pointer of Git LFS"), (b" <html>", "HTML page"), (b"BZh91AY&SY", "bzip2")]
+)
+@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin", "model.weights.h5", "a.index", "a" + DATA])
+def test_what_stands_in_place_of_weights_is_called_so(tmp_path, name, data, what):
+    if name.startswith("a"):
+        place(tmp_path, "a")
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(UserError, match=rf"/{name} is .*{what}"), open_weights(checkpoint_prefix(tmp_path)):
+        pass
+
+
+def test_what_stands_in_place_of_a_shard_is_called_so(tmp_path):
+    (tmp_path / "model.safetensors.index.json").write_text('{"weight_map": {"a": "1.safetensors"}}')
+    (tmp_path / "1.safetensors").write_bytes(POINTER)
+    with pytest.raises(UserError, match=r"/1\.safetensors is a pointer of Git LFS.*git lfs pull"):
+        open_weights(checkpoint_prefix(tmp_path)).__enter__()
 
 
 @pytest.mark.parametrize("number", range(4))

@@ -10,7 +10,7 @@ import numpy as np
 
 from albert.errors import UserError
 from albert.system.json_text import parse_json, short_repr
-from albert.system.text_encoding import open_regular, read_regular
+from albert.system.text_encoding import open_regular, read_regular, substitute
 
 # What is read at a time.
 _BLOCK_BYTES = 16 << 20
@@ -59,13 +59,19 @@ class StoredTensor:
                     yield (first, *(0 for _ in inner))[: len(lying)], block if lying else block[0]
 
 
-def first_bytes(path: Path) -> bytes:
-    """The first 16 of a regular file; none where it cannot be read, which is told by what reads it."""
+def first_bytes(path: Path, count: int = 16) -> bytes:
+    """The first `count` of a regular file; none where it cannot be read, which is told by what reads it."""
     try:
         with open_regular(path) as file:
-            return file.read(16)
+            return file.read(count)
     except OSError:
         return b""
+
+
+def check_is_itself(path: Path) -> None:
+    """Raises UserError where a pointer of Git LFS, a server's page or an archive stands in place of the file."""
+    if description := substitute(first_bytes(path, 1024)):
+        raise UserError(f"{path} is {description}.")
 
 
 def num_bytes(shape: tuple[int, ...], dtype: str) -> int:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from albert.errors import UserError
 from albert.weights import pytorch_files, safetensors_files
-from albert.weights.stored_tensors import StoredTensor, first_bytes, shards_of
+from albert.weights.stored_tensors import StoredTensor, check_is_itself, first_bytes, shards_of
 
 # In a folder, the first that is there counts.
 NAMES = tuple(
@@ -51,6 +51,7 @@ def damaged(path: Path, reason: object) -> UserError:
 
 
 def _read_file(path: Path) -> dict[str, StoredTensor]:
+    check_is_itself(path)
     start = first_bytes(path)
     if start.startswith(pytorch_files.OLD_START):
         raise UserError(f"{path} cannot be read: {_OLD.format(path.name)}.")

@@ -58,7 +58,7 @@ TOO_DEEP = b'{"texts": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
 @pytest.mark.parametrize(
     ("model", "body", "status", "message"),
     [
-        (LABELS, b"", 400, "the body is not JSON (Expecting value at character 1)."),
+        (LABELS, b"", 400, "the body is empty."),
         (LABELS, b"\0", 400, "the body is not UTF-8|the body is .*UTF|the body is not text"),
         (LABELS, b'{"texts": ["caf\xe9"]}', 400, "the body is not UTF-8 (invalid continuation byte at byte 16)"),
         (LABELS, b'{"texts": ["\xed\xa0\x80"]}', 400, "the body is not UTF-8"),

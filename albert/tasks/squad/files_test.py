@@ -205,7 +205,7 @@ ANSWER = (*QUESTION, "answers", 0)
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", r"is not JSON \(Expecting value at character 1"),
+        (b"", "is empty; fetch or write it again"),
         (b'{"data": [', "is not JSON"),
         (b"\xff\xfe{\x00", r"is UTF-16 text; convert it with: iconv -f utf-16 -t utf-8"),
         (b'{"data": "\xe9"}', "is not UTF-8"),
