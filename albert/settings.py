@@ -116,7 +116,7 @@ class ModelSettings:
         bounds=DROPOUT,
     )
     discard_classifier_weights: bool = setting(
-        "Start with a fresh classifier (names containing output_), for example for RTE from an MNLI checkpoint.",
+        "Start with a new classifier (names containing output_), for example for RTE from an MNLI checkpoint.",
         MODEL,
         default=False,
     )
@@ -160,7 +160,7 @@ class TrainSettings:
         default=1,
         bounds=at_least(1, _MAX_BATCH),
     )
-    seed: int = setting("Seed of fresh weights, order of rows, and dropout.", TRAINING, default=42, bounds=SEED)
+    seed: int = setting("Seed of new weights, order of rows, and dropout.", TRAINING, default=42, bounds=SEED)
     save_checkpoints_steps: int = setting(
         "Steps between checkpoints, each evaluated with `do_eval`.", OUTPUT, default=1000, bounds=at_least(1)
     )
