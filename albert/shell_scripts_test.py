@@ -880,7 +880,7 @@ def test_flags_in_scripts_parse(checkout, script, variables, expected_program):
     [
         (OWN, "TSP", "EPOCH, a number of epochs"),
         ("multi_run_albert_squad.sh", "WPSP", "WPP, a share of the steps"),
-        ("multi_run_albert_glue.sh", "EPOCH", "TSP, a number of steps"),
+        ("multi_run_albert_glue.sh", "EPOCH", "TSP, a number of steps, or add --num_train_epochs=N"),
         ("multi_run_albert_race.sh", "WPP", "WPSP, a number of steps"),
     ],
 )
