@@ -23,6 +23,8 @@ WPSP=${WPSP:-}  # warm-up steps
 TSP=${TSP:-}    # training steps
 check_whole WPSP 0 999999999 "a number of steps"
 check_whole TSP 1 999999999 "a number of steps"
+refuse "TSP, a number of steps, or add --num_train_epochs=N" EPOCH
+refuse "WPSP, a number of steps, or add --warmup_proportion=N" WPP
 
 flag_variables+=(
   task_name=TASK data_dir=DATA_DIR train_step=TSP warmup_step=WPSP seeds=SEEDS gpus=NUM_GPUS gpus_per_run=GPUS_PER_RUN

@@ -19,7 +19,9 @@ EBS=${EBS:-32}   # per GPU, for evaluation and prediction
 EPOCH=${EPOCH:-} # how often each row is seen
 WPP=${WPP:-}     # part of the steps that is warm-up
 check_number EPOCH "a number of epochs"
-check_number WPP "a part of the steps"
+check_number WPP "a share of the steps"
+refuse "EPOCH, a number of epochs" TSP
+refuse "WPP, a share of the steps" WPSP
 
 flag_variables+=(
   train_file=TRAIN_FILE validation_file=VALIDATION_FILE test_file=TEST_FILE num_train_epochs=EPOCH warmup_proportion=WPP

@@ -17,6 +17,8 @@ TSP=${TSP:-}    # training steps
 check_whole MQL 1 999999 "a number of tokens"
 check_whole WPSP 0 999999999 "a number of steps"
 check_whole TSP 1 999999999 "a number of steps"
+refuse "TSP, a number of steps" EPOCH
+refuse "WPSP, a number of steps" WPP
 
 # The data, and what is made of it. For other lengths set CACHED_DIR, or the names to nothing.
 flag_variables+=(

@@ -21,7 +21,9 @@ WPP=${WPP:-}                  # part of the steps that is warm-up
 check_whole DOC_STRIDE 1 999999 "a number of tokens"
 check_whole MQL 1 999999 "a number of tokens"
 check_number EPOCH "a number of epochs"
-check_number WPP "a part of the steps"
+check_number WPP "a share of the steps"
+refuse "EPOCH, a number of epochs" TSP
+refuse "WPP, a share of the steps" WPSP
 
 flag_variables+=(
   train_file=TRAIN_FILE predict_file=PREDICT_FILE train_feature_file=TRAIN_FEATURE_FILE

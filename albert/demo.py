@@ -287,7 +287,8 @@ def _name_of_data(text: Path, model: Model) -> str:
 def _show(output: Path) -> None:
     results = output / "eval_results.txt"
     if results.exists():  # not with --do_eval=false
-        print_as_far_as_read(f"\n{results.read_text(encoding='utf-8')}")
+        best = [line for line in results.read_text(encoding="utf-8").splitlines() if line.startswith("best ")]
+        print_as_far_as_read("\n".join(["", *best[-1:]]))
     print_as_far_as_read(f"Results:  {output}\nCurve:    {output / 'training_curve.png'}")
 
 

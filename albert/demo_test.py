@@ -40,7 +40,9 @@ def calls(monkeypatch) -> list[tuple[str, dict[str, str]]]:
                     Path(given[flag]).touch()
             if "output_dir" in given:
                 Path(given["output_dir"]).mkdir(parents=True, exist_ok=True)
-                (Path(given["output_dir"]) / "eval_results.txt").write_text("eval_accuracy = 0.95\n")
+                (Path(given["output_dir"]) / "eval_results.txt").write_text(
+                    "Seed = 42\nbest = 0.9\nbest accuracy = 0.95 at step 3\n"
+                )
             return 0
 
         return cli
@@ -61,7 +63,7 @@ def test_fine_tunes_the_bundled_task_unless_told_otherwise(calls, tmp_path, caps
     ((program, given),) = calls
     assert program == "run_multigpus_classifier"
     assert (given["task_name"], given["num_gpu_cores"]) == ("agreement", "2")
-    assert "eval_accuracy = 0.95" in capsys.readouterr().out
+    assert capsys.readouterr().out.startswith("\nbest accuracy = 0.95 at step 3\nResults:  ")
     _, settings = parse_classifier_flags(["demo", *(f"--{name}={value}" for name, value in given.items())])
     assert settings.data.spm_model_file.is_file()
     assert settings.train.global_batch_size(settings.num_replicas) == 64

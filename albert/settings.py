@@ -69,7 +69,7 @@ class DataSettings:
     do_lower_case: bool = setting("Lower-case the text, as Google's models need.", DATA, default=True)
     keep_accents: bool = setting(KEEP_ACCENTS, DATA, default=False)
     max_unknown_share: float = setting(
-        "Share of the pieces that the vocabulary may not know before a file is refused.",
+        "Largest share of unknown pieces; a file with more is refused.",
         DATA,
         default=0.3,
         bounds=SHARE,
@@ -102,10 +102,10 @@ class ModelSettings:
     `albert_dropout_prob` None keeps the rates of the configuration file; `init_checkpoint` None starts at random.
     """
 
-    albert_config_file: Path = setting("albert_config.json of the model.", MODEL)
+    albert_config_file: Path = setting("albert_config.json of the model; not needed with `model_dir`.", MODEL)
     init_checkpoint: Path | None = setting(
         "Where to start from: prefix of a TensorFlow checkpoint, Hugging Face's model.safetensors or "
-        "pytorch_model.bin, or a folder of these, of Model Garden, TF Hub or KerasHub; random weights without.",
+        "pytorch_model.bin, or a folder of these, of Model Garden, TF Hub or KerasHub. Without it, weights are random.",
         MODEL,
         default=None,
     )
@@ -116,7 +116,7 @@ class ModelSettings:
         bounds=DROPOUT,
     )
     discard_classifier_weights: bool = setting(
-        "Start with a fresh classifier (names containing output_), for example for RTE from an MNLI checkpoint.",
+        "Start with a new classifier (names containing output_), for example for RTE from an MNLI checkpoint.",
         MODEL,
         default=False,
     )
@@ -160,17 +160,17 @@ class TrainSettings:
         default=1,
         bounds=at_least(1, _MAX_BATCH),
     )
-    seed: int = setting("Seed of fresh weights, order of rows, and dropout.", TRAINING, default=42, bounds=SEED)
+    seed: int = setting("Seed of new weights, order of rows, and dropout.", TRAINING, default=42, bounds=SEED)
     save_checkpoints_steps: int = setting(
         "Steps between checkpoints, each evaluated with `do_eval`.", OUTPUT, default=1000, bounds=at_least(1)
     )
     keep_checkpoint_max: int = setting(
         "Newest checkpoints kept, 0 for all; the best is always kept.", OUTPUT, default=5, bounds=at_least(0)
     )
-    log_steps: int = setting("Steps between lines in the log.", OUTPUT, default=100, bounds=at_least(1))
+    log_steps: int = setting("Steps between progress lines in the log.", OUTPUT, default=100, bounds=at_least(1))
     skip_nonfinite_steps: int = setting(
-        "Steps with a NaN or infinite loss or gradient that are left out, each named in the log, before the next one "
-        "stops the program; counted again from 0 at each start.",
+        "How many steps with a NaN or infinite loss or gradient are skipped, each with a line in the log, before the "
+        "next one stops the program; each start counts from 0.",
         TRAINING,
         default=0,
         bounds=at_least(0),
@@ -181,15 +181,15 @@ class TrainSettings:
         default=None,
         bounds=above_0(1_000_000),
     )
-    warmup_proportion: float = setting("Part of the steps that is linear warm-up.", TRAINING, default=0.0, bounds=SHARE)
+    warmup_proportion: float = setting("Share of steps that is linear warm-up.", TRAINING, default=0.0, bounds=SHARE)
     early_stopping_patience: int = setting(
-        "Evaluations in a row without a new best after which training ends, as if it were finished; 0: never.",
+        "Training ends after this many evaluations in a row without a new best; 0: never.",
         TRAINING,
         default=0,
         bounds=at_least(0),
     )
     early_stopping_threshold: float = setting(
-        "How much better than the best before an evaluation must be to count for `early_stopping_patience`.",
+        "For `early_stopping_patience`, a new best must beat the old one by more than this.",
         TRAINING,
         default=0.0,
         bounds=between(0, LARGE),
@@ -254,7 +254,7 @@ class ObjectiveSettings:
         default="none",
     )
     label_smoothing_factor: float = setting(
-        "Part of every label's probability that is shared by all classes in the training loss.",
+        "Label smoothing in the training loss: the share of the probability that is spread evenly over all classes.",
         TRAINING,
         default=0.0,
         bounds=DROPOUT,
@@ -269,27 +269,27 @@ class ObjectiveSettings:
 class SpeedSettings:
     """How a run computes. None of it changes what is computed, beyond rounding."""
 
-    pack_sequences: bool = setting("Several short sequences share a row; without, each is padded.", SPEED, default=True)
+    pack_sequences: bool = setting("Let short sequences share a row instead of padding each.", SPEED, default=True)
     use_xla: bool | None = setting(
         "Compile the forward and backward pass of each replica; without the flag, on GPUs only.", SPEED, default=None
     )
     recompute_activations: bool = setting(
-        "Compute each block's activations again in the backward pass instead of keeping them: saves memory of large "
-        "models for a third more computation.",
+        "Recompute each block's activations in the backward pass instead of keeping them: large models need less "
+        "memory and a third more computation.",
         SPEED,
         default=False,
     )
     deterministic: bool = setting(
-        "Compute the same bits in every run on the same devices, GPUs too, at some cost.", SPEED, default=False
+        "Make runs repeat bit by bit on the same devices, GPUs included, at some cost in speed.", SPEED, default=False
     )
     compilation_cache: Path | None = setting(
-        "Folder that keeps compiled code, so that the next run on such a machine compiles nothing; none without.",
+        "Folder to keep compiled code in, so that the next run on the same kind of machine need not compile.",
         SPEED,
         default=None,
     )
     # The first and the last step.
     profile_steps: tuple[int, int] | None = setting(
-        "Two steps, as 10,20: write a profile of those between to `output_dir`.", SPEED, default=None
+        "Two steps, such as 10,20: write a profile of the steps between them to `output_dir`.", SPEED, default=None
     )
 
     def problems(self) -> list[str]:
@@ -321,13 +321,13 @@ class Settings:
         choices=("one", "mirror", "multi_worker"),
     )
     meeting_seconds: float = setting(
-        "How long a worker of `strategy_type`=multi_worker waits for the others to start.",
+        "With `strategy_type`=multi_worker: seconds that a worker waits for the others to start.",
         DEVICES,
         default=600.0,
         bounds=above_0(_MAX_SECONDS),
     )
     stuck_seconds: float = setting(
-        "A worker of `strategy_type`=multi_worker ends when nothing went on for so long; 0: never.",
+        "With `strategy_type`=multi_worker: seconds without progress after which a worker ends; 0: never.",
         DEVICES,
         default=1800.0,
         bounds=between(0, _MAX_SECONDS),
@@ -394,7 +394,7 @@ class PretrainingData:
         default=20,
         bounds=at_least(1, 65536),
     )
-    max_eval_steps: int = setting("Batches of an evaluation at most.", DATA, default=100, bounds=at_least(1))
+    max_eval_steps: int = setting("Most batches in an evaluation.", DATA, default=100, bounds=at_least(1))
     eval_batch_size: int = setting(
         "Sequences of an evaluation batch, over all replicas.", SPEED, default=64, bounds=at_least(1, _MAX_BATCH)
     )

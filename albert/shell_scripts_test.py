@@ -873,3 +873,18 @@ def test_flags_in_scripts_parse(checkout, script, variables, expected_program):
     assert checkout.run(script, **variables).returncode == 0
     assert checkout.call()[0] == expected_program
     assert checkout.settings().do_train
+
+
+@pytest.mark.parametrize(
+    ("script", "variable", "way_out"),
+    [
+        (OWN, "TSP", "EPOCH, a number of epochs"),
+        ("multi_run_albert_squad.sh", "WPSP", "WPP, a share of the steps"),
+        ("multi_run_albert_glue.sh", "EPOCH", "TSP, a number of steps, or add --num_train_epochs=N"),
+        ("multi_run_albert_race.sh", "WPP", "WPSP, a number of steps"),
+    ],
+)
+def test_another_scripts_measure_of_the_training_is_refused(checkout, script, variable, way_out):
+    result = checkout.run(script, **{variable: "2"})
+    assert result.returncode == 2
+    assert f"{variable}=2 has no effect on this script: set {way_out}." in result.stderr

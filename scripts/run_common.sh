@@ -101,6 +101,15 @@ flag_variables=(
   albert_dropout_prob=ALBERT_DP optimizer=OPTIMIZER seed=SEED
   do_train=DO_TRAIN do_eval=DO_EVAL do_predict=DO_PREDICT cached_dir=CACHED_DIR output_dir=OUTPUT_DIR
 )
+# refuse OTHER VARIABLE...: dies where a variable is set that belongs to the other scripts, and names what to set here.
+refuse() {
+  local other=$1 variable
+  shift
+  for variable; do
+    [[ -z ${!variable:-} ]] || die "$variable=${!variable} has no effect on this script: set $other."
+  done
+}
+
 given_flags=' ' # names of the flags among the script's arguments, with blanks around each
 
 # note_flags ARGUMENT...: adds the flags among them to given_flags: --flag, -flag, --noflag, and as set:flag --set flag=.

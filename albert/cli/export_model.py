@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from albert.cli.flags import Program, declared, parse
 from albert.serving.export.request import ExportRequest
-from albert.system.imports import importing_tensorflow
 
 EXPORT = Program(
     "export_model",
@@ -31,7 +30,6 @@ def parse_export_flags(argv: Sequence[str]) -> ExportRequest:
 
 def export(request: ExportRequest) -> None:
     """Exports. Imports the parts only now, when the flags are known to be right."""
-    with importing_tensorflow():
-        from albert.runs.export import run
+    from albert.runs.export import run
 
     run(request)

@@ -360,7 +360,10 @@ def help_text(program: Program) -> str:
     command = " \\\n      ".join((f"python3 -m {program.package}.{program.module}", *program.example))
     lines += ["", "Example:", f"  {command}"]
     lines += ["", *textwrap.wrap(program.notes, _WIDTH)] if program.notes else []
-    lines += ["", "--flag value works too, --noFLAG clears a boolean one, and the last of two values counts."]
+    lines += [
+        "",
+        "--flag value works too, --noFLAG turns a boolean flag off, and the last of two values wins.",
+    ]
     return "\n".join(lines)
 
 

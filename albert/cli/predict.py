@@ -7,7 +7,6 @@ from pathlib import Path
 
 from albert.cli.flags import Program, declared, parse
 from albert.serving.request import PredictRequest
-from albert.system.imports import importing_tensorflow
 from albert.tasks.base import Choice, Span, Task
 
 PREDICT = Program(
@@ -36,8 +35,7 @@ def parse_predict_flags(argv: Sequence[str]) -> PredictRequest:
 
 def predict(request: PredictRequest) -> None:
     """Predicts. Imports the parts only now, when the flags are known to be right."""
-    with importing_tensorflow():
-        from albert.runs.prediction import run
+    from albert.runs.prediction import run
 
     run(request)
 

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from albert.cli.flags import Program, declared, parse
 from albert.serving.http.settings import ServeSettings
-from albert.system.imports import importing_tensorflow
 
 SERVE = Program(
     "serve",
@@ -31,7 +30,6 @@ def parse_serve_flags(argv: Sequence[str]) -> ServeSettings:
 
 def serve(settings: ServeSettings) -> None:
     """Serves. Imports the parts only now, when the flags are known to be right."""
-    with importing_tensorflow():
-        from albert.runs.serving import run
+    from albert.runs.serving import run
 
     run(settings)

@@ -48,6 +48,9 @@ class Columns:
         return np.repeat(self.first_tokens[records] - before, lengths) + np.arange(lengths.sum())
 
 
+# A start that takes this long says what it was doing.
+_LONG_SECONDS = 1.0
+
 # Of the caches in use: a run reads its dev split through several datasets.
 _decoded: weakref.WeakKeyDictionary[RecordCache, Columns] = weakref.WeakKeyDictionary()
 
@@ -62,7 +65,10 @@ def columns_of(cache: RecordCache, feature_spec: Mapping[str, Column]) -> Column
         _decoded[cache] = columns = _decode(cache, feature_spec)
         megabytes = sum(array.nbytes for array in columns.values.values()) / 1e6
         seconds = time.monotonic() - started
-        logging.info("Decoded the %d records of %s in %.1f s: %.1f MB.", cache.count, cache.path, seconds, megabytes)
+        level = logging.INFO if seconds >= _LONG_SECONDS else logging.DEBUG
+        logging.log(
+            level, "Decoded the %d records of %s in %.1f s: %.1f MB.", cache.count, cache.path, seconds, megabytes
+        )
     return _decoded[cache]
 
 

@@ -80,6 +80,16 @@ def test_a_cache_is_decoded_once_and_may_change_afterwards(tmp_path):
     assert columns_of(cache, SPEC) is first
 
 
+@pytest.mark.parametrize(("long_seconds", "is_told"), [(0.0, True), (1000.0, False)])
+def test_only_a_long_decoding_is_told(tmp_path, caplog, monkeypatch, long_seconds, is_told):
+    monkeypatch.setattr(columns, "_LONG_SECONDS", long_seconds)
+    cache = open_cache(tmp_path)
+    caplog.clear()
+    with caplog.at_level(logging.INFO):
+        columns_of(cache, SPEC)
+    assert ("Decoded the 6 records" in caplog.text) == is_told
+
+
 def test_a_cache_that_changed_since_it_was_opened_is_refused(tmp_path):
     cache = open_cache(tmp_path)
     data = bytearray(cache.path.read_bytes())

@@ -45,25 +45,25 @@ class Parser(argparse.ArgumentParser):
         self.add_argument(
             "--base_url",
             metavar="URL",
-            help="a mirror: every file is fetched from URL/<its name>. A user and password, or a token behind ?, are "
-            "sent and neither printed nor stored; other programs see them here, but not in ~/.netrc",
+            help="fetch every file from a mirror, URL/<its name>. Credentials in the URL are neither printed nor "
+            "stored, but other users of this machine can see the command line; put them into ~/.netrc",
         )
-        self.add_argument("--parallel", metavar="N", type=int, default=4, help="files at once (default: 4)")
+        self.add_argument("--parallel", metavar="N", type=int, default=4, help="downloads at a time (default: 4)")
         self.add_argument(
             "--timeout",
             metavar="S",
             type=float,
             default=30,
-            help="seconds of silence before the next try (default: 30); 1 kB/s is the least over a minute",
+            help="reconnect after S seconds without data (default: 30), or a minute below 1 kB/s",
         )
         self.add_argument(
             "--tries",
             metavar="N",
             type=int,
             default=5,
-            help="give a file up after N tries that bring nothing (default: 5)",
+            help="give up on a file after N attempts without data (default: 5)",
         )
-        self.add_argument("--verify", action="store_true", help="compare checksums, too, of what is already there")
+        self.add_argument("--verify", action="store_true", help="also compare the checksums of existing files")
 
     def error(self, message: str) -> NoReturn:
         """Ends the program with exit code 2."""

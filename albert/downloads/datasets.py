@@ -145,10 +145,10 @@ tasks: {", ".join(dataset.name for dataset in GLUE)}; all (these ten, the defaul
        SQuAD (or one of SQuAD1.1, SQuAD2.0); RACE
 
 Without --data_dir everything goes where the multi_run_albert_*.sh scripts look for it: GLUE to glue_data/<task>,
-SQuAD to SQuAD/, RACE to RACE/, below CURRENT_PWD or the checkout; with it, to folders of these names in DIR. What is
-there is not fetched again and never overwritten. Proxies are taken from HTTPS_PROXY, HTTP_PROXY and NO_PROXY. A
-transfer that broke is continued, also by a later call. Exit code: 0 all is there, 1 something failed, 2 wrong
-arguments or a folder that cannot be written, 130 interrupted.
+SQuAD to SQuAD/, RACE to RACE/, below CURRENT_PWD or the checkout; with it, to folders of these names in DIR. Existing
+files are neither fetched again nor overwritten. An interrupted transfer resumes, also in a later call. Proxies come
+from HTTPS_PROXY, HTTP_PROXY and NO_PROXY. Exit code: 0 all files are there, 1 something failed, 2 wrong arguments or
+a folder that cannot be written, 130 interrupted.
 """
 
 
@@ -156,14 +156,14 @@ def main(arguments: Sequence[str]) -> int:
     """Fetches what the command line asks for; returns the exit code."""
     parser = Parser("download_glue_data.py", "Fetches GLUE, SQuAD and RACE.", _EPILOG)
     parser.add_argument(
-        "--data_dir", metavar="DIR", type=folder_name, help="where the tasks' folders go (default: see below)"
+        "--data_dir", metavar="DIR", type=folder_name, help="where to put the tasks' folders (default: see below)"
     )
-    parser.add_argument("--tasks", metavar="LIST", default="all", help="tasks, with commas (default: all)")
+    parser.add_argument("--tasks", metavar="LIST", default="all", help="comma-separated tasks (default: all)")
     parser.add_argument(
         "--path_to_mrpc",
         metavar="DIR",
         type=folder_name,
-        help=f"folder with {mrpc.TRAIN} and {mrpc.TEST}, to make MRPC from them instead of fetching them",
+        help=f"folder with {mrpc.TRAIN} and {mrpc.TEST}, to build MRPC from instead of fetching it",
     )
     parser.add_shared_flags()
     parsed = parser.parse_args(arguments)

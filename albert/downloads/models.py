@@ -51,16 +51,18 @@ def main(arguments: Sequence[str]) -> int:
         "sizes",
         metavar="SIZE",
         nargs="*",
-        help=f"{', '.join(SIZES)} (default: all four); of the hub also a name, as albert-base-v2 or OWNER/NAME",
+        help=f"{', '.join(SIZES)} (default: all four); from the hub also a name such as albert-base-v2 or OWNER/NAME",
     )
     parser.add_argument(
         "--source",
         choices=SOURCES,
         default=SOURCES[0],
-        help="google: Google's archives (default); huggingface: the hub's files, by the extra hf",
+        help="google: Google's archives (default); huggingface: the Hugging Face hub (needs the extra hf)",
     )
-    parser.add_argument("--version", choices=VERSIONS, default="2", help="of the models (default: 2)")
-    parser.add_argument("--output_dir", metavar="DIR", type=folder_name, help="instead of pretrained_model")
+    parser.add_argument("--version", choices=VERSIONS, default="2", help="version of Google's models (default: 2)")
+    parser.add_argument(
+        "--output_dir", metavar="DIR", type=folder_name, help="target folder (default: pretrained_model)"
+    )
     parser.add_shared_flags()
     parsed = parser.parse_intermixed_args(arguments)
     root = default_folder("pretrained_model") if parsed.output_dir is None else Path(parsed.output_dir)

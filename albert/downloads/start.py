@@ -38,8 +38,8 @@ def _start_in_environment(program: str, arguments: list) -> int:
         print(f"{environment} lacks {needed}: delete it and run {setup}", file=sys.stderr)
         return 2
     print(
-        f"{sys.executable} is not Python 3.11 with {needed}: going on in {environment}. "
-        f"(Without setting it up: pip install {' '.join(_NEEDED)} into a Python of 3.11 or later.)",
+        f"{sys.executable} is not a Python 3.11 or later with {needed}: continuing in {environment}. "
+        f"(To do without that environment: pip install {' '.join(_NEEDED)} into Python 3.11 or later.)",
         file=sys.stderr,
         flush=True,
     )

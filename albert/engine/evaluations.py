@@ -35,9 +35,11 @@ class Evaluation:
         return self.metrics[self.best_metric]
 
     def summary(self) -> str:
-        """`name = value` of every metric but the step, in one line."""
+        """`name = value` of every metric but the step, in one line. Names that end in `total` are counts."""
         return ", ".join(
-            f"{name} = {value:.4f}" for name, value in sorted(self.metrics.items()) if name != "global_step"
+            f"{name} = {value:.{0 if name.endswith('total') else 4}f}"
+            for name, value in sorted(self.metrics.items())
+            if name != "global_step"
         )
 
 

@@ -122,6 +122,8 @@ def test_a_file_that_cannot_be_written_is_named_and_keeps_what_it_had(tmp_path):
 def test_the_summary_leaves_out_the_step():
     evaluation = Evaluation(7, {"f1": 0.5, "eval_loss": 0.12345, "global_step": 7}, "f1", True)
     assert evaluation.summary() == "eval_loss = 0.1235, f1 = 0.5000"
+    counted = Evaluation(10, {"HasAns_total": 88.0, "f1": 0.5}, "f1", True)
+    assert counted.summary() == "HasAns_total = 88, f1 = 0.5000"
 
 
 @pytest.mark.parametrize("contents", ["", "[", "5", "{}x", '{"step": 1}', '[{"step": 1}]', '[{"step": 1, "x": 2}]'])

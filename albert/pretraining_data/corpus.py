@@ -185,8 +185,8 @@ def _warn_of_form(settings: CorpusSettings, counts: Counts, documents: int) -> N
     """Warns where documents or sentences are probably not what was wanted."""
     if documents == 1 and settings.documents == "file" and counts.paragraphs > 1:
         _LOG.warning(
-            "All %s paragraphs are one document, because there is one file with text. `documents`=blank_lines makes "
-            "each of them one, as CC-100 has them; `documents`=file takes a file for each.",
+            "All %s paragraphs are one document, because there is one file with text. Give a file for each document, "
+            "or `documents`=blank_lines if blank lines separate documents, as in CC-100.",
             f"{counts.paragraphs:,}",
         )
     if 2 * counts.unsplit_characters > counts.characters:

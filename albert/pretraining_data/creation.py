@@ -304,8 +304,8 @@ def _check(corpus: Corpus, settings: CreationSettings) -> None:
         )
     if corpus.num_documents == 1:
         _LOG.warning(
-            "There is only one document: the second half of a pair that should come from another one, because the "
-            "first is a single long sentence, comes from the same. Blank lines separate documents."
+            "There is only one document. If the first half of a pair is a single long sentence, the second half comes "
+            "from the same document instead of another one. Blank lines separate documents."
         )
     warn_of_empty(corpus.empty_files, "input_file")
     if corpus.num_long_sentences:

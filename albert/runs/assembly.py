@@ -239,6 +239,11 @@ def train_and_evaluate(
             dev_reports.warn_where_nothing_is_learnt(metrics)
         elif eval_spec:
             results.evaluated(estimator.evaluations, metrics)
+        if best_metric in metrics:
+            logging.info(
+                "Best checkpoint: step %d, %s = %.4f. Results: %s",
+                metrics["global_step"], best_metric, metrics[best_metric], settings.output_dir,
+            )  # fmt: skip
         reports.draw_curve(settings.output_dir, estimator.evaluations, best_metric)
 
     workers.on_chief(write_reports)

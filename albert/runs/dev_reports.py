@@ -89,8 +89,8 @@ class DevReports:
         if is_better:
             return
         logging.warning(
-            "dev %s = %.4f is no better than %.4f, which always giving the same answer scores: the model has learnt "
-            "nothing that counts. Train longer, or with another `learning_rate`.", task.best_metric, reached, constant,
+            "dev %s = %.4f is no better than %.4f, the score of a constant answer: the model has learnt nothing yet. "
+            "Train longer, or with another `learning_rate`.", task.best_metric, reached, constant,
         )  # fmt: skip
 
 

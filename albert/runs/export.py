@@ -17,6 +17,7 @@ from albert.errors import UserError
 from albert.serving.export.request import ExportRequest
 from albert.serving.model_folder import find_model
 from albert.system.files import as_os_error, cannot_write, delete_leftovers, flush_to_disk, temporary_beside
+from albert.system.imports import importing_tensorflow
 from albert.system.locks import FileLock
 from albert.system.printing import print_as_far_as_read
 from albert.system.signals import exit_on_termination
@@ -52,8 +53,9 @@ def run(request: ExportRequest) -> None:
 
 def _load(request: ExportRequest) -> "LoadedModel":
     # Not at the top: they import TensorFlow.
-    from albert.serving.forward import take_process
-    from albert.serving.loading import load_model
+    with importing_tensorflow():
+        from albert.serving.forward import take_process
+        from albert.serving.loading import load_model
 
     take_process("cpu")
     model = load_model(request.model_dir, "/cpu:0", with_pretraining_heads=not request.encoder_only)

@@ -182,7 +182,7 @@ def _check_labels_of_run(folder: Path, task: Task, is_trained_further: bool) -> 
     said = f"{path}: the classes are {list_names(theirs)}, but here they are {list_names(ours)}"
     if not is_trained_further:
         raise UserError(f"{said}. Name a model of this task.")
-    logging.warning("%s: the head is trained on from theirs; `discard_classifier_weights` begins a fresh one.", said)
+    logging.warning("%s: training continues with its head; `discard_classifier_weights` starts with a new one.", said)
 
 
 def check_vocabulary(config: AlbertConfig, tokenizer: Tokenizer, settings: Settings) -> None:

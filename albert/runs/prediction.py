@@ -36,6 +36,7 @@ from albert.serving.request import DEFAULT_THRESHOLD, STDIN, PredictRequest
 from albert.serving.results import Result
 from albert.serving.uses import ANSWERS, CHOICES, GIVES, LABELS, check_choice_of_results, use_of
 from albert.system.files import WholeFile
+from albert.system.imports import importing_tensorflow
 from albert.system.signals import exit_on_termination
 from albert.system.text_encoding import read_regular, whole_text
 from albert.tasks.base import Choice, Labels, MultiLabels, Span
@@ -61,9 +62,9 @@ def run(request: PredictRequest) -> None:
     description = find_model(request.model_dir).description
     pieces, write_all = _embeddings(request, description) if request.embeddings else _records(request, description)
     with exit_on_termination(), opened(request.output_file) as sink, contextlib.suppress(ReaderGone):
-        # Not at the top: they import TensorFlow.
-        from albert.serving.forward import take_process
-        from albert.serving.predictor import Predictor
+        with importing_tensorflow():  # not at the top: that takes seconds
+            from albert.serving.forward import take_process
+            from albert.serving.predictor import Predictor
 
         take_process(request.device)
         predictor = Predictor(

@@ -25,8 +25,6 @@ _SETTINGS = frozenset(
 # What is kept under a name that nobody gives: the setting that it follows from, or what it is.
 _OTHER_NAMES = {
     "global_batch_size": "the batch over all replicas",
-    "data_sha256": "the digest of the data",
-    "tokenizer": "the digest of the vocabulary",
     "max_records": "the most records to evaluate on (`max_eval_steps` x `eval_batch_size`)",
     "head.class_weights": "`class_weights`",
     "head.label_smoothing": "`label_smoothing_factor`",
@@ -39,6 +37,8 @@ _OTHER_NAMES = {
     "samples.train": "`max_train_samples`",
     "samples.dev": "`max_eval_samples`",
 }
+# Digests, which say nothing to a reader.
+_CONTENTS = {"data_sha256": "the data differ", "tokenizer": "the vocabulary differs"}
 # A number of steps that follows from one of these, which then was given in its place.
 _IN_PLACE_OF = {"train_steps": "num_train_epochs", "warmup_steps": "warmup_proportion"}
 
@@ -60,6 +60,8 @@ def _phrases(theirs: Mapping[str, object], ours: Mapping[str, object], prefix: s
         there, here, name = theirs.get(key), ours.get(key), prefix + key
         if isinstance(there, dict) and isinstance(here, dict):
             yield from _phrases(there, here, f"{name}.")
+        elif there != here and name in _CONTENTS:
+            yield _CONTENTS[name]
         elif there != here:
             usual = f"`{name}`" if name in _SETTINGS else short_repr(name)[1:-1]
             yield f"{_OTHER_NAMES.get(name, usual)} is {_shown(there)} there and {_shown(here)} here"

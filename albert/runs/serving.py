@@ -21,6 +21,7 @@ from albert.serving.http.computing import Computing
 from albert.serving.http.settings import ServeSettings
 from albert.serving.model_folder import find_model
 from albert.serving.outputs import ReaderGone, StandardOutput
+from albert.system.imports import importing_tensorflow
 from albert.system.signals import exit_on_termination
 from albert.tasks.base import Labels, MultiLabels
 
@@ -61,8 +62,9 @@ def _load(
 ) -> tuple[Computing, dict[str, Any]]:
     """The model, with everything compiled that requests may need, and what a client is told of it."""
     # Not at the top: they import TensorFlow.
-    from albert.serving.forward import take_process
-    from albert.serving.predictor import Predictor
+    with importing_tensorflow():
+        from albert.serving.forward import take_process
+        from albert.serving.predictor import Predictor
 
     take_process(settings.device)
     predictor = Predictor(

@@ -32,4 +32,4 @@ def check_labels(config_file: Path, output: Output, is_unread: bool) -> None:
     if theirs == tuple(f"LABEL_{number}" for number in range(len(theirs))):
         logging.warning("%s: their order is taken to be the same.", said)
     else:
-        raise UserError(f"{said}. To train a fresh head, add `discard_classifier_weights`.")
+        raise UserError(f"{said}. To train a new head, add `discard_classifier_weights`.")

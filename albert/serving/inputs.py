@@ -52,9 +52,7 @@ def read_texts(path: Path, num_texts: int | None, named: str | None, known: Sequ
         tally = RowTally(path)
         return _checked(path, read_lines(path, tally), num_texts, tally)
     if path.suffix.lower() not in TABLES:
-        raise UserError(
-            f"{path}: what the file holds is told by the end of its name; use {_TEXT}, {', '.join(TABLES)}."
-        )
+        raise UserError(f"{path}: unknown file type; use {_TEXT}, {', '.join(TABLES)}.")
     _check_readable(path)
     return _read_table(path, num_texts, named, known)
 

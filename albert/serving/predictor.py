@@ -132,16 +132,17 @@ class Predictor:
         self,
         texts: str | Sequence[str],
         text_pairs: str | Sequence[str] | None = None,
-        top_k: int = 1,
+        top_k: int | None = 1,
         threshold: float = DEFAULT_THRESHOLD,
     ) -> list[Any]:
         """{"label", "score"} of each text, or pair of texts, in their order, as transformers' pipelines give.
 
-        With `top_k` other than 1, 0 meaning all, a list of such for each text, the best first; for a model of several
-        labels a text always that list, of the labels with at least `threshold`. A regression's label is "LABEL_0".
+        With `top_k` other than 1, a list of such for each text, the best first; 0 or None, as there,
+        gives all. For a model of several labels a text always has that list, of the labels with at least `threshold`.
+        A regression's label is "LABEL_0".
         """
         check_use(self._model.folder, self.description, LABELS)
-        _check_whole("top_k", top_k, 0, ", which means all")
+        top_k = _as_count(top_k)
         _check_share("threshold", threshold)
         output = self.output
         assert isinstance(output, Labels | MultiLabels | Score), "what gives labels"
@@ -197,7 +198,7 @@ class Predictor:
 
     # Questions --------------------------------------------------------------------------------------------------------
 
-    def answer(self, question: str, context: str, top_k: int = 1) -> Any:
+    def answer(self, question: str, context: str, top_k: int | None = 1) -> Any:
         """{"score", "start", "end", "answer"}, or with another `top_k` than 1 a list of such, the best first.
 
         `start` and `end` are characters of `context`; "" is no answer.
@@ -206,10 +207,10 @@ class Predictor:
         ((results),) = self.answer_all([Paragraph(_as_text(context, "context"), (asked,), "", 0, False)], top_k)
         return results if top_k != 1 else results[0]
 
-    def answer_all(self, paragraphs: Sequence[Paragraph], top_k: int = 1) -> list[list[Result]]:
+    def answer_all(self, paragraphs: Sequence[Paragraph], top_k: int | None = 1) -> list[list[Result]]:
         """The `top_k` best answers to every question of `paragraphs`, in their order; ids must differ."""
         check_use(self._model.folder, self.description, ANSWERS)
-        _check_whole("top_k", top_k, 0, ", which means all")
+        top_k = _as_count(top_k)
         output, task = self.output, self._squad_task()
         assert isinstance(output, Span), "what gives answers"
         questions: list[metrics.Question] = []
@@ -246,7 +247,7 @@ class Predictor:
 
     # Choices ----------------------------------------------------------------------------------------------------------
 
-    def choose(self, context: str, question: str, options: Sequence[str], top_k: int = 1) -> Any:
+    def choose(self, context: str, question: str, options: Sequence[str], top_k: int | None = 1) -> Any:
         """{"label", "score", "option"} of the best option, whose label is its letter; a list for other `top_k` than 1.
 
         A "_" in the question is where the options belong.
@@ -256,10 +257,10 @@ class Predictor:
         (results,) = self.choose_all([example], top_k)
         return results if top_k != 1 else results[0]
 
-    def choose_all(self, examples: Sequence[RaceExample], top_k: int = 1) -> list[list[Result]]:
+    def choose_all(self, examples: Sequence[RaceExample], top_k: int | None = 1) -> list[list[Result]]:
         """The `top_k` best options of every question."""
         check_use(self._model.folder, self.description, CHOICES)
-        _check_whole("top_k", top_k, 0, ", which means all")
+        top_k = _as_count(top_k)
         output = self.output
         assert isinstance(output, Choice), "what gives choices"
         for example in examples:
@@ -341,6 +342,14 @@ def _as_text(text: object, name: str) -> str:
     except UnicodeEncodeError:
         raise UserError(f"{name}: {short_repr(text)} has half of a surrogate pair, which is not a character") from None
     return text
+
+
+def _as_count(top_k: int | None) -> int:
+    """0 for None, which means all, as in transformers' pipelines."""
+    if top_k is None:
+        return 0
+    _check_whole("top_k", top_k, 0, ", which means all")
+    return top_k
 
 
 def _check_whole(name: str, number: int, least: int, meaning: str = "") -> None:

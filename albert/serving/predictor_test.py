@@ -47,6 +47,7 @@ def _in_order_of_labels(results) -> np.ndarray:
 def test_labels_equal_those_of_a_run(models, agreement):
     expected = _probabilities(models / "agreement")
     found = agreement(_sentences(models), top_k=0)
+    assert agreement(_sentences(models), top_k=None) == found
     np.testing.assert_allclose(_in_order_of_labels(found), expected, rtol=0, atol=TOLERANCE)
     best = agreement(_sentences(models))
     assert [int(result["label"]) for result in best] == expected.argmax(axis=1).tolist()

@@ -68,7 +68,7 @@ def check_shapes(prefix: Path, mismatches: Sequence[Mismatch]) -> None:
 def _advice_on_shapes(mismatches: Sequence[Mismatch]) -> str:
     encoder = [mismatch for mismatch in mismatches if not mismatch.variable.startswith(("output_", "cls/squad/"))]
     if not encoder:
-        return "To start this task with a fresh head, add `discard_classifier_weights`."
+        return "To start this task with a new head, add `discard_classifier_weights`."
     if any(mismatch.is_transposed for mismatch in encoder):
         return "Kernels seem to be transposed, as PyTorch stores them: save all as [inputs, outputs], square ones too."
     values: dict[str, set[int]] = {}

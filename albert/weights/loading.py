@@ -59,13 +59,13 @@ class LoadReport:
     def log(self, prefix: Path) -> None:
         """One line with the counts; warnings on what is unusual and on fresh variables; the unused entries."""
         logging.info(
-            "%s (%s): %d variables loaded, %d fresh, %d entries unused",
+            "%s (%s): %d variables loaded, %d newly initialised, %d entries unused",
             prefix, format_of(prefix), len(self.loaded), len(self.fresh), len(self.unused),
         )  # fmt: skip
         for remark in self.remarks:
             logging.warning("%s: %s.", prefix, remark)
         if self.fresh:
-            logging.warning("fresh (not in the checkpoint or discarded): %s", ", ".join(self.fresh))
+            logging.warning("newly initialised (not in the checkpoint or discarded): %s", ", ".join(self.fresh))
         if self.unused:
             shown = ", ".join(short_repr(name)[1:-1] for name in self.unused[:_SHOWN_UNUSED])
             more = f", and {len(self.unused) - _SHOWN_UNUSED} more" if len(self.unused) > _SHOWN_UNUSED else ""

@@ -187,7 +187,8 @@ class Sweep:
         missing = missing_files(files)
         if missing and not (files and self.request.partial_submission):
             logging.warning(
-                "%s is not written: %s missing in it; `partial_submission` writes it all the same.",
+                "%s is not written: GLUE's leaderboard wants every task, and these files are missing: %s. "
+                "`partial_submission` writes it without them.",
                 path, ", ".join(missing),
             )  # fmt: skip
             return

@@ -73,7 +73,7 @@ def test_an_archive_that_lacks_files_is_written_on_demand_only(folder, caplog):
     conduct(folder, argv)
     archive = folder / "sweep/submission.zip"
     assert not archive.exists()
-    assert "submission.zip is not written: CoLA.tsv, SST-2.tsv," in caplog.text
+    assert "these files are missing: CoLA.tsv, SST-2.tsv," in caplog.text
     conduct(folder, sweep_command(folder, "--task_name=MRPC,RTE", "--seeds=1", "--partial_submission"))
     partial = {name: EXPECTED[name] for name in ("MRPC.tsv", "RTE.tsv")}
     assert problems_of(archive, folder / "data", partial) == []

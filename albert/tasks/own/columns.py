@@ -92,8 +92,8 @@ def choose_label(
         )
     if found is None and is_needed:
         raise UserError(
-            f"{path}: no column for the label ({', '.join(_LABELS)}); its columns are {list_names(header)}. Name it "
-            "with `label_column_name`."
+            f"{path}: no column for the label ({', '.join(_LABELS)}); its columns are {list_names(header)}. Name the "
+            f"column with `label_column_name`.{_header_hint(path)}"
         )
     if found in texts:
         raise UserError(f"{path}: column {short_repr(found)} cannot be both the text and the label.")
@@ -113,14 +113,18 @@ def _named_texts(path: Path, header: Sequence[str], named: str) -> tuple[str, ..
     return names
 
 
+def _header_hint(path: Path) -> str:
+    return "" if path.suffix.lower().startswith(".json") else " The first line must be a header with the column names."
+
+
 def _usual_texts(path: Path, header: Sequence[str]) -> tuple[str, ...]:
     for names in _TEXTS:
         if all(name in header for name in names):
             return names
     usual = "; ".join(" and ".join(names) for names in _TEXTS)
     raise UserError(
-        f"{path}: no column for the text ({usual}); its columns are {list_names(header)}. Name one, or two with a "
-        "comma, with `text_column_names`."
+        f"{path}: no column for the text ({usual}); its columns are {list_names(header)}. Name the column "
+        f"with `text_column_names`, or two with a comma for pairs.{_header_hint(path)}"
     )
 
 

@@ -159,8 +159,7 @@ def _is_json(path: Path) -> bool:
     ending = path.suffix.lower()
     if ending not in TABLES:
         raise UserError(
-            f"{path}: the end of its name does not say what it holds; use {', '.join(_DELIMITERS)} or "
-            f"{' or '.join(_JSON)} (one object a line)."
+            f"{path}: unknown file type; use {', '.join((*_DELIMITERS, *_JSON))}. JSON files have one object a line."
         )
     return ending in _JSON
 

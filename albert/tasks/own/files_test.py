@@ -49,7 +49,7 @@ LONG = "x" * (files.MAX_FIELD + 1)
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("a.txt", "a\n", ["the end of its name", ".csv, .tsv", ".jsonl"]),
+        ("a.txt", "a\n", ["unknown file type", ".csv, .tsv", ".jsonl"]),
         ("a.csv", "", ["is empty"]),
         ("a.csv", "\n\n", ["is empty"]),
         ("a.csv", "text,label\n", ["has no rows"]),

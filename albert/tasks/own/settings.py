@@ -18,40 +18,40 @@ class OwnDataSettings:
         "Own texts with labels to evaluate on; without it, rows of `train_file` are held out.", DATA, default=None
     )
     test_file: Path | None = setting(
-        "Own texts to predict; where they have labels, these must be known.", DATA, default=None
+        "Own texts to predict; labels are optional, and must be among those of training.", DATA, default=None
     )
     validation_split: float = setting(
-        "Part of `train_file` that is held out of training to evaluate on, the same of each label and in any order of "
-        "the rows.",
+        "Share of `train_file` that is held out for evaluation, stratified by label. The order of the rows does not "
+        "matter.",
         DATA,
         default=0.1,
         bounds=Bounds(0, 0.5, low_excluded=True, is_interval=True),
     )
     text_column_names: str | None = setting(
-        "Column with the text, or two with a comma: a pair. Without: text, sentence1,sentence2, premise,hypothesis, "
-        "question,sentence, question1,question2 or sentence.",
+        "Column with the text, or two with a comma for pairs. Without the flag: text, sentence1,sentence2, "
+        "premise,hypothesis, question,sentence, question1,question2 or sentence.",
         DATA,
         default=None,
     )
     label_column_name: str | None = setting(
-        "Column with the label. Without: label, labels, class, category or target.", DATA, default=None
+        "Column with the label. Without the flag: label, labels, class, category or target.", DATA, default=None
     )
     problem_type: str | None = setting(
-        "Without: regression if all labels are numbers and one has a decimal point, multi_label_classification if "
-        "labels are lists, otherwise single_label_classification.",
+        "Without the flag: regression if all labels are numbers and one has a decimal point, "
+        "multi_label_classification if labels are lists, otherwise single_label_classification.",
         DATA,
         default=None,
         choices=PROBLEM_TYPES,
     )
-    label_delimiter: str | None = setting("What stands between several labels of a row.", DATA, default=None)
+    label_delimiter: str | None = setting("Separator between several labels of a row, such as |.", DATA, default=None)
     max_train_samples: int | None = setting(
-        "Rows to train on at most, drawn by `seed`; for trying things out.", DATA, default=None, bounds=at_least(1)
+        "Most rows to train on, drawn by `seed`; for quick trials.", DATA, default=None, bounds=at_least(1)
     )
     max_eval_samples: int | None = setting(
-        "Rows to evaluate on at most, drawn by `seed`.", DATA, default=None, bounds=at_least(1)
+        "Most rows to evaluate on, drawn by `seed`.", DATA, default=None, bounds=at_least(1)
     )
     max_predict_samples: int | None = setting(
-        "Rows to predict at most, drawn by `seed`.", DATA, default=None, bounds=at_least(1)
+        "Most rows to predict, drawn by `seed`.", DATA, default=None, bounds=at_least(1)
     )
 
     @property
