@@ -190,16 +190,17 @@ class Computation:
     """How the encoder computes, which changes no result beyond rounding.
 
     dtype: of activations and matrix products; statistics, softmax, biases and all behind the encoder are float32.
-    recompute: keep only each block's input for the backward pass, and compute the block a second time there; and add up
-      the gradients of shared weights layer by layer, instead of keeping one for each.
+    recompute: keep only each block's input for the backward pass, and compute the block a second time there.
     element_wise: in which form everything between matrix products is computed.
     gather: looks up embeddings, as `tf.gather`; which one decides how their gradient is added up.
+    sums_by_layer: add up the gradients of shared matrices layer by layer, instead of keeping one for each layer.
     """
 
     dtype: tf.DType = tf.float32
     recompute: bool = False
     element_wise: ElementWise = FUSED
     gather: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] = tf.gather
+    sums_by_layer: bool = False
 
 
 FLOAT32 = Computation()
@@ -239,7 +240,7 @@ def encode(
             block = functools.partial(
                 _block, config, computation.element_wise, score_bias, dropout_key, len(outputs), starts
             )
-            shared = use_block(block_scope(group, inner_group))
+            x, shared = use_block(block_scope(group, inner_group), x)
             x = _recomputed(block)(x, shared) if computation.recompute else block(x, shared)
             outputs.append(x)
     first_tokens = x if first_tokens_only else _gather_tokens(x, layout.sequence_starts)
@@ -303,21 +304,26 @@ def _embed(config, weights, layout, dropout_key, computation: Computation) -> tu
     return words, token_dropout(embedded, config.hidden_dropout_prob, dropout_key, site=0)
 
 
-def _shared_blocks(weights: Weights, computation: Computation) -> Callable[[str], BlockWeights]:
-    """The function from a scope to what `_block` takes, for each layer that uses the weights of that scope."""
+def _shared_blocks(
+    weights: Weights, computation: Computation
+) -> Callable[[str, tf.Tensor], tuple[tf.Tensor, BlockWeights]]:
+    """The function from a scope and a layer's input to what `_block` takes, for each layer with the weights of it."""
     in_float32: dict[str, BlockWeights] = {}
     in_precision: dict[str, BlockWeights] = {}
-    next_use = computation.element_wise.next_use if computation.recompute else None
 
-    def use(scope: str) -> BlockWeights:
+    def use(scope: str, x: tf.Tensor) -> tuple[tf.Tensor, BlockWeights]:
         if scope not in in_float32:
             in_float32[scope] = _block_weights(weights, scope)
-        elif next_use:
-            in_float32[scope] = _matrices(in_float32[scope], next_use)
+        elif computation.sums_by_layer:
+            matrices = _matrices(in_float32[scope])
+            x, *same = computation.element_wise.next_layer(x, *matrices.values())
+            in_float32[scope] = {**in_float32[scope], **dict(zip(matrices, same, strict=True))}
         else:
-            return in_precision[scope]
-        in_precision[scope] = _matrices(in_float32[scope], lambda weight: tf.cast(weight, computation.dtype))
-        return in_precision[scope]
+            return x, in_precision[scope]
+        matrices = _matrices(in_float32[scope])
+        cast = {name: tf.cast(weight, computation.dtype) for name, weight in matrices.items()}
+        in_precision[scope] = {**in_float32[scope], **cast}
+        return x, in_precision[scope]
 
     return use
 
@@ -342,9 +348,9 @@ def _block_weights(weights: Weights, scope: str) -> BlockWeights:
     }
 
 
-def _matrices(block: BlockWeights, change: Callable[[tf.Tensor], tf.Tensor]) -> BlockWeights:
-    """`block` with its matrices changed; biases and scales stay float32."""
-    return {name: change(weight) if weight.shape.rank == 2 else weight for name, weight in block.items()}
+def _matrices(block: BlockWeights) -> BlockWeights:
+    """Without biases and scales."""
+    return {name: weight for name, weight in block.items() if weight.shape.rank == 2}
 
 
 def _block(

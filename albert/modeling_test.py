@@ -1,11 +1,11 @@
 """Expected numbers: testdata/forward.npz, recorded from google-research/albert under TensorFlow 1.15."""
 
-import dataclasses
 import json
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.python.eager import context  # the graphs that are executed have no other way out
 
 from albert import modeling
 from albert.albert_config import AlbertConfig
@@ -158,30 +158,62 @@ def test_computing_the_last_block_for_first_tokens_alone_changes_no_number(name)
 
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", [tf.float32, tf.bfloat16])
-def test_with_recomputed_activations_the_gradients_of_shared_matrices_are_added_layer_by_layer(dtype):
-    config, weights = tiny_config(), tiny_weights()
-    inputs = {name: tf.constant(value) for name, value in below(FORWARD, f"inputs/{BATCHES[0]}").items()}
+def test_compiled_gradients_of_shared_matrices_are_added_layer_by_layer(dtype):
+    values = tiny_weights().values()
 
-    def compiled(element_wise):
-        computation = Computation(dtype, recompute=True, element_wise=element_wise)
+    def compiled(sums_by_layer):
+        computation = Computation(dtype, recompute=True, element_wise=FENCED, sums_by_layer=sums_by_layer)
+        gradient = tf.function(_block_gradient(tiny_config(), computation), jit_compile=True, autograph=False)
+        fences = gradient.experimental_get_compiler_ir(*values)(stage="hlo").count(" opt-barrier(")
+        return fences, gradient(*values)
 
-        @tf.function(jit_compile=True, autograph=False)
-        def gradient(*values):
-            of_block = dict(zip(weights, values, strict=True))
-            with tf.GradientTape() as tape:
-                tape.watch(of_block)
-                encoded = modeling.encode(config, of_block, TokenLayout.one_per_row(**inputs), computation=computation)
-                loss = tf.reduce_sum(encoded.pooled_output**2)
-            found = tape.gradient(loss, of_block)
-            return [found[name] for name in sorted(found) if "inner_group" in name]
-
-        fences = gradient.experimental_get_compiler_ir(*weights.values())(stage="hlo").count(" opt-barrier(")
-        return fences, gradient(*weights.values())
-
-    fences, found = compiled(FENCED)
-    usual_fences, usual = compiled(dataclasses.replace(FENCED, next_use=None))
+    fences, found = compiled(True)
+    usual_fences, usual = compiled(False)
     # Those of query, key and value are one.
-    assert fences - usual_fences == 4 * (config.num_hidden_layers - 1)
-    for one, other in zip(found, usual, strict=True):
+    assert fences - usual_fences == 4 * (tiny_config().num_hidden_layers - 1)
+    _assert_same_gradients(found, usual, 1e-6 if dtype == tf.float32 else 2e-2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recompute", [False, True])
+@pytest.mark.parametrize("dtype", [tf.float32, tf.bfloat16])
+def test_gradients_of_shared_matrices_are_added_layer_by_layer(dtype, recompute):
+    layers = tiny_config().num_hidden_layers
+
+    def plain(sums_by_layer):
+        computation = Computation(dtype, recompute, sums_by_layer=sums_by_layer)
+        gradient = tf.function(_block_gradient(tiny_config(), computation), autograph=False)
+        values = [tf.convert_to_tensor(value) for value in tiny_weights().values()]
+        with context.collect_graphs(optimized=True) as graphs:
+            found = gradient(*values)
+        sums = [node for graph in graphs for node in graph.node if node.op == "AddN"]
+        return sum(node.attr["N"].i == layers for node in sums), found
+
+    sums_of_all_layers, found = plain(True)
+    usual_sums, usual = plain(False)
+    # Those of query, key and value are one; biases and scales are added as usual.
+    assert usual_sums - sums_of_all_layers == 4
+    _assert_same_gradients(found, usual, 1e-6 if dtype == tf.float32 else 2e-2)
+
+
+def _block_gradient(config, computation):
+    """The function from all weights to the gradients of the shared ones, for one batch."""
+    inputs = {name: tf.constant(value) for name, value in below(FORWARD, f"inputs/{BATCHES[0]}").items()}
+    names = list(tiny_weights())
+
+    def gradient(*values):
+        weights = dict(zip(names, values, strict=True))
+        with tf.GradientTape() as tape:
+            tape.watch(weights)
+            encoded = modeling.encode(config, weights, TokenLayout.one_per_row(**inputs), computation=computation)
+            loss = tf.reduce_sum(encoded.pooled_output**2)
+        found = tape.gradient(loss, weights)
+        return [found[name] for name in sorted(found) if "inner_group" in name]
+
+    return gradient
+
+
+def _assert_same_gradients(found, expected, tolerance):
+    for one, other in zip(found, expected, strict=True):
         assert one.dtype == tf.float32
-        np.testing.assert_allclose(one, other, atol=float(tf.norm(other)) * (1e-6 if dtype == tf.float32 else 2e-2))
+        np.testing.assert_allclose(one, other, atol=float(tf.norm(other)) * tolerance)

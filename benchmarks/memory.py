@@ -55,7 +55,9 @@ def compile_step(size: str, rows: int, recompute: bool, dropout: float) -> None:
     config = config_of(size).with_dropout(dropout)
     head = ClassificationHead(config, num_labels=2)
     step = TrainingStep(
-        build_model_fn(config, head, computation=Computation(recompute=recompute, element_wise=FENCED)),
+        build_model_fn(
+            config, head, computation=Computation(recompute=recompute, element_wise=FENCED, sums_by_layer=recompute)
+        ),
         create_optimizer("adamw"),
         LearningRateSchedule(1e-5, 100),
         use_xla=True,

@@ -5,7 +5,7 @@ The bundled small ALBERT and its task, replicas on logical CPUs, a batch of 8 on
 compiled and kept in a `compilation_cache`.
 
     python3 -m benchmarks.starting [--replicas=1,2,8] [--rounds=2] [--other=<folder of a checkout>]
-        [--loaded] [--use_xla] [--steps=2] [--size=base]
+        [--loaded] [--use_xla] [--recompute_activations] [--steps=2] [--size=base]
 
 A `--size` takes random weights of that size instead of the bundled model's.
 """
@@ -38,13 +38,15 @@ def main() -> None:
     parser.add_argument("--other", type=Path, help="a checkout whose runs alternate with this one's")
     parser.add_argument("--loaded", action="store_true", help="runs alternate with some that load what they compiled")
     parser.add_argument("--use_xla", action="store_true", help="the whole step is compiled")
+    parser.add_argument("--recompute_activations", action="store_true")
     parser.add_argument("--steps", type=int, default=2)
     parser.add_argument("--size", choices=SIZES, help="of random weights, instead of the bundled model")
     arguments = parser.parse_args()
     found: dict[tuple[int, str], list[tuple[float, ...]]] = {}
     with tempfile.TemporaryDirectory() as text:
         folder = Path(text)
-        flags = ["--use_xla"] * arguments.use_xla + [f"--train_step={arguments.steps}"]
+        flags = ["--use_xla"] * arguments.use_xla + ["--recompute_activations"] * arguments.recompute_activations
+        flags += [f"--train_step={arguments.steps}"]
         flags += [f"--model_dir={MODEL}"] if arguments.size is None else random_weights(arguments.size, folder)
         loading = [*flags, f"--compilation_cache={folder / 'compiled'}"]
         contenders = {"other": (arguments.other, flags)} if arguments.other else {}

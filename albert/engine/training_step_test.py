@@ -150,9 +150,10 @@ def test_micro_batches_equal_one_batch(tmp_path, source, padded, without_dropout
     np.testing.assert_allclose([r.loss for r in parts[1]], [r.loss for r in without_dropout[1]], rtol=1e-6)
 
 
-def test_recomputed_activations_equal_kept_ones(tmp_path, source):
+def test_activations_recomputed_on_two_replicas_equal_those_that_one_keeps(tmp_path, source):
     kept = _train(tmp_path / "kept", source)
-    recomputed = _train(tmp_path / "recomputed", source, computation=Computation(recompute=True))
+    computation = Computation(recompute=True, sums_by_layer=True)
+    recomputed = _train(tmp_path / "recomputed", source, replicas=2, computation=computation)
     _assert_close(recomputed, kept, 1e-6)
 
 
@@ -167,7 +168,7 @@ def test_compiled_replicas_equal_each_other_and_the_plain_graph(tmp_path, source
 
 
 def test_compiled_with_everything_at_once(tmp_path, source):
-    computation = Computation(recompute=True, element_wise=FENCED)
+    computation = Computation(recompute=True, element_wise=FENCED, sums_by_layer=True)
     everything = _train(tmp_path, source, micro_batches=2, steps=2, use_xla=True, computation=computation)
     _assert_close(everything, _train(tmp_path / "plain", source, False, steps=2), 1e-5)
 

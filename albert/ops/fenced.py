@@ -15,7 +15,7 @@ Sums are float32 as before, but of gradients that are rounded to the precision o
 use the same gradients have always read them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 from tensorflow.compiler.tf2xla.ops import gen_xla_ops
@@ -85,14 +85,18 @@ def _bias_add_backward(dy):
 
 
 @tf.custom_gradient
-def next_use(weight: tf.Tensor) -> tf.Tensor:
-    """`weight`, for the next of several layers that share it.
+def _next_layer(x: tf.Tensor, *weights: tf.Tensor) -> tuple[tuple[tf.Tensor, ...], Callable]:
+    """The same tensors, with a fence around the gradient of each weight.
 
     The compiler adds the gradients of all layers in one pass, before which it keeps them: half of the memory that a
     step of xxlarge needs when its activations are recomputed. With a fence behind each layer's it adds them one by
     one, which passes over memory more often.
     """
-    return tf.identity(weight), lambda dy: _fenced([dy])[0]
+
+    def backward(dx, *gradients):
+        return dx, *(_fenced([gradient])[0] for gradient in gradients)
+
+    return (tf.identity(x), *map(tf.identity, weights)), backward
 
 
 def _fenced(tensors: Sequence[tf.Tensor]) -> tuple[tf.Tensor, ...]:
@@ -108,4 +112,4 @@ def _sum_of_rows(x: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(tf.reshape(tf.reduce_sum(wide, axis=0), [side_by_side, width]), axis=0)
 
 
-FENCED = ElementWise(bias_add, bias_gelu, add_layer_norm, fused.masked_softmax, next_use)
+FENCED = ElementWise(bias_add, bias_gelu, add_layer_norm, fused.masked_softmax, _next_layer)

@@ -13,7 +13,7 @@ is faster than the compiler's. Where the whole step is compiled, `albert.ops.fen
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
@@ -145,26 +145,43 @@ def _softmax_backward(dy, probabilities, scale):
     return tf.cast(probabilities32 * (dy32 - inner) * scale, dy.dtype)
 
 
+@tf.custom_gradient
+def _next_layer(x: tf.Tensor, *weights: tf.Tensor) -> tuple[tuple[tf.Tensor, ...], Callable]:
+    """The same tensors. The backward pass of the layer before begins when the gradients of `weights` are added up.
+
+    TensorFlow's graph optimizer would otherwise join the sums of all layers into one, before which a gradient for each
+    layer is kept: for xxlarge more memory than all else together.
+    """
+
+    def backward(dx, *gradients):
+        with tf.control_dependencies(gradients):
+            dx = tf.identity(dx)
+        return dx, *gradients
+
+    return (tf.identity(x), *map(tf.identity, weights)), backward
+
+
 @dataclasses.dataclass(frozen=True)
 class ElementWise:
     """The functions of this module, in one form of several; each as the function of its name.
 
-    next_use: gives the next of several layers the weight that they share, so that its gradients are added up one by
-      one; None where it has no influence on that.
+    next_layer: returns what it is called with, the input of a layer and the matrices that it shares with the layer
+      before, so that the gradients of these are added up layer by layer.
     """
 
     bias_add: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
     bias_gelu: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
     add_layer_norm: Callable[[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
     masked_softmax: Callable[[tf.Tensor, tf.Tensor, float], tf.Tensor]
-    next_use: Callable[[tf.Tensor], tf.Tensor] | None = None
+    next_layer: Callable[..., Sequence[tf.Tensor]]
 
 
-FUSED = ElementWise(bias_add, bias_gelu, add_layer_norm, masked_softmax)
+FUSED = ElementWise(bias_add, bias_gelu, add_layer_norm, masked_softmax, _next_layer)
 # Neither compiled nor with a gradient of its own: what converters and servers know are TensorFlow's own operations.
 PLAIN = ElementWise(
     bias_add=bias_add,
     bias_gelu=bias_gelu_forward.python_function,
     add_layer_norm=lambda *arguments: layer_norm_forward.python_function(*arguments)[0],
     masked_softmax=_masked_softmax_forward.python_function,
+    next_layer=lambda *same: same,
 )

@@ -30,6 +30,9 @@ from albert.weights.loading import load_weights
 from albert.weights.paths import checkpoint_prefix, format_of, open_weights
 
 S = TypeVar("S", bound=Settings)
+# In models of this hidden size and larger ones, a gradient of the shared matrices for each layer takes more memory than
+# anything else in a plain graph.
+_WIDE = 1024
 
 
 def load_config(settings: Settings) -> AlbertConfig:
@@ -159,11 +162,12 @@ def build_estimator(
             config,
             head,
             train.seed,
-            Computation(
-                tf.as_dtype(settings.model.dtype),
-                settings.speed.recompute_activations,
-                FENCED if settings.speed.use_xla else FUSED,
-                gather_repeatably if settings.speed.deterministic else tf.gather,
+            training_computation(
+                config,
+                settings.model.dtype,
+                recompute=settings.speed.recompute_activations,
+                use_xla=bool(settings.speed.use_xla),
+                deterministic=settings.speed.deterministic,
             ),
             loss,
         ),
@@ -185,6 +189,20 @@ def build_estimator(
             early_stopping_threshold=train.early_stopping_threshold,
         ),
         warm_start=lambda weights: start_from_checkpoint(weights, settings, num_of_group),
+    )
+
+
+def training_computation(
+    config: AlbertConfig, dtype: str, *, recompute: bool, use_xla: bool, deterministic: bool
+) -> Computation:
+    """How a run computes whose settings have these values."""
+    return Computation(
+        tf.as_dtype(dtype),
+        recompute,
+        FENCED if use_xla else FUSED,
+        gather_repeatably if deterministic else tf.gather,
+        # In a compiled step activations decide how much memory it takes, unless they are recomputed.
+        sums_by_layer=recompute or (not use_xla and config.hidden_size >= _WIDE),
     )
 
 

@@ -53,7 +53,7 @@ def gradient_function(job: Job, use_xla: bool) -> Callable[[Mapping[str, tf.Tens
     """The function from a batch to the gradient of its loss by variable, with dropout and random weights."""
     config = AlbertConfig(**MODELS[job.model]).with_dropout(job.dropout)
     head = make_head(config, job)
-    computation = dataclasses.replace(make_computation(job), element_wise=FENCED if use_xla else FUSED)
+    computation = dataclasses.replace(make_computation(config, job), element_wise=FENCED if use_xla else FUSED)
     model_fn = build_model_fn(config, head, SEED, computation)
     step = TrainingStep(model_fn, create_optimizer("adamw"), LearningRateSchedule(LEARNING_RATE, 1000), use_xla)
     variables = AlbertModel(config, head.variable_specs, SEED).weights

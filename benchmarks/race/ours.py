@@ -26,9 +26,7 @@ from albert.heads.base import Head
 from albert.heads.pooled import ClassificationHead, RegressionHead
 from albert.heads.span import SpanHead
 from albert.modeling import AlbertModel, Computation
-from albert.ops.embedding import gather_repeatably
-from albert.ops.fenced import FENCED
-from albert.ops.fused import FUSED
+from albert.runs.assembly import training_computation
 from albert.runs.model_fn import build_model_fn
 from albert.settings import DataSettings
 from albert.tasks import get_task
@@ -59,13 +57,10 @@ def make_dataset(cache: RecordCache, job: Job, first_step: int, last_step: int) 
     return train_dataset(source, shape, SEED, first_step, last_step)
 
 
-def make_computation(job: Job) -> Computation:
+def make_computation(config: AlbertConfig, job: Job) -> Computation:
     """As a run's own: the parts of a step that is compiled as a whole, where it is."""
-    return Computation(
-        tf.as_dtype(job.dtype),
-        job.recompute,
-        FENCED if job.device == "gpu" else FUSED,
-        gather_repeatably if job.deterministic else tf.gather,
+    return training_computation(
+        config, job.dtype, recompute=job.recompute, use_xla=job.device == "gpu", deterministic=job.deterministic
     )
 
 
@@ -76,7 +71,7 @@ def make_estimator(
     config = AlbertConfig(**MODELS[job.model]).with_dropout(job.dropout)
     head = make_head(config, job)
     estimator = Estimator(
-        model_fn=build_model_fn(config, head, SEED, make_computation(job)),
+        model_fn=build_model_fn(config, head, SEED, make_computation(config, job)),
         create_weights=lambda: AlbertModel(config, head.variable_specs, SEED).weights,
         optimizer=create_optimizer("adamw"),
         learning_rate=schedule,
