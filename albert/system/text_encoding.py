@@ -39,11 +39,11 @@ _MARKS: tuple[tuple[bytes, str], ...] = (
     (b"\x89PNG\r\n\x1a\n", "a picture (PNG); a text file is needed"),
     (b"SQLite format 3\0", "an SQLite database; write it as text"),
 )
-# What stands in place of a file of any kind.
+# What stands in place of a file of any kind. Weights may begin with any two bytes, so no mark is that short.
 _SUBSTITUTES: tuple[tuple[bytes, str], ...] = (
     (b"version https://git-lfs.github.com/spec/", "a pointer of Git LFS, not the file; fetch that with: git lfs pull"),
-    (b"\x1f\x8b", "compressed with gzip; unpack it with: gunzip"),
-    (b"\x1f\x9d", "compressed with compress; unpack it with: uncompress"),
+    (b"\x1f\x8b\x08", "compressed with gzip; unpack it with: gunzip"),
+    (b"\x1f\x9d\x90", "compressed with compress; unpack it with: uncompress"),
     (b"\xfd7zXZ\0", "compressed with xz; unpack it with: unxz"),
     (b"\x28\xb5\x2f\xfd", "compressed with zstd; unpack it with: unzstd"),
     (b"\x04\x22\x4d\x18", "compressed with lz4; unpack it with: unlz4"),

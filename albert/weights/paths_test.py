@@ -70,7 +70,7 @@ def test_a_hub_module_is_read_where_its_variables_are(tmp_path):
     ("name", "content", "what"),
     [
         ("model.pt", b"\x80\x02....", "a pickle, which could run code"),
-        ("albert_base.tar.gz", b"\x1f\x8b....", "compressed with gzip; unpack it with: gunzip"),
+        ("albert_base.tar.gz", b"\x1f\x8b\x08...", "compressed with gzip; unpack it with: gunzip"),
         ("weights", b"<!DOCTYPE html>\n<html>", "an HTML page"),
         ("model.ckpt", b"....", "not one of a checkpoint"),
         ("empty", b"", "not one of a checkpoint"),
@@ -130,6 +130,14 @@ def test_what_stands_in_place_of_weights_is_called_so(tmp_path, name, data, what
     (tmp_path / name).write_bytes(data)
     with pytest.raises(UserError, match=rf"/{name} is .*{what}"), open_weights(checkpoint_prefix(tmp_path)):
         pass
+
+
+@pytest.mark.parametrize("start", [b"\x1f\x8b", b"\x1f\x9d", b"\x80\x02", b"PK"])
+def test_weights_may_begin_as_an_archive_does(tmp_path, start):
+    values = np.frombuffer(start + b"\x40\x3f", np.float32)
+    checkpoint_files.save(tmp_path / "a", {"bert/a": values})
+    with open_weights(tmp_path / "a") as reader:
+        np.testing.assert_array_equal(reader.get_tensor("bert/a"), values)
 
 
 def test_what_stands_in_place_of_a_shard_is_called_so(tmp_path):
