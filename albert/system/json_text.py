@@ -4,6 +4,7 @@ Python's own reader takes the last of two members of one name, so that what the 
 """
 
 import collections
+import gc
 import json
 import reprlib
 from collections.abc import Sequence
@@ -20,6 +21,9 @@ def parse_json(data: bytes | str) -> Any:
     Raises ValueError with a few words on what is wrong, among them: a name twice in one object, too deep to be read.
     """
     text = data if isinstance(data, str) else whole_text(data)
+    # A finalizer that a collection calls where lists in lists have used up the stack fails, and prints that.
+    collects_garbage = gc.isenabled()
+    gc.disable()
     try:
         return json.loads(text, object_pairs_hook=_object)
     except json.JSONDecodeError as error:
@@ -30,6 +34,9 @@ def parse_json(data: bytes | str) -> Any:
         raise ValueError(f"not clear: {short_repr(error.name)} appears twice in one object") from None
     except (ValueError, RecursionError):  # a number of thousands of digits, lists in lists in lists
         raise ValueError("not JSON that can be read (numbers too long or lists too deep)") from None
+    finally:
+        if collects_garbage:
+            gc.enable()
 
 
 def short_repr(value: object) -> str:

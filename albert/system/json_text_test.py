@@ -1,3 +1,5 @@
+import gc
+
 import pytest
 
 from albert.system.json_text import parse_json, short_repr
@@ -52,3 +54,22 @@ def test_deep_values_are_shown_in_part():
 
 def test_short_values_are_shown_as_they_are():
     assert short_repr({"a": ["b", 1, None]}) == "{'a': ['b', 1, None]}"
+
+
+def test_no_finalizer_is_called_where_deep_values_have_used_up_the_stack():
+    phases, thresholds = [], gc.get_threshold()
+
+    def noted(phase, info):
+        phases.append(phase)
+
+    gc.callbacks.append(noted)
+    gc.set_threshold(10)
+    try:
+        with pytest.raises(ValueError, match="too deep"):
+            parse_json("[" * 100_000)
+    finally:
+        gc.set_threshold(*thresholds)
+        gc.callbacks.remove(noted)
+    # One for ten of nearly a thousand lists without that.
+    assert len(phases) < 40
+    assert gc.isenabled()
