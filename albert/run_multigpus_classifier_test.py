@@ -8,12 +8,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from albert.engine import checkpoint_files
 from albert.run_multigpus_classifier import cli
+from albert.system.testing import start_program
 from albert.testing import AGREEMENT, full_disk, sample_command, write_sample_data
 
 ROOT = Path(__file__).parents[1]
@@ -167,8 +169,11 @@ def _start(folder: Path, out: str, prefix: tuple[str, ...] = (), **more_flags: o
     # Signals are seen between calls of the compiled loop, which end at checkpoints: 50 steps at most.
     flags = {"output_dir": folder / out, "train_step": 300, "save_checkpoints_steps": 50, "keep_checkpoint_max": 1}
     flags |= {"num_gpu_cores": 1, "train_batch_size": 8, **more_flags}
-    command = [sys.executable, "-m", "albert.run_multigpus_classifier", *sample_command(folder, "train", **flags)[1:]]
-    return subprocess.Popen([*prefix, *command], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    module, words = "albert.run_multigpus_classifier", sample_command(folder, "train", **flags)[1:]
+    streams: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+    if prefix:
+        return subprocess.Popen([*prefix, sys.executable, "-m", module, *words], cwd=ROOT, **streams)
+    return start_program(module, words, cwd=ROOT, **streams)
 
 
 def _end(process: subprocess.Popen) -> tuple[int, str]:

@@ -2,8 +2,6 @@
 
 import json
 import math
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +9,7 @@ import numpy as np
 import pytest
 
 from albert import run_multigpus_squad_v1, run_multigpus_squad_v2
+from albert.system.testing import run_program
 from albert.tasks.squad.metrics import Question, scores_v1, scores_v2
 from albert.testing import AGREEMENT, SAMPLE_DATA, sample_command
 
@@ -73,10 +72,7 @@ def command(folder: Path, version: str, **flags: object) -> list[str]:
 
 def run_process(version: str, arguments: list[str]) -> str:
     """Standard error of a process that must end with 0."""
-    module = f"albert.run_multigpus_squad_v{version[0]}"
-    ended = subprocess.run(
-        [sys.executable, "-m", module, *arguments[1:]], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    ended = run_program(f"albert.run_multigpus_squad_v{version[0]}", arguments[1:], cwd=ROOT)
     assert ended.returncode == 0, ended.stderr
     return ended.stderr
 

@@ -13,9 +13,10 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
+from albert.system.testing import start_program
 from robustness.kill_driver import Trap
-from robustness.kill_fork import ForkedProcess
 
 ROOT = Path(__file__).parent.parent
 SAMPLE_DATA = ROOT / "sample_data"
@@ -48,8 +49,7 @@ class KillTestError(Exception):
 class Run:
     """One run in `folder`, which has its data, caches and output; started again and again by the same command.
 
-    `extra` are more flags; later ones win. `forked`: processes are forks of this one; see
-    `robustness.kill_fork`.
+    `extra` are more flags; later ones win. `forked`: processes are forks of one that has imported TensorFlow.
     """
 
     folder: Path
@@ -105,11 +105,13 @@ class Run:
         changes.unlink(missing_ok=True)
         trap = Trap(str(self.cached_dir), str(self.output_dir), str(changes), phase, nth, int(number))
         arguments = [json.dumps(dataclasses.asdict(trap)), *self.flags()]
-        if self.forked:
-            return Started(ForkedProcess(arguments, errors), changes, errors)
-        command = [sys.executable, "-m", "robustness.kill_driver", *arguments]
+        module = "robustness.kill_driver"
         with errors.open("wb") as stream:
-            process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=stream)
+            options: dict[str, Any] = {"cwd": ROOT, "stdout": subprocess.DEVNULL, "stderr": stream}
+            if self.forked:
+                process = start_program(module, arguments, **options)
+            else:
+                process = subprocess.Popen([sys.executable, "-m", module, *arguments], **options)
         return Started(process, changes, errors)
 
 
@@ -117,7 +119,7 @@ class Run:
 class Started:
     """A process of a run, and the files that its changes and its errors go to."""
 
-    process: subprocess.Popen | ForkedProcess
+    process: subprocess.Popen
     _changes: Path
     _errors: Path
 

@@ -22,7 +22,7 @@ KILLS = (
 def test_a_run_killed_again_and_again_ends_bitwise_as_one_left_alone(tmp_path):
     alone = Run(tmp_path / "alone", extra=FEWER_STEPS).prepare()
     alone.start().end(0)
-    killed = Run(tmp_path / "killed", extra=FEWER_STEPS).prepare()
+    killed = Run(tmp_path / "killed", extra=FEWER_STEPS, forked=True).prepare()
     for phase, nth in KILLS:
         started = killed.start(phase, nth)
         started.end(-signal.SIGKILL)

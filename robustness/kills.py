@@ -37,7 +37,6 @@ from pathlib import Path
 from tqdm import tqdm
 
 from benchmarks.results_file import append_result
-from robustness.kill_fork import preload
 from robustness.kill_runs import KillTestError, Run, Started, copy_of, differences, is_growing, raw_contents
 
 # Shares of the kills, by kind; the order is the one in which they can come in one run, one after the other.
@@ -267,9 +266,6 @@ def main() -> int:
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     rng = random.Random(arguments.seed)
-    if arguments.forked:
-        tqdm.monitor_interval = 0  # its thread would not come along into the forks
-        preload()
     with tempfile.TemporaryDirectory() as folder, tqdm(total=arguments.kills, unit="kill", disable=None) as bar:
         test = KillTest(Path(folder), arguments.replicas, arguments.forked, rng)
         for count in disturb_all(test, share_out(arguments.kills), rng, arguments.jobs):

@@ -7,11 +7,8 @@ import functools
 import hashlib
 import importlib
 import json
-import os
 import shlex
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +18,7 @@ import tensorflow as tf
 
 from albert.data.row_shapes import NEWEST_PACKING
 from albert.runs.output_dir import PACKING_VERSION
+from albert.system.testing import run_program
 
 # Steps of every run, and the one after which it was stopped.
 STEPS, STOPPED_AT = 8, 4
@@ -66,15 +64,7 @@ def _load(path: Path) -> Any:
 def _run(earlier: Path, folder: Path, kind: str, name: str) -> str:
     """Standard error of a command of commands.json, in `folder`; it must end with 0."""
     module, *flags = shlex.split(_load(earlier / "commands.json")[kind][name])
-    done = subprocess.run(
-        [sys.executable, "-m", f"albert.{module}", *flags],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(_root(earlier))},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=SECONDS,
-    )
+    done = run_program(f"albert.{module}", flags, SECONDS, cwd=folder)
     assert done.returncode == 0, done.stderr
     return done.stderr
 

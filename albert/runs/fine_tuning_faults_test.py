@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from albert.errors import UserError
 from albert.run_multigpus_classifier import cli
 from albert.runs import fine_tuning
 from albert.system.locks import LOCK, OutputLock
+from albert.system.testing import start_program
 from albert.testing import resize_disk, sample_command, tiny_disk, unwritable, write_sample_data
 
 ROOT = Path(__file__).parents[2]
@@ -118,8 +118,8 @@ def _start(folder: Path, **flags: object) -> subprocess.Popen:
     arguments = sample_command(
         folder, "train", **{"num_gpu_cores": 1, "train_step": 300, "save_checkpoints_steps": 50, **flags}
     )
-    command = [sys.executable, "-m", "albert.run_multigpus_classifier", *arguments[1:]]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+    return start_program("albert.run_multigpus_classifier", arguments[1:], cwd=ROOT, **streams)
 
 
 def _wait_for_training(process: subprocess.Popen, out: Path) -> None:

@@ -3,8 +3,6 @@
 import dataclasses
 import json
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -21,6 +19,7 @@ from albert.runs import pretraining, reports
 from albert.runs.assembly import load_config
 from albert.runs.reports import TRAINING_LOG
 from albert.system.signals import Interrupted
+from albert.system.testing import run_program
 from albert.testing import AGREEMENT, sample_command, send_signals, write_sample_data
 from albert.tokenization import load_tokenizer
 
@@ -182,25 +181,21 @@ def test_the_schedule_is_upstreams(tmp_path):
 # --- As programs --------------------------------------------------------------------------------------------------
 
 
-def _program(module: str, arguments: list[str]) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-m", f"albert.{module}", *arguments], capture_output=True, text=True, check=False
-    )
-
-
 @pytest.mark.training
 def test_the_classifier_starts_from_a_pretrained_checkpoint(tmp_path):
     # The vocabulary has 124 pieces.
     config = json.loads((AGREEMENT / "albert_config.json").read_text())
     write_run(tmp_path, **config)
-    done = _program(
-        "run_pretraining", command(tmp_path, num_gpu_cores=1, num_train_steps=2, save_checkpoints_steps=2)[1:]
+    done = run_program(
+        "albert.run_pretraining", command(tmp_path, num_gpu_cores=1, num_train_steps=2, save_checkpoints_steps=2)[1:]
     )
     assert done.returncode == 0, done.stderr
     prefix = tmp_path / "out/model.ckpt-best"
     write_sample_data(tmp_path / "data", 16)
     flags = {"init_checkpoint": prefix, "output_dir": tmp_path / "tuned", "train_step": 1, "num_gpu_cores": 1}
-    done = _program("run_multigpus_classifier", sample_command(tmp_path, "train", **flags, learning_rate=1e-9)[1:])
+    done = run_program(
+        "albert.run_multigpus_classifier", sample_command(tmp_path, "train", **flags, learning_rate=1e-9)[1:]
+    )
     assert done.returncode == 0, done.stderr
     assert "newly initialised (not in the checkpoint or discarded): output_weights, output_bias" in done.stderr
     name = "bert/encoder/transformer/group_0/inner_group_0/attention_1/self/query/kernel"
@@ -231,7 +226,7 @@ def test_records_without_any_mask_and_those_that_are_trained_on_and_evaluated(tm
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(tmp_path, flags, message):
-    done = _program("run_pretraining", command(write_run(tmp_path), **flags)[1:])
+    done = run_program("albert.run_pretraining", command(write_run(tmp_path), **flags)[1:])
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     errors = [line for line in done.stderr.splitlines() if line.startswith("error:")]

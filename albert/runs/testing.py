@@ -1,7 +1,7 @@
 """Workers as real processes on this machine: what tests start, and what each of these processes does.
 
-Starting a process is what costs, so that one makes a list of runs. TensorFlow allows one strategy of several workers in
-a process: the runs share it.
+A process makes a list of runs, since joining the others is what costs. TensorFlow allows one strategy of several
+workers in a process: the runs share it.
 """
 
 import contextlib
@@ -26,6 +26,7 @@ from albert.cli.fine_tuning import parse_classifier_flags, parse_race_flags, par
 from albert.cli.pretraining import parse_pretraining_flags
 from albert.errors import UserError
 from albert.system.signals import Interrupted
+from albert.system.testing import start_program
 
 ROOT = Path(__file__).parents[2]
 EARLIER = ROOT / "albert/testdata/earlier_runs"
@@ -122,18 +123,15 @@ class Group:
                 "TF_NUM_INTRAOP_THREADS": "1",  # the workers of a test share few processors
                 **(environments or {}).get(index, {}),
             }
-            program = [sys.executable, "-m", "albert.runs.testing", str(index), str(replicas), str(limit)]
-            program += [str((delays or {}).get(index, 0))]
+            words = [str(index), str(replicas), str(limit), str((delays or {}).get(index, 0))]
+            prefix = (prefixes or {}).get(index, ())
             with (folder / f"worker{index}.log").open("wb") as log:
-                self.processes.append(
-                    subprocess.Popen(
-                        [*(prefixes or {}).get(index, ()), *program],
-                        cwd=folder,
-                        env=environment,
-                        stdout=log,
-                        stderr=subprocess.STDOUT,
-                    )
-                )
+                options: dict[str, Any] = {"cwd": folder, "env": environment, "stdout": log, "stderr": log}
+                if prefix:
+                    command = [*prefix, sys.executable, "-m", "albert.runs.testing", *words]
+                    self.processes.append(subprocess.Popen(command, **options))
+                else:
+                    self.processes.append(start_program("albert.runs.testing", words, **options))
         self.since = time.monotonic()
 
     def __enter__(self) -> "Group":
