@@ -227,7 +227,7 @@ def train_and_evaluate(
 ) -> dict[str, float]:
     """Trains if asked to, writes results, log and curve; metrics of the best checkpoint, {} without an `eval_spec`.
 
-    `observers` follow the training, as do those that write its log and its events. `dev_reports` are written with the
+    `observers` follow the training, before those that write its log and its events. `dev_reports` are written with the
     results.
     """
     replicas = estimator.replicas
@@ -240,7 +240,7 @@ def train_and_evaluate(
         def open_logs() -> list[TrainingObserver]:
             board = reports.TensorBoard(settings.output_dir, reports.hyperparameters(settings, replicas.count))
             log = reports.TrainingLog(settings.output_dir, settings.train.num_steps)
-            return [log, board, *observers, *([dev_reports] if dev_reports else [])]
+            return [*observers, log, board, *([dev_reports] if dev_reports else [])]
 
         estimator.train(train_input_fn, settings.train.num_steps, eval_spec, workers.on_chief(open_logs) or ())
     trained_to = estimator.global_step  # before the best checkpoint is taken

@@ -40,7 +40,7 @@ from albert.runs.assembly import (
 )
 from albert.runs.dev_reports import DevReports
 from albert.runs.left_model import LeftModel
-from albert.runs.output_dir import PACKING_VERSION, SHAPE_COST, claim_output_dir, recorded_packing
+from albert.runs.output_dir import PACKING_VERSION, SHAPE_COST, claim_output_dir, recorded_packing, still_claimed
 from albert.runs.split_data import SplitData
 from albert.serving import imported
 from albert.serving.description import DESCRIPTION, read_description
@@ -76,7 +76,7 @@ def run(task: Task, settings: Settings) -> dict[str, float]:
     identity = identity_of_run(task, config, tokenizer, settings, replicas, digests)
     task = with_metric(task, settings.objective)
     paths = [path for source in sources.values() for path in source.paths]
-    with workers.on_chief(lambda: claim_output_dir(settings, identity, paths)) or contextlib.nullcontext():
+    with workers.on_chief(lambda: claim_output_dir(settings, identity, paths)) or contextlib.nullcontext() as lock:
         packing = NEWEST_PACKING, 0.0
         if settings.do_train:
             packing = workers.agree(lambda: recorded_packing(settings.output_dir))
@@ -97,7 +97,13 @@ def run(task: Task, settings: Settings) -> dict[str, float]:
         best = estimator.evaluations.best
         leave_model(estimator, left_model, best.metrics if best else {})
         metrics = train_and_evaluate(
-            estimator, inputs.train, eval_spec, settings, task.best_metric, [left_model], dev_reports
+            estimator,
+            inputs.train,
+            eval_spec,
+            settings,
+            task.best_metric,
+            [*still_claimed(lock), left_model],
+            dev_reports,
         )
         if metrics:
             leave_model(estimator, left_model, metrics)  # what evaluating without training tuned

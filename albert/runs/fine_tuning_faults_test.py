@@ -16,6 +16,7 @@ from albert.engine import checkpoint_files
 from albert.errors import UserError
 from albert.run_multigpus_classifier import cli
 from albert.runs import fine_tuning
+from albert.runs.output_dir import StillClaimed
 from albert.system.locks import LOCK, OutputLock
 from albert.system.testing import start_program
 from albert.testing import resize_disk, sample_command, tiny_disk, unwritable, write_sample_data
@@ -159,6 +160,40 @@ def test_a_second_process_is_refused_until_the_first_is_killed_and_a_second_sign
         assert (copied / "busy" / name).read_bytes() == (copied / "alone" / name).read_bytes()
     assert _losses(copied / "busy") == _losses(copied / "alone")
     assert not [path for path in (copied / "busy").iterdir() if path.name == LOCK or "tmp" in path.name]
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ("replaced", r"out2 was moved, deleted or replaced while this run worked there: it has no run_settings\.json"),
+        ("taken", r"out2 is in use by \S+ \(process \d+ .*, too: run\.lock was removed from it while this run went on"),
+    ],
+)
+def test_a_run_ends_where_its_directory_is_taken_from_it(copied, monkeypatch, fault, message):
+    """It would write on, in another's directory or into what another process writes."""
+    out, locks = copied / "out2", []
+
+    def break_in(first_step):
+        if fault == "replaced":
+            out.rename(copied / "moved")
+            out.mkdir()
+        else:
+            (out / LOCK).unlink()
+            locks.append(OutputLock(out))
+            (out / LOCK).write_text("another (process 7 on there, since now)\n")  # as of another process
+
+    monkeypatch.setattr(StillClaimed, "on_start", lambda watch, first_step: break_in(first_step))
+    with pytest.raises(UserError, match=message):
+        _run(copied, *ALL, output_dir=out)
+    for lock in locks:
+        lock.release()
+    assert not list(out.glob("model.ckpt-*"))
+    if fault == "replaced":
+        shutil.rmtree(out)  # with the beginning of a log
+        (copied / "moved").rename(out)
+    monkeypatch.undo()
+    _run(copied, *ALL, output_dir=out)
+    assert _losses(out) == _losses(copied / "out")
 
 
 # Full disks and places that cannot be written -------------------------------------------------------------------------

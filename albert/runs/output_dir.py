@@ -52,6 +52,44 @@ def claim_output_dir(
     return lock
 
 
+class StillClaimed:
+    """Follows a training and ends it where its directory was taken from it, before it writes there again."""
+
+    def __init__(self, lock: OutputLock):
+        self._lock = lock
+
+    def on_start(self, first_step: int) -> None:
+        """The directory was claimed just now."""
+
+    def on_steps(self, records: object) -> None:
+        """Comes at every line of the log, so before every checkpoint."""
+        self.check()
+
+    def on_evaluation(self, evaluation: object) -> None:
+        """Comes before the results of the evaluation are written."""
+        self.check()
+
+    def check(self) -> None:
+        """Raises UserError where another process works in the directory, or another directory is in its place."""
+        directory = self._lock.directory
+        holder = self._lock.keep()
+        if holder is not None:
+            raise UserError(
+                f"{directory} is in use by {holder}, too: {LOCK} was removed from it while this run went on. This run "
+                "ends; what it saved is intact. Let the other one go on, or stop it and start this one again."
+            )
+        if not (directory / RUN_SETTINGS).exists():
+            raise UserError(
+                f"{directory} was moved, deleted or replaced while this run worked there: it has no {RUN_SETTINGS}. "
+                "Put the directory back; the same command continues from its newest checkpoint."
+            )
+
+
+def still_claimed(lock: OutputLock | None) -> list[StillClaimed]:
+    """What watches over the claim; nothing in a worker that has none."""
+    return [] if lock is None else [StillClaimed(lock)]
+
+
 def recorded_training(directory: Path) -> Mapping[str, object]:
     """What is recorded of the training in `directory`, also before it is claimed.
 

@@ -27,7 +27,7 @@ from albert.runs.assembly import (
     resolve,
     train_and_evaluate,
 )
-from albert.runs.output_dir import claim_output_dir
+from albert.runs.output_dir import claim_output_dir, still_claimed
 from albert.serving.model_folder import write_model_folder
 from albert.settings import PretrainingSettings
 from albert.system.locks import OutputLock
@@ -48,7 +48,7 @@ def run(settings: PretrainingSettings) -> dict[str, float]:
     records = workers.together(lambda: open_wanted_records(config, settings))
     workers.compare(lambda: contents(config, records))
     tokenizer = workers.on_chief(lambda: tokenizer_of_records(settings, records))
-    with workers.on_chief(lambda: claim(config, settings, replicas, records)) or contextlib.nullcontext():
+    with workers.on_chief(lambda: claim(config, settings, replicas, records)) or contextlib.nullcontext() as lock:
         train = settings.train
         schedule = LearningRateSchedule(
             train.learning_rate, train.num_steps, train.warmup_steps, train.poly_power, train.start_warmup_step
@@ -64,7 +64,7 @@ def run(settings: PretrainingSettings) -> dict[str, float]:
             )
         workers.on_chief(lambda: leave_model(estimator, config, tokenizer, settings))
         eval_spec = build_eval_spec(records["dev"], settings, replicas) if settings.do_eval else None
-        metrics = train_and_evaluate(estimator, train_input_fn, eval_spec, settings, BEST_METRIC)
+        metrics = train_and_evaluate(estimator, train_input_fn, eval_spec, settings, BEST_METRIC, still_claimed(lock))
     workers.part()
     return metrics
 

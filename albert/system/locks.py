@@ -22,9 +22,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 from albert.errors import UserError
 from albert.system.files import cannot_write
+from albert.system.text_encoding import open_regular
 
 LOCK = "run.lock"
 
@@ -43,9 +45,10 @@ class FileLock:
         self._path = path
         self._cannot = cannot
         self._descriptor: int | None = None
+        self._holder = b""  # what we wrote into the file
         self.is_exclusive = True  # unless it was taken where there are no locks
 
-    def __enter__(self) -> "FileLock":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -67,12 +70,21 @@ class FileLock:
             if isinstance(found, str):
                 return found
             self._descriptor = found
+            self._holder = _who_we_are().encode()
             os.ftruncate(found, 0)
-            os.write(found, _who_we_are().encode())
+            os.write(found, self._holder)
         except OSError as error:
             self.release()
             raise self._cannot(self._path, error) from error
         return None
+
+    def keep(self) -> str | None:
+        """Takes the lock again where its file was removed, which lets others in; as `take`, who has it then."""
+        if self._descriptor is None or not self.is_exclusive or self._is_ours():
+            return None
+        os.close(self._descriptor)
+        self._descriptor = None
+        return self.take()
 
     def release(self) -> None:
         """Lets others in, and leaves nothing behind. May be called again."""
@@ -81,13 +93,19 @@ class FileLock:
             return
         # Removed first, while nobody else can have it: who waits for the old file's lock sees that it is not the file.
         with contextlib.suppress(OSError):
-            self._path.unlink()
+            if self._is_ours():
+                self._path.unlink()
         os.close(descriptor)
         self._descriptor = None
 
     def follow(self, path: Path) -> None:
         """Says that the file was renamed to `path`, with its directory."""
         self._path = path
+
+    def _is_ours(self) -> bool:
+        """Whether what is at the path is the file that we hold. By its text, too: not all disks number files."""
+        assert self._descriptor is not None, "a lock that is held"
+        return _is_at(self._descriptor, self._path) or _start_of(self._path) == self._holder
 
     def _lock(self, wait: bool) -> int | str:
         """The descriptor of the locked file, or who has the lock."""
@@ -159,6 +177,15 @@ def _is_at(descriptor: int, path: Path) -> bool:
         return os.path.samestat(os.fstat(descriptor), path.lstat())
     except FileNotFoundError:
         return False
+
+
+def _start_of(path: Path) -> bytes | None:
+    """The first bytes of a regular file; None where there is none."""
+    try:
+        with open_regular(path) as file:
+            return file.read(1000)
+    except OSError:
+        return None
 
 
 def _warn_once(folder: Path) -> None:

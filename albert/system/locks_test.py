@@ -53,6 +53,33 @@ def test_a_killed_holder_locks_nobody_out(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_lock_whose_file_was_removed_is_taken_again_or_its_new_holder_named(tmp_path):
+    with OutputLock(tmp_path) as lock:
+        written = (tmp_path / LOCK).read_bytes()
+        assert lock.keep() is None
+        (tmp_path / LOCK).unlink()
+        assert lock.keep() is None  # nobody else came
+        assert (tmp_path / LOCK).read_bytes().startswith(written[:20])
+        with pytest.raises(UserError, match="is in use"):
+            OutputLock(tmp_path)
+        (tmp_path / LOCK).unlink()
+        with _holder(tmp_path) as other:
+            assert f"process {other.pid} on" in lock.keep()
+            lock.release()
+            assert (tmp_path / LOCK).exists(), "it is the other's"
+            other.communicate()
+
+
+def test_releasing_leaves_the_file_of_another_holder(tmp_path):
+    with OutputLock(tmp_path) as lock:
+        (tmp_path / LOCK).unlink()
+        with _holder(tmp_path) as other:
+            lock.release()
+            assert str(other.pid) in (tmp_path / LOCK).read_text()
+            other.communicate()
+    assert not (tmp_path / LOCK).exists()
+
+
 def test_one_process_cannot_have_it_twice(tmp_path):
     with OutputLock(tmp_path), pytest.raises(UserError, match="is in use"):
         OutputLock(tmp_path)

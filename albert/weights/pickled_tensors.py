@@ -23,6 +23,10 @@ _DICT = "collections OrderedDict"
 _TENSOR, _PARAMETER = "torch._utils _rebuild_tensor_v2", "torch._utils _rebuild_parameter"
 
 
+class ForeignPickle(ValueError):
+    """A pickle of something else than tensors by name, such as a whole model: copying the file again does not help."""
+
+
 class PickledStorage(NamedTuple):
     """Numbers in a row: the name of their file, NumPy's name of the type, or PyTorch's for others, and how many."""
 
@@ -49,7 +53,8 @@ class _Global(NamedTuple):
 def pickled_tensors(data: bytes) -> dict[str, PickledTensor]:
     """The tensors that a pickle describes, by their names.
 
-    Raises ValueError for a pickle that is damaged, or does anything else than to describe tensors.
+    Raises ValueError for a pickle that is damaged, ForeignPickle for one that does anything else than to describe
+    tensors.
     """
     machine = _Machine()
     for opcode, argument, _ in pickletools.genops(data):
@@ -61,7 +66,7 @@ def pickled_tensors(data: bytes) -> dict[str, PickledTensor]:
             raise ValueError(f"its pickle is damaged ({opcode.name})") from None
     found = machine.stack[-1] if machine.stack else None
     if not isinstance(found, dict) or not all(isinstance(value, PickledTensor) for value in found.values()):
-        raise ValueError("it holds something else than the tensors of a model (its state_dict)")
+        raise ForeignPickle("it holds something else than the tensors of a model")
     return found
 
 
@@ -151,7 +156,8 @@ def _made(function: _Global, arguments: tuple[Any, ...]) -> Any:
     if name == _PARAMETER and isinstance(arguments[0], PickledTensor):
         return arguments[0]
     if name != _TENSOR:
-        raise ValueError(f"its pickle would call {short_repr(name)[1:-1]}, which describes no tensor: it is not run")
+        called = short_repr(name)[1:-1]
+        raise ForeignPickle(f"its pickle would call {called}, which describes no tensor: it is not run")
     storage, first, shape, strides, *_ = arguments
     if not isinstance(storage, PickledStorage) or not _are_sizes((first,)) or not _are_sizes(shape):
         raise ValueError("its pickle describes a tensor without a storage or a shape")
@@ -181,5 +187,5 @@ def _are_sizes(value: Any) -> bool:
     )
 
 
-def _is_no_description(name: str) -> ValueError:
-    return ValueError(f"its pickle does more than to describe tensors ({name}): it is not run")
+def _is_no_description(name: str) -> ForeignPickle:
+    return ForeignPickle(f"its pickle does more than to describe tensors ({name}): it is not run")

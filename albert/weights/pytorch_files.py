@@ -11,7 +11,7 @@ from typing import BinaryIO, cast
 
 from albert.system.json_text import short_repr
 from albert.system.text_encoding import open_regular
-from albert.weights.pickled_tensors import PickledTensor, pickled_tensors
+from albert.weights.pickled_tensors import ForeignPickle, PickledTensor, pickled_tensors
 from albert.weights.stored_tensors import BYTES_OF, StoredTensor, num_bytes
 
 ZIP_START, OLD_START = b"PK\x03\x04", b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"
@@ -34,7 +34,11 @@ class _BoundedReads:
 
 
 def read_tensors(path: Path) -> dict[str, StoredTensor]:
-    """By their names. Raises ValueError with what is wrong, OSError where the file cannot be read."""
+    """By their names.
+
+    Raises ForeignPickle where it holds something else than tensors, ValueError with what else is wrong, OSError where
+    the file cannot be read.
+    """
     with open_regular(path) as file:
         try:
             members = _members(file)
@@ -92,7 +96,7 @@ def _place(
     is_by_columns = len(shape) == 2 and 1 not in shape and tensor.strides == (1, shape[0])
     long_axes = [axis for axis, length in enumerate(shape) if length != 1]
     if not is_by_columns and any(tensor.strides[axis] != by_rows[axis] for axis in long_axes):
-        raise ValueError(f"{short_repr(name)} is a part of another tensor; save it with .contiguous()")
+        raise ForeignPickle(f"{short_repr(name)} is a part of another tensor, not .contiguous()")
     if wide and tensor.first * wide + num_bytes(shape, dtype) > size:
         raise ValueError(f"{short_repr(name)} goes beyond its storage")
     return StoredTensor(path, place + tensor.first * wide, shape, dtype, is_by_columns)

@@ -74,11 +74,37 @@ class _Runs:
 def test_a_pickle_that_runs_code_is_not_run(tmp_path, protocol):
     evil = pickle.dumps({"embeddings.word_embeddings.weight": _Runs(tmp_path / "was here")}, protocol)
     path = write_pytorch(tmp_path / BIN, {}, evil)
-    with pytest.raises(UserError, match=f"{BIN} cannot be read, it may be damaged: its pickle (would call|does more)"):
+    with pytest.raises(UserError, match=f"{BIN} cannot be read: its pickle (would call|does more)"):
         read(path)
     assert [file.name for file in tmp_path.iterdir()] == [BIN]
     pickle.loads(evil)
     assert (tmp_path / "was here").exists()
+
+
+@pytest.mark.parametrize(
+    ("items", "message"),
+    [
+        (text("epoch") + b"K\x03", "holds something else than the tensors of a model"),  # a training state
+        (text("optimizer") + b"]", r"does more than to describe tensors \(EMPTY_LIST\): it is not run"),
+        (text("a") + pickled_tensor("0", "float32", 6, (2, 2), (3, 1)), "is a part of another tensor"),
+    ],
+)
+def test_a_file_of_more_than_a_state_dict_is_told_with_what_to_save(tmp_path, items, message):
+    """Downloading it again, which helps where it is damaged, would give the same file."""
+    path = write_pytorch(tmp_path / BIN, {"a": np.zeros(6, np.float32)}, START + items + END)
+    with pytest.raises(
+        UserError, match=rf"{message}.*\. Save the tensors of the model alone: torch\.save\(model\."
+    ) as error:
+        read(path)
+    assert "Download" not in str(error.value)
+
+
+@pytest.mark.parametrize("protocol", range(2, 6))
+def test_a_pickle_that_torch_save_did_not_write_is_told_and_not_run(tmp_path, protocol):
+    (tmp_path / BIN).write_bytes(pickle.dumps({"a": _Runs(tmp_path / "was here")}, protocol))
+    with pytest.raises(UserError, match=r"it is a pickle of Python's\. Save the tensors .*'pytorch_model\.bin'\)\.$"):
+        read(tmp_path / BIN)
+    assert not (tmp_path / "was here").exists()
 
 
 def test_a_pickle_of_pytorch_before_1_6_is_told_with_how_to_convert_it(tmp_path):

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from albert.errors import UserError
 from albert.weights import pytorch_files, safetensors_files
+from albert.weights.pickled_tensors import ForeignPickle
 from albert.weights.stored_tensors import StoredTensor, check_is_itself, first_bytes, shards_of
 
 # In a folder, the first that is there counts.
@@ -15,6 +16,8 @@ _OLD = (
     "it is a pickle of PyTorch before 1.6, which could run code and is not read. Where you trust it: python3 -c "
     "\"import torch; torch.save(torch.load('{0}', weights_only=True), '{0}')\" writes it as PyTorch does today"
 )
+_STATE_DICT = "Save the tensors of the model alone: torch.save(model.state_dict(), '{0}')."
+_PICKLE_STARTS = tuple(bytes((0x80, protocol)) for protocol in range(2, 6))
 
 
 def is_tensor_file(path: Path) -> bool:
@@ -55,10 +58,15 @@ def _read_file(path: Path) -> dict[str, StoredTensor]:
     start = first_bytes(path)
     if start.startswith(pytorch_files.OLD_START):
         raise UserError(f"{path} cannot be read: {_OLD.format(path.name)}.")
+    if start.startswith(_PICKLE_STARTS) and not safetensors_files.is_safetensors(start):
+        raise UserError(f"{path} cannot be read: it is a pickle of Python's. {_STATE_DICT.format(path.name)}")
     module = pytorch_files if start.startswith(pytorch_files.ZIP_START) else safetensors_files
     try:
         return module.read_tensors(path)
     except OSError as error:
         raise damaged(path, error.strerror or error) from error
+    except ForeignPickle as error:
+        what = str(error).partition("\n")[0][:200]
+        raise UserError(f"{path} cannot be read: {what}. {_STATE_DICT.format(path.name)}") from error
     except ValueError as error:
         raise damaged(path, str(error).partition("\n")[0][:200]) from error
