@@ -458,6 +458,17 @@ def test_no_script_hides_a_failure_behind_the_log(checkout, script):
     assert checkout.run(script, STUB_EXIT_CODE="2").returncode == 2
 
 
+@pytest.mark.parametrize("script", FINE_TUNING_SCRIPTS)
+def test_a_program_that_was_killed_is_told_with_the_usual_reason_on_the_terminal_and_in_the_log(checkout, script):
+    result = checkout.run(script, STUB_EXIT_CODE="137", LOG=str(checkout.root / "log"))
+    assert result.returncode == 137
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"{script}: the program was killed, mostly because memory ran out: set a smaller BS")
+    assert (checkout.root / "log").read_text().splitlines()[-1] == line
+    # The launcher of several workers says it itself.
+    assert checkout.run(script, STUB_EXIT_CODE="137", NUM_WORKERS="2", DEVICE="cpu").stderr == ""
+
+
 def _assert_one_line_of_error(checkout: Checkout, result: subprocess.CompletedProcess, words: list[str]) -> None:
     """And nothing was begun."""
     assert result.returncode == 2

@@ -271,6 +271,7 @@ fine_tune() {
     start+=(--)
   fi
 
+  local code=0
   # tee ignores the interrupt that Ctrl-C sends to both, so that the program can still say how it ended.
   with_python -m "${start[@]}" "albert.$program" \
     --recipe \
@@ -283,5 +284,10 @@ fine_tune() {
     --output_dir="$OUTPUT_DIR" \
     --keep_checkpoint_max="$KEEP" \
     --seed="$SEED" \
-    "$@" 2>&1 | tee -i -a -- "$LOG"
+    "$@" 2>&1 | tee -i -a -- "$LOG" || code=$?
+  if ((code == 137 && NUM_WORKERS == 1)); then # of several workers the launcher says it
+    printf '%s: the program was killed, mostly because memory ran out: %s.\n' "${0##*/}" \
+      "set a smaller BS, a larger ACCUM, or RECOMPUTE=true" | tee -i -a -- "$LOG" >&2
+  fi
+  return "$code"
 }
