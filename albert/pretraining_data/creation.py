@@ -111,6 +111,11 @@ class CreationSettings(PairSettings, MaskSettings):
         if self.noisy_copies and self.max_seq_length == SPECIAL_TOKENS + 2:
             least = SPECIAL_TOKENS + 3
             found.append(f"`max_seq_length`={self.max_seq_length} must be at least {least} for `noisy_copies`")
+        if self.max_seq_length >= SPECIAL_TOKENS + 2 and self.max_predictions_per_seq > self.max_tokens:
+            found.append(
+                f"`max_predictions_per_seq`={self.max_predictions_per_seq} is more than the {self.max_tokens} tokens "
+                f"beside the special ones in a record of `max_seq_length`={self.max_seq_length}"
+            )
         if self.noisy_copies and self.random_next_sentence:
             found.append("`noisy_copies` and `random_next_sentence` exclude each other")
         return found
