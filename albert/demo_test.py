@@ -185,7 +185,7 @@ def test_messages_of_programs_name_the_options(monkeypatch, capsys):
     ("words", "message"),
     [
         # Each of the two replicas has half of it; the split has 6,000 rows.
-        (("finetuning", "-b", "30000"), "-b 30000 on --num_gpu_cores=2 needs 30000 examples a step"),
+        (("finetuning", "-b", "30000"), "-b 30000 on 2 replicas needs 30000 examples a step"),
         (("finetuning", "-b", "30000"), "has 6000. Set -b to 6000 or less."),
         (("finetuning", "-b", "4", "--train_batch_size=0"), "--train_batch_size=0 must be"),
         (("finetuning", "-l", "9999"), "has 512 positions. Lower -l."),

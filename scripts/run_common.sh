@@ -260,9 +260,11 @@ fine_tune() {
   LOG=${LOG:-$OUTPUT_DIR.log}
   prepare_folders
 
-  batch+=" examples/replica"
+  local plural=s
+  if ((replicas == 1)); then plural=''; fi
+  if ((batch == 1)); then batch+=" example/replica"; else batch+=" examples/replica"; fi
   if ((accum > 1)); then batch+=" x $accum micro-batches"; fi
-  echo "$name: $batch x $replicas replicas = $GBS examples/step, $duration; log in $LOG"
+  echo "$name: $batch x $replicas replica$plural = $GBS examples/step, $duration; log in $LOG"
 
   local start=()
   if ((NUM_WORKERS > 1)); then

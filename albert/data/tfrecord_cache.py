@@ -163,7 +163,7 @@ def open_or_build(
 
 
 def _announced(cache: RecordCache) -> RecordCache:
-    _LOG.info("using cache %s (%d records)", cache.path, cache.count)
+    _LOG.info("using cache %s (%d record%s)", cache.path, cache.count, "s" * (cache.count != 1))
     return cache
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from albert.errors import UserError
+from albert.system.printing import counted
 from albert.system.text_encoding import open_text, read_regular
 from albert.tasks.base import Split
 
@@ -44,14 +45,14 @@ def warn_of_unread(folder: Path, files: Mapping[str, tuple[Path, ...]]) -> None:
         _LOG.warning("%s: not read: %s. Read is: %s", folder, ", ".join(levels), ", ".join(files))
     in_no_level = [path.name for path in beside if path.suffix == ".txt"]
     if in_no_level:
-        unread = len(in_no_level), in_no_level[0]
-        _LOG.warning("%s: not read, since they are in no level's folder: %d files, as %s", folder, *unread)
+        unread = counted(len(in_no_level), "file"), in_no_level[0]
+        _LOG.warning("%s: not read, being in no level's folder: %s, as %s", folder, *unread)
     for level in files:
         names = [path.name for path in sorted((folder / level).iterdir()) if not path.name.startswith(".")]
         other = [name for name in names if name.lower().endswith(_LIKE_ARTICLES) and not name.endswith(".txt")]
         if other:
-            unread = len(other), other[0]
-            _LOG.warning("%s: not read, since they are not called .txt: %d files, as %s", folder / level, *unread)
+            unread = counted(len(other), "file"), other[0]
+            _LOG.warning("%s: not read, not being called .txt: %s, as %s", folder / level, *unread)
 
 
 def _file_order(path: Path) -> tuple[float, str]:

@@ -528,8 +528,8 @@ def test_what_lies_beside_the_levels_is_named(tmp_path, caplog):
     assert len(_read(tmp_path)) == 4
     assert caplog.messages == [
         f"{folder}: not read: High, primary. Read is: middle, high",
-        f"{folder}: not read, since they are in no level's folder: 2 files, as 7.txt",
-        f"{folder}/high: not read, since they are not called .txt: 3 files, as 2.json",
+        f"{folder}: not read, being in no level's folder: 2 files, as 7.txt",
+        f"{folder}/high: not read, not being called .txt: 3 files, as 2.json",
     ]
 
 

@@ -136,7 +136,8 @@ class Sweep:
         slots = slots_for(self.request)
         if slots[0].gpus and "num_gpu_cores" in self.request.run_flags:
             raise UserError("the GPUs of a run are `gpus_per_run`: leave `num_gpu_cores` out of the flags of the runs.")
-        logging.info("Up to %d runs side by side: %s.", len(slots), "; ".join(map(str, slots)))
+        side_by_side = f"Up to {len(slots)} runs side by side" if len(slots) > 1 else "One run at a time"
+        logging.info("%s: %s.", side_by_side, "; ".join(map(str, slots)))
         smaller = {job for trained in runs if trained.task.task.lower_is_better for job in trained.jobs}
         return Scheduler(slots, self.display, self.command, self.request.fail_fast, lambda job: job in smaller)
 
