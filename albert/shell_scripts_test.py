@@ -32,7 +32,7 @@ printf '%s' "$ALBERT_FLAG_VARIABLES" >"$STUB_CALL.variables"
 printf '%s\\n' "$@" >"$STUB_CALL"
 echo "stub output"
 for argument in "$@"; do
-  if [[ $argument == --output_dir=* ]]; then
+  if [[ $argument == --output_dir=* && ${STUB_EXIT_CODE:-0} != 2 ]]; then
     mkdir -p -- "${argument#*=}"
     echo "eval_accuracy = 0.95" >"${argument#*=}/eval_results.txt"
   fi
@@ -456,6 +456,27 @@ def test_our_own_package_comes_first_from_any_folder_and_through_links(checkout,
 @pytest.mark.parametrize("script", FINE_TUNING_SCRIPTS)
 def test_no_script_hides_a_failure_behind_the_log(checkout, script):
     assert checkout.run(script, STUB_EXIT_CODE="2").returncode == 2
+
+
+@pytest.mark.parametrize("script", FINE_TUNING_SCRIPTS)
+def test_a_run_that_never_began_leaves_nothing_and_one_that_did_everything(checkout, script):
+    output, log = checkout.root / "run", checkout.root / "run.log"
+    named = {"OUTPUT_DIR": str(output), "STUB_EXIT_CODE": "2"}
+    assert checkout.run(script, **named).returncode == 2
+    assert not output.exists()
+    assert not log.exists()
+    # What was there stays: a log of before, and a folder with anything in it.
+    log.write_text("of before\n")
+    assert checkout.run(script, **named).returncode == 2
+    assert not output.exists()
+    assert log.read_text().startswith("of before\n")
+    output.mkdir()
+    assert checkout.run(script, **named).returncode == 2
+    assert output.exists()
+    begun = {"OUTPUT_DIR": str(checkout.root / "begun"), "STUB_EXIT_CODE": "1"}
+    assert checkout.run(script, **begun).returncode == 1
+    assert (checkout.root / "begun.log").read_text().endswith("stub output\n")
+    assert any((checkout.root / "begun").iterdir())
 
 
 @pytest.mark.parametrize("script", FINE_TUNING_SCRIPTS)

@@ -186,9 +186,19 @@ default_output_dir() {
   printf '%s\n' "$new"
 }
 
+# remove_unused_folders: after a mistake that was found before the run began, removes what prepare_folders has made and
+# nothing was written to but the message, which is on the terminal.
+remove_unused_folders() {
+  [[ $made_output ]] && rmdir -- "$OUTPUT_DIR" 2>/dev/null || return 0
+  if [[ $made_log ]]; then rm -f -- "$LOG"; fi
+}
+
 # prepare_folders: makes LOG and OUTPUT_DIR, or dies with the reason.
 prepare_folders() {
   local reason
+  made_output='' made_log=''
+  if [[ ! -e $OUTPUT_DIR ]]; then made_output=true; fi
+  if [[ ! -e $LOG ]]; then made_log=true; fi
   reason=$({ mkdir -p -- "$(dirname -- "$LOG")" && : >>"$LOG" && mkdir -p -- "$OUTPUT_DIR"; } 2>&1) ||
     die "cannot write to OUTPUT_DIR=$OUTPUT_DIR or LOG=$LOG: ${reason##*: }."
 }
@@ -291,5 +301,6 @@ fine_tune() {
     printf '%s: the program was killed, mostly because memory ran out: %s.\n' "${0##*/}" \
       "set a smaller BS, a larger ACCUM, or RECOMPUTE=true" | tee -i -a -- "$LOG" >&2
   fi
+  if ((code == 2)); then remove_unused_folders; fi
   return "$code"
 }
