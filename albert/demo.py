@@ -18,12 +18,13 @@ from pathlib import Path
 
 from albert import create_pretraining_data, prepare_corpus, run_multigpus_classifier, run_pretraining
 from albert.cli.demo import DTYPES, parse
+from albert.cli.pretraining import RUN_PRETRAINING, parse_pretraining_flags
 from albert.cli.program import main
 from albert.cli.variables import FLAG_VARIABLES
 from albert.errors import UserError
 from albert.system.imports import importing_tensorflow
 from albert.system.printing import print_as_far_as_read
-from albert.tasks.recipes import recipe_for
+from albert.tasks.recipes import Recipe, recipe_for
 
 ROOT = Path(__file__).parent.parent
 SAMPLE = ROOT / "sample_data"
@@ -180,6 +181,11 @@ def _call(cli: Callable[[Sequence[str]], int], flags: Mapping[str, object], more
         sys.exit(code)
 
 
+def _check_pretraining_flags(argv: Sequence[str]) -> int:
+    """Returns the exit code with which `run_pretraining` would refuse its flags, having said why; else 0."""
+    return main(argv, parse_pretraining_flags, lambda settings: None, RUN_PRETRAINING)
+
+
 def _fine_tune_sample(options: argparse.Namespace, model: Model, devices: Devices, output: Path) -> None:
     """The bundled task; an epoch of it is 6,000 / 64 = 94 steps."""
     flags = {
@@ -233,6 +239,11 @@ def _fine_tune(options: argparse.Namespace, model: Model, devices: Devices) -> N
 def _pretrain(options: argparse.Namespace, model: Model, devices: Devices, output: Path) -> None:
     """Text to sentences, to records, to a run that is evaluated on other masks of the same text."""
     recipe = recipe_for("pretraining" if options.input else "overfit", model.name)
+    lengths = {"max_seq_length": recipe.max_seq_length, "max_predictions_per_seq": recipe.max_seq_length * 5 // 32}
+    run_flags = _pretraining_flags(options, model, devices, recipe) | lengths | {"output_dir": output}
+    # Making records may take hours, so what the run would refuse comes first; any file stands for the records.
+    stand_ins = {"input_file": model.config, "eval_input_file": model.config}
+    _call(_check_pretraining_flags, run_flags | stand_ins, options.flags)
     corpus = SAMPLE / "pretraining_text.txt"
     data = output / "data" / _name_of_data(options.input or corpus, model)
     if options.input:
@@ -241,7 +252,6 @@ def _pretrain(options: argparse.Namespace, model: Model, devices: Devices, outpu
             pattern = options.input / "*.txt" if options.input.is_dir() else options.input
             _call(prepare_corpus.cli, {"input": pattern, "output": corpus})
     records = {name: data / f"{name}.tf_record" for name in ("train", "eval")}
-    lengths = {"max_seq_length": recipe.max_seq_length, "max_predictions_per_seq": recipe.max_seq_length * 5 // 32}
     for seed, (name, path) in enumerate(records.items()):
         if path.exists():
             continue  # this output folder resumes an earlier call
@@ -254,17 +264,22 @@ def _pretrain(options: argparse.Namespace, model: Model, devices: Devices, outpu
             **lengths,
         }
         _call(create_pretraining_data.cli, flags)
+    there = {"input_file": records["train"], "eval_input_file": records["eval"]}
+    _call(run_pretraining.cli, run_flags | there, options.flags)
+    _show(output)
+
+
+def _pretraining_flags(
+    options: argparse.Namespace, model: Model, devices: Devices, recipe: Recipe
+) -> dict[str, object]:
+    """What the options and the recipe say of a run."""
     assert recipe.train_steps is not None, "recipes of pretraining count steps"
     assert recipe.warmup_proportion is not None, "their warm-up is a share of the steps"
     steps = options.steps or recipe.train_steps
     warmup = options.warmup if options.warmup is not None else int(steps * recipe.warmup_proportion)
-    flags = {
-        "input_file": records["train"],
-        "eval_input_file": records["eval"],
+    return {
         "do_eval": True,
-        "output_dir": output,
         "albert_config_file": model.config,
-        **lengths,
         **devices.flags,
         "dtype": DTYPES[options.dtype],
         "train_batch_size": options.batch or recipe.global_batch_size,
@@ -275,8 +290,6 @@ def _pretrain(options: argparse.Namespace, model: Model, devices: Devices, outpu
         "num_warmup_steps": warmup,
         "save_checkpoints_steps": options.save or steps,
     }
-    _call(run_pretraining.cli, flags, options.flags)
-    _show(output)
 
 
 def _name_of_data(text: Path, model: Model) -> str:

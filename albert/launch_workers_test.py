@@ -181,7 +181,10 @@ def test_after_some_codes_nothing_is_started_again(fake, monkeypatch, word, code
 )
 def test_after_a_loss_all_start_again(fake, caplog, word, said):
     assert fake.run(["ignore", "exit 0"], [word, "exit 0"])[::2] == (0, "")
-    assert caplog.messages == [f"worker 1 {said}; restart 1 of 3 of all workers"]
+    (line,) = caplog.messages
+    assert line.startswith(f"worker 1 {said}")
+    assert line.endswith("; restart 1 of 3 of all workers")
+    assert ("memory ran out" in line) == (word == "die 9")
     launches = {start[2]["ALBERT_LAUNCH"] for index in (0, 1) for start in fake.starts(index)}
     assert [len(fake.starts(index)) for index in (0, 1)] == [2, 2]
     assert len(launches) == 2

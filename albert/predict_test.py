@@ -252,3 +252,15 @@ def test_lines_are_answered_one_by_one_until_ctrl_c(models):
     assert b"Traceback" not in error
     # A call takes 3 ms on a free processor.
     assert min(seconds[1:]) < 1
+
+
+def test_texts_that_are_longer_than_the_model_reads_are_counted(capsys, caplog, models, tmp_path):
+    limit = json.loads((models / "agreement/model.json").read_text())["max_seq_length"]
+    long = "the horse laughs " * limit
+    (tmp_path / "in.txt").write_text(f"the horse laughs\n{long}\n{long}laughs\n")
+    with caplog.at_level(logging.WARNING):
+        assert _run(f"--model_dir={models / 'agreement'}", f"--input_file={tmp_path / 'in.txt'}") == 0
+    assert len(capsys.readouterr().out.splitlines()) == 3
+    (line,) = caplog.messages
+    assert f"in.txt: 2 of 3 texts were cut to max_seq_length={limit} tokens; the longest has " in line
+    assert "train with a larger max_seq_length" in line

@@ -72,7 +72,7 @@ def above_0(high: float) -> Bounds:
 LARGE = 1e30
 DROPOUT = Bounds(0, 1, high_excluded=True, is_interval=True)
 SHARE = between(0, 1)
-SOME_SHARE = Bounds(0, 1, low_excluded=True, is_interval=True)
+SOME_SHARE = Bounds(0, 1, low_excluded=True, high_excluded=True, is_interval=True)  # neither nothing nor all
 # A seed is hashed, so that any 64 bits do.
 SEED = between(-(2**63), 2**63 - 1)
 

@@ -110,3 +110,11 @@ def test_epochs_are_rounded_up_to_steps_of_the_global_batch():
     resolved = train.in_steps(num_examples=100, num_replicas=2)
     assert (resolved.train_steps, resolved.warmup_steps) == (19, 1)
     assert GOOD_SETTINGS.train.in_steps(100, 2) is GOOD_SETTINGS.train
+
+
+def test_the_field_in_the_documentation_is_one_of_the_settings():
+    root = Path(__file__).parents[1]
+    text = (root / "docs/extending.md").read_text(encoding="utf-8")
+    example = text.partition("```python\nkeep_checkpoint_max")[2].partition("```")[0]
+    assert "".join(example.split()) in "".join((root / "albert/settings.py").read_text(encoding="utf-8").split())
+    assert example

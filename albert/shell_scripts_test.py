@@ -32,7 +32,7 @@ printf '%s' "$ALBERT_FLAG_VARIABLES" >"$STUB_CALL.variables"
 printf '%s\\n' "$@" >"$STUB_CALL"
 echo "stub output"
 for argument in "$@"; do
-  if [[ $argument == --output_dir=* ]]; then
+  if [[ $argument == --output_dir=* && ${STUB_EXIT_CODE:-0} != 2 ]]; then
     mkdir -p -- "${argument#*=}"
     echo "eval_accuracy = 0.95" >"${argument#*=}/eval_results.txt"
   fi
@@ -168,7 +168,7 @@ def test_shared_settings_can_be_overridden_in_every_script(checkout, tmp_path, s
     assert {flag: flags[flag] for flag, _ in settings.values()} == dict(settings.values())
     assert (flags["predict_batch_size"], flags["log_steps"]) == ("7", "2")
     # STRATEGY=one is one replica on any number of GPUs.
-    assert "5 examples/replica x 2 micro-batches x 1 replicas = 10 examples/step" in result.stdout
+    assert "5 examples/replica x 2 micro-batches x 1 replica = 10 examples/step" in result.stdout
     assert (tmp_path / "an output.log").read_text() == "stub output\n"
 
 
@@ -458,6 +458,38 @@ def test_no_script_hides_a_failure_behind_the_log(checkout, script):
     assert checkout.run(script, STUB_EXIT_CODE="2").returncode == 2
 
 
+@pytest.mark.parametrize("script", FINE_TUNING_SCRIPTS)
+def test_a_run_that_never_began_leaves_nothing_and_one_that_did_everything(checkout, script):
+    output, log = checkout.root / "run", checkout.root / "run.log"
+    named = {"OUTPUT_DIR": str(output), "STUB_EXIT_CODE": "2"}
+    assert checkout.run(script, **named).returncode == 2
+    assert not output.exists()
+    assert not log.exists()
+    # What was there stays: a log of before, and a folder with anything in it.
+    log.write_text("of before\n")
+    assert checkout.run(script, **named).returncode == 2
+    assert not output.exists()
+    assert log.read_text().startswith("of before\n")
+    output.mkdir()
+    assert checkout.run(script, **named).returncode == 2
+    assert output.exists()
+    begun = {"OUTPUT_DIR": str(checkout.root / "begun"), "STUB_EXIT_CODE": "1"}
+    assert checkout.run(script, **begun).returncode == 1
+    assert (checkout.root / "begun.log").read_text().endswith("stub output\n")
+    assert any((checkout.root / "begun").iterdir())
+
+
+@pytest.mark.parametrize("script", FINE_TUNING_SCRIPTS)
+def test_a_program_that_was_killed_is_told_with_the_usual_reason_on_the_terminal_and_in_the_log(checkout, script):
+    result = checkout.run(script, STUB_EXIT_CODE="137", LOG=str(checkout.root / "log"))
+    assert result.returncode == 137
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"{script}: the program was killed, mostly because memory ran out: set a smaller BS")
+    assert (checkout.root / "log").read_text().splitlines()[-1] == line
+    # The launcher of several workers says it itself.
+    assert checkout.run(script, STUB_EXIT_CODE="137", NUM_WORKERS="2", DEVICE="cpu").stderr == ""
+
+
 def _assert_one_line_of_error(checkout: Checkout, result: subprocess.CompletedProcess, words: list[str]) -> None:
     """And nothing was begun."""
     assert result.returncode == 2
@@ -488,7 +520,8 @@ def test_glue_script_takes_the_tasks_recipe(checkout, task, num_gpus, per_gpu, r
     assert (train.per_replica_batch_size, train.gradient_accumulation_steps) == (int(per_gpu), 1)
     assert (train.learning_rate, train.train_steps, train.warmup_steps) == (float(rate), int(steps), int(warmup))
     total = int(per_gpu) * int(num_gpus)
-    assert f"{per_gpu} examples/replica x {num_gpus} replicas = {total} examples/step, {steps} steps" in result.stdout
+    assert f"{per_gpu} examples/replica x {num_gpus} replica" in result.stdout
+    assert f" = {total} examples/step, {steps} steps" in result.stdout
 
 
 def test_the_recipe_is_that_of_the_models_size(checkout):
@@ -502,7 +535,7 @@ def test_the_recipe_is_that_of_the_models_size(checkout):
 
 def test_one_device_has_the_whole_batch_of_the_recipe(checkout):
     said = checkout.run("multi_run_albert_glue.sh", TASK="MRPC", NUM_GPUS="2", STRATEGY="one").stdout
-    assert "32 examples/replica x 1 replicas = 32 examples/step" in said
+    assert "32 examples/replica x 1 replica = 32 examples/step" in said
     assert checkout.settings().train.per_replica_batch_size == 32
 
 
@@ -647,8 +680,8 @@ def test_squad_script_names_the_files_and_caches_of_the_version(checkout, versio
 @pytest.mark.parametrize(
     ("script", "said"),
     [
-        ("multi_run_albert_squad.sh", "16 examples/replica x 8 micro-batches x 1 replicas = 128 examples/step"),
-        ("multi_run_albert_race.sh", "4 examples/replica x 8 micro-batches x 1 replicas = 32 examples/step"),
+        ("multi_run_albert_squad.sh", "16 examples/replica x 8 micro-batches x 1 replica = 128 examples/step"),
+        ("multi_run_albert_race.sh", "4 examples/replica x 8 micro-batches x 1 replica = 32 examples/step"),
     ],
 )
 def test_one_gpu_has_the_same_step_in_micro_batches_that_fit(checkout, script, said):

@@ -72,29 +72,34 @@ def check_unknown(
 
 
 class UnknownPieces:
-    """Counts the pieces of texts, and those that the vocabulary does not know. Several threads may add to it."""
+    """Counts the pieces of texts, and those that the vocabulary does not know. Several threads may add to it.
+
+    Attributes:
+      total: all pieces so far.
+      count: those that are unknown.
+      example: the first word with one; "" where there is none.
+    """
 
     def __init__(self, tokenizer: Tokenizer):
         self._tokenizer = tokenizer
         self._lock = threading.Lock()
-        self._unknown = 0
-        self._total = 0
-        self._example = ""
+        self.total = self.count = 0
+        self.example = ""
 
     def add(self, records: Iterable[Sequence[float]], item: object) -> None:
         """Counts the ids of `records`, which were made of the texts in `item`."""
         pieces = [piece for ids in records for piece in ids]
         unknown = pieces.count(self._tokenizer.unk_id)
         with self._lock:
-            self._unknown += unknown
-            self._total += len(pieces)
-            if unknown and not self._example:
-                self._example = first_unknown_word(texts_of(item), self._tokenizer) or "a text"
+            self.count += unknown
+            self.total += len(pieces)
+            if unknown and not self.example:
+                self.example = first_unknown_word(texts_of(item), self._tokenizer) or "a text"
 
     def warn(self, where: str) -> None:
         """Warns as `check_unknown` does, whatever the share; `where` is the text."""
         check_unknown(
-            self._unknown, self._total, max_share=1.0, where=where, example=self._example, tokenizer=self._tokenizer
+            self.count, self.total, max_share=1.0, where=where, example=self.example, tokenizer=self._tokenizer
         )
 
 

@@ -186,9 +186,19 @@ default_output_dir() {
   printf '%s\n' "$new"
 }
 
+# remove_unused_folders: after a mistake that was found before the run began, removes what prepare_folders has made and
+# nothing was written to but the message, which is on the terminal.
+remove_unused_folders() {
+  [[ $made_output ]] && rmdir -- "$OUTPUT_DIR" 2>/dev/null || return 0
+  if [[ $made_log ]]; then rm -f -- "$LOG"; fi
+}
+
 # prepare_folders: makes LOG and OUTPUT_DIR, or dies with the reason.
 prepare_folders() {
   local reason
+  made_output='' made_log=''
+  if [[ ! -e $OUTPUT_DIR ]]; then made_output=true; fi
+  if [[ ! -e $LOG ]]; then made_log=true; fi
   reason=$({ mkdir -p -- "$(dirname -- "$LOG")" && : >>"$LOG" && mkdir -p -- "$OUTPUT_DIR"; } 2>&1) ||
     die "cannot write to OUTPUT_DIR=$OUTPUT_DIR or LOG=$LOG: ${reason##*: }."
 }
@@ -260,9 +270,11 @@ fine_tune() {
   LOG=${LOG:-$OUTPUT_DIR.log}
   prepare_folders
 
-  batch+=" examples/replica"
+  local plural=s
+  if ((replicas == 1)); then plural=''; fi
+  if ((batch == 1)); then batch+=" example/replica"; else batch+=" examples/replica"; fi
   if ((accum > 1)); then batch+=" x $accum micro-batches"; fi
-  echo "$name: $batch x $replicas replicas = $GBS examples/step, $duration; log in $LOG"
+  echo "$name: $batch x $replicas replica$plural = $GBS examples/step, $duration; log in $LOG"
 
   local start=()
   if ((NUM_WORKERS > 1)); then
@@ -271,6 +283,7 @@ fine_tune() {
     start+=(--)
   fi
 
+  local code=0
   # tee ignores the interrupt that Ctrl-C sends to both, so that the program can still say how it ended.
   with_python -m "${start[@]}" "albert.$program" \
     --recipe \
@@ -283,5 +296,11 @@ fine_tune() {
     --output_dir="$OUTPUT_DIR" \
     --keep_checkpoint_max="$KEEP" \
     --seed="$SEED" \
-    "$@" 2>&1 | tee -i -a -- "$LOG"
+    "$@" 2>&1 | tee -i -a -- "$LOG" || code=$?
+  if ((code == 137 && NUM_WORKERS == 1)); then # of several workers the launcher says it
+    printf '%s: the program was killed, mostly because memory ran out: %s.\n' "${0##*/}" \
+      "set a smaller BS, a larger ACCUM, or RECOMPUTE=true" | tee -i -a -- "$LOG" >&2
+  fi
+  if ((code == 2)); then remove_unused_folders; fi
+  return "$code"
 }

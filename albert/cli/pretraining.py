@@ -23,6 +23,7 @@ from albert.settings import (
     PretrainingTrainSettings,
     SpeedSettings,
 )
+from albert.system.printing import counted
 
 # --- The programs ----------------------------------------------------------------------------------------------------
 
@@ -175,9 +176,8 @@ def _batch_problems(values: Values) -> list[str]:
     if min(total, micro_batches) < 1 or total % (replicas * micro_batches) == 0:
         return []
     return [
-        f"--train_batch_size={total} sequences cannot be divided over {replicas} replicas x {micro_batches} "
-        "micro-batches (--num_gpu_cores x --gradient_accumulation_steps): "
-        f"give a multiple of {replicas * micro_batches}"
+        f"--train_batch_size={total} sequences cannot be divided over {counted(replicas, 'replica')} x "
+        f"{counted(micro_batches, 'micro-batch', 'es')} a step: give a multiple of {replicas * micro_batches}"
     ]
 
 

@@ -77,7 +77,7 @@ def test_what_is_wrong_is_reported_once_and_as_it_was_given(folder):
     with pytest.raises(UserError) as caught:
         _parse(folder, *flags)
     text = str(caught.value)
-    assert "--train_batch_size=4 sequences cannot be divided over 2 replicas x 8 micro-batches" in text
+    assert "--train_batch_size=4 sequences cannot be divided over 2 replicas x 8 micro-batches a step" in text
     assert "--eval_batch_size=-5 must be at least 1" in text
     assert "--do_eval needs" not in text
     assert text.count("train_batch_size") == 1

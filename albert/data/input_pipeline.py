@@ -132,7 +132,8 @@ def check_batch(shape: BatchShape, num_examples: int) -> None:
     """Raises UserError where one global batch is more than all examples of the training split."""
     if num_examples >= shape.global_batch_size:
         return
-    on = f" on `num_replicas`={shape.num_replicas}" if shape.num_replicas > 1 else ""
+    # In words: whoever has so many GPUs need not have given a number.
+    on = f" on {shape.num_replicas} replicas" if shape.num_replicas > 1 else ""
     on += f" with `gradient_accumulation_steps`={shape.micro_batches}" if shape.micro_batches > 1 else ""
     most = num_examples * shape.per_replica_batch_size // shape.global_batch_size
     others = " and ".join(

@@ -177,7 +177,7 @@ def test_a_batch_larger_than_the_split_is_one_clear_error(source):
     with pytest.raises(UserError) as raised:
         train_dataset(source, BatchShape(9, 3), 7, 0, 1)
     assert str(raised.value) == (
-        "`per_replica_batch_size`=9 on `num_replicas`=3 needs 27 examples a step, but the training split has 26. "
+        "`per_replica_batch_size`=9 on 3 replicas needs 27 examples a step, but the training split has 26. "
         "Set `per_replica_batch_size` to 8 or less."
     )
     with pytest.raises(UserError, match="`=9 with `gradient_accumulation_steps`=3 needs 27 examples"):
@@ -198,7 +198,7 @@ def test_what_is_advised_for_a_batch_that_is_too_large_works(shape, num_examples
     with pytest.raises(UserError) as raised:
         check_batch(shape, num_examples)
     assert advice in str(raised.value)
-    assert ("num_replicas" in str(raised.value)) == (shape.num_replicas > 1)
+    assert ("replicas" in str(raised.value)) == (shape.num_replicas > 1)
     most = num_examples // (shape.num_replicas * shape.micro_batches)
     if most:
         check_batch(dataclasses.replace(shape, per_replica_batch_size=most), num_examples)

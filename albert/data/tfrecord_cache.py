@@ -30,7 +30,7 @@ import tqdm
 
 from albert.data.manifest import ManifestError, canonical, encode, manifest_path, read
 from albert.data.record_file import RecordFile, RecordWriter, file_size, framed, scan
-from albert.data.schema import Column, Record
+from albert.data.schema import Column, Record, take_cuts
 from albert.errors import UserError
 from albert.system.files import advice_on, delete_leftovers, whole_file
 from albert.system.json_text import parse_json, short_repr
@@ -66,15 +66,25 @@ class UnknownPieces(NamedTuple):
     first_item: int | None
 
 
+class CutItems(NamedTuple):
+    """How many of `total` items had a text that was cut, and the tokens of the longest one."""
+
+    total: int
+    cut: int
+    longest: int
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class RecordCache:
     """An opened and verified cache. `token_counts` int32 [count] is the length of each record's "input_ids".
 
-    `unknown` is None where nobody counted, as in caches of earlier versions.
+    `unknown` is None where nobody counted, as in caches of earlier versions, whose `cuts` are empty. These are by the
+    setting to which texts were cut.
     """
 
     token_counts: np.ndarray
     unknown: "UnknownPieces | None"
+    cuts: Mapping[str, CutItems]
     _records: RecordFile
 
     @property
@@ -153,7 +163,7 @@ def open_or_build(
 
 
 def _announced(cache: RecordCache) -> RecordCache:
-    _LOG.info("using cache %s (%d records)", cache.path, cache.count)
+    _LOG.info("using cache %s (%d record%s)", cache.path, cache.count, "s" * (cache.count != 1))
     return cache
 
 
@@ -204,7 +214,7 @@ def _open(path: Path, digest: str) -> RecordCache:
         raise
     records = RecordFile(path, file, lengths, checksums, "Start again to have it rebuilt.")
     weakref.finalize(records, file.close)
-    return RecordCache(token_counts, _unknown_pieces(manifest), records)
+    return RecordCache(token_counts, _unknown_pieces(manifest), _cut_items(manifest), records)
 
 
 def _check_user_named(path: Path, made_from: Mapping[str, Any]) -> None:
@@ -310,7 +320,11 @@ def _write_records(
     lengths, token_counts = array.array("q"), array.array("i")
     num_items = 0
     unknown = UnknownPieces(0, 0, None)
+    cuts: dict[str, list[int]] = {}
     for records in itertools.chain.from_iterable(chunks):
+        for name, longest in take_cuts(records).items():
+            before = cuts.get(name, [0, 0])
+            cuts[name] = [before[0] + 1, max(before[1], longest)]
         for record in records:
             data = _serialize(record, num_items, feature_spec, tf.train.Example())
             writer.write(framed(data))
@@ -326,6 +340,7 @@ def _write_records(
         "sha256": writer.sha256,
         "record_lengths": lengths.tolist(),
         "token_counts": token_counts.tolist(),
+        **({"cuts": cuts} if cuts else {}),
         **({"unknown": list(unknown)} if counted_ids else {}),
     }
 
@@ -341,6 +356,18 @@ def _unknown_pieces(manifest: Mapping[str, Any]) -> UnknownPieces | None:
     """What was counted when the cache was built."""
     counted = manifest.get("unknown")
     return UnknownPieces(*counted) if isinstance(counted, list) and len(counted) == len(UnknownPieces._fields) else None
+
+
+def _cut_items(manifest: Mapping[str, Any]) -> dict[str, CutItems]:
+    """What was cut when the cache was built; what is not a count is passed over."""
+    items, cuts = manifest.get("items"), manifest.get("cuts")
+    if type(items) is not int or not isinstance(cuts, dict):
+        return {}
+    return {
+        name: CutItems(items, *counts)
+        for name, counts in cuts.items()
+        if isinstance(counts, list) and list(map(type, counts)) == [int, int]
+    }
 
 
 def _serialize(record: Record, item_index: int, feature_spec: Mapping[str, Column], example: Any) -> bytes:

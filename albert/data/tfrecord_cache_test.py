@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from albert.data import tfrecord_cache
-from albert.data.schema import Column
+from albert.data.schema import Column, cut_marks
 from albert.data.tfrecord_cache import CountedIds, open_or_build
 from albert.errors import UserError
 
@@ -66,6 +66,25 @@ def test_unknown_pieces_are_counted_and_older_manifests_have_no_count(tmp_path):
     # Items 0 to 4 have 0 to 4 tokens from 10 on, 10 in all. Token 12 appears in the items 3 and 4.
     for _ in ("built", "there"):
         assert opened(counted_ids=CountedIds(12, (2, 3))).unknown == (10, 2, 3)
+
+
+def cut_at_eleven(item):
+    return [{**one_record(item)[0], **cut_marks(max_seq_length=(item, 11), other=(item, 18))} for _ in range(item % 3)]
+
+
+def test_items_that_were_cut_are_counted_once_whether_the_cache_is_built_or_there(tmp_path):
+    for _ in ("built", "there"):
+        cache = open_or_build(
+            directory=tmp_path,
+            stem="s",
+            identity=IDENTITY,
+            items=lambda: range(20),
+            featurize=cut_at_eleven,
+            feature_spec=SPEC,
+            num_workers=1,
+        )
+        # 13, 14, 16, 17 and 19 have records and are longer; of 14 and 17 there are two records.
+        assert cache.cuts == {"max_seq_length": (20, 5, 19), "other": (20, 1, 19)}
 
 
 def fails_at_300(item):

@@ -26,7 +26,7 @@ def test_a_file_becomes_a_document_and_a_sentence_a_line(tmp_path, caplog):
     (tmp_path / "c.txt").write_text("\ufeffNo end\r\n\r\n\r\nTwo. Three.", encoding="utf-8")
     with caplog.at_level(logging.INFO):
         assert made(tmp_path) == "It was late.\nMr. Smith came home.\nHe slept.\n\nNo end\nTwo.\nThree.\n"
-    assert f"1 files hold no text. The first is {tmp_path}/b.txt." in caplog.text
+    assert f"1 file holds no text. The first is {tmp_path}/b.txt." in caplog.text
     assert "documents: 2; sentences: 6; words: 13; files without a sentence: 1" in caplog.text
     assert "lines of invisible characters: 1; left out, without a letter or digit: 1" in caplog.text
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["corpus"]

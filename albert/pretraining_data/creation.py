@@ -56,6 +56,7 @@ from albert.settings import missing_vocabulary
 from albert.system.files import cannot_write, delete_leftovers, whole_file
 from albert.system.homes import expanded
 from albert.system.locks import LOCK, OutputLock
+from albert.system.printing import counted
 from albert.system.processes import MAX_WORKERS, number_of_workers, parallel_map
 from albert.system.signals import exit_on_termination
 from albert.tokenization import Tokenizer, load_tokenizer
@@ -111,6 +112,11 @@ class CreationSettings(PairSettings, MaskSettings):
         if self.noisy_copies and self.max_seq_length == SPECIAL_TOKENS + 2:
             least = SPECIAL_TOKENS + 3
             found.append(f"`max_seq_length`={self.max_seq_length} must be at least {least} for `noisy_copies`")
+        if self.max_seq_length >= SPECIAL_TOKENS + 2 and self.max_predictions_per_seq > self.max_tokens:
+            found.append(
+                f"`max_predictions_per_seq`={self.max_predictions_per_seq} is more than the {self.max_tokens} tokens "
+                f"beside the special ones in a record of `max_seq_length`={self.max_seq_length}"
+            )
         if self.noisy_copies and self.random_next_sentence:
             found.append("`noisy_copies` and `random_next_sentence` exclude each other")
         return found
@@ -340,7 +346,9 @@ def _check_masks(made: RecordCounts, settings: CreationSettings) -> None:
     if made.without_masks == made.records:
         raise UserError(f"`input_file`={settings.input_file} makes only records without masks: {why}. {advice}")
     share = 100 * made.without_masks / made.records
-    _LOG.warning("%d records (%.2g %%) have no masks: %s. %s", made.without_masks, share, why, advice)
+    have = "have" if made.without_masks > 1 else "has"
+    found = counted(made.without_masks, "record")
+    _LOG.warning("%s (%.2g %%) %s no masks: %s. %s", found, share, have, why, advice)
 
 
 def manifest_of(settings: CreationSettings, tokenizer: Tokenizer) -> RecordsManifest:

@@ -131,8 +131,14 @@ def refusal(capsys, folder: Path, **flags: object) -> str:
         ({"max_predictions_per_seq": 0}, "--max_predictions_per_seq=0 must be at least 1"),
         ({"ngram": 0, "dupe_factor": 0}, "--ngram=0 must be at least 1; --dupe_factor=0 must be at least 1"),
         ({"num_workers": -1}, "--num_workers=-1 must be in [0, 256]"),
-        ({"masked_lm_prob": 1.01}, "--masked_lm_prob=1.01 must be in (0, 1]"),
-        ({"masked_lm_prob": 0}, "--masked_lm_prob=0.0 must be in (0, 1]"),
+        ({"masked_lm_prob": 1.01}, "--masked_lm_prob=1.01 must be in (0, 1)"),
+        ({"masked_lm_prob": 1}, "--masked_lm_prob=1.0 must be in (0, 1)"),
+        ({"masked_lm_prob": 0}, "--masked_lm_prob=0.0 must be in (0, 1)"),
+        (
+            {"max_seq_length": 64, "max_predictions_per_seq": 62},
+            "--max_predictions_per_seq=62 is more than the 61 tokens beside the special ones in a record of "
+            "--max_seq_length=64",
+        ),
         ({"ngram": "99999999999999999999"}, "--ngram=99999999999999999999 must be at most 1000"),
         ({"short_seq_prob": "nan"}, "--short_seq_prob=nan must be in [0, 1]"),
         ({"spm_model_file": None}, "--spm_model_file (or --vocab_file for a WordPiece model) is missing"),
@@ -293,11 +299,11 @@ def test_text_in_which_nothing_is_followed_by_anything_is_refused(capsys, tmp_pa
 
 
 def test_noisy_copies_need_room_for_two_texts(capsys, tmp_path):
-    line = refusal(capsys, tmp_path, max_seq_length=5, noisy_copies=True)
+    line = refusal(capsys, tmp_path, max_seq_length=5, max_predictions_per_seq=2, noisy_copies=True)
     assert "--max_seq_length=5 must be at least 6" in line
     text = tmp_path / "text.txt"
     text.write_text("a\nthe\n" * 20, encoding="utf-8")
-    for record in created(tmp_path, input_file=text, max_seq_length=6, noisy_copies=True):
+    for record in created(tmp_path, input_file=text, max_seq_length=6, max_predictions_per_seq=3, noisy_copies=True):
         ids = tf.train.Example.FromString(record).features.feature["input_ids"].int64_list.value
         assert (ids[0], ids[2]) == (2, 3), "[CLS] and [SEP] are where they belong"
 

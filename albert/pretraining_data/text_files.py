@@ -12,6 +12,7 @@ from typing import BinaryIO
 
 from albert.errors import UserError
 from albert.system.homes import expanded
+from albert.system.printing import counted
 from albert.system.text_encoding import CONVERT, open_text
 
 # What `expand_patterns` takes, for help texts.
@@ -89,7 +90,8 @@ def warn_of_copies(files: Sequence[Path], setting: str) -> None:
 def warn_of_empty(files: Sequence[Path], setting: str) -> None:
     """Warns of those of all `files` of `setting` that turned out to hold no text."""
     if files:
-        _LOG.warning("`%s`: %d files hold no text. The first is %s.", setting, len(files), files[0])
+        hold = "hold" if len(files) > 1 else "holds"
+        _LOG.warning("`%s`: %s %s no text. The first is %s.", setting, counted(len(files), "file"), hold, files[0])
 
 
 def read_lines(

@@ -26,6 +26,7 @@ from albert.runs import reports
 from albert.runs.dev_reports import DevReports
 from albert.runs.model_fn import build_model_fn
 from albert.settings import Settings, TrainSettings
+from albert.system.printing import counted
 from albert.weights.loading import load_weights
 from albert.weights.paths import checkpoint_prefix, format_of, open_weights
 
@@ -116,12 +117,15 @@ def log_batch(train: TrainSettings, examples: int, num_replicas: int, num_worker
 
     `num_replicas` is over all `num_workers`.
     """
-    accumulated = train.gradient_accumulation_steps
+    factors = [f"{counted(train.per_replica_batch_size, 'example')}/replica"]
+    if train.gradient_accumulation_steps > 1:
+        factors.append(f"{train.gradient_accumulation_steps} micro-batches")
+    factors.append(counted(num_replicas // num_workers, "replica"))
+    if num_workers > 1:
+        factors.append(f"{num_workers} workers")
     logging.info(
-        "Batch: %d examples/replica%s x %d replicas%s = %d examples/step; %d steps = %d examples = %.3g epochs of %d.",
-        train.per_replica_batch_size, f" x {accumulated} micro-batches" if accumulated > 1 else "",
-        num_replicas // num_workers, f" x {num_workers} workers" if num_workers > 1 else "",
-        train.global_batch_size(num_replicas), train.num_steps,
+        "Batch: %s = %d examples/step; %d steps = %d examples = %.3g epochs of %d.",
+        " x ".join(factors), train.global_batch_size(num_replicas), train.num_steps,
         train.num_steps * train.global_batch_size(num_replicas),
         train.num_steps * train.global_batch_size(num_replicas) / max(1, examples), examples,
     )  # fmt: skip

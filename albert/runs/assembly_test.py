@@ -12,6 +12,7 @@ from albert.engine.distribution import Replicas, create_replicas
 from albert.heads.pooled import ClassificationHead
 from albert.ops.embedding import gather_repeatably
 from albert.runs import assembly
+from albert.settings import TrainSettings
 from albert.testing import GOOD_SETTINGS, tiny_config
 
 
@@ -81,3 +82,13 @@ def test_a_process_that_joins_no_other_is_warned_of_where_there_are_others(monke
     assert not caplog.records
     assembly.join_replicas(GOOD_SETTINGS)
     assert "works alone, although its environment names 2 workers" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("batch", "replicas", "said"),
+    [(1, 1, "1 example/replica x 1 replica ="), (4, 2, "4 examples/replica x 2 replicas =")],
+)
+def test_the_batch_is_counted_in_plurals_where_there_are_several(caplog, batch, replicas, said):
+    with caplog.at_level("INFO"):
+        assembly.log_batch(TrainSettings(per_replica_batch_size=batch, train_steps=3), 10, replicas)
+    assert f"Batch: {said} {batch * replicas} examples/step" in caplog.text

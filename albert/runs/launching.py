@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping
 from albert.engine.cluster import Cluster
 from albert.errors import UserError
 from albert.setting_fields import DEVICES, LIMITS, at_least, problems_of, setting
+from albert.system.endings import likely_reason
 from albert.system.ports import free_ports
 from albert.system.prefixed_output import Screen
 from albert.system.process_group import End, ProcessGroup
@@ -95,7 +96,7 @@ def _as_by_shell(end: End) -> End:
 
 def _described(end: End) -> str:
     how = f"ended with code {end.code}" if end.code >= 0 else f"was ended by {_signal_name(-end.code)}"
-    return f"worker {end.index} {how}"
+    return f"worker {end.index} {how}{likely_reason(end.code)}"
 
 
 def _signal_name(number: int) -> str:

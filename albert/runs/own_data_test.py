@@ -141,7 +141,7 @@ def test_what_is_wrong_with_a_table_is_reported_in_one_line(finished, tmp_path, 
     assert cli(_command(tmp_path, "train")) == 2
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
     assert lines == [
-        f"error: {table}, line 5: 1 columns, but the header has 2; put quotes around a field with a delimiter or a "
+        f"error: {table}, line 5: 1 column, but the header has 2; put quotes around a field with a delimiter or a "
         "line end in it, and write a quote in it twice."
     ]
 

@@ -76,6 +76,8 @@ def run(request: PredictRequest) -> None:
         begin = time.perf_counter()
         num_rows = write_all(sink, predictor, pieces)
         predictor.unknown.warn(_where(request))
+        for cuts in predictor.cuts.values():
+            cuts.warn(_where(request))
         if request.input_file not in (None, STDIN):
             seconds = time.perf_counter() - begin
             logging.info("%s rows in %.1f s (%.0f a second).", f"{num_rows:,}", seconds, num_rows / max(seconds, 1e-9))

@@ -96,10 +96,17 @@ async def _serve(
 ) -> int:
     from albert.serving.http.app import Service
     from albert.serving.http.metrics import Metrics
+    from albert.serving.http.notices import Notices
     from albert.serving.http.server import serve, url_of
 
     metrics = Metrics()
-    batcher = Batcher(computing, settings.batch_texts, settings.max_waiting_texts, metrics.count_batch)
+    notices = Notices(computing.predictor, metrics)
+
+    def on_batch(num_texts: int, seconds: float) -> None:
+        metrics.count_batch(num_texts, seconds)
+        notices.look()
+
+    batcher = Batcher(computing, settings.batch_texts, settings.max_waiting_texts, on_batch)
     metrics.watch_waiting(lambda: batcher.num_waiting)
 
     def say_where() -> None:
@@ -109,6 +116,8 @@ async def _serve(
     async with batcher:
         service = Service(reader, batcher, metrics, settings, about)
         signal_number = await serve(service, listener, settings, say_where)
+    for cuts in computing.predictor.cuts.values():
+        cuts.warn("The requests")
     logging.info("Stopped; %d of %d requests were answered.", service.num_answered, service.num_requests)
     return signal_number
 

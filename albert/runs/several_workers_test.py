@@ -82,7 +82,8 @@ def test_two_workers_train_stop_fail_and_continue_as_one_process_does(folder, re
     assert_same_predictions(folder / "adamw", folder / "one_adamw")
     for end in ends:
         assert end.results[0]["done"] == pytest.approx(metrics, abs=TOLERANCE)
-    equation = f"{4 // replicas} examples/replica x {replicas} replicas x 2 workers = 8 examples/step"
+    on = f"{replicas} replica{'s' * (replicas > 1)} x 2 workers"
+    equation = f"{4 // replicas} examples/replica x {on} = 8 examples/step"
     assert equation in ends[0].log
     assert "examples/step" not in ends[1].log  # the chief alone says what is no warning
 

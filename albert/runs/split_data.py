@@ -24,6 +24,7 @@ from albert.data.tfrecord_cache import CountedIds, RecordCache, UnknownPieces
 from albert.settings import DataSettings
 from albert.system.files import write_text
 from albert.tasks.base import Split, Task
+from albert.tasks.cuts import warn_of_cuts
 from albert.tokenization import Tokenizer
 from albert.vocabulary_fit import check_unknown, first_unknown_word, is_worth_telling, texts_of
 
@@ -76,6 +77,7 @@ class SplitData:
         cache = build_cache(task, split, tokenizer, settings, rows)
         if cache.unknown:
             check_fit(cache.unknown, split, tokenizer, settings, rows)
+        warn_of_cut_rows(cache, task, split, settings, rows)
         if not rows.is_kept:
             return cls(task, cache)
         host = [name for name, column in task.feature_spec.items() if column.kind == "host"]
@@ -142,6 +144,14 @@ def check_fit(found: UnknownPieces, split: Split, tokenizer: Tokenizer, settings
             example=example(found.first_item),
             tokenizer=tokenizer,
         )
+
+
+def warn_of_cut_rows(cache: RecordCache, task: Task, split: Split, settings: DataSettings, rows: Rows) -> None:
+    """Warns of the texts of a split that were cut when its cache was built, now or before."""
+    where = f"{rows.source.paths[0]} ({split})"
+    for name, counts in cache.cuts.items():
+        limit = settings.max_seq_length if name == "max_seq_length" else getattr(task, name)
+        warn_of_cuts(where, "rows", counts, name, limit, f"Raise `{name}` to train on what follows")
 
 
 def write_left_file(path: Path, task: Task, cache: Path) -> None:

@@ -1,6 +1,7 @@
 """Rows are read once, and a cache never holds other rows than its digest says."""
 
 import dataclasses
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -78,6 +79,19 @@ def test_unknown_pieces_are_reported_whenever_a_cache_is_opened(folder, caplog, 
     caplog.clear()
     _load(folder, "train")
     assert "does not know" not in caplog.text
+
+
+def test_rows_that_are_cut_are_reported_whenever_a_cache_is_opened(folder, caplog):
+    [path] = _source(folder, "dev").paths
+    rows = path.read_text(encoding="utf-8").splitlines()
+    rows[1] = "the " * 200 + rows[1]
+    path.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    for _ in ("built", "there"):
+        caplog.clear()
+        _load(folder, "dev")
+        (line,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+        assert re.search(r"\(dev\): 1 of \d+ rows were cut to max_seq_length=\d+ tokens; the longest has 2\d\d", line)
+        assert "Raise `max_seq_length`" in line
 
 
 def test_a_vocabulary_that_does_not_fit_is_refused_unless_told_otherwise(folder, caplog, monkeypatch):

@@ -15,12 +15,15 @@ from albert.serving.description import MAX_LABELS, ModelDescription, check_names
 from albert.system.json_text import parse_json, short_repr
 from albert.system.text_encoding import read_regular
 from albert.tasks.base import Choice, Labels, MultiLabels, Output, Score, Span
+from albert.weights.tensor_files import NAMES, read_tensors
 
 _Answer = TypeVar("_Answer")
 CONFIG = "config.json"
 TOKENIZER_CONFIG = "tokenizer_config.json"
 CASING = {"do_lower_case": True, "keep_accents": False}  # with the values that count where none are said
 LONGEST = 512
+_PRETRAINING_CLASSIFIER = "sop_classifier.classifier.weight"
+_HEADS = ("qa_outputs.weight", "classifier.weight", "pooler.weight")
 # RACE's number, as the file says none.
 _NUM_CHOICES = 4
 
@@ -33,7 +36,10 @@ def describe(config_file: Path) -> ModelDescription | None:
     """
     values = read_object(config_file)
     architectures = values.get("architectures")
-    name = architectures[0] if isinstance(architectures, list) and len(architectures) == 1 else None
+    if isinstance(architectures, list) and len(architectures) == 1:
+        name = architectures[0]
+    else:
+        name = _class_by_tensors(config_file, values.get("problem_type"))
     try:
         output = _output(name, values, config_file)
     except ValueError as error:
@@ -106,6 +112,46 @@ def _output(architecture: object, values: Mapping[str, Any], config_file: Path) 
         case "AlbertForTokenClassification":
             logging.warning("%s: labels of tokens are not predicted here; the model gives embeddings.", config_file)
     return None
+
+
+def _class_by_tensors(config_file: Path, problem_type: object) -> str | None:
+    """The class that a configuration without `architectures` is of, by the head among the weights beside it.
+
+    None where there is no head of a fine-tuned model; also, with a warning, where it may be one of several.
+    """
+    shapes = _shapes_beside(config_file)
+    names = {
+        ending: [n for n in shapes if f".{n}".endswith(f".{ending}") and not n.endswith(_PRETRAINING_CLASSIFIER)]
+        for ending in _HEADS
+    }
+    classifiers = names["classifier.weight"]
+    if names["qa_outputs.weight"]:
+        found = "AlbertForQuestionAnswering"
+    elif not classifiers:
+        return None
+    elif not names["pooler.weight"]:
+        found = "AlbertForTokenClassification"
+    elif shapes[classifiers[0]][:1] != (1,) or problem_type == "regression":
+        found = "AlbertForSequenceClassification"
+    else:
+        logging.warning(
+            "%s names no class in architectures, and a head of one output is that of a regression or of a multiple "
+            "choice: the model gives embeddings. Add AlbertForSequenceClassification or AlbertForMultipleChoice there "
+            "to predict.",
+            config_file,
+        )
+        return None
+    logging.warning("%s names no class in architectures: by the names of its weights it is an %s.", config_file, found)
+    return found
+
+
+def _shapes_beside(config_file: Path) -> dict[str, tuple[int, ...]]:
+    """The shapes of the tensors beside a configuration; {} where none can be read, which is told when one is needed."""
+    path = next((path for name in NAMES if (path := config_file.with_name(name)).is_file()), None)
+    try:
+        return {name: tensor.shape for name, tensor in read_tensors(path).items()} if path else {}
+    except (OSError, UserError):
+        return {}
 
 
 def _options(output: Output, longest: int) -> dict[str, int | float | None]:

@@ -1,6 +1,7 @@
 """Descriptions of Hugging Face's models: testdata/interchange. No TensorFlow."""
 
 import json
+import math
 import shutil
 from pathlib import Path
 
@@ -23,6 +24,15 @@ def folder_of(model, folder, tokenizer=None, **changes):
     if tokenizer is not None:
         (folder / "tokenizer_config.json").write_text(json.dumps(tokenizer))
     return folder
+
+
+def write_safetensors(folder, shapes):
+    """Zeros."""
+    header, end = {}, 0
+    for name, shape in shapes.items():
+        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [end, end := end + 4 * math.prod(shape)]}
+    text = json.dumps(header).encode()
+    (folder / "model.safetensors").write_bytes(len(text).to_bytes(8, "little") + text + bytes(end))
 
 
 NLI = Labels(("contradiction", "entailment", "neutral"))
@@ -56,6 +66,31 @@ def test_a_fine_tuned_model_says_what_it_predicts(tmp_path, model, changes, outp
 )
 def test_a_pretrained_model_predicts_nothing(tmp_path, model, changes):
     assert find_model(folder_of(model, tmp_path, **changes)).description is None
+
+
+@pytest.mark.parametrize(
+    ("model", "output", "said"),
+    [
+        ("for_sequence_classification", NLI, "by the names of its weights it is an AlbertForSequenceClassification"),
+        ("for_regression", Score(), "by the names of its weights it is an AlbertForSequenceClassification"),
+        ("for_question_answering", Span("1.1"), "by the names of its weights it is an AlbertForQuestionAnswering"),
+        ("for_multiple_choice", None, "of a regression or of a multiple choice: the model gives embeddings"),
+        ("for_pretraining", None, ""),
+    ],
+)
+@pytest.mark.parametrize("architectures", [None, [], ["AlbertModel", "AlbertForMaskedLM"]])
+def test_without_a_named_class_the_weights_tell_and_the_log_says_so(
+    tmp_path, caplog, model, output, said, architectures
+):
+    folder = folder_of(model, tmp_path, architectures=architectures)
+    if (MODELS / model / "model.safetensors").exists():
+        shutil.copy(MODELS / model / "model.safetensors", folder)
+    else:
+        write_safetensors(folder, {"albert.pooler.weight": [2, 2], "classifier.weight": [1, 2]})
+    description = find_model(folder).description
+    assert (description and description.output) == output
+    assert said in " ".join(caplog.messages)
+    assert bool(said) == bool(caplog.messages)
 
 
 def test_a_classifier_of_tokens_only_embeds_and_says_so(tmp_path, caplog):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from albert.data.schema import Record
+from albert.data.schema import Record, take_cuts
 from albert.engine.nonfinite_steps import count_not_numbers
 from albert.errors import UserError
 from albert.heads.span import IMPOSSIBLE
@@ -24,12 +24,13 @@ from albert.serving.uses import ANSWERS, CHOICES, LABELS, check_use
 from albert.settings import DTYPES, DataSettings
 from albert.system.json_text import short_repr
 from albert.tasks.base import Choice, Labels, MultiLabels, Output, Score, Span
+from albert.tasks.cuts import CutTexts
 from albert.tasks.race import RaceExample, RaceTask
 from albert.tasks.squad import metrics
 from albert.tasks.squad.files import Paragraph, Question
 from albert.tasks.squad.predictions import predict_v1, predict_v2
 from albert.tasks.squad.task import SquadTask, windows_by_question
-from albert.tasks.text import build_pair_features
+from albert.tasks.text import pair_features
 from albert.vocabulary_fit import UnknownPieces
 
 # How many examples are features and outputs at the same time, so that memory does not grow with their number.
@@ -50,7 +51,10 @@ class Predictor:
       pack_sequences: whether several texts may share a row.
 
     Attributes:
-      unknown: how many pieces of all texts so far the vocabulary does not know.
+      unknown: how many pieces of all texts so far the vocabulary does not know: `unknown.count` of `unknown.total`.
+      cuts: by the name of a limit, how many texts so far were cut to it: `cuts["max_seq_length"].count` of `.total`, of
+        which the longest had `.longest` tokens. Contexts of SQuAD are read in windows and never cut, but questions are
+        ("max_query_length"); RACE's questions with their options have "max_qa_length".
     """
 
     def __init__(
@@ -70,6 +74,7 @@ class Predictor:
         self._model = model = load_model(Path(folder), self._device)
         self._settings = DataSettings("", Path(), max_seq_length=model.max_seq_length)
         self.unknown = UnknownPieces(model.tokenizer)
+        self.cuts = self._counters()
         self.dtype = self._resolved(dtype)
         computation = Computation(tf.as_dtype(self.dtype))
         self._forward = Forward(model.config, model.head, model.weights, computation, self._device)
@@ -126,6 +131,23 @@ class Predictor:
             arrays = lay_out(batch, [record] * num_sequences, self._columns(pooling))
             self._forward(pooling or PREDICTIONS, arrays)
 
+    def _counters(self) -> dict[str, CutTexts]:
+        """What counts the texts that are cut, by the limit."""
+        is_choice, is_span = isinstance(self.output, Choice), isinstance(self.output, Span)
+        limits = {"max_seq_length": self._model.max_seq_length}
+        if is_choice:
+            limits["max_qa_length"] = self._options.get("max_qa_length", RaceTask.max_qa_length)
+        if is_span:
+            limits["max_query_length"] = self._options.get("max_query_length", SquadTask.max_query_length)
+        nouns = {"max_seq_length": "questions" if is_choice else "texts"}
+        return {name: CutTexts(name, limit, nouns.get(name, "questions")) for name, limit in limits.items()}
+
+    def _count_cuts(self, items: Sequence[list[Record]]) -> None:
+        """Counts the texts of items that were cut, and takes the marks out of their records."""
+        found = [take_cuts(records) for records in items]
+        for name, counter in self.cuts.items():
+            counter.add(cuts.get(name) for cuts in found)
+
     # Texts ------------------------------------------------------------------------------------------------------------
 
     def __call__(
@@ -180,11 +202,10 @@ class Predictor:
             examples: list[list[Record]] = []
             for number in range(begin, min(begin + _EXAMPLES_AT_A_TIME, len(texts))):
                 second = None if pairs is None else encode(pairs[number])
-                input_ids, segment_ids = build_pair_features(
-                    encode(texts[number]), second, self._model.max_seq_length, self._model.tokenizer
-                )
-                examples.append([{"input_ids": input_ids, "segment_ids": segment_ids}])
-                self.unknown.add([input_ids], (texts[number], pairs and pairs[number]))
+                record = pair_features(encode(texts[number]), second, self._model.max_seq_length, self._model.tokenizer)
+                examples.append([record])
+                self.unknown.add([record["input_ids"]], (texts[number], pairs and pairs[number]))
+            self._count_cuts(examples)
             yield examples
 
     def _check_pairs(self, texts: Sequence[str], pairs: Sequence[str] | None) -> None:
@@ -222,6 +243,10 @@ class Predictor:
             self.unknown.add([record["input_ids"] for record in made], texts)
             records += made
             questions += [metrics.Question(asked.id, paragraph.context, None) for asked in paragraph.questions]
+        cuts = self.cuts["max_query_length"]
+        lengths = dict.fromkeys(range(len(questions)), 0)
+        lengths |= {int(record["question_index"][0]): int(record["query_len"][0]) for record in records}
+        cuts.add(length if length > cuts.limit else None for length in lengths.values())
         outputs = self._compute(PREDICTIONS, self._grouped, [[record] for record in records]) if records else {}
         columns = ("question_index", "token_is_max_context", "tok_start_to_orig_index", "tok_end_to_orig_index")
         host = [{name: np.array(record[name]) for name in columns} for record in records]
@@ -273,6 +298,7 @@ class Predictor:
         records = [task.featurize(example, self._model.tokenizer, self._settings) for example in examples]
         for options, example in zip(records, examples, strict=True):
             self.unknown.add([record["input_ids"] for record in options], example)
+        self._count_cuts(records)
         if not records:
             return []
         probabilities = self._compute(PREDICTIONS, self._grouped, records)["probabilities"]

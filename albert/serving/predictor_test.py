@@ -231,6 +231,40 @@ def test_what_is_not_the_model_s_use_is_told(models, agreement):
             agreement(texts)
 
 
+def _counts(predictor, name: str) -> tuple[int, int, int]:
+    cuts = predictor.cuts[name]
+    return cuts.count, cuts.total, cuts.longest
+
+
+def test_what_is_cut_is_counted_and_a_window_is_not_a_cut(tmp_path, caplog):
+    # Rows have 32 tokens, questions 8, question and option 20. Each "a" is one token, behind one "▁" for all.
+    tokenizer = load_tokenizer(AGREEMENT / "agreement.model", None, do_lower_case=True)
+    for name in ("classification", "choice", "span_v1"):
+        write_random_model(tmp_path / name, name, tokenizer)
+    a = len(tokenizer.encode("the " * 10)) // 10
+    assert a == 1, "a word of one piece"
+
+    labels = albert.load(tmp_path / "classification")
+    labels(["the " * 14, "the " * 14, "the"], ["the " * 15, "the " * 16, "the"])  # 32, 33 and 5 tokens
+    assert list(labels.cuts) == ["max_seq_length"]
+    assert _counts(labels, "max_seq_length") == (1, 3, 33)
+    labels.encode(["the " * 40])
+    assert _counts(labels, "max_seq_length") == (2, 4, 42)
+
+    choice = albert.load(tmp_path / "choice")
+    choice.choose("the " * 9, "the " * 10, ["the " * 10, *["the"] * 3])  # question and option fit: 9 + 20 + 3
+    assert (_counts(choice, "max_qa_length"), _counts(choice, "max_seq_length")) == ((0, 1, 0), (0, 1, 0))
+    choice.choose("the " * 10, "the " * 11, ["the " * 10, *["the " * 11] * 3])
+    assert (_counts(choice, "max_qa_length"), _counts(choice, "max_seq_length")) == ((1, 2, 22), (1, 2, 33))
+
+    span = albert.load(tmp_path / "span_v1")
+    span.answer("the " * 8, "the " * 100)
+    span.answer("the " * 9, "the")
+    assert (_counts(span, "max_query_length"), _counts(span, "max_seq_length")) == ((1, 2, 9), (0, 0, 0))
+    span.cuts["max_query_length"].warn("x")
+    assert "x: 1 of 2 questions were cut to max_query_length=8 tokens; the longest has 9." in caplog.text
+
+
 def test_a_model_that_computes_no_numbers_says_so(tmp_path):
     tokenizer = load_tokenizer(AGREEMENT / "agreement.model", None, do_lower_case=True)
     write_random_model(tmp_path / "model", "classification", tokenizer)

@@ -5,6 +5,7 @@ which TensorFlow's collectives run takes them many seconds.
 """
 
 import os
+import signal
 import sys
 import time
 
@@ -39,6 +40,16 @@ def leave(code: int) -> int:
             time.sleep(_LINGERS)
         end_process(code)
     return code
+
+
+def likely_reason(code: int) -> str:
+    """What is mostly behind the end of a process with exit code `code`, to append to how it ended; "" if unknown."""
+    if code not in (-signal.SIGKILL, 128 + signal.SIGKILL):
+        return ""
+    return (
+        " (mostly because memory ran out: use a smaller train_batch_size, more gradient_accumulation_steps, or "
+        "recompute_activations)"
+    )
 
 
 def end_process(code: int) -> None:

@@ -7,6 +7,11 @@ from pathlib import Path
 from albert.system.files import cannot_write
 
 
+def counted(number: int, noun: str, ending: str = "s") -> str:
+    """The number with its noun, as "1 file" or "2,000 files"; `ending` makes a plural of the noun."""
+    return f"{number:,} {noun}{'' if number == 1 else ending}"
+
+
 def print_as_far_as_read(text: str) -> None:
     """Prints `text`, even if `| head` or a pager closes before its end.
 

@@ -4,8 +4,10 @@ import json
 import logging
 import math
 import pickle
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -466,3 +468,9 @@ def test_official_columns_are_read(shared_data, task, splits):
         assert example.text_a.strip()
         assert example.text_b.strip()
         assert (example.label is None) == (split == "test")
+
+
+def test_the_row_in_the_documentation_is_that_of_the_table():
+    text = (Path(__file__).parents[2] / "docs/extending.md").read_text(encoding="utf-8")
+    example = re.search(r"```python\n(   GlueTask\(.*?)```", text, re.DOTALL)[1]
+    assert eval(example.strip(), {"GlueTask": glue.GlueTask, "Labels": Labels}) == get_task("rte")

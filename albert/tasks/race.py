@@ -7,21 +7,28 @@ option. Knows nothing of caches, batches or devices.
 import dataclasses
 import functools
 import logging
-import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
-from albert.data.schema import Column, Record
+from albert.data.schema import Column, Record, cut_marks
 from albert.errors import UserError
 from albert.setting_fields import DATA, DROPOUT, MODEL, at_least, problems_of, setting
 from albert.settings import DataSettings
 from albert.system.json_text import parse_json, short_repr
-from albert.system.text_encoding import open_text, read_regular
 from albert.tasks.base import Choice, Split, Task
 from albert.tasks.metrics import accuracy
+from albert.tasks.race_files import (
+    MERGED,
+    compare_with_single_files,
+    documents,
+    race_folder,
+    remedy,
+    text_files,
+    warn_of_unread,
+)
 from albert.tasks.scoring import scores_of_labelled
 from albert.tasks.trained_on import warn_of_training_rows
 from albert.tokenization import Tokenizer
@@ -32,8 +39,6 @@ LETTERS = "ABCDEFGH"  # of the options, as many as there can be
 _DEFAULT_OPTIONS = 4
 _LEVELS = ("middle", "high")
 _FURTHER_LEVELS = ("college",)  # RACE-C's, read where it lies beside the others or alone
-_MERGED = "all.txt"
-_LIKE_ARTICLES = (".txt", ".json", ".jsonl", ".txt.gz")
 _SPECIAL_TOKENS = 3  # [CLS] article [SEP] question and option [SEP]
 _TOKENS = Column("tokens", "int32")
 
@@ -109,7 +114,7 @@ class RaceTask(Task):
         Raises UserError naming file, line (of all.txt) and place in the article. Only test files may lack answers.
         """
         files = self._files(split, Path(data_dir))
-        _warn_of_unread(_race_folder(Path(data_dir), split) / split, files)
+        warn_of_unread(race_folder(Path(data_dir), split) / split, files)
         return self._read(files, split, Path(data_dir))
 
     def featurize(self, example: RaceExample, tokenizer: Tokenizer, settings: DataSettings) -> list[Record]:
@@ -129,11 +134,16 @@ class RaceTask(Task):
         records: list[Record] = []
         for text in answered_questions(example, tokenizer):
             # Encoding normalises once more, which changes nothing but repeated spaces, and those make no tokens.
-            answer_ids = tokenizer.encode(text)[-self.max_qa_length :]
+            whole_ids = tokenizer.encode(text)
+            answer_ids = whole_ids[-self.max_qa_length :]
             kept_ids = article_ids[: budget - len(answer_ids)]
             input_ids = [tokenizer.cls_id, *kept_ids, tokenizer.sep_id, *answer_ids, tokenizer.sep_id]
             segment_ids = [0] * (len(kept_ids) + 2) + [1] * (len(answer_ids) + 1)
-            records.append({"input_ids": input_ids, "segment_ids": segment_ids, "label_ids": [label]})
+            marks = cut_marks(
+                max_qa_length=(len(whole_ids), self.max_qa_length),
+                max_seq_length=(len(article_ids) + len(answer_ids) + _SPECIAL_TOKENS, settings.max_seq_length),
+            )
+            records.append({"input_ids": input_ids, "segment_ids": segment_ids, "label_ids": [label], **marks})
         return records
 
     def identity(self) -> dict[str, Any]:
@@ -189,10 +199,10 @@ class RaceTask(Task):
 
     def _files(self, split: Split, data_dir: Path) -> dict[str, tuple[Path, ...]]:
         """Level -> its files, for every level that is read."""
-        folder = _race_folder(data_dir, split) / split
+        folder = race_folder(data_dir, split) / split
         levels = self.levels
         if not self.high_only and not self.middle_only:
-            further = tuple(level for level in _FURTHER_LEVELS if any(_text_files(folder / level)))
+            further = tuple(level for level in _FURTHER_LEVELS if any(text_files(folder / level)))
             is_alone = further and not any((folder / level).exists() for level in levels)
             levels = further if is_alone else levels + further
         return {level: self._level_files(split, data_dir, level) for level in levels}
@@ -200,11 +210,11 @@ class RaceTask(Task):
     def _level_files(self, split: Split, data_dir: Path, level: str) -> tuple[Path, ...]:
         if split not in self.splits:
             raise UserError(f"Task {self.name} has no {split} split, only {', '.join(self.splits)}.")
-        folder = _race_folder(Path(data_dir), split) / split / level
-        singles, merged = _text_files(folder)
+        folder = race_folder(Path(data_dir), split) / split / level
+        singles, merged = text_files(folder)
         if merged or singles:
             return (merged,) if merged else singles
-        problem = f"has neither {_MERGED} nor files such as 1.txt" if folder.is_dir() else "is not there"
+        problem = f"has neither {MERGED} nor files such as 1.txt" if folder.is_dir() else "is not there"
         raise UserError(
             f"{folder} {problem}: task {self.name} reads RACE/{{train,dev,test}}/{{middle,high}}/*.txt in "
             f"`data_dir`={data_dir}; python3 download_glue_data.py --data_dir={data_dir} --tasks RACE fetches it."
@@ -214,29 +224,29 @@ class RaceTask(Task):
         faults = _Faults()
         for level, paths in files.items():
             num_articles = num_questions = 0
-            for where, data in _documents(paths):
+            for where, data in documents(paths):
                 num_articles += 1
                 try:
                     article = _parse_article(data, self.num_options, needs_answers=split != "test")
                     faults.look_at(article, where)
                 except ValueError as error:
-                    raise UserError(f"{where}: {error}; {_remedy(paths[0])}.") from None
+                    raise UserError(f"{where}: {error}; {remedy(paths[0])}.") from None
                 num_questions += len(article.questions)
                 yield from article.examples(level)
             if not num_questions:
                 what = "question" if num_articles else "article"
-                raise UserError(f"{paths[0]} holds no {what}; {_remedy(paths[0])}.")
-            _compare_with_single_files(paths[0], num_articles)
+                raise UserError(f"{paths[0]} holds no {what}; {remedy(paths[0])}.")
+            compare_with_single_files(paths[0], num_articles)
         faults.log()
         if split != "train":
-            folder = _race_folder(data_dir, split)
+            folder = race_folder(data_dir, split)
             rows, train_rows = self._contents(split, data_dir), self._contents("train", data_dir)
             warn_of_training_rows(folder / split, rows, folder / "train", train_rows)
 
     def _contents(self, split: Split, data_dir: Path) -> Iterator[tuple[Any, ...]]:
         """What the articles of a split are, whatever their names."""
         for paths in self._files(split, data_dir).values():
-            for _, data in _documents(paths):
+            for _, data in documents(paths):
                 article = _parse_article(data, self.num_options, needs_answers=False)
                 yield article.text, article.questions, article.options
 
@@ -246,11 +256,11 @@ def read_questions(path: Path, num_options: int) -> Iterator[RaceExample]:
 
     Raises UserError, naming file and place, for what is not an article or has another number of options.
     """
-    for where, data in _documents([path]):
+    for where, data in documents([path]):
         try:
             article = _parse_article(data, num_options, needs_answers=False, counted_by="the model has")
         except ValueError as error:
-            raise UserError(f"{where}: {error}; {_remedy(path)}.") from None
+            raise UserError(f"{where}: {error}; {remedy(path)}.") from None
         yield from article.examples("")
 
 
@@ -260,7 +270,7 @@ def options_in(data_dir: Path) -> int:
     for split in task.splits:
         try:
             paths = (path for level_paths in task._files(split, Path(data_dir)).values() for path in level_paths)
-            for _, data in _documents(paths):
+            for _, data in documents(paths):
                 for options in parse_json(data)["options"]:
                     return len(options) if 2 <= len(options) <= len(LETTERS) else _DEFAULT_OPTIONS
         except (ValueError, TypeError, KeyError):
@@ -283,89 +293,6 @@ def answered_questions(example: RaceExample, tokenizer: Tokenizer) -> list[str]:
 @functools.lru_cache(maxsize=1)  # the questions on an article follow each other
 def _article_ids(article: str, tokenizer: Tokenizer) -> list[int]:
     return tokenizer.encode(article)
-
-
-# --- Files -----------------------------------------------------------------------------------------------------------
-
-
-def _race_folder(data_dir: Path, split: Split) -> Path:
-    """`data_dir`/RACE, or `data_dir` where that is RACE's own folder."""
-    inside = data_dir / "RACE"
-    return data_dir if not inside.is_dir() and (data_dir / split).is_dir() else inside
-
-
-def _text_files(folder: Path) -> tuple[tuple[Path, ...], Path | None]:
-    """The files of one article each in the order of their numbers, and all.txt if it is there.
-
-    Names that begin with a dot are none of them: archives made on a Mac hold a "._1.txt" beside each "1.txt".
-    """
-    try:
-        paths = [path for path in folder.iterdir() if path.suffix == ".txt" and not path.name.startswith(".")]
-    except FileNotFoundError:
-        return (), None
-    except OSError as error:
-        raise UserError(f"{folder} cannot be read: {error.strerror}.") from error
-    singles = tuple(sorted((path for path in paths if path.name != _MERGED), key=_file_order))
-    return singles, folder / _MERGED if len(singles) < len(paths) else None
-
-
-def _warn_of_unread(folder: Path, files: Mapping[str, tuple[Path, ...]]) -> None:
-    """Warns of what lies in the folder of a split and looks like articles, but is not read."""
-    beside = [path for path in sorted(folder.iterdir()) if not path.name.startswith((".", "__MACOSX"))]
-    levels = [path.name for path in beside if path.is_dir() and path.name not in files and any(_text_files(path))]
-    if levels:
-        _LOG.warning("%s: not read: %s. Read is: %s", folder, ", ".join(levels), ", ".join(files))
-    in_no_level = [path.name for path in beside if path.suffix == ".txt"]
-    if in_no_level:
-        unread = len(in_no_level), in_no_level[0]
-        _LOG.warning("%s: not read, since they are in no level's folder: %d files, as %s", folder, *unread)
-    for level in files:
-        names = [path.name for path in sorted((folder / level).iterdir()) if not path.name.startswith(".")]
-        other = [name for name in names if name.lower().endswith(_LIKE_ARTICLES) and not name.endswith(".txt")]
-        if other:
-            unread = len(other), other[0]
-            _LOG.warning("%s: not read, since they are not called .txt: %d files, as %s", folder / level, *unread)
-
-
-def _file_order(path: Path) -> tuple[float, str]:
-    return (int(path.stem) if path.stem.isdecimal() else math.inf), path.name
-
-
-def _documents(paths: Iterable[Path]) -> Iterator[tuple[str, bytes]]:
-    """(place for messages, JSON) of every article: each line that is not blank, or a whole file."""
-    for path in paths:
-        try:
-            if path.name != _MERGED and path.suffix != ".jsonl":
-                yield str(path), read_regular(path)
-                continue
-            with open_text(path) as file:
-                for line, data in enumerate(file, start=1):
-                    if data.strip():
-                        yield f"{path}, line {line}", data
-        except OSError as error:
-            raise UserError(f"{path} cannot be read: {error.strerror}.") from error
-
-
-def _files_beside(path: Path) -> int:
-    """How many files of one article lie unread beside an all.txt."""
-    return len(_text_files(path.parent)[0]) if path.name == _MERGED else 0
-
-
-def _remedy(path: Path) -> str:
-    num_files = _files_beside(path)
-    if num_files:
-        return f"correct it, or remove {_MERGED} to have the {num_files} files beside it read instead"
-    return "correct it or fetch it again"
-
-
-def _compare_with_single_files(path: Path, num_articles: int) -> None:
-    """Warns where an all.txt, perhaps a half-written one, holds another number of articles than lie beside it."""
-    num_files = _files_beside(path)
-    if num_files not in (0, num_articles):
-        _LOG.warning(
-            "%s holds %d articles and is read; the %d files beside it are not. Remove it to have them read instead.",
-            *(path, num_articles, num_files),
-        )
 
 
 # --- One article -----------------------------------------------------------------------------------------------------

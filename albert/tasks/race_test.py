@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 
+from albert.data.schema import take_cuts
 from albert.errors import UserError
 from albert.settings import DataSettings
 from albert.tasks.race import RaceExample, RaceTask, answered_questions, options_in
@@ -105,10 +106,11 @@ def test_features_equal_the_original(testdata, tokenizers, casing, max_seq_lengt
     task = RaceTask(max_qa_length=max_qa_length)
     examples = _read(testdata / "race", "dev")
     assert arrays[f"{prefix}/input_ids"].shape == (len(examples), 4, max_seq_length)
-    truncated = 0
+    truncated = cut = 0
     for row, example in enumerate(examples):
         records = task.featurize(example, tokenizers[casing], _settings(max_seq_length))
         assert len(records) == task.sequences_per_example
+        cut += bool(take_cuts(records))
         for option, record in enumerate(records):
             padding = [0] * (max_seq_length - len(record["input_ids"]))
             truncated += not padding
@@ -118,6 +120,7 @@ def test_features_equal_the_original(testdata, tokenizers, casing, max_seq_lengt
             assert [1] * len(record["input_ids"]) + padding == arrays[f"{prefix}/input_mask"][row, option].tolist()
             assert record["label_ids"] == [arrays[f"{prefix}/label_id"][row]]
     assert truncated == 8  # both questions on the long article
+    assert cut == 2
 
 
 # --- Reading ---------------------------------------------------------------------------------------------------------
@@ -525,8 +528,8 @@ def test_what_lies_beside_the_levels_is_named(tmp_path, caplog):
     assert len(_read(tmp_path)) == 4
     assert caplog.messages == [
         f"{folder}: not read: High, primary. Read is: middle, high",
-        f"{folder}: not read, since they are in no level's folder: 2 files, as 7.txt",
-        f"{folder}/high: not read, since they are not called .txt: 3 files, as 2.json",
+        f"{folder}: not read, being in no level's folder: 2 files, as 7.txt",
+        f"{folder}/high: not read, not being called .txt: 3 files, as 2.json",
     ]
 
 

@@ -11,7 +11,7 @@ from typing import Self
 
 import numpy as np
 
-from albert.data.schema import Column, HostRecord, Record
+from albert.data.schema import Column, HostRecord, Record, cut_marks
 from albert.errors import UserError
 from albert.settings import DataSettings
 from albert.tasks.base import Example, Labels, MultiLabels, Score, Task
@@ -62,10 +62,10 @@ class TextTask(Task):
         """The one record of an example; an example without label gets label 0, or none of several."""
         tokens_a = tokenizer.encode(example.text_a)
         tokens_b = None if example.text_b is None else tokenizer.encode(example.text_b)
-        input_ids, segment_ids = build_pair_features(tokens_a, tokens_b, settings.max_seq_length, tokenizer)
+        features = pair_features(tokens_a, tokens_b, settings.max_seq_length, tokenizer)
         width = self.feature_spec["label_ids"].length
         labels = list(example.label) if isinstance(example.label, tuple) else [example.label or 0] * width
-        return [{"input_ids": input_ids, "segment_ids": segment_ids, "label_ids": labels}]
+        return [{**features, "label_ids": labels}]
 
     def score(
         self,
@@ -170,6 +170,17 @@ def truncated_pair_lengths(length_a: int, length_b: int, budget: int) -> tuple[i
         length_b -= difference
     excess -= difference
     return length_a - excess // 2, length_b - (excess + 1) // 2
+
+
+def pair_features(tokens_a: list[int], tokens_b: list[int] | None, max_seq_length: int, tokenizer: Tokenizer) -> Record:
+    """The columns that `build_pair_features` makes, and a mark where texts were cut."""
+    input_ids, segment_ids = build_pair_features(tokens_a, tokens_b, max_seq_length, tokenizer)
+    length = len(tokens_a) + len(tokens_b or ()) + (_PAIR_SPECIAL_TOKENS if tokens_b else _SINGLE_SPECIAL_TOKENS)
+    return {
+        "input_ids": input_ids,
+        "segment_ids": segment_ids,
+        **cut_marks(max_seq_length=(length, max_seq_length)),
+    }
 
 
 def build_pair_features(

@@ -55,7 +55,9 @@ def exit_code(race: Callable[[], None], parts: str) -> int:
     try:
         race()
     except UserError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        # Which the tasks call the folder that --glue_dir names.
+        text = str(error).replace("`data_dir`", "--glue_dir")
+        print(f"error: {' '.join(text.split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"stopped; the report has the {parts} that were finished.", file=sys.stderr)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from albert.errors import UserError
 from albert.runs.sweep import slurm
-from albert.runs.sweep.jobs import RECORD
+from albert.runs.sweep.jobs import RECORD, has_damaged_test_metrics
 from albert.runs.sweep.picture import draw
 from albert.runs.sweep.plan import Parse, Planner, TaskOfSweep, Trained, find_tasks, seeds_of
 from albert.runs.sweep.progress import Display
@@ -19,13 +19,15 @@ from albert.runs.sweep.scheduler import Command, Failure, LongestFirst, Schedule
 from albert.runs.sweep.search import check_names, settings_of
 from albert.runs.sweep.slots import device_flags, slots_for
 from albert.runs.sweep.submission import SUBMISSION, files_of, missing_files, packed
-from albert.runs.sweep.table import TaskResult, as_json, compare, markdown
+from albert.runs.sweep.table import TaskResult, as_json, compare, has_scores, markdown
 from albert.system.files import delete_leftovers, finish_texts, write_bytes, write_texts
 from albert.system.locks import OutputLock
 from albert.system.printing import print_as_far_as_read
 from albert.tasks.leaderboard import ranked_of
+from albert.tasks.scoring import TEST_SCORES
 
 PICTURE = "sweep.png"
+TABLE_JSON = "table.json"
 _PACKAGE_ROOT = Path(__file__).parents[3]
 
 
@@ -134,7 +136,8 @@ class Sweep:
         slots = slots_for(self.request)
         if slots[0].gpus and "num_gpu_cores" in self.request.run_flags:
             raise UserError("the GPUs of a run are `gpus_per_run`: leave `num_gpu_cores` out of the flags of the runs.")
-        logging.info("Up to %d runs side by side: %s.", len(slots), "; ".join(map(str, slots)))
+        side_by_side = f"Up to {len(slots)} runs side by side" if len(slots) > 1 else "One run at a time"
+        logging.info("%s: %s.", side_by_side, "; ".join(map(str, slots)))
         smaller = {job for trained in runs if trained.task.task.lower_is_better for job in trained.jobs}
         return Scheduler(slots, self.display, self.command, self.request.fail_fast, lambda job: job in smaller)
 
@@ -142,6 +145,7 @@ class Sweep:
         """Writes what the runs scored, and says what failed."""
         request = self.request
         failed = {failure.job for failure in failures}
+        self._warn_of_damage(runs)
         rows = [row_of(trained, FAILED if failed & set(trained.jobs) else unfinished) for trained in runs]
         for row in rows:
             if row.state == FINISHED and row.score is None:
@@ -154,9 +158,10 @@ class Sweep:
                 _counted(len(others), "other run"), request.output_dir,
             )  # fmt: skip
         results = compare(rows, request.report)
-        self._write_tables(rows, results)
+        keeps = not any(row.state == FINISHED for row in rows) and has_scores(request.output_dir / TABLE_JSON)
+        self._write_tables(rows, results, keeps)
         try:
-            if any(ranked_of(trained.task.task) for trained in runs) and request.do_predict:
+            if not keeps and any(ranked_of(trained.task.task) for trained in runs) and request.do_predict:
                 self._write_submission(results)
         finally:  # at the end, where it is seen, also where a file of predictions does not fit
             for failure in failures:
@@ -167,13 +172,31 @@ class Sweep:
                     _counted(len(failures), "run"),
                 )
 
-    def _write_tables(self, rows: Sequence[Row], results: Sequence[TaskResult]) -> None:
+    def _warn_of_damage(self, runs: Sequence[Trained]) -> None:
+        """Of what would be missing from the table without a word."""
+        jobs = [job for trained in runs for job in trained.jobs] if self.request.launcher != LOCAL else []
+        for job in jobs:  # which otherwise has failed
+            if damaged := job.damaged_file():
+                advice = "the same command with `launcher`=local runs it again"
+                logging.warning("%s is damaged: %s counts as not finished; %s.", damaged, job.name, advice)
+        for trained in runs:
+            if has_damaged_test_metrics(trained.job.folder):
+                path = trained.job.folder / TEST_SCORES
+                logging.warning("%s is damaged: the table lacks the test score of %s.", path, trained.job.name)
+
+    def _write_tables(self, rows: Sequence[Row], results: Sequence[TaskResult], keeps_earlier: bool) -> None:
+        """Writes and prints the tables; with `keeps_earlier` only prints, since they would replace scores by none."""
         report = self.request.report
         table = markdown(results, report)
+        if keeps_earlier:
+            print_as_far_as_read(table)
+            folder = self.request.output_dir
+            logging.warning("No run is finished: the results in %s stay those of an earlier sweep.", folder)
+            return
         texts: dict[str, str | bytes] = {
             "results.csv": results_csv(rows),
             "table.md": table,
-            "table.json": as_json(results, report),
+            TABLE_JSON: as_json(results, report),
         }
         picture = draw(results)
         write_texts(self.request.output_dir, texts | ({PICTURE: picture} if picture else {}))

@@ -154,7 +154,8 @@ def test_a_failed_run_is_named_with_its_last_line_and_the_others_run(folder, cap
     reasons = {failure.job.name: failure.reason for failure in failures}
     assert reasons == {
         "CoLA recipe seed 1": "exit code 1: ValueError: a bug",
-        "MRPC recipe seed 2": "stopped by SIGKILL: pretending",
+        "MRPC recipe seed 2": "stopped by SIGKILL (mostly because memory ran out: use a smaller train_batch_size, "
+        "more gradient_accumulation_steps, or recompute_activations): pretending",
     }
     assert [record.message for record in caplog.records if record.message.startswith("FAILED")] == [
         f"FAILED {name}: {reason}" for name, reason in reasons.items()
@@ -165,6 +166,55 @@ def test_a_failed_run_is_named_with_its_last_line_and_the_others_run(folder, cap
     assert conduct(folder, argv) == []
     assert {row["state"] for row in rows(folder)} == {"finished"}
     assert sorted(all_starts(folder).values()) == [1, 1, 2, 2]
+
+
+def test_runs_of_which_none_is_finished_do_not_replace_the_results_of_others(folder, capsys, caplog):
+    argv = sweep_command(folder, "--task_name=MRPC", "--seeds=1", "--do_predict")
+    conduct(folder, argv)
+    before = {path.name: path.read_bytes() for path in (folder / "sweep").iterdir() if path.is_file()}
+    assert {"results.csv", "table.md", "table.json", "sweep.png"} <= before.keys()
+    capsys.readouterr()
+    other = sweep_command(folder, "--task_name=MRPC", "--seeds=1", "--set=learning_rate=5e-5", "--do_predict")
+    assert len(conduct(folder, other, {"seed1": "fail"})) == 1
+    assert {path.name: path.read_bytes() for path in (folder / "sweep").iterdir() if path.is_file()} == before
+    assert "| none is finished |" in capsys.readouterr().out
+    assert f"the results in {folder / 'sweep'} stay those of an earlier sweep" in caplog.text
+
+
+def test_a_table_without_scores_is_replaced(folder):
+    argv = sweep_command(folder, "--task_name=MRPC", "--seeds=1")
+    conduct(folder, argv, {"seed1": "fail"})
+    conduct(folder, sweep_command(folder, "--task_name=MRPC", "--seeds=1", "--launcher=none"))
+    assert [row["state"] for row in rows(folder)] == ["not finished"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("eval_results.json", ""), ("eval_results.json", "{"), ("eval_results.json", "[]"), ("sweep_run.json", "{")],
+)
+def test_a_finished_run_whose_results_were_damaged_is_named_and_runs_again(folder, caplog, name, content):
+    argv = sweep_command(folder, "--task_name=MRPC", "--seeds=1")
+    conduct(folder, argv)
+    run = folder / "sweep/MRPC/recipe/seed1"
+    (run / name).write_text(content)
+    caplog.clear()
+    assert conduct(folder, argv) == []
+    assert f"{run / name} is damaged: MRPC recipe seed 1 runs again" in caplog.text
+    assert [row["state"] for row in rows(folder)] == ["finished"]
+
+    (run / name).write_text(content)
+    caplog.clear()
+    conduct(folder, sweep_command(folder, "--task_name=MRPC", "--seeds=1", "--launcher=none"))
+    assert f"{run / name} is damaged: MRPC recipe seed 1 counts as not finished" in caplog.text
+
+
+def test_test_scores_that_were_damaged_are_named(folder, caplog):
+    argv = sweep_command(folder, "--task_name=MRPC", "--seeds=1")
+    conduct(folder, argv)
+    path = folder / "sweep/MRPC/recipe/seed1/test_scores.json"
+    path.write_text("{")
+    conduct(folder, argv)
+    assert f"{path} is damaged: the table lacks the test score of MRPC recipe seed 1" in caplog.text
 
 
 def test_a_kernel_that_does_not_tell_of_the_end_of_processes_is_asked_often(folder, monkeypatch):

@@ -92,6 +92,13 @@ class Job:
                 return False
         return self._recorded() == self.identity
 
+    def damaged_file(self) -> Path | None:
+        """A file of a finished run that is there but cannot be read as one, for which the run is not finished."""
+        if (self.folder / RECORD).exists() and self._recorded() is None:
+            return self.folder / RECORD
+        is_read = EVAL_RESULTS in self.products and (self.folder / EVAL_RESULTS).exists()
+        return self.folder / EVAL_RESULTS if is_read and read_outcome(self.folder) is None else None
+
     def _write_record(self) -> None:
         write_text(self.folder / RECORD, json.dumps(dict(self.identity), indent=2, sort_keys=True) + "\n")
 
@@ -122,6 +129,11 @@ def read_test_metrics(folder: Path) -> dict[str, float]:
         return {name: math.nan if value is None else float(value) for name, value in found["metrics"].items()}
     except (TypeError, KeyError, ValueError, AttributeError):
         return {}
+
+
+def has_damaged_test_metrics(folder: Path) -> bool:
+    """Whether the run in `folder` left test scores that cannot be read."""
+    return (folder / TEST_SCORES).exists() and not isinstance(_json_of(folder / TEST_SCORES), dict)
 
 
 def read_evaluated_metrics(folder: Path) -> list[dict[str, float]]:

@@ -51,10 +51,10 @@ class Display:
         self._drawn = 0
         self._logged_at: dict[str, float] = {}
 
-    def say(self, text: str) -> None:
+    def say(self, text: str, level: int = logging.INFO) -> None:
         """Logs a line, above the live ones."""
         self._clear()
-        logging.info("%s", text)
+        logging.log(level, "%s", text)
 
     def show(self, running: Sequence[Progress], waiting: int) -> None:
         """Draws the lines of what runs."""

@@ -7,6 +7,7 @@ killed, the kernel asks its runs to stop, and they save.
 import contextlib
 import ctypes
 import dataclasses
+import logging
 import os
 import select
 import signal
@@ -20,6 +21,7 @@ from albert.errors import UserError
 from albert.runs.sweep.jobs import Job
 from albert.runs.sweep.progress import Display, Progress, duration, last_words
 from albert.runs.sweep.slots import Slot
+from albert.system.endings import likely_reason
 from albert.system.files import cannot_write
 from albert.system.locks import LOCK, FileLock
 from albert.system.signals import StopOnSignal
@@ -188,6 +190,9 @@ class Scheduler:
         return has_begun
 
     def _begin(self, job: Job, slot: Slot) -> None:
+        if damaged := job.damaged_file():
+            text = f"{damaged} is damaged: {job.name} runs again, from where its checkpoints are"
+            self.display.say(text, logging.WARNING)
         job.begin()
         try:
             log = job.log.open("ab")
@@ -249,7 +254,7 @@ class Scheduler:
         how = f"stopped by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         if code in _STOPPED:
             how = f"stopped by {signal.Signals(code - 128).name}, and saved"
-        return f"{how}: {last_words(job.log)}"
+        return f"{how}{likely_reason(code)}: {last_words(job.log)}"
 
     def _end_early(self, queue: Queue) -> None:
         for each in self._running:

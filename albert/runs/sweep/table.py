@@ -5,11 +5,14 @@ import json
 import math
 import statistics
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from albert.runs.sweep.plan import Setting, label_of
 from albert.runs.sweep.request import MEDIAN
 from albert.runs.sweep.results import Row
+from albert.system.json_text import parse_json
+from albert.system.text_encoding import read_regular
 from albert.tasks.leaderboard import ranked_of
 
 # More settings than this are rows of a table, not columns.
@@ -198,6 +201,14 @@ def as_json(results: Sequence[TaskResult], report: str) -> str:
         "note": optimism(results),
     }
     return json.dumps(found, indent=2, ensure_ascii=False) + "\n"
+
+
+def has_scores(path: Path) -> bool:
+    """Whether the file that `as_json` wrote has a finished run; False for what is no such file."""
+    try:
+        return any(task["settings"] for task in parse_json(read_regular(path))["tasks"])
+    except (OSError, ValueError, TypeError, KeyError):
+        return False
 
 
 def _task_json(result: TaskResult) -> Mapping[str, Any]:

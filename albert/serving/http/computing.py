@@ -22,7 +22,7 @@ class Computing:
     """
 
     def __init__(self, predictor: "Predictor", embeddings: str | None):
-        self._predictor = predictor
+        self.predictor = predictor
         self._embeddings = embeddings
 
     def __call__(self, parts: Sequence[Part[Request]]) -> list[list[Any]]:
@@ -37,12 +37,12 @@ class Computing:
     def _kept(self, results: list[Any], request: Request) -> list[Any]:
         if self._embeddings:
             return results
-        if isinstance(self._predictor.output, MultiLabels):
+        if isinstance(self.predictor.output, MultiLabels):
             return [result for result in results if result["score"] >= request.threshold]
         return results[: request.top_k or None]
 
     def _results(self, rows: Sequence[Any], top_k: int, threshold: float) -> list[list[Any]]:
-        predictor = self._predictor
+        predictor = self.predictor
         if isinstance(rows[0], Asked):
             asked = [Question(str(number), row.question, (), False) for number, row in enumerate(rows)]
             pairs = zip(rows, asked, strict=True)

@@ -32,6 +32,9 @@ class Metrics:
         self._batch_seconds = Histogram(
             "albert_batch_seconds", "Computing a batch.", buckets=_SECONDS, registry=registry
         )
+        self._pieces = Counter("albert_pieces", "Pieces of texts, after they were cut.", registry=registry)
+        self._unknown = Counter("albert_unknown_pieces", "Those that the vocabulary does not know.", registry=registry)
+        self._cuts = Counter("albert_cut_texts", "Texts that were cut to a limit.", ["limit"], registry=registry)
         self._waiting = Gauge("albert_waiting_texts", "Texts that wait for their batch.", registry=registry)
 
     def watch_waiting(self, num_waiting: Callable[[], int]) -> None:
@@ -47,6 +50,15 @@ class Metrics:
         """Counts a batch that was computed."""
         self._batch_texts.observe(num_texts)
         self._batch_seconds.observe(seconds)
+
+    def count_pieces(self, num_pieces: int, num_unknown: int) -> None:
+        """Counts pieces that were computed, and those of them that are unknown."""
+        self._pieces.inc(num_pieces)
+        self._unknown.inc(num_unknown)
+
+    def count_cuts(self, limit: str, num_texts: int) -> None:
+        """Counts texts that were cut to the limit of that name."""
+        self._cuts.labels(limit).inc(num_texts)
 
     def text(self) -> bytes:
         """All of it, as `GET /metrics` answers."""

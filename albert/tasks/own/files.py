@@ -16,6 +16,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from albert.errors import UserError
 from albert.system.json_text import parse_json, short_repr
+from albert.system.printing import counted
 from albert.system.text_encoding import decoded, open_text
 from albert.tasks.rows import CARRIAGE_RETURN, RowTally
 
@@ -202,8 +203,8 @@ def _csv_rows(path: Path, names: Sequence[str], optional: Sequence[str], tally: 
             raise UserError(f"{path}, line {line}: the header again, as where files are joined; remove the line.")
         if len(cells) != len(header):
             raise UserError(
-                f"{path}, line {line}: {len(cells)} columns, but the header has {len(header)}; put quotes around a "
-                "field with a delimiter or a line end in it, and write a quote in it twice."
+                f"{path}, line {line}: {counted(len(cells), 'column')}, but the header has {len(header)}; put quotes "
+                "around a field with a delimiter or a line end in it, and write a quote in it twice."
             )
         yield Row(line, tuple(None if place is None else cells[place] for place in places))
 

@@ -67,7 +67,7 @@ LONG = "x" * (files.MAX_FIELD + 1)
         ("a.json", '\n[\n{"text": "a"}]\n', ["line 2: a list", "jq -c"]),
         ("a.csv", ",".join(f"c{i}" for i in range(65)) + "\n", ["65 columns; 64 are allowed"]),
         ("a.csv", "text,label\na,1\nb,2,3\n", ["line 3: 3 columns, but the header has 2"]),
-        ("a.csv", 'text,label\n"x\ny",1\nb\n', ["line 4: 1 columns"]),
+        ("a.csv", 'text,label\n"x\ny",1\nb\n', ["line 4: 1 column,"]),
         ("a.csv", "text,label\na,1\ntext,label\n", ["line 3: the header again"]),
         ("a.csv", 'text,label\n"a"b,1\n', ["line 2: a letter follows a closing quote"]),
         ("a.csv", 'text,label\n"a\nb"c,1\n', ["line 2", "(on line 3)"]),

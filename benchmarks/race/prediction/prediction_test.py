@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from albert.errors import UserError
+from benchmarks.race.circumstances import exit_code
 from benchmarks.race.common import BUNDLED, MODELS, Rows
 from benchmarks.race.flattened_test import PEERS, needs_peers
 from benchmarks.race.prediction import __main__ as race
@@ -194,3 +195,11 @@ def test_the_table_has_every_contender():
     ]
     assert "failed: broke" in lines[6]
     assert "| base, mrpc, float32" in report.render([section()])
+
+
+def test_a_folder_that_is_not_there_is_called_by_the_flag(capsys):
+    def fails():
+        raise UserError("no file in `data_dir`=/nonexistent.")
+
+    assert exit_code(fails, "heats") == 2
+    assert capsys.readouterr().err == "error: no file in --glue_dir=/nonexistent.\n"
