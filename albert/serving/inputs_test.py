@@ -59,7 +59,7 @@ def test_columns_are_those_named_then_those_trained_on_then_usual_ones(tmp_path)
             "reads one text a row, but sentence1, sentence2 are two texts",
         ),
         ("a.csv", "text\n1\n", 2, None, "reads two texts a row, but text is one text"),
-        ("a.csv", "text,x\n1\n", 1, None, "line 2: 1 columns"),
+        ("a.csv", "text,x\n1\n", 1, None, "line 2: 1 column, but"),
         ("a.jsonl", '{"text": 3}\n', 1, None, "line 1: column 'text' holds a number"),
         ("a.jsonl", '{"text": "a"}\n{"label": "b"}\n', 1, None, "line 2: no 'text'"),
     ],
