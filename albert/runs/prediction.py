@@ -37,6 +37,7 @@ from albert.serving.results import Result
 from albert.serving.uses import ANSWERS, CHOICES, GIVES, LABELS, check_choice_of_results, use_of
 from albert.system.files import WholeFile
 from albert.system.imports import importing_tensorflow
+from albert.system.printing import counted
 from albert.system.signals import exit_on_termination
 from albert.system.text_encoding import read_regular, whole_text
 from albert.tasks.base import Choice, Labels, MultiLabels, Span
@@ -80,7 +81,8 @@ def run(request: PredictRequest) -> None:
             cuts.warn(_where(request))
         if request.input_file not in (None, STDIN):
             seconds = time.perf_counter() - begin
-            logging.info("%s rows in %.1f s (%.0f a second).", f"{num_rows:,}", seconds, num_rows / max(seconds, 1e-9))
+            rate = num_rows / max(seconds, 1e-9)
+            logging.info("%s in %.1f s (%.0f a second).", counted(num_rows, "row"), seconds, rate)
 
 
 def _where(request: PredictRequest) -> str:

@@ -14,6 +14,7 @@ from albert.data.schema import Column, HostRecord, Record
 from albert.errors import UserError
 from albert.setting_fields import DATA, DROPOUT, LARGE, MODEL, OUTPUT, at_least, between, problems_of, setting
 from albert.settings import DataSettings
+from albert.system.printing import counted
 from albert.system.text_encoding import open_regular
 from albert.tasks.base import Span, Split, Task
 from albert.tasks.squad import metrics
@@ -233,7 +234,8 @@ class SquadTask(Task):
             )
         if not any(item.for_training for item in items):
             self._warn_of_unspaced_answers(source, items)
-        logging.info("%s: %d paragraphs with %d questions in %d windows.", source, len(items), questions, len(records))
+        sizes = {"paragraph": len(items), "question": questions, "window": len(records)}
+        logging.info("%s: %s with %s in %s.", source, *(counted(size, noun) for noun, size in sizes.items()))
 
     def _warn_of_unspaced_answers(self, source: Path, items: Sequence[Paragraph]) -> None:
         if self.score_language != DEFAULT_LANGUAGE:
