@@ -101,6 +101,7 @@ def test_span_log_probabilities_given_the_labelled_start_equal_the_original(conf
             np.testing.assert_allclose(found, expected[key][:, position], atol=TOLERANCE, rtol=1e-6, err_msg=key)
 
 
+@pytest.mark.slow
 def test_a_beam_wider_than_the_possible_starts_is_filled_with_impossible_ones():
     found, _ = _run_as_recorded("squad_v2")
     assert (HEADS["squad_v2/inputs/p_mask"][5] == 0).sum() == 3

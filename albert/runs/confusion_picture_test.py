@@ -66,6 +66,7 @@ def test_every_label_lies_inside_the_picture_and_over_no_other(figures, count):
     assert all(size.y0 <= box.y0 for box in below_axes)
 
 
+@pytest.mark.slow
 def test_labels_of_other_scripts_are_written_or_numbered(figures):
     # Cyrillic and a combining accent are in Matplotlib's own font; right to left and Indic vowels need more than it
     # does; whether there is a font for the last depends on the machine.

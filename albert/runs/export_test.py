@@ -44,6 +44,7 @@ def test_the_bare_checkpoint_is_the_model_without_the_state_of_training(exportab
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["out"]
 
 
+@pytest.mark.slow
 def test_another_librarys_model_is_converted_without_training(exportable, tmp_path):
     run(request_for(exportable / "multi_label", tmp_path / "theirs", format="huggingface"))
     (tmp_path / "theirs/model.json").unlink()  # as the library itself leaves it

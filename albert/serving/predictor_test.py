@@ -265,6 +265,7 @@ def test_what_is_cut_is_counted_and_a_window_is_not_a_cut(tmp_path, caplog):
     assert "x: 1 of 2 questions were cut to max_query_length=8 tokens; the longest has 9." in caplog.text
 
 
+@pytest.mark.slow
 def test_a_model_that_computes_no_numbers_says_so(tmp_path):
     tokenizer = load_tokenizer(AGREEMENT / "agreement.model", None, do_lower_case=True)
     write_random_model(tmp_path / "model", "classification", tokenizer)

@@ -364,6 +364,7 @@ def _labelled(labels):
     return [Example(str(10 + i), "a", "b", label) for i, label in enumerate(labels)]
 
 
+@pytest.mark.slow
 def test_paraphrases_are_scored_by_accuracy_and_f1():
     # tp=2 fp=1 by hand, so F1 = 4/5; the second tp=1 fp=1 tn=1, so F1 = 2/3.
     scores = get_task("mrpc").score(_labelled([1, 0, 1]), {"predictions": np.array([1, 1, 1], np.int32)})

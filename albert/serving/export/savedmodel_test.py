@@ -69,6 +69,7 @@ def test_ids_are_computed_by_a_process_that_knows_nothing_of_this_project(export
     np.testing.assert_allclose(found["outputs"]["probabilities"], tf.nn.softmax(logits), rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_pretrained_model_comes_in_again_with_its_heads(exportable, tmp_path):
     model = load_model(exportable / "pretrained", "/cpu:0", with_pretraining_heads=True)  # of groups
     savedmodel.write(model, tmp_path, ExportRequest(tmp_path, tmp_path, "savedmodel"))
