@@ -46,26 +46,29 @@ def one_record_in_a_worker(caller, item):
     return one_record(item)
 
 
-def test_unknown_pieces_are_counted_and_older_manifests_have_no_count(tmp_path):
-    def opened(**options):
-        return open_or_build(
-            directory=tmp_path,
-            stem="s",
-            identity=IDENTITY,
-            items=lambda: range(5),
-            featurize=one_record,
-            feature_spec=SPEC,
-            num_workers=1,
-            **options,
-        )
+def opened(directory, num_items, featurize, **options):
+    """The cache of so many items, built by this process where it is not there."""
+    return open_or_build(
+        directory=directory,
+        stem="s",
+        identity=IDENTITY,
+        items=lambda: range(num_items),
+        featurize=featurize,
+        feature_spec=SPEC,
+        num_workers=1,
+        **options,
+    )
 
-    assert opened().unknown is None
-    assert opened(counted_ids=CountedIds(12, (2, 3))).unknown is None  # built before, and used as it is
+
+def test_unknown_pieces_are_counted_and_older_manifests_have_no_count(tmp_path):
+    assert opened(tmp_path, 5, one_record).unknown is None
+    counted = {"counted_ids": CountedIds(12, (2, 3))}
+    assert opened(tmp_path, 5, one_record, **counted).unknown is None  # built before, and used as it is
     for path in tmp_path.iterdir():
         path.unlink()
     # Items 0 to 4 have 0 to 4 tokens from 10 on, 10 in all. Token 12 appears in the items 3 and 4.
     for _ in ("built", "there"):
-        assert opened(counted_ids=CountedIds(12, (2, 3))).unknown == (10, 2, 3)
+        assert opened(tmp_path, 5, one_record, **counted).unknown == (10, 2, 3)
 
 
 def cut_at_eleven(item):
@@ -74,15 +77,7 @@ def cut_at_eleven(item):
 
 def test_items_that_were_cut_are_counted_once_whether_the_cache_is_built_or_there(tmp_path):
     for _ in ("built", "there"):
-        cache = open_or_build(
-            directory=tmp_path,
-            stem="s",
-            identity=IDENTITY,
-            items=lambda: range(20),
-            featurize=cut_at_eleven,
-            feature_spec=SPEC,
-            num_workers=1,
-        )
+        cache = opened(tmp_path, 20, cut_at_eleven)
         # 13, 14, 16, 17 and 19 have records and are longer; of 14 and 17 there are two records.
         assert cache.cuts == {"max_seq_length": (20, 5, 19), "other": (20, 1, 19)}
 
