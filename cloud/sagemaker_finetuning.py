@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from albert.cli.fine_tuning import SQUAD_PROGRAMS
 from albert.cli.flags import Program, declared
 from albert.cli.program import main
-from albert.setting_fields import DATA, SHARE, TRAINING, above_0, setting
+from albert.settings.fields import DATA, SHARE, TRAINING, above_0, setting
 from cloud.sagemaker_job import (
     FILE_SYSTEM,
     SCRATCH,

@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 from albert.cli.flag_files import with_flags_of_files
 from albert.cli.flags import Program, parse
 from albert.errors import UserError
-from albert.setting_fields import DEVICES, MODEL, OUTPUT, TRAINING, WHAT, above_0, at_least, problems_of, setting
+from albert.settings.fields import DEVICES, MODEL, OUTPUT, TRAINING, WHAT, above_0, at_least, problems_of, setting
 from cloud import fsx_settings
 from cloud.fsx_settings import FsxSettings
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from albert.cli.flags import Program, declared
 from albert.cli.pretraining import RUN_PRETRAINING
 from albert.cli.program import main
-from albert.setting_fields import DATA, TRAINING, at_least, setting
+from albert.settings.fields import DATA, TRAINING, at_least, setting
 from cloud.sagemaker_job import FILE_SYSTEM, Job, JobSettings, make_job, parse_settings, shared_arguments, start
 
 

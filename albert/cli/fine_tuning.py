@@ -17,7 +17,6 @@ from albert.cli.own_data import is_own_data, own_data_of, with_epochs, without_t
 from albert.cli.replicas import number_of_replicas
 from albert.errors import UserError
 from albert.runs.output_dir import recorded_training
-from albert.setting_fields import OUTPUT, TRAINING
 from albert.settings import (
     DataSettings,
     ModelSettings,
@@ -26,6 +25,7 @@ from albert.settings import (
     SpeedSettings,
     TrainSettings,
 )
+from albert.settings.fields import OUTPUT, TRAINING
 from albert.tasks import get_task, task_names
 from albert.tasks.base import Task
 from albert.tasks.objective import objective_problems

@@ -2,7 +2,7 @@
 
 Flags are absl's, as the predecessor's were: `--flag=value`, `--flag value`, `--flag` and `--noflag` for booleans.
 Unlike there, an unknown flag stops the program: each program knows its own flags only. Most flags are fields of the
-settings' dataclasses, which declare them (`albert.setting_fields`). All problems are reported together.
+settings' dataclasses, which declare them (`albert.settings.fields`). All problems are reported together.
 """
 
 import dataclasses
@@ -19,7 +19,7 @@ from absl import flags as absl_flags
 
 from albert.cli.flag_files import with_flags_of_files
 from albert.errors import UserError
-from albert.setting_fields import GROUPS, Bounds, declaration_of, problem_of
+from albert.settings.fields import GROUPS, Bounds, declaration_of, problem_of
 from albert.system.homes import expanded
 
 T = TypeVar("T")

@@ -14,8 +14,8 @@ from albert.cli.fine_tuning import FINE_TUNING_PROGRAMS, parse_classifier_flags,
 from albert.cli.flags import HelpRequested, flag_names, help_text, parse
 from albert.cli.pretraining import PRETRAINING_PROGRAMS
 from albert.errors import UserError
-from albert.setting_fields import GROUPS
 from albert.settings import Settings
+from albert.settings.fields import GROUPS
 from albert.tasks import task_names
 from albert.tasks.base import Task
 from albert.tasks.own.settings import OwnDataSettings

@@ -15,7 +15,6 @@ from albert.pretraining_data.corpus import CorpusSettings
 from albert.pretraining_data.creation import CreationSettings
 from albert.pretraining_data.text_files import INPUT, expand_patterns
 from albert.pretraining_data.vocabulary_training import VocabularySettings
-from albert.setting_fields import DATA, TRAINING
 from albert.settings import (
     ModelSettings,
     PretrainingData,
@@ -23,6 +22,7 @@ from albert.settings import (
     PretrainingTrainSettings,
     SpeedSettings,
 )
+from albert.settings.fields import DATA, TRAINING
 from albert.system.printing import counted
 
 # --- The programs ----------------------------------------------------------------------------------------------------

@@ -16,8 +16,8 @@ from albert.runs.sweep.conduct import Sweep
 from albert.runs.sweep.plan import CLASSIFIER, OWN_DATA, RACE, SQUAD, ParsedRun
 from albert.runs.sweep.request import RANDOM, TPE, SweepRequest
 from albert.runs.sweep.search import space_of, values_of
-from albert.setting_fields import DEVICES, SPEED
 from albert.settings import Settings
+from albert.settings.fields import DEVICES, SPEED
 from albert.tasks.base import Task
 from albert.tasks.objective import with_metric
 

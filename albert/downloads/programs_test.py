@@ -247,8 +247,8 @@ def bare_checkout(tmp_path):
     root = tmp_path / "check out"
     for name in ("albert/downloads", "albert/system", "scripts"):
         shutil.copytree(ROOT / name, root / name)
-    modules = ["albert/__init__.py", "albert/errors.py", "albert/settings.py", "albert/setting_fields.py"]
-    for name in [*modules, "download_glue_data.py", "download_pretrained_models.sh"]:
+    programs = ["download_glue_data.py", "download_pretrained_models.sh"]
+    for name in ["albert/__init__.py", "albert/errors.py", *programs]:
         shutil.copy(ROOT / name, root / name)
     setup = root / "scripts/setup.sh"
     setup.write_text(

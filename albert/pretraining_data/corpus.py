@@ -19,7 +19,7 @@ from albert.pretraining_data.markup import Markup
 from albert.pretraining_data.paragraphs import FORMS, Paragraph, read_paragraphs
 from albert.pretraining_data.sentences import LANGUAGES, clean, has_word, split_sentences, unwrap
 from albert.pretraining_data.text_files import INPUT, expand_patterns, warn_of_copies, warn_of_empty
-from albert.setting_fields import DATA, OUTPUT, SPEED, between, problems_of, setting
+from albert.settings.fields import DATA, OUTPUT, SPEED, between, problems_of, setting
 from albert.system.files import whole_file
 from albert.system.processes import MAX_WORKERS, number_of_workers, parallel_map
 from albert.system.signals import exit_on_termination

@@ -39,7 +39,8 @@ from albert.pretraining_data.noise import with_noise
 from albert.pretraining_data.pieces import Vocabulary, load_vocabulary
 from albert.pretraining_data.shuffle import add_to_buckets, in_key_order, number_of_buckets
 from albert.pretraining_data.text_files import INPUT, expand_patterns, warn_of_copies, warn_of_empty
-from albert.setting_fields import (
+from albert.settings import missing_vocabulary
+from albert.settings.fields import (
     DATA,
     KEEP_ACCENTS,
     MASKS,
@@ -52,7 +53,6 @@ from albert.setting_fields import (
     problems_of,
     setting,
 )
-from albert.settings import missing_vocabulary
 from albert.system.files import cannot_write, delete_leftovers, whole_file
 from albert.system.homes import expanded
 from albert.system.locks import LOCK, OutputLock

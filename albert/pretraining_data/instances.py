@@ -13,7 +13,7 @@ import numpy as np
 
 from albert.pretraining_data.documents import CorpusArrays
 from albert.pretraining_data.pieces import Vocabulary
-from albert.setting_fields import DATA, SHARE, at_least, setting
+from albert.settings.fields import DATA, SHARE, at_least, setting
 
 SPECIAL_TOKENS = 3  # [CLS] A [SEP] B [SEP]
 # The original gives up after so many draws of a document that should be another one.

@@ -15,7 +15,7 @@ from albert.data import counter_hash
 from albert.data.record_encoding import num_predictions
 from albert.pretraining_data.instances import Sequences
 from albert.pretraining_data.pieces import Vocabulary
-from albert.setting_fields import MASKS, SOME_SHARE, at_least, setting
+from albert.settings.fields import MASKS, SOME_SHARE, at_least, setting
 
 # What replaces a token that is to be predicted: [MASK], otherwise the token itself, otherwise any token.
 MASK_SHARE, SAME_SHARE = 0.8, 0.1

@@ -26,7 +26,7 @@ from tqdm import tqdm
 from albert.errors import UserError
 from albert.pretraining_data.markup import Markup
 from albert.pretraining_data.text_files import INPUT, expand_patterns, read_lines, warn_of_copies, warn_of_empty
-from albert.setting_fields import DATA, KEEP_ACCENTS, MODEL, OUTPUT, at_least, between, problems_of, setting
+from albert.settings.fields import DATA, KEEP_ACCENTS, MODEL, OUTPUT, at_least, between, problems_of, setting
 from albert.system.files import write_bytes, write_text
 from albert.tokenization import SentencePieceTokenizer, preprocess_text
 

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 
 from albert.engine.cluster import Cluster
 from albert.errors import UserError
-from albert.setting_fields import DEVICES, LIMITS, at_least, problems_of, setting
+from albert.settings.fields import DEVICES, LIMITS, at_least, problems_of, setting
 from albert.system.endings import likely_reason
 from albert.system.ports import free_ports
 from albert.system.prefixed_output import Screen

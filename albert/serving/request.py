@@ -5,8 +5,8 @@ import os
 from pathlib import Path
 
 from albert.serving.description import MAX_LABELS
-from albert.setting_fields import DATA, DEVICES, MODEL, OUTPUT, SHARE, SPEED, WHAT, at_least, problems_of, setting
 from albert.settings import DTYPES
+from albert.settings.fields import DATA, DEVICES, MODEL, OUTPUT, SHARE, SPEED, WHAT, at_least, problems_of, setting
 
 STDIN = Path("-")
 CSV, JSON_LINES, NPY = ".csv", ".jsonl", ".npy"

@@ -13,8 +13,8 @@ from typing import Any, Literal
 import numpy as np
 
 from albert.errors import UserError
-from albert.setting_fields import LARGE
 from albert.settings import ObjectiveSettings
+from albert.settings.fields import LARGE
 from albert.system.homes import expanded
 from albert.system.json_text import parse_json, short_repr
 from albert.system.text_encoding import open_regular

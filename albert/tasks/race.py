@@ -15,8 +15,8 @@ import numpy as np
 
 from albert.data.schema import Column, Record, cut_marks
 from albert.errors import UserError
-from albert.setting_fields import DATA, DROPOUT, MODEL, at_least, problems_of, setting
 from albert.settings import DataSettings
+from albert.settings.fields import DATA, DROPOUT, MODEL, at_least, problems_of, setting
 from albert.system.json_text import parse_json, short_repr
 from albert.tasks.base import Choice, Split, Task
 from albert.tasks.metrics import accuracy

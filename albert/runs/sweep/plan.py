@@ -11,8 +11,8 @@ from albert.data.source_files import SourceFiles
 from albert.errors import UserError
 from albert.runs.sweep.jobs import EVAL_RESULTS, Job
 from albert.runs.sweep.request import ALL, SweepRequest
-from albert.setting_fields import SEED, problem_of
 from albert.settings import Settings
+from albert.settings.fields import SEED, problem_of
 from albert.tasks.base import Span, Split, Task
 from albert.tasks.leaderboard import GLUE, HELPED_BY_MNLI, MNLI, ranked_of, submission_tasks
 

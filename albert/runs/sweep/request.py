@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
-from albert.setting_fields import (
+from albert.settings.fields import (
     DATA,
     DEVICES,
     LIMITS,

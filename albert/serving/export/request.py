@@ -4,7 +4,7 @@ import dataclasses
 import os
 from pathlib import Path
 
-from albert.setting_fields import MODEL, OUTPUT, WHAT, at_least, problems_of, setting
+from albert.settings.fields import MODEL, OUTPUT, WHAT, at_least, problems_of, setting
 
 # Each is a module beside this one, and here in a few words for `--help`.
 FORMATS = {

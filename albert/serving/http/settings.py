@@ -3,7 +3,7 @@
 import dataclasses
 
 from albert.serving.request import ModelUse
-from albert.setting_fields import LIMITS, SPEED, WHAT, at_least, problems_of, setting
+from albert.settings.fields import LIMITS, SPEED, WHAT, at_least, problems_of, setting
 
 _LARGEST_PORT = 65_535
 _TEXTS_OF_A_ROW = 4

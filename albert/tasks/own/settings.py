@@ -3,7 +3,7 @@
 import dataclasses
 from pathlib import Path
 
-from albert.setting_fields import DATA, Bounds, at_least, problems_of, setting
+from albert.settings.fields import DATA, Bounds, at_least, problems_of, setting
 from albert.tasks.own.columns import PROBLEM_TYPES
 
 _TABLE = ".csv, .tsv, .json or .jsonl (an object a line)"

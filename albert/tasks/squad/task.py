@@ -12,8 +12,8 @@ import numpy as np
 
 from albert.data.schema import Column, HostRecord, Record
 from albert.errors import UserError
-from albert.setting_fields import DATA, DROPOUT, LARGE, MODEL, OUTPUT, at_least, between, problems_of, setting
 from albert.settings import DataSettings
+from albert.settings.fields import DATA, DROPOUT, LARGE, MODEL, OUTPUT, at_least, between, problems_of, setting
 from albert.system.printing import counted
 from albert.system.text_encoding import open_regular
 from albert.tasks.base import Span, Split, Task

@@ -1,8 +1,4 @@
-"""What a run is asked to do: frozen dataclasses, validated together, and the numbers derived from them.
-
-A field declared with `setting` becomes the flag of every program that has it. Command lines may count sequences of a
-whole step; settings count per replica and micro-batch.
-"""
+"""What fine-tuning is asked to do; and the settings of the model, the optimisation and the speed of every run."""
 
 import dataclasses
 import math
@@ -11,7 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from albert.errors import UserError
-from albert.setting_fields import (
+from albert.settings.fields import (
     DATA,
     DEVICES,
     DROPOUT,
@@ -36,7 +32,7 @@ from albert.setting_fields import (
 DTYPES = ("float32", "bfloat16", "auto")
 
 # More than any machine holds, and few enough that their products are exact integers everywhere.
-_MAX_BATCH = 1_000_000
+MAX_BATCH = 1_000_000
 # Replicas of one process: GPUs of one machine, or logical devices of its CPU, which take a thread pool each.
 _MAX_REPLICAS = 256
 _MAX_SECONDS = 30 * 24 * 3600
@@ -151,14 +147,14 @@ class TrainSettings:
         "Examples per replica and micro-batch.",
         TRAINING,
         default=32,
-        bounds=at_least(1, _MAX_BATCH),
+        bounds=at_least(1, MAX_BATCH),
         flag="train_batch_size",
     )
     gradient_accumulation_steps: int = setting(
         "Micro-batches per step, averaged: a step has `per_replica_batch_size` x this x `num_replicas` examples.",
         TRAINING,
         default=1,
-        bounds=at_least(1, _MAX_BATCH),
+        bounds=at_least(1, MAX_BATCH),
     )
     seed: int = setting("Seed of new weights, order of rows, and dropout.", TRAINING, default=42, bounds=SEED)
     save_checkpoints_steps: int = setting(
@@ -349,14 +345,14 @@ class Settings:
         "Examples of `max_seq_length` per replica in evaluation; packed, as many as fit there.",
         SPEED,
         default=8,
-        bounds=at_least(1, _MAX_BATCH),
+        bounds=at_least(1, MAX_BATCH),
         flag="eval_batch_size",
     )
     per_replica_predict_batch_size: int = setting(
         "Examples of `max_seq_length` per replica in prediction.",
         SPEED,
         default=8,
-        bounds=at_least(1, _MAX_BATCH),
+        bounds=at_least(1, MAX_BATCH),
         flag="predict_batch_size",
     )
     overwrite_output_dir: bool = setting(
@@ -376,84 +372,3 @@ class Settings:
             found.append(f"`early_stopping_patience`={self.train.early_stopping_patience} needs `do_eval`")
         parts = (self.data, self.model, self.train, self.speed, self.objective)
         return found + [problem for part in parts for problem in part.problems()]
-
-
-@dataclasses.dataclass(frozen=True)
-class PretrainingData:
-    """The files of records, and what every record of them has: S tokens and up to P masked positions.
-
-    Of the records to evaluate on, `max_eval_steps` batches of `eval_batch_size` over all replicas are used at most.
-    """
-
-    input_files: tuple[Path, ...]
-    eval_input_files: tuple[Path, ...]
-    max_seq_length: int = setting("Length of the records in tokens.", DATA, default=512, bounds=at_least(1, 65536))
-    max_predictions_per_seq: int = setting(
-        "Predictions that the records have room for: create_pretraining_data's number, X",
-        DATA,
-        default=20,
-        bounds=at_least(1, 65536),
-    )
-    max_eval_steps: int = setting("Most batches in an evaluation.", DATA, default=100, bounds=at_least(1))
-    eval_batch_size: int = setting(
-        "Sequences of an evaluation batch, over all replicas.", SPEED, default=64, bounds=at_least(1, _MAX_BATCH)
-    )
-
-    task_name: ClassVar[str] = "pretraining"
-
-    def problems(self) -> list[str]:
-        """What cannot work, each as one phrase."""
-        return problems_of(self)
-
-    @property
-    def max_eval_records(self) -> int:
-        """How many records an evaluation has at most; the same for any number of replicas."""
-        return self.max_eval_steps * self.eval_batch_size
-
-    def paths(self) -> tuple[Path | None, ...]:
-        """What is read."""
-        return (*self.input_files, *self.eval_input_files)
-
-
-@dataclasses.dataclass(frozen=True)
-class PretrainingTrainSettings(TrainSettings):
-    """The optimisation, whose learning rate may also fall by a power and begin to rise late."""
-
-    train_steps: int | None = setting(
-        "Optimisation steps in all.", TRAINING, default=125000, bounds=at_least(1), flag="num_train_steps"
-    )
-    warmup_steps: int = setting(
-        "Steps of linear warm-up.", TRAINING, default=3125, bounds=at_least(0), flag="num_warmup_steps"
-    )
-    poly_power: float = setting(
-        "Power of the polynomial by which the learning rate falls.", TRAINING, default=1.0, bounds=above_0(LARGE)
-    )
-    start_warmup_step: int = setting("Step at which the warm-up begins.", TRAINING, default=0, bounds=at_least(0))
-
-
-@dataclasses.dataclass(frozen=True)
-class PretrainingSettings(Settings):
-    """One run; `init_from_group0` starts every group of layers from group 0 of `init_checkpoint`."""
-
-    data: PretrainingData  # type: ignore[assignment]  # in place of a task's data
-    train: PretrainingTrainSettings
-    init_from_group0: bool = setting(
-        "Start all groups of layers from group 0 of `init_checkpoint`.", MODEL, default=False
-    )
-    spm_model_file: Path | None = setting(
-        "SentencePiece model that the records were made with; copied to `output_dir`, which then holds a whole model.",
-        DATA,
-        default=None,
-    )
-    vocab_file: Path | None = setting("The same for a WordPiece vocabulary.", DATA, default=None)
-
-    actions: ClassVar[str] = "`do_train` or `do_eval`"
-
-    def problems(self) -> list[str]:
-        """Everything that can be seen to be wrong without opening a file, each as one phrase."""
-        found = super().problems()
-        if self.do_eval and not self.data.eval_input_files:
-            found.append("`do_eval` needs `eval_input_files`: records that are not trained on")
-        if self.init_from_group0 and not self.model.init_checkpoint:
-            found.append("`init_from_group0` needs `init_checkpoint`")
-        return found
