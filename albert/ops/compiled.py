@@ -6,6 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import tensorflow as tf
 
+from albert.system.compiler_options import compile_reductions
+
 _FIRST_CPU = "/cpu:0"
 
 
@@ -18,6 +20,7 @@ class CompiledOnce:
     """
 
     def __init__(self, python_function: Callable):
+        compile_reductions()  # or replicas that share code may end with a segmentation fault
         self.python_function = python_function
         self._function = tf.function(python_function, jit_compile=True, autograph=False)
         self._traces: dict[tuple, Callable] = {}

@@ -1,4 +1,9 @@
+import os
+import subprocess
+import sys
+
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from albert.engine.distribution import create_replicas
@@ -54,3 +59,27 @@ def test_a_function_may_differentiate_though_a_tape_outside_records_too():
     strategy = create_replicas("mirror", 2, "cpu").strategy
     found = strategy.experimental_local_results(tf.function(lambda: strategy.run(in_replica), autograph=False)())
     np.testing.assert_array_equal(found, [[3.0, 12.0]] * 2)
+
+
+# Threads of one process execute the same compiled reduction for the first time, 40 times. With YNNPACK in place of
+# XLA's loops, six of six of these processes ended with a segmentation fault or an abort.
+CONCURRENT = """
+import tensorflow as tf
+from albert.ops.compiled import CompiledOnce
+tf.config.threading.set_inter_op_parallelism_threads(16)
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+for rows in range(4096, 4416, 8):
+    largest = CompiledOnce(lambda x: tf.reduce_max(x, axis=-1))
+    tf.function(lambda x: [largest(x + float(number)) for number in range(32)], autograph=False)(tf.zeros([rows, 128]))
+print("done")
+"""
+
+
+@pytest.mark.slow
+def test_threads_may_execute_compiled_code_for_the_first_time_together():
+    environment = {name: value for name, value in os.environ.items() if name not in ("XLA_FLAGS", "TF_XLA_FLAGS")}
+    done = subprocess.run(
+        [sys.executable, "-c", CONCURRENT], env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr[-2000:]

@@ -22,6 +22,7 @@ from google.protobuf.message import DecodeError
 from google.protobuf.unknown_fields import UnknownFieldSet
 
 from albert.errors import UserError
+from albert.system.compiler_options import compile_reductions
 from albert.system.files import write_text
 
 _DIRECTORY = "--tf_xla_persistent_cache_directory="
@@ -40,6 +41,7 @@ def use(folder: Path, deterministic: bool = False) -> None:
     Raises:
       UserError: nothing can be written there.
     """
+    compile_reductions()  # an option like any other, and so part of the key
     entries = folder.absolute() / _key(deterministic)
     try:
         entries.mkdir(parents=True, exist_ok=True)
