@@ -19,7 +19,7 @@ from albert.cli.fine_tuning import parse_classifier_flags
 from albert.cli.variables import FLAG_VARIABLES
 from albert.demo import Devices
 from albert.errors import UserError
-from albert.serving.model_folder import find_vocabulary
+from albert.serving.model_files import find_vocabulary
 from albert.tasks.recipes import model_size_of
 
 ROOT = Path(__file__).parent.parent

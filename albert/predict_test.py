@@ -20,8 +20,8 @@ from albert.predict import cli
 from albert.runs.prediction import _arguments
 from albert.serving.inputs import Texts
 from albert.settings import ModelSettings
-from albert.tasks import get_task
 from albert.tasks.base import MultiLabels
+from albert.tasks.registry import get_task
 from albert.testing import AGREEMENT, GOOD_SETTINGS, SAMPLE_DATA, SQUAD_TO_ANSWER, write_model
 
 ROOT = Path(__file__).parents[1]

@@ -78,6 +78,7 @@ MODULES_WITHOUT_TENSORFLOW = (
         "engine.workers",
         "engine.watchdog",
         "engine.evaluations",
+        "serving.model_files",
         "serving.model_folder",
         "serving.description",
         "serving.inputs",

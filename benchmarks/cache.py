@@ -23,7 +23,7 @@ from pathlib import Path
 from albert.data.source_files import SourceFiles
 from albert.data.tfrecord_cache import RecordCache, open_or_build
 from albert.settings import DataSettings
-from albert.tasks import get_task
+from albert.tasks.registry import get_task
 from albert.tokenization import load_tokenizer
 from benchmarks.results_file import append_result
 

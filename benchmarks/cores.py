@@ -89,7 +89,7 @@ def steps(arguments: argparse.Namespace) -> tuple[float, float]:
     from albert.data.tfrecord_cache import open_or_build
     from albert.engine.distribution import create_replicas
     from albert.heads import head_for
-    from albert.tasks import get_task
+    from albert.tasks.registry import get_task
     from benchmarks.estimators import started_estimator
 
     config, task = AlbertConfig.from_json_file(CONFIG), get_task("mrpc")

@@ -30,8 +30,8 @@ from albert.data.columns import columns_of
 from albert.data.input_pipeline import BatchShape, Source
 from albert.data.tfrecord_cache import open_or_build
 from albert.settings import DataSettings
-from albert.tasks import get_task
 from albert.tasks.base import Task
+from albert.tasks.registry import get_task
 from albert.tasks.squad.task import SquadTask
 from albert.tokenization import load_tokenizer
 from benchmarks.cache import peak_mib

@@ -32,8 +32,8 @@ from albert.engine.distribution import Replicas, create_replicas
 from albert.engine.estimator import Estimator
 from albert.heads import head_for
 from albert.settings import DataSettings
-from albert.tasks import get_task
 from albert.tasks.recipes import recipe_for
+from albert.tasks.registry import get_task
 from albert.tokenization import load_tokenizer
 from benchmarks.estimators import started_estimator
 from benchmarks.results_file import append_result

@@ -4,7 +4,8 @@ import random
 
 import pytest
 
-from albert.tasks import get_task, rows
+from albert.tasks import rows
+from albert.tasks.registry import get_task
 from robustness.fuzz_cases import Case, Reader, Seed, judge
 from robustness.fuzz_glue import TABLES, read_glue
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from albert.albert_config import AlbertConfig
 from albert.cli.variables import in_variables
 from albert.errors import UserError
-from albert.serving.model_folder import find_config, find_vocabulary
+from albert.serving.model_files import find_config, find_vocabulary
 from albert.tasks.recipes import model_size_of, recipe_for
 
 

@@ -11,11 +11,11 @@ from albert.cli.model_dir import VOCABULARY_DIR, with_model_dir
 from albert.cli.own_data import classes_of, known_in, without_idle_split
 from albert.errors import UserError
 from albert.settings import DataSettings, TrainSettings
-from albert.tasks import get_task, task_names
 from albert.tasks.base import Split, Task
 from albert.tasks.own.build import own_data_task
 from albert.tasks.own.settings import OwnDataSettings
 from albert.tasks.race import RaceTask, options_in
+from albert.tasks.registry import get_task, task_names
 from albert.tasks.squad.task import SquadTask
 
 _SQUAD_TASKS = ("squad1.1", "squad2.0")

@@ -26,13 +26,13 @@ from albert.settings import (
     TrainSettings,
 )
 from albert.settings.fields import OUTPUT, TRAINING
-from albert.tasks import get_task, task_names
 from albert.tasks.base import Task
 from albert.tasks.objective import objective_problems
 from albert.tasks.own.settings import OwnDataSettings
 from albert.tasks.own.task import OwnDataTask
 from albert.tasks.race import RaceTask, options_in
 from albert.tasks.recipes import Recipe, earlier_recipes, model_size_of, recipe_for
+from albert.tasks.registry import get_task, task_names
 from albert.tasks.squad.task import SquadTask
 
 # --- The flags -------------------------------------------------------------------------------------------------------

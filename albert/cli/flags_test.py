@@ -16,9 +16,9 @@ from albert.cli.pretraining import PRETRAINING_PROGRAMS
 from albert.errors import UserError
 from albert.settings import Settings
 from albert.settings.fields import GROUPS
-from albert.tasks import task_names
 from albert.tasks.base import Task
 from albert.tasks.own.settings import OwnDataSettings
+from albert.tasks.registry import task_names
 
 TINY = Path(__file__).parents[2] / "sample_data/albert_tiny"
 MODEL = ["--output_dir=o", "--albert_config_file=c", "--spm_model_file=s"]

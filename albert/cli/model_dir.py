@@ -7,7 +7,8 @@ from typing import Any
 
 from albert.cli.flags import Flag, HelpRequested, Program, Values, parse
 from albert.errors import UserError
-from albert.serving.model_folder import check_folder, find_casing, find_config, find_vocabulary
+from albert.serving.model_files import check_folder, find_config, find_vocabulary
+from albert.serving.model_folder import find_casing
 from albert.settings.fields import MODEL
 
 MODEL_DIR = Flag(

@@ -8,6 +8,7 @@ from albert.cli.flags import Values
 from albert.errors import UserError
 from albert.serving import hugging_face
 from albert.serving.description import DESCRIPTION, read_description
+from albert.serving.model_files import HUGGING_FACE_CONFIG
 from albert.tasks.base import Labels, MultiLabels, Score, Split
 from albert.tasks.own.build import Known, own_data_task
 from albert.tasks.own.settings import OwnDataSettings
@@ -105,7 +106,7 @@ def known_in(folder: Path | None) -> Known | None:
 
 def classes_of(checkpoint: Path | None) -> tuple[str, ...]:
     """The classes, in their order, of Hugging Face's classifier at `checkpoint`; () where there is none."""
-    config = _folder_of(checkpoint) / hugging_face.CONFIG if checkpoint else None
+    config = _folder_of(checkpoint) / HUGGING_FACE_CONFIG if checkpoint else None
     description = hugging_face.describe(config) if config and config.is_file() else None
     return description.output.names if description and isinstance(description.output, Labels | MultiLabels) else ()
 

@@ -11,8 +11,8 @@ import pytest
 from albert.cli.fine_tuning import parse_classifier_flags
 from albert.cli.predict import command_for, parse_predict_flags
 from albert.cli.program import fine_tune
-from albert.tasks import get_task
 from albert.tasks.race import RaceTask
+from albert.tasks.registry import get_task
 from albert.tasks.squad.task import SquadTask
 
 TINY = Path(__file__).parents[2] / "sample_data/albert_tiny"

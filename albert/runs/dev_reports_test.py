@@ -9,9 +9,9 @@ import pytest
 from albert.engine.evaluations import Evaluation
 from albert.runs.dev_reports import DevReports
 from albert.runs.split_data import SplitData
-from albert.tasks import get_task
 from albert.tasks.base import Example
 from albert.tasks.race import RaceTask
+from albert.tasks.registry import get_task
 
 
 def _data(task, labels):

@@ -186,8 +186,9 @@ def test_every_task_makes_the_recorded_caches_and_settings(earlier, folder, monk
 def test_every_task_has_the_recorded_identity_and_head(earlier):
     from albert.albert_config import AlbertConfig
     from albert.heads import head_for
-    from albert.tasks import get_task, glue
+    from albert.tasks import glue
     from albert.tasks.race import RaceTask
+    from albert.tasks.registry import get_task
     from albert.tasks.squad.task import SquadTask
 
     config = AlbertConfig.from_json_file(earlier / "inputs/albert_config.json")

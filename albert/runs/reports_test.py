@@ -20,8 +20,8 @@ from albert.engine.throughput import Speed, StepRecord, Throughput
 from albert.errors import UserError
 from albert.runs import reports
 from albert.system.files import write_texts
-from albert.tasks import get_task
 from albert.tasks.base import Example
+from albert.tasks.registry import get_task
 from albert.testing import GOOD_SETTINGS, full_disk, tiny_disk, unwritable
 
 

@@ -11,7 +11,7 @@ from albert.cli.fine_tuning import parse_classifier_flags
 from albert.data.source_files import SourceFiles
 from albert.errors import UserError
 from albert.runs.split_data import SplitData
-from albert.tasks import get_task
+from albert.tasks.registry import get_task
 from albert.testing import sample_command, write_sample_data
 from albert.tokenization import load_tokenizer
 

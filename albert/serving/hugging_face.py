@@ -18,7 +18,6 @@ from albert.tasks.base import Choice, Labels, MultiLabels, Output, Score, Span
 from albert.weights.tensor_files import NAMES, read_tensors
 
 _Answer = TypeVar("_Answer")
-CONFIG = "config.json"
 TOKENIZER_CONFIG = "tokenizer_config.json"
 CASING = {"do_lower_case": True, "keep_accents": False}  # with the values that count where none are said
 LONGEST = 512

@@ -5,7 +5,7 @@
     model.json            what is predicted, and how text becomes rows; see `description`
     model.ckpt-best       the weights, and other checkpoints of the run
 
-Owns the names of these files, for finding a model and for leaving one. No TensorFlow.
+`model_files` has the names of the files and finds them. No TensorFlow.
 """
 
 import dataclasses
@@ -14,26 +14,20 @@ from pathlib import Path
 
 from albert.albert_config import AlbertConfig
 from albert.errors import UserError
-from albert.interchange.configurations import KERAS_METADATA
-from albert.interchange.tokenizer_json import TOKENIZER_JSON
 from albert.serving import hugging_face, imported
 from albert.serving.description import DESCRIPTION, ModelDescription, read_description
+from albert.serving.model_files import (
+    CONFIG,
+    HUGGING_FACE_CONFIG,
+    SENTENCEPIECE,
+    WORDPIECE,
+    check_folder,
+    find_config,
+    find_vocabulary,
+)
 from albert.system.files import write_bytes
 from albert.system.text_encoding import read_regular
 from albert.tokenization import SentencePieceTokenizer, Tokenizer
-
-CONFIG = "albert_config.json"
-SENTENCEPIECE = "spiece.model"
-WORDPIECE = "vocab.txt"
-# Other libraries' names, read where there is no CONFIG: a TF1 hub module's, Hugging Face's and KerasHub's, and that of
-# a TF2 SavedModel.
-_HUB_CONFIG = f"assets/{CONFIG}"
-_OTHER_CONFIG = hugging_face.CONFIG
-_CONFIGS = (CONFIG, _HUB_CONFIG, _OTHER_CONFIG, KERAS_METADATA)
-_SAVED_MODEL = "saved_model.pb"
-# Where vocabularies lie: in the folder itself, in a hub module, in a KerasHub preset.
-_VOCABULARIES = ("*.model", "assets/*.model", "assets/tokenizer/*.spm")
-_MAX_NAMES = 4  # in a message
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +48,7 @@ def find_model(folder: Path) -> ModelFiles:
     check_folder(folder)
     config_file = find_config(folder)
     description = read_description(folder)
-    if config_file.name == _OTHER_CONFIG:
+    if config_file.name == HUGGING_FACE_CONFIG:
         description = _agreed(description, config_file)
     return ModelFiles(config_file, *find_vocabulary(folder), description)
 
@@ -82,59 +76,6 @@ def find_casing(folder: Path) -> dict[str, bool]:
     if description:
         return {"do_lower_case": description.do_lower_case, "keep_accents": description.keep_accents}
     return hugging_face.read_casing(folder)
-
-
-def check_folder(folder: Path) -> None:
-    """Raises UserError where `folder` is none."""
-    if not folder.is_dir():
-        problem = "is not a folder" if folder.exists() else "is not there"
-        raise UserError(
-            f"`model_dir`={folder} {problem}; ./download_pretrained_models.sh fetches models, and every training run "
-            "leaves one in its output folder."
-        )
-
-
-def find_config(folder: Path) -> Path:
-    """`albert_config.json`, otherwise what another library has in its place. Raises UserError where there is none."""
-    for name in _CONFIGS:
-        if (folder / name).is_file():
-            return folder / name
-    if (folder / _SAVED_MODEL).is_file():
-        raise UserError(
-            f"`model_dir`={folder} is a SavedModel that does not say how many layers it has: put the {CONFIG} of the "
-            "same model there."
-        )
-    versions = sorted(path.parent.name for path in folder.glob(f"*/{_SAVED_MODEL}"))
-    inside = f" Is {folder / versions[-1]} meant?" if versions else ""
-    raise UserError(
-        f"`model_dir`={folder} has neither {CONFIG} nor {_OTHER_CONFIG}: it does not hold a whole model.{inside} A "
-        f"bare checkpoint needs the {CONFIG} and the vocabulary of its model beside it."
-    )
-
-
-def find_vocabulary(folder: Path) -> tuple[Path | None, Path | None]:
-    """(SentencePiece model, word pieces), one of them None: the only `*.model`, `vocab.txt`, or `tokenizer.json`.
-
-    The first also where hub modules and KerasHub's presets have it. Raises UserError where there is none of them, or
-    where several are called `*.model`.
-    """
-    for pattern in _VOCABULARIES:
-        models = sorted(path for path in folder.glob(pattern) if path.is_file() and not path.name.startswith("."))
-        if len(models) > 1:
-            names = " and ".join(path.name for path in models[:_MAX_NAMES])
-            raise UserError(
-                f"`model_dir`={folder} has several vocabularies, {names}: leave the model's own there alone."
-            )
-        if models:
-            return models[0], None
-    if (folder / WORDPIECE).is_file():
-        return None, folder / WORDPIECE
-    if (folder / TOKENIZER_JSON).is_file():
-        return folder / TOKENIZER_JSON, None
-    raise UserError(
-        f"`model_dir`={folder} has no vocabulary: it needs a *.model (KerasHub: {_VOCABULARIES[-1]}), {WORDPIECE} or "
-        f"{TOKENIZER_JSON}."
-    )
 
 
 def contents_of(

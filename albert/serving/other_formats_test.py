@@ -20,7 +20,7 @@ from albert.errors import UserError
 from albert.modeling import AlbertModel, TokenLayout, encode
 from albert.serving.imported import describe
 from albert.serving.loading import load_model
-from albert.serving.model_folder import find_config, find_vocabulary
+from albert.serving.model_files import find_config, find_vocabulary
 from albert.tasks.base import Labels
 from albert.testing import AGREEMENT, TESTDATA, below, golden
 from albert.weights.loading import load_weights

@@ -15,8 +15,8 @@ from albert.albert_config import AlbertConfig
 from albert.errors import UserError
 from albert.pretraining_data.text_files import read_lines
 from albert.system.text_encoding import decoded, open_regular, open_text, read_regular, what_is, whole_text
-from albert.tasks import get_task
 from albert.tasks.race import RaceTask
+from albert.tasks.registry import get_task
 from albert.tasks.squad.task import SquadTask
 from albert.tokenization import load_tokenizer
 

@@ -7,7 +7,6 @@ import io
 import numpy as np
 import pytest
 
-from albert.tasks import get_task
 from albert.tasks.base import Example, Labels, MultiLabels, Score
 from albert.tasks.class_reports import (
     classification_report,
@@ -17,6 +16,7 @@ from albert.tasks.class_reports import (
     score_without_reading,
 )
 from albert.tasks.metrics import f1_macro, f1_micro, f1_weighted
+from albert.tasks.registry import get_task
 
 NAMES = ("a", "b", "c", "nowhere")
 LABELS, PREDICTIONS = np.array([0, 0, 0, 1, 1, 2]), np.array([0, 0, 1, 0, 1, 2])

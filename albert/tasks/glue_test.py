@@ -14,8 +14,9 @@ import pytest
 
 from albert.errors import UserError
 from albert.settings import DataSettings
-from albert.tasks import get_task, glue
+from albert.tasks import glue
 from albert.tasks.base import Example, Labels
+from albert.tasks.registry import get_task
 from albert.tokenization import load_tokenizer
 
 CASINGS = {"lower": True, "cased": False}
@@ -212,7 +213,7 @@ def test_featurizing_can_be_sent_to_another_process(tokenizers, tmp_path):
 def test_reading_and_featurizing_import_neither_tensorflow_nor_scoring(testdata):
     # In a process of its own: other tests may have imported them into this one.
     code = (
-        "import sys; from albert.tasks import get_task; "
+        "import sys; from albert.tasks.registry import get_task; "
         f"list(get_task('rte').read('dev', {str(testdata / 'glue_data')!r})); "
         "sys.exit(bool({'tensorflow', 'sklearn', 'scipy'} & set(sys.modules)))"
     )

@@ -6,8 +6,8 @@ No flags, no TensorFlow.
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-from albert.tasks import get_task
 from albert.tasks.base import Task
+from albert.tasks.registry import get_task
 from albert.tasks.text import TextTask
 
 

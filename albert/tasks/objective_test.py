@@ -9,7 +9,6 @@ import pytest
 
 from albert.errors import UserError
 from albert.settings import ObjectiveSettings
-from albert.tasks import get_task
 from albert.tasks.base import Labels, MultiLabels
 from albert.tasks.objective import (
     LossChoice,
@@ -19,6 +18,7 @@ from albert.tasks.objective import (
     with_metric,
 )
 from albert.tasks.race import RaceTask
+from albert.tasks.registry import get_task
 
 SEVERAL = dataclasses.replace(get_task("sst-2"), output=MultiLabels(("a", "b", "c")))
 OF_CLASSES = "accuracy, f1_macro, f1_weighted, f1_micro, matthews_correlation"

@@ -8,7 +8,7 @@ import pytest
 from albert.albert_config import AlbertConfig
 from albert.runs.fine_tuning import run
 from albert.settings import DataSettings, ModelSettings, Settings, TrainSettings
-from albert.tasks import get_task
+from albert.tasks.registry import get_task
 from albert.testing import TESTDATA
 
 # Rows of test.tsv by the data's own README, and the leaderboard's file.

@@ -6,8 +6,8 @@ import shutil
 import pytest
 
 from albert.errors import UserError
-from albert.tasks import get_task
 from albert.tasks.glue import TASKS
+from albert.tasks.registry import get_task
 from albert.tasks.rows import OTHER_NAMES
 from albert.tasks.text import is_blank
 

@@ -6,8 +6,8 @@ import pytest
 
 from albert.data.schema import Column
 from albert.errors import UserError
-from albert.tasks import get_task
 from albert.tasks.base import Example, MultiLabels
+from albert.tasks.registry import get_task
 from albert.tasks.text import build_pair_features, truncated_pair_lengths
 
 TOKENIZER = types.SimpleNamespace(cls_id=2, sep_id=3)

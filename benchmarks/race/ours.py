@@ -29,7 +29,7 @@ from albert.modeling import AlbertModel, Computation
 from albert.runs.assembly import training_computation
 from albert.runs.model_fn import build_model_fn
 from albert.settings import DataSettings
-from albert.tasks import get_task
+from albert.tasks.registry import get_task
 from albert.tokenization import load_tokenizer
 from benchmarks.race.common import MODELS, Job, Rows, serve
 

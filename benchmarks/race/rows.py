@@ -9,8 +9,8 @@ import numpy as np
 
 from albert.errors import UserError
 from albert.settings import DataSettings
-from albert.tasks import get_task
 from albert.tasks.base import Split
+from albert.tasks.registry import get_task
 from albert.tokenization import Tokenizer
 from benchmarks.race.common import Rows
 

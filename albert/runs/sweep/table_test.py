@@ -17,7 +17,7 @@ from albert.runs.sweep.plan import Trained
 from albert.runs.sweep.request import MEAN, MEDIAN
 from albert.runs.sweep.results import FINISHED, MISSING, Row, results_csv, row_of
 from albert.runs.sweep.table import as_json, average_of, compare, markdown, optimism
-from albert.tasks import get_task
+from albert.tasks.registry import get_task
 
 LOW, HIGH = (("learning_rate", "1e-05"),), (("learning_rate", "2e-05"),)
 # By the mean the first setting is better, by the median the second.

@@ -15,10 +15,10 @@ from albert.cli.sweep import SWEEP, command_of, parse_sweep_flags, parsed_run
 from albert.runs.sweep.conduct import Sweep
 from albert.runs.sweep.request import SweepRequest
 from albert.runs.sweep.scheduler import Failure
-from albert.tasks import get_task
 from albert.tasks.base import Labels
 from albert.tasks.glue import GlueTask
 from albert.tasks.leaderboard import submission_tasks
+from albert.tasks.registry import get_task
 
 TRAIN_ROWS, DEV_ROWS, TEST_ROWS = 12, 6, 5
 _WORDS = "the cat sees dogs and they run far away from it".split()
