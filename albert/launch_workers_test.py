@@ -250,7 +250,10 @@ def test_kills_at_any_moment_are_survived(fake):
         for kill in range(10):
             fake.wait_for_starts(kill + 1, 2)
             time.sleep(rng.uniform(0, 0.1))
-            os.kill(fake.starts(rng.randrange(2))[-1][0], signal.SIGKILL)
+            try:
+                os.kill(fake.starts(rng.randrange(2))[-1][0], signal.SIGKILL)
+            except ProcessLookupError:
+                break  # on a busy machine it may have done all its steps meanwhile
         process.communicate(timeout=HARD_LIMIT_SECONDS)
     assert process.returncode == 0
     assert [(fake.folder / f"step-{index}").read_text() for index in range(2)] == ["80", "80"]
