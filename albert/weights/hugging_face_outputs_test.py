@@ -108,6 +108,24 @@ def test_every_variable_of_the_encoder_comes_from_the_file(tmp_path, change, mes
         load_weights(tmp_path / "model.safetensors", AlbertModel(config_of("for_pretraining")).weights)
 
 
+@pytest.mark.parametrize(
+    ("names", "remark"),
+    [
+        (["lora.A"], "1 entry is not used, as this model has no such part: lora.A"),
+        (["prompt.0", "adapter.up", "prompt.1", "prompt.2", "classifier.1.weight"],
+         "5 entries are not used, as this model has no such part: adapter.up, classifier.1.weight, prompt.0, and 2 mo"),
+        (["albert.embeddings.position_ids", "qa_outputs.weight", "classifier.weight"], ""),
+    ],
+)  # fmt: skip
+def test_entries_that_are_of_no_known_part_are_counted(tmp_path, names, remark):
+    save_file(
+        load_file(PRETRAINING) | dict.fromkeys(names, np.zeros((1, 2), np.float32)), tmp_path / "model.safetensors"
+    )
+    report = load_weights(tmp_path / "model.safetensors", AlbertModel(config_of("for_pretraining")).weights)
+    assert "".join(report.remarks)[: len(remark)] == remark
+    assert len(report.remarks) == bool(remark)
+
+
 @pytest.fixture
 def _small_blocks(monkeypatch):
     """As tensors are read that are larger than a block: here those of more than 1000 bytes."""

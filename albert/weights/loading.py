@@ -29,6 +29,7 @@ from albert.weights.names import (
     canonical_names,
     has_use_for_pooler,
     is_constant,
+    is_of_known_head,
     remarks_on,
 )
 from albert.weights.paths import format_of, open_weights
@@ -40,6 +41,7 @@ _SLOT_NAMES = {"lamb_m", "lamb_v", "AdamWeightDecayOptimizer", "AdamWeightDecayO
 )
 _TRAINING_SCALARS = {GLOBAL_STEP, "beta1_power", "beta2_power", "good_steps", "loss_scale", "current_loss_scale"}
 _SHOWN_UNUSED = 40
+_SHOWN_UNREAD = 3
 _BYTES_WITH_PROGRESS = 100_000_000
 _BYTES_AT_ONCE = 16 << 20
 
@@ -121,6 +123,7 @@ def load_weights(
             shapes |= _shape_of_product(prefix, names, shapes, tuple(weights[WORD_TABLE].shape))
         unused = [entry for name, entry in names.entries.items() if entry not in used and not _is_state(name, names)]
         remarks = _check_encoder(prefix, weights, chosen, names, unused, num_of_group)
+        remarks += _remarks_on_unread(unused, names, shapes)
         check_shapes(prefix, _mismatches(weights, chosen, names, shapes))
         dtypes = reader.get_variable_to_dtype_map()
         remarks += _check_types(prefix, weights, chosen, names, dtypes)
@@ -164,6 +167,29 @@ def _check_encoder(
         missing = []
     check_coverage(prefix, missing, stray, weights, list(names.entries))
     return remarks
+
+
+def _remarks_on_unread(unused: Collection[str], names: Names, shapes: Mapping[str, tuple[int, ...]]) -> list[str]:
+    """On entries that may change what a model computes, such as an adapter's, but are part of none that is known here.
+
+    Numbers, as an optimizer's or a counter's, and what has a variable's name inside its own, as slots, are passed over.
+    """
+    encoder = [name for name in names.entries if name.startswith("bert/")]
+    canonical = {entry: name for name, entry in names.entries.items()}
+    unread = [
+        short_repr(entry)[1:-1]
+        for entry in sorted(unused)
+        if shapes[entry] != ()
+        and not is_of_known_head(canonical[entry])
+        and not any(part in canonical[entry] for part in encoder)
+    ]
+    if not unread:
+        return []
+    more = f", and {len(unread) - _SHOWN_UNREAD} more" if len(unread) > _SHOWN_UNREAD else ""
+    are = "entry is" if len(unread) == 1 else "entries are"
+    return [
+        f"{len(unread):,} {are} not used, as this model has no such part: {', '.join(unread[:_SHOWN_UNREAD])}{more}"
+    ]
 
 
 def _mismatches(

@@ -198,6 +198,9 @@ def test_training_state_beside_the_weights_is_passed_over(tmp_path, tiny):
     weights, report = load(tmp_path, tiny | slots | {"good_steps": np.int64(3), "beta1_power": np.float32(0.9)})
     assert_equal(weights, tiny)
     assert all(entry.startswith("cls/") for entry in report.unused)
+    slots = {f"training/LAMB/{name}/m": value for name, value in tiny.items() if name.startswith("bert/")}
+    _, report = load(tmp_path, tiny | slots | {"training/LAMB/iter": np.int64(3), "crf/transitions": np.ones((2, 2))})
+    assert report.remarks == ("1 entry is not used, as this model has no such part: crf/transitions",)
 
 
 def test_moving_averages_alone_are_read_and_said(tmp_path, tiny):
