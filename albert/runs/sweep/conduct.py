@@ -19,15 +19,17 @@ from albert.runs.sweep.scheduler import Command, Failure, LongestFirst, Schedule
 from albert.runs.sweep.search import check_names, settings_of
 from albert.runs.sweep.slots import device_flags, slots_for
 from albert.runs.sweep.submission import SUBMISSION, files_of, missing_files, packed
-from albert.runs.sweep.table import TaskResult, as_json, compare, has_scores, markdown
-from albert.system.files import delete_leftovers, finish_texts, write_bytes, write_texts
+from albert.runs.sweep.table import TaskResult, as_json, compare, markdown, scores_in
+from albert.system.files import cannot_write, delete_leftovers, finish_texts, write_bytes, write_texts
 from albert.system.locks import OutputLock
 from albert.system.printing import print_as_far_as_read
+from albert.system.text_encoding import read_regular
 from albert.tasks.leaderboard import ranked_of
 from albert.tasks.scoring import TEST_SCORES
 
-PICTURE = "sweep.png"
+RESULTS, TABLE, PICTURE = "results.csv", "table.md", "sweep.png"
 TABLE_JSON = "table.json"
+_ASIDE = "tables.old-{}"
 _PACKAGE_ROOT = Path(__file__).parents[3]
 
 
@@ -158,7 +160,7 @@ class Sweep:
                 _counted(len(others), "other run"), request.output_dir,
             )  # fmt: skip
         results = compare(rows, request.report)
-        keeps = not any(row.state == FINISHED for row in rows) and has_scores(request.output_dir / TABLE_JSON)
+        keeps = not any(row.state == FINISHED for row in rows) and bool(scores_in(self._earlier_table()))
         self._write_tables(rows, results, keeps)
         try:
             if not keeps and any(ranked_of(trained.task.task) for trained in runs) and request.do_predict:
@@ -193,15 +195,43 @@ class Sweep:
             folder = self.request.output_dir
             logging.warning("No run is finished: the results in %s stay those of an earlier sweep.", folder)
             return
-        texts: dict[str, str | bytes] = {
-            "results.csv": results_csv(rows),
-            "table.md": table,
+        texts = {
+            RESULTS: results_csv(rows),
+            TABLE: table,
             TABLE_JSON: as_json(results, report),
         }
+        if scores_in(self._earlier_table()) - scores_in(texts[TABLE_JSON].encode()):
+            self._move_tables_aside()
         picture = draw(results)
-        write_texts(self.request.output_dir, texts | ({PICTURE: picture} if picture else {}))
+        write_texts(self.request.output_dir, {**texts, **({PICTURE: picture} if picture else {})})
         print_as_far_as_read(table)
         logging.info("Results: %s", self.request.output_dir)
+
+    def _earlier_table(self) -> bytes:
+        try:
+            return read_regular(self.request.output_dir / TABLE_JSON)
+        except OSError:
+            return b""
+
+    def _move_tables_aside(self) -> None:
+        """Keeps the results of an earlier call that have scores which are not among those of this one."""
+        folder, earlier, number = self.request.output_dir, self._earlier_table(), 1
+        aside = folder / _ASIDE.format(number)
+        try:
+            while aside.exists():
+                kept = aside / TABLE_JSON
+                if kept.is_file() and read_regular(kept) == earlier:
+                    return  # two commands take turns
+                number += 1
+                aside = folder / _ASIDE.format(number)
+            aside.mkdir()
+            # The one that says that there are results goes last.
+            for name in (RESULTS, TABLE, PICTURE, SUBMISSION, TABLE_JSON):
+                if (folder / name).exists():
+                    (folder / name).rename(aside / name)
+        except OSError as error:
+            raise cannot_write(aside, error) from error
+        logging.warning("The earlier table has scores that this one lacks: it was moved to %s.", aside)
 
     def _write_submission(self, results: Sequence[TaskResult]) -> None:
         path = self.request.output_dir / SUBMISSION
