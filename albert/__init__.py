@@ -27,6 +27,9 @@ def load(
 
     Imports TensorFlow. Raises `albert.errors.UserError`, in one line, for a folder that holds no whole model.
     """
-    from albert.serving.predictor import Predictor
+    from albert.system.imports import importing_tensorflow_for_others
+
+    with importing_tensorflow_for_others():
+        from albert.serving.predictor import Predictor
 
     return Predictor(model_dir, batch_size, device, dtype, pack_sequences)
