@@ -2,7 +2,10 @@
 
 import dataclasses
 import json
+import os
 import shutil
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -165,6 +168,24 @@ def test_a_warm_predictor_compiles_nothing_for_a_text_of_any_length(models):
     for count in (2, 9, 40, 200):
         predictor(["cat " * (7 * number % 60) for number in range(count)])
     assert predictor.num_compiled == compiled
+
+
+@pytest.mark.slow
+def test_many_predictors_in_a_process_print_nothing():
+    # From the fifth function of one place in the code, TensorFlow warns where functions are called by themselves.
+    code = f"""
+import albert
+predictors = [albert.load({str(SAMPLE_DATA / "albert_tiny")!r}, device="cpu") for _ in range(6)]
+vectors = [predictor.encode("a text") for predictor in predictors]
+assert all((vector == vectors[0]).all() for vector in vectors)
+assert [predictor.num_compiled for predictor in predictors] == [1] * 6
+"""
+    # A user's, who has none of what the tests set for TensorFlow and its compiler.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("TF_", "XLA_"))}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 @pytest.mark.slow
