@@ -115,7 +115,7 @@ def test_choices_equal_those_of_a_run(models):
     best = predictor.choose(asked.article, asked.question, asked.options)
     assert best == pytest.approx(found[0][0])
     assert best["option"] == asked.options["ABCD".index(best["label"])]
-    with pytest.raises(UserError, match="chooses among 4 options, but 3 are given"):
+    with pytest.raises(UserError, match="chooses among 4 options, but a question has 3"):
         predictor.choose(asked.article, asked.question, asked.options[:3])
 
 
@@ -215,7 +215,7 @@ def test_what_is_not_the_model_s_use_is_told(models, agreement):
     for call, message in (
         (lambda: agreement(["a"], ["b"]), r"reads 1 text \(sentence\), but two are given"),
         (lambda: albert.load(models / "sts-b")("a"), r"reads 2 texts \(sentence1, sentence2\), but one text is given"),
-        (lambda: albert.load(models / "sts-b")(["a", "b"], ["c"]), "2 texts, but 1 second texts"),
+        (lambda: albert.load(models / "sts-b")(["a", "b"], ["c"]), "2 texts, but 1 second text:"),
         (lambda: albert.load(models / "squad")("a"), "gives no labels: it answers questions"),
         (lambda: agreement.answer("a", "b"), "gives no answers: it reads texts"),
         (lambda: albert.load(models / "race").answer("a", "b"), "gives no answers: it chooses among the options"),
@@ -283,7 +283,7 @@ def test_what_is_cut_is_counted_and_a_window_is_not_a_cut(tmp_path, caplog):
     span.answer("the " * 9, "the")
     assert (_counts(span, "max_query_length"), _counts(span, "max_seq_length")) == ((1, 2, 9), (0, 0, 0))
     span.cuts["max_query_length"].warn("x")
-    assert "x: 1 of 2 questions were cut to max_query_length=8 tokens; the longest has 9." in caplog.text
+    assert "x: 1 of 2 questions cut to max_query_length=8 tokens; the longest has 9." in caplog.text
 
 
 @pytest.mark.slow

@@ -87,7 +87,7 @@ def test_halves_are_converted_and_told(tmp_path, dtype, name):
     tensors = load_file(PRETRAINING)
     save_file({key: value.astype(dtype) for key, value in tensors.items()}, tmp_path / "model.safetensors")
     weights = AlbertModel(config_of("for_pretraining")).weights
-    assert f"25 entries are {name}" in load_weights(tmp_path / "model.safetensors", weights).remarks[0]
+    assert f"25 entries of type {name}" in load_weights(tmp_path / "model.safetensors", weights).remarks[0]
     table = tensors["albert.embeddings.word_embeddings.weight"].astype(dtype).astype(np.float32)
     np.testing.assert_array_equal(weights["bert/embeddings/word_embeddings"], table)
 

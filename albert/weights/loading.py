@@ -19,6 +19,7 @@ from albert.custom_optimization import OPTIMIZERS
 from albert.engine.checkpoint_files import GLOBAL_STEP
 from albert.errors import UserError
 from albert.system.json_text import short_repr
+from albert.system.printing import counted
 from albert.weights.differences import CLASSIFIER_MARK, Mismatch, check_coverage, check_known, check_shapes
 from albert.weights.named_tensors import NamedTensors
 from albert.weights.names import (
@@ -61,8 +62,8 @@ class LoadReport:
     def log(self, prefix: Path) -> None:
         """One line with the counts; warnings on what is unusual and on fresh variables; the unused entries."""
         logging.info(
-            "%s (%s): %d variables loaded, %d newly initialised, %d entries unused",
-            prefix, format_of(prefix), len(self.loaded), len(self.fresh), len(self.unused),
+            "%s (%s): %s loaded, %d newly initialised, %s unused", prefix, format_of(prefix),
+            counted(len(self.loaded), "variable"), len(self.fresh), counted(len(self.unused), "entr", "ies", "y"),
         )  # fmt: skip
         for remark in self.remarks:
             logging.warning("%s: %s.", prefix, remark)
@@ -160,7 +161,8 @@ def _check_encoder(
         remarks.append(f"its names were mapped ({', '.join(names.layouts)})")
         remarks += remarks_on(names.layouts)
     if num_of_group > 1 and stray and not missing:
-        remarks.append(f"{len(stray)} entries of its encoder are not used, among them {short_repr(stray[0])[1:-1]}")
+        found = counted(len(stray), "entr", "ies", "y")
+        remarks.append(f"not used of its encoder: {found}, among them {short_repr(stray[0])[1:-1]}")
         stray = []
     if set(missing) == set(POOLER) and not stray and not has_use_for_pooler(names.entries):
         remarks.append("it has no pooler (bert/pooler/dense), which starts from random values")
@@ -186,9 +188,9 @@ def _remarks_on_unread(unused: Collection[str], names: Names, shapes: Mapping[st
     if not unread:
         return []
     more = f", and {len(unread) - _SHOWN_UNREAD} more" if len(unread) > _SHOWN_UNREAD else ""
-    are = "entry is" if len(unread) == 1 else "entries are"
+    shown = ", ".join(unread[:_SHOWN_UNREAD])
     return [
-        f"{len(unread):,} {are} not used, as this model has no such part: {', '.join(unread[:_SHOWN_UNREAD])}{more}"
+        f"{counted(len(unread), 'entr', 'ies are', 'y is')} not used, as this model has no such part: {shown}{more}"
     ]
 
 
@@ -245,7 +247,7 @@ def _check_types(
     if not converted:
         return []
     kinds = ", ".join(sorted(set(converted.values())))
-    return [f"{len(converted)} entries are {kinds}, converted to the model's type"]
+    return [f"{counted(len(converted), 'entr', 'ies', 'y')} of type {kinds}, converted to the model's"]
 
 
 def _blocks(reader: Any, names: Names, source: str, dtype: tf.DType) -> Iterator[Block]:

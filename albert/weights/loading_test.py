@@ -270,7 +270,7 @@ def test_other_floating_types_are_converted_and_said(tmp_path, tiny, dtype):
     converted = {name: value.astype(dtype) for name, value in without(tiny, "global_step").items()}
     weights, report = load(tmp_path, converted)
     assert_equal(weights, {name: value.astype(np.float32) for name, value in converted.items()})
-    assert any(f"25 entries are {np.dtype(dtype).name}, converted" in remark for remark in report.remarks)
+    assert any(f"25 entries of type {np.dtype(dtype).name}, converted" in remark for remark in report.remarks)
 
 
 @pytest.mark.parametrize("dtype", [np.int8, np.int32, np.bool_])

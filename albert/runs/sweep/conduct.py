@@ -22,7 +22,7 @@ from albert.runs.sweep.submission import SUBMISSION, files_of, missing_files, pa
 from albert.runs.sweep.table import TaskResult, as_json, compare, markdown, scores_in
 from albert.system.files import cannot_write, delete_leftovers, finish_texts, write_bytes, write_texts
 from albert.system.locks import OutputLock
-from albert.system.printing import print_as_far_as_read
+from albert.system.printing import counted, part_of, print_as_far_as_read
 from albert.system.text_encoding import read_regular
 from albert.tasks.leaderboard import ranked_of
 from albert.tasks.scoring import TEST_SCORES
@@ -89,11 +89,11 @@ class Sweep:
         settings = request.trials if request.search == TPE else len(settings_of(request))
         count = num_tasks * settings * num_seeds
         factors = ((num_tasks, "task"), (settings, "setting"), (num_seeds, "seed"))
-        product = f"{' x '.join(starmap(_counted, factors))} = {_counted(count, 'run')}"
+        product = f"{' x '.join(starmap(counted, factors))} = {counted(count, 'run')}"
         if count > request.max_runs:
             raise UserError(f"{product}, more than `max_runs`={request.max_runs}. Ask for fewer, or raise `max_runs`.")
         if request.search == RANDOM and settings < request.trials:
-            logging.warning("The space has %s, fewer than `trials`=%d.", _counted(settings, "setting"), request.trials)
+            logging.warning("The space has %s, fewer than `trials`=%d.", counted(settings, "setting"), request.trials)
         logging.info("%s.", product)
 
     def _folder(self) -> OutputLock:
@@ -127,7 +127,7 @@ class Sweep:
         jobs = [job for trained in runs for job in trained.jobs]
         waiting = [job for job in jobs if not job.is_finished()]
         if len(waiting) < len(jobs):
-            logging.info("%d of %d runs are finished already.", len(jobs) - len(waiting), len(jobs))
+            logging.info("Finished already: %s.", part_of(len(jobs) - len(waiting), len(jobs), "run"))
         if not waiting:
             return []
         queue = LongestFirst(waiting)
@@ -157,7 +157,7 @@ class Sweep:
         if others:
             logging.info(
                 "The table has the runs of this command; %s beside them in %s.",
-                _counted(len(others), "other run"), request.output_dir,
+                counted(len(others), "other run"), request.output_dir,
             )  # fmt: skip
         results = compare(rows, request.report)
         keeps = not any(row.state == FINISHED for row in rows) and bool(scores_in(self._earlier_table()))
@@ -171,7 +171,7 @@ class Sweep:
             if failures:
                 logging.error(
                     "%s failed; the same command runs what failed again, and no finished run.",
-                    _counted(len(failures), "run"),
+                    counted(len(failures), "run"),
                 )
 
     def _warn_of_damage(self, runs: Sequence[Trained]) -> None:
@@ -249,7 +249,3 @@ class Sweep:
             logging.warning("%s is partial, without %s: the leaderboard wants them all.", path, ", ".join(missing))
         write_bytes(path, packed(files))
         logging.info("Submission: %s", path)
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
