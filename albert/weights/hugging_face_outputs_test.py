@@ -95,8 +95,8 @@ def test_halves_are_converted_and_told(tmp_path, dtype, name):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda t: t.pop("albert.pooler.bias"), r"lacks 1 encoder variables of the model \(bert/pooler/dense\)"),
-        (lambda t: t.update({"albert.encoder.adapter.weight": np.ones(3, np.float32)}), "has 1 encoder entries that"),
+        (lambda t: t.pop("albert.pooler.bias"), r"lacks 1 encoder variable of the model \(bert/pooler/dense\)"),
+        (lambda t: t.update({"albert.encoder.adapter.weight": np.ones(3, np.float32)}), "has 1 encoder entry that"),
         (lambda t: t.update({"albert.pooler.weight": np.ones((32, 16), np.float32)}), r"has shape \[16, 32\]"),
     ],
 )

@@ -299,10 +299,10 @@ def _check_values(
         if not all(_is_finite(block) for _, block in _blocks(reader, names, source, weights[name].dtype))
     ]
     if bad:
-        raise UserError(
-            f"{prefix}: {short_repr(names.entries[bad[0]])[1:-1]} holds NaN or infinite values, as do "
-            f"{len(bad) - 1} more entries. Use an earlier checkpoint."
-        )
+        more = counted(len(bad) - 1, "more entr", "ies", "y")
+        others = f", and so in {more}" if len(bad) > 1 else ""
+        first = short_repr(names.entries[bad[0]])[1:-1]
+        raise UserError(f"{prefix}: {first} holds NaN or infinite values{others}. Use an earlier checkpoint.")
 
 
 def _is_finite(value: np.ndarray) -> bool:
