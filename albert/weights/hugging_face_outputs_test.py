@@ -1,6 +1,7 @@
 """Models of Hugging Face's give what its own library gave: testdata/interchange, of transformers 5.24."""
 
 import logging
+import shutil
 
 import ml_dtypes
 import numpy as np
@@ -124,6 +125,14 @@ def test_entries_that_are_of_no_known_part_are_counted(tmp_path, names, remark):
     report = load_weights(tmp_path / "model.safetensors", AlbertModel(config_of("for_pretraining")).weights)
     assert "".join(report.remarks)[: len(remark)] == remark
     assert len(report.remarks) == bool(remark)
+
+
+@pytest.mark.parametrize("name", ["adapter_model.safetensors", "adapter_model.bin"])
+def test_an_adapter_beside_the_weights_is_said(tmp_path, name):
+    shutil.copy(PRETRAINING, tmp_path)
+    (tmp_path / name).touch()
+    report = load_weights(checkpoint_prefix(tmp_path), AlbertModel(config_of("for_pretraining")).weights)
+    assert report.remarks == (f"{name} beside it, PEFT's adapter, is not read: merge it into the model",)
 
 
 @pytest.fixture

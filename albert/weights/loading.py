@@ -33,7 +33,7 @@ from albert.weights.names import (
     is_of_known_head,
     remarks_on,
 )
-from albert.weights.paths import format_of, open_weights
+from albert.weights.paths import format_of, open_weights, remarks_on_adapters
 from albert.weights.stored_tensors import Block
 
 # What only training needs: our slots, upstream's, those of TensorFlow's optimizers, and the state of a loss scale.
@@ -124,7 +124,7 @@ def load_weights(
             shapes |= _shape_of_product(prefix, names, shapes, tuple(weights[WORD_TABLE].shape))
         unused = [entry for name, entry in names.entries.items() if entry not in used and not _is_state(name, names)]
         remarks = _check_encoder(prefix, weights, chosen, names, unused, num_of_group)
-        remarks += _remarks_on_unread(unused, names, shapes)
+        remarks += _remarks_on_unread(unused, names, shapes) + remarks_on_adapters(prefix)
         check_shapes(prefix, _mismatches(weights, chosen, names, shapes))
         dtypes = reader.get_variable_to_dtype_map()
         remarks += _check_types(prefix, weights, chosen, names, dtypes)
