@@ -47,6 +47,8 @@ _SAME_WITH: Mapping[str, tuple[object, ...]] = {
 }
 # Rates that only the training of a classifier depends on.
 _CLASSIFIER_DROPOUT, _OUR_CLASSIFIER_DROPOUT = ("classifier_dropout_prob", "classifier_dropout"), 0.1
+# What sentence-transformers' CrossEncoder puts on logits, by its name in torch; older versions wrote the second key.
+_CROSS_ENCODER = ("sentence_transformers", "sbert_ce_default_activation_function")
 # Keys of other tools that change nothing, whatever their value.
 _WITHOUT_EFFECT = frozenset(
     # Hugging Face: notes, and how its library runs a model, reads its outputs or generates text
@@ -196,6 +198,11 @@ def remarks(values: Mapping[str, object]) -> list[Remark]:
         if values.get(name) not in (None, _OUR_CLASSIFIER_DROPOUT):
             what = f"classifiers are trained with {_OUR_CLASSIFIER_DROPOUT} here; predictions do not depend on it"
             found.append(Remark(f"{name} is {values[name]}: {what}"))
+    if (scores := _activation_of_scores(values)) is not None and not scores.endswith(".Identity"):
+        found.append(Remark(
+            f"sentence-transformers puts {short_repr(scores)[1:-1]} on the scores; here a single score is the logit, "
+            "and several labels have a softmax: their order is the same"
+        ))  # fmt: skip
     activation = values.get("hidden_act")
     if activation == "gelu" and any(mark in values for mark in _HUGGING_FACE_MARKS):
         found.append(Remark(
@@ -209,6 +216,13 @@ def remarks(values: Mapping[str, object]) -> list[Remark]:
         said = ", ".join(f"{name} {short_repr(values[name])}" for name in idle)
         found.append(Remark(f"without effect here and in upstream's model: {said}"))
     return found
+
+
+def _activation_of_scores(values: Mapping[str, object]) -> str | None:
+    """What a CrossEncoder of sentence-transformers has on its logits; None where the file does not say."""
+    newer, older = (values.get(name) for name in _CROSS_ENCODER)
+    said = newer.get("activation_fn") if isinstance(newer, Mapping) else None
+    return next((each for each in (said, older) if isinstance(each, str)), None)
 
 
 def _refuse(problems: Sequence[str]) -> None:
@@ -237,7 +251,7 @@ def _own_fields(values: Mapping[str, object]) -> tuple[dict[str, object], list[s
             problems += [] if is_rate else [f"{name} is {_in_json(value)}, but must be in [0, 1)"]
         elif name in _SAME_WITH:
             problems += _problem_of_other_tool(name, value)
-        elif name not in _WITHOUT_EFFECT:
+        elif name not in _WITHOUT_EFFECT and name not in _CROSS_ENCODER:
             is_shown = len(problems) < _MAX_SUGGESTIONS  # for a file with a hundred thousand keys
             similar = difflib.get_close_matches(name[:100], known, n=1) if is_shown else []
             problems.append(f"unknown key {short_repr(name)[1:-1]}" + (f" ({similar[0]}?)" if similar else ""))

@@ -83,6 +83,19 @@ def test_notes_of_older_and_other_writers_of_hugging_face_s_files_change_nothing
     assert AlbertConfig.from_dict({**GOOD, **notes}) == AlbertConfig.from_dict(GOOD)
 
 
+@pytest.mark.parametrize("name", ["Identity", "Sigmoid"])
+def test_what_a_cross_encoder_puts_on_its_scores_is_said(name):
+    older = {"vocab_size": 5, "sbert_ce_default_activation_function": f"torch.nn.modules.linear.{name}"}
+    newer = {"vocab_size": 5, "sentence_transformers": {"activation_fn": f"torch.nn.modules.linear.{name}"}}
+    for values in (older, newer):
+        assert AlbertConfig.from_dict(values).vocab_size == 5
+        said = "".join(texts_of(values))
+        assert (f"puts torch.nn.modules.linear.{name} on the scores; here a single score is the logit" in said) == (
+            name == "Sigmoid"
+        )
+    assert AlbertConfig.from_dict({"vocab_size": 5, "sentence_transformers": None})
+
+
 def test_another_dropout_of_classifiers_is_said_and_predicts_the_same():
     values = {**GOOD, "classifier_dropout_prob": 0.3}
     assert AlbertConfig.from_dict(values) == AlbertConfig.from_dict(GOOD)

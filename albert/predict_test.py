@@ -262,5 +262,5 @@ def test_texts_that_are_longer_than_the_model_reads_are_counted(capsys, caplog, 
         assert _run(f"--model_dir={models / 'agreement'}", f"--input_file={tmp_path / 'in.txt'}") == 0
     assert len(capsys.readouterr().out.splitlines()) == 3
     (line,) = caplog.messages
-    assert f"in.txt: 2 of 3 texts were cut to max_seq_length={limit} tokens; the longest has " in line
+    assert f"in.txt: 2 of 3 texts cut to max_seq_length={limit} tokens; the longest has " in line
     assert "train with a larger max_seq_length" in line

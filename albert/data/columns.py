@@ -24,6 +24,7 @@ import tensorflow as tf
 
 from albert.data.schema import Column
 from albert.data.tfrecord_cache import RecordCache
+from albert.system.printing import counted
 
 _RECORDS_AT_A_TIME = 4096
 # A column up to this size is held in memory: a file would save nothing worth its cost.
@@ -67,7 +68,8 @@ def columns_of(cache: RecordCache, feature_spec: Mapping[str, Column]) -> Column
         seconds = time.monotonic() - started
         level = logging.INFO if seconds >= _LONG_SECONDS else logging.DEBUG
         logging.log(
-            level, "Decoded the %d records of %s in %.1f s: %.1f MB.", cache.count, cache.path, seconds, megabytes
+            *(level, "Decoded %s of %s in %.1f s: %.1f MB."),
+            *(counted(cache.count, "record"), cache.path, seconds, megabytes),
         )
     return _decoded[cache]
 

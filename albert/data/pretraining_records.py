@@ -28,6 +28,7 @@ from albert.data.record_encoding import Feature, record_features
 from albert.data.record_file import RecordFile, scan
 from albert.errors import UserError
 from albert.system.files import as_os_error
+from albert.system.printing import counted, part_of
 from albert.system.text_encoding import open_regular
 
 _RECORDS_AT_A_TIME = 1024
@@ -171,9 +172,8 @@ def _warn_of_copies(digests: Mapping[Path, bytes]) -> None:
     copies = [(path, first) for path, digest in digests.items() if (first := firsts.setdefault(digest, path)) != path]
     if copies:
         logging.warning(
-            "%d files of records are copies of others, so that their records count more than once. The first is %s, "
-            "which holds the same as %s.",
-            *(len(copies), *copies[0]),
+            "%s with the records of another, which count more than once. The first is %s, which holds the same as %s.",
+            *(counted(len(copies), "file"), *copies[0]),
         )
 
 
@@ -194,9 +194,8 @@ class _WithoutMasks:
         """Tells how many there are of `total`, if there are any."""
         if self.count:
             logging.warning(
-                "%d of %d records have no masked position, so that no prediction of tokens is learned from them. The "
-                "first is %s.",
-                *(self.count, total, self.first),
+                "%s without a masked position, so that no prediction of tokens is learned from them. The first is %s.",
+                *(part_of(self.count, total, "record"), self.first),
             )
 
 

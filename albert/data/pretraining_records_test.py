@@ -320,7 +320,7 @@ def test_records_without_masks_and_copies_of_files_are_reported(tmp_path, caplog
     (tmp_path / "empty too").touch()
     names = ("a", "b", "copy", "link", "empty", "empty too")
     assert open_records([tmp_path / name for name in names], FORMAT).without_masks >= 4
-    assert "of 2206 records have no masked position" in caplog.text
+    assert "of 2,206 records without a masked position" in caplog.text
     assert f"The first is {whole}, record 7." in caplog.text
-    assert "2 files of records are copies of others, so that their records count more than once" in caplog.text
+    assert "2 files with the records of another, which count more than once" in caplog.text
     assert f"The first is {tmp_path}/copy, which holds the same as {whole}." in caplog.text

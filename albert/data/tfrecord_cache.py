@@ -35,6 +35,7 @@ from albert.errors import UserError
 from albert.system.files import advice_on, delete_leftovers, whole_file
 from albert.system.json_text import parse_json, short_repr
 from albert.system.locks import FileLock
+from albert.system.printing import counted
 from albert.system.processes import number_of_workers, parallel_map
 from albert.system.text_encoding import open_regular, read_regular
 
@@ -163,7 +164,7 @@ def open_or_build(
 
 
 def _announced(cache: RecordCache) -> RecordCache:
-    _LOG.info("using cache %s (%d record%s)", cache.path, cache.count, "s" * (cache.count != 1))
+    _LOG.info("using cache %s (%s)", cache.path, counted(cache.count, "record"))
     return cache
 
 
@@ -305,7 +306,8 @@ def _build(
         contents = _write_records(RecordWriter(records), chunks, feature_spec, counted_ids)
         manifest.write(encode({"format_version": FORMAT_VERSION, **description, **contents}))
     seconds = time.monotonic() - started
-    _LOG.info("built %d records from %d rows in %.1f s: %s", contents["records"], contents["items"], seconds, path)
+    made, rows = counted(contents["records"], "record"), counted(contents["items"], "row")
+    _LOG.info("built %s from %s in %.1f s: %s", made, rows, seconds, path)
 
 
 def _write_records(

@@ -14,6 +14,7 @@ from albert.engine import devices
 from albert.engine.joining import Joining, join
 from albert.engine.workers import ALONE, Workers
 from albert.errors import UserError
+from albert.system.printing import counted
 
 STRATEGY_TYPES = ("one", "mirror", "multi_worker")
 
@@ -58,7 +59,7 @@ class Replicas:
         """One phrase for logs: "2 replicas on CPU:0, CPU:1"."""
         names = [name.split("device:")[-1] for name in self._devices]
         where = f"{', '.join(names)}{self.workers.describe()}"
-        return f"{self.count} replica{'s' if self.count > 1 else ''} on {where}"
+        return f"{counted(self.count, 'replica')} on {where}"
 
     def resolve_dtype(self, dtype: str) -> str:
         """`dtype`, where "auto" is "bfloat16" on GPUs with units for it (compute capability 8.0), else "float32"."""

@@ -31,6 +31,7 @@ from albert.engine.training_step import STEP_FIGURES, TrainingStep
 from albert.errors import UserError
 from albert.ops.compiled import CompiledOnce
 from albert.system.callback_errors import reraise_user_errors
+from albert.system.printing import counted
 from albert.system.signals import Interrupted, StopOnSignal
 
 __all__ = ["Estimator", "EstimatorSpec", "EvalSpec", "ModeKeys", "ModelFn", "RunConfig", "StepRecord"]
@@ -239,9 +240,10 @@ class Estimator:
         best = self.evaluations.best
         assert best, "there are evaluations"
         logging.info(
-            "Early stopping after step %d of %d: %d evaluations up to step %d did not improve %s by more than %g; "
+            "Early stopping after step %d of %d: %s up to step %d did not improve %s by more than %g; "
             "the best is %.4f, of step %d.",
-            *(self.global_step, max_steps, patience, last.step, best.best_metric, threshold, best.value, best.step),
+            *(self.global_step, max_steps, counted(patience, "evaluation"), last.step),
+            *(best.best_metric, threshold, best.value, best.step),
         )
         return True
 

@@ -15,6 +15,7 @@ import tensorflow as tf
 from albert.engine.throughput import StepRecord
 from albert.engine.workers import ALONE, Workers
 from albert.errors import UserError
+from albert.system.printing import part_of
 
 # Examples of a batch that are named.
 _MAX_NAMED = 256
@@ -98,8 +99,8 @@ def warned_of_not_numbers(outputs: dict[str, np.ndarray]) -> dict[str, np.ndarra
     """`outputs` [N, ...]; a warning says how many of the rows are not numbers."""
     if count := count_not_numbers(outputs):
         logging.warning(
-            "the model's outputs are not numbers (NaN) for %d of %d rows: its weights are too large to compute with. "
-            "Lower the learning rate, or use an earlier checkpoint.",
-            *(count, len(next(iter(outputs.values())))),
+            "the model's outputs are not numbers (NaN) for %s: its weights are too large to compute with. Lower the "
+            "learning rate, or use an earlier checkpoint.",
+            part_of(count, len(next(iter(outputs.values()))), "row"),
         )
     return outputs

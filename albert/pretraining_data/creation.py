@@ -168,10 +168,10 @@ def create(settings: CreationSettings) -> None:
         _check_masks(made, settings)
         _write_outputs(folder, num_buckets, made.records, outputs, manifest_of(settings, tokenizer))
     _LOG.info(
-        "%d documents, %d sentences, %d tokens -> %d records in %s: %d tokens to predict (%.1f %% of all), %.1f %% "
-        "padding. %.0f s.",
-        *(corpus.num_documents, corpus.num_sentences, corpus.num_tokens, made.records),
-        *(settings.output_file, made.masked, 100 * made.masked / made.tokens),
+        "%s, %s, %s -> %s in %s: %s to predict (%.1f %% of all), %.1f %% padding. %.0f s.",
+        *(counted(corpus.num_documents, "document"), counted(corpus.num_sentences, "sentence")),
+        *(counted(corpus.num_tokens, "token"), counted(made.records, "record")),
+        *(settings.output_file, counted(made.masked, "token"), 100 * made.masked / made.tokens),
         *(100 - 100 * made.tokens / (made.records * settings.max_seq_length), time.monotonic() - started),
     )
 
@@ -316,8 +316,8 @@ def _check(corpus: Corpus, settings: CreationSettings) -> None:
     warn_of_empty(corpus.empty_files, "input_file")
     if corpus.num_long_sentences:
         _LOG.warning(
-            "%d sentences have more than the %d tokens that fit into a sequence and will be cut; the first is %s.",
-            *(corpus.num_long_sentences, settings.max_text_tokens, corpus.first_long_sentence),
+            "%s of more than the %d tokens that fit into a sequence will be cut; the first is %s.",
+            *(counted(corpus.num_long_sentences, "sentence"), settings.max_text_tokens, corpus.first_long_sentence),
         )
 
 
@@ -366,7 +366,7 @@ def _write_outputs(
     folder: Path, num_buckets: int, num_records: int, outputs: list[Path], manifest: RecordsManifest
 ) -> None:
     if num_records < len(outputs):
-        raise UserError(f"`output_file` names {len(outputs)} files, but there are only {num_records} records.")
+        raise UserError(f"`output_file` names {len(outputs):,} files, for only {counted(num_records, 'record')}.")
     with contextlib.ExitStack() as opened:
         # Closed from the last on: the manifest appears before its records, so that who finds them finds what they are.
         files = [[opened.enter_context(whole_file(name)) for name in (path, manifest_path(path))] for path in outputs]

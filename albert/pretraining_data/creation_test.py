@@ -235,11 +235,8 @@ def test_files_without_text_and_copies_are_reported(tmp_path, caplog):
         (tmp_path / name).write_text(text, encoding="utf-8")
     created(tmp_path, input_file=f"{tmp_path}/[a-d],{tmp_path}/a")
     assert f"`input_file`: 2 files hold no text. The first is {tmp_path}/b." in caplog.text
-    assert (
-        f"1 files are copies of others, so that their text counts more than once. The first is {tmp_path}/d"
-        in caplog.text
-    )
-    assert "`input_file` names files more than once, 1 times too often" in caplog.text
+    assert f"1 file with the text of another, which counts more than once. The first is {tmp_path}/d" in caplog.text
+    assert "`input_file` names files more than once, 1 time too often" in caplog.text
 
 
 def test_markup_in_a_corpus_is_reported(tmp_path, caplog):
@@ -262,7 +259,7 @@ def test_records_without_masks_are_reported_and_no_file_has_only_these(capsys, t
 
 def test_more_files_than_records_are_refused(capsys, tmp_path):
     names = ",".join(str(tmp_path / str(number)) for number in range(2000))
-    assert "names 2000 files, but there are only " in refusal(capsys, tmp_path, output_file=names)
+    assert "names 2,000 files, for only " in refusal(capsys, tmp_path, output_file=names)
 
 
 def test_one_document_has_no_other_to_pair_with(capsys, tmp_path, caplog):
@@ -276,7 +273,7 @@ def test_one_document_has_no_other_to_pair_with(capsys, tmp_path, caplog):
 def test_sentences_that_are_cut_are_counted_and_the_first_is_named(tmp_path, caplog):
     created(tmp_path, max_seq_length=16)
     # 13 tokens fit; the first line of the text has more.
-    assert re.search(rf"\d+ sentences have more than the 13 tokens .* the first is {TEXT}:1\.", caplog.text)
+    assert re.search(rf"\d+ sentences of more than the 13 tokens .* the first is {TEXT}:1\.", caplog.text)
 
 
 @pytest.mark.parametrize("noisy_copies", [False, True])

@@ -58,9 +58,9 @@ def expand_patterns(patterns: str, setting: str) -> list[Path]:
                 again.append((first, match))
     if again:
         _LOG.warning(
-            "`%s` names files more than once, %d times too often: every file is read once. The first is %s, named "
+            "`%s` names files more than once, %s too often: every file is read once. The first is %s, named "
             "again as %s.",
-            *(setting, len(again), *again[0]),
+            *(setting, counted(len(again), "time"), *again[0]),
         )
     return list(files.values())
 
@@ -81,9 +81,9 @@ def warn_of_copies(files: Sequence[Path], setting: str) -> None:
                     copies.append((path, firsts[digest]))
     if copies:
         _LOG.warning(
-            "`%s`: %d files are copies of others, so that their text counts more than once. The first is %s, which "
-            "holds the same as %s.",
-            *(setting, len(copies), *copies[0]),
+            "`%s`: %s with the text of another, which counts more than once. The first is %s, which holds the same as "
+            "%s.",
+            *(setting, counted(len(copies), "file"), *copies[0]),
         )
 
 

@@ -35,10 +35,7 @@ def test_a_file_that_is_named_again_is_read_once_and_reported(tmp_path, monkeypa
 def test_copies_are_reported(tmp_path, caplog):
     contents = {"a": b"text", "b": b"more", "c": b"text", "d": b"", "e": b"", "f": b"longer"}
     warn_of_copies([written(tmp_path / name, data) for name, data in contents.items()], "input")
-    assert (
-        f"1 files are copies of others, so that their text counts more than once. The first is {tmp_path}/c,"
-        in caplog.text
-    )
+    assert f"1 file with the text of another, which counts more than once. The first is {tmp_path}/c," in caplog.text
     assert f"holds the same as {tmp_path}/a." in caplog.text
     caplog.clear()
     warn_of_copies([tmp_path / name for name in "abdef"], "input")

@@ -28,6 +28,7 @@ from albert.pretraining_data.markup import Markup
 from albert.pretraining_data.text_files import INPUT, expand_patterns, read_lines, warn_of_copies, warn_of_empty
 from albert.settings.fields import DATA, KEEP_ACCENTS, MODEL, OUTPUT, at_least, between, problems_of, setting
 from albert.system.files import write_bytes, write_text
+from albert.system.printing import counted
 from albert.tokenization import SentencePieceTokenizer, preprocess_text
 
 CONTROL_SYMBOLS = ("[CLS]", "[SEP]", "[MASK]")
@@ -106,9 +107,9 @@ def train_vocabulary(settings: VocabularySettings) -> None:
     _check(model, settings)
     _write(model, settings)
     logging.info(
-        "%s: %d pieces from %d sentences. Give create_pretraining_data and fine-tuning spm_model_file=%s and "
-        "do_lower_case=%s%s.",
-        *(settings.outputs[0], settings.vocab_size, sentences.count, settings.outputs[0]),
+        "%s: %s from %s. Give create_pretraining_data and fine-tuning spm_model_file=%s and do_lower_case=%s%s.",
+        *(settings.outputs[0], counted(settings.vocab_size, "piece"), counted(sentences.count, "sentence")),
+        settings.outputs[0],
         *(str(settings.do_lower_case).lower(), " and keep_accents" if settings.keep_accents else ""),
     )
 
@@ -207,7 +208,7 @@ class _Sentences:
             logging.warning("%s; albert.prepare_corpus puts one sentence on a line.", self.left_out())
         if self.count:
             warn_of_empty(self.empty_files, "input")
-            logging.info("%d sentences read; training on them can take minutes.", self.count)
+            logging.info("%s read; training on them can take minutes.", counted(self.count, "sentence"))
 
 
 def _train(sentences: _Sentences, settings: VocabularySettings) -> bytes:
@@ -251,8 +252,9 @@ def _explained(message: str, sentences: _Sentences, settings: VocabularySettings
         return UserError(f"`input`={settings.input} holds no text to train on{why}. Give text, one sentence a line.")
     if too_high := re.search(r"Vocabulary size too high .* <= (\d+)", message):
         return UserError(
-            f"`vocab_size`={settings.vocab_size} is more than this text of {sentences.count} sentences has pieces for: "
-            f"{too_high[1]} at most. Lower `vocab_size`, or give more text."
+            f"`vocab_size`={settings.vocab_size} is more than this text of "
+            f"{counted(sentences.count, 'sentence')} has pieces for: {too_high[1]} at most. Lower "
+            "`vocab_size`, or give more text."
         )
     if too_low := re.search(r"smaller than required_chars. \d+ vs (\d+)", message):
         return UserError(

@@ -13,6 +13,7 @@ from albert.runs.split_data import SplitData
 from albert.settings import DataSettings
 from albert.system.files import write_bytes
 from albert.system.json_text import short_repr
+from albert.system.printing import counted
 from albert.tasks.base import Labels, Split, Task
 from albert.tokenization import load_tokenizer
 from albert.vocabulary_fit import warn_of_vocabulary
@@ -52,7 +53,7 @@ def create(task: Task, settings: DataSettings) -> str:
 
 def _section(task: Task, split: Split, settings: DataSettings, data: SplitData) -> str:
     cache, counts = data.cache, data.cache.token_counts
-    lines = [f"{task.name} {split}: {cache.count:,} records in {cache.path}"]
+    lines = [f"{task.name} {split}: {counted(cache.count, 'record')} in {cache.path}"]
     if not cache.count:
         return lines[0]
     median, high = np.percentile(counts, [50, 95])

@@ -21,6 +21,7 @@ from albert.settings.fields import DEVICES, LIMITS, at_least, problems_of, setti
 from albert.system.endings import likely_reason
 from albert.system.ports import free_ports
 from albert.system.prefixed_output import Screen
+from albert.system.printing import counted
 from albert.system.process_group import End, ProcessGroup
 from albert.system.signals import leave_closed_terminal, terminations
 
@@ -84,7 +85,7 @@ def run(settings: LaunchSettings) -> None:
                 logging.warning("%s; restart %d of %d of all workers", _described(end), attempt + 1, num_restarts)
     if end.code:
         kind = "stopped" if received or end.code in _STOPPED else "error"
-        times = f", after {num_restarts} restart{'s' * (num_restarts > 1)}" if num_restarts else ""
+        times = f", after {counted(num_restarts, 'restart')}" if num_restarts else ""
         print(f"{kind}: {_described(end)}{times}", file=sys.stderr)
         sys.exit(end.code if end.code > 0 else 128 - end.code)
 

@@ -3,11 +3,13 @@
 Owns that file, and moving a directory aside. No TensorFlow.
 """
 
+import contextlib
 import json
 import logging
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from albert.data.row_shapes import PACKINGS
@@ -28,9 +30,43 @@ _WITH_SHAPE_COST = 3  # the first version that has one
 _WORK = ("model.ckpt-*.index", "*_results.*", "evaluations.json")
 
 
+class Claim(OutputLock):
+    """The right to write in a directory, whose `run_settings.json` goes again if the run stops before it wrote more.
+
+    `aside`: where the directory was moved that was there before. It comes back then.
+    """
+
+    def __init__(self, directory: Path, aside: Path | None = None):
+        self._aside = aside
+        super().__init__(directory)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.release()
+        else:
+            self.withdraw()
+
+    def withdraw(self) -> None:
+        """Releases the directory, and leaves it as it was if there is nothing of a run, say because of a wrong row."""
+        is_unused = False
+        with contextlib.suppress(OSError):
+            is_held = self._descriptor is not None and self._is_ours()
+            is_unused = is_held and {path.name for path in self.directory.iterdir()} <= {LOCK, RUN_SETTINGS}
+            if is_unused:
+                (self.directory / RUN_SETTINGS).unlink(missing_ok=True)
+        self.release()
+        if self._aside and is_unused:
+            with contextlib.suppress(OSError):  # not empty: another process claimed it by now
+                self.directory.rmdir()
+                self._aside.rename(self.directory)
+                logging.info("Moved %s back to %s.", self._aside, self.directory)
+
+
 def claim_output_dir(
     settings: Settings, identity: Mapping[str, Mapping[str, object]], source_files: Iterable[Path] = ()
-) -> OutputLock:
+) -> Claim:
     """Makes `settings.output_dir` this run's, or checks that it is, and keeps other processes out of it.
 
     `identity` has a dictionary of settings for each part of this run; a part that the directory has too must agree.
@@ -40,14 +76,14 @@ def claim_output_dir(
     Raises UserError naming the process that works there, every setting that differs, when the directory holds
     checkpoints or results whose settings are unknown, or when it cannot be written.
     """
-    lock = OutputLock(settings.output_dir)
+    lock = Claim(settings.output_dir)
     try:
         if settings.overwrite_output_dir:
             _check_may_move(settings, source_files)
             lock = _moved_aside(lock)
         _claim(settings.output_dir, identity)
     except BaseException:
-        lock.release()
+        lock.withdraw()
         raise
     return lock
 
@@ -191,7 +227,7 @@ def _check_may_move(settings: Settings, source_files: Iterable[Path]) -> None:
             )
 
 
-def _moved_aside(lock: OutputLock) -> OutputLock:
+def _moved_aside(lock: Claim) -> Claim:
     """Renames the directory, unless it is empty; the lock of the new, empty one.
 
     Where the directory is a link, that is the one it names: what is new belongs on the same disk.
@@ -208,4 +244,4 @@ def _moved_aside(lock: OutputLock) -> OutputLock:
     lock.follow(target)
     lock.release()
     logging.info("Moved %s aside to %s.", directory, target)
-    return OutputLock(directory)
+    return Claim(directory, target)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -180,6 +181,51 @@ def test_who_has_claimed_a_directory_keeps_others_out_until_done(trained, overwr
     _claim(trained)
     # Neither here nor in what was moved aside is anything left of the lock.
     assert not list(trained.parent.glob(f"*/{LOCK}"))
+
+
+def _stop(directory: Path, before: Callable[[OutputLock], object] = lambda lock: None, **changes: object) -> None:
+    """Claims it for a run that stops after `before`."""
+    settings = dataclasses.replace(GOOD_SETTINGS, output_dir=directory, **changes)
+    with claim_output_dir(settings, _with("training", seed=2)) as lock:
+        before(lock)
+        raise UserError("a wrong row")
+
+
+def _fail(*arguments: object, **changes: object) -> None:
+    with pytest.raises(UserError, match="a wrong row"):
+        _stop(*arguments, **changes)
+
+
+def _write_model(lock: OutputLock) -> None:
+    (lock.directory / "model.json").touch()
+
+
+def test_a_run_that_stops_before_it_wrote_anything_leaves_nothing(tmp_path):
+    _fail(tmp_path / "run")
+    assert not list((tmp_path / "run").iterdir())
+    _fail(tmp_path / "run", _write_model)
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["model.json", RUN_SETTINGS]
+
+
+def test_what_was_moved_aside_for_a_run_that_wrote_nothing_comes_back(trained):
+    before = {path.name: path.read_bytes() for path in trained.iterdir()}
+    _fail(trained, overwrite_output_dir=True)
+    assert {path.name: path.read_bytes() for path in trained.iterdir()} == before
+    assert [path.name for path in trained.parent.iterdir()] == ["run"]
+    _fail(trained, _write_model, overwrite_output_dir=True)
+    assert sorted(path.name for path in trained.parent.iterdir()) == ["run", "run.old-1"]
+
+
+def test_a_run_that_stops_leaves_what_is_anothers_by_now(trained):
+    def lose(lock: OutputLock) -> None:
+        (trained / LOCK).unlink()
+        (trained / LOCK).write_text("another process")
+
+    _fail(trained, lose, overwrite_output_dir=True)
+    assert sorted(path.name for path in trained.iterdir()) == [LOCK, RUN_SETTINGS]
+    (trained / LOCK).unlink()
+    _fail(trained, OutputLock.release, overwrite_output_dir=True)
+    assert [path.name for path in trained.iterdir()] == [RUN_SETTINGS]
 
 
 def test_a_refused_claim_leaves_no_lock(trained):

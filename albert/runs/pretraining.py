@@ -27,10 +27,9 @@ from albert.runs.assembly import (
     resolve,
     train_and_evaluate,
 )
-from albert.runs.output_dir import claim_output_dir, still_claimed
+from albert.runs.output_dir import Claim, claim_output_dir, still_claimed
 from albert.serving.model_folder import write_model_folder
 from albert.settings import PretrainingSettings
-from albert.system.locks import OutputLock
 from albert.tokenization import Tokenizer, load_tokenizer
 
 
@@ -71,14 +70,14 @@ def run(settings: PretrainingSettings) -> dict[str, float]:
 
 def claim(
     config: AlbertConfig, settings: PretrainingSettings, replicas: Replicas, records: dict[str, RecordFiles]
-) -> OutputLock:
+) -> Claim:
     """Claims the output directory, and keeps there which records are checked."""
     lock = claim_output_dir(settings, identity_of_run(config, settings, replicas.count, records))
     try:
         for split, opened in records.items():
             opened.keep_check(checked_records_file(settings, split))
     except BaseException:
-        lock.release()
+        lock.withdraw()
         raise
     return lock
 

@@ -24,6 +24,7 @@ from albert.errors import UserError
 from albert.settings import Settings
 from albert.system.files import advice_on, append_text, as_os_error, write_bytes, write_text, write_texts
 from albert.system.json_text import parse_json
+from albert.system.printing import counted
 from albert.system.text_encoding import read_regular
 
 if TYPE_CHECKING:  # drawing is imported where something is drawn
@@ -74,7 +75,7 @@ def read_training_log(path: Path) -> list[dict[str, float]]:
     rows = [_row(line) for line in lines if line.strip()]
     num_left_out = rows.count(None)
     if num_left_out:
-        logging.warning("%s: %d lines are left out that are not rows of a training log", path, num_left_out)
+        logging.warning("%s: left out, not rows of a training log: %s", path, counted(num_left_out, "line"))
     return [row for row in (*rows, _row(last)) if row is not None]
 
 

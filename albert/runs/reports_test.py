@@ -86,7 +86,7 @@ def test_lines_that_are_not_rows_are_left_out_and_counted(tmp_path, caplog):
     bad = [b"[" * 100_000, b'{"step": "3", "loss": 1}', b'{"step": 3}', b'{"step": 3, "loss": {}}', b"\xff", b"3"]
     path.write_bytes(b"\n".join([rows[0], *bad, rows[1], b"", rows[2]]) + b"\n")
     assert [row["step"] for row in reports.read_training_log(path)] == [1, 2, 4]
-    assert f"{path}: {len(bad)} lines are left out" in caplog.text
+    assert f"{path}: left out, not rows of a training log: {len(bad)} lines" in caplog.text
     reports.TrainingLog(tmp_path, 10).on_start(2)
     assert [row["step"] for row in reports.read_training_log(path)] == [1, 2]
 

@@ -22,6 +22,7 @@ from albert.serving.http.settings import ServeSettings
 from albert.serving.model_folder import find_model
 from albert.serving.outputs import ReaderGone, StandardOutput
 from albert.system.imports import importing_tensorflow
+from albert.system.printing import part_of
 from albert.system.signals import exit_on_termination
 from albert.tasks.base import Labels, MultiLabels
 
@@ -118,7 +119,7 @@ async def _serve(
         signal_number = await serve(service, listener, settings, say_where)
     for cuts in computing.predictor.cuts.values():
         cuts.warn("The requests")
-    logging.info("Stopped; %d of %d requests were answered.", service.num_answered, service.num_requests)
+    logging.info("Stopped; answered %s.", part_of(service.num_answered, service.num_requests, "request"))
     return signal_number
 
 

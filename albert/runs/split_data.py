@@ -151,7 +151,7 @@ def warn_of_cut_rows(cache: RecordCache, task: Task, split: Split, settings: Dat
     where = f"{rows.source.paths[0]} ({split})"
     for name, counts in cache.cuts.items():
         limit = settings.max_seq_length if name == "max_seq_length" else getattr(task, name)
-        warn_of_cuts(where, "rows", counts, name, limit, f"Raise `{name}` to train on what follows")
+        warn_of_cuts(where, "row", counts, name, limit, f"Raise `{name}` to train on what follows")
 
 
 def write_left_file(path: Path, task: Task, cache: Path) -> None:

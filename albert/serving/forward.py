@@ -3,6 +3,7 @@
 import contextlib
 import functools
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -46,6 +47,7 @@ class Forward:
         if head is not None:
             computed[PREDICTIONS] = self._predictions
         self._functions = {name: compiled(function) for name, function in computed.items()}
+        self._of_shapes: dict[tuple[str, frozenset[tuple[str, tuple[int, ...]]]], Any] = {}
 
     def __call__(self, what: str, features: Mapping[str, np.ndarray]) -> Arrays:
         """PREDICTIONS, as `Head.predict` names them, or {POOLED: [n, H]} or {MEAN: [n, H]}, of one batch.
@@ -54,8 +56,17 @@ class Forward:
         """
         with tf.device(self._device):
             tensors = {name: tf.constant(values) for name, values in features.items()}
-            outputs = self._functions[what](tensors)
+            outputs = self._compiled(what, tensors)(tensors)
         return {name: tensor.numpy() for name, tensor in outputs.items()}
+
+    def _compiled(self, what: str, tensors: dict[str, tf.Tensor]) -> Callable[[Features], dict[str, tf.Tensor]]:
+        """The function for tensors of these shapes. Two threads that ask at once get the same."""
+        shapes = what, frozenset((name, tuple(tensor.shape)) for name, tensor in tensors.items())
+        if shapes not in self._of_shapes:
+            # Where the function itself is called, TensorFlow counts its shapes together with those of every other
+            # predictor, and from five on warns of them as of a mistake.
+            self._of_shapes[shapes] = self._functions[what].get_concrete_function(tensors)
+        return self._of_shapes[shapes]
 
     @property
     def num_compiled(self) -> int:

@@ -15,7 +15,7 @@ from albert.serving.description import MAX_LABELS, ModelDescription, check_names
 from albert.system.json_text import parse_json, short_repr
 from albert.system.text_encoding import read_regular
 from albert.tasks.base import Choice, Labels, MultiLabels, Output, Score, Span
-from albert.weights.tensor_files import NAMES, read_tensors
+from albert.weights.tensor_files import NAMES, damaged, read_tensors
 
 _Answer = TypeVar("_Answer")
 TOKENIZER_CONFIG = "tokenizer_config.json"
@@ -145,12 +145,15 @@ def _class_by_tensors(config_file: Path, problem_type: object) -> str | None:
 
 
 def _shapes_beside(config_file: Path) -> dict[str, tuple[int, ...]]:
-    """The shapes of the tensors beside a configuration; {} where none can be read, which is told when one is needed."""
+    """The shapes of the tensors beside a configuration; {} where there is no file of them.
+
+    Raises UserError for a file that cannot be read: what the model is for is unknown then.
+    """
     path = next((path for name in NAMES if (path := config_file.with_name(name)).is_file()), None)
     try:
         return {name: tensor.shape for name, tensor in read_tensors(path).items()} if path else {}
-    except (OSError, UserError):
-        return {}
+    except OSError as error:
+        raise damaged(path or config_file, error.strerror or error) from error
 
 
 def _options(output: Output, longest: int) -> dict[str, int | float | None]:

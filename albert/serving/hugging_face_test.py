@@ -2,6 +2,7 @@
 
 import json
 import math
+import pickle
 import shutil
 from pathlib import Path
 
@@ -91,6 +92,23 @@ def test_without_a_named_class_the_weights_tell_and_the_log_says_so(
     assert (description and description.output) == output
     assert said in " ".join(caplog.messages)
     assert bool(said) == bool(caplog.messages)
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "message"),
+    [
+        ("pytorch_model.bin", pickle.dumps({"classifier.weight": [1.0]}), "pickle of Python's. Save the tensors of"),
+        ("model.safetensors", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 4\n", "Git LFS"),
+        ("model.safetensors.index.json", b"{", "is not JSON"),
+    ],
+)
+def test_without_a_named_class_weights_that_cannot_be_read_are_not_taken_for_pretrained_ones(
+    tmp_path, name, data, message
+):
+    folder = folder_of("for_sequence_classification", tmp_path, architectures=None)
+    (folder / name).write_bytes(data)
+    with pytest.raises(UserError, match=f"{name} .*{message}"):
+        find_model(folder)
 
 
 def test_a_classifier_of_tokens_only_embeds_and_says_so(tmp_path, caplog):

@@ -17,6 +17,7 @@ from albert.modeling import AlbertModel, VariableSpec
 from albert.serving.description import DESCRIPTION, ModelDescription
 from albert.serving.hugging_face import is_cut_as_here
 from albert.serving.model_folder import find_casing, find_model
+from albert.serving.sentence_transformers import tell_of_vectors
 from albert.tokenization import Tokenizer, load_tokenizer
 from albert.weights.loading import load_weights
 from albert.weights.names import POOLER, canonical_names
@@ -98,7 +99,10 @@ def load_model(folder: Path, device: str, with_pretraining_heads: bool = False) 
         raise _other_model(prefix, f"has no {', '.join(fresh)}", folder)
     for text in report.remarks:
         logging.warning("%s: %s.", prefix, text)
-    return LoadedModel(folder, config, tokenizer, description, head, weights, not report.fresh, report.unused)
+    model = LoadedModel(folder, config, tokenizer, description, head, weights, not report.fresh, report.unused)
+    if description is None:
+        tell_of_vectors(folder, model.max_seq_length)
+    return model
 
 
 def _pretraining_specs(config: AlbertConfig, prefix: Path) -> list[VariableSpec]:

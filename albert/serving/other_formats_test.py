@@ -86,7 +86,7 @@ def test_the_same_weights_in_every_format_are_the_same_bit_for_bit(tmp_path, nam
         np.testing.assert_allclose(value, theirs[f"tiny/{output}"], **TOLERANCE)
 
 
-def test_a_folder_of_each_is_a_whole_model(tmp_path):
+def test_a_folder_of_each_is_a_whole_model(tmp_path, caplog):
     for name, vocabulary in (
         ("saved_model", "assets/30k-clean.model"),
         ("keras_hub", "assets/tokenizer/vocabulary.spm"),
@@ -96,6 +96,7 @@ def test_a_folder_of_each_is_a_whole_model(tmp_path):
         shutil.copy(AGREEMENT / "agreement.model", folder / vocabulary)
         model = load_model(folder, "/CPU:0")
         assert (model.description, model.has_pooler, model.tokenizer.vocab_size) == (None, True, 124)
+    assert "not used" not in caplog.text
 
 
 def with_classifier(folder, **config):
@@ -128,6 +129,15 @@ def test_other_tasks_of_kerashub_give_embeddings(tmp_path, caplog, config):
     folder = with_classifier(folder_of("keras_hub", tmp_path), **config)
     assert describe(folder / "config.json") is None
     assert "task.json: what this task gives is not predicted here; the model gives embeddings" in caplog.text
+
+
+def test_the_variables_of_an_optimizer_are_passed_over(tmp_path):
+    table, moment = (
+        tf.Variable(tf.ones([3, 2]), name=f"{scope}word_embeddings/embeddings") for scope in ("", "Adam/m/")
+    )
+    parts = tf.train.Checkpoint(table=table), tf.train.Checkpoint(moment=moment)
+    tf.train.Checkpoint(model=parts[0], optimizer=parts[1]).save(tmp_path / "model")
+    assert set(tensors_of(tmp_path)) == {"bert/embeddings/word_embeddings"}
 
 
 def test_a_saved_model_of_ours_is_read_as_its_variables_are_called(tmp_path):

@@ -23,6 +23,7 @@ from albert.serving.shapes import Batch, Shapes, lay_out
 from albert.serving.uses import ANSWERS, CHOICES, LABELS, check_use
 from albert.settings import DTYPES, DataSettings
 from albert.system.json_text import short_repr
+from albert.system.printing import counted, part_of
 from albert.tasks.base import Choice, Labels, MultiLabels, Output, Score, Span
 from albert.tasks.cuts import CutTexts
 from albert.tasks.race import RaceExample, RaceTask
@@ -139,8 +140,8 @@ class Predictor:
             limits["max_qa_length"] = self._options.get("max_qa_length", RaceTask.max_qa_length)
         if is_span:
             limits["max_query_length"] = self._options.get("max_query_length", SquadTask.max_query_length)
-        nouns = {"max_seq_length": "questions" if is_choice else "texts"}
-        return {name: CutTexts(name, limit, nouns.get(name, "questions")) for name, limit in limits.items()}
+        nouns = {"max_seq_length": "question" if is_choice else "text"}
+        return {name: CutTexts(name, limit, nouns.get(name, "question")) for name, limit in limits.items()}
 
     def _count_cuts(self, items: Sequence[list[Record]]) -> None:
         """Counts the texts of items that were cut, and takes the marks out of their records."""
@@ -210,7 +211,7 @@ class Predictor:
 
     def _check_pairs(self, texts: Sequence[str], pairs: Sequence[str] | None) -> None:
         columns = self._model.description.text_columns if self._model.description else ()
-        named = f"{len(columns)} text{'s' if len(columns) > 1 else ''} ({', '.join(columns)})"
+        named = f"{counted(len(columns), 'text')} ({', '.join(columns)})"
         if columns and (pairs is not None) != (len(columns) == 2):
             given = "one text is" if pairs is None else "two are"
             raise UserError(f"the model of {self._model.folder} reads {named}, but {given} given.")
@@ -292,7 +293,7 @@ class Predictor:
             if len(example.options) != output.count:
                 raise UserError(
                     f"the model of {self._model.folder} chooses among {output.count} options, but "
-                    f"{len(example.options)} are given."
+                    f"a question has {len(example.options)}."
                 )
         task = RaceTask(num_options=output.count, **self._options)
         records = [task.featurize(example, self._model.tokenizer, self._settings) for example in examples]
@@ -319,8 +320,9 @@ class Predictor:
                 _put(merged, name, values[: len(batch.examples)], batch.examples, len(examples), shapes.widest)
         if count := count_not_numbers(merged):
             raise UserError(
-                f"the model in {self._model.folder} computes no numbers (NaN) for {count} of {len(examples)} rows: its "
-                "weights are too large, or damaged. Train it again with a smaller learning rate, or fetch it again."
+                f"the model in {self._model.folder} computes no numbers (NaN) for "
+                f"{part_of(count, len(examples), 'row')}: its weights are too large, or damaged. Train it again with a "
+                "smaller learning rate, or fetch it again."
             )
         return merged
 
@@ -391,4 +393,6 @@ def _check_share(name: str, number: float) -> None:
 
 def _check_as_many(texts: Sequence[str], pairs: Sequence[str]) -> None:
     if len(texts) != len(pairs):
-        raise UserError(f"{len(texts)} texts, but {len(pairs)} second texts: they must be equally many.")
+        raise UserError(
+            f"{counted(len(texts), 'text')}, but {counted(len(pairs), 'second text')}: they must be equally many."
+        )

@@ -24,6 +24,7 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 from albert.errors import UserError
 from albert.system.compiler_options import compile_reductions
 from albert.system.files import write_text
+from albert.system.printing import counted
 
 _DIRECTORY = "--tf_xla_persistent_cache_directory="
 _GPUS = Path("/proc/driver/nvidia")
@@ -135,7 +136,7 @@ def _remove_damaged(entries: Path) -> None:
         path.unlink(missing_ok=True)
         _digest_path(path).unlink(missing_ok=True)
     if damaged:
-        logging.warning("%s: %d damaged entries are removed, and compiled again.", entries, len(damaged))
+        logging.warning("%s: compiled again, being damaged: %s.", entries, counted(len(damaged), "entr", "ies", "y"))
     _add_digests(entries)
 
 

@@ -2,10 +2,13 @@
 
 import contextlib
 import gc
+import os
 import sys
 from collections.abc import Iterator
 
 from albert.system.start_notices import hiding_start_notices
+
+_LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 
 
 @contextlib.contextmanager
@@ -27,3 +30,21 @@ def importing_tensorflow() -> Iterator[None]:
     finally:
         gc.freeze()  # from here on no collection looks at what is there
         gc.enable()
+
+
+@contextlib.contextmanager
+def importing_tensorflow_for_others() -> Iterator[None]:
+    """For a block that imports TensorFlow in a process that does more than this project's work.
+
+    Hides the start-up notices, and what TensorFlow's C++ code tells later without warning of it. Where the process
+    imported TensorFlow before, or says itself what is to be seen, nothing changes.
+    """
+    if "tensorflow" in sys.modules or _LOG_LEVEL in os.environ:
+        yield
+        return
+    os.environ[_LOG_LEVEL] = "1"  # which is read once, so that programs which the process starts need not inherit it
+    try:
+        with hiding_start_notices():
+            yield
+    finally:
+        os.environ.pop(_LOG_LEVEL, None)

@@ -1,9 +1,10 @@
 import gc
+import os
 import sys
 
 import pytest
 
-from albert.system.imports import importing_tensorflow
+from albert.system.imports import importing_tensorflow, importing_tensorflow_for_others
 
 
 @pytest.fixture(autouse=True)
@@ -41,3 +42,22 @@ def test_nothing_changes_where_it_is_imported_already_or_collection_is_off(monke
         assert gc.isenabled() == is_enabled
     assert gc.isenabled() == is_enabled
     assert gc.get_freeze_count() == before
+
+
+def test_in_another_programs_process_nothing_changes_for_longer(monkeypatch):
+    monkeypatch.delitem(sys.modules, "tensorflow", raising=False)
+    monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL", raising=False)
+    frozen = gc.get_freeze_count()
+    with importing_tensorflow_for_others():
+        assert os.environ["TF_CPP_MIN_LOG_LEVEL"] == "1"
+        assert gc.isenabled()
+    assert "TF_CPP_MIN_LOG_LEVEL" not in os.environ
+    assert gc.get_freeze_count() == frozen
+
+
+def test_a_level_of_the_log_that_a_process_sets_stays(monkeypatch):
+    monkeypatch.delitem(sys.modules, "tensorflow", raising=False)
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "0")
+    with importing_tensorflow_for_others():
+        assert os.environ["TF_CPP_MIN_LOG_LEVEL"] == "0"
+    assert os.environ["TF_CPP_MIN_LOG_LEVEL"] == "0"

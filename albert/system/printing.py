@@ -7,9 +7,14 @@ from pathlib import Path
 from albert.system.files import cannot_write
 
 
-def counted(number: int, noun: str, ending: str = "s") -> str:
-    """The number with its noun, as "1 file" or "2,000 files"; `ending` makes a plural of the noun."""
-    return f"{number:,} {noun}{'' if number == 1 else ending}"
+def counted(number: int, noun: str, plural: str = "s", singular: str = "") -> str:
+    """The number with its noun, as "1 file" or "2,000 files"; the last two are endings of the noun."""
+    return f"{number:,} {noun}{singular if number == 1 else plural}"
+
+
+def part_of(number: int, total: int, noun: str) -> str:
+    """Some of all, as "1 of 2,000 files"."""
+    return f"{number:,} of {counted(total, noun)}"
 
 
 def print_as_far_as_read(text: str) -> None:

@@ -4,6 +4,8 @@ import logging
 import threading
 from collections.abc import Iterable
 
+from albert.system.printing import part_of
+
 _LOG = logging.getLogger(__name__)
 
 
@@ -13,7 +15,7 @@ class CutTexts:
     Args:
       setting: the name of the limit, as "max_seq_length".
       limit: tokens that are read of a text.
-      noun: what is counted: "texts", where a pair is one, or "questions".
+      noun: what is counted: "text", where a pair is one, or "question".
 
     Attributes:
       total: all texts so far.
@@ -21,7 +23,7 @@ class CutTexts:
       longest: the tokens of the longest that was cut; 0 where none was.
     """
 
-    def __init__(self, setting: str, limit: int, noun: str = "texts"):
+    def __init__(self, setting: str, limit: int, noun: str = "text"):
         self.setting = setting
         self.limit = limit
         self._noun = noun
@@ -48,6 +50,6 @@ def warn_of_cuts(where: str, noun: str, counts: tuple[int, int, int], setting: s
     total, cut, longest = counts
     if cut:
         _LOG.warning(
-            "%s: %s of %s %s were cut to %s=%d tokens; the longest has %s. %s.",
-            *(where, f"{cut:,}", f"{total:,}", noun, setting, limit, f"{longest:,}", advice),
+            "%s: %s cut to %s=%d tokens; the longest has %s. %s.",
+            *(where, part_of(cut, total, noun), setting, limit, f"{longest:,}", advice),
         )

@@ -10,6 +10,7 @@ from typing import Any
 
 from albert.errors import UserError
 from albert.system.json_text import short_repr
+from albert.system.printing import counted
 from albert.system.text_encoding import open_regular
 from albert.tasks.base import Example, Labels, Score, Split
 from albert.tasks.metrics import Metric, accuracy, f1, matthews_correlation, mean_squared_error, pearson, spearman
@@ -101,7 +102,7 @@ class GlueTask(TextTask):
                 tally.add("{rows} with an empty text, used as they are", line, example.text_a)
             yield example
         if num_blank == num_rows:
-            raise UserError(f"{path}: all {num_rows} rows have an empty text; fetch or write it again.")
+            raise UserError(f"{path}: an empty text in all of its {counted(num_rows, 'row')}; fetch or write it again.")
         tally.log()
         if split == "dev" and self.train_file:
             train_path = data_dir / self.folder / self.train_file

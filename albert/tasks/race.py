@@ -194,7 +194,7 @@ class RaceTask(Task):
         return {
             "test_results.tsv": "".join("\t".join(map(str, row)) + "\n" for row in probabilities.tolist()),
             "submit_results.tsv": "index\tprediction\n" + "".join(f"{guid}\t{LETTERS[i]}\n" for guid, i in rows),
-            **scores_of_labelled(self, items, predictions, labelled, "questions"),
+            **scores_of_labelled(self, items, predictions, labelled, "question"),
         }
 
     def _files(self, split: Split, data_dir: Path) -> dict[str, tuple[Path, ...]]:

@@ -92,6 +92,6 @@ def compare_with_single_files(path: Path, num_articles: int) -> None:
     num_files = _files_beside(path)
     if num_files not in (0, num_articles):
         _LOG.warning(
-            "%s holds %d articles and is read; the %d files beside it are not. Remove it to have them read instead.",
-            *(path, num_articles, num_files),
+            "%s holds %s and is read, not what is beside it: %s. Remove it to have them read instead.",
+            *(path, counted(num_articles, "article"), counted(num_files, "file")),
         )

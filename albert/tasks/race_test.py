@@ -172,7 +172,7 @@ def test_merged_file_with_fewer_articles_than_lie_beside_it_is_reported(tmp_path
     articles = [ARTICLE | {"id": f"high{i}.txt"} for i in range(3)]
     _write_split(tmp_path, high={"all.txt": articles[:2], **{f"{i}.txt": a for i, a in enumerate(articles)}})
     assert len(_read(tmp_path, high_only=True)) == 4
-    assert "high/all.txt holds 2 articles and is read; the 3 files beside it are not" in caplog.text
+    assert "high/all.txt holds 2 articles and is read, not what is beside it: 3 files" in caplog.text
 
 
 def test_blank_lines_of_a_merged_file_are_not_articles(tmp_path):
@@ -447,7 +447,7 @@ def test_result_files(caplog):
     files = RaceTask().result_files(_items(["middle", "high"], [None, 0]), predictions, [])
     scores = json.loads(files.pop("test_scores.json"))
     assert scores == {"rows": 1, "metrics": {"accuracy": 0.0, "high_accuracy": 0.0}}
-    assert "test: accuracy = 0.0000, high_accuracy = 0.0000 over the 1 of 2 questions that have a label" in caplog.text
+    assert "test: accuracy = 0.0000, high_accuracy = 0.0000 over those with a label, 1 of 2 questions" in caplog.text
     assert files == {
         "test_results.tsv": "0.125\t0.5\t0.25\t0.125\n0.0\t0.0\t0.0\t1.0\n",
         "submit_results.tsv": "index\tprediction\nmiddle1.txt-0\tB\nhigh1.txt-1\tD\n",
@@ -607,4 +607,6 @@ def test_a_split_that_is_trained_on_is_reported(tmp_path, caplog):
     for split in ("train", "dev", "test"):
         _read(tmp_path, split)
     (message,) = caplog.messages
-    assert message.startswith(f"{tmp_path}/RACE/test: all 2 rows are also in {tmp_path}/RACE/train, in the same order")
+    assert message.startswith(
+        f"{tmp_path}/RACE/test: all of it, 2 rows, is also in {tmp_path}/RACE/train, in the same order"
+    )

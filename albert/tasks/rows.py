@@ -11,6 +11,7 @@ from pathlib import Path
 
 from albert.errors import UserError
 from albert.system.json_text import short_repr
+from albert.system.printing import counted, part_of
 from albert.system.text_encoding import decoded, open_text
 
 _LOG = logging.getLogger(__name__)
@@ -66,7 +67,7 @@ class RowTally:
     def log(self) -> None:
         """One warning for each thing that happened."""
         for what, (count, line, text) in self._seen.items():
-            rows = what.format(rows="1 row" if count == 1 else f"{count} rows")
+            rows = what.format(rows=counted(count, "row"))
             _LOG.warning("%s: %s, the first on line %d: %s", self._path, rows, line, short_repr(text))
 
 
@@ -100,8 +101,8 @@ def read_rows(path: Path, layout: Layout, tally: RowTally) -> Iterator[tuple[int
         raise UserError(f"{path} is empty or has only a header; fetch or write it again.")
     if num_torn > num_rows:
         raise UserError(
-            f"{path}: {num_torn} of {num_torn + num_rows} rows have not the header's {num_columns} columns between "
-            f"tabs, the first on line {first_torn}; fetch or write it again."
+            f"{path}: {part_of(num_torn, num_torn + num_rows, 'row')} without the header's {num_columns} columns "
+            f"between tabs, the first on line {first_torn}; fetch or write it again."
         )
 
 

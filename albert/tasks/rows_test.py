@@ -43,8 +43,8 @@ def _refusal(folder, task, split, content):
 @pytest.mark.parametrize(
     ("name", "task", "split", "message"),
     [
-        ("qqp_cr", "qqp", "train", "1 of 1 rows have not the header's 6 columns between tabs, the first on line 2;"),
-        ("qqp_500_short", "qqp", "train", "500 of 501 rows have not the header's 6 columns .*, the first on line 2;"),
+        ("qqp_cr", "qqp", "train", "1 of 1 row without the header's 6 columns between tabs, the first on line 2;"),
+        ("qqp_500_short", "qqp", "train", "500 of 501 rows without the header's 6 columns .*, the first on line 2;"),
         ("sst2_test_columns_swapped", "sst-2", "test", "line 1: expected .*, not 'sentence<TAB>index'; put the"),
         ("sst2_test_no_header_ids_q1", "sst-2", "test", "line 1: expected .*, not 'q1<TAB>good'; if that is a row"),
         ("sst2_test_no_header_quoted", "sst-2", "test", "line 1: expected .*; quotes are letters in these files"),
@@ -56,7 +56,7 @@ def _refusal(folder, task, split, content):
         ("mnli_dev_extra_tab", "mnli", "dev", "'sentence1' as number 9, .* 'gold_label' as the last"),
         ("sst2_cr_joined", "sst-2", "train", r"line 2: 3 columns .* \(a carriage return in it may have ended a row\)"),
         ("sst2_test_duplicate_ids", "sst-2", "test", "line 3: index '0' is also on line 2"),
-        ("sst2_all_empty", "sst-2", "train", "all 2 rows have an empty text"),
+        ("sst2_all_empty", "sst-2", "train", "an empty text in all of its 2 rows"),
         ("stsb_underscore", "sts-b", "train", "line 1: expected a header .* 'score' as the last"),
         ("../text_utf16/sst2_train", "sst-2", "train", "is UTF-16 text; convert it with: iconv -f utf-16 -t utf-8"),
     ],
@@ -265,7 +265,7 @@ def test_empty_texts_are_counted_and_all_of_them_refused(tmp_path, caplog):
     )
     assert len(_read(tmp_path, "rte", "dev", content)) == 4
     assert "3 rows with an empty text, used as they are, the first on line 3" in caplog.text
-    assert "all 3 rows have an empty text" in _refusal(
+    assert "an empty text in all of its 3 rows" in _refusal(
         tmp_path, "rte", "dev", content.replace("0\tone\ttwo\tentailment\n", "")
     )
     assert is_blank("\0\u200b \n")
@@ -308,7 +308,7 @@ def test_dev_rows_that_are_trained_on_are_reported(dev, tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         rows = _read(tmp_path, "sst-2", "dev", dev)
     (message,) = caplog.messages
-    assert f"all {len(rows)} rows are also in {tmp_path}/SST-2/train.tsv, in the same order" in message
+    assert f"all of it, {len(rows)} rows, is also in {tmp_path}/SST-2/train.tsv, in the same order" in message
 
 
 @pytest.mark.parametrize(

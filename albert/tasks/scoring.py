@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from albert.system.printing import counted, part_of
 from albert.tasks.base import Task
 
 _LOG = logging.getLogger(__name__)
@@ -20,21 +21,21 @@ def scores_of_labelled(
     items: Sequence[Any],
     predictions: Mapping[str, np.ndarray],
     labelled: Sequence[int],
-    rows: str = "rows",
+    row: str = "row",
     place: str = "",
 ) -> dict[str, str]:
     """TEST_SCORES as JSON: the metrics over the items numbered `labelled`. The log has them, or that there are none.
 
-    `rows` is what the items are called, and `place` where their labels would be.
+    `row` is what an item is called, and `place` where their labels would be.
     """
     scores: dict[str, float] = {}
     if labelled:
         chosen = {name: np.asarray(values)[list(labelled)] for name, values in predictions.items()}
         scores = task.score([items[number] for number in labelled], chosen)
         shown = ", ".join(f"{name} = {value:.4f}" for name, value in scores.items())
-        _LOG.info("test: %s over the %d of %d %s that have a label.", shown, len(labelled), len(items), rows)
+        _LOG.info("test: %s over those with a label, %s.", shown, part_of(len(labelled), len(items), row))
     else:
-        _LOG.info("test: nothing is scored: no label was found%s of its %d %s.", place, len(items), rows)
+        _LOG.info("test: nothing is scored: no label was found%s of its %s.", place, counted(len(items), row))
     # NaN, as of a correlation of one row, is no JSON.
     metrics = {name: value if math.isfinite(value) else None for name, value in scores.items()}
     return {TEST_SCORES: json.dumps({"rows": len(labelled), "metrics": metrics}, indent=2) + "\n"}

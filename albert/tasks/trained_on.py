@@ -5,6 +5,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from albert.system.printing import counted
+
 _LOG = logging.getLogger(__name__)
 
 
@@ -24,6 +26,6 @@ def warn_of_training_rows(path: Path, rows: Iterable[Any], train_path: Path, tra
     except ValueError:
         return
     _LOG.warning(
-        "%s: all %d rows are also in %s, in the same order: a score on them says nothing of other data",
-        *(path, count, train_path),
+        "%s: all of it, %s, is also in %s, in the same order: a score on them says nothing of other data",
+        *(path, counted(count, "row"), train_path),
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from albert.errors import UserError
 from albert.system.json_text import short_repr
+from albert.system.printing import counted
 from albert.weights.names import looks_like
 
 # What upstream's discard_classifier_weights looks for in a name; "attention_1/output/dense" has a slash there.
@@ -91,9 +92,11 @@ def check_coverage(
     """
     parts = []
     if missing:
-        parts.append(f"lacks {len(missing)} encoder variables of the model ({_stems(missing)})")
+        parts.append(f"lacks {counted(len(missing), 'encoder variable')} of the model ({_stems(missing)})")
     if stray:
-        parts.append(f"has {len(stray)} encoder entries that the model does not use ({_stems(stray)})")
+        parts.append(
+            f"has {counted(len(stray), 'encoder entr', 'ies', 'y')} that the model does not use ({_stems(stray)})"
+        )
     if parts:
         raise UserError(f"{prefix} {' and '.join(parts)}. {_advice_on_names(stray, variables, entries)}")
 

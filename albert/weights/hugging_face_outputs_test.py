@@ -1,6 +1,7 @@
 """Models of Hugging Face's give what its own library gave: testdata/interchange, of transformers 5.24."""
 
 import logging
+import shutil
 
 import ml_dtypes
 import numpy as np
@@ -87,7 +88,7 @@ def test_halves_are_converted_and_told(tmp_path, dtype, name):
     tensors = load_file(PRETRAINING)
     save_file({key: value.astype(dtype) for key, value in tensors.items()}, tmp_path / "model.safetensors")
     weights = AlbertModel(config_of("for_pretraining")).weights
-    assert f"25 entries are {name}" in load_weights(tmp_path / "model.safetensors", weights).remarks[0]
+    assert f"25 entries of type {name}" in load_weights(tmp_path / "model.safetensors", weights).remarks[0]
     table = tensors["albert.embeddings.word_embeddings.weight"].astype(dtype).astype(np.float32)
     np.testing.assert_array_equal(weights["bert/embeddings/word_embeddings"], table)
 
@@ -95,8 +96,8 @@ def test_halves_are_converted_and_told(tmp_path, dtype, name):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda t: t.pop("albert.pooler.bias"), r"lacks 1 encoder variables of the model \(bert/pooler/dense\)"),
-        (lambda t: t.update({"albert.encoder.adapter.weight": np.ones(3, np.float32)}), "has 1 encoder entries that"),
+        (lambda t: t.pop("albert.pooler.bias"), r"lacks 1 encoder variable of the model \(bert/pooler/dense\)"),
+        (lambda t: t.update({"albert.encoder.adapter.weight": np.ones(3, np.float32)}), "has 1 encoder entry that"),
         (lambda t: t.update({"albert.pooler.weight": np.ones((32, 16), np.float32)}), r"has shape \[16, 32\]"),
     ],
 )
@@ -106,6 +107,32 @@ def test_every_variable_of_the_encoder_comes_from_the_file(tmp_path, change, mes
     save_file(tensors, tmp_path / "model.safetensors")
     with pytest.raises(UserError, match=message):
         load_weights(tmp_path / "model.safetensors", AlbertModel(config_of("for_pretraining")).weights)
+
+
+@pytest.mark.parametrize(
+    ("names", "remark"),
+    [
+        (["lora.A"], "1 entry is not used, as this model has no such part: lora.A"),
+        (["prompt.0", "adapter.up", "prompt.1", "prompt.2", "classifier.1.weight"],
+         "5 entries are not used, as this model has no such part: adapter.up, classifier.1.weight, prompt.0, and 2 mo"),
+        (["albert.embeddings.position_ids", "qa_outputs.weight", "classifier.weight"], ""),
+    ],
+)  # fmt: skip
+def test_entries_that_are_of_no_known_part_are_counted(tmp_path, names, remark):
+    save_file(
+        load_file(PRETRAINING) | dict.fromkeys(names, np.zeros((1, 2), np.float32)), tmp_path / "model.safetensors"
+    )
+    report = load_weights(tmp_path / "model.safetensors", AlbertModel(config_of("for_pretraining")).weights)
+    assert "".join(report.remarks)[: len(remark)] == remark
+    assert len(report.remarks) == bool(remark)
+
+
+@pytest.mark.parametrize("name", ["adapter_model.safetensors", "adapter_model.bin"])
+def test_an_adapter_beside_the_weights_is_said(tmp_path, name):
+    shutil.copy(PRETRAINING, tmp_path)
+    (tmp_path / name).touch()
+    report = load_weights(checkpoint_prefix(tmp_path), AlbertModel(config_of("for_pretraining")).weights)
+    assert report.remarks == (f"{name} beside it, PEFT's adapter, is not read: merge it into the model",)
 
 
 @pytest.fixture

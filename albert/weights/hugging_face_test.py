@@ -141,7 +141,7 @@ def test_shards_are_one_model(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda f: (f / "model-00002-of-00002.safetensors").unlink(), "2 files, but 1 are missing, among them model-0"),
+        (lambda f: (f / "model-00002-of-00002.safetensors").unlink(), "2 files and lacks 1 of them, as model-0"),
         (lambda f: (f / INDEX).write_text("{"), "is not JSON"),
         (lambda f: (f / INDEX).write_text("[]"), "has no weight_map"),
         (lambda f: (f / INDEX).write_text('{"weight_map": {"a": "../b.safetensors"}}'), "no name of a file beside it"),

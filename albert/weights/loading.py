@@ -19,6 +19,7 @@ from albert.custom_optimization import OPTIMIZERS
 from albert.engine.checkpoint_files import GLOBAL_STEP
 from albert.errors import UserError
 from albert.system.json_text import short_repr
+from albert.system.printing import counted
 from albert.weights.differences import CLASSIFIER_MARK, Mismatch, check_coverage, check_known, check_shapes
 from albert.weights.named_tensors import NamedTensors
 from albert.weights.names import (
@@ -29,9 +30,10 @@ from albert.weights.names import (
     canonical_names,
     has_use_for_pooler,
     is_constant,
+    is_of_known_head,
     remarks_on,
 )
-from albert.weights.paths import format_of, open_weights
+from albert.weights.paths import format_of, open_weights, remarks_on_adapters
 from albert.weights.stored_tensors import Block
 
 # What only training needs: our slots, upstream's, those of TensorFlow's optimizers, and the state of a loss scale.
@@ -40,6 +42,7 @@ _SLOT_NAMES = {"lamb_m", "lamb_v", "AdamWeightDecayOptimizer", "AdamWeightDecayO
 )
 _TRAINING_SCALARS = {GLOBAL_STEP, "beta1_power", "beta2_power", "good_steps", "loss_scale", "current_loss_scale"}
 _SHOWN_UNUSED = 40
+_SHOWN_UNREAD = 3
 _BYTES_WITH_PROGRESS = 100_000_000
 _BYTES_AT_ONCE = 16 << 20
 
@@ -59,8 +62,8 @@ class LoadReport:
     def log(self, prefix: Path) -> None:
         """One line with the counts; warnings on what is unusual and on fresh variables; the unused entries."""
         logging.info(
-            "%s (%s): %d variables loaded, %d newly initialised, %d entries unused",
-            prefix, format_of(prefix), len(self.loaded), len(self.fresh), len(self.unused),
+            "%s (%s): %s loaded, %d newly initialised, %s unused", prefix, format_of(prefix),
+            counted(len(self.loaded), "variable"), len(self.fresh), counted(len(self.unused), "entr", "ies", "y"),
         )  # fmt: skip
         for remark in self.remarks:
             logging.warning("%s: %s.", prefix, remark)
@@ -121,6 +124,7 @@ def load_weights(
             shapes |= _shape_of_product(prefix, names, shapes, tuple(weights[WORD_TABLE].shape))
         unused = [entry for name, entry in names.entries.items() if entry not in used and not _is_state(name, names)]
         remarks = _check_encoder(prefix, weights, chosen, names, unused, num_of_group)
+        remarks += _remarks_on_unread(unused, names, shapes) + remarks_on_adapters(prefix)
         check_shapes(prefix, _mismatches(weights, chosen, names, shapes))
         dtypes = reader.get_variable_to_dtype_map()
         remarks += _check_types(prefix, weights, chosen, names, dtypes)
@@ -157,13 +161,37 @@ def _check_encoder(
         remarks.append(f"its names were mapped ({', '.join(names.layouts)})")
         remarks += remarks_on(names.layouts)
     if num_of_group > 1 and stray and not missing:
-        remarks.append(f"{len(stray)} entries of its encoder are not used, among them {short_repr(stray[0])[1:-1]}")
+        found = counted(len(stray), "entr", "ies", "y")
+        remarks.append(f"not used of its encoder: {found}, among them {short_repr(stray[0])[1:-1]}")
         stray = []
     if set(missing) == set(POOLER) and not stray and not has_use_for_pooler(names.entries):
         remarks.append("it has no pooler (bert/pooler/dense), which starts from random values")
         missing = []
     check_coverage(prefix, missing, stray, weights, list(names.entries))
     return remarks
+
+
+def _remarks_on_unread(unused: Collection[str], names: Names, shapes: Mapping[str, tuple[int, ...]]) -> list[str]:
+    """On entries that may change what a model computes, such as an adapter's, but are part of none that is known here.
+
+    Numbers, as an optimizer's or a counter's, and what has a variable's name inside its own, as slots, are passed over.
+    """
+    encoder = [name for name in names.entries if name.startswith("bert/")]
+    canonical = {entry: name for name, entry in names.entries.items()}
+    unread = [
+        short_repr(entry)[1:-1]
+        for entry in sorted(unused)
+        if shapes[entry] != ()
+        and not is_of_known_head(canonical[entry])
+        and not any(part in canonical[entry] for part in encoder)
+    ]
+    if not unread:
+        return []
+    more = f", and {len(unread) - _SHOWN_UNREAD} more" if len(unread) > _SHOWN_UNREAD else ""
+    shown = ", ".join(unread[:_SHOWN_UNREAD])
+    return [
+        f"{counted(len(unread), 'entr', 'ies are', 'y is')} not used, as this model has no such part: {shown}{more}"
+    ]
 
 
 def _mismatches(
@@ -219,7 +247,7 @@ def _check_types(
     if not converted:
         return []
     kinds = ", ".join(sorted(set(converted.values())))
-    return [f"{len(converted)} entries are {kinds}, converted to the model's type"]
+    return [f"{counted(len(converted), 'entr', 'ies', 'y')} of type {kinds}, converted to the model's"]
 
 
 def _blocks(reader: Any, names: Names, source: str, dtype: tf.DType) -> Iterator[Block]:
@@ -271,10 +299,10 @@ def _check_values(
         if not all(_is_finite(block) for _, block in _blocks(reader, names, source, weights[name].dtype))
     ]
     if bad:
-        raise UserError(
-            f"{prefix}: {short_repr(names.entries[bad[0]])[1:-1]} holds NaN or infinite values, as do "
-            f"{len(bad) - 1} more entries. Use an earlier checkpoint."
-        )
+        more = counted(len(bad) - 1, "more entr", "ies", "y")
+        others = f", and so in {more}" if len(bad) > 1 else ""
+        first = short_repr(names.entries[bad[0]])[1:-1]
+        raise UserError(f"{prefix}: {first} holds NaN or infinite values{others}. Use an earlier checkpoint.")
 
 
 def _is_finite(value: np.ndarray) -> bool:

@@ -28,7 +28,9 @@ _ENCODER = (
     *("word_embeddings/", "position_embedding/", "type_embeddings/", "embeddings/", "embedding_projection/"),
     *("transformer/", "pooler_transform/"),
 )
-_SLOT, _COUNTER = ".OPTIMIZER_SLOT", "save_counter"
+# Parts of keys: Keras's optimizers of today have no slots, but variables of their own.
+_OF_OPTIMIZERS = (".OPTIMIZER_SLOT", "optimizer/")
+_COUNTER = "save_counter"
 
 
 def is_object_graph(reader: Any) -> bool:
@@ -52,7 +54,7 @@ def named_tensors(prefix: Path, reader: Any) -> NamedTensors | None:
         attribute.checkpoint_key: attribute.full_name
         for attribute in attributes
         if attribute.checkpoint_key in shapes
-        and _SLOT not in attribute.checkpoint_key
+        and not any(part in attribute.checkpoint_key for part in _OF_OPTIMIZERS)
         and attribute.full_name != _COUNTER
     }
     types = reader.get_variable_to_dtype_map()

@@ -14,6 +14,9 @@ WORD_PROJECTION = "bert/embeddings/word_embeddings_2"
 POOLER = ("bert/pooler/dense/kernel", "bert/pooler/dense/bias")
 # Heads that read the pooler's output: a file that has one of them was saved by a model with a pooler.
 _READS_POOLER = ("cls/seq_relationship/", "output_weights", "classifier/")
+# Heads of the tasks and of pretraining, whichever the model has, and those that Hugging Face's files call so.
+_HEADS = ("cls/", "output_weights", "output_bias", "start_logits/", "end_logits/", "answer_class/", "predictions.")
+_TOKEN_CLASSIFIER = ("classifier.weight", "classifier.bias")
 # Constants, which some converters save beside the weights.
 _CONSTANTS = ("/position_ids",)
 
@@ -191,3 +194,8 @@ def is_constant(name: str) -> bool:
 def has_use_for_pooler(names: Collection[str]) -> bool:
     """Whether a head among the canonical names reads the pooler's output."""
     return any(name.startswith(_READS_POOLER) for name in names)
+
+
+def is_of_known_head(name: str) -> bool:
+    """Whether a canonical name is that of a head which this project knows, used or not."""
+    return name.startswith(_HEADS) or name in _TOKEN_CLASSIFIER

@@ -22,10 +22,11 @@ _NEEDED = (
     "Face's model.safetensors or pytorch_model.bin, and KerasHub's presets"
 )
 
+_ADAPTERS = ("adapter_model.safetensors", "adapter_model.bin")
 # Files of other formats: by their first bytes, and by their names in a folder.
 _FIRST_BYTES = ((b"\x80", "a pickle, which could run code"),)
 _FOREIGN_FILES = {
-    "adapter_model.safetensors": "PEFT's adapter: merge it into its model",
+    **dict.fromkeys(_ADAPTERS, "PEFT's adapter: merge it into its model"),
     "tf_model.h5": "Hugging Face's, for Keras: transformers writes model.safetensors of it",
     "flax_model.msgpack": "Hugging Face's, for Flax: transformers writes model.safetensors of it",
     "saved_model.pb": "a SavedModel without variables/variables.index",
@@ -80,6 +81,14 @@ def format_of(prefix: Path) -> str:
     if prefix == _variables_of(prefix.parent.parent):
         return _TF2_HUB if is_of_tf2 else _TF1_HUB
     return MODEL_GARDEN if is_of_tf2 else TF1_NAMES
+
+
+def remarks_on_adapters(prefix: Path) -> list[str]:
+    """On an adapter beside Hugging Face's weights, which transformers would apply to them."""
+    beside = (
+        [name for name in _ADAPTERS if prefix.with_name(name).is_file()] if prefix.name in tensor_files.NAMES else []
+    )
+    return [f"{name} beside it, PEFT's adapter, is not read: merge it into the model" for name in beside]
 
 
 @contextlib.contextmanager

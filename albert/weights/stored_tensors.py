@@ -10,6 +10,7 @@ import numpy as np
 
 from albert.errors import UserError
 from albert.system.json_text import parse_json, short_repr
+from albert.system.printing import counted
 from albert.system.text_encoding import open_regular, read_regular, substitute
 
 # What is read at a time.
@@ -97,8 +98,8 @@ def shards_of(index: Path) -> dict[Path, set[str]]:
     missing = sorted(name for name in tensors if not (index.parent / name).is_file())
     if missing:
         raise UserError(
-            f"{index} needs {len(tensors)} files, but {len(missing)} are missing, among them {missing[0]}. "
-            "Download them too."
+            f"{index} needs {counted(len(tensors), 'file')} and lacks {len(missing):,} of them, as {missing[0]}. "
+            "Download what is missing."
         )
     return {index.parent / name: tensors[name] for name in sorted(tensors)}
 

@@ -19,15 +19,17 @@ from albert.runs.sweep.scheduler import Command, Failure, LongestFirst, Schedule
 from albert.runs.sweep.search import check_names, settings_of
 from albert.runs.sweep.slots import device_flags, slots_for
 from albert.runs.sweep.submission import SUBMISSION, files_of, missing_files, packed
-from albert.runs.sweep.table import TaskResult, as_json, compare, has_scores, markdown
-from albert.system.files import delete_leftovers, finish_texts, write_bytes, write_texts
+from albert.runs.sweep.table import TaskResult, as_json, compare, markdown, scores_in
+from albert.system.files import cannot_write, delete_leftovers, finish_texts, write_bytes, write_texts
 from albert.system.locks import OutputLock
-from albert.system.printing import print_as_far_as_read
+from albert.system.printing import counted, part_of, print_as_far_as_read
+from albert.system.text_encoding import read_regular
 from albert.tasks.leaderboard import ranked_of
 from albert.tasks.scoring import TEST_SCORES
 
-PICTURE = "sweep.png"
+RESULTS, TABLE, PICTURE = "results.csv", "table.md", "sweep.png"
 TABLE_JSON = "table.json"
+_ASIDE = "tables.old-{}"
 _PACKAGE_ROOT = Path(__file__).parents[3]
 
 
@@ -87,11 +89,11 @@ class Sweep:
         settings = request.trials if request.search == TPE else len(settings_of(request))
         count = num_tasks * settings * num_seeds
         factors = ((num_tasks, "task"), (settings, "setting"), (num_seeds, "seed"))
-        product = f"{' x '.join(starmap(_counted, factors))} = {_counted(count, 'run')}"
+        product = f"{' x '.join(starmap(counted, factors))} = {counted(count, 'run')}"
         if count > request.max_runs:
             raise UserError(f"{product}, more than `max_runs`={request.max_runs}. Ask for fewer, or raise `max_runs`.")
         if request.search == RANDOM and settings < request.trials:
-            logging.warning("The space has %s, fewer than `trials`=%d.", _counted(settings, "setting"), request.trials)
+            logging.warning("The space has %s, fewer than `trials`=%d.", counted(settings, "setting"), request.trials)
         logging.info("%s.", product)
 
     def _folder(self) -> OutputLock:
@@ -125,7 +127,7 @@ class Sweep:
         jobs = [job for trained in runs for job in trained.jobs]
         waiting = [job for job in jobs if not job.is_finished()]
         if len(waiting) < len(jobs):
-            logging.info("%d of %d runs are finished already.", len(jobs) - len(waiting), len(jobs))
+            logging.info("Finished already: %s.", part_of(len(jobs) - len(waiting), len(jobs), "run"))
         if not waiting:
             return []
         queue = LongestFirst(waiting)
@@ -155,10 +157,10 @@ class Sweep:
         if others:
             logging.info(
                 "The table has the runs of this command; %s beside them in %s.",
-                _counted(len(others), "other run"), request.output_dir,
+                counted(len(others), "other run"), request.output_dir,
             )  # fmt: skip
         results = compare(rows, request.report)
-        keeps = not any(row.state == FINISHED for row in rows) and has_scores(request.output_dir / TABLE_JSON)
+        keeps = not any(row.state == FINISHED for row in rows) and bool(scores_in(self._earlier_table()))
         self._write_tables(rows, results, keeps)
         try:
             if not keeps and any(ranked_of(trained.task.task) for trained in runs) and request.do_predict:
@@ -169,7 +171,7 @@ class Sweep:
             if failures:
                 logging.error(
                     "%s failed; the same command runs what failed again, and no finished run.",
-                    _counted(len(failures), "run"),
+                    counted(len(failures), "run"),
                 )
 
     def _warn_of_damage(self, runs: Sequence[Trained]) -> None:
@@ -193,15 +195,43 @@ class Sweep:
             folder = self.request.output_dir
             logging.warning("No run is finished: the results in %s stay those of an earlier sweep.", folder)
             return
-        texts: dict[str, str | bytes] = {
-            "results.csv": results_csv(rows),
-            "table.md": table,
+        texts = {
+            RESULTS: results_csv(rows),
+            TABLE: table,
             TABLE_JSON: as_json(results, report),
         }
+        if scores_in(self._earlier_table()) - scores_in(texts[TABLE_JSON].encode()):
+            self._move_tables_aside()
         picture = draw(results)
-        write_texts(self.request.output_dir, texts | ({PICTURE: picture} if picture else {}))
+        write_texts(self.request.output_dir, {**texts, **({PICTURE: picture} if picture else {})})
         print_as_far_as_read(table)
         logging.info("Results: %s", self.request.output_dir)
+
+    def _earlier_table(self) -> bytes:
+        try:
+            return read_regular(self.request.output_dir / TABLE_JSON)
+        except OSError:
+            return b""
+
+    def _move_tables_aside(self) -> None:
+        """Keeps the results of an earlier call that have scores which are not among those of this one."""
+        folder, earlier, number = self.request.output_dir, self._earlier_table(), 1
+        aside = folder / _ASIDE.format(number)
+        try:
+            while aside.exists():
+                kept = aside / TABLE_JSON
+                if kept.is_file() and read_regular(kept) == earlier:
+                    return  # two commands take turns
+                number += 1
+                aside = folder / _ASIDE.format(number)
+            aside.mkdir()
+            # The one that says that there are results goes last.
+            for name in (RESULTS, TABLE, PICTURE, SUBMISSION, TABLE_JSON):
+                if (folder / name).exists():
+                    (folder / name).rename(aside / name)
+        except OSError as error:
+            raise cannot_write(aside, error) from error
+        logging.warning("The earlier table has scores that this one lacks: it was moved to %s.", aside)
 
     def _write_submission(self, results: Sequence[TaskResult]) -> None:
         path = self.request.output_dir / SUBMISSION
@@ -219,7 +249,3 @@ class Sweep:
             logging.warning("%s is partial, without %s: the leaderboard wants them all.", path, ", ".join(missing))
         write_bytes(path, packed(files))
         logging.info("Submission: %s", path)
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

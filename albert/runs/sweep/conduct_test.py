@@ -181,6 +181,23 @@ def test_runs_of_which_none_is_finished_do_not_replace_the_results_of_others(fol
     assert f"the results in {folder / 'sweep'} stay those of an earlier sweep" in caplog.text
 
 
+def test_results_that_have_scores_which_the_new_ones_lack_are_moved_aside(folder, caplog):
+    sweep = folder / "sweep"
+    argv = sweep_command(folder, "--task_name=MRPC", "--seeds=1", "--do_predict", "--partial_submission")
+    other = sweep_command(folder, "--task_name=MRPC", "--seeds=1", "--set=learning_rate=5e-5")
+    for command, moved in ((argv, []), (other, ["tables.old-1"]), (argv, ["tables.old-1", "tables.old-2"])):
+        before = {path.name: path.read_bytes() for path in sweep.iterdir() if path.is_file()} if moved else {}
+        conduct(folder, command)
+        assert sorted(path.name for path in sweep.glob("tables.old-*")) == moved
+        if moved:
+            assert {path.name: path.read_bytes() for path in (sweep / moved[-1]).iterdir()} == before
+            assert f"lacks: it was moved to {sweep / moved[-1]}" in caplog.text
+    assert (sweep / "tables.old-1/submission.zip").exists()
+    conduct(folder, other)  # those of `argv` are in tables.old-1
+    conduct(folder, sweep_command(folder, "--task_name=MRPC", "--seeds=1,2", "--set=learning_rate=5e-5"))
+    assert len(list(sweep.glob("tables.old-*"))) == 2
+
+
 def test_a_table_without_scores_is_replaced(folder):
     argv = sweep_command(folder, "--task_name=MRPC", "--seeds=1")
     conduct(folder, argv, {"seed1": "fail"})

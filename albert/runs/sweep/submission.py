@@ -8,6 +8,7 @@ from pathlib import Path
 from albert.errors import UserError
 from albert.runs.sweep.plan import Trained
 from albert.runs.sweep.table import TaskResult
+from albert.system.printing import counted
 from albert.system.text_encoding import read_regular, whole_text
 from albert.tasks.base import Labels, Score
 from albert.tasks.leaderboard import submission_tasks
@@ -51,7 +52,9 @@ def checked(path: Path, task: TextTask, data_dir: Path) -> str:
         raise UserError(f"{path}, line 1: {header!r} is not the leaderboard's header.")
     expected = [example.guid for example in task.read("test", data_dir)]
     if len(rows) != len(expected):
-        raise UserError(f"{path} has {len(rows)} rows, but the test set of {task.name} has {len(expected)}.")
+        raise UserError(
+            f"{path} has {counted(len(rows), 'row')}, but the test set of {task.name} has {len(expected):,}."
+        )
     for line, (row, index) in enumerate(zip(rows, expected, strict=True), start=2):
         number, _, label = row.partition("\t")
         if number != index:

@@ -5,14 +5,12 @@ import json
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from albert.runs.sweep.plan import Setting, label_of
 from albert.runs.sweep.request import MEDIAN
 from albert.runs.sweep.results import Row
 from albert.system.json_text import parse_json
-from albert.system.text_encoding import read_regular
 from albert.tasks.leaderboard import ranked_of
 
 # More settings than this are rows of a table, not columns.
@@ -203,12 +201,17 @@ def as_json(results: Sequence[TaskResult], report: str) -> str:
     return json.dumps(found, indent=2, ensure_ascii=False) + "\n"
 
 
-def has_scores(path: Path) -> bool:
-    """Whether the file that `as_json` wrote has a finished run; False for what is no such file."""
+def scores_in(text: bytes) -> set[tuple[str, str, str, float]]:
+    """(task, setting, seed, score) of every finished run in what `as_json` wrote; empty for what is no such text."""
     try:
-        return any(task["settings"] for task in parse_json(read_regular(path))["tasks"])
-    except (OSError, ValueError, TypeError, KeyError):
-        return False
+        return {
+            (str(task["task"]), json.dumps(cell["setting"], sort_keys=True), seed, float(score))
+            for task in parse_json(text)["tasks"]
+            for cell in task["settings"]
+            for seed, score in cell["scores"].items()
+        }
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
+        return set()
 
 
 def _task_json(result: TaskResult) -> Mapping[str, Any]:

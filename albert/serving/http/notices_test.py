@@ -32,12 +32,12 @@ def test_the_first_and_each_tenfold_count_is_logged_and_every_one_is_in_the_metr
 
 
 def test_many_at_once_are_one_line(caplog):
-    cuts = CutTexts("max_query_length", 8, "questions")
+    cuts = CutTexts("max_query_length", 8, "question")
     notices = Notices(SimpleNamespace(unknown=SimpleNamespace(total=9, count=0), cuts={"x": cuts}), Metrics())
     cuts.add([20] * 250)
     notices.look()
     cuts.add([20] * 700)
     notices.look()
     assert [line.split(" tokens")[0] for line in caplog.messages] == [
-        "The requests so far: 250 of 250 questions were cut to max_query_length=8"
+        "The requests so far: 250 of 250 questions cut to max_query_length=8"
     ]

@@ -144,7 +144,7 @@ def test_several_labels_are_lists_or_between_delimiters(tmp_path):
         ([("a", "x"), ("b", "y" * 300)], {}, ["line 3", "300 characters", "256 are allowed"]),
         ([("a", "x"), ("b", "y\ny")], {}, ["line 3", "control character"]),
         ([("a", ""), (" ", "y")], {"label_column_name": "text"}, ["cannot be both"]),
-        ([(" ", "x"), ("\u200b", "y")], {}, ["all 2 rows have an empty text"]),
+        ([(" ", "x"), ("\u200b", "y")], {}, ["an empty text in all of its 2 rows"]),
         ([("a", "1"), ("b", "x")], {"problem_type": "regression"}, ["line 3", "'x', not a number"]),
         ([("a", "1"), ("b", "1e99")], {"problem_type": "regression"}, ["line 3", "between -1e15 and 1e15"]),
         ([("a", "1"), ("b", "nan")], {"problem_type": "regression"}, ["line 3", "not a number"]),
@@ -391,7 +391,7 @@ def test_what_is_odd_is_counted_with_its_first_place(tmp_path, caplog):
         f"{train_csv}: 1 row with an empty text, used as they are, the first on line 7: ''",
         f"{train_csv}: labels that differ in capitals, blanks or zeros alone are kept apart; rows: 'Spam' 2, 'spam' 1",
         f"{train_csv}: texts that are there with different labels: 1, the first on line 4",
-        f"{dev_csv}: 2 of 3 rows have a text that is also trained on ({train_csv}), the first on line 2: their scores "
+        f"{dev_csv}: 2 of 3 rows with a text that is also trained on ({train_csv}), the first on line 2: their scores "
         "say nothing of other texts",
     ]
     assert len(_read(task)) == 7

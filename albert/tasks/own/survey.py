@@ -16,6 +16,7 @@ import numpy as np
 
 from albert.errors import UserError
 from albert.system.json_text import short_repr
+from albert.system.printing import counted, part_of
 from albert.tasks.own.columns import (
     MAX_CLASSES,
     MULTI,
@@ -217,7 +218,9 @@ def survey(table: Table, seed: int) -> Survey:
         found.rows.append(fingerprints.of(row.texts, row.label))
         found.strata.append(_count(found, numbers, row))
     if num_blank == found.num_rows:
-        raise UserError(f"{table.path}: all {num_blank} rows have an empty text; is it the right column?")
+        raise UserError(
+            f"{table.path}: an empty text in all of its {counted(num_blank, 'row')}; is it the right column?"
+        )
     _check_number(found, is_all=True)
     _check_size(found)
     tally.log()
@@ -304,9 +307,9 @@ def _warn_of_kind(found: Survey) -> None:
         )
     elif found.problem_type == SINGLE and num_labels > max(_MANY_LABELS, found.num_rows // 2):
         _LOG.warning(
-            "%s: %d different labels in %d rows, the first %s: is %s the right column? Scores are numbers with a "
-            "decimal point",
-            *(path, num_labels, found.num_rows, short_repr(next(iter(found.names())))),
+            "%s: %s in %s, the first %s: is %s the right column? Scores are numbers with a decimal point",
+            *(path, counted(num_labels, "different label"), counted(found.num_rows, "row")),
+            short_repr(next(iter(found.names()))),
             short_repr(found.table.columns.label),
         )
 
@@ -362,7 +365,8 @@ def warn_of_leak(found: Survey, is_member: np.ndarray, train: Survey, is_trained
     leaked = np.isin(texts, np.array(train.texts, np.uint64)[is_trained]) & is_member
     if leaked.any():
         _LOG.warning(
-            "%s: %d of %d rows have a text that is also trained on (%s), the first on line %d: their scores say "
-            "nothing of other texts",
-            *(found.table.path, leaked.sum(), is_member.sum(), train.table.path, found.lines[int(leaked.argmax())]),
+            "%s: %s with a text that is also trained on (%s), the first on line %d: their scores say nothing of other "
+            "texts",
+            *(found.table.path, part_of(int(leaked.sum()), int(is_member.sum()), "row")),
+            *(train.table.path, found.lines[int(leaked.argmax())]),
         )

@@ -49,7 +49,7 @@ def test_the_rows_of_a_test_file_that_have_a_label_are_scored(tmp_path, caplog):
     assert scores["metrics"]["accuracy"] == pytest.approx(2 / 3)
     assert scores["metrics"].keys() == dict(task.metrics).keys()
     assert "test: accuracy = 0.6667" in caplog.text
-    assert "over the 3 of 5 rows that have a label" in caplog.text
+    assert "over those with a label, 3 of 5 rows" in caplog.text
 
 
 def test_without_labels_a_test_file_has_no_scores(tmp_path, caplog):

@@ -12,6 +12,7 @@ from typing import Any
 
 from albert.errors import UserError
 from albert.system.json_text import parse_json, short_repr
+from albert.system.printing import counted, part_of
 from albert.system.text_encoding import read_regular
 from albert.tasks.squad.other_formats import SQUAD_FORMAT, format_of_answers, format_of_text, format_of_value
 
@@ -73,7 +74,7 @@ class Tally:
         """One warning for each thing that happened; `total` is the number of questions there are."""
         for what, ids in self._ids.items():
             listed = ", ".join(ids[:_LISTED_IDS]) + (", ..." if len(ids) > _LISTED_IDS else "")
-            _LOG.warning("%s: %d of %d questions %s: %s", self._path, len(ids), total, what, listed)
+            _LOG.warning("%s: %s %s: %s", self._path, part_of(len(ids), total, "question"), what, listed)
 
 
 def read_paragraphs(path: Path, version: str, for_training: bool) -> Iterator[Paragraph]:
@@ -107,9 +108,9 @@ class _Reading:
         self._tally.log(len(self._places))
         if self._version == "2.0" and self._is_blank and not self._for_training and kept:
             _LOG.warning(
-                '%s: all %d questions have "answers": [] and count as questions without an answer; leave "answers" out '
-                "where it is not known",
-                *(self._path, kept),
+                '%s: "answers" is [] in all, %s: they count as questions without an answer; leave "answers" out where '
+                "it is not known",
+                *(self._path, counted(kept, "question")),
             )
         if not kept:
             raise UserError(f"{self._path} has no {'usable ' if self._places else ''}questions; name another file.")
@@ -170,24 +171,24 @@ class _Reading:
         is_said = fields.get("answers") is not None
         self._is_blank = self._is_blank and is_said and not has_answers and not marked
         if marked and has_answers:
-            done = "are trained on as without one" if self._for_training else "are scored by these"
-            self._tally.add(f"have answers but are marked is_impossible, and {done}", question_id)
+            done = "trained on as without one" if self._for_training else "scored by these"
+            self._tally.add(f"with answers but marked is_impossible, and {done}", question_id)
         # Where a file of SQuAD 1.1 to predict has no answer, there is nothing to compare with.
         return marked or (is_said and not has_answers and (self._for_training or self._version == "2.0"))
 
     def _can_be_learned(self, place: str, question: Question, context: str) -> bool:
         if question.is_impossible:
             if self._version == "1.1":
-                self._tally.add("have no answer, but SQuAD 1.1 always answers", question.id)
+                self._tally.add("without an answer, but SQuAD 1.1 always answers", question.id)
             return True
         if not question.answers:
             raise self._not_squad(place, 'to be trained on, it needs one of "answers" or "is_impossible": true')
         if len(question.answers) > 1:
-            self._tally.add("have several answers; the first is trained on", question.id)
+            self._tally.add("with several answers; the first is trained on", question.id)
         text, start = question.answers[0]
         stands_there = text and start >= 0 and context.startswith(text, start)
         if not stands_there:
-            self._tally.add("are left out because the answer does not stand at its answer_start", question.id)
+            self._tally.add("left out because the answer does not stand at its answer_start", question.id)
         return bool(stands_there)
 
     def _objects(

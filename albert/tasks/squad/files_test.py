@@ -38,7 +38,7 @@ def test_empty_list_of_answers_means_no_answer(tmp_path, caplog):
         (paragraph,) = _read(write_squad(tmp_path, squad_document(answers=[])), split)
         assert paragraph.questions[0].is_impossible
     (message,) = caplog.messages  # a dev file of nothing else may be one that does not say
-    assert message.startswith(f'{tmp_path}/squad.json: all 1 questions have "answers": []')
+    assert message.startswith(f'{tmp_path}/squad.json: "answers" is [] in all, 1 question:')
     caplog.clear()
     _read(write_squad(tmp_path, _many_questions([("cat", 2)], [])), "dev")
     assert not caplog.messages
@@ -47,9 +47,9 @@ def test_empty_list_of_answers_means_no_answer(tmp_path, caplog):
 def test_marked_questions_with_answers_are_reported(tmp_path, caplog):
     write_squad(tmp_path, squad_document(is_impossible=True))
     assert _read(tmp_path)[0].questions[0].is_impossible
-    assert "1 of 1 questions have answers but are marked is_impossible, and are trained on as wi" in caplog.messages[0]
+    assert "1 of 1 question with answers but marked is_impossible, and trained on as without one" in caplog.messages[0]
     assert _read(tmp_path, "dev")[0].questions[0].answers
-    assert caplog.messages[1].endswith("are marked is_impossible, and are scored by these: q")
+    assert caplog.messages[1].endswith("but marked is_impossible, and scored by these: q")
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_only_questions_with_misplaced_answers_are_left_out(tmp_path, caplog):
     assert [question.id for question in paragraph.questions] == ["q0", "q7", "q8"]
     (message,) = caplog.messages
     assert message == (
-        f"{tmp_path}/squad.json: 6 of 9 questions are left out because the answer does not stand at its answer_start: "
+        f"{tmp_path}/squad.json: 6 of 9 questions left out because the answer does not stand at its answer_start: "
         "q1, q2, q3, q4, q5, ..."
     )
     caplog.clear()
@@ -169,7 +169,7 @@ def test_only_questions_with_misplaced_answers_are_left_out(tmp_path, caplog):
 def test_impossible_questions_are_reported_to_version_1(tmp_path, caplog):
     write_squad(tmp_path, _many_questions([("cat", 2)], None))
     assert len(_read(tmp_path, version="1.1")[0].questions) == 2
-    assert "1 of 2 questions have no answer, but SQuAD 1.1 always answers: q1" in caplog.messages[0]
+    assert "1 of 2 questions without an answer, but SQuAD 1.1 always answers: q1" in caplog.messages[0]
     caplog.clear()
     _read(tmp_path)
     assert not caplog.messages

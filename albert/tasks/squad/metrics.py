@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import numpy as np
 
 from albert.errors import UserError
+from albert.system.printing import counted, part_of
 from albert.tasks.squad.languages import DEFAULT_LANGUAGE, LANGUAGES
 
 _LOG = logging.getLogger(__name__)
@@ -229,17 +230,17 @@ def _scored(
     known = [question for question in questions if is_known(question)]
     if len(known) < len(questions):
         _LOG.warning(
-            "%d of %d questions have no known answers: they are predicted but not scored",
-            len(questions) - len(known),
-            len(questions),
+            "%s without known answers: predicted but not scored",
+            part_of(len(questions) - len(known), len(questions), "question"),
         )
     ids = {question.id for question in questions}
     missing = [question.id for question in known if question.id not in texts]
     if missing:
-        _LOG.warning("%d of %d questions have no prediction and count 0: %s", len(missing), len(known), _some(missing))
+        found = part_of(len(missing), len(known), "question")
+        _LOG.warning("%s without a prediction, which count 0: %s", found, _some(missing))
     extra = [id_ for id_ in texts if id_ not in ids]
     if extra:
-        _LOG.warning("%d predictions are for other questions and are left out: %s", len(extra), _some(extra))
+        _LOG.warning("%s for other questions, left out: %s", counted(len(extra), "prediction"), _some(extra))
     return known
 
 

@@ -154,7 +154,7 @@ def test_questions_without_known_answers_are_not_scored(caplog):
     with caplog.at_level(logging.WARNING):
         assert score_v1([unknown], {"u": "x"}) == {}
         assert score_v2([unknown], {"u": "x"}, {"u": 0.0}) == {}
-    assert caplog.messages == ["1 of 1 questions have no known answers: they are predicted but not scored"] * 2
+    assert caplog.messages == ["1 of 1 question without known answers: predicted but not scored"] * 2
     assert score_v1([unknown, question("a", "x")], {"u": "x", "a": "x"}) == {"exact_match": 100.0, "f1": 100.0}
     assert score_v2([unknown, question("a", "x")], {"u": "x", "a": "x"}, {"u": 0, "a": 0})["total"] == 1
     # In 1.1 every question has an answer: a list without any only means that it is not given.
@@ -165,7 +165,7 @@ def test_a_question_without_prediction_counts_0(caplog):
     questions = [question(name, "x") for name in "abcde"] + [question("n")]
     with caplog.at_level(logging.WARNING):
         assert score_v1(questions[:5], {"e": "x"})["f1"] == 20.0
-    assert caplog.messages == ["4 of 5 questions have no prediction and count 0: a, b, c, ..."]
+    assert caplog.messages == ["4 of 5 questions without a prediction, which count 0: a, b, c, ..."]
     scores = score_v2(questions, {"e": "x"}, {"e": 0.0})
     assert (scores["exact"], scores["NoAns_exact"]) == (pytest.approx(100 / 6), 0.0)
     assert score_v2(questions, {}, {})["best_f1"] == 0.0
@@ -176,7 +176,7 @@ def test_a_question_without_prediction_counts_0(caplog):
 def test_predictions_for_other_questions_are_left_out(caplog):
     with caplog.at_level(logging.WARNING):
         assert score_v1([question("a", "x")], {"a": "x", "z": "x"})["f1"] == 100.0
-    assert caplog.messages == ["1 predictions are for other questions and are left out: z"]
+    assert caplog.messages == ["1 prediction for other questions, left out: z"]
     assert score_v2([question("a", "x")], {"a": "x", "z": ""}, {"a": 0.0, "z": 9.0})["total"] == 1
 
 

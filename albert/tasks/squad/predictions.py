@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from albert.system.printing import part_of
 from albert.tasks.squad.metrics import Question
 
 _LOG = logging.getLogger(__name__)
@@ -195,9 +196,8 @@ def _warn_of_not_numbers(output: Mapping[str, np.ndarray]) -> None:
     rows = sum(np.isnan(values).any(axis=tuple(range(1, values.ndim))) for values in floats)
     if np.any(rows):
         _LOG.warning(
-            "the model's scores are not numbers in %d of %d windows; spans without a number are left out",
-            np.count_nonzero(rows),
-            len(rows),
+            "the model's scores are not numbers in %s; spans without a number are left out",
+            part_of(int(np.count_nonzero(rows)), len(rows), "window"),
         )
 
 

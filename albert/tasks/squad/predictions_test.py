@@ -215,7 +215,7 @@ def test_null_odds_are_the_lowest_of_the_windows():
 def test_scores_that_are_not_numbers_are_reported_and_never_answers(caplog):
     with caplog.at_level(logging.WARNING):
         assert answers(scores(p3=np.nan, p4=1), scores(p5=1), n_best_size=6)[0] == "red dog"
-    assert "not numbers in 1 of 1 windows" in caplog.text
+    assert "not numbers in 1 of 1 window;" in caplog.text
     beam = {"start_top_log_probs": np.full((1, 1), np.nan), "start_top_index": np.full((1, 1), 3)}
     beam |= {
         "end_top_log_probs": np.zeros((1, 1)),

@@ -14,7 +14,7 @@ from albert.data.schema import Column, HostRecord, Record
 from albert.errors import UserError
 from albert.settings import DataSettings
 from albert.settings.fields import DATA, DROPOUT, LARGE, MODEL, OUTPUT, at_least, between, problems_of, setting
-from albert.system.printing import counted
+from albert.system.printing import counted, part_of
 from albert.system.text_encoding import open_regular
 from albert.tasks.base import Span, Split, Task
 from albert.tasks.squad import metrics
@@ -246,9 +246,8 @@ class SquadTask(Task):
         if len(unspaced) > len(answered) / 10:
             likely = max(LANGUAGES, key=unspaced.count)
             logging.warning(
-                "%s: %d of %d answers are written without spaces, so f1 compares each as one word; "
-                "`score_language`=%s compares characters.",
-                *(source, len(unspaced), len(answered), likely),
+                "%s: %s without spaces, so that f1 compares each as one word; `score_language`=%s compares characters.",
+                *(source, part_of(len(unspaced), len(answered), "answer"), likely),
             )
 
     def score(
@@ -337,11 +336,11 @@ def log_dropped_and_truncated(
     questions = all_questions(paragraphs)
     tally = Tally(source)
     for question in questions_without_windows(paragraphs, records):
-        tally.add("have no features because the vocabulary drops every character of the context or answer", question.id)
+        tally.add("without features because the vocabulary drops every character of the context or answer", question.id)
     query_lengths = {_number(record["question_index"]): _number(record["query_len"]) for record in records}
     for number, length in query_lengths.items():
         if length > max_query_length:
-            tally.add(f"were cut to max_query_length={max_query_length} tokens", questions[number].id)
+            tally.add(f"cut to max_query_length={max_query_length} tokens", questions[number].id)
     tally.log(len(questions))
 
 

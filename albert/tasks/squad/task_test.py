@@ -133,7 +133,7 @@ def test_question_that_the_original_drops_has_a_window(testdata, tokenizers, cap
     if file.startswith("train"):
         _check_answer(record, paragraph.questions[0], paragraph.context)
     log_dropped_and_truncated(testdata / "squad" / f"{file}.json", paragraphs, records, max_query_length=64)
-    assert not any("have no features" in message for message in caplog.messages)
+    assert not any("without features" in message for message in caplog.messages)
 
 
 def test_windows_of_a_question_are_found_in_order(testdata, tokenizers):
@@ -218,7 +218,7 @@ def test_long_query_is_cut_and_counted_once(tmp_path, tokenizer, caplog):
         assert record["input_ids"][1:10] == [*tokenizer.encode("Which one " * 4), tokenizer.sep_id]
         assert record["query_len"] == [20]
     log_dropped_and_truncated(tmp_path / "squad.json", paragraphs, records, max_query_length=8)
-    assert caplog.messages == [f"{tmp_path}/squad.json: 1 of 1 questions were cut to max_query_length=8 tokens: q"]
+    assert caplog.messages == [f"{tmp_path}/squad.json: 1 of 1 question cut to max_query_length=8 tokens: q"]
 
 
 def test_answer_that_vanishes_between_tokens_leaves_the_question_out(tmp_path, tokenizer):
@@ -335,7 +335,7 @@ def test_answers_without_spaces_are_reported(tmp_path, tokenizer, caplog):
         task.check_records(tmp_path / "squad.json", paragraphs, records)
         found = [message for message in caplog.messages if "without spaces" in message]
         assert len(found) == warnings
-        assert all("1 of 1 answers" in message and "`score_language`=zh" in message for message in found)
+        assert all("1 of 1 answer " in message and "`score_language`=zh" in message for message in found)
     with pytest.raises(UserError, match="`score_language`=xx is unknown; known are en, ar"):
         _features(tmp_path, tokenizer, "dev", score_language="xx")
 
