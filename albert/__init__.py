@@ -1,31 +1,16 @@
 """Fine-tunes and pretrains ALBERT on any number of GPUs, and predicts with what was trained: `albert.load`.
 
 Importing this package does nothing: TensorFlow is imported by the modules that need it, so that `--help` and the
-command-line parser answer at once. Only where Python begins one of this package's programs, Ctrl-C is one line from
-here on: the modules of a program are imported for some tenths of a second before it can catch anything.
+command-line parser answer at once.
 """
 
-import sys
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from albert.serving.predictor import Predictor
 
 __all__ = ["load"]
-
-
-def _end_in_a_line(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    if issubclass(kind, KeyboardInterrupt):
-        sys.stderr.write("stopped; what was saved before is intact.\n")
-    else:
-        sys.__excepthook__(kind, error, trace)
-
-
-# While `python -m` looks for a program, "-m" stands in place of its name.
-if sys.argv[:1] == ["-m"] and any(word.startswith(f"{__name__}.") for word in sys.orig_argv):
-    sys.excepthook = _end_in_a_line
 
 
 def load(

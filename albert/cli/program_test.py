@@ -102,28 +102,3 @@ def test_tensorflow_comes_without_keras_whose_import_takes_seconds():
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False, timeout=120
     )
     assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr
-
-
-def test_ctrl_c_while_a_program_is_imported_is_one_line(tmp_path):
-    (tmp_path / "sitecustomize.py").write_text(
-        "import os, signal, sys\n"
-        "class Stop:\n"
-        "    def find_spec(self, name, *_):\n"
-        "        if name == 'albert.cli.program':\n"
-        "            os.kill(os.getpid(), signal.SIGINT)\n"
-        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "sys.meta_path.insert(0, Stop())\n"
-    )
-    paths = f"{tmp_path}{os.pathsep}{Path(__file__).parents[2]}"
-    # A process of somebody else's that imports the same keeps its traceback.
-    for words, start in (
-        (["-m", "albert.predict"], "stopped; what was"),
-        (["-c", "import albert.predict"], "Traceback"),
-    ):
-        done = subprocess.run(
-            [sys.executable, *words],
-            env=os.environ | {"PYTHONPATH": paths}, capture_output=True, text=True, timeout=60, check=False,
-        )  # fmt: skip
-        assert done.returncode == -signal.SIGINT  # which a shell shows as 130
-        assert done.stderr.startswith(start)
-        assert (len(done.stderr.splitlines()) == 1) == (start != "Traceback")
