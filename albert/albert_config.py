@@ -271,6 +271,8 @@ def _problem_of_other_tool(name: str, value: object) -> list[str]:
     # True is 1 to Python.
     if any(value == same and isinstance(value, bool) == isinstance(same, bool) for same in allowed):
         return []
+    if name == "model_type":
+        return [f"model_type is {_in_json(value)}, but only ALBERT models can be read"]
     return [f"{name} is {_in_json(value)}, but this model computes what {_in_json(allowed[0])} means"]
 
 

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -19,6 +20,7 @@ from albert.tasks.class_reports import (
     predictions_csv,
     score_without_reading,
 )
+from albert.tasks.squad.metrics import score_without_answers
 from albert.tasks.text import TextTask, labels_of
 
 Predictions = Mapping[str, np.ndarray]
@@ -81,12 +83,16 @@ class DevReports:
     def warn_where_nothing_is_learnt(self, metrics: Mapping[str, float]) -> None:
         """Logs a warning where always giving the same answer would score as well."""
         task = self._data.task
-        constant = score_without_reading(task, self._data.items) if isinstance(task, TextTask) else None
+        constant = (
+            score_without_reading(task, self._data.items)
+            if isinstance(task, TextTask)
+            else score_without_answers(metrics, task.best_metric)
+        )
         if constant is None:
             return
         reached = metrics[task.best_metric]
         is_better = reached < constant if task.lower_is_better else reached > constant
-        if is_better:
+        if is_better and not math.isclose(reached, constant):  # the two are computed in different ways
             return
         logging.warning(
             "dev %s = %.4f is no better than %.4f, the score of a constant answer: the model has learnt nothing yet. "

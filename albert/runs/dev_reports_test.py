@@ -12,6 +12,7 @@ from albert.runs.split_data import SplitData
 from albert.tasks.base import Example
 from albert.tasks.race import RaceTask
 from albert.tasks.registry import get_task
+from albert.tasks.squad.task import SquadTask
 
 
 def _data(task, labels):
@@ -84,3 +85,12 @@ def test_a_model_that_learnt_nothing_is_reported(caplog, task, metric, labels, r
     DevReports(data, lambda: 0, _must_not_be_called).warn_where_nothing_is_learnt({metric: reached})
     said = [record.getMessage().partition(", the score")[0] for record in caplog.records]
     assert said == ([warning] if warning else [])
+
+
+@pytest.mark.parametrize(("reached", "is_reported"), [(100 * 29 / 117, True), (24.7, True), (24.8, False)])
+def test_a_model_that_answers_no_question_is_reported(caplog, reached, is_reported):
+    reports = DevReports(_data(SquadTask(version="2.0"), []), lambda: 0, _must_not_be_called)
+    reports.warn_where_nothing_is_learnt({"f1": reached, "total": 117, "NoAns_total": 29})
+    assert ("is no better than 24.7863" in caplog.text) == is_reported
+    reports.warn_where_nothing_is_learnt({"f1": 0.0, "total": 117})  # all questions have answers
+    assert len(caplog.records) == is_reported

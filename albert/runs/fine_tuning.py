@@ -39,7 +39,7 @@ from albert.runs.assembly import (
     train_and_evaluate,
 )
 from albert.runs.dev_reports import DevReports
-from albert.runs.left_model import LeftModel
+from albert.runs.left_model import LeftModel, warn_of_other_length
 from albert.runs.output_dir import PACKING_VERSION, SHAPE_COST, claim_output_dir, recorded_packing, still_claimed
 from albert.runs.split_data import SplitData
 from albert.serving import imported
@@ -65,6 +65,7 @@ def run(task: Task, settings: Settings) -> dict[str, float]:
     warn_of_vocabulary(tokenizer)
     check_model(config, settings)
     check_labels_of_checkpoint(task, settings)
+    warn_of_other_length(settings)
     check_vocabulary(config, tokenizer, settings)
     replicas = join_replicas(settings)
     workers = replicas.workers

@@ -1,16 +1,35 @@
-"""The model folder that a fine-tuning run leaves in its output directory, from its first checkpoint on."""
+"""The model folder that a run leaves in its output directory, from its first checkpoint on, and what it says."""
 
 import dataclasses
+import logging
 from collections.abc import Mapping, Sequence
 
 from albert.albert_config import AlbertConfig
 from albert.engine.evaluations import Evaluation
 from albert.engine.throughput import StepRecord
-from albert.serving.description import ModelDescription
+from albert.errors import UserError
+from albert.serving.description import ModelDescription, read_description
 from albert.serving.model_folder import write_model_folder
 from albert.settings import Settings
 from albert.tasks.base import Task
 from albert.tokenization import Tokenizer
+
+
+def warn_of_other_length(settings: Settings) -> None:
+    """Warns where a model evaluates or predicts rows of another length than it was trained on."""
+    checkpoint = settings.model.init_checkpoint
+    started_from = [checkpoint if checkpoint.is_dir() else checkpoint.parent] if checkpoint else []
+    for folder in (settings.output_dir, *started_from):
+        try:
+            description = None if settings.do_train else read_description(folder)
+        except UserError:  # said where it matters
+            return
+        if description is None:
+            continue
+        trained, used = description.max_seq_length, settings.data.max_seq_length
+        if trained != used:
+            logging.warning("`max_seq_length`=%d, but the model in %s was trained with %d.", used, folder, trained)
+        return
 
 
 @dataclasses.dataclass(frozen=True)

@@ -101,7 +101,7 @@ def own_data_task(
             again = dataclasses.replace(settings, problem_type=problem_type)
             looked_at[split] = _look(files[split], columns, again, seed, needs_label=split == "dev")
     for look in looked_at.values():
-        _check_labels(look.found, output, known_from)
+        _check_labels(look.found, output, known_from, is_resumed=known is not None and "train" in files)
     held = None
     if "dev" in wanted and "dev" not in files:
         assert train, "_files demands a file"
@@ -228,8 +228,10 @@ def _output(
     return MultiLabels(names, settings.label_delimiter or "|"), str(path)
 
 
-def _check_labels(found: Survey, output: Labels | MultiLabels | Score, known_from: str) -> None:
-    """Raises UserError with the first row whose label is not known."""
+def _check_labels(
+    found: Survey, output: Labels | MultiLabels | Score, known_from: str, is_resumed: bool = False
+) -> None:
+    """Raises UserError with the first row whose label is not known; `is_resumed`: to the run that left `known_from`."""
     if isinstance(output, Score):
         return
     known = set(output.names)
@@ -240,7 +242,7 @@ def _check_labels(found: Survey, output: Labels | MultiLabels | Score, known_fro
             numbers[number] = unknown[0]
     if numbers:
         row, number = next((row, number) for row, number in enumerate(found.strata) if number in numbers)
-        raise unknown_label(found.table, found.lines[row], numbers[number], output.names, known_from)
+        raise unknown_label(found.table, found.lines[row], numbers[number], output.names, known_from, is_resumed)
 
 
 # --- Rows of the splits -----------------------------------------------------------------------------------------------

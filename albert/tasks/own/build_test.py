@@ -231,7 +231,7 @@ def test_what_a_model_was_trained_on_decides_the_labels(tmp_path):
     task = _task(tmp_path, wanted=("test",), known=known, test_file=_csv(tmp_path / "t.csv", [("a", "z")]))
     assert [example.label for example in _read(task, "test")] == [2]
     _assert_refused(
-        ["line 3: label 'w' in column 'label' does not occur in out/model.json"],
+        ["line 3: label 'w' in column 'label' does not occur in out/model.json", "An earlier run", "`output_dir`"],
         lambda: _task(tmp_path, [("a", "x"), ("b", "w")], known=known),
     )
     rows = [("a", "b", "x")]

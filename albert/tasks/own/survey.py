@@ -39,7 +39,7 @@ from albert.tasks.text import is_blank
 _LOG = logging.getLogger(__name__)
 
 # What to do about a column whose cells are no labels of the task.
-OTHER_COLUMN = "choose another column with `label_column_name`, or rename it if it holds something else"
+OTHER_COLUMN = "choose another column with `label_column_name`, or rename this one if it holds something else"
 _MANY_LABELS = 10  # up to so many, half of the rows may have a label of their own
 
 # A label as the file has it: one, or the sorted names of several. None where the row has none.

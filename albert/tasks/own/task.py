@@ -158,11 +158,22 @@ class OwnDataTask(TextTask):
             raise UserError(f"{table.path}, line {line}: {error}; correct or remove the row.") from None
 
 
-def unknown_label(table: Table, line: int, label: str, names: tuple[str, ...], known_from: str) -> UserError:
-    """What to say of a label that was not trained on: the column may not be the one of the labels."""
+def unknown_label(
+    table: Table, line: int, label: str, names: tuple[str, ...], known_from: str, is_resumed: bool = False
+) -> UserError:
+    """What to say of a label that was not trained on: the column may not be the one of the labels.
+
+    `is_resumed`: the row is to be trained on, in the output directory of an earlier run, which may have had other rows.
+    """
     more = f" and {len(names) - _LISTED_LABELS} more" if len(names) > _LISTED_LABELS else ""
     known = ", ".join(names[:_LISTED_LABELS]) + more
+    remedy = f"Correct the label, or {OTHER_COLUMN}"
+    if is_resumed:
+        remedy = (
+            "An earlier run left that model: to train with other labels choose another `output_dir`, or start again "
+            "with `overwrite_output_dir`, which moves it aside"
+        )
     return UserError(
         f"{table.path}, line {line}: label {short_repr(label)} in column {short_repr(table.columns.label)} does not "
-        f"occur in {known_from}; known are {known}. Correct it, or {OTHER_COLUMN}."
+        f"occur in {known_from}; known are {known}. {remedy}."
     )

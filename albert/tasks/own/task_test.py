@@ -100,7 +100,8 @@ def test_a_column_that_only_looks_like_labels_is_named_with_a_way_out(tmp_path):
     with pytest.raises(
         UserError,
         match=r"test.csv, line 3: label 'red' in column 'category' does not occur in out/model.json; known are x, y. "
-        r"Correct it, or choose another column with `label_column_name`, or rename it if it holds something else\.$",
+        r"Correct the label, or choose another column with `label_column_name`, or rename this one if it holds "
+        r"something else\.$",
     ):
         _labels_read(Labels(("x", "y")), path)
 

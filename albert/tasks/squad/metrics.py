@@ -165,6 +165,16 @@ def score_v2(
     }
 
 
+def score_without_answers(metrics: Mapping[str, float], name: str) -> float | None:
+    """What "exact" or "f1" in `metrics` would be if no question were answered: the share of those without an answer.
+
+    None where there is no such question, as in version 1, and for another metric.
+    """
+    if name not in ("exact", "f1") or "NoAns_total" not in metrics:
+        return None
+    return 100.0 * metrics["NoAns_total"] / metrics["total"]
+
+
 def _scores_v2(questions: Sequence[Question], texts: Mapping[str, str], language: str) -> np.ndarray:
     """[N, 2]: exact and F1 of every question, which is left unanswered if it has no text."""
     return np.array([scores_v2(question, texts.get(question.id, ""), language) for question in questions])
