@@ -144,6 +144,7 @@ class Estimator:
         with self._workers.waiting("the first weights", is_first=True), replicas.strategy.scope():
             self.weights = create_weights()
         self.global_step = 0
+        self._first_step = 1  # of this process
         self.throughput = Throughput(config.global_batch_size)
         self.evaluations = EvaluationLog(config.model_dir, self._workers)
         self._store = CheckpointStore(config.model_dir, config.keep_checkpoint_max)
@@ -185,13 +186,11 @@ class Estimator:
             logging.info("Step %d of %d: nothing left to train.", self.global_step, max_steps)
             return
         iterator = self.replicas.iterate(input_fn(self.global_step, max_steps))
-        bar = tqdm(
-            total=max_steps,
-            initial=self.global_step,
-            desc="train",
-            unit="step",
-            disable=workers.hides_bars,
+        self._first_step = self.global_step + 1
+        logging.info(
+            "Training from step %d to %d; the first steps take longer: they are compiled.", self._first_step, max_steps
         )
+        bar = tqdm(total=max_steps, initial=self.global_step, desc="train", unit="step", disable=workers.hides_bars)
         profiler = Profiler(self._config.model_dir, self._config.profile_steps)
         nonfinite = NonfiniteSteps(self._config.skip_nonfinite_steps, input_fn, self._config.model_dir, workers)
         workers.start_watching()
@@ -307,7 +306,8 @@ class Estimator:
         last = records[-1]
         bar.update(len(records))
         bar.set_postfix_str(f"loss {last.loss:.4f}, {last.speed.summary()}")
-        if last.step // self._config.log_steps > (last.step - len(records)) // self._config.log_steps:
+        is_due = last.step // self._config.log_steps > (last.step - len(records)) // self._config.log_steps
+        if is_due or records[0].step == self._first_step:
             logging.info(
                 "step %d: loss %.4f, gradient norm %.3f, learning rate %.3g; %s",
                 last.step, last.loss, last.gradient_norm, last.learning_rate, last.speed.summary(),
