@@ -8,8 +8,9 @@ import collections
 import dataclasses
 import hashlib
 import logging
+import re
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,8 @@ _LOG = logging.getLogger(__name__)
 
 # What to do about a column whose cells are no labels of the task.
 OTHER_COLUMN = "choose another column with `label_column_name`, or rename this one if it holds something else"
+_DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
+_DELIMITERS = ("|", ";", ",")  # of several labels in one cell
 _MANY_LABELS = 10  # up to so many, half of the rows may have a label of their own
 
 # A label as the file has it: one, or the sorted names of several. None where the row has none.
@@ -305,6 +308,12 @@ def _warn_of_kind(found: Survey) -> None:
             "classes too",
             *(path, spelling.num_words, num_labels, spelling.word[0], short_repr(spelling.word[1])),
         )
+    elif found.problem_type == SINGLE and spelling.word and _have_decimal_commas(found.names()):
+        _LOG.warning(
+            "%s: labels look like numbers with a decimal comma (line %d: %s), and are taken as classes; for scores "
+            "write a point",
+            *(path, spelling.word[0], short_repr(spelling.word[1])),
+        )
     elif found.problem_type == SINGLE and num_labels > max(_MANY_LABELS, found.num_rows // 2):
         _LOG.warning(
             "%s: %s in %s, the first %s: is %s the right column? Scores are numbers with a decimal point",
@@ -312,6 +321,10 @@ def _warn_of_kind(found: Survey) -> None:
             short_repr(next(iter(found.names()))),
             short_repr(found.table.columns.label),
         )
+
+
+def _have_decimal_commas(names: Collection[str]) -> bool:
+    return all(_DECIMAL_COMMA.fullmatch(name) or is_number(name) for name in names)
 
 
 def warn_of_lists(found: Survey) -> None:
@@ -329,6 +342,21 @@ def warn_of_lists(found: Survey) -> None:
             "%s: no row has several labels with `label_delimiter`=%s between them; the first is %s",
             *(path, short_repr(delimiter), short_repr(next(iter(names)))),
         )
+    elif found.problem_type == SINGLE and not _have_decimal_commas(names):
+        _warn_of_joined(path, names)
+
+
+def _warn_of_joined(path: Path, names: Collection[str]) -> None:
+    """Warns where the parts of labels occur in several of them, so that there are fewer parts than labels."""
+    for sign in _DELIMITERS:
+        joined = next((name for name in names if sign in name), None)
+        if joined and len({part.strip() for name in names for part in name.split(sign)}) < len(names):
+            _LOG.warning(
+                "%s: labels look like several labels with %s between them, as %s, and are taken as they stand; "
+                "`label_delimiter`=%s takes them apart",
+                *(path, short_repr(sign), short_repr(joined), short_repr(sign)),
+            )
+            return
 
 
 def warn_of_similar(path: Path, counts: Mapping[str, int]) -> None:
