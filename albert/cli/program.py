@@ -139,10 +139,11 @@ class _Lines(logging.Formatter):
     """A line of the log, in the words of whoever called."""
 
     def __init__(self, worded: Callable[[str], str]):
-        super().__init__("%(asctime)s %(message)s", datefmt="%H:%M:%S")
+        super().__init__("%(asctime)s %(mark)s%(message)s", datefmt="%H:%M:%S")
         self._worded = worded
 
     def format(self, record: logging.LogRecord) -> str:
+        record.mark = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
         return self._worded(super().format(record))
 
 

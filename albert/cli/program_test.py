@@ -1,7 +1,9 @@
 """How a program ends: exit codes, and what stands on the terminal."""
 
 import errno
+import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -46,6 +48,19 @@ def test_work_that_is_done_is_silent_and_0(capsys):
 def test_an_end_that_the_user_can_understand_is_one_line(capsys, raised, code, line):
     assert _end(raised) == code
     assert capsys.readouterr() == ("", line + "\n")
+
+
+def test_warnings_are_marked_in_the_log_and_other_lines_have_the_time_alone(capsys, monkeypatch):
+    monkeypatch.setattr(logging.root, "handlers", [])
+
+    def work(_settings: object) -> None:
+        logging.info("step %d", 1)
+        logging.warning("`max_seq_length` is odd")
+
+    assert main(["program", "--flag"], lambda argv: argv, work) == 0
+    lines = [line.partition(" ") for line in capsys.readouterr().err.splitlines()]
+    assert [line for _, _, line in lines] == ["step 1", "warning: `max_seq_length` is odd"]
+    assert all(re.fullmatch(r"\d\d:\d\d:\d\d", time) for time, _, _ in lines)
 
 
 def test_a_mistake_in_the_flags_ends_like_one_in_the_work(capsys):
