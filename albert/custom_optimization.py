@@ -17,7 +17,7 @@ from typing import ClassVar
 
 import tensorflow as tf
 
-from albert.ops.compiled import CompiledOnce, replicas_share_code
+from albert.ops.compiled import CompiledOnce, read_compiler_options, replicas_share_code
 
 # Upstream clips the gradient of the whole model to this norm.
 CLIP_NORM = 1.0
@@ -161,6 +161,8 @@ def _compiled_update(optimizer: AdamWeightDecayOptimizer) -> Callable[..., None]
         return lambda variables, slots, *rest, decays: assign(
             variables, slots, compiled(variables, slots, *rest, decays=decays)
         )
+
+    read_compiler_options()
 
     @tf.function(jit_compile=True, autograph=False)
     def assign_next_values(variables, slots, gradients, rate, scale, applied, decays):

@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +9,8 @@ import tensorflow as tf
 
 from albert.engine.distribution import create_replicas
 from albert.ops.compiled import CompiledOnce
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_replicas_on_one_processor_share_one_trace_and_so_its_compiled_code():
@@ -83,3 +86,27 @@ def test_threads_may_execute_compiled_code_for_the_first_time_together():
         [sys.executable, "-c", CONCURRENT], env=environment, capture_output=True, text=True, timeout=300, check=False
     )
     assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr[-2000:]
+
+
+WITH_FLAGS = """
+import os
+import tensorflow as tf
+from albert.ops.compiled import CompiledOnce
+largest = CompiledOnce(lambda x: tf.reduce_max(x, axis=-1))
+largest(tf.zeros([2, 2]))
+program = largest._function.experimental_get_compiler_ir(tf.zeros([4096, 128]))(stage="optimized_hlo")
+print("ynn" in program, os.environ.get("XLA_FLAGS"))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("flags", [None, "--xla_cpu_multi_thread_eigen=false a_word", "a file"])
+def test_a_process_compiles_its_sums_whatever_xla_flags_say_and_leaves_them_to_other_programs(flags, tmp_path):
+    (tmp_path / "a file").write_text("--xla_cpu_multi_thread_eigen=false")
+    environment = {**os.environ, "XLA_FLAGS": flags, "PYTHONPATH": str(ROOT)}
+    environment = {name: value for name, value in environment.items() if value is not None and name != "TF_XLA_FLAGS"}
+    command = [sys.executable, "-c", WITH_FLAGS]
+    done = subprocess.run(
+        command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, f"False {flags}\n"), done.stderr[-2000:]

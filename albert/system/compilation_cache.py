@@ -22,7 +22,7 @@ from google.protobuf.message import DecodeError
 from google.protobuf.unknown_fields import UnknownFieldSet
 
 from albert.errors import UserError
-from albert.system.compiler_options import compile_reductions
+from albert.system.compiler_options import compiler_options
 from albert.system.files import write_text
 from albert.system.printing import counted
 
@@ -42,7 +42,6 @@ def use(folder: Path, deterministic: bool = False) -> None:
     Raises:
       UserError: nothing can be written there.
     """
-    compile_reductions()  # an option like any other, and so part of the key
     entries = folder.absolute() / _key(deterministic)
     try:
         entries.mkdir(parents=True, exist_ok=True)
@@ -84,7 +83,7 @@ def _key(deterministic: bool) -> str:
         "gpus": sorted(line for file in _GPUS.glob("gpus/*/information") for line in _lines(file) if "Model" in line),
         "visible": os.environ.get("CUDA_VISIBLE_DEVICES"),
         "driver": [line for line in _lines(_GPUS / "version") if "NVRM" in line],
-        "options": [*_other_flags(), *(os.environ.get(name, "") for name in ("XLA_FLAGS", "TF_DETERMINISTIC_OPS"))],
+        "options": [*_other_flags(), compiler_options(), os.environ.get("TF_DETERMINISTIC_OPS", "")],
         "deterministic": deterministic,
     }
     digest = hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()

@@ -88,16 +88,21 @@ class _ForkServer:
 
     def fork(self, request: dict[str, Any], streams: list[int]) -> int:
         """The process ID of a fork that does as `request` says, with the descriptors `streams` as 0, 1 and 2."""
+        message = json.dumps(request).encode()
+        assert len(message) <= _MOST_BYTES, f"the flags and the environment of a program are {len(message)} bytes"
         with self._forking:
             # The fork's parent ends at once. Linux gives an orphan to the nearest ancestor that asks for orphans: this
             # process, which so can wait for it.
             _adopt_orphans(True)
             try:
-                socket.send_fds(self._channel, [json.dumps(request).encode()], streams)
+                socket.send_fds(self._channel, [message], streams)
                 answer = self._channel.recv(_MOST_BYTES)
+            except ConnectionError:
+                answer = b""
             finally:
                 _adopt_orphans(False)
         if not answer:
+            _fork_server.cache_clear()  # the next program starts another one
             raise RuntimeError(f"the process that programs are forked from ended with code {self._process.wait()}")
         return int(answer)
 

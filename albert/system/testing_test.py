@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from albert.system.testing import run_program, start_program
+from albert.system.testing import _fork_server, run_program, start_program
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="programs are forked on Linux only")
 PROGRAM = """
@@ -49,3 +49,18 @@ def test_a_forked_program_is_as_one_that_was_started(tmp_path, monkeypatch):
         stopped.send_signal(signal.SIGINT)
         assert b"KeyboardInterrupt" in stopped.communicate(timeout=60)[1]
     assert stopped.returncode == -signal.SIGINT
+
+
+@pytest.mark.slow
+def test_the_process_that_programs_are_forked_from_may_be_killed():
+    assert run_program("timeit", ["-n1", "-r1"]).returncode == 0
+    os.kill(_fork_server()._process.pid, signal.SIGKILL)
+    with pytest.raises(RuntimeError, match="forked from ended with code -9"):
+        run_program("timeit", ["-n1", "-r1"])
+    assert run_program("timeit", ["-n1", "-r1"]).returncode == 0
+
+
+@pytest.mark.slow
+def test_a_program_with_more_flags_than_a_message_has_room_for_is_refused():
+    with pytest.raises(AssertionError, match=r"are \d+ bytes"):
+        run_program("timeit", ["x" * (1 << 17)])

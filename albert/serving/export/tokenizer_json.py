@@ -104,6 +104,7 @@ def _of_sentence_pieces(tokenizer: SentencePieceTokenizer) -> _Step:
             steps.append({"type": "NFC"})
         steps.append({"type": "Precompiled", "precompiled_charsmap": base64.b64encode(characters).decode()})
     metaspace = {"type": "Metaspace", "replacement": _BOUNDARY, "prepend_scheme": "always", "split": True}
+    metaspace["add_prefix_space"] = True  # the same for older versions of the library, such as 0.15
     return {
         "normalizer": {"type": "Sequence", "normalizers": [*steps, _replace(" {2,}", " "), strip]},
         "pre_tokenizer": metaspace,

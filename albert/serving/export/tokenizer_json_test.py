@@ -49,6 +49,12 @@ def test_ids_of_googles_vocabulary(testdata, odd, lower, keep_accents):
     assert different(load_tokenizer(testdata / "30k-clean.model", None, lower, keep_accents), odd) == []
 
 
+def test_older_versions_of_the_library_read_the_file(testdata):
+    # Without it version 0.15.2, that of transformers 4.38, refuses the file: "data did not match any variant".
+    file = json.loads(tokenizer_json(load_tokenizer(testdata / "30k-clean.model", None, do_lower_case=True)))
+    assert [file[part]["add_prefix_space"] for part in ("pre_tokenizer", "decoder")] == [True, True]
+
+
 @pytest.mark.parametrize(("lower", "keep_accents"), [(True, False), (False, True)])
 def test_ids_of_word_pieces(testdata, odd, lower, keep_accents):
     assert different(load_tokenizer(None, testdata / "wordpiece_vocab.txt", lower, keep_accents), odd) == []
