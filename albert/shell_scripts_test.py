@@ -1,15 +1,18 @@
 """The shell scripts, run in a copy of the checkout where set-up does nothing and Python only notes how it is called."""
 
+import contextlib
 import functools
 import json
 import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
+import time
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -488,6 +491,151 @@ def test_a_program_that_was_killed_is_told_with_the_usual_reason_on_the_terminal
     assert (checkout.root / "log").read_text().splitlines()[-1] == line
     # The launcher of several workers says it itself.
     assert checkout.run(script, STUB_EXIT_CODE="137", NUM_WORKERS="2", DEVICE="cpu").stderr == ""
+
+
+# Signals --------------------------------------------------------------------------------------------------------------
+
+# Notes each signal; ends, when it is told to go on, with 128 + the first one.
+SIGNALLED = f"""#!{sys.executable}
+import os, signal, sys, time
+if sys.argv[1].endswith("/scripts/recipe.py"):
+    os.execv({sys.executable!r}, [{sys.executable!r}, *sys.argv[1:]])
+got = []
+numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+ignored = [number.name for number in numbers if signal.getsignal(number) == signal.SIG_IGN]
+for number in numbers:
+    if number.name not in ignored:
+        signal.signal(number, lambda number, _: got.append(number))
+call = os.environ["STUB_CALL"]
+with open(call + ".pid.new", "w") as file:
+    file.write(f"{{os.getpid()}} {{' '.join(ignored)}}")
+os.rename(call + ".pid.new", call + ".pid")
+deadline = time.monotonic() + 60
+while not (got and os.path.exists(call + ".end")) and time.monotonic() < deadline:
+    time.sleep(0.01)
+print("saved after", *got, flush=True)
+sys.exit(128 + got[0])
+"""
+GLUE = "multi_run_albert_glue.sh"
+
+
+class SignalledRun:
+    """A script whose program waits for a signal, as the leader of a process group of its own; killed at the end."""
+
+    def __init__(self, checkout: Checkout, script: str, prefix: Sequence[str] = (), **variables: str):
+        self.call = Path(checkout.call_file)
+        write_executable(checkout.root / ".venv" / "bin" / "python", SIGNALLED)
+        environment = {
+            "PATH": f"{checkout.bin}:{os.environ['PATH']}",
+            "HOME": "/",
+            "STUB_CALL": str(self.call),
+            "TRAIN_FILE": str(checkout.root / "tickets.csv"),
+            "OUTPUT_DIR": str(checkout.root / "out"),
+            **variables,
+        }
+        self.script = subprocess.Popen(
+            [*prefix, checkout.root / script], cwd=checkout.root.parent, env=environment, start_new_session=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+        self.pid = 0
+
+    def __enter__(self) -> "SignalledRun":
+        pid_file = Path(f"{self.call}.pid")
+        self.wait_for(lambda: pid_file.exists() or self.script.poll() is not None)
+        assert pid_file.exists(), self.script.communicate(timeout=5)
+        pid, *self.ignored = pid_file.read_text().split()
+        self.pid = int(pid)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for pid in {self.script.pid, self.pid} - {0}:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.script.communicate(timeout=20)
+
+    def wait_for(self, condition: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 30
+        while not condition() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert condition()
+
+    def is_running(self) -> bool:
+        """The program; one that has ended and that nobody has asked about is not running."""
+        try:
+            return " Z " not in Path(f"/proc/{self.pid}/stat").read_text()
+        except FileNotFoundError:
+            return False
+
+    def end(self) -> tuple[int, str]:
+        """Lets the program end: the script's exit code, and what was said."""
+        Path(f"{self.call}.end").touch()
+        said, _ = self.script.communicate(timeout=30)
+        return self.script.returncode, said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("whom", [os.kill, os.killpg], ids=["script", "group"])
+@pytest.mark.parametrize(
+    ("script", "variables"),
+    [(OWN, {}), (OWN, {"NUM_WORKERS": "2", "DEVICE": "cpu"}), (GLUE, {"SEEDS": "1,2"})],
+    ids=["run", "launcher", "sweep"],
+)
+def test_a_signal_reaches_the_program_once_and_the_script_ends_as_it_does(checkout, script, variables, whom, number):
+    with SignalledRun(checkout, script, **variables) as run:
+        whom(run.script.pid, number)
+        time.sleep(0.3)  # the program is still saving
+        assert run.script.poll() is None
+        assert run.is_running()
+        code, said = run.end()
+        assert (code, said.splitlines()[-1]) == (128 + number, f"saved after {number:d}")
+        assert not run.is_running()
+        if "SEEDS" not in variables:
+            assert (checkout.root / "out.log").read_text() == f"saved after {number:d}\n"
+
+
+@pytest.mark.slow
+def test_a_second_signal_reaches_the_program_too(checkout):
+    with SignalledRun(checkout, OWN) as run:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            os.kill(run.script.pid, number)
+            time.sleep(0.3)
+        assert run.end()[1].endswith("saved after 2 15\n")
+
+
+@pytest.mark.slow
+def test_a_run_under_nohup_outlives_its_terminal(checkout):
+    with SignalledRun(checkout, OWN, ["nohup"]) as run:
+        assert run.ignored == ["SIGHUP"]
+        os.killpg(run.script.pid, signal.SIGHUP)
+        time.sleep(0.3)
+        os.kill(run.script.pid, signal.SIGTERM)
+        code, said = run.end()
+        assert (code, said.splitlines()[-1]) == (143, "saved after 15")
+
+
+@pytest.mark.slow
+def test_a_program_stops_and_goes_on_with_its_script(checkout):
+    def state() -> str:
+        return Path(f"/proc/{run.pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+    with SignalledRun(checkout, OWN) as run:
+        os.kill(run.script.pid, signal.SIGTSTP)
+        run.wait_for(lambda: state() == "T")
+        os.kill(run.script.pid, signal.SIGCONT)
+        run.wait_for(lambda: state() != "T")
+        os.kill(run.script.pid, signal.SIGTERM)
+        assert run.end()[0] == 143
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("setpriv"), reason="needs setpriv")
+def test_a_program_whose_script_was_killed_is_asked_to_save(checkout):
+    with SignalledRun(checkout, OWN) as run:
+        run.script.kill()
+        Path(f"{run.call}.end").touch()
+        run.wait_for(lambda: not run.is_running())
+        run.wait_for(lambda: (checkout.root / "out.log").read_text() == "saved after 15\n")
 
 
 def _assert_one_line_of_error(checkout: Checkout, result: subprocess.CompletedProcess, words: list[str]) -> None:

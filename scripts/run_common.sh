@@ -7,6 +7,8 @@ root=$(dirname -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")")
 # shellcheck source=scripts/functions.sh
 source "$root/scripts/functions.sh"
 
+trap 'exit 130' INT # without it, bash goes on if what it runs meanwhile did not get the signal, too
+
 for variable in CURRENT_PWD MODEL_DIR CONFIG SPM_MODEL INIT_CHECKPOINT CACHED_DIR OUTPUT_DIR LOG DATA_DIR GLUE_DIR \
   SQUAD_DIR RACE_DIR TRAIN_FILE VALIDATION_FILE TEST_FILE PREDICT_FILE; do
   expand_home "$variable"
@@ -142,11 +144,16 @@ list_flag_variables() {
   done
 }
 
-# with_python ARGUMENT...: our interpreter, with our package first: another folder called albert where this is called
-# from, or on PYTHONPATH, is not ours.
-with_python() {
-  ALBERT_FLAG_VARIABLES=$(list_flag_variables) PYTHONSAFEPATH=1 PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1 "$root/.venv/bin/python" "$@"
+# become_python ARGUMENT...: goes on as our interpreter, with our package first: another folder called albert where this
+# is called from, or on PYTHONPATH, is not ours.
+become_python() {
+  ALBERT_FLAG_VARIABLES=$(list_flag_variables)
+  export ALBERT_FLAG_VARIABLES PYTHONSAFEPATH=1 PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1
+  exec ${ends_with_script+"${ends_with_script[@]}"} "$root/.venv/bin/python" "$@"
 }
+
+# with_python ARGUMENT...: runs our interpreter.
+with_python() { (become_python "$@"); }
 
 # name_cache FILE: prints FILE in CACHED_DIR, the predecessor's name for a cache of Google's models, which share a
 # vocabulary; for another MODEL_DIR or SPM_MODEL nothing. Caches without names are told apart by all they depend on.
@@ -247,7 +254,7 @@ sweep() {
   "$root/scripts/setup.sh"
   if [[ $DEVICE == gpu ]]; then gpu=gpu; fi # and not the CPU where there is none
   set_run_flags
-  with_python -m albert.sweep \
+  become_python -m albert.sweep \
     --output_dir="${OUTPUT_DIR:-$CURRENT_PWD/albert_output/sweep_${tasks//[^A-Za-z0-9._+-]/_}_$MODEL_NAME}" \
     --do_predict="$DO_PREDICT" \
     "${flags[@]}" \
@@ -256,6 +263,53 @@ sweep() {
     ${gpu:+--device="$gpu"} \
     ${given_keep:+--keep_checkpoint_max="$given_keep"} \
     "$@"
+}
+
+# run_logged ARGUMENT...: runs our interpreter, whose output goes to LOG, too, and returns its exit code. A signal to this
+# script goes on to the program, once: that has a process group of its own, so that it gets none of what a terminal sends
+# to the script's. A second signal would end it without saving.
+run_logged() {
+  local log tee name child='' waiting='' ends_with_script=() code=0 waits=true
+  # It can still say how it ended.
+  exec {log}> >(trap '' INT TERM HUP QUIT && exec tee -a -- "$LOG")
+  tee=$!
+  # Where nothing can be passed on, because the script itself was killed.
+  if setpriv --pdeathsig TERM true 2>/dev/null; then ends_with_script=(setpriv --pdeathsig TERM); fi
+  for name in INT TERM HUP QUIT; do
+    # shellcheck disable=SC2064 # the name of now
+    trap "pass_on $name" "$name"
+  done
+  trap pause TSTP
+  set -m # the next one gets a process group, and does not ignore SIGINT as those in the background do
+  become_python "$@" >&"$log" 2>&1 {log}>&- &
+  child=$!
+  set +m
+  if [[ $waiting ]]; then pass_on "$waiting"; fi
+  while [[ $waits ]]; do
+    waits='' # a signal ends the wait, not the program, and sets it again
+    wait "$child" 2>/dev/null && code=0 || code=$?
+  done
+  trap - INT TERM HUP QUIT TSTP
+  exec {log}>&-
+  wait "$tee" || code=$((code > 0 ? code : $?))
+  return "$code"
+}
+
+# pass_on SIGNAL: for run_logged, whose variables these are.
+pass_on() {
+  waits=true waiting=$1
+  if [[ $child ]]; then
+    waiting=''
+    kill -s "$1" "$child" 2>/dev/null || true
+  fi
+}
+
+# pause: stops the program together with this script, as Ctrl-Z is meant, and lets both go on together.
+pause() {
+  waits=true
+  if [[ $child ]]; then kill -s STOP -- "-$child" 2>/dev/null || true; fi
+  kill -s STOP "$$"
+  if [[ $child ]]; then kill -s CONT -- "-$child" 2>/dev/null || true; fi
 }
 
 # fine_tune PROGRAM NAME DURATION FLAG...: after read_recipe; says what will be done and runs albert.PROGRAM. NAME says
@@ -284,8 +338,7 @@ fine_tune() {
   fi
 
   local code=0
-  # tee ignores the interrupt that Ctrl-C sends to both, so that the program can still say how it ended.
-  with_python -m "${start[@]}" "albert.$program" \
+  run_logged -m "${start[@]}" "albert.$program" \
     --recipe \
     --do_train="$DO_TRAIN" \
     --do_eval="$DO_EVAL" \
@@ -296,7 +349,7 @@ fine_tune() {
     --output_dir="$OUTPUT_DIR" \
     --keep_checkpoint_max="$KEEP" \
     --seed="$SEED" \
-    "$@" 2>&1 | tee -i -a -- "$LOG" || code=$?
+    "$@" || code=$?
   if ((code == 137 && NUM_WORKERS == 1)); then # of several workers the launcher says it
     printf '%s: the program was killed, mostly because memory ran out: %s.\n' "${0##*/}" \
       "set a smaller BS, a larger ACCUM, or RECOMPUTE=true" | tee -i -a -- "$LOG" >&2
