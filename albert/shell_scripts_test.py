@@ -25,6 +25,7 @@ from albert.tasks.recipes import MODEL_SIZES
 ROOT = Path(__file__).parent.parent
 FINE_TUNING_SCRIPTS = sorted(path.name for path in ROOT.glob("multi_run_albert_*.sh"))
 OWN = "multi_run_albert_own.sh"
+GLUE = "multi_run_albert_glue.sh"
 
 # What it says of the package's own code is true: the recipe of a run is read from there.
 STUB_PYTHON = f"""#!/usr/bin/env bash
@@ -493,6 +494,38 @@ def test_a_program_that_was_killed_is_told_with_the_usual_reason_on_the_terminal
     assert checkout.run(script, STUB_EXIT_CODE="137", NUM_WORKERS="2", DEVICE="cpu").stderr == ""
 
 
+# Help and names of variables ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("script", FINE_TUNING_SCRIPTS)
+@pytest.mark.parametrize("word", ["--help", "-h", "help"])
+def test_help_lists_every_variable_and_sets_nothing_up(checkout, script, word):
+    setup = checkout.root / "scripts" / "setup.sh"
+    write_executable(setup, "#!/bin/sh\nexit 1\n")
+    result = checkout.run(script, word, TRAIN_FILE="", BS="x")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert not checkout.call_file.exists()
+    assert f"./{script} [more flags of albert." in result.stdout
+    assert "--flag=value behind it" in result.stdout
+    listed = re.findall(r"^  ([A-Z_]+)(?:=\S+)?  +\w", result.stdout, re.M)
+    assert len(listed) == len(set(listed)) > 30
+    lines = (ROOT / "scripts/run_common.sh").read_text() + (ROOT / script).read_text()
+    # As `NAME=${NAME:-default}`: what the environment overrides.
+    read = {name for name, same in re.findall(r"^([A-Z_]+)=\$\{([A-Z_]+):?-", lines, re.M) if name == same}
+    assert {"OPTIMIZER", "EBS"} < read
+    write_executable(setup, "#!/bin/sh\n")
+    checkout.run(script)
+    named = set(checkout.variables().values()) - {"set:learning_rate"}
+    assert (read | named) - set(listed) == {"MODEL_NAME"}
+
+
+@pytest.mark.parametrize("script", FINE_TUNING_SCRIPTS)
+def test_help_has_defaults(checkout, script):
+    said = checkout.run(script, "--help").stdout
+    assert re.search(r"^  KEEP=5 +checkpoints that stay", said, re.M)
+    assert re.search(r"^  BS +examples per GPU", said, re.M)
+
+
 # Signals --------------------------------------------------------------------------------------------------------------
 
 # Notes each signal; ends, when it is told to go on, with 128 + the first one.
@@ -516,7 +549,6 @@ while not (got and os.path.exists(call + ".end")) and time.monotonic() < deadlin
 print("saved after", *got, flush=True)
 sys.exit(128 + got[0])
 """
-GLUE = "multi_run_albert_glue.sh"
 
 
 class SignalledRun:

@@ -7,6 +7,15 @@ root=$(dirname -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")")
 # shellcheck source=scripts/functions.sh
 source "$root/scripts/functions.sh"
 
+# shellcheck source=scripts/help.sh
+source "$root/scripts/help.sh"
+case ${1:-} in
+  help | -h | --help)
+    show_help "${BASH_SOURCE[-1]}"
+    exit 0
+    ;;
+esac
+
 trap 'exit 130' INT # without it, bash goes on if what it runs meanwhile did not get the signal, too
 
 for variable in CURRENT_PWD MODEL_DIR CONFIG SPM_MODEL INIT_CHECKPOINT CACHED_DIR OUTPUT_DIR LOG DATA_DIR GLUE_DIR \
@@ -15,10 +24,11 @@ for variable in CURRENT_PWD MODEL_DIR CONFIG SPM_MODEL INIT_CHECKPOINT CACHED_DI
 done
 
 # The model
-ALBERT_DIR=${ALBERT_DIR:-base} # base, large, xlarge or xxlarge
-VERSION=${VERSION:-2}
+ALBERT_DIR=${ALBERT_DIR:-base} # base, large, xlarge or xxlarge: which of Google's models
+VERSION=${VERSION:-2}          # of Google's models, 1 or 2
 
 # Devices and precision
+# NUM_GPUS: GPUs to train on; default: all that are visible. With DEVICE=cpu, replicas on the CPU
 DEVICE=${DEVICE:-auto} # auto, gpu or cpu
 NUM_WORKERS=${NUM_WORKERS:-1} # processes on this machine that train together, each with NUM_GPUS of the GPUs
 check_whole NUM_WORKERS 1 64 "a number of workers"
@@ -43,7 +53,7 @@ RECOMPUTE=${RECOMPUTE:-false} # compute activations twice instead of keeping the
 
 # Training. BS x ACCUM x NUM_GPUS x NUM_WORKERS examples are one step; without BS, that is the recipe's batch.
 BS=${BS:-}                    # examples per GPU and micro-batch
-ACCUM=${ACCUM:-}              # micro-batches per step
+ACCUM=${ACCUM:-}              # micro-batches per step: a large batch in little memory
 MSL=${MSL:-}                  # longest row, in tokens
 LR=${LR:-}                    # peak learning rate
 SAVE=${SAVE:-}                # steps between two checkpoints, each with an evaluation
@@ -51,22 +61,24 @@ ALBERT_DP=${ALBERT_DP:-}      # dropout of the encoder
 given_keep=${KEEP:-}
 KEEP=${KEEP:-5}               # checkpoints that stay, the best apart
 OPTIMIZER=${OPTIMIZER:-adamw} # adamw or lamb
-SEED=${SEED:-42}
+SEED=${SEED:-42}              # of the order of the data, dropout and the new layer
 
 # What is done
-DO_TRAIN=${DO_TRAIN:-true}
-DO_EVAL=${DO_EVAL:-true}
-DO_PREDICT=${DO_PREDICT:-true}
+DO_TRAIN=${DO_TRAIN:-true}     # train
+DO_EVAL=${DO_EVAL:-true}       # evaluate on the dev set
+DO_PREDICT=${DO_PREDICT:-true} # write predictions
 
 # Where things are
-CURRENT_PWD=${CURRENT_PWD:-$root}
+# OUTPUT_DIR: results; default: a folder in albert_output/ named after task, model, batch, rate and seed
+# LOG: file that gets what the program says; default: OUTPUT_DIR.log
+# INIT_CHECKPOINT: weights to begin with, in place of those of MODEL_DIR; set to nothing: random ones
+CURRENT_PWD=${CURRENT_PWD:-$root} # folder of the defaults of data, models, caches and results; default: the checkout
 MODEL_NAME=${MODEL_DIR:+$(basename -- "$(realpath -m -- "$MODEL_DIR")")} # in the default name of the output folder
 MODEL_NAME=${MODEL_NAME:-${ALBERT_DIR}_v${VERSION}}
-MODEL_DIR=${MODEL_DIR:-$CURRENT_PWD/pretrained_model/albert_${ALBERT_DIR}_v${VERSION}} # downloaded, or left by a run
-# In place of what MODEL_DIR has. INIT_CHECKPOINT set to nothing: random weights.
-CONFIG=${CONFIG:-}
-SPM_MODEL=${SPM_MODEL:-}
-CACHED_DIR=${CACHED_DIR:-$CURRENT_PWD/cached_albert_tfrecord}
+MODEL_DIR=${MODEL_DIR:-$CURRENT_PWD/pretrained_model/albert_${ALBERT_DIR}_v${VERSION}} # folder of the model: downloaded, or left by a run
+CONFIG=${CONFIG:-}                                            # albert_config.json, in place of that of MODEL_DIR
+SPM_MODEL=${SPM_MODEL:-}                                      # vocabulary, in place of that of MODEL_DIR
+CACHED_DIR=${CACHED_DIR:-$CURRENT_PWD/cached_albert_tfrecord} # what is made of the data, for the next run
 
 # Both become part of folder names.
 [[ $ALBERT_DIR =~ ^[A-Za-z0-9][A-Za-z0-9._-]*$ ]] ||
