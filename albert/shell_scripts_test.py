@@ -526,6 +526,46 @@ def test_help_has_defaults(checkout, script):
     assert re.search(r"^  BS +examples per GPU", said, re.M)
 
 
+@pytest.mark.parametrize(
+    ("script", "variables", "said"),
+    [
+        (OWN, {"EPOCHS": "1"}, ["EPOCHS is not read; EPOCH is meant? (how often each row is seen)"]),
+        (GLUE, {"EPOCHS": "1"}, ["EPOCHS is not read; TSP is meant? (training steps)"]),
+        (GLUE, {"TASKS": "MRPC"}, ["TASKS is not read; TASK is meant? (a task"]),
+        (OWN, {"SEEDS": "1"}, ["SEEDS is not read; SEED is meant? ("]),
+        (GLUE, {"SEEDS": "1"}, []),
+        # Somebody else's, then.
+        (OWN, {"EPOCHS": "1", "EPOCH": "2"}, []),
+        (OWN, {"TASKS": "MRPC", "GPUS": ""}, []),
+        (
+            "multi_run_albert_squad.sh",
+            {"BATCH_SIZE": "8", "MAX_LEN": "64", "LEARNING_RATE": "1"},
+            ["BATCH_SIZE is not read; BS is", "LEARNING_RATE is not read; LR is", "MAX_LEN is not read; MSL is"],
+        ),
+    ],
+)
+def test_a_variable_under_another_programs_name_is_told_and_nothing_refused(checkout, script, variables, said):
+    result = checkout.run(script, **variables)
+    assert result.returncode == 0
+    lines = result.stderr.splitlines()
+    assert len(lines) == len(said)
+    assert all(line.startswith(f"{script}: {part}") for line, part in zip(lines, said, strict=True)), lines
+
+
+def test_other_names_are_no_variables_and_mean_some(checkout):
+    (names,) = re.findall(r"^other_names=\((.*?)\)", (ROOT / "scripts/help.sh").read_text(), re.M | re.S)
+    pairs = dict(pair.split("=") for pair in names.split())
+    helps = [checkout.run(script, "--help").stdout for script in FINE_TUNING_SCRIPTS]
+    listed = [set(re.findall(r"^  ([A-Z_]+)(?:=\S+)?  +\w", text, re.M)) for text in helps]
+    assert {name for meant in pairs.values() for name in meant.split("/")} <= set().union(*listed)
+    assert pairs.keys() & set.intersection(*listed) == set()
+
+
+def test_several_seeds_have_a_variable_of_their_own(checkout):
+    said = checkout.run(GLUE, SEED="1,2").stderr
+    assert said == f"{GLUE}: SEED=1,2 is not a seed: use a whole number, or SEEDS=1,2 for a run with each.\n"
+
+
 # Signals --------------------------------------------------------------------------------------------------------------
 
 # Notes each signal; ends, when it is told to go on, with 128 + the first one.

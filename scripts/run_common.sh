@@ -15,6 +15,7 @@ case ${1:-} in
     exit 0
     ;;
 esac
+warn_of_other_names "${BASH_SOURCE[-1]}"
 
 trap 'exit 130' INT # without it, bash goes on if what it runs meanwhile did not get the signal, too
 
@@ -101,6 +102,9 @@ check_whole BS 1 999999 "a batch size per GPU"
 check_whole MSL 1 999999 "a number of tokens"
 check_whole SAVE 1 999999999 "a number of steps"
 check_whole KEEP 0 999999999 "a number of checkpoints"
+if [[ $SEED =~ ^[0-9]+(,[0-9]+)+$ && ${text_of_variable[SEEDS]+set} ]]; then
+  die "SEED=$SEED is not a seed: use a whole number, or SEEDS=$SEED for a run with each."
+fi
 [[ $SEED =~ ^-?[0-9]{1,18}$ ]] || die "SEED=$SEED is not a seed: use a whole number."
 check_number LR "a learning rate"
 check_number ALBERT_DP "a dropout probability"
