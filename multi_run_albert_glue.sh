@@ -5,7 +5,7 @@
 #
 # Several tasks, seeds or learning rates are a sweep (docs/sweeps.md), which has a run on GPUS_PER_RUN GPUs for each:
 #
-#   TASK=all SEEDS=1,2,3 LR=1e-5,2e-5 NUM_GPUS=8 ./multi_run_albert_glue.sh [more flags of albert.sweep -- of its runs]
+#   TASK=all SEEDS=1,2,3 LR=1e-5,2e-5 NUM_GPUS=8 ./multi_run_albert_glue.sh [more flags of albert.sweep and of its runs]
 #
 # The task's recipe (albert/tasks/recipes.py) sets rate, steps, warm-up, batch over all GPUs, dropout, length and save
 # interval. Every setting is a variable of the environment; --help lists them.
@@ -39,14 +39,7 @@ DATA_DIR=${DATA_DIR:-${GLUE_DIR:-$CURRENT_PWD/glue_data}} # holds one folder per
 if [[ ${TASK,,} == all || $TASK == *,* || -n $SEEDS || -n $rates ]]; then
   check_whole GPUS_PER_RUN 1 9999 "a number of GPUs"
   if [[ $DEVICE == cpu ]]; then given_gpus=0; fi
-  sweep_flags=()
-  for argument; do
-    if [[ $argument == -- ]]; then # in front of it are flags of the sweep
-      while [[ $1 != -- ]]; do sweep_flags+=("$1") && shift; done
-      shift
-      break
-    fi
-  done
+  part_arguments "$@"
   sweep "$TASK" \
     --task_name="$TASK" \
     --seeds="${SEEDS:-$SEED}" \
@@ -58,7 +51,7 @@ if [[ ${TASK,,} == all || $TASK == *,* || -n $SEEDS || -n $rates ]]; then
     --data_dir="$DATA_DIR" \
     ${TSP:+--train_step="$TSP"} \
     ${WPSP:+--warmup_step="$WPSP"} \
-    "$@"
+    ${run_arguments+"${run_arguments[@]}"}
   exit
 fi
 

@@ -29,7 +29,7 @@ GLUE = "multi_run_albert_glue.sh"
 
 # What it says of the package's own code is true: the recipe of a run is read from there.
 STUB_PYTHON = f"""#!/usr/bin/env bash
-if [[ $1 == */scripts/recipe.py ]]; then exec {shlex.quote(sys.executable)} "$@"; fi
+if [[ $1 == */scripts/*.py ]]; then exec {shlex.quote(sys.executable)} "$@"; fi
 """
 STUB_PYTHON += """printf '%s' "$PYTHONPATH" >"$STUB_CALL.path"
 printf '%s' "$ALBERT_FLAG_VARIABLES" >"$STUB_CALL.variables"
@@ -851,6 +851,43 @@ def test_flags_of_a_sweep_come_in_front_of_those_of_its_runs(checkout):
     checkout.run("multi_run_albert_glue.sh", SEEDS="1,2", KEEP="3", DEVICE="gpu")
     request = parse_sweep_flags(["sweep", *checkout.call()[1]])
     assert (request.run_flags["keep_checkpoint_max"], request.run_flags["device"]) == ("3", "gpu")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected", "of_runs"),
+    [
+        (["--dry_run"], {"dry_run": True}, {}),
+        (["--report=median", "--log_steps=2", "--dry_run"], {"dry_run": True, "report": "median"}, {"log_steps": "2"}),
+        (
+            ["--set", "label_smoothing_factor=0,0.1", "--log_steps", "2"],
+            {"grid": ("label_smoothing_factor=0.0,0.1",)},
+            {"log_steps": "2"},
+        ),
+        (
+            ["--nodo_predict", "--seeds=5", "--nopack_sequences"],
+            {"do_predict": False, "seeds": "5"},
+            {"pack_sequences": "false"},
+        ),
+        (["--flagfile={file}"], {"from_mnli": True}, {"log_steps": "3"}),
+        # As written, where somebody wrote it.
+        (["--", "--log_steps=2"], {"dry_run": False}, {"log_steps": "2"}),
+    ],
+)
+def test_a_flag_behind_the_scripts_name_belongs_to_the_sweep_or_its_runs(
+    checkout, tmp_path, arguments, expected, of_runs
+):
+    (tmp_path / "flags of mine").write_text("# mine\n--from_mnli\n--log_steps=3\n")
+    words = [word.format(file=tmp_path / "flags of mine") for word in arguments]
+    result = checkout.run(GLUE, *words, SEEDS="1,2", TASK="CoLA,WNLI")
+    assert result.returncode == 0, result.stderr
+    request = parse_sweep_flags(["sweep", *checkout.call()[1]])
+    assert {name: getattr(request, name) for name in expected} == expected
+    assert of_runs.items() <= request.run_flags.items()
+
+
+def test_a_file_of_flags_that_is_not_there_is_told_in_one_line(checkout):
+    result = checkout.run(GLUE, "--flagfile=none", SEEDS="1,2")
+    _assert_one_line_of_error(checkout, result, ["--flagfile=none", "No such file"])
 
 
 @pytest.mark.parametrize(

@@ -255,6 +255,27 @@ set_run_flags() {
   )
 }
 
+# part_arguments ARGUMENT...: sets sweep_flags and run_arguments, in front of -- and behind it. Where there is none, a
+# flag belongs to the one that has it.
+part_arguments() {
+  local argument has_place='' arguments=("$@")
+  sweep_flags=() run_arguments=()
+  for argument; do
+    if [[ $argument == -- ]]; then has_place=true; fi
+  done
+  if [[ ! $has_place ]] && (($#)); then
+    "$root/scripts/setup.sh"
+    mapfile -d '' arguments < <(with_python "$root/scripts/sweep_arguments.py" "$@")
+    if ((${#arguments[@]} == 0)); then exit 2; fi # it has said why
+  fi
+  while ((${#arguments[@]})) && [[ ${arguments[0]} != -- ]]; do
+    sweep_flags+=("${arguments[0]}")
+    arguments=("${arguments[@]:1}")
+  done
+  # shellcheck disable=SC2034 # for the script
+  run_arguments=("${arguments[@]:1}")
+}
+
 # sweep TASKS FLAG...: runs albert.sweep with these flags, behind which come those of every run, as fine_tune has them.
 # Each run has a log beside its folder.
 sweep() {
