@@ -710,6 +710,40 @@ def test_a_program_whose_script_was_killed_is_asked_to_save(checkout):
         run.wait_for(lambda: (checkout.root / "out.log").read_text() == "saved after 15\n")
 
 
+@pytest.mark.training
+def test_a_run_that_a_supervisor_stopped_is_saved_and_continued(tmp_path):
+    output, table = tmp_path / "my output", tmp_path / "rows.csv"
+    table.write_text("text,label\n" + "".join(f"row {index},{'ab'[index % 2]}\n" for index in range(96)))
+    quick = {"DEVICE": "cpu", "EPOCH": "2", "BS": "2", "MSL": "16", "SAVE": "4", "STRATEGY": "one", "PACK": "false"}
+    variables = {
+        **quick,
+        "TRAIN_FILE": str(table),
+        "VALIDATION_FILE": str(table),
+        "MODEL_DIR": str(ROOT / "sample_data/albert_tiny"),
+        "OUTPUT_DIR": str(output),
+        "CACHED_DIR": str(tmp_path),
+    }
+    log = output / "training_log.jsonl"
+    first = subprocess.Popen([ROOT / OWN], env=os.environ | variables, stdout=subprocess.PIPE, text=True)
+    try:
+        deadline = time.monotonic() + 240
+        while first.poll() is None and not (log.exists() and log.stat().st_size) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        first.terminate()
+        said, _ = first.communicate(timeout=120)
+    finally:
+        first.kill()
+    assert first.returncode == 143, said
+    assert re.search(r"stopped after step \d+ of 96, which is saved; the same command", said.splitlines()[-1])
+    done = subprocess.run(
+        [ROOT / OWN], env=os.environ | variables, capture_output=True, text=True, timeout=400, check=False
+    )
+    assert done.returncode == 0, done.stdout
+    assert [json.loads(line)["step"] for line in log.read_text().splitlines()] == list(range(1, 97))
+    command = shlex.split(done.stdout.splitlines()[-1].partition("Use the model: ")[2])
+    assert command[-2:] == [f"--model_dir={output}", "TEXT"]
+
+
 def _assert_one_line_of_error(checkout: Checkout, result: subprocess.CompletedProcess, words: list[str]) -> None:
     """And nothing was begun."""
     assert result.returncode == 2
