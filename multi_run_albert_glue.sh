@@ -5,19 +5,21 @@
 #
 # Several tasks, seeds or learning rates are a sweep (docs/sweeps.md), which has a run on GPUS_PER_RUN GPUs for each:
 #
-#   TASK=all SEEDS=1,2,3 LR=1e-5,2e-5 NUM_GPUS=8 ./multi_run_albert_glue.sh [more flags of albert.sweep -- of its runs]
+#   TASK=all SEEDS=1,2,3 LR=1e-5,2e-5 NUM_GPUS=8 ./multi_run_albert_glue.sh [more flags of albert.sweep and of its runs]
 #
 # The task's recipe (albert/tasks/recipes.py) sets rate, steps, warm-up, batch over all GPUs, dropout, length and save
-# interval. Every setting below, and in scripts/run_common.sh, is a variable that the environment overrides.
+# interval. Every setting is a variable of the environment; --help lists them.
 set -euo pipefail
-SEEDS=${SEEDS:-}       # several, with commas
+SEEDS=${SEEDS:-} # several seeds with commas: a sweep
 given_gpus=${NUM_GPUS:-} rates=''
 if [[ ${LR:-} == *,* ]]; then rates=$LR LR=''; fi
 # shellcheck source=scripts/run_common.sh
 source "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/scripts/run_common.sh"
 
-TASK=${TASK:-CoLA}
-GPUS_PER_RUN=${GPUS_PER_RUN:-1} # in a sweep
+TASK=${TASK:-CoLA}              # a task of GLUE, as MRPC; several with commas, or all: a sweep
+GPUS_PER_RUN=${GPUS_PER_RUN:-1} # of each run in a sweep
+# LR: peak learning rate; several with commas: a sweep
+# GLUE_DIR: older name of DATA_DIR
 EBS=${EBS:-32}  # per GPU, for evaluation and prediction
 WPSP=${WPSP:-}  # warm-up steps
 TSP=${TSP:-}    # training steps
@@ -32,19 +34,12 @@ flag_variables+=(
 
 if [[ -n $rates ]]; then flag_variables+=(set:learning_rate=LR); fi
 
-DATA_DIR=${DATA_DIR:-${GLUE_DIR:-$CURRENT_PWD/glue_data}} # holds one folder per task
+DATA_DIR=${DATA_DIR:-${GLUE_DIR:-$CURRENT_PWD/glue_data}} # holds one folder per task; default: glue_data/
 
 if [[ ${TASK,,} == all || $TASK == *,* || -n $SEEDS || -n $rates ]]; then
   check_whole GPUS_PER_RUN 1 9999 "a number of GPUs"
   if [[ $DEVICE == cpu ]]; then given_gpus=0; fi
-  sweep_flags=()
-  for argument; do
-    if [[ $argument == -- ]]; then # in front of it are flags of the sweep
-      while [[ $1 != -- ]]; do sweep_flags+=("$1") && shift; done
-      shift
-      break
-    fi
-  done
+  part_arguments "$@"
   sweep "$TASK" \
     --task_name="$TASK" \
     --seeds="${SEEDS:-$SEED}" \
@@ -56,7 +51,7 @@ if [[ ${TASK,,} == all || $TASK == *,* || -n $SEEDS || -n $rates ]]; then
     --data_dir="$DATA_DIR" \
     ${TSP:+--train_step="$TSP"} \
     ${WPSP:+--warmup_step="$WPSP"} \
-    "$@"
+    ${run_arguments+"${run_arguments[@]}"}
   exit
 fi
 

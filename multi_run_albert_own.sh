@@ -5,12 +5,12 @@
 #   TRAIN_FILE=tickets.csv ALBERT_DIR=base NUM_GPUS=8 ./multi_run_albert_own.sh [more flags of albert.run_multigpus_classifier]
 #
 # The recipe (albert/tasks/recipes.py) sets rate, epochs, warm-up, batch over all GPUs, length and save interval.
-# Every setting below, and in scripts/run_common.sh, is a variable that the environment overrides.
+# Every setting is a variable of the environment; --help lists them.
 set -euo pipefail
-TRAIN_FILE=${TRAIN_FILE:-}           # .csv, .tsv, .json or .jsonl
+TRAIN_FILE=${TRAIN_FILE:-}           # table of texts and labels: .csv, .tsv, .json or .jsonl
 VALIDATION_FILE=${VALIDATION_FILE:-} # without it, a tenth of TRAIN_FILE is held out
-TEST_FILE=${TEST_FILE:-}
-DO_PREDICT=${DO_PREDICT:-${TEST_FILE:+true}}
+TEST_FILE=${TEST_FILE:-}             # a table to predict
+DO_PREDICT=${DO_PREDICT:-${TEST_FILE:+true}} # write predictions; default: with TEST_FILE
 DO_PREDICT=${DO_PREDICT:-false}
 # shellcheck source=scripts/run_common.sh
 source "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/scripts/run_common.sh"

@@ -4,7 +4,7 @@
 #   ALBERT_DIR=base NUM_GPUS=8 ./multi_run_albert_race.sh [more flags of albert.run_multigpus_race]
 #
 # The recipe (albert/tasks/recipes.py) sets rate, steps, warm-up, batch over all GPUs, dropout, length and save interval.
-# Every setting below, and in scripts/run_common.sh, is a variable that the environment overrides.
+# Every setting is a variable of the environment; --help lists them.
 set -euo pipefail
 # shellcheck source=scripts/run_common.sh
 source "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/scripts/run_common.sh"
@@ -26,9 +26,10 @@ flag_variables+=(
   train_step=TSP warmup_step=WPSP
 )
 
-DATA_DIR=${DATA_DIR:-${RACE_DIR:-$CURRENT_PWD}} # holds RACE/{train,dev,test}/{middle,high}
-TRAIN_FEATURE_FILE=${TRAIN_FEATURE_FILE-$(name_cache RACE_train.tf_record)}
-EVAL_FEATURE_FILE=${EVAL_FEATURE_FILE-$(name_cache RACE_eval.tf_record)}
+# RACE_DIR: older name of DATA_DIR
+DATA_DIR=${DATA_DIR:-${RACE_DIR:-$CURRENT_PWD}}                             # holds RACE/{train,dev,test}/{middle,high}
+TRAIN_FEATURE_FILE=${TRAIN_FEATURE_FILE-$(name_cache RACE_train.tf_record)} # cache of the training set
+EVAL_FEATURE_FILE=${EVAL_FEATURE_FILE-$(name_cache RACE_eval.tf_record)}    # cache of the dev set
 
 [[ -d $DATA_DIR/RACE || -d $DATA_DIR/train ]] ||
   die "no folder $DATA_DIR/RACE: run ./download_glue_data.py --tasks=RACE, or set DATA_DIR to the folder that holds it."

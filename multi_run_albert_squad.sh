@@ -4,12 +4,12 @@
 #   SQUAD_VERSION=2.0 ALBERT_DIR=base NUM_GPUS=8 ./multi_run_albert_squad.sh [more flags of albert.run_multigpus_squad_v2]
 #
 # The recipe (albert/tasks/recipes.py) sets rate, epochs, warm-up, batch over all GPUs, dropout, length and save interval.
-# Every setting below, and in scripts/run_common.sh, is a variable that the environment overrides.
+# Every setting is a variable of the environment; --help lists them.
 set -euo pipefail
 # shellcheck source=scripts/run_common.sh
 source "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/scripts/run_common.sh"
 
-SQUAD_VERSION=${SQUAD_VERSION:-2.0}
+SQUAD_VERSION=${SQUAD_VERSION:-2.0} # 1.1 or 2.0
 [[ $SQUAD_VERSION =~ ^(1\.1|2\.0)$ ]] || die "SQUAD_VERSION=$SQUAD_VERSION is not known: use 1.1 or 2.0."
 TASK=SQuAD$SQUAD_VERSION
 
@@ -31,9 +31,10 @@ flag_variables+=(
   doc_stride=DOC_STRIDE max_query_length=MQL num_train_epochs=EPOCH warmup_proportion=WPP
 )
 
-DATA_DIR=${DATA_DIR:-${SQUAD_DIR:-$CURRENT_PWD/SQuAD}}
-TRAIN_FILE=${TRAIN_FILE:-$DATA_DIR/train-v$SQUAD_VERSION.json}
-PREDICT_FILE=${PREDICT_FILE:-$DATA_DIR/dev-v$SQUAD_VERSION.json}
+# SQUAD_DIR: older name of DATA_DIR
+DATA_DIR=${DATA_DIR:-${SQUAD_DIR:-$CURRENT_PWD/SQuAD}}           # folder of both files; default: SQuAD/
+TRAIN_FILE=${TRAIN_FILE:-$DATA_DIR/train-v$SQUAD_VERSION.json}   # questions to train on
+PREDICT_FILE=${PREDICT_FILE:-$DATA_DIR/dev-v$SQUAD_VERSION.json} # questions to answer
 
 check_file() {
   [[ -f $2 ]] ||
@@ -47,9 +48,9 @@ read_recipe "$TASK"
 # What is made of the data. Another length of rows makes other caches; for another stride or length of questions set
 # CACHED_DIR, or the names to nothing.
 length=${MSL:-$recipe_length}
-TRAIN_FEATURE_FILE=${TRAIN_FEATURE_FILE-$(name_cache "${TASK}_train_$length.tf_record")}
-PREDICT_FEATURE_FILE=${PREDICT_FEATURE_FILE-$(name_cache "${TASK}_dev_$length.tf_record")}
-PREDICT_FEATURE_LEFT_FILE=${PREDICT_FEATURE_LEFT_FILE-$(name_cache "${TASK}_dev_left_$length.json")}
+TRAIN_FEATURE_FILE=${TRAIN_FEATURE_FILE-$(name_cache "${TASK}_train_$length.tf_record")}         # cache of TRAIN_FILE
+PREDICT_FEATURE_FILE=${PREDICT_FEATURE_FILE-$(name_cache "${TASK}_dev_$length.tf_record")}           # cache of PREDICT_FILE
+PREDICT_FEATURE_LEFT_FILE=${PREDICT_FEATURE_LEFT_FILE-$(name_cache "${TASK}_dev_left_$length.json")} # its texts
 
 fine_tune "run_multigpus_squad_v${SQUAD_VERSION%%.*}" "$TASK" "${EPOCH:+$EPOCH epochs}" \
   --train_file="$TRAIN_FILE" \

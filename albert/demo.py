@@ -19,7 +19,7 @@ from pathlib import Path
 from albert import create_pretraining_data, prepare_corpus, run_multigpus_classifier, run_pretraining
 from albert.cli.demo import DTYPES, parse
 from albert.cli.pretraining import RUN_PRETRAINING, parse_pretraining_flags
-from albert.cli.program import main
+from albert.cli.program import main, named_by_caller
 from albert.cli.variables import FLAG_VARIABLES
 from albert.errors import UserError
 from albert.system.imports import importing_tensorflow
@@ -123,7 +123,7 @@ def run(options: argparse.Namespace) -> None:
     work = _pretrain if options.command == "pretraining" else _fine_tune_sample
     try:
         devices = Devices.found()
-        with _named_by_options(options, devices):
+        with _named_by_options(options, devices), named_by_caller():
             work(options, model, devices, output)
     except (KeyboardInterrupt, SystemExit) as stop:
         if isinstance(stop, KeyboardInterrupt) or stop.code in INTERRUPTED:

@@ -16,10 +16,12 @@ from albert import demo
 from albert.albert_config import AlbertConfig
 from albert.cli import demo as demo_options
 from albert.cli.fine_tuning import parse_classifier_flags
+from albert.cli.program import main
 from albert.cli.variables import FLAG_VARIABLES
 from albert.demo import Devices
 from albert.errors import UserError
 from albert.serving.model_files import find_vocabulary
+from albert.system.signals import Interrupted
 from albert.tasks.recipes import model_size_of
 
 ROOT = Path(__file__).parent.parent
@@ -272,6 +274,25 @@ def test_an_interrupted_run_names_the_command_that_continues_it(calls, monkeypat
     assert again.output.parent == tmp_path / "demo_output"
     first = demo.parse(["demo_albert", *words])
     assert {**vars(again), "output": None, "words": None} == {**vars(first), "output": None, "words": None}
+
+
+@pytest.mark.parametrize("words", [(), ("-o", "out")])
+def test_only_the_demo_says_how_an_interrupted_run_continues(monkeypatch, tmp_path, capsys, words):
+    def stopped(_settings):
+        raise Interrupted("stopped after step 3 of 350, which is saved", signal.SIGINT)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Devices, "found", classmethod(lambda cls: cls("cpu", 2)))
+    monkeypatch.setattr(demo.run_multigpus_classifier, "cli", lambda argv: main(argv, lambda argv: argv, stopped))
+    with pytest.raises(SystemExit) as stop:
+        run(*words)
+    assert stop.value.code == 130
+    said, named = capsys.readouterr().err.splitlines()
+    assert said == "stopped after step 3 of 350, which is saved."
+    assert named.startswith("Continue with: ")
+    assert " -o " in named
+    assert demo.run_multigpus_classifier.cli([]) == 130  # called by anybody else
+    assert "; the same command, without --overwrite_output_dir, continues" in capsys.readouterr().err
 
 
 def test_a_named_folder_is_named_once(calls, monkeypatch, tmp_path, capsys):

@@ -1,15 +1,18 @@
 """The shell scripts, run in a copy of the checkout where set-up does nothing and Python only notes how it is called."""
 
+import contextlib
 import functools
 import json
 import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
+import time
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -22,10 +25,11 @@ from albert.tasks.recipes import MODEL_SIZES
 ROOT = Path(__file__).parent.parent
 FINE_TUNING_SCRIPTS = sorted(path.name for path in ROOT.glob("multi_run_albert_*.sh"))
 OWN = "multi_run_albert_own.sh"
+GLUE = "multi_run_albert_glue.sh"
 
 # What it says of the package's own code is true: the recipe of a run is read from there.
 STUB_PYTHON = f"""#!/usr/bin/env bash
-if [[ $1 == */scripts/recipe.py ]]; then exec {shlex.quote(sys.executable)} "$@"; fi
+if [[ $1 == */scripts/*.py ]]; then exec {shlex.quote(sys.executable)} "$@"; fi
 """
 STUB_PYTHON += """printf '%s' "$PYTHONPATH" >"$STUB_CALL.path"
 printf '%s' "$ALBERT_FLAG_VARIABLES" >"$STUB_CALL.variables"
@@ -490,6 +494,256 @@ def test_a_program_that_was_killed_is_told_with_the_usual_reason_on_the_terminal
     assert checkout.run(script, STUB_EXIT_CODE="137", NUM_WORKERS="2", DEVICE="cpu").stderr == ""
 
 
+# Help and names of variables ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("script", FINE_TUNING_SCRIPTS)
+@pytest.mark.parametrize("word", ["--help", "-h", "help"])
+def test_help_lists_every_variable_and_sets_nothing_up(checkout, script, word):
+    setup = checkout.root / "scripts" / "setup.sh"
+    write_executable(setup, "#!/bin/sh\nexit 1\n")
+    result = checkout.run(script, word, TRAIN_FILE="", BS="x")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert not checkout.call_file.exists()
+    assert f"./{script} [more flags of albert." in result.stdout
+    assert "--flag=value behind it" in result.stdout
+    listed = re.findall(r"^  ([A-Z_]+)(?:=\S+)?  +\w", result.stdout, re.M)
+    assert len(listed) == len(set(listed)) > 30
+    lines = (ROOT / "scripts/run_common.sh").read_text() + (ROOT / script).read_text()
+    # As `NAME=${NAME:-default}`: what the environment overrides.
+    read = {name for name, same in re.findall(r"^([A-Z_]+)=\$\{([A-Z_]+):?-", lines, re.M) if name == same}
+    assert {"OPTIMIZER", "EBS"} < read
+    write_executable(setup, "#!/bin/sh\n")
+    checkout.run(script)
+    named = set(checkout.variables().values()) - {"set:learning_rate"}
+    assert (read | named) - set(listed) == {"MODEL_NAME"}
+
+
+@pytest.mark.parametrize("script", FINE_TUNING_SCRIPTS)
+def test_help_has_defaults(checkout, script):
+    said = checkout.run(script, "--help").stdout
+    assert re.search(r"^  KEEP=5 +checkpoints that stay", said, re.M)
+    assert re.search(r"^  BS +examples per GPU", said, re.M)
+
+
+@pytest.mark.parametrize(
+    ("script", "variables", "said"),
+    [
+        (OWN, {"EPOCHS": "1"}, ["EPOCHS is not read; EPOCH is meant? (how often each row is seen)"]),
+        (GLUE, {"EPOCHS": "1"}, ["EPOCHS is not read; TSP is meant? (training steps)"]),
+        (GLUE, {"TASKS": "MRPC"}, ["TASKS is not read; TASK is meant? (a task"]),
+        (OWN, {"SEEDS": "1"}, ["SEEDS is not read; SEED is meant? ("]),
+        (GLUE, {"SEEDS": "1"}, []),
+        # Somebody else's, then.
+        (OWN, {"EPOCHS": "1", "EPOCH": "2"}, []),
+        (OWN, {"TASKS": "MRPC", "GPUS": ""}, []),
+        (
+            "multi_run_albert_squad.sh",
+            {"BATCH_SIZE": "8", "MAX_LEN": "64", "LEARNING_RATE": "1"},
+            ["BATCH_SIZE is not read; BS is", "LEARNING_RATE is not read; LR is", "MAX_LEN is not read; MSL is"],
+        ),
+    ],
+)
+def test_a_variable_under_another_programs_name_is_told_and_nothing_refused(checkout, script, variables, said):
+    result = checkout.run(script, **variables)
+    assert result.returncode == 0
+    lines = result.stderr.splitlines()
+    assert len(lines) == len(said)
+    assert all(line.startswith(f"{script}: {part}") for line, part in zip(lines, said, strict=True)), lines
+
+
+def test_other_names_are_no_variables_and_mean_some(checkout):
+    (names,) = re.findall(r"^other_names=\((.*?)\)", (ROOT / "scripts/help.sh").read_text(), re.M | re.S)
+    pairs = dict(pair.split("=") for pair in names.split())
+    helps = [checkout.run(script, "--help").stdout for script in FINE_TUNING_SCRIPTS]
+    listed = [set(re.findall(r"^  ([A-Z_]+)(?:=\S+)?  +\w", text, re.M)) for text in helps]
+    assert {name for meant in pairs.values() for name in meant.split("/")} <= set().union(*listed)
+    assert pairs.keys() & set.intersection(*listed) == set()
+
+
+def test_several_seeds_have_a_variable_of_their_own(checkout):
+    said = checkout.run(GLUE, SEED="1,2").stderr
+    assert said == f"{GLUE}: SEED=1,2 is not a seed: use a whole number, or SEEDS=1,2 for a run with each.\n"
+
+
+# Signals --------------------------------------------------------------------------------------------------------------
+
+# Notes each signal; ends, when it is told to go on, with 128 + the first one.
+SIGNALLED = f"""#!{sys.executable}
+import os, signal, sys, time
+if sys.argv[1].endswith("/scripts/recipe.py"):
+    os.execv({sys.executable!r}, [{sys.executable!r}, *sys.argv[1:]])
+got = []
+numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+ignored = [number.name for number in numbers if signal.getsignal(number) == signal.SIG_IGN]
+for number in numbers:
+    if number.name not in ignored:
+        signal.signal(number, lambda number, _: got.append(number))
+call = os.environ["STUB_CALL"]
+with open(call + ".pid.new", "w") as file:
+    file.write(f"{{os.getpid()}} {{' '.join(ignored)}}")
+os.rename(call + ".pid.new", call + ".pid")
+deadline = time.monotonic() + 60
+while not (got and os.path.exists(call + ".end")) and time.monotonic() < deadline:
+    time.sleep(0.01)
+print("saved after", *got, flush=True)
+sys.exit(128 + got[0])
+"""
+
+
+class SignalledRun:
+    """A script whose program waits for a signal, as the leader of a process group of its own; killed at the end."""
+
+    def __init__(self, checkout: Checkout, script: str, prefix: Sequence[str] = (), **variables: str):
+        self.call = Path(checkout.call_file)
+        write_executable(checkout.root / ".venv" / "bin" / "python", SIGNALLED)
+        environment = {
+            "PATH": f"{checkout.bin}:{os.environ['PATH']}",
+            "HOME": "/",
+            "STUB_CALL": str(self.call),
+            "TRAIN_FILE": str(checkout.root / "tickets.csv"),
+            "OUTPUT_DIR": str(checkout.root / "out"),
+            **variables,
+        }
+        self.script = subprocess.Popen(
+            [*prefix, checkout.root / script], cwd=checkout.root.parent, env=environment, start_new_session=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+        self.pid = 0
+
+    def __enter__(self) -> "SignalledRun":
+        pid_file = Path(f"{self.call}.pid")
+        self.wait_for(lambda: pid_file.exists() or self.script.poll() is not None)
+        assert pid_file.exists(), self.script.communicate(timeout=5)
+        pid, *self.ignored = pid_file.read_text().split()
+        self.pid = int(pid)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for pid in {self.script.pid, self.pid} - {0}:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.script.communicate(timeout=20)
+
+    def wait_for(self, condition: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 30
+        while not condition() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert condition()
+
+    def is_running(self) -> bool:
+        """The program; one that has ended and that nobody has asked about is not running."""
+        try:
+            return " Z " not in Path(f"/proc/{self.pid}/stat").read_text()
+        except FileNotFoundError:
+            return False
+
+    def end(self) -> tuple[int, str]:
+        """Lets the program end: the script's exit code, and what was said."""
+        Path(f"{self.call}.end").touch()
+        said, _ = self.script.communicate(timeout=30)
+        return self.script.returncode, said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("whom", [os.kill, os.killpg], ids=["script", "group"])
+@pytest.mark.parametrize(
+    ("script", "variables"),
+    [(OWN, {}), (OWN, {"NUM_WORKERS": "2", "DEVICE": "cpu"}), (GLUE, {"SEEDS": "1,2"})],
+    ids=["run", "launcher", "sweep"],
+)
+def test_a_signal_reaches_the_program_once_and_the_script_ends_as_it_does(checkout, script, variables, whom, number):
+    with SignalledRun(checkout, script, **variables) as run:
+        whom(run.script.pid, number)
+        time.sleep(0.3)  # the program is still saving
+        assert run.script.poll() is None
+        assert run.is_running()
+        code, said = run.end()
+        assert (code, said.splitlines()[-1]) == (128 + number, f"saved after {number:d}")
+        assert not run.is_running()
+        if "SEEDS" not in variables:
+            assert (checkout.root / "out.log").read_text() == f"saved after {number:d}\n"
+
+
+@pytest.mark.slow
+def test_a_second_signal_reaches_the_program_too(checkout):
+    with SignalledRun(checkout, OWN) as run:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            os.kill(run.script.pid, number)
+            time.sleep(0.3)
+        assert run.end()[1].endswith("saved after 2 15\n")
+
+
+@pytest.mark.slow
+def test_a_run_under_nohup_outlives_its_terminal(checkout):
+    with SignalledRun(checkout, OWN, ["nohup"]) as run:
+        assert run.ignored == ["SIGHUP"]
+        os.killpg(run.script.pid, signal.SIGHUP)
+        time.sleep(0.3)
+        os.kill(run.script.pid, signal.SIGTERM)
+        code, said = run.end()
+        assert (code, said.splitlines()[-1]) == (143, "saved after 15")
+
+
+@pytest.mark.slow
+def test_a_program_stops_and_goes_on_with_its_script(checkout):
+    def state() -> str:
+        return Path(f"/proc/{run.pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+    with SignalledRun(checkout, OWN) as run:
+        os.kill(run.script.pid, signal.SIGTSTP)
+        run.wait_for(lambda: state() == "T")
+        os.kill(run.script.pid, signal.SIGCONT)
+        run.wait_for(lambda: state() != "T")
+        os.kill(run.script.pid, signal.SIGTERM)
+        assert run.end()[0] == 143
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("setpriv"), reason="needs setpriv")
+def test_a_program_whose_script_was_killed_is_asked_to_save(checkout):
+    with SignalledRun(checkout, OWN) as run:
+        run.script.kill()
+        Path(f"{run.call}.end").touch()
+        run.wait_for(lambda: not run.is_running())
+        run.wait_for(lambda: (checkout.root / "out.log").read_text() == "saved after 15\n")
+
+
+@pytest.mark.training
+def test_a_run_that_a_supervisor_stopped_is_saved_and_continued(tmp_path):
+    output, table = tmp_path / "my output", tmp_path / "rows.csv"
+    table.write_text("text,label\n" + "".join(f"row {index},{'ab'[index % 2]}\n" for index in range(96)))
+    quick = {"DEVICE": "cpu", "EPOCH": "2", "BS": "2", "MSL": "16", "SAVE": "4", "STRATEGY": "one", "PACK": "false"}
+    variables = {
+        **quick,
+        "TRAIN_FILE": str(table),
+        "VALIDATION_FILE": str(table),
+        "MODEL_DIR": str(ROOT / "sample_data/albert_tiny"),
+        "OUTPUT_DIR": str(output),
+        "CACHED_DIR": str(tmp_path),
+    }
+    log = output / "training_log.jsonl"
+    first = subprocess.Popen([ROOT / OWN], env=os.environ | variables, stdout=subprocess.PIPE, text=True)
+    try:
+        deadline = time.monotonic() + 240
+        while first.poll() is None and not (log.exists() and log.stat().st_size) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        first.terminate()
+        said, _ = first.communicate(timeout=120)
+    finally:
+        first.kill()
+    assert first.returncode == 143, said
+    assert re.search(r"stopped after step \d+ of 96, which is saved; the same command", said.splitlines()[-1])
+    done = subprocess.run(
+        [ROOT / OWN], env=os.environ | variables, capture_output=True, text=True, timeout=400, check=False
+    )
+    assert done.returncode == 0, done.stdout
+    assert [json.loads(line)["step"] for line in log.read_text().splitlines()] == list(range(1, 97))
+    command = shlex.split(done.stdout.splitlines()[-1].partition("Use the model: ")[2])
+    assert command[-2:] == [f"--model_dir={output}", "TEXT"]
+
+
 def _assert_one_line_of_error(checkout: Checkout, result: subprocess.CompletedProcess, words: list[str]) -> None:
     """And nothing was begun."""
     assert result.returncode == 2
@@ -631,6 +885,43 @@ def test_flags_of_a_sweep_come_in_front_of_those_of_its_runs(checkout):
     checkout.run("multi_run_albert_glue.sh", SEEDS="1,2", KEEP="3", DEVICE="gpu")
     request = parse_sweep_flags(["sweep", *checkout.call()[1]])
     assert (request.run_flags["keep_checkpoint_max"], request.run_flags["device"]) == ("3", "gpu")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected", "of_runs"),
+    [
+        (["--dry_run"], {"dry_run": True}, {}),
+        (["--report=median", "--log_steps=2", "--dry_run"], {"dry_run": True, "report": "median"}, {"log_steps": "2"}),
+        (
+            ["--set", "label_smoothing_factor=0,0.1", "--log_steps", "2"],
+            {"grid": ("label_smoothing_factor=0.0,0.1",)},
+            {"log_steps": "2"},
+        ),
+        (
+            ["--nodo_predict", "--seeds=5", "--nopack_sequences"],
+            {"do_predict": False, "seeds": "5"},
+            {"pack_sequences": "false"},
+        ),
+        (["--flagfile={file}"], {"from_mnli": True}, {"log_steps": "3"}),
+        # As written, where somebody wrote it.
+        (["--", "--log_steps=2"], {"dry_run": False}, {"log_steps": "2"}),
+    ],
+)
+def test_a_flag_behind_the_scripts_name_belongs_to_the_sweep_or_its_runs(
+    checkout, tmp_path, arguments, expected, of_runs
+):
+    (tmp_path / "flags of mine").write_text("# mine\n--from_mnli\n--log_steps=3\n")
+    words = [word.format(file=tmp_path / "flags of mine") for word in arguments]
+    result = checkout.run(GLUE, *words, SEEDS="1,2", TASK="CoLA,WNLI")
+    assert result.returncode == 0, result.stderr
+    request = parse_sweep_flags(["sweep", *checkout.call()[1]])
+    assert {name: getattr(request, name) for name in expected} == expected
+    assert of_runs.items() <= request.run_flags.items()
+
+
+def test_a_file_of_flags_that_is_not_there_is_told_in_one_line(checkout):
+    result = checkout.run(GLUE, "--flagfile=none", SEEDS="1,2")
+    _assert_one_line_of_error(checkout, result, ["--flagfile=none", "No such file"])
 
 
 @pytest.mark.parametrize(

@@ -7,16 +7,29 @@ root=$(dirname -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")")
 # shellcheck source=scripts/functions.sh
 source "$root/scripts/functions.sh"
 
+# shellcheck source=scripts/help.sh
+source "$root/scripts/help.sh"
+case ${1:-} in
+  help | -h | --help)
+    show_help "${BASH_SOURCE[-1]}"
+    exit 0
+    ;;
+esac
+warn_of_other_names "${BASH_SOURCE[-1]}"
+
+trap 'exit 130' INT # without it, bash goes on if what it runs meanwhile did not get the signal, too
+
 for variable in CURRENT_PWD MODEL_DIR CONFIG SPM_MODEL INIT_CHECKPOINT CACHED_DIR OUTPUT_DIR LOG DATA_DIR GLUE_DIR \
   SQUAD_DIR RACE_DIR TRAIN_FILE VALIDATION_FILE TEST_FILE PREDICT_FILE; do
   expand_home "$variable"
 done
 
 # The model
-ALBERT_DIR=${ALBERT_DIR:-base} # base, large, xlarge or xxlarge
-VERSION=${VERSION:-2}
+ALBERT_DIR=${ALBERT_DIR:-base} # base, large, xlarge or xxlarge: which of Google's models
+VERSION=${VERSION:-2}          # of Google's models, 1 or 2
 
 # Devices and precision
+# NUM_GPUS: GPUs to train on; default: all that are visible. With DEVICE=cpu, replicas on the CPU
 DEVICE=${DEVICE:-auto} # auto, gpu or cpu
 NUM_WORKERS=${NUM_WORKERS:-1} # processes on this machine that train together, each with NUM_GPUS of the GPUs
 check_whole NUM_WORKERS 1 64 "a number of workers"
@@ -41,7 +54,7 @@ RECOMPUTE=${RECOMPUTE:-false} # compute activations twice instead of keeping the
 
 # Training. BS x ACCUM x NUM_GPUS x NUM_WORKERS examples are one step; without BS, that is the recipe's batch.
 BS=${BS:-}                    # examples per GPU and micro-batch
-ACCUM=${ACCUM:-}              # micro-batches per step
+ACCUM=${ACCUM:-}              # micro-batches per step: a large batch in little memory
 MSL=${MSL:-}                  # longest row, in tokens
 LR=${LR:-}                    # peak learning rate
 SAVE=${SAVE:-}                # steps between two checkpoints, each with an evaluation
@@ -49,22 +62,24 @@ ALBERT_DP=${ALBERT_DP:-}      # dropout of the encoder
 given_keep=${KEEP:-}
 KEEP=${KEEP:-5}               # checkpoints that stay, the best apart
 OPTIMIZER=${OPTIMIZER:-adamw} # adamw or lamb
-SEED=${SEED:-42}
+SEED=${SEED:-42}              # of the order of the data, dropout and the new layer
 
 # What is done
-DO_TRAIN=${DO_TRAIN:-true}
-DO_EVAL=${DO_EVAL:-true}
-DO_PREDICT=${DO_PREDICT:-true}
+DO_TRAIN=${DO_TRAIN:-true}     # train
+DO_EVAL=${DO_EVAL:-true}       # evaluate on the dev set
+DO_PREDICT=${DO_PREDICT:-true} # write predictions
 
 # Where things are
-CURRENT_PWD=${CURRENT_PWD:-$root}
+# OUTPUT_DIR: results; default: a folder in albert_output/ named after task, model, batch, rate and seed
+# LOG: file that gets what the program says; default: OUTPUT_DIR.log
+# INIT_CHECKPOINT: weights to begin with, in place of those of MODEL_DIR; set to nothing: random ones
+CURRENT_PWD=${CURRENT_PWD:-$root} # folder of the defaults of data, models, caches and results; default: the checkout
 MODEL_NAME=${MODEL_DIR:+$(basename -- "$(realpath -m -- "$MODEL_DIR")")} # in the default name of the output folder
 MODEL_NAME=${MODEL_NAME:-${ALBERT_DIR}_v${VERSION}}
-MODEL_DIR=${MODEL_DIR:-$CURRENT_PWD/pretrained_model/albert_${ALBERT_DIR}_v${VERSION}} # downloaded, or left by a run
-# In place of what MODEL_DIR has. INIT_CHECKPOINT set to nothing: random weights.
-CONFIG=${CONFIG:-}
-SPM_MODEL=${SPM_MODEL:-}
-CACHED_DIR=${CACHED_DIR:-$CURRENT_PWD/cached_albert_tfrecord}
+MODEL_DIR=${MODEL_DIR:-$CURRENT_PWD/pretrained_model/albert_${ALBERT_DIR}_v${VERSION}} # folder of the model: downloaded, or left by a run
+CONFIG=${CONFIG:-}                                            # albert_config.json, in place of that of MODEL_DIR
+SPM_MODEL=${SPM_MODEL:-}                                      # vocabulary, in place of that of MODEL_DIR
+CACHED_DIR=${CACHED_DIR:-$CURRENT_PWD/cached_albert_tfrecord} # what is made of the data, for the next run
 
 # Both become part of folder names.
 [[ $ALBERT_DIR =~ ^[A-Za-z0-9][A-Za-z0-9._-]*$ ]] ||
@@ -87,6 +102,9 @@ check_whole BS 1 999999 "a batch size per GPU"
 check_whole MSL 1 999999 "a number of tokens"
 check_whole SAVE 1 999999999 "a number of steps"
 check_whole KEEP 0 999999999 "a number of checkpoints"
+if [[ $SEED =~ ^[0-9]+(,[0-9]+)+$ && ${text_of_variable[SEEDS]+set} ]]; then
+  die "SEED=$SEED is not a seed: use a whole number, or SEEDS=$SEED for a run with each."
+fi
 [[ $SEED =~ ^-?[0-9]{1,18}$ ]] || die "SEED=$SEED is not a seed: use a whole number."
 check_number LR "a learning rate"
 check_number ALBERT_DP "a dropout probability"
@@ -142,11 +160,16 @@ list_flag_variables() {
   done
 }
 
-# with_python ARGUMENT...: our interpreter, with our package first: another folder called albert where this is called
-# from, or on PYTHONPATH, is not ours.
-with_python() {
-  ALBERT_FLAG_VARIABLES=$(list_flag_variables) PYTHONSAFEPATH=1 PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1 "$root/.venv/bin/python" "$@"
+# become_python ARGUMENT...: goes on as our interpreter, with our package first: another folder called albert where this
+# is called from, or on PYTHONPATH, is not ours.
+become_python() {
+  ALBERT_FLAG_VARIABLES=$(list_flag_variables)
+  export ALBERT_FLAG_VARIABLES PYTHONSAFEPATH=1 PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1
+  exec ${ends_with_script+"${ends_with_script[@]}"} "$root/.venv/bin/python" "$@"
 }
+
+# with_python ARGUMENT...: runs our interpreter.
+with_python() { (become_python "$@"); }
 
 # name_cache FILE: prints FILE in CACHED_DIR, the predecessor's name for a cache of Google's models, which share a
 # vocabulary; for another MODEL_DIR or SPM_MODEL nothing. Caches without names are told apart by all they depend on.
@@ -232,6 +255,27 @@ set_run_flags() {
   )
 }
 
+# part_arguments ARGUMENT...: sets sweep_flags and run_arguments, in front of -- and behind it. Where there is none, a
+# flag belongs to the one that has it.
+part_arguments() {
+  local argument has_place='' arguments=("$@")
+  sweep_flags=() run_arguments=()
+  for argument; do
+    if [[ $argument == -- ]]; then has_place=true; fi
+  done
+  if [[ ! $has_place ]] && (($#)); then
+    "$root/scripts/setup.sh"
+    mapfile -d '' arguments < <(with_python "$root/scripts/sweep_arguments.py" "$@")
+    if ((${#arguments[@]} == 0)); then exit 2; fi # it has said why
+  fi
+  while ((${#arguments[@]})) && [[ ${arguments[0]} != -- ]]; do
+    sweep_flags+=("${arguments[0]}")
+    arguments=("${arguments[@]:1}")
+  done
+  # shellcheck disable=SC2034 # for the script
+  run_arguments=("${arguments[@]:1}")
+}
+
 # sweep TASKS FLAG...: runs albert.sweep with these flags, behind which come those of every run, as fine_tune has them.
 # Each run has a log beside its folder.
 sweep() {
@@ -247,7 +291,7 @@ sweep() {
   "$root/scripts/setup.sh"
   if [[ $DEVICE == gpu ]]; then gpu=gpu; fi # and not the CPU where there is none
   set_run_flags
-  with_python -m albert.sweep \
+  become_python -m albert.sweep \
     --output_dir="${OUTPUT_DIR:-$CURRENT_PWD/albert_output/sweep_${tasks//[^A-Za-z0-9._+-]/_}_$MODEL_NAME}" \
     --do_predict="$DO_PREDICT" \
     "${flags[@]}" \
@@ -256,6 +300,53 @@ sweep() {
     ${gpu:+--device="$gpu"} \
     ${given_keep:+--keep_checkpoint_max="$given_keep"} \
     "$@"
+}
+
+# run_logged ARGUMENT...: runs our interpreter, whose output goes to LOG, too, and returns its exit code. A signal to this
+# script goes on to the program, once: that has a process group of its own, so that it gets none of what a terminal sends
+# to the script's. A second signal would end it without saving.
+run_logged() {
+  local log tee name child='' waiting='' ends_with_script=() code=0 waits=true
+  # It can still say how it ended.
+  exec {log}> >(trap '' INT TERM HUP QUIT && exec tee -a -- "$LOG")
+  tee=$!
+  # Where nothing can be passed on, because the script itself was killed.
+  if setpriv --pdeathsig TERM true 2>/dev/null; then ends_with_script=(setpriv --pdeathsig TERM); fi
+  for name in INT TERM HUP QUIT; do
+    # shellcheck disable=SC2064 # the name of now
+    trap "pass_on $name" "$name"
+  done
+  trap pause TSTP
+  set -m # the next one gets a process group, and does not ignore SIGINT as those in the background do
+  become_python "$@" >&"$log" 2>&1 {log}>&- &
+  child=$!
+  set +m
+  if [[ $waiting ]]; then pass_on "$waiting"; fi
+  while [[ $waits ]]; do
+    waits='' # a signal ends the wait, not the program, and sets it again
+    wait "$child" 2>/dev/null && code=0 || code=$?
+  done
+  trap - INT TERM HUP QUIT TSTP
+  exec {log}>&-
+  wait "$tee" || code=$((code > 0 ? code : $?))
+  return "$code"
+}
+
+# pass_on SIGNAL: for run_logged, whose variables these are.
+pass_on() {
+  waits=true waiting=$1
+  if [[ $child ]]; then
+    waiting=''
+    kill -s "$1" "$child" 2>/dev/null || true
+  fi
+}
+
+# pause: stops the program together with this script, as Ctrl-Z is meant, and lets both go on together.
+pause() {
+  waits=true
+  if [[ $child ]]; then kill -s STOP -- "-$child" 2>/dev/null || true; fi
+  kill -s STOP "$$"
+  if [[ $child ]]; then kill -s CONT -- "-$child" 2>/dev/null || true; fi
 }
 
 # fine_tune PROGRAM NAME DURATION FLAG...: after read_recipe; says what will be done and runs albert.PROGRAM. NAME says
@@ -284,8 +375,7 @@ fine_tune() {
   fi
 
   local code=0
-  # tee ignores the interrupt that Ctrl-C sends to both, so that the program can still say how it ended.
-  with_python -m "${start[@]}" "albert.$program" \
+  run_logged -m "${start[@]}" "albert.$program" \
     --recipe \
     --do_train="$DO_TRAIN" \
     --do_eval="$DO_EVAL" \
@@ -296,7 +386,7 @@ fine_tune() {
     --output_dir="$OUTPUT_DIR" \
     --keep_checkpoint_max="$KEEP" \
     --seed="$SEED" \
-    "$@" 2>&1 | tee -i -a -- "$LOG" || code=$?
+    "$@" || code=$?
   if ((code == 137 && NUM_WORKERS == 1)); then # of several workers the launcher says it
     printf '%s: the program was killed, mostly because memory ran out: %s.\n' "${0##*/}" \
       "set a smaller BS, a larger ACCUM, or RECOMPUTE=true" | tee -i -a -- "$LOG" >&2

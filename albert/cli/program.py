@@ -1,6 +1,7 @@
 """What every entry point does around its work: logging, one line for a user's mistake, exit codes. No TensorFlow."""
 
 import contextlib
+import contextvars
 import logging
 import os
 import sys
@@ -26,6 +27,11 @@ T = TypeVar("T")
 
 USER_ERROR = 2
 BUG = 1
+
+# What is said behind the end of a run that was asked to stop.
+_HOW_TO_CONTINUE = contextvars.ContextVar(
+    "how to continue", default="; the same command, without --overwrite_output_dir, continues from there."
+)
 
 
 def main(
@@ -79,12 +85,22 @@ def _worked(work: Callable[[], None], worded: Callable[[str], str]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return LOST_WORKER
     except Interrupted as stop:
-        print(f"{stop}; the same command, without --overwrite_output_dir, continues from there.", file=sys.stderr)
+        print(f"{stop}{_HOW_TO_CONTINUE.get()}", file=sys.stderr)
         return 128 + stop.signal_number
     except KeyboardInterrupt:
         print("stopped; what was saved before is intact.", file=sys.stderr)
         return 130
     return 0
+
+
+@contextlib.contextmanager
+def named_by_caller() -> Iterator[None]:
+    """While active, a program that was asked to stop leaves it to its caller to name the command that continues it."""
+    token = _HOW_TO_CONTINUE.set(".")
+    try:
+        yield
+    finally:
+        _HOW_TO_CONTINUE.reset(token)
 
 
 def fine_tune(job: tuple[Task, Settings]) -> None:

@@ -113,6 +113,37 @@ def parse_sweep_flags(argv: Sequence[str]) -> SweepRequest:
     return request
 
 
+def of_sweep_and_runs(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Parts arguments that have no `--` into the sweep's own and those of its runs, which share no flag.
+
+    The sweep's are the flags that it has, since the runs refuse those. Raises UserError for a --flagfile that cannot be
+    read.
+    """
+    own = {flag.name: flag for flag in SWEEP.flags}
+    of_sweep: list[str] = []
+    of_runs: list[str] = []
+    waiting = list(with_flags_of_files(arguments))
+    while waiting:
+        argument = waiting.pop(0)
+        name, has_value, _ = argument.lstrip("-").partition("=")
+        is_flag = argument.startswith("-")
+        if (
+            is_flag
+            and not has_value
+            and (name in ("h", "help") or (name.removeprefix("no") in own and name not in own))
+        ):
+            of_sweep.append(argument)
+        elif is_flag and name in own:
+            of_sweep.append(argument)
+            if not has_value and own[name].kind is not bool and waiting:
+                of_sweep.append(waiting.pop(0))
+        else:
+            of_runs.append(argument)
+            if is_flag and not has_value and waiting and not waiting[0].startswith("-"):
+                of_runs.append(waiting.pop(0))
+    return of_sweep, of_runs
+
+
 def sweep(request: SweepRequest) -> None:
     """Runs the sweep. Exits with 1 where a run failed."""
     try:

@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from albert.cli.flags import HelpRequested
-from albert.cli.sweep import SWEEP, command_of, parse_sweep_flags, parsed_run, sweep
+from albert.cli.sweep import SWEEP, command_of, of_sweep_and_runs, parse_sweep_flags, parsed_run, sweep
 from albert.errors import UserError
 from albert.runs.sweep.conduct import Sweep
 from albert.runs.sweep.plan import find_tasks, seeds_of, task_names
@@ -26,6 +26,21 @@ def test_the_issues_command_is_understood():
     assert found.run_flags == {"model_dir": "m", "train_step": "5", "pack_sequences": "false", "use_xla": "true"}
     assert found.grid == ("learning_rate=1e-05,2e-05",)
     assert (seeds_of(found.seeds), task_names(found.task_name)) == ((1, 2, 3), ("MRPC", "RTE"))
+
+
+@pytest.mark.parametrize("flag", [flag for flag in SWEEP.flags if flag.kind is bool], ids=lambda flag: flag.name)
+@pytest.mark.parametrize("form", ["--{}", "--no{}", "-{}", "--{}=true"])
+def test_a_flag_that_the_sweep_has_is_its_own_where_nothing_parts_them(flag, form):
+    argument = form.format(flag.name)
+    assert of_sweep_and_runs(["--log_steps", "2", argument, "--use_xla"]) == (
+        [argument],
+        ["--log_steps", "2", "--use_xla"],
+    )
+
+
+def test_values_stay_behind_their_flags():
+    of_sweep, of_runs = of_sweep_and_runs(["--set", "a=1", "--nopack_sequences", "-h", "--seed", "-1", "--gpus", "2"])
+    assert (of_sweep, of_runs) == (["--set", "a=1", "-h", "--gpus", "2"], ["--nopack_sequences", "--seed", "-1"])
 
 
 def test_all_tasks_are_those_that_train_on_rows_of_their_own():

@@ -8,8 +8,11 @@ from collections.abc import Mapping
 # gives as --set learning_rate=. See scripts/run_common.sh. The demo names its options in their place: `output_dir=-o`;
 # `train_batch_size=-b:2` says that the flag has half of the option's number.
 FLAG_VARIABLES = "ALBERT_FLAG_VARIABLES"
-# The first flag of another program's command comes first: it stays.
-_FLAG = re.compile(r"(?:\.py|-m \S+) --[a-z0-9_]+|--(set) ([a-z0-9_]+)(=)|--([a-z0-9_]+)(?:(=| to )(\d+)\b|(=?))")
+# A program's command, to be copied: its name and the flags behind it, some in the shell's quotes. They stay. It comes
+# first, so that nothing else sees them.
+_QUOTED = r"""'[^']*'(?:"'"'[^']*')*"""
+_COMMAND = rf"(?:\.py|\.sh|-m \S+)(?: (?:{_QUOTED}|--\S*?(?=[,;:.]?(?:\s|$))))+"
+_FLAG = re.compile(rf"{_COMMAND}|--(set) ([a-z0-9_]+)(=)|--([a-z0-9_]+)(?:(=| to )(\d+)\b|(=?))")
 
 
 def in_variables(text: str, environment: Mapping[str, str] = os.environ) -> str:

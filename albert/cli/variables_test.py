@@ -1,5 +1,7 @@
 """Variables in place of flags. Needs no TensorFlow."""
 
+import shlex
+
 import pytest
 
 from albert.cli.variables import FLAG_VARIABLES, in_variables
@@ -25,9 +27,17 @@ ENVIRONMENT[FLAG_VARIABLES] += "max_seq_length=-l set:learning_rate=LR eval_batc
         ("--set seed=1,x: a value is no number", "--set seed=1,x: a value is no number"),
         ("--set learning_rate takes the place", "--set learning_rate takes the place"),
         ("--data_dir=x; download_glue_data.py --data_dir=x", "DATA_DIR=x; download_glue_data.py --data_dir=x"),
-        ("python -m albert.predict --model_dir=x", "python -m albert.predict --model_dir=x"),
     ],
 )
 def test_flags_that_a_script_sets_are_called_as_its_variables(text, expected):
     assert in_variables(text, ENVIRONMENT) == expected
     assert in_variables(text, {}) == text
+
+
+@pytest.mark.parametrize("folder", ["/x/out", "/x/my output", "/x/it's mine", "/x/a; --data_dir=b"])
+@pytest.mark.parametrize("words", [["TEXT"], ["--data_dir=q w", "--train_batch_size=3"], []])
+def test_a_command_to_copy_keeps_its_flags(folder, words):
+    command = shlex.join([".venv/bin/python", "-m", "albert.predict", f"--model_dir={folder}", *words])
+    assert in_variables(f"Use the model: {command}", ENVIRONMENT) == f"Use the model: {command}"
+    said = in_variables(f"run {command}; or lower --train_batch_size=4", ENVIRONMENT)
+    assert said == f"run {command}; or lower BS=4"

@@ -10,6 +10,10 @@ from tensorflow.python.eager import context
 from albert.errors import UserError
 
 DEVICES = ("auto", "gpu", "cpu")
+# The end of a sentence about `device`=gpu.
+NO_GPU = (
+    "TensorFlow finds no GPU: use `device`=cpu, or see whether nvidia-smi lists one and CUDA_VISIBLE_DEVICES hides it."
+)
 
 
 def resolve(device: str, num_replicas: int) -> str:
@@ -32,9 +36,13 @@ def resolve(device: str, num_replicas: int) -> str:
 def gpus(count: int) -> list[str]:
     """The names of the first `count` GPUs, which alone are used from now on. Raises UserError where there are fewer."""
     visible = tf.config.list_physical_devices("GPU")
+    if not visible:
+        raise UserError(f"`device`=gpu, but {NO_GPU}")
     if count > len(visible):
-        names = ", ".join(device.name for device in visible) or "none"
-        raise UserError(f"`num_replicas`={count}, but {len(visible)} visible to TensorFlow: {names}")
+        raise UserError(
+            f"`num_replicas`={count} needs as many GPUs, but TensorFlow finds {len(visible)}: lower it, or see whether "
+            "nvidia-smi lists more and CUDA_VISIBLE_DEVICES hides them."
+        )
     keep_order_of_sums()
     # Only those that are used: TensorFlow would open a context on every other GPU too.
     tf.config.set_visible_devices(visible[:count], "GPU")

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from albert.albert_config import AlbertConfig
-from albert.engine.devices import DEVICES, keep_freed_memory
+from albert.engine.devices import DEVICES, NO_GPU, keep_freed_memory
 from albert.errors import UserError
 from albert.heads.base import Features, Head
 from albert.modeling import Computation, EncoderOutput, TokenLayout, Weights, encode
@@ -116,7 +116,7 @@ def device_name(device: str) -> str:
         raise UserError(f"`device`={device} is unknown; known are {', '.join(DEVICES)}")
     gpus = tf.config.list_physical_devices("GPU")
     if device == "gpu" and not gpus:
-        raise UserError("`device`=gpu, but no GPU is visible to TensorFlow.")
+        raise UserError(f"`device`=gpu, but {NO_GPU}")
     if device == "cpu" or not gpus:
         return "/cpu:0"
     with contextlib.suppress(RuntimeError):  # it computes already
