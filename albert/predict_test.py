@@ -212,6 +212,13 @@ def test_a_pretrained_model_only_embeds(capsys):
     assert "holds a pretrained model, which gives embeddings alone (--embeddings)" in capsys.readouterr().err
 
 
+def test_another_kind_of_model_is_called_so(capsys, tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": "bert", "vocab_size": 30522}')
+    (tmp_path / "vocab.txt").write_text("[PAD]\n")
+    assert _run(f"--model_dir={tmp_path}", "a text") == 2
+    assert "model_type is 'bert', but only ALBERT models can be read" in capsys.readouterr().err
+
+
 def test_every_number_has_bounds_and_help_lists_every_flag():
     for flag in PREDICT.flags:
         assert flag.kind not in (int, float) or flag.bounds, flag.name

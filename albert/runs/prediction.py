@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from albert.albert_config import AlbertConfig
 from albert.errors import UserError
 from albert.serving.description import ModelDescription
 from albert.serving.inputs import Texts, lines_as_they_come, read_texts
@@ -60,7 +61,9 @@ _PARAGRAPHS_AT_A_TIME = 64
 
 def run(request: PredictRequest) -> None:
     """Predicts. Raises UserError for every error the user can fix; ends quietly where nobody reads the output."""
-    description = find_model(request.model_dir).description
+    model = find_model(request.model_dir)
+    AlbertConfig.from_json_file(model.config_file)  # or it is another library's model, and no ALBERT
+    description = model.description
     pieces, write_all = _embeddings(request, description) if request.embeddings else _records(request, description)
     with exit_on_termination(), opened(request.output_file) as sink, contextlib.suppress(ReaderGone):
         with importing_tensorflow():  # not at the top: that takes seconds

@@ -2,10 +2,8 @@
 
 from pathlib import Path
 
-from albert.albert_config import AlbertConfig
 from albert.errors import UserError
 from albert.serving.description import DESCRIPTION, ModelDescription
-from albert.serving.model_files import find_config
 from albert.tasks.base import Choice, Labels, MultiLabels, Score, Span
 
 LABELS, ANSWERS, CHOICES = "labels", "answers", "choices"
@@ -19,9 +17,8 @@ GIVES = {
 
 
 def use_of(folder: Path, description: ModelDescription | None) -> str:
-    """LABELS, ANSWERS or CHOICES. Raises UserError for a model that does not predict, or is not an ALBERT."""
+    """LABELS, ANSWERS or CHOICES. Raises UserError for a model that does not predict."""
     if description is None:
-        AlbertConfig.from_json_file(find_config(folder))  # or it is no ALBERT at all
         raise UserError(
             f"{folder} has no {DESCRIPTION}: it holds a pretrained model, which gives embeddings alone (`embeddings`). "
             f"Fine-tune it first, for example TRAIN_FILE=... MODEL_DIR={folder} ./multi_run_albert_own.sh. If you have "
