@@ -157,6 +157,7 @@ def test_a_run_that_was_stopped_continues_to_the_recorded_end(earlier, folder, n
     _assert_ends_as_recorded(folder / "out", recorded / "finished", earlier)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["train.tfrecord", "dev.tfrecord"])
 def test_the_records_of_pretraining_are_the_recorded_ones(earlier, folder, name):
     _run(earlier, folder, "records", name)

@@ -67,6 +67,7 @@ def test_googles_checkpoint_becomes_a_folder_of_the_library(tmp_path):
     assert expected.keys() == {"global_step"}
 
 
+@pytest.mark.slow
 def test_the_encoder_alone(exportable, tmp_path):
     run(request_for(exportable / "classification", tmp_path / "out", encoder_only=True))
     model = load_model(tmp_path / "out", "/cpu:0", with_pretraining_heads=True)

@@ -257,6 +257,7 @@ def _counts(predictor, name: str) -> tuple[int, int, int]:
     return cuts.count, cuts.total, cuts.longest
 
 
+@pytest.mark.slow
 def test_what_is_cut_is_counted_and_a_window_is_not_a_cut(tmp_path, caplog):
     # Rows have 32 tokens, questions 8, question and option 20. Each "a" is one token, behind one "▁" for all.
     tokenizer = load_tokenizer(AGREEMENT / "agreement.model", None, do_lower_case=True)
