@@ -127,20 +127,14 @@ def of_sweep_and_runs(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
         argument = waiting.pop(0)
         name, has_value, _ = argument.lstrip("-").partition("=")
         is_flag = argument.startswith("-")
-        if (
-            is_flag
-            and not has_value
-            and (name in ("h", "help") or (name.removeprefix("no") in own and name not in own))
-        ):
-            of_sweep.append(argument)
-        elif is_flag and name in own:
-            of_sweep.append(argument)
-            if not has_value and own[name].kind is not bool and waiting:
-                of_sweep.append(waiting.pop(0))
-        else:
-            of_runs.append(argument)
-            if is_flag and not has_value and waiting and not waiting[0].startswith("-"):
-                of_runs.append(waiting.pop(0))
+        is_switch = not has_value and name in {"h", "help", *(f"no{flag}" for flag in own)} - own.keys()
+        part = of_sweep if is_flag and (name in own or is_switch) else of_runs
+        part.append(argument)
+        if not is_flag or has_value or is_switch or not waiting:
+            continue
+        # Its value is the next argument; of a flag of the runs, whose kind is not known here, unless that is a flag.
+        if own[name].kind is not bool if name in own else not waiting[0].startswith("-"):
+            part.append(waiting.pop(0))
     return of_sweep, of_runs
 
 

@@ -66,7 +66,7 @@ def resolve(settings: S, replicas: Replicas) -> S:
     path = settings.model.init_checkpoint
     prefix = path and checkpoint_prefix(path)
     if prefix and prefix != path:
-        logging.warning("`init_checkpoint`=%s: the checkpoint %s is read (%s).", path, prefix, format_of(prefix))
+        logging.info("`init_checkpoint`=%s: the checkpoint %s is read (%s).", path, prefix, format_of(prefix))
     replicas.workers.compare(lambda: {"`dtype`": dtype, "`use_xla`": str(use_xla)})  # decided by each one's devices
     return dataclasses.replace(
         settings,
