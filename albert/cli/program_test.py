@@ -50,6 +50,15 @@ def test_an_end_that_the_user_can_understand_is_one_line(capsys, raised, code, l
     assert capsys.readouterr() == ("", line + "\n")
 
 
+@pytest.fixture
+def level_of_log():
+    """Puts the level of the log back, which a program sets where nobody has configured the log."""
+    level = logging.root.level
+    yield
+    logging.root.setLevel(level)
+
+
+@pytest.mark.usefixtures("level_of_log")
 def test_warnings_are_marked_in_the_log_and_other_lines_have_the_time_alone(capsys, monkeypatch):
     monkeypatch.setattr(logging.root, "handlers", [])
 
