@@ -1,5 +1,6 @@
 """What every test may use: where test data lies, and which tests `--quick` leaves out."""
 
+import collections
 import gc
 import os
 import signal
@@ -40,6 +41,12 @@ if threading.current_thread() is threading.main_thread():
 TRAINING_FIXTURES = {"finished", "trained", "padded"}
 # Those that run a program for every kind of model.
 SLOW_FIXTURES = {"models"}
+# What these files compile stays in memory, for the most part of the tests' gigabytes: each in a process of its own.
+FIRST_FILES = (
+    "albert/engine/training_step_test.py",
+    "albert/engine/estimator_test.py",
+    "albert/runs/pretraining_test.py",
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -67,8 +74,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         _deselect(config, items, lambda item: _has_marker(item, "workers"))
     if hasattr(config, "workerinput"):
         # The processes share the files: with the longest first, none waits long for another at the end.
-        long_files = [{item.path for item in items if _has_marker(item, name)} for name in ("training", "slow")]
-        items.sort(key=lambda item: [item.path not in paths for paths in long_files])
+        sizes = collections.Counter(item.path for item in items)
+        first_files = [{ROOT / name for name in FIRST_FILES}]
+        first_files += [{item.path for item in items if _has_marker(item, name)} for name in ("training", "slow")]
+        items.sort(key=lambda item: [*(item.path not in paths for paths in first_files), -sizes[item.path]])
 
 
 def pytest_collection_finish() -> None:
