@@ -25,9 +25,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from albert.data import input_pipeline
+from albert.data import input_pipeline, packing
 from albert.data.columns import columns_of
 from albert.data.input_pipeline import BatchShape, Source
+from albert.data.row_shapes import RowShapes
 from albert.data.tfrecord_cache import open_or_build
 from albert.settings import DataSettings
 from albert.tasks.base import Task
@@ -40,6 +41,10 @@ from benchmarks.results_file import append_result
 SHAPE = BatchShape(32, 8)
 SEED = 0
 MNLI_ROWS = 392_702
+LAYOUT = (
+    *("places", "position_ids", "sequence_ids"),
+    *("sequence_starts", "sequence_lengths", "sequence_rows", "example_ids"),
+)
 # After a block, a pipeline reads ahead until its buffer is full. That is counted, and does not disturb the other.
 REST_SECONDS = 0.3
 
@@ -87,7 +92,7 @@ def _repeated(rows: Callable[[], Iterable[Any]], count: int) -> Iterator[Any]:
 def parsing_dataset(source: Source, last_step: int) -> tf.data.Dataset:
     """The batches of `input_pipeline.train_dataset`, as they were made before there were columns."""
     shapes = input_pipeline._train_shapes(source, SHAPE, SEED)
-    names, k = input_pipeline._LAYOUT, source.sequences_per_example
+    names, k = LAYOUT, source.sequences_per_example
     dtypes = [tf.int64 if name in ("places", "example_ids") else tf.int32 for name in names]
     on_disk = {"int32": tf.int64, "float32": tf.float32}
     spec = {name: tf.io.RaggedFeature(on_disk[column.dtype]) for name, column in source.batch_spec.items()}
@@ -100,7 +105,7 @@ def parsing_dataset(source: Source, last_step: int) -> tf.data.Dataset:
         step, replica = divmod(int(element), SHAPE.num_replicas)
         shard = shards_of(step)[replica]
         records = source.cache.read(source.records_of(shard.examples).ravel())
-        return np.array(records, object), *input_pipeline._lay_out(source, shard, shapes)
+        return np.array(records, object), *lay_out(source, shard, shapes)
 
     def make_batch(element: tf.Tensor) -> dict[str, tf.Tensor]:
         serialized, *layout = tf.numpy_function(read, [element], (tf.string, *dtypes), stateful=False)
@@ -121,6 +126,23 @@ def parsing_dataset(source: Source, last_step: int) -> tf.data.Dataset:
     elements = tf.data.Dataset.range(last_step * SHAPE.num_replicas)
     make_batch = tf.autograph.experimental.do_not_convert(make_batch)
     return elements.map(make_batch, tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
+
+
+def lay_out(source: Source, shard: Any, shapes: RowShapes) -> tuple[np.ndarray, ...]:
+    """The arrays called LAYOUT of a shard, with an axis of one micro-batch; "places" say where each token lies."""
+    lengths = source.lengths_of(shard.examples)
+    rows, row_length, starts = shapes.fit(lengths, packing.pack)
+    where, positions, numbers = packing.token_positions(lengths[0], starts[0])
+    position_ids = np.zeros((1, rows * row_length), np.int32)
+    sequence_ids = np.zeros_like(position_ids)
+    position_ids[0, where] = positions
+    sequence_ids[0, where] = numbers + 1
+    k, in_rows = source.sequences_per_example, (1, rows, row_length)
+    sequence_rows = (shard.batch_rows[..., None] * k + np.arange(k)).reshape(1, -1).astype(np.int32)
+    return (
+        *(where, position_ids.reshape(in_rows), sequence_ids.reshape(in_rows)),
+        *(starts, lengths.astype(np.int32), sequence_rows, shard.examples),
+    )
 
 
 @tf.function(reduce_retracing=True)

@@ -29,7 +29,8 @@ import dataclasses
 import functools
 import logging
 import math
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -170,13 +171,9 @@ def train_dataset(
     check_batch(shape, source.num_examples)
     assert 0 <= first_step <= last_step, f"steps must be 0 <= first <= last, got {first_step} and {last_step}"
 
-    @functools.lru_cache(maxsize=16)  # the replicas of a few steps ask at the same time
-    def shards_of(step: int) -> list[_Shard]:
-        return _train_shards(source, step, shape, seed)
-
     shapes = _train_shapes(source, shape, seed)
     steps = range(first_step, last_step)
-    return _dataset(source, shape, shapes, steps, replica_ids, lambda step, replica: shards_of(step)[replica])
+    return _dataset(source, shape, shapes, steps, replica_ids, lambda step: _train_shards(source, step, shape, seed))
 
 
 def _train_shards(source: Source, step: int, shape: BatchShape, seed: int) -> list[_Shard]:
@@ -225,15 +222,16 @@ def eval_dataset(source: Source, shape: BatchShape, replica_ids: range | None = 
         rows = RowShapes(((size * source.sequences_per_example, source.max_seq_length),))
         plan = row_shapes.Shards(examples.reshape(-1, size), rows)
     num_shards, size = plan.examples.shape
+    num_steps = -(-num_shards // shape.num_replicas)
+    examples = np.full((num_steps * shape.num_replicas, 1, size), -1, np.int64)
+    examples[:num_shards, 0] = plan.examples
+    of_steps = examples.reshape(num_steps, shape.num_replicas, 1, size)
 
-    def shard_of(step: int, replica: int) -> _Shard:
-        number = step * shape.num_replicas + replica
-        examples = plan.examples[number] if number < num_shards else np.full(size, -1, np.int64)
-        return _Shard(examples[None], np.arange(size)[None])
+    def shards_of(step: int) -> list[_Shard]:
+        return [_Shard(examples, np.arange(size)[None]) for examples in of_steps[step]]
 
-    steps = range(-(-num_shards // shape.num_replicas))
     one_batch = BatchShape(size, shape.num_replicas)
-    return _dataset(source, one_batch, plan.shapes, steps, replica_ids, shard_of)
+    return _dataset(source, one_batch, plan.shapes, range(num_steps), replica_ids, shards_of)
 
 
 def _dataset(
@@ -242,24 +240,32 @@ def _dataset(
     shapes: RowShapes,
     steps: range,
     replica_ids: range | None,
-    shard_of: Callable[[int, int], _Shard],
+    shards_of: Callable[[int], Sequence[_Shard]],
 ) -> tf.data.Dataset:
-    """The shards `shard_of(step, replica)` of `steps` and the replicas `replica_ids`, by default all."""
+    """Of `shards_of(step)` of each of `steps`, one a replica, those of the replicas `replica_ids`, by default all."""
     replicas = range(shape.num_replicas) if replica_ids is None else replica_ids
     columns = columns_of(source.cache, source.feature_spec)
     token_specs, other_specs = _element_specs(source, shape, shapes)
+    lock = threading.Lock()
+
+    @functools.lru_cache(maxsize=16)  # the replicas of a few steps ask at the same time
+    def laid_out(step: int) -> _LaidOut:
+        shards = shards_of(step)
+        return _lay_out(source, columns, [shards[replica] for replica in replicas], shapes)
 
     # Each array that Python hands to TensorFlow costs 10 microseconds, in which no other thread can run Python. So
     # there are two: what has a number a token, stacked, and all else, joined; both as the bits of int32.
-    def lay_out(element: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        step, replica = divmod(int(element), len(replicas))
-        batch = _batch(source, columns, shard_of(steps[step], replicas[replica]), shapes)
-        tokens = np.stack([batch[name].view(np.int32) for name in token_specs])
-        others = np.concatenate([batch[name].ravel().view(np.int32) for name in other_specs])
+    def shard_of(element: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        step, number = divmod(int(element), len(replicas))
+        with lock:  # or else each of the threads that ask for a step would lay it out
+            of_step = laid_out(steps[step])
+        tokens, others = of_step.shard(number)
         return tokens if shape.micro_batches > 1 else tokens[:, 0], others
 
     def make_batch(element: tf.Tensor) -> dict[str, tf.Tensor]:
-        tokens, others = tf.numpy_function(record_user_errors(lay_out), [element], (tf.int32, tf.int32), stateful=False)
+        tokens, others = tf.numpy_function(
+            record_user_errors(shard_of), [element], (tf.int32, tf.int32), stateful=False
+        )
         tokens.set_shape([len(token_specs), *next(iter(token_specs.values())).shape])
         sizes = [spec.shape.num_elements() * spec.dtype.size // tf.int32.size for spec in other_specs.values()]
         parts = zip(token_specs | other_specs, [*tf.unstack(tokens), *tf.split(others, sizes)], strict=True)
@@ -302,54 +308,69 @@ def _from_bits(bits: tf.Tensor, spec: tf.TensorSpec) -> tf.Tensor:
     return bits if spec.dtype == tf.int32 else tf.bitcast(bits, spec.dtype)
 
 
-def _batch(source: Source, columns: Columns, shard: _Shard, shapes: RowShapes) -> dict[str, np.ndarray]:
-    """What a dataset's element has, with the micro-batches as first axis; M * b examples of k sequences."""
-    places, *layout = _lay_out(source, shard, shapes)
-    batch = dict(zip(_LAYOUT[1:], layout, strict=True))
-    batch["example_weights"] = (shard.examples >= 0).astype(np.float32)
-    rows = batch["position_ids"].shape
-    tokens = columns.tokens_of(source.records_of(shard.examples).ravel(), batch["sequence_lengths"].ravel())
-    firsts = shard.examples * source.sequences_per_example  # the record that has an example's scalars and vectors
-    for name, column in source.batch_spec.items():
-        values = columns.values[name]
-        if column.kind == "tokens":
-            batch[name] = np.zeros(rows, column.dtype)
-            batch[name].reshape(-1)[places] = values[tokens]
-        else:
-            batch[name] = values[firsts].astype(column.dtype)  # [M, b, length]
-            batch[name][firsts < 0] = 0
-    return batch
+@dataclasses.dataclass(frozen=True)
+class _LaidOut:
+    """The shards of a step, their numbers as the bits of int32, in the order of `_element_specs`.
+
+    Attributes:
+      rows: (R, L) of each shard, in which each of its M micro-batches lies.
+      tokens: int32 [columns, positions], of all shards one after the other: what has a number a token.
+      others: int32 [shards, numbers]: all else.
+    """
+
+    rows: Sequence[tuple[int, int]]
+    micro_batches: int
+    tokens: np.ndarray
+    others: np.ndarray
+
+    def shard(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """Of a shard, int32 [columns, M, R, L] and [numbers], in memory of their own: TensorFlow may write to it."""
+        first = self.micro_batches * sum(map(math.prod, self.rows[:number]))
+        shape = (len(self.tokens), self.micro_batches, *self.rows[number])
+        tokens = self.tokens[:, first : first + math.prod(shape[1:])]
+        return tokens.copy().reshape(shape), self.others[number].copy()
 
 
 _TOKEN_LAYOUT = ("position_ids", "sequence_ids")
-_LAYOUT = ("places", *_TOKEN_LAYOUT, "sequence_starts", "sequence_lengths", "sequence_rows", "example_ids")
 
 
-def _lay_out(source: Source, shard: _Shard, shapes: RowShapes) -> tuple[np.ndarray, ...]:
-    """The arrays called _LAYOUT, with the micro-batches as first axis.
+def _lay_out(source: Source, columns: Columns, shards: Sequence[_Shard], shapes: RowShapes) -> _LaidOut:
+    """S shards of M micro-batches of b examples of k sequences, n = b * k."""
+    # At once: of short sequences, most of what an array costs is the call.
+    examples = np.stack([shard.examples for shard in shards])  # [S, M, b]
+    lengths = source.lengths_of(examples)  # [S, M, n]
+    num_shards, micro_batches, n = lengths.shape
+    arrange = packing.pack if source.is_packed else packing.one_per_row
+    fitted = [shapes.fit(parts, arrange) for parts in lengths]  # the micro-batches of a shard have one shape
+    rows, starts = [(count, length) for count, length, _ in fitted], np.stack([starts for *_, starts in fitted])
+    sizes = np.repeat([math.prod(shape) for shape in rows], micro_batches)
+    firsts = (np.cumsum(sizes) - sizes).reshape(num_shards, micro_batches, 1)
+    where, positions, sequences = packing.token_positions(lengths.ravel(), (starts + firsts).ravel())
 
-    "places" int64 [T] says where each token of all records, in order, lies when all micro-batches' rows are joined.
-    """
-    lengths = source.lengths_of(shard.examples)
-    # The micro-batches of a shard have one shape.
-    rows, row_length, starts = shapes.fit(lengths, packing.pack if source.is_packed else packing.one_per_row)
-    position_ids = np.zeros((len(lengths), rows * row_length), np.int32)
-    sequence_ids = np.zeros_like(position_ids)
-    places = []
-    for i, (part, part_starts) in enumerate(zip(lengths, starts, strict=True)):
-        where, positions, numbers = packing.token_positions(part, part_starts)
-        position_ids[i, where] = positions
-        sequence_ids[i, where] = numbers + 1
-        places.append(where + i * rows * row_length)
-    in_rows = (len(lengths), rows, row_length)
-    k = source.sequences_per_example
-    sequence_rows = (shard.batch_rows[..., None] * k + np.arange(k)).reshape(len(lengths), -1).astype(np.int32)
-    return (
-        np.concatenate(places),
-        position_ids.reshape(in_rows),
-        sequence_ids.reshape(in_rows),
-        starts,
-        lengths.astype(np.int32),
-        sequence_rows,
-        shard.examples,
-    )
+    of_tokens = {"position_ids": positions, "sequence_ids": sequences % n + 1}
+    of_shards = {
+        "sequence_starts": starts,
+        "sequence_lengths": lengths.astype(np.int32),
+        "sequence_rows": _sequence_rows(shards, source.sequences_per_example),
+        "example_ids": examples,
+        "example_weights": (examples >= 0).astype(np.float32),
+    }
+    from_cache = columns.tokens_of(source.records_of(examples).ravel(), lengths.ravel())
+    first_records = examples * source.sequences_per_example  # those that have an example's scalars and vectors
+    for name, column in source.batch_spec.items():
+        if column.kind == "tokens":
+            of_tokens[name] = columns.values[name][from_cache].astype(column.dtype)
+        else:
+            of_shards[name] = columns.values[name][first_records].astype(column.dtype)  # [S, M, b, length]
+            of_shards[name][examples < 0] = 0
+    tokens = np.zeros((len(of_tokens), sizes.sum()), np.int32)
+    for row, numbers in zip(tokens, of_tokens.values(), strict=True):
+        row[where] = numbers.view(np.int32)
+    others = [numbers.reshape(num_shards, -1).view(np.int32) for numbers in of_shards.values()]
+    return _LaidOut(rows, micro_batches, tokens, np.concatenate(others, axis=1))
+
+
+def _sequence_rows(shards: Sequence[_Shard], k: int) -> np.ndarray:
+    """int32 [S, M, b * k]: the numbers of their sequences in the global batch."""
+    rows = np.stack([shard.batch_rows for shard in shards])
+    return (rows[..., None] * k + np.arange(k)).reshape(*rows.shape[:2], -1).astype(np.int32)
