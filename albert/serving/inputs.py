@@ -9,16 +9,16 @@ from typing import Any, NamedTuple
 from albert.errors import UserError
 from albert.system.text_encoding import decoded, open_regular, what_is, without_marks
 from albert.tasks.glue import is_blank
-from albert.tasks.own.columns import choose_texts
+from albert.tasks.own.cells import text_of
+from albert.tasks.own.columns import choose_columns
 from albert.tasks.own.files import (
     MAX_RECORD,
     TABLES,
     Row,
     cells_of_line,
-    column_names,
+    log_reading,
     read_columns,
     read_lines,
-    text_of,
 )
 from albert.tasks.rows import RowTally
 
@@ -124,13 +124,14 @@ def _checked(path: Path, rows: Iterator[Row], num_texts: int | None, tally: RowT
 def _read_table(path: Path, num_texts: int | None, named: str | None, known: Sequence[str]) -> Iterator[Texts]:
     if path.stat().st_size == 0:
         return iter(())
-    names = choose_texts(path, column_names(path), named, known)
+    names = choose_columns(path, named, known).texts
     if num_texts not in (None, len(names)):
         counts = ("one text", "two texts")
         raise UserError(
             f"{path}: the model reads {counts[(num_texts or 1) - 1]} a row, but {', '.join(names)} "
             f"{'is' if len(names) == 1 else 'are'} {counts[len(names) - 1]}. Name its columns with `text_column_names`."
         )
+    log_reading(path, names)
     tally = RowTally(path)
     rows = read_columns(path, names, tally, may_be_empty=True)
     return _checked(path, _text_rows(path, rows, names), len(names), tally)
