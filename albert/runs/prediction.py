@@ -40,7 +40,7 @@ from albert.system.files import WholeFile
 from albert.system.imports import importing_tensorflow
 from albert.system.printing import counted
 from albert.system.signals import exit_on_termination
-from albert.system.text_encoding import read_regular, whole_text
+from albert.system.text_encoding import read_regular, whole_text, with_file
 from albert.tasks.base import Choice, Labels, MultiLabels, Span
 from albert.tasks.race import RaceExample, read_questions
 from albert.tasks.squad.files import Paragraph, Question, read_paragraphs
@@ -279,7 +279,7 @@ def _whole_text(path: Path) -> str:
     except OSError as error:
         raise UserError(f"`context_file`={path} cannot be read: {error.strerror}.") from error
     except ValueError as error:
-        raise UserError(f"`context_file`={path} is {error}.") from None
+        raise UserError(f"`context_file`={path} is {with_file(error, path)}.") from None
     if is_blank(text):
         raise UserError(f"`context_file`={path} holds no text; name the one that answers the question.")
     return text

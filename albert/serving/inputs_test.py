@@ -129,7 +129,7 @@ def test_lines_are_given_as_soon_as_they_are_there(caplog):
         (b"a\nb\xff\n", "standard input, line 2 is not UTF-8"),
         (b"a\tb\n", "line 1: 1 tabs"),
         (b"a\0\n", "line 1 is not text"),
-        (b"caf\xe9\n", "line 1 is not UTF-8 .* find out its encoding"),
+        (b"caf\xe9\n", "line 1 is not UTF-8 .* read as windows-1252.*café"),
         (b"caf\xc3", "line 1 is not UTF-8 .* it ends within a character"),
         ("a b\n".encode("utf-16"), "standard input is UTF-16 text; convert it with: iconv"),
         (b"\x1f\x8b\x08\n", "standard input is compressed with gzip; unpack it"),

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, NamedTuple, TypeVar
 from albert.errors import UserError
 from albert.system.json_text import parse_json, short_repr
 from albert.system.printing import counted
-from albert.system.text_encoding import decoded, open_text
+from albert.system.text_encoding import decoded, open_text, with_file
 from albert.tasks.own.cells import MAX_FIELD, kind_of
 from albert.tasks.rows import CARRIAGE_RETURN, RowTally
 
@@ -204,7 +204,7 @@ def _decoded_lines(path: Path, file: BinaryIO) -> Iterator[tuple[int, str]]:
         try:
             yield line, decoded(data)
         except ValueError as error:
-            raise UserError(f"{path}, line {line} is {error}.") from None
+            raise UserError(f"{path}, line {line} is {with_file(error, path)}.") from None
 
 
 # --- CSV and TSV ------------------------------------------------------------------------------------------------------
