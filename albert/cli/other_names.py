@@ -91,6 +91,7 @@ OTHER_NAMES: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("save_total_limit", "max_to_keep", "num_keep_checkpoint"), ("keep_checkpoint_max",)),
     **dict.fromkeys(("logging_steps", "log_interval", "log_every"), ("log_steps",)),
     **dict.fromkeys(("topk", "k"), ("top_k",)),
+    **dict.fromkeys(("include_inputs", "keep_inputs", "keep_columns"), ("with_inputs",)),
     # Devices and speed
     **dict.fromkeys(("num_gpus", "num_gpu", "n_gpu", "gpus", "nproc_per_node", "num_replicas"), _GPUS),
     **dict.fromkeys(("cpu", "use_cpu", "no_cuda"), ("device=cpu",)),

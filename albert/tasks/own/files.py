@@ -40,18 +40,21 @@ _QUOTED_NAMES = re.compile(r'"[^"]*"([;\t|])(?:"|\w)')
 _WRITE_COMMAS = "write commas there, or tabs in a file whose name ends in .tsv"
 # What a header may have around its names where files that begin with a byte order mark were joined.
 _AROUND_NAMES = '\ufeff" \t\r\n'
-_JSON = (".json", ".jsonl")
-TABLES = (*_DELIMITERS, *_JSON)
+JSON = (".json", ".jsonl")
+TABLES = (*_DELIMITERS, *JSON)
 
 
 class Row(NamedTuple):
     """One record: the number of its first line, from 1, and its cells in the order that was asked for.
 
-    Cells of CSV and TSV are texts; those of JSON are whatever JSON has.
+    Cells of CSV and TSV are texts; those of JSON are whatever JSON has. `names` are those of all columns, and `whole`
+    is the record with all of them: the cells of a table, the text of a JSON object.
     """
 
     line: int
     cells: tuple[Any, ...]
+    names: tuple[str, ...] = ()
+    whole: tuple[str, ...] | str = ()
 
 
 class Header(NamedTuple):
@@ -75,7 +78,7 @@ def all_column_names(path: Path, header: Sequence[str]) -> tuple[str, ...]:
     """The names that any row has: those of the `header`, but of JSON the keys of all objects. Raises UserError."""
     if not _is_json(path):
         return tuple(header)
-    return tuple(dict.fromkeys(key for _, found in _objects(path, RowTally(path)) for key in found))
+    return tuple(dict.fromkeys(key for _, found, _ in _objects(path, RowTally(path)) for key in found))
 
 
 def choose_from_header(path: Path, choose: Callable[[Header], T]) -> tuple[T, Header]:
@@ -177,9 +180,9 @@ def _is_json(path: Path) -> bool:
     ending = path.suffix.lower()
     if ending not in TABLES:
         raise UserError(
-            f"{path}: unknown file type; use {', '.join((*_DELIMITERS, *_JSON))}. JSON files have one object a line."
+            f"{path}: unknown file type; use {', '.join((*_DELIMITERS, *JSON))}. JSON files have one object a line."
         )
-    return ending in _JSON
+    return ending in JSON
 
 
 # --- Lines ------------------------------------------------------------------------------------------------------------
@@ -224,7 +227,7 @@ def _csv_rows(path: Path, names: Sequence[str], optional: Sequence[str], tally: 
                 f"{path}, line {line}: {counted(len(cells), 'column')}, but the header has {len(header)}; put quotes "
                 "around a field with a delimiter or a line end in it, and write a quote in it twice."
             )
-        yield Row(line, tuple(None if place is None else cells[place] for place in places))
+        yield Row(line, tuple(None if place is None else cells[place] for place in places), header, cells)
 
 
 def _places(path: Path, header: Header, names: Sequence[str]) -> tuple[int, ...]:
@@ -386,11 +389,12 @@ def _json_header(path: Path) -> Header:
 
 
 def _json_rows(path: Path, names: Sequence[str], optional: Sequence[str], tally: RowTally) -> Iterator[Row]:
-    for line, found in _objects(path, tally):
+    for line, found, text in _objects(path, tally):
         if all(name in found for name in names):
-            yield Row(line, (*(found[name] for name in names), *map(found.get, optional)))
+            cells = (*(found[name] for name in names), *map(found.get, optional))
         else:
-            yield Row(line, _cells_of_other_keys(path, line, found, names, optional, tally))
+            cells = _cells_of_other_keys(path, line, found, names, optional, tally)
+        yield Row(line, cells, tuple(found), text)
 
 
 def _cells_of_other_keys(
@@ -417,7 +421,8 @@ def _braced(name: str) -> str:
     return short_repr(name).replace("{", "{{").replace("}", "}}")
 
 
-def _objects(path: Path, tally: RowTally) -> Iterator[tuple[int, dict[str, Any]]]:
+def _objects(path: Path, tally: RowTally) -> Iterator[tuple[int, dict[str, Any], str]]:
+    """(line, object, the same as it is written) of every line that is not blank."""
     is_first = True
     for line, text in _lines(path):
         if not text.strip():
@@ -437,7 +442,7 @@ def _objects(path: Path, tally: RowTally) -> Iterator[tuple[int, dict[str, Any]]
             raise UserError(f"{path}, line {line} is {_kind_of_json(found)}; write one object a line.")
         if len(found) > MAX_COLUMNS:
             raise UserError(f"{path}, line {line}: {len(found)} keys; {MAX_COLUMNS} are allowed.")
-        yield line, found
+        yield line, found, text.strip()
 
 
 def _kind_of_json(value: Any) -> str:

@@ -176,6 +176,13 @@ def test_what_is_not_usual_about_a_table_is_logged(tmp_path, caplog):
     assert f"{path}: 1 row whose 'Text' is read for 'text', the first on line 2" in caplog.text
 
 
+def test_a_row_has_the_whole_record_it_is_of(tmp_path):
+    (row,) = read_columns(_write(tmp_path, "a.csv", "id; Text\n1;a\n"), ("text",), RowTally(tmp_path))
+    assert row == (2, ("a",), ("id", "Text"), ("1", "a"))
+    (row,) = read_columns(_write(tmp_path, "a.jsonl", ' {"text": "a",  "x": 1.0} \n'), ("text",), RowTally(tmp_path))
+    assert row == (1, ("a",), ("text", "x"), '{"text": "a",  "x": 1.0}')
+
+
 def test_blank_lines_are_skipped_and_counted_and_so_are_quotes_after_a_blank(tmp_path, caplog):
     path = _write(tmp_path, "a.csv", 'text,label\n\na, "1"\n\r\n')
     tally = RowTally(path)
@@ -205,7 +212,11 @@ def test_the_header_of_a_joined_file_is_no_row(tmp_path, again):
 
 def test_plain_lines_are_texts_or_pairs(tmp_path):
     path = _write(tmp_path, "a.txt", 'one "x"\n\ntwo\tthree\r\n')
-    assert list(read_lines(path, RowTally(path))) == [(1, ('one "x"',)), (2, ("",)), (3, ("two", "three"))]
+    assert [(row.line, row.cells) for row in read_lines(path, RowTally(path))] == [
+        (1, ('one "x"',)),
+        (2, ("",)),
+        (3, ("two", "three")),
+    ]
     path = _write(tmp_path, "b.txt", "a\tb\tc\n")
     with pytest.raises(UserError, match="line 1: 2 tabs"):
         list(read_lines(path, RowTally(path)))
