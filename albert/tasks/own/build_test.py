@@ -122,6 +122,15 @@ def test_columns_under_other_capitals_are_as_if_they_were_named(tmp_path):
     assert found.identity()["columns"] == ("Text", "LABEL")
 
 
+def test_the_log_names_the_file_of_each_split(tmp_path, caplog):
+    # multi_run_albert_own.sh reads it there.
+    caplog.set_level(logging.INFO)
+    test = _csv(tmp_path / "test.csv", TWO * 600)
+    _task(tmp_path, TWO, wanted=("train", "test"), test_file=test)
+    assert f"train: 2 of 2 rows of {tmp_path / 'train.csv'}: x 1, y 1" in caplog.messages
+    assert f"test: 1,200 of 1,200 rows of {test}: x 600, y 600" in caplog.messages
+
+
 def _assert_refused(words, make):
     with pytest.raises(UserError) as refused:
         make()
