@@ -60,7 +60,8 @@ def choose_columns(
 
     Logs those that are spelled otherwise. Raises UserError where `choose_texts` or `choose_label` does.
     """
-    asked = (*(texts or "").split(","), texts, *known, *(name for names in _TEXTS for name in names))
+    named = (texts, *map(str.strip, texts.split(","))) if texts else ()
+    asked = (*named, *known, *(name for names in _TEXTS for name in names))
 
     def choose(header: Header) -> Columns:
         found = choose_texts(path, header.names, texts, known)
@@ -71,10 +72,10 @@ def choose_columns(
         return Columns(found, choose_label(path, header.names, found, label, needs_label, is_spelled))
 
     columns, _ = choose_from_header(path, choose)
-    expected = [name for name in (*asked, *((label,) if label else _LABELS)) if name]
+    expected = (*asked, *((label,) if label else _LABELS))
     for name in columns.names:
         if name not in expected and (meant := alike(expected, name)):
-            log_spelling(path, name, meant[0].strip())
+            log_spelling(path, name, meant[0])
     return columns
 
 

@@ -81,6 +81,7 @@ def _csv(folder, content):
         ("BODY,label\na,1\n", {"known": ("body",)}, ("BODY", "label")),
         ("BODY,text,label\na,b,1\n", {"known": ("body",)}, ("text", "label")),  # as ever
         ("text,Label\na,1\n", {"needs_label": False}, ("text", None)),  # as ever
+        ("b,c,Label\na,1,2\n", {"needs_label": False, "texts": "c, b"}, ("c", "b", None)),  # as ever
         ("text;Label\na;1\n", {"needs_label": False}, ("text", "Label")),
         ("Text,Label\na,1\n", {"needs_label": False}, ("Text", "Label")),
         ("text,Label\na,1\n", {"needs_label": False, "label": "label"}, ("text", "Label")),
