@@ -6,7 +6,7 @@ import pytest
 
 from albert.errors import UserError
 from albert.tasks.own.columns import Columns, choose_columns, choose_label, choose_texts
-from albert.tasks.own.files import column_names, read_columns
+from albert.tasks.own.files import choose_from_header, read_columns
 from albert.tasks.rows import RowTally
 
 
@@ -16,8 +16,12 @@ def _jsonl(folder, *rows):
     return path
 
 
+def _names(path):
+    return choose_from_header(path, lambda header: header.names)[0]
+
+
 def _label(path, named=None, is_needed=True):
-    return choose_label(path, column_names(path), ("text",), named, is_needed)
+    return choose_label(path, _names(path), ("text",), named, is_needed)
 
 
 @pytest.mark.parametrize("is_needed", [True, False])
@@ -45,17 +49,17 @@ def test_rows_to_predict_need_no_label_but_one_that_is_named_must_be_there(tmp_p
 
 def test_texts_that_the_first_record_lacks_are_missed_there(tmp_path):
     path = _jsonl(tmp_path, {"label": "x"}, {"text": "b", "label": "x"})
-    texts = choose_texts(path, column_names(path), None)
+    texts = choose_texts(path, _names(path), None)
     assert texts == ("text",)
     with pytest.raises(UserError, match=r"rows.jsonl, line 1: no 'text'; its keys are 'label'\. Write it, or remove"):
         list(read_columns(path, texts, RowTally(path)))
     with pytest.raises(UserError, match=r"no column 'a' for `text_column_names`; its columns are 'label', 'text'"):
-        choose_texts(path, column_names(path), "a")
+        choose_texts(path, _names(path), "a")
 
 
 def test_a_model_reads_the_columns_that_it_was_trained_on(tmp_path):
     path = _jsonl(tmp_path, {"text": "a", "body": "b", "a,b": "c"})
-    header = column_names(path)
+    header = _names(path)
     assert choose_texts(path, header, None, ("body",)) == ("body",)
     assert choose_texts(path, header, None, ("a,b",)) == ("a,b",)
     assert choose_texts(path, header, "a,b", ("body",)) == ("a,b",)

@@ -69,11 +69,6 @@ class Header(NamedTuple):
     is_usual: bool = True
 
 
-def column_names(path: Path) -> tuple[str, ...]:
-    """The names of the columns between usual separators, or the keys of the first object. Raises UserError."""
-    return _header(path).names
-
-
 def all_column_names(path: Path, header: Sequence[str]) -> tuple[str, ...]:
     """The names that any row has: those of the `header`, but of JSON the keys of all objects. Raises UserError."""
     if not _is_json(path):

@@ -9,7 +9,7 @@ import pytest
 from albert.errors import UserError
 from albert.tasks.own import files
 from albert.tasks.own.cells import MAX_FIELD, label_of, text_of
-from albert.tasks.own.files import column_names, log_reading, read_columns, read_lines
+from albert.tasks.own.files import choose_from_header, log_reading, read_columns, read_lines
 from albert.tasks.rows import RowTally
 
 
@@ -17,6 +17,10 @@ def _write(folder, name, content):
     path = folder / name
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     return path
+
+
+def _names(path):
+    return choose_from_header(path, lambda header: header.names)[0]
 
 
 def _rows(path, names=("text", "label"), optional=()):
@@ -125,12 +129,12 @@ def test_a_missing_file_a_folder_and_a_pipe_are_named(tmp_path):
     (tmp_path / "folder.csv").mkdir()
     for name in ("none.csv", "folder.csv", "none.jsonl"):
         with pytest.raises(UserError, match=f"{name} cannot be read"):
-            column_names(tmp_path / name)
+            _names(tmp_path / name)
 
 
 def test_the_names_are_those_of_the_header_or_of_the_first_object(tmp_path):
-    assert column_names(_write(tmp_path, "a.csv", "\n b ,a\n")) == ("b", "a")
-    assert column_names(_write(tmp_path, "a.jsonl", '\n{"b": 1, "a": 2}\n')) == ("b", "a")
+    assert _names(_write(tmp_path, "a.csv", "\n b ,a\n")) == ("b", "a")
+    assert _names(_write(tmp_path, "a.jsonl", '\n{"b": 1, "a": 2}\n')) == ("b", "a")
 
 
 def test_optional_columns_are_none_where_they_are_not(tmp_path):
