@@ -33,11 +33,27 @@ for variable in TRAIN_FILE VALIDATION_FILE TEST_FILE; do
   [[ -z ${!variable} || -f ${!variable} ]] || die "no file ${!variable}: set $variable to a table of texts and labels."
 done
 
-# The name of a run is that of its file, without what folders are not called.
-name=${TRAIN_FILE:-${VALIDATION_FILE:-$TEST_FILE}}
-name=${name##*/}
-name=own_${name%.*}
+# The name of a run is that of its file, without what folders are not called. A file that differs from another one in
+# its ending alone has that in its name where the other one's folder is there.
+data_file=${TRAIN_FILE:-${VALIDATION_FILE:-$TEST_FILE}}
+data_file=${data_file##*/}
+data_split=train
+if [[ ! $TRAIN_FILE ]]; then
+  data_split='test'
+  if [[ $VALIDATION_FILE ]]; then data_split=dev; fi
+fi
+name=own_${data_file%.*}
 name=${name//[^A-Za-z0-9._-]/_}
+# shellcheck disable=SC2034 # for default_output_dir
+other_name=own_${data_file//[^A-Za-z0-9._-]/_}
+
+# is_of_other_data FOLDER: whether the log of the run that made FOLDER names another file than data_file.
+is_of_other_data() {
+  local line file
+  line=$(grep -m 1 -E " $data_split: [0-9,]+ of [0-9,]+ rows of " -- "$1.log" 2>/dev/null) || return 1
+  file=${line#* rows of }
+  [[ $file != "$data_file" && $file != "$data_file":* && $file != */"$data_file" && $file != */"$data_file":* ]]
+}
 
 read_recipe own
 

@@ -14,7 +14,7 @@ from typing import Any
 from albert.errors import UserError
 from albert.interchange.configurations import KERAS_METADATA, from_keras_hub, from_keras_metadata, is_keras_hub
 from albert.system.json_text import parse_json, short_repr
-from albert.system.text_encoding import read_regular
+from albert.system.text_encoding import read_regular, with_file
 
 # The names of `hidden_act`, which None and "" extend: both are linear.
 ACTIVATIONS = ("gelu", "linear", "relu", "tanh")
@@ -169,7 +169,7 @@ def _values_of(path: Path) -> Mapping[str, object]:
     try:
         values = parse_json(data)
     except ValueError as error:
-        raise UserError(f"`albert_config_file`={path} is {error}") from error
+        raise UserError(f"`albert_config_file`={path} is {with_file(error, path)}") from error
     if not isinstance(values, dict):
         raise UserError(f"`albert_config_file`={path} holds a {type(values).__name__}; a JSON object is needed")
     return _translated(path, from_keras_hub, values) if is_keras_hub(values) else values

@@ -193,7 +193,7 @@ def test_messages_of_programs_name_the_options(monkeypatch, capsys):
         (("finetuning", "-l", "9999"), "has 512 positions. Lower -l."),
         (("pretraining", "-b", "3"), "-b 3 sequences cannot be divided"),
         (("pretraining", "-s", "10", "-w", "20"), "-w 20 is more than -s 10"),
-        (("pretraining", "--optimzer=lamb"), "Unknown command line flag 'optimzer'"),
+        (("pretraining", "--optimzer=lamb"), "unknown flag --optimzer: did you mean --optimizer?"),
     ],
 )
 def test_messages_of_programs_have_the_numbers_of_the_options(monkeypatch, capsys, tmp_path, words, message):

@@ -86,6 +86,41 @@ def test_a_table_gives_a_table_of_as_many_rows_in_its_order(capsys, caplog, mode
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("ending", [".csv", ".tsv", ".jsonl"])
+def test_predictions_are_written_beside_the_rows_of_the_input(capsys, models, tmp_path, ending):
+    # More rows than are computed at once.
+    rows = [{"id": str(i), "Sentence": f"the horse laughs\n, {i}", "label": ""} for i in range(2100)]
+    source = tmp_path / f"in{ending}"
+    with source.open("w", newline="") as file:
+        if ending == ".jsonl":
+            file.writelines(json.dumps({**row, "n": i} if i % 2 else row) + "\n" for i, row in enumerate(rows))
+        else:
+            delimiter = "\t" if ending == ".tsv" else ";"
+            csv.writer(file, delimiter=delimiter).writerows([rows[0].keys(), *(row.values() for row in rows)])
+    flags = (f"--model_dir={models / 'agreement'}", f"--input_file={source}")
+    assert _run(*flags, f"--output_file={tmp_path / 'alone.jsonl'}") == 0
+    expected = [json.loads(line) for line in (tmp_path / "alone.jsonl").read_text().splitlines()]
+    output = tmp_path / ("out.jsonl" if ending == ".jsonl" else "out.csv")
+    assert _run(*flags, "--with_inputs", f"--output_file={output}") == 0
+    if ending == ".jsonl":
+        found = [json.loads(line) for line in output.read_text().splitlines()]
+        assert [row.pop("n") for row in found[1::2]] == list(range(1, 2100, 2))
+    else:
+        with output.open(newline="") as file:
+            found = list(csv.DictReader(file))
+    assert [{name: row[name] for name in rows[0]} for row in found] == rows
+    assert [list(row) for row in found] == [[*rows[0], "predicted_label", "predicted_score"]] * 2100
+    assert [(row["predicted_label"], float(row["predicted_score"])) for row in found] == [
+        (row["label"], row["score"]) for row in expected
+    ]
+    assert capsys.readouterr().out == ""
+    # Its output as input: those columns are there.
+    again = f"--output_file={tmp_path / 'again'}{output.suffix}"
+    assert _run(flags[0], f"--input_file={output}", "--with_inputs", again) == 2
+    assert "there is a column 'predicted_label' already" in capsys.readouterr().err
+
+
+@pytest.mark.slow
 def test_a_model_of_several_labels_gives_those_that_reach_the_threshold(capsys, tmp_path):
     task = dataclasses.replace(get_task("agreement"), output=MultiLabels(("a", "b", "c")))
     data = dataclasses.replace(GOOD_SETTINGS.data, spm_model_file=AGREEMENT / "agreement.model", max_seq_length=32)
@@ -112,6 +147,10 @@ def test_an_input_without_rows_is_not_a_mistake(capsys, models, tmp_path):
         (tmp_path / name).write_text(content)
         assert _run(f"--model_dir={models / 'agreement'}", f"--input_file={tmp_path / name}") == 0
     assert capsys.readouterr().out == ""
+    output = tmp_path / "out.csv"
+    flags = ("--with_inputs", f"--input_file={tmp_path / 'a.csv'}", f"--output_file={output}")
+    assert _run(f"--model_dir={models / 'agreement'}", *flags) == 0
+    assert output.read_text() == "sentence,predicted_label,predicted_score\n"
     output = tmp_path / "vectors.npy"
     assert _run(f"--model_dir={models / 'squad'}", "--embeddings=mean", f"--input_file={tmp_path / 'a.txt'}",
                 f"--output_file={output}") == 0  # fmt: skip
@@ -162,6 +201,10 @@ def test_questions_with_options_have_the_choices_that_a_run_made(capsys, models)
         ("agreement", ["--input_file=missing.csv"], "--input_file=missing.csv cannot be read: No such file"),
         ("agreement", ["--input_file=a.csv", "--output_file=a.csv"], "is also --input_file"),
         ("agreement", ["a", "--top_k=-1"], "--top_k=-1 must be at least 0"),
+        ("agreement", ["a", "--with_inputs"], "--with_inputs writes rows of a table: give one as --input_file"),
+        ("agreement", ["--input_file=a.txt", "--with_inputs"], "--with_inputs writes rows of a table"),
+        ("agreement", ["--input_file=a.jsonl", "--output_file=b.csv", "--with_inputs"], "that ends in .jsonl"),
+        ("agreement", ["--input_file=a.csv", "--with_inputs", "--embeddings=mean"], "is not for --embeddings"),
         ("agreement", ["a", "--output_dir=x"], "output_dir"),
         ("sts-b", ["a", "b", "c"], "text 1 has no tab in it, but the model reads two texts"),
         ("squad", ["--question=caf\udce9", "--context_file=b"], r"--question=caf\\udce9 is not UTF-8; set"),

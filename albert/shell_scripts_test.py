@@ -1094,6 +1094,37 @@ def test_own_scripts_files_and_epochs_can_be_given(checkout, tmp_path):
     assert "/own_my___rows__base_v2_32_2e-05" in flags["output_dir"]
 
 
+# The line is that of albert/tasks/own/build.py; test_the_log_names_the_file_of_each_split is of it.
+@pytest.mark.parametrize(
+    ("logged", "variable", "file", "name"),
+    [
+        ("train: 5 of 5 rows of /data/my.rows.csv: a 2, b 3", "TRAIN_FILE", "my.rows.csv", "own_my.rows"),
+        ("train: 5 of 5 rows of my.rows.csv", "TRAIN_FILE", "my.rows.csv", "own_my.rows"),
+        ("train: 1,805 of 2,000 rows of data/my.rows.csv: a 2", "TRAIN_FILE", "my.rows.jsonl", "own_my.rows.jsonl"),
+        # A run that was refused in the folder of another one, and a role that is another.
+        ("train: 5 of 5 rows of my.rows.jsonl\n1 train: 5 of 5 rows of my.rows.csv", "TRAIN_FILE", "my.rows.csv",
+         "own_my.rows.csv"),
+        ("train: 5 of 5 rows of my.rows.csv\n1 test: 5 of 5 rows of my.rows.jsonl", "TRAIN_FILE", "my.rows.csv",
+         "own_my.rows"),
+        ("test: 5 of 5 rows of my.rows.csv", "TEST_FILE", "my.rows.jsonl", "own_my.rows.jsonl"),
+        ("dev: 5 of 5 rows of my.rows.csv", "VALIDATION_FILE", "my.rows.jsonl", "own_my.rows.jsonl"),
+        ("a run that was stopped before", "TRAIN_FILE", "my.rows.csv", "own_my.rows"),
+        ("", "TRAIN_FILE", "my.rows.csv", "own_my.rows"),
+    ],
+)  # fmt: skip
+def test_files_that_differ_in_their_endings_alone_have_a_folder_each(checkout, tmp_path, logged, variable, file, name):
+    end = "_base_v2_32_2e-05_seed42"
+    folder = checkout.root / "albert_output"
+    folder.mkdir(exist_ok=True)
+    if logged:
+        (folder / f"own_my.rows{end}.log").write_text(f"17:00:00 {logged}\n17:00:01 more\n")
+    (tmp_path / file).touch()
+    variables = {"TRAIN_FILE": "", variable: file, "DO_TRAIN": str(variable == "TRAIN_FILE").lower()}
+    result = checkout.run(OWN, **variables)
+    assert result.returncode == 0, result.stderr
+    assert checkout.flags()["output_dir"] == str(folder / f"{name}{end}")
+
+
 @pytest.mark.parametrize(
     ("variables", "words"),
     [

@@ -94,9 +94,9 @@ def count_own(folder: Path, name: str, options: Mapping[str, Any]) -> int:
 
 def _check_example(task: OwnDataTask, example: Example, row: Mapping[str, Any]) -> None:
     texts = (example.text_a,) if example.text_b is None else (example.text_a, example.text_b)
-    assert texts == tuple(row[name] for name in task.columns.texts), (example, row)
+    assert texts == tuple(_cell(row, name) for name in task.columns.texts), (example, row)
     assert task.columns.label, task.columns
-    label = row[task.columns.label]
+    label = _cell(row, task.columns.label)
     if isinstance(task.output, Labels):
         assert isinstance(example.label, int)
         names = {task.output.names[example.label]}
@@ -111,6 +111,14 @@ def _check_example(task: OwnDataTask, example: Example, row: Mapping[str, Any]) 
         assert example.label == float(label), (example, row)
 
 
+def _cell(row: Mapping[str, Any], name: str) -> Any:
+    """That of `name`, or of the only column with other capitals or blanks around it."""
+    if name in row:
+        return row[name]
+    (spelled,) = (other for other in row if other.strip().lower() == name.strip().lower())
+    return row[spelled]
+
+
 def _rows(path: Path) -> list[dict[str, Any]]:
     """Column -> cell of every row; {} for a blank line."""
     data = path.read_bytes()
@@ -120,11 +128,21 @@ def _rows(path: Path) -> list[dict[str, Any]]:
     if path.suffix == ".jsonl":
         lines = text.removesuffix("\n").split("\n")
         return [json.loads(line) if line.strip() else {} for line in lines]
-    records = _records(text, "," if path.suffix == ".csv" else "\t")
+    records = _records(text, _delimiter(text) if path.suffix == ".csv" else "\t")
     first = next(number for number, record in enumerate(records) if record)
     names = [name.strip() for name in records[first]]
     blank: list[dict[str, Any]] = [{}] * first
     return blank + [dict(zip(names, cells, strict=True)) if cells else {} for cells in records[first + 1 :]]
+
+
+def _delimiter(text: str) -> str:
+    """What stands between the columns of a .csv that the reader accepted: commas, unless another gives its columns."""
+    header = next(line for line in _LINE_END.split(text) if line)
+    for delimiter in ",;\t|":
+        names = {name.strip().strip('"').strip().lower() for name in header.split(delimiter)}
+        if any(columns <= names for columns in ({"text", "label"}, {"premise", "hypothesis", "target"})):
+            return delimiter
+    return ","
 
 
 def _records(text: str, delimiter: str) -> list[list[str]]:

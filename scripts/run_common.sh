@@ -195,7 +195,8 @@ read_recipe() {
 }
 
 # default_output_dir NAME EXAMPLES RATE: prints where a run goes that names no folder. One of before, when names had
-# neither the model nor the seed, is continued where it stands if it is of this model and seed.
+# neither the model nor the seed, is continued where it stands if it is of this model and seed. A script may have an
+# other_name for a run whose folder would be that of other data, as its function is_of_other_data says.
 default_output_dir() {
   local base=$CURRENT_PWD/albert_output new old start=None
   new=$base/$1_${MODEL_NAME}_$2_$3_seed$SEED
@@ -205,6 +206,9 @@ default_output_dir() {
     grep -qF "\"seed\": $SEED," "$old/run_settings.json" &&
     grep -qF "\"init_checkpoint\": \"$start\"" "$old/run_settings.json"; then
     new=$old
+  fi
+  if [[ ${other_name:-} ]] && is_of_other_data "$new"; then
+    new=$base/${other_name}_${MODEL_NAME}_$2_$3_seed$SEED
   fi
   printf '%s\n' "$new"
 }

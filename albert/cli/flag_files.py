@@ -9,7 +9,7 @@ from pathlib import Path
 
 from albert.errors import UserError
 from albert.system.homes import expanded
-from albert.system.text_encoding import read_regular, whole_text
+from albert.system.text_encoding import read_regular, whole_text, with_file
 
 
 def with_flags_of_files(arguments: Sequence[str], reading: tuple[Path, ...] = ()) -> Iterator[str]:
@@ -41,6 +41,6 @@ def _lines(path: Path, reading: tuple[Path, ...]) -> list[str]:
     except OSError as error:
         raise UserError(f"--flagfile={path} cannot be read: {error.strerror}") from error
     except ValueError as error:
-        raise UserError(f"--flagfile={path} is {error}") from error
+        raise UserError(f"--flagfile={path} is {with_file(error, path)}") from error
     lines = (line.strip() for line in text.splitlines())
     return [line for line in lines if line and not line.startswith(("#", "//"))]

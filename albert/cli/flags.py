@@ -18,6 +18,7 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 from absl import flags as absl_flags
 
 from albert.cli.flag_files import with_flags_of_files
+from albert.cli.other_names import unknown_flag
 from albert.errors import UserError
 from albert.settings.fields import GROUPS, Bounds, declaration_of, problem_of
 from albert.system.homes import expanded
@@ -213,6 +214,8 @@ def parse(program: Program, argv: Sequence[str], complete: Callable[["Values"], 
     _check_names(arguments)
     try:
         rest = parsed([*argv[:1], *arguments])[1:]
+    except absl_flags.UnrecognizedFlagError as error:
+        raise UserError(unknown_flag(error, {flag.name for flag in program.flags})) from error
     except (absl_flags.Error, ValueError, OSError) as error:
         raise UserError(_shortened(" ".join(str(error).split()))) from error
     if parsed.help:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from albert.cli import fine_tuning
 from albert.cli.flag_files import with_flags_of_files
 from albert.cli.flags import Flag, Program, declared, parse
+from albert.cli.other_names import did_you_mean, similar, suggestions
 from albert.errors import UserError
 from albert.runs.sweep.conduct import Sweep
 from albert.runs.sweep.plan import CLASSIFIER, OWN_DATA, RACE, SQUAD, ParsedRun
@@ -60,7 +61,7 @@ _NOT_DECIDING = (
     *("data_dir", "model_dir", "albert_config_file", "spm_model_file", "vocab_file"),
 )
 _DECIDING = ("dtype",)
-_UNKNOWN = re.compile(r"Unknown command line flag '(?:no)?(\w+)'")
+_UNKNOWN = re.compile(r"unknown flag --(?:no)?(\w+)")
 _DATA = ("data_dir", "predict_file", *OWN_DATA)
 _OF_SEARCHES = {"trials": (RANDOM, TPE), "search_seed": (RANDOM, TPE), "prune": (TPE,)}
 
@@ -194,7 +195,11 @@ def _of_another_place(error: UserError, named: Mapping[str, Flag]) -> UserError:
     name = unknown[1] if unknown else ""
     if name in _INSTEAD:
         return UserError(_not_for_runs(name))
-    return UserError(f"--{name} is a flag of the runs: give it behind --") if name in named else error
+    if name in named:
+        return UserError(f"--{name} is a flag of the runs: give it behind --")
+    if not suggestions(name, {flag.name for flag in SWEEP.flags}) and (meant := suggestions(name, named)):
+        return UserError(f"unknown flag --{name}: did you mean --{meant[0]}, which comes behind --? (--help lists all)")
+    return error
 
 
 def _next_flag_of_runs(waiting: list[str], named: Mapping[str, Flag]) -> tuple[str, str]:
@@ -214,7 +219,7 @@ def _next_flag_of_runs(waiting: list[str], named: Mapping[str, Flag]) -> tuple[s
     if name not in named and name in {flag.name for flag in SWEEP.flags}:
         raise UserError(f"--{name} is a flag of the sweep: give it in front of --")
     if name not in named:
-        raise UserError(f"the runs have no flag --{name}")
+        raise UserError(f"the runs have no flag --{name}{did_you_mean(similar(name, named))}")
     if name in _INSTEAD:
         raise UserError(_not_for_runs(name))
     if (name, value) == ("strategy_type", "multi_worker"):
@@ -232,7 +237,7 @@ def _normalised(text: str, flag: str, named: Mapping[str, Flag]) -> str:
     if name in _INSTEAD:
         raise UserError(_not_for_runs(name))
     if name not in named:
-        raise UserError(f"--{flag} {text}: the runs have no flag --{name}")
+        raise UserError(f"--{flag} {text}: the runs have no flag --{name}{did_you_mean(similar(name, named))}")
     if name in _DATA:
         raise UserError(f"--{name} names data: runs on other data are another sweep; give it behind --")
     if "=" not in text:

@@ -13,7 +13,7 @@ from typing import BinaryIO
 from albert.errors import UserError
 from albert.system.homes import expanded
 from albert.system.printing import counted
-from albert.system.text_encoding import CONVERT, open_text
+from albert.system.text_encoding import how_to_convert, open_text, with_file
 
 # What `expand_patterns` takes, for help texts.
 INPUT = "comma-separated file names, of which each may be a pattern as 'books/*.txt'"
@@ -113,7 +113,7 @@ def read_lines(
             number += not line_goes_on
             line_goes_on = not line.endswith("\n")
             if wrong := _WRONG_BYTE.search(line):
-                raise UserError(f"{path}, line {number}: {_fault(wrong[0])}.")
+                raise UserError(f"{path}, line {number}: {with_file(_fault(line, wrong), Path(path))}.")
             yield number, line.removesuffix("\n")
             if on_bytes and count % _LINES_BETWEEN_REPORTS == 0:
                 position = data.tell()
@@ -137,10 +137,13 @@ def _open(path: Path) -> Iterator[tuple[BinaryIO, io.TextIOWrapper]]:
         raise UserError(f"{path} cannot be read: {error.strerror}.") from error
 
 
-def _fault(wrong: str) -> str:
+def _fault(line: str, found: re.Match[str]) -> str:
+    wrong = found[0]
     if wrong == "\0":
         return "a byte is 0, as in binary or damaged files. Write the file again"
-    return f"the byte 0x{ord(wrong) - 0xDC00:02x} is not UTF-8; {CONVERT}"
+    place = len(line[: found.start()].encode(errors="surrogateescape"))
+    advice = how_to_convert(line.encode(errors="surrogateescape"), place)
+    return f"the byte 0x{ord(wrong) - 0xDC00:02x} is not UTF-8; {advice}"
 
 
 def _matches(pattern: str) -> list[Path]:

@@ -17,7 +17,7 @@ import numpy as np
 from albert.albert_config import AlbertConfig
 from albert.errors import UserError
 from albert.serving.description import ModelDescription
-from albert.serving.inputs import Texts, lines_as_they_come, read_texts
+from albert.serving.inputs import Texts, lines_as_they_come, names_of_columns, read_texts
 from albert.serving.model_folder import find_model
 from albert.serving.outputs import (
     JsonLines,
@@ -28,6 +28,7 @@ from albert.serving.outputs import (
     Sink,
     Table,
     VectorFile,
+    check_beside,
     is_array,
     is_table,
     opened,
@@ -40,8 +41,8 @@ from albert.system.files import WholeFile
 from albert.system.imports import importing_tensorflow
 from albert.system.printing import counted
 from albert.system.signals import exit_on_termination
-from albert.system.text_encoding import read_regular, whole_text
-from albert.tasks.base import Choice, Labels, MultiLabels, Span
+from albert.system.text_encoding import read_regular, whole_text, with_file
+from albert.tasks.base import Choice, Labels, MultiLabels, Score, Span
 from albert.tasks.race import RaceExample, read_questions
 from albert.tasks.squad.files import Paragraph, Question, read_paragraphs
 from albert.tasks.squad.task import SquadTask
@@ -115,7 +116,7 @@ def _records(request: PredictRequest, description: ModelDescription | None) -> t
         num_rows = 0
         for piece in pieces:
             results = predict(predictor, piece)
-            sink.write(rows.form(results))
+            sink.write(rows.form(results, [texts.row for texts in piece] if request.with_inputs else ()))
             num_rows += len(results)
         return num_rows
 
@@ -126,6 +127,8 @@ def _rows(request: PredictRequest, description: ModelDescription, top_k: int) ->
     """The form of the results."""
     output = description.output
     has_one = top_k == 1 and not isinstance(output, MultiLabels)
+    if request.with_inputs:
+        return _rows_beside(request, description, top_k)
     if is_table(request.output_file):
         if isinstance(output, MultiLabels):
             return LabelsTable(output)
@@ -134,11 +137,35 @@ def _rows(request: PredictRequest, description: ModelDescription, top_k: int) ->
             return Table((*ids, "score", "start", "end", "answer"), has_one, top_k or SquadTask.n_best_size + 1)
         if isinstance(output, Choice):
             return Table((*ids, "label", "score", "option"), has_one, min(top_k or output.count, output.count))
-        num_labels = len(output.names) if isinstance(output, Labels) else 1
-        return Table(("label", "score"), has_one, min(top_k or num_labels, num_labels))
+        return Table(("label", "score"), has_one, _num_labels(output, top_k))
     if request.output_file is None and request.input_file is None:
         return PlainLines(has_one)
     return JsonLines(has_one)
+
+
+def _rows_beside(request: PredictRequest, description: ModelDescription, top_k: int) -> Rows:
+    """The form of the results beside the rows of the input's table."""
+    output, path = description.output, request.input_file
+    assert path, "what the request demands"
+    if isinstance(output, Span | Choice):
+        raise UserError(f"`with_inputs` is for labels of texts, but the model in {request.model_dir} gives others.")
+    has_one = top_k == 1 and not isinstance(output, MultiLabels)
+    names = names_of_columns(path, request.text_column_names, description.text_columns)
+    rows: JsonLines | Table
+    if not is_table(request.output_file):
+        rows = JsonLines(has_one, path)
+    elif isinstance(output, MultiLabels):
+        rows = LabelsTable(output, names)
+    else:
+        rows = Table(("label", "score"), has_one, _num_labels(output, top_k), names)
+    check_beside(str(path), names, rows.added)
+    return rows
+
+
+def _num_labels(output: Labels | Score, top_k: int) -> int:
+    """The most labels of a row."""
+    num_labels = len(output.names) if isinstance(output, Labels) else 1
+    return min(top_k or num_labels, num_labels)
 
 
 def _labels(request: PredictRequest, description: ModelDescription, top_k: int) -> tuple[Iterator[Piece], Predict]:
@@ -225,7 +252,7 @@ def _texts(request: PredictRequest, num_texts: int | None, known: tuple[str, ...
     if request.input_file == STDIN:
         return lines_as_they_come(num_texts)
     if request.input_file is not None:
-        rows = read_texts(request.input_file, num_texts, request.text_column_names, known)
+        rows = read_texts(request.input_file, num_texts, request.text_column_names, known, request.with_inputs)
         return _in_pieces(rows, _ROWS_AT_A_TIME)
     return iter([_arguments(request.texts, num_texts)])
 
@@ -246,7 +273,7 @@ def _arguments(texts: tuple[str, ...], num_texts: int | None) -> list[Texts]:
             raise UserError(f"text {number} has {text.count(tab)} tabs in it; one stands between the two of a pair.")
         found.append(Texts(first, second if tab else None))
     if num_texts == 2 and [pair.second for pair in found] == [None, None]:
-        return [Texts(*texts)]
+        return [Texts(texts[0], texts[1])]
     if num_texts is None and [pair.second for pair in found] == [None, None]:
         logging.info("Two texts are two rows: this model does not say how many it reads. A tab between makes a pair.")
     for number, pair in enumerate(found, start=1):
@@ -279,7 +306,7 @@ def _whole_text(path: Path) -> str:
     except OSError as error:
         raise UserError(f"`context_file`={path} cannot be read: {error.strerror}.") from error
     except ValueError as error:
-        raise UserError(f"`context_file`={path} is {error}.") from None
+        raise UserError(f"`context_file`={path} is {with_file(error, path)}.") from None
     if is_blank(text):
         raise UserError(f"`context_file`={path} holds no text; name the one that answers the question.")
     return text

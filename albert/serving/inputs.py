@@ -9,16 +9,18 @@ from typing import Any, NamedTuple
 from albert.errors import UserError
 from albert.system.text_encoding import decoded, open_regular, what_is, without_marks
 from albert.tasks.glue import is_blank
-from albert.tasks.own.columns import choose_texts
+from albert.tasks.own.cells import text_of
+from albert.tasks.own.columns import choose_columns, choose_texts
 from albert.tasks.own.files import (
+    JSON,
     MAX_RECORD,
     TABLES,
     Row,
     cells_of_line,
-    column_names,
+    choose_from_header,
+    log_reading,
     read_columns,
     read_lines,
-    text_of,
 )
 from albert.tasks.rows import RowTally
 
@@ -28,13 +30,16 @@ _TEXT = ".txt"
 
 
 class Texts(NamedTuple):
-    """One text, or two."""
+    """One text, or two, and the row of a table that they are in, where that is wanted."""
 
     first: str
     second: str | None
+    row: Row | None = None
 
 
-def read_texts(path: Path, num_texts: int | None, named: str | None, known: Sequence[str] = ()) -> Iterator[Texts]:
+def read_texts(
+    path: Path, num_texts: int | None, named: str | None, known: Sequence[str] = (), with_rows: bool = False
+) -> Iterator[Texts]:
     """The texts of a file, by its ending, in their order; what is odd about them is logged at the end.
 
     Args:
@@ -42,6 +47,7 @@ def read_texts(path: Path, num_texts: int | None, named: str | None, known: Sequ
       num_texts: of each row, as the model reads them; None for either, the same in all rows.
       named: columns of a table as the user names them.
       known: columns that the model was trained on, taken where the table has them.
+      with_rows: keep the rows of a table with their texts.
 
     Raises UserError, before the first row where that can be, for a file or a row that is no such text.
     """
@@ -54,7 +60,14 @@ def read_texts(path: Path, num_texts: int | None, named: str | None, known: Sequ
     if path.suffix.lower() not in TABLES:
         raise UserError(f"{path}: unknown file type; use {_TEXT}, {', '.join(TABLES)}.")
     _check_readable(path)
-    return _read_table(path, num_texts, named, known)
+    return _read_table(path, num_texts, named, known, with_rows)
+
+
+def names_of_columns(path: Path, named: str | None, known: Sequence[str]) -> tuple[str, ...]:
+    """Those of all columns of the table that `read_texts` reads; () of JSON, whose objects may have different keys."""
+    if path.suffix.lower() in JSON or path.stat().st_size == 0:
+        return ()
+    return choose_from_header(path, lambda header: choose_texts(path, header.names, named, known))[1].names
 
 
 def lines_as_they_come(num_texts: int | None, descriptor: int = 0) -> Iterator[list[Texts]]:
@@ -93,10 +106,11 @@ def _stdin_row(path: Path, line: int, data: bytes, tally: RowTally) -> Row:
 class _RowCheck:
     """Makes texts of the cells of rows: as many as the model reads."""
 
-    def __init__(self, path: Path, num_texts: int | None, tally: RowTally):
+    def __init__(self, path: Path, num_texts: int | None, tally: RowTally, with_rows: bool = False):
         self._path = path
         self._num_texts = num_texts
         self._tally = tally
+        self._with_rows = with_rows
 
     def texts(self, row: Row) -> Texts:
         """Raises UserError, naming the line, for another number of texts."""
@@ -111,29 +125,34 @@ class _RowCheck:
         blank = next((cell for cell in cells if is_blank(cell)), None)
         if blank is not None:
             self._tally.add(_EMPTY, row.line, blank)
-        return Texts(cells[0], cells[1] if len(cells) > 1 else None)
+        return Texts(cells[0], cells[1] if len(cells) > 1 else None, row if self._with_rows else None)
 
 
-def _checked(path: Path, rows: Iterator[Row], num_texts: int | None, tally: RowTally) -> Iterator[Texts]:
-    check = _RowCheck(path, num_texts, tally)
+def _checked(
+    path: Path, rows: Iterator[Row], num_texts: int | None, tally: RowTally, with_rows: bool = False
+) -> Iterator[Texts]:
+    check = _RowCheck(path, num_texts, tally, with_rows)
     for row in rows:
         yield check.texts(row)
     tally.log()
 
 
-def _read_table(path: Path, num_texts: int | None, named: str | None, known: Sequence[str]) -> Iterator[Texts]:
+def _read_table(
+    path: Path, num_texts: int | None, named: str | None, known: Sequence[str], with_rows: bool
+) -> Iterator[Texts]:
     if path.stat().st_size == 0:
         return iter(())
-    names = choose_texts(path, column_names(path), named, known)
+    names = choose_columns(path, named, known).texts
     if num_texts not in (None, len(names)):
         counts = ("one text", "two texts")
         raise UserError(
             f"{path}: the model reads {counts[(num_texts or 1) - 1]} a row, but {', '.join(names)} "
             f"{'is' if len(names) == 1 else 'are'} {counts[len(names) - 1]}. Name its columns with `text_column_names`."
         )
+    log_reading(path, names)
     tally = RowTally(path)
     rows = read_columns(path, names, tally, may_be_empty=True)
-    return _checked(path, _text_rows(path, rows, names), len(names), tally)
+    return _checked(path, _text_rows(path, rows, names), len(names), tally, with_rows)
 
 
 def _text_rows(path: Path, rows: Iterator[Row], names: Sequence[str]) -> Iterator[Row]:
@@ -144,7 +163,7 @@ def _text_rows(path: Path, rows: Iterator[Row], names: Sequence[str]) -> Iterato
                 cells.append(text_of(cell))
             except ValueError as error:
                 raise UserError(f"{path}, line {row.line}: column {name!r} {error}.") from None
-        yield Row(row.line, tuple(cells))
+        yield row._replace(cells=tuple(cells))
 
 
 def _check_readable(path: Path) -> None:

@@ -26,6 +26,9 @@ def _read(tmp_path, name, content, num_texts=1, named=None, known=()):
         ("a.csv", "", 1, []),
         ("a.jsonl", '{"text": "a", "label": 3}\n\n{"label": 4, "text": ""}\n', 1, [("a", None), ("", None)]),
         ("a.jsonl", "", 1, []),
+        ("a.csv", 'ID;Text\r\n1;"a; b"\r\n2;c, d\r\n', 1, [("a; b", None), ("c, d", None)]),
+        ("a.csv", "Sentence1\tSENTENCE2\na\tb\n", 2, [("a", "b")]),
+        ("a.jsonl", '{"TEXT": "a"}\n{"Text": "b"}\n', 1, [("a", None), ("b", None)]),
     ],
 )
 def test_rows_come_in_their_order(tmp_path, name, content, num_texts, expected):
@@ -51,6 +54,7 @@ def test_columns_are_those_named_then_those_trained_on_then_usual_ones(tmp_path)
         ("a.txt", "one\n", 1, "text", "`text_column_names`=text: .* has no columns"),
         ("a.xlsx", "one\n", 1, None, r"use .txt, .csv, .tsv, .json, .jsonl"),
         ("a.csv", "a,b\n1,2\n", 1, None, "no column for the text"),
+        ("a.csv", "a;b\n1;2\n", 1, None, "no column for the text.*its columns are 'a', 'b'"),
         (
             "a.csv",
             "sentence1,sentence2\n1,2\n",
@@ -67,6 +71,15 @@ def test_columns_are_those_named_then_those_trained_on_then_usual_ones(tmp_path)
 def test_what_is_no_text_is_told_with_its_line(tmp_path, name, content, num_texts, named, message):
     with pytest.raises(UserError, match=message):
         _read(tmp_path, name, content, num_texts, named)
+
+
+def test_the_separator_and_the_spelling_of_a_table_are_logged(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    assert _read(tmp_path, "a.csv", "Body;id\na;1\n", known=("body",)) == [("a", None)]
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{tmp_path / 'a.csv'}: column 'Body' is read for 'body'.",
+        f"{tmp_path / 'a.csv'}: a semicolon stands between the columns; it is read so.",
+    ]
 
 
 def test_what_cannot_be_read_is_told_before_the_first_row(tmp_path):
@@ -116,7 +129,7 @@ def test_lines_are_given_as_soon_as_they_are_there(caplog):
         (b"a\nb\xff\n", "standard input, line 2 is not UTF-8"),
         (b"a\tb\n", "line 1: 1 tabs"),
         (b"a\0\n", "line 1 is not text"),
-        (b"caf\xe9\n", "line 1 is not UTF-8 .* find out its encoding"),
+        (b"caf\xe9\n", "line 1 is not UTF-8 .* read as windows-1252.*café"),
         (b"caf\xc3", "line 1 is not UTF-8 .* it ends within a character"),
         ("a b\n".encode("utf-16"), "standard input is UTF-16 text; convert it with: iconv"),
         (b"\x1f\x8b\x08\n", "standard input is compressed with gzip; unpack it"),

@@ -16,8 +16,13 @@ from albert.errors import UserError
 from albert.serving.request import CSV, NPY
 from albert.serving.results import Result
 from albert.system.files import WholeFile, cannot_write, whole_file
+from albert.system.json_text import short_repr
 from albert.tasks.base import MultiLabels
+from albert.tasks.own.files import Row
 
+# What columns of predictions are called beside those of an input, which may well have a label of its own.
+_BESIDE = "predicted_"
+_LIST_BESIDE = "predictions"
 # What float32 needs to be read back as the same number.
 _DIGITS = 9
 # numpy's header of an array of any number of rows: 128 bytes are a multiple of 64 that holds it.
@@ -58,24 +63,50 @@ class Rows:
     def __init__(self, has_one: bool):
         self._has_one = has_one
 
-    def form(self, rows: Sequence[Sequence[Result]]) -> bytes:
-        """The bytes of some rows."""
+    def form(self, rows: Sequence[Sequence[Result]], inputs: Sequence[Row] = ()) -> bytes:
+        """The bytes of some rows, each behind its row of a table where `inputs` are given."""
         raise NotImplementedError
 
 
-class JsonLines(Rows):
-    """An object a line, or a list of objects."""
+def check_beside(place: str, names: Sequence[str], added: Sequence[str]) -> None:
+    """Raises UserError where what is at `place` has a column already that is to be `added`."""
+    if both := [name for name in added if name in names]:
+        raise UserError(
+            f"{place}: there is a column {short_repr(both[0])} already, as `with_inputs` calls predictions; rename it."
+        )
 
-    def form(self, rows: Sequence[Sequence[Result]]) -> bytes:
-        """The bytes of some rows."""
+
+class JsonLines(Rows):
+    """An object a line, or a list of objects; or the objects of the table at `path` with predictions added to them."""
+
+    def __init__(self, has_one: bool, path: Path | None = None):
+        super().__init__(has_one)
+        self._path = path
+        self.added = (f"{_BESIDE}label", f"{_BESIDE}score") if has_one else (_LIST_BESIDE,)
+
+    def form(self, rows: Sequence[Sequence[Result]], inputs: Sequence[Row] = ()) -> bytes:
+        """The bytes of some rows. Raises UserError for an input that has a key of the predictions."""
+        if self._path is not None:
+            return "".join(map(self._beside, inputs, rows)).encode()
         values = (row[0] if self._has_one else list(row) for row in rows)
         return "".join(json.dumps(value, ensure_ascii=False) + "\n" for value in values).encode()
+
+    def _beside(self, row: Row, results: Sequence[Result]) -> str:
+        assert self._path, "what is beside a table"
+        added = {f"{_BESIDE}{name}": value for name, value in results[0].items()} if self._has_one else {}
+        added = added or {_LIST_BESIDE: list(results)}
+        check_beside(f"{self._path}, line {row.line}", row.names, tuple(added))
+        whole = row.whole
+        if not isinstance(whole, str):
+            whole = json.dumps(dict(zip(row.names, whole, strict=True)), ensure_ascii=False)
+        # As it is written: numbers that are read and written again may be others.
+        return f"{whole[:-1].rstrip()}, {json.dumps(added, ensure_ascii=False)[1:]}\n"
 
 
 class PlainLines(Rows):
     """What is found and its score, with tabs between them, for people."""
 
-    def form(self, rows: Sequence[Sequence[Result]]) -> bytes:
+    def form(self, rows: Sequence[Sequence[Result]], inputs: Sequence[Row] = ()) -> bytes:
         """The bytes of some rows."""
         lines = []
         for row in rows:
@@ -85,36 +116,47 @@ class PlainLines(Rows):
 
 
 class Table(Rows):
-    """CSV with a header. Where a row has up to `width` records their columns are numbered; what it lacks is empty."""
+    """CSV with a header. Where a row has up to `width` records their columns are numbered; what it lacks is empty.
 
-    def __init__(self, names: Sequence[str], has_one: bool, width: int):
+    `beside` are the columns of the input's table that stand in front of them; None for those of predictions alone.
+    """
+
+    def __init__(self, names: Sequence[str], has_one: bool, width: int, beside: Sequence[str] | None = None):
         super().__init__(has_one)
         self._names = names
         self._width = 1 if has_one else width
         self._has_header = False
+        numbers = [""] if self._has_one else [f"_{number}" for number in range(1, self._width + 1)]
+        prefix = "" if beside is None else _BESIDE
+        self.added = tuple(f"{prefix}{name}{number}" for number in numbers for name in names)
+        self._header = [*(beside or ()), *self.added]
 
-    def form(self, rows: Sequence[Sequence[Result]]) -> bytes:
+    def form(self, rows: Sequence[Sequence[Result]], inputs: Sequence[Row] = ()) -> bytes:
         """The bytes of some rows, behind the header if they are the first."""
-        text = io.StringIO(newline="")
-        writer = csv.writer(text, lineterminator="\n")
-        if not self._has_header:
-            self._has_header = True
-            numbers = [""] if self._has_one else [f"_{number}" for number in range(1, self._width + 1)]
-            writer.writerow([f"{name}{number}" for number in numbers for name in self._names])
-        for row in rows:
+        lines = [] if self._has_header else [self._header]
+        self._has_header = True
+        for number, row in enumerate(rows):
             cells = [record.get(name, "") for record in row for name in self._names]
-            writer.writerow(cells + [""] * (self._width * len(self._names) - len(cells)))
-        return text.getvalue().encode()
+            filled = cells + [""] * (self._width * len(self._names) - len(cells))
+            lines.append([*(inputs[number].whole if inputs else ()), *filled])
+        return "".join(map(_csv_line, lines)).encode()
+
+
+def _csv_line(cells: Sequence[Any]) -> str:
+    text = io.StringIO(newline="")
+    # Without a carriage return in its line ends, a cell with one would have no quotes.
+    csv.writer(text, lineterminator="\r\n").writerow(cells)
+    return text.getvalue().removesuffix("\r\n") + "\n"
 
 
 class LabelsTable(Table):
     """CSV of any number of labels a row: all in one cell, their scores in the next."""
 
-    def __init__(self, output: MultiLabels):
-        super().__init__(("labels", "scores"), has_one=True, width=1)
+    def __init__(self, output: MultiLabels, beside: Sequence[str] | None = None):
+        super().__init__(("labels", "scores"), has_one=True, width=1, beside=beside)
         self._output = output
 
-    def form(self, rows: Sequence[Sequence[Result]]) -> bytes:
+    def form(self, rows: Sequence[Sequence[Result]], inputs: Sequence[Row] = ()) -> bytes:
         """The bytes of some rows."""
         joined: list[list[Result]] = []
         for row in rows:
@@ -122,7 +164,7 @@ class LabelsTable(Table):
             has_delimiter = any(self._output.delimiter in name for name in self._output.names)
             labels = json.dumps(names, ensure_ascii=False) if has_delimiter else self._output.delimiter.join(names)
             joined.append([{"labels": labels, "scores": self._output.join_scores([str(r["score"]) for r in row])}])
-        return super().form(joined)
+        return super().form(joined, inputs)
 
 
 def vector_lines(vectors: np.ndarray) -> bytes:

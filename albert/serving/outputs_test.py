@@ -21,6 +21,8 @@ from albert.serving.outputs import (
 )
 from albert.system.files import whole_file
 from albert.tasks.base import MultiLabels
+from albert.tasks.own.files import Row, read_columns
+from albert.tasks.rows import RowTally
 
 BILLING, OTHER = {"label": "billing", "score": 0.75}, {"label": 'an "other", ä\nline', "score": 0.25}
 
@@ -34,6 +36,48 @@ def test_lines_of_json_have_one_record_or_a_list():
         [BILLING, OTHER],
         [],
     ]
+
+
+HEADER = ("id", "text", "label")
+CELLS = ["1", 'a "b",\r c\nd', " x"]
+
+
+def test_predictions_stand_behind_the_cells_of_their_rows_which_are_read_back_as_they_were(tmp_path):
+    table = Table(("label", "score"), has_one=True, width=1, beside=HEADER)
+    rows = [Row(2, (), HEADER, tuple(CELLS)), Row(5, (), HEADER, ("", "", ""))]
+    (tmp_path / "out.csv").write_bytes(table.form([]) + table.form([[BILLING], [OTHER]], rows))
+    names = (*HEADER, "predicted_label", "predicted_score")
+    found = [row.cells for row in read_columns(tmp_path / "out.csv", names, RowTally(tmp_path))]
+    assert found == [(*CELLS, "billing", "0.75"), ("", "", "", OTHER["label"], "0.25")]
+    two = Table(("label", "score"), has_one=False, width=2, beside=("text",))
+    assert two.form([[BILLING]], [Row(2, (), ("text",), ("a",))]).decode() == (
+        "text,predicted_label_1,predicted_score_1,predicted_label_2,predicted_score_2\na,billing,0.75,,\n"
+    )
+    labels = LabelsTable(MultiLabels(("billing", "b")), beside=("text",))
+    assert labels.form([[BILLING]], [Row(2, (), ("text",), ("a",))]).decode() == (
+        "text,predicted_labels,predicted_scores\na,billing,0.75\n"
+    )
+
+
+def test_predictions_are_added_to_objects_which_stay_as_they_are_written(tmp_path):
+    written = '{ "text": "\\u00e4",  "n": 1.10, "big": 1e400, "label": null, "x": {"a": []} }'
+    row = Row(1, (), ("text", "n", "big", "label", "x"), written)
+    one = JsonLines(has_one=True, path=tmp_path / "a.jsonl").form([[BILLING]], [row]).decode()
+    assert one == f'{written[:-2]}, "predicted_label": "billing", "predicted_score": 0.75}}\n'
+    several = JsonLines(has_one=False, path=tmp_path / "a.jsonl").form([[BILLING], []], [row, row]).decode()
+    assert [json.loads(line)["predictions"] for line in several.splitlines()] == [[BILLING], []]
+    cells = JsonLines(has_one=True, path=tmp_path / "a.csv").form([[BILLING]], [Row(2, (), HEADER, tuple(CELLS))])
+    assert json.loads(cells) == {
+        **dict(zip(HEADER, CELLS, strict=True)),
+        "predicted_label": "billing",
+        "predicted_score": 0.75,
+    }
+
+
+def test_a_key_that_the_prediction_has_is_refused_where_it_is(tmp_path):
+    row = Row(7, (), ("text", "predicted_label"), '{"text": "a", "predicted_label": 1}')
+    with pytest.raises(UserError, match=r"a.jsonl, line 7: there is a column 'predicted_label' already"):
+        JsonLines(has_one=True, path=tmp_path / "a.jsonl").form([[BILLING]], [row])
 
 
 def test_a_closed_standard_output_is_told(monkeypatch):

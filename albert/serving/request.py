@@ -7,6 +7,7 @@ from pathlib import Path
 from albert.serving.description import MAX_LABELS
 from albert.settings import DTYPES
 from albert.settings.fields import DATA, DEVICES, MODEL, OUTPUT, SHARE, SPEED, WHAT, at_least, problems_of, setting
+from albert.tasks.own.files import JSON, TABLES
 
 STDIN = Path("-")
 CSV, JSON_LINES, NPY = ".csv", ".jsonl", ".npy"
@@ -72,6 +73,12 @@ class PredictRequest(ModelUse):
         OUTPUT,
         default=None,
     )
+    with_inputs: bool = setting(
+        "Write each row of the table in `input_file` with all its columns, and the prediction behind them: "
+        "predicted_label and predicted_score.",
+        OUTPUT,
+        default=False,
+    )
     top_k: int | None = setting(
         "Best labels or answers of each row, 0 for all; 1 without the flag.",
         OUTPUT,
@@ -100,7 +107,17 @@ class PredictRequest(ModelUse):
         if self.embeddings:
             given = {"top_k": self.top_k, "threshold": self.threshold, "question": self.question}
             found += [f"`{name}` is not for `embeddings`" for name, value in given.items() if value is not None]
-        return found + self._output_problems()
+        return found + self._output_problems() + (self._problems_of_inputs() if self.with_inputs else [])
+
+    def _problems_of_inputs(self) -> list[str]:
+        if self.embeddings:
+            return ["`with_inputs` is not for `embeddings`"]
+        ending = self.input_file.suffix.lower() if self.input_file else ""
+        if ending not in TABLES:
+            return [f"`with_inputs` writes rows of a table: give one as `input_file` ({', '.join(TABLES)})"]
+        if ending in JSON and self.output_file is not None and self.output_file.suffix.lower() == CSV:
+            return [f"`with_inputs` of JSON, whose keys may differ, needs an `output_file` that ends in {JSON_LINES}"]
+        return []
 
     def _output_problems(self) -> list[str]:
         if self.output_file is None:

@@ -10,6 +10,7 @@ import errno
 import io
 import os
 import re
+import shlex
 import stat
 import unicodedata
 from collections.abc import Iterator
@@ -62,7 +63,13 @@ _HALF_SURROGATE = re.compile(rb"\xed[\xa0-\xbf]")
 _CONTROLS = re.compile(rb"[\x00-\x08\x0e-\x1f]")
 
 # What to do with text in an encoding that its bytes do not tell.
-CONVERT = "find out its encoding, which must be known, and convert it with: iconv -f ENCODING -t utf-8"
+CONVERT = "put its encoding, which must be known, in place of ENCODING, and convert it with: iconv -f ENCODING -t utf-8"
+_ICONV = re.compile(r"iconv -f \S+ -t utf-8(?! \S)")
+# Windows' encoding of western European letters has single ones of them among ASCII's; other writing has many together.
+_WORD = re.compile(rb"[A-Za-z'\x80-\xff]+")
+_FOREIGN_RUN = re.compile(rb"[\x80-\xff]{3}")
+_WESTERN_MARKS = frozenset("\u2018\u2019\u201c\u201d\u2013\u2014\u2026\u20ac\xab\xbb\xa0")
+_REACH = 40  # bytes of a word before and behind
 
 
 def what_is(start: bytes) -> str | None:
@@ -73,6 +80,14 @@ def what_is(start: bytes) -> str | None:
     start = start[:_START_BYTES]
     by_mark = (description for mark, description in _MARKS if start.startswith(mark))
     return next(by_mark, None) or substitute(start) or _wide_text(without_marks(start))
+
+
+def with_file(advice: object, path: Path) -> str:
+    """`advice` with the whole command, to be copied, where it says how the text of the file at `path` is converted."""
+    converted = path.with_name(f"{path.stem}.utf8{path.suffix}")
+    names = [f"./{name}" if str(name).startswith("-") else str(name) for name in (path, converted)]
+    command = " > ".join(map(shlex.quote, names))
+    return _ICONV.sub(lambda found: f"{found[0]} {command}; then name that file", str(advice))
 
 
 def substitute(start: bytes) -> str | None:
@@ -143,7 +158,26 @@ def _not_utf8(data: bytes, error: UnicodeDecodeError) -> str:
         return f"{what} but Java's variant of it; write it again as UTF-8"
     if error.reason == "unexpected end of data" and error.start:
         return f"{what}: it ends within a character; fetch or write it again"
-    return f"{what}; {CONVERT}"
+    return f"{what}; {how_to_convert(data, error.start)}"
+
+
+def how_to_convert(data: bytes, place: int) -> str:
+    """What to do about the byte at `place`, which is not UTF-8: what it would be in Windows, where that is a word."""
+    words = (found[0] for found in _WORD.finditer(data, max(0, place - _REACH), place + _REACH) if found.end() > place)
+    word = next(words, b"")
+    try:
+        read = word.decode("cp1252")
+    except UnicodeDecodeError:
+        return CONVERT
+    others = [character for character in read if not character.isascii()]
+    if _FOREIGN_RUN.search(word) or word.isascii() or not re.search(rb"[A-Za-z]", word):
+        return CONVERT
+    if not all(character.isalpha() or character in _WESTERN_MARKS for character in others):
+        return CONVERT
+    return (
+        f'read as windows-1252, which Excel writes in western Europe, it holds "{read}". If that is right (otherwise '
+        "put its encoding in place of windows-1252), convert it with: iconv -f windows-1252 -t utf-8"
+    )
 
 
 def whole_text(data: bytes) -> str:
@@ -189,7 +223,7 @@ def open_text(path: Path) -> Iterator[BinaryIO]:
     with open_regular(path) as file:
         start = file.read(_START_BYTES)
         if description := what_is(start):
-            raise UserError(f"{path} is {description}.")
+            raise UserError(f"{path} is {with_file(description, path)}.")
         file.seek(len(start) - len(without_marks(start)))
         yield file
 

@@ -5,18 +5,25 @@ import io
 import lzma
 import os
 import random
+import re
 import socket
+import subprocess
 import tarfile
 import zipfile
+from pathlib import Path
 
 import pytest
 
 from albert.albert_config import AlbertConfig
+from albert.cli.flag_files import with_flags_of_files
 from albert.errors import UserError
 from albert.pretraining_data.text_files import read_lines
-from albert.system.text_encoding import decoded, open_regular, open_text, read_regular, what_is, whole_text
+from albert.system.text_encoding import decoded, open_regular, open_text, read_regular, what_is, whole_text, with_file
+from albert.tasks.own.files import read_columns
+from albert.tasks.own.files import read_lines as read_table_lines
 from albert.tasks.race import RaceTask
 from albert.tasks.registry import get_task
+from albert.tasks.rows import Layout, RowTally, read_rows
 from albert.tasks.squad.task import SquadTask
 from albert.tokenization import load_tokenizer
 
@@ -102,10 +109,13 @@ def test_text_that_looks_like_something_else_is_text(text):
 @pytest.mark.parametrize(
     ("data", "fault"),
     [
-        (b"caf\xe9 noir", r"not UTF-8 \(invalid continuation byte at byte 4\); find out its encoding, which"),
-        ("你好".encode("gb18030"), "find out its encoding, which must be known.* iconv -f ENCODING -t utf-8"),
-        ("привет".encode("cp1251"), "find out its encoding, which must be known"),
-        ("é".encode("shift_jis", "ignore") + b"\x82\xa0", "find out its encoding, which must be known"),
+        (b"caf\xe9 noir", r'not UTF-8 \(invalid continuation byte at byte 4\); read as windows-1252.* holds "café"\.'),
+        ("“quoted” words".encode("cp1252"), 'holds "“quoted”".*iconv -f windows-1252 -t utf-8'),
+        ("łódź".encode("cp1250"), "in place of ENCODING"),
+        ("ą".encode("cp1250"), "in place of ENCODING"),
+        ("你好".encode("gb18030"), "put its encoding, which must be known, in place of.* iconv -f ENCODING -t utf-8"),
+        ("привет".encode("cp1251"), "put its encoding, which must be known"),
+        ("é".encode("shift_jis", "ignore") + b"\x82\xa0", "put its encoding, which must be known"),
         (b"ab\xed\xa0\x80", "at byte 3.* but CESU-8 or text with halves of surrogate pairs"),
         (b"ab\xc0\x80", "at byte 3.* but Java's variant of it"),
         ("caf\xe9".encode()[:-1], "at byte 4.*it ends within a character; fetch or write it again"),
@@ -113,7 +123,7 @@ def test_text_that_looks_like_something_else_is_text(text):
         (b"text\n" * 9 + bytes(300) + b"text\n" * 99, "not text: byte 46 is 0"),
     ],
 )  # fmt: skip
-def test_other_bytes_are_not_utf8_and_no_encoding_is_guessed(data, fault):
+def test_other_bytes_are_not_utf8_and_no_encoding_is_assumed(data, fault):
     assert what_is(data) is None
     with pytest.raises(ValueError, match=fault):
         whole_text(data)
@@ -179,6 +189,37 @@ def test_every_reader_says_what_a_file_is(reader, data, message, tmp_path):
         READERS[reader](tmp_path / "named")
     assert str(tmp_path) in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+CONVERTED = {
+    "table": ("a.csv", lambda path: list(read_columns(path, ("text",), RowTally(path)))),
+    "lines": ("a.txt", lambda path: list(read_table_lines(path, RowTally(path)))),
+    "GLUE": ("train.tsv", lambda path: list(read_rows(path, Layout(("text",), (0,)), RowTally(path)))),
+    "pretraining text": ("a.txt", lambda path: list(read_lines(path))),
+    "questions": ("a.json", READERS["SQuAD"]),
+    "flags": ("a flags.txt", lambda path: list(with_flags_of_files([f"--flagfile={path}"]))),
+}
+
+
+@pytest.mark.parametrize("reader", CONVERTED)
+@pytest.mark.parametrize(("encoding", "text"), [("utf-16", "text\nå\n"), ("cp1252", "text\nun café noir\n")])
+def test_the_command_that_converts_a_file_can_be_pasted(reader, encoding, text, tmp_path):
+    name, read = CONVERTED[reader]
+    folder = tmp_path / "it's here"
+    folder.mkdir()
+    path = folder / name
+    path.write_bytes(text.encode(encoding))
+    with pytest.raises(UserError) as refused:
+        read(path)
+    command = re.search(r"convert it with: (iconv .*?); then name that file", str(refused.value))[1]
+    subprocess.run(["bash", "-c", command], check=True, timeout=20)
+    assert path.with_name(f"{path.stem}.utf8{path.suffix}").read_text() == text
+
+
+def test_a_file_whose_name_begins_with_a_hyphen_is_no_option():
+    command = with_file("convert it with: iconv -f utf-16 -t utf-8", Path("-a b.csv"))
+    assert command == "convert it with: iconv -f utf-16 -t utf-8 './-a b.csv' > './-a b.utf8.csv'; then name that file"
+    assert with_file(command, Path("-a b.csv")) == command
 
 
 @pytest.mark.parametrize("reader", READERS)

@@ -18,6 +18,7 @@ from albert.errors import UserError
 from albert.settings import DataSettings
 from albert.settings.fields import DATA, DROPOUT, MODEL, at_least, problems_of, setting
 from albert.system.json_text import parse_json, short_repr
+from albert.system.text_encoding import with_file
 from albert.tasks.base import Choice, Split, Task
 from albert.tasks.metrics import accuracy
 from albert.tasks.race_files import (
@@ -260,7 +261,7 @@ def read_questions(path: Path, num_options: int) -> Iterator[RaceExample]:
         try:
             article = _parse_article(data, num_options, needs_answers=False, counted_by="the model has")
         except ValueError as error:
-            raise UserError(f"{where}: {error}; {remedy(path)}.") from None
+            raise UserError(f"{where}: {with_file(error, path)}; {remedy(path)}.") from None
         yield from article.examples("")
 
 

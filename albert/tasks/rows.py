@@ -12,7 +12,7 @@ from pathlib import Path
 from albert.errors import UserError
 from albert.system.json_text import short_repr
 from albert.system.printing import counted, part_of
-from albert.system.text_encoding import decoded, open_text
+from albert.system.text_encoding import decoded, open_text, with_file
 
 _LOG = logging.getLogger(__name__)
 
@@ -121,7 +121,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
     except UserError:
         raise
     except ValueError as error:
-        raise UserError(f"{path}, line {line}: {error}.") from None
+        raise UserError(f"{path}, line {line}: {with_file(error, path)}.") from None
 
 
 # --- Faults -----------------------------------------------------------------------------------------------------------

@@ -19,11 +19,9 @@ from albert.tasks.own.columns import (
     SINGLE,
     Columns,
     ProblemType,
-    choose_label,
-    choose_texts,
+    choose_columns,
     in_order,
 )
-from albert.tasks.own.files import column_names
 from albert.tasks.own.selection import HoldOut, hold_out, sample
 from albert.tasks.own.settings import OwnDataSettings
 from albert.tasks.own.survey import (
@@ -168,15 +166,21 @@ def _check_kind(settings: OwnDataSettings, known: Known | None) -> None:
 def _columns(files: Mapping[Split, Path], settings: OwnDataSettings, known: Known | None) -> Columns:
     """Those of the first file; the others must have them too, but for the label of test rows."""
     (split, path), *_ = files.items()
-    header = column_names(path)
-    texts = choose_texts(path, header, settings.text_column_names, known.text_columns if known else ())
+    columns = choose_columns(
+        path,
+        settings.text_column_names,
+        known.text_columns if known else (),
+        settings.label_column_name,
+        needs_label=split != "test",
+    )
+    texts = columns.texts
     if known and known.text_columns and len(texts) != len(known.text_columns):
         counts = ("one text", "two texts")
         raise UserError(
             f"{known.path}: the model reads {counts[len(known.text_columns) - 1]} a row, but {path} would give "
             f"{counts[len(texts) - 1]} ({', '.join(texts)}). Name its columns with `text_column_names`."
         )
-    return Columns(texts, choose_label(path, header, texts, settings.label_column_name, is_needed=split != "test"))
+    return columns
 
 
 def _look(path: Path, columns: Columns, settings: OwnDataSettings, seed: int, needs_label: bool = True) -> _Look:

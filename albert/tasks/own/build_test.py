@@ -87,6 +87,50 @@ def test_columns_that_are_not_there_are_refused_with_the_header(tmp_path, header
     _assert_refused(words, lambda: _task(tmp_path, [header[::-1]], header, **settings))
 
 
+def test_files_may_have_other_separators_and_capitals(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    rows = [("a; b", "x"), ("c, d", "y")]
+    usual = _task(tmp_path, rows, wanted=("train", "dev"), validation_file=_csv(tmp_path / "dev.csv", rows))
+    files = {}
+    spelled = {"train": (";", "text label"), "dev": ("\t", "Text LABEL"), "test": ("|", "TEXT Label")}
+    for name, (separator, header) in spelled.items():
+        files[name] = tmp_path / f"{name}_of_excel.csv"
+        with files[name].open("w", newline="") as file:
+            csv.writer(file, delimiter=separator).writerows([header.split(), *rows])
+    caplog.clear()
+    task = _task(tmp_path, wanted=ALL, train_file=files["train"], validation_file=files["dev"], test_file=files["test"])
+    for split in ALL:
+        assert _read(task, split) == _read(usual, "train")
+    assert task.identity() == usual.identity()
+    logged = [record.getMessage() for record in caplog.records if "is read" in record.getMessage()]
+    assert logged == [
+        f"{files['train']}: a semicolon stands between the columns; it is read so.",
+        f"{files['dev']}: a tab stands between the columns; it is read so.",
+        f"{files['dev']}: column 'Text' is read for 'text'.",
+        f"{files['dev']}: column 'LABEL' is read for 'label'.",
+        f"{files['test']}: a vertical bar stands between the columns; it is read so.",
+        f"{files['test']}: column 'TEXT' is read for 'text'.",
+    ]
+
+
+def test_columns_under_other_capitals_are_as_if_they_were_named(tmp_path):
+    found = _task(tmp_path, TWO, header=("Text", "LABEL"))
+    settings = {"text_column_names": "Text", "label_column_name": "LABEL", "train_file": tmp_path / "train.csv"}
+    named = _task(tmp_path, **settings)
+    assert _read(found) == _read(named)
+    assert found.identity() == named.identity()
+    assert found.identity()["columns"] == ("Text", "LABEL")
+
+
+def test_the_log_names_the_file_of_each_split(tmp_path, caplog):
+    # multi_run_albert_own.sh reads it there.
+    caplog.set_level(logging.INFO)
+    test = _csv(tmp_path / "test.csv", TWO * 600)
+    _task(tmp_path, TWO, wanted=("train", "test"), test_file=test)
+    assert f"train: 2 of 2 rows of {tmp_path / 'train.csv'}: x 1, y 1" in caplog.messages
+    assert f"test: 1,200 of 1,200 rows of {test}: x 600, y 600" in caplog.messages
+
+
 def _assert_refused(words, make):
     with pytest.raises(UserError) as refused:
         make()

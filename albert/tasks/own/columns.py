@@ -10,7 +10,7 @@ from typing import Literal
 
 from albert.errors import UserError
 from albert.system.json_text import short_repr
-from albert.tasks.own.files import all_column_names, list_names
+from albert.tasks.own.files import Header, alike, all_column_names, choose_from_header, list_names, log_spelling
 
 ProblemType = Literal["single_label_classification", "multi_label_classification", "regression"]
 SINGLE: ProblemType = "single_label_classification"
@@ -49,16 +49,47 @@ class Columns:
         return self.texts if self.label is None else (*self.texts, self.label)
 
 
+def choose_columns(
+    path: Path,
+    texts: str | None,
+    known: Sequence[str] = (),
+    label: str | None = None,
+    needs_label: bool | None = None,
+) -> Columns:
+    """The columns that are read of a table, as it spells them; `needs_label` None: without labels.
+
+    Logs those that are spelled otherwise. Raises UserError where `choose_texts` or `choose_label` does.
+    """
+    named = (texts, *map(str.strip, texts.split(","))) if texts else ()
+    asked = (*named, *known, *(name for names in _TEXTS for name in names))
+
+    def choose(header: Header) -> Columns:
+        found = choose_texts(path, header.names, texts, known)
+        if needs_label is None:
+            return Columns(found, None)
+        # Rows to predict whose texts are found as they are spelled have no label but one that is, too.
+        is_spelled = header.is_usual and all(name in asked for name in found) and not label and not needs_label
+        return Columns(found, choose_label(path, header.names, found, label, needs_label, is_spelled))
+
+    columns, _ = choose_from_header(path, choose)
+    expected = (*asked, *((label,) if label else _LABELS))
+    for name in columns.names:
+        if name not in expected and (meant := alike(expected, name)):
+            log_spelling(path, name, meant[0])
+    return columns
+
+
 def choose_texts(path: Path, header: Sequence[str], named: str | None, known: Sequence[str] = ()) -> tuple[str, ...]:
     """The columns of the texts: those `named` (one, or two with a comma); else those `known` of a model, or usual ones.
 
-    A first record of JSON that lacks them is refused as such when it is read, if others have them. Raises UserError
-    listing the header where none has.
+    Names that differ in capitals or white space around them count where no others are there. A first record of JSON
+    that lacks them is refused as such when it is read, if others have them. Raises UserError listing the header where
+    none has, or it is not clear which.
     """
     try:
         return _texts_in(path, header, named, known)
     except UserError:
-        of_all_rows = all_column_names(path)
+        of_all_rows = all_column_names(path, header)
         if set(of_all_rows) == set(header):
             raise
         return _texts_in(path, of_all_rows, named, known)
@@ -67,23 +98,44 @@ def choose_texts(path: Path, header: Sequence[str], named: str | None, known: Se
 def _texts_in(path: Path, header: Sequence[str], named: str | None, known: Sequence[str]) -> tuple[str, ...]:
     if named:
         return _named_texts(path, header, named)
-    if known and all(name in header for name in known):
-        return tuple(known)
-    return _usual_texts(path, header)
+    candidates = ((tuple(known),) if known else ()) + _TEXTS
+    for names in candidates:
+        if all(name in header for name in names):
+            return names
+    for names in candidates:
+        found = [alike(header, name) for name in names]
+        if all(found):
+            if len({name for spelled in found for name in spelled}) == len(names) == sum(map(len, found)):
+                return tuple(name for (name,) in found)
+            break  # it is not clear which
+    usual = "; ".join(" and ".join(names) for names in _TEXTS)
+    raise UserError(
+        f"{path}: no column for the text ({usual}); its columns are {list_names(header)}. Name the column "
+        f"with `text_column_names`, or two with a comma for pairs.{_header_hint(path)}"
+    )
 
 
 def choose_label(
-    path: Path, header: Sequence[str], texts: Sequence[str], named: str | None, is_needed: bool = True
+    path: Path,
+    header: Sequence[str],
+    texts: Sequence[str],
+    named: str | None,
+    is_needed: bool = True,
+    is_spelled: bool = False,
 ) -> str | None:
     """The column of the label: the one `named`, else the first with a usual name; None where there is none.
 
+    Unless `is_spelled`, a name that differs in capitals or white space around it counts where no other is there.
     Records of JSON may lack keys, and the first one too: `header` decides where it has a label, otherwise all records.
     Raises UserError where it `is_needed` or named, and not there: in the only file, such a name is a mistake.
     """
     candidates = (named,) if named else tuple(name for name in _LABELS if name not in texts)
     if not any(name in header for name in candidates):
-        header = all_column_names(path)
+        header = all_column_names(path, header)
     found = next((name for name in candidates if name in header), None)
+    if found is None and not is_spelled:
+        spelled = next(filter(None, (alike(header, name) for name in candidates)), [])
+        found = spelled[0] if len(spelled) == 1 and (named or spelled[0] not in texts) else None
     if found is None and named:
         way_out = "" if is_needed else " Leave the name out if there are no labels."
         raise UserError(
@@ -105,27 +157,19 @@ def _named_texts(path: Path, header: Sequence[str], named: str) -> tuple[str, ..
     names = (named,) if named in header else tuple(name.strip() for name in named.split(","))
     if len(names) > 2 or len(set(names)) < len(names):
         raise UserError(f"`text_column_names`={named}: name one column, or two different ones with a comma: a pair.")
+    found: list[str] = []
     for name in names:
-        if name not in header:
+        spelled = [name] if name in header else alike(header, name)
+        if len(spelled) != 1 or spelled[0] in found:
             raise UserError(
                 f"{path}: no column {short_repr(name)} for `text_column_names`; its columns are {list_names(header)}."
             )
-    return names
+        found += spelled
+    return tuple(found)
 
 
 def _header_hint(path: Path) -> str:
     return "" if path.suffix.lower().startswith(".json") else " The first line must be a header with the column names."
-
-
-def _usual_texts(path: Path, header: Sequence[str]) -> tuple[str, ...]:
-    for names in _TEXTS:
-        if all(name in header for name in names):
-            return names
-    usual = "; ".join(" and ".join(names) for names in _TEXTS)
-    raise UserError(
-        f"{path}: no column for the text ({usual}); its columns are {list_names(header)}. Name the column "
-        f"with `text_column_names`, or two with a comma for pairs.{_header_hint(path)}"
-    )
 
 
 # --- Labels -----------------------------------------------------------------------------------------------------------

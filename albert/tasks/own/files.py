@@ -7,21 +7,23 @@ no task.
 
 import csv
 import itertools
-import json
-import math
+import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 from albert.errors import UserError
 from albert.system.json_text import parse_json, short_repr
 from albert.system.printing import counted
-from albert.system.text_encoding import decoded, open_text
+from albert.system.text_encoding import decoded, open_text, with_file
+from albert.tasks.own.cells import MAX_FIELD, kind_of
 from albert.tasks.rows import CARRIAGE_RETURN, RowTally
 
+_LOG = logging.getLogger(__name__)
+T = TypeVar("T")
+
 MAX_COLUMNS = 64
-MAX_FIELD = 1 << 20  # characters
 MAX_RECORD = 1 << 24  # bytes
 _SHOWN_NAMES = 20
 _BLANK = "skipped {rows} on blank lines"
@@ -31,42 +33,104 @@ _JOINED = (
 )
 
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
-# What stands between columns that no file may have there, in CSV, and how a header with quotes around names shows it.
+# What may stand between columns of CSV in place of commas, as Excel writes where a comma is the decimal point, and how
+# a header with quotes around names shows it.
 _MARKS = {";": "a semicolon", "\t": "a tab", "|": "a vertical bar"}
 _QUOTED_NAMES = re.compile(r'"[^"]*"([;\t|])(?:"|\w)')
 _WRITE_COMMAS = "write commas there, or tabs in a file whose name ends in .tsv"
 # What a header may have around its names where files that begin with a byte order mark were joined.
 _AROUND_NAMES = '\ufeff" \t\r\n'
-_JSON = (".json", ".jsonl")
-TABLES = (*_DELIMITERS, *_JSON)
+JSON = (".json", ".jsonl")
+TABLES = (*_DELIMITERS, *JSON)
 
 
 class Row(NamedTuple):
     """One record: the number of its first line, from 1, and its cells in the order that was asked for.
 
-    Cells of CSV and TSV are texts; those of JSON are whatever JSON has.
+    Cells of CSV and TSV are texts; those of JSON are whatever JSON has. `names` are those of all columns, and `whole`
+    is the record with all of them: the cells of a table, the text of a JSON object.
     """
 
     line: int
     cells: tuple[Any, ...]
+    names: tuple[str, ...] = ()
+    whole: tuple[str, ...] | str = ()
 
 
-def column_names(path: Path) -> tuple[str, ...]:
-    """The names of a table's columns: its header, or the keys of its first object. Raises UserError."""
-    return _json_names(path) if _is_json(path) else next(_records(path, RowTally(path)))[1]
+class Header(NamedTuple):
+    """The names of a table's columns: its header, or the keys of its first object, which begins on `line`.
+
+    `separator` stands between the columns of CSV and TSV, and `is_usual` says that files with this ending have it.
+    """
+
+    line: int
+    names: tuple[str, ...]
+    separator: str = ""
+    is_usual: bool = True
 
 
-def all_column_names(path: Path) -> tuple[str, ...]:
-    """The names that any row has: `column_names`, but of JSON the keys of all objects. Raises UserError."""
+def all_column_names(path: Path, header: Sequence[str]) -> tuple[str, ...]:
+    """The names that any row has: those of the `header`, but of JSON the keys of all objects. Raises UserError."""
     if not _is_json(path):
-        return column_names(path)
-    return tuple(dict.fromkeys(key for _, found in _objects(path, RowTally(path)) for key in found))
+        return tuple(header)
+    return tuple(dict.fromkeys(key for _, found, _ in _objects(path, RowTally(path)) for key in found))
+
+
+def choose_from_header(path: Path, choose: Callable[[Header], T]) -> tuple[T, Header]:
+    """What `choose` takes of a table's header, and that header.
+
+    Where it raises UserError for the usual separator of a .csv, the header is read with each of the others, and the
+    only one counts for which it raises none. Raises UserError where that is none: the one for the header that is most
+    probably meant.
+    """
+    refusal: UserError | None = None
+    num_columns = 1
+    try:
+        header = _header(path)
+        num_columns = len(header.names)
+        return choose(header), header
+    except UserError as error:
+        refusal = error
+    chosen, refusals = [], []
+    for other in _other_headers(path):
+        try:
+            chosen.append((choose(other), other))
+        except UserError as error:
+            refusals.append(error)
+    if len(chosen) == 1:
+        return chosen[0]
+    raise refusals[0] if num_columns == 1 and len(refusals) == 1 and not chosen else refusal
+
+
+def log_reading(path: Path, names: Sequence[str]) -> None:
+    """Logs what is not usual about a table of which the columns `names` are read: its separator, other capitals."""
+    if _is_json(path):
+        return  # each object has its own keys, which are counted where they are read
+    places, header = choose_from_header(path, lambda header: _places(path, header, names))
+    if not header.is_usual:
+        _LOG.info("%s: %s stands between the columns; it is read so.", path, _MARKS[header.separator])
+    for name, place in zip(names, places, strict=True):
+        if header.names[place] != name:
+            log_spelling(path, header.names[place], name)
+
+
+def log_spelling(path: Path, found: str, name: str) -> None:
+    """Logs that the column `found` is read where one called `name` is looked for."""
+    _LOG.info("%s: column %s is read for %s.", path, short_repr(found), short_repr(name))
+
+
+def alike(names: Sequence[str], name: str) -> list[str]:
+    """Those of `names` that are `name`, but for capitals and white space around it."""
+    return [other for other in names if other.strip().casefold() == name.strip().casefold()]
 
 
 def read_columns(
     path: Path, names: Sequence[str], tally: RowTally, optional: Sequence[str] = (), may_be_empty: bool = False
 ) -> Iterator[Row]:
     """The cells of the columns `names`, then `optional`, of every row: None where an optional one is not there.
+
+    A column that is not there may be the only one whose name differs in capitals or white space around it. Where all
+    `names` are there as they are spelled, the `optional` ones must be, too.
 
     What is left out goes to `tally`. Raises UserError for a table without rows unless it `may_be_empty`, for a column
     of `names` that it lacks, and for every record that is not a row.
@@ -100,59 +164,10 @@ def cells_of_line(line: int, text: str, tally: RowTally) -> tuple[str, ...]:
     return tuple(text.split("\t"))
 
 
-def text_of(cell: Any) -> str:
-    """The text in a cell. Raises ValueError saying what else it holds, to follow the name of the column."""
-    if not isinstance(cell, str):
-        raise ValueError(f"holds {_kind(cell)} ({shown(cell)}), not a text in quotes")
-    if len(cell) > MAX_FIELD:
-        raise ValueError(f"holds {len(cell):,} characters; {MAX_FIELD:,} are allowed")
-    if "\0" in cell:
-        raise ValueError("holds the character NUL, which no text has")
-    if not cell.isascii():
-        try:
-            cell.encode()
-        except UnicodeEncodeError:
-            raise ValueError("holds half of a surrogate pair, which is not a character") from None
-    return cell
-
-
-def label_of(cell: Any) -> str | tuple[str, ...]:
-    """The label in a cell without the white space around it, or the labels in a list of JSON.
-
-    A number of JSON is the label that it spells. Raises ValueError as `text_of`.
-    """
-    if isinstance(cell, list):
-        labels = [_label_word(label) for label in cell]
-        if len(set(labels)) < len(labels):
-            raise ValueError(f"holds {short_repr(cell)}, which names a label twice")
-        if "" in labels:
-            raise ValueError(f"holds {short_repr(cell)}, with an empty label")
-        return tuple(sorted(labels))
-    return _label_word(cell)
-
-
-def shown(value: Any) -> str:
-    """`value` as JSON spells it, cut to about one line."""
-    return short_repr(value) if isinstance(value, str | list | dict) else json.dumps(value)
-
-
 def list_names(names: Sequence[str]) -> str:
     """The names of columns for a message, the first of many."""
     more = f" and {len(names) - _SHOWN_NAMES} more" if len(names) > _SHOWN_NAMES else ""
     return ", ".join(map(short_repr, names[:_SHOWN_NAMES])) + more
-
-
-def _label_word(cell: Any) -> str:
-    if isinstance(cell, bool | int) or (isinstance(cell, float) and math.isfinite(cell)):
-        return json.dumps(cell)
-    return text_of(cell).strip()
-
-
-def _kind(cell: Any) -> str:
-    if isinstance(cell, bool):
-        return "true or false"
-    kinds = {dict: "an object", list: "a list", int: "a number", float: "a number", type(None): "null"}
-    return kinds[type(cell)]
 
 
 def _is_json(path: Path) -> bool:
@@ -160,9 +175,9 @@ def _is_json(path: Path) -> bool:
     ending = path.suffix.lower()
     if ending not in TABLES:
         raise UserError(
-            f"{path}: unknown file type; use {', '.join((*_DELIMITERS, *_JSON))}. JSON files have one object a line."
+            f"{path}: unknown file type; use {', '.join((*_DELIMITERS, *JSON))}. JSON files have one object a line."
         )
-    return ending in _JSON
+    return ending in JSON
 
 
 # --- Lines ------------------------------------------------------------------------------------------------------------
@@ -187,17 +202,18 @@ def _decoded_lines(path: Path, file: BinaryIO) -> Iterator[tuple[int, str]]:
         try:
             yield line, decoded(data)
         except ValueError as error:
-            raise UserError(f"{path}, line {line} is {error}.") from None
+            raise UserError(f"{path}, line {line} is {with_file(error, path)}.") from None
 
 
 # --- CSV and TSV ------------------------------------------------------------------------------------------------------
 
 
 def _csv_rows(path: Path, names: Sequence[str], optional: Sequence[str], tally: RowTally) -> Iterator[Row]:
-    records = _records(path, tally)
-    header_line, header = next(records)
-    places: list[int | None] = [_place(path, header_line, header, name) for name in names]
-    places += [header.index(name) if name in header else None for name in optional]
+    found, (_, header, separator, is_usual) = choose_from_header(path, lambda header: _places(path, header, names))
+    spelled = is_usual and all(name in header for name in names)
+    places = [*found, *(_optional_place(header, name, spelled) for name in optional)]
+    records = _records(path, tally, separator)
+    next(records)
     for line, cells in records:
         if cells[0].strip(_AROUND_NAMES) == header[0] and tuple(c.strip(_AROUND_NAMES) for c in cells) == header:
             raise UserError(f"{path}, line {line}: the header again, as where files are joined; remove the line.")
@@ -206,19 +222,49 @@ def _csv_rows(path: Path, names: Sequence[str], optional: Sequence[str], tally: 
                 f"{path}, line {line}: {counted(len(cells), 'column')}, but the header has {len(header)}; put quotes "
                 "around a field with a delimiter or a line end in it, and write a quote in it twice."
             )
-        yield Row(line, tuple(None if place is None else cells[place] for place in places))
+        yield Row(line, tuple(None if place is None else cells[place] for place in places), header, cells)
 
 
-def _place(path: Path, line: int, header: Sequence[str], name: str) -> int:
-    if name not in header:
-        raise UserError(f"{path}, line {line}: no column {short_repr(name)}; its columns are {list_names(header)}.")
-    return header.index(name)
+def _places(path: Path, header: Header, names: Sequence[str]) -> tuple[int, ...]:
+    """Where the columns `names` are. Raises UserError for the first that is not there, or not clearly."""
+    found: list[str] = []
+    for name in names:
+        spelled = [name] if name in header.names else alike(header.names, name)
+        if len(spelled) != 1 or spelled[0] in found:
+            raise UserError(
+                f"{path}, line {header.line}: no column {short_repr(name)}; its columns are {list_names(header.names)}."
+            )
+        found += spelled
+    return tuple(map(header.names.index, found))
 
 
-def _records(path: Path, tally: RowTally) -> Iterator[tuple[int, tuple[str, ...]]]:
+def _optional_place(header: Sequence[str], name: str, is_spelled: bool) -> int | None:
+    spelled = [name] if name in header else [] if is_spelled else alike(header, name)
+    return header.index(spelled[0]) if len(spelled) == 1 else None
+
+
+def _header(path: Path) -> Header:
+    """Raises UserError where there is none that can be one."""
+    if _is_json(path):
+        return _json_header(path)
+    usual = _DELIMITERS[path.suffix.lower()]
+    return Header(*next(_records(path, RowTally(path), usual)), usual)
+
+
+def _other_headers(path: Path) -> Iterator[Header]:
+    """Those of a .csv with something else than commas between its columns, of which there are several."""
+    for separator in _MARKS if path.suffix.lower() == ".csv" else ():
+        try:
+            line, names = next(_records(path, RowTally(path), separator))
+        except UserError:
+            continue
+        if len(names) > 1:
+            yield Header(line, names, separator, is_usual=False)
+
+
+def _records(path: Path, tally: RowTally, delimiter: str) -> Iterator[tuple[int, tuple[str, ...]]]:
     """(first line, cells) of every record that is not blank, the header, which is checked, first."""
-    header, delimiter = False, _DELIMITERS[path.suffix.lower()]
-    is_tsv = delimiter == "\t"
+    header, is_tsv = False, delimiter == "\t"
     for line, cells in _parsed(path, delimiter):
         if not cells:
             tally.add(_BLANK, line, "")
@@ -311,10 +357,7 @@ def _check_header(path: Path, line: int, names: Sequence[str]) -> None:
     if len(names) > MAX_COLUMNS:
         raise UserError(f"{path}, line {line}: {len(names)} columns; {MAX_COLUMNS} are allowed.")
     if names[0].startswith("sep=") and len(names) < 3 and not any(names[1:]):
-        raise UserError(
-            f"{path}, line {line}: {names[0]} is a line for Excel and no header; remove it. Between columns, "
-            f"{_WRITE_COMMAS}."
-        )
+        raise UserError(f"{path}, line {line}: {names[0]} is a line for Excel and no header; remove it.")
     if "" in names:
         raise UserError(
             f"{path}, line {line}: column {names.index('') + 1} has no name; name every column (pandas writes a first "
@@ -333,25 +376,48 @@ def _check_header(path: Path, line: int, names: Sequence[str]) -> None:
 # --- JSON -------------------------------------------------------------------------------------------------------------
 
 
-def _json_names(path: Path) -> tuple[str, ...]:
+def _json_header(path: Path) -> Header:
     first = next(_objects(path, RowTally(path)), None)
     if first is None:
         raise UserError(f"{path} is empty; write one JSON object a line.")
-    return tuple(first[1])
+    return Header(first[0], tuple(first[1]))
 
 
 def _json_rows(path: Path, names: Sequence[str], optional: Sequence[str], tally: RowTally) -> Iterator[Row]:
-    for line, found in _objects(path, tally):
-        for name in names:
-            if name not in found:
-                raise UserError(
-                    f"{path}, line {line}: no {short_repr(name)}; its keys are {list_names(tuple(found))}. Write it, "
-                    "or remove the row."
-                )
-        yield Row(line, (*(found[name] for name in names), *map(found.get, optional)))
+    for line, found, text in _objects(path, tally):
+        if all(name in found for name in names):
+            cells = (*(found[name] for name in names), *map(found.get, optional))
+        else:
+            cells = _cells_of_other_keys(path, line, found, names, optional, tally)
+        yield Row(line, cells, tuple(found), text)
 
 
-def _objects(path: Path, tally: RowTally) -> Iterator[tuple[int, dict[str, Any]]]:
+def _cells_of_other_keys(
+    path: Path, line: int, found: dict[str, Any], names: Sequence[str], optional: Sequence[str], tally: RowTally
+) -> tuple[Any, ...]:
+    """The cells of an object that spells keys differently. Raises UserError for one that is not clearly there."""
+    keys: list[str] = []
+    for name in names:
+        spelled = [name] if name in found else alike(tuple(found), name)
+        if len(spelled) != 1 or spelled[0] in keys:
+            raise UserError(
+                f"{path}, line {line}: no {short_repr(name)}; its keys are {list_names(tuple(found))}. Write it, or "
+                "remove the row."
+            )
+        if spelled[0] != name:
+            tally.add(f"{{rows}} whose {_braced(spelled[0])} is read for {_braced(name)}", line, spelled[0])
+        keys += spelled
+    others = [_optional_place(tuple(found), name, is_spelled=False) for name in optional]
+    cells = tuple(found.values())
+    return (*(found[key] for key in keys), *(None if place is None else cells[place] for place in others))
+
+
+def _braced(name: str) -> str:
+    return short_repr(name).replace("{", "{{").replace("}", "}}")
+
+
+def _objects(path: Path, tally: RowTally) -> Iterator[tuple[int, dict[str, Any], str]]:
+    """(line, object, the same as it is written) of every line that is not blank."""
     is_first = True
     for line, text in _lines(path):
         if not text.strip():
@@ -371,8 +437,8 @@ def _objects(path: Path, tally: RowTally) -> Iterator[tuple[int, dict[str, Any]]
             raise UserError(f"{path}, line {line} is {_kind_of_json(found)}; write one object a line.")
         if len(found) > MAX_COLUMNS:
             raise UserError(f"{path}, line {line}: {len(found)} keys; {MAX_COLUMNS} are allowed.")
-        yield line, found
+        yield line, found, text.strip()
 
 
 def _kind_of_json(value: Any) -> str:
-    return "a text" if isinstance(value, str) else _kind(value)
+    return "a text" if isinstance(value, str) else kind_of(value)

@@ -8,7 +8,8 @@ import pytest
 
 from albert.errors import UserError
 from albert.tasks.own import files
-from albert.tasks.own.files import column_names, label_of, read_columns, read_lines, text_of
+from albert.tasks.own.cells import MAX_FIELD, label_of, text_of
+from albert.tasks.own.files import choose_from_header, log_reading, read_columns, read_lines
 from albert.tasks.rows import RowTally
 
 
@@ -16,6 +17,10 @@ def _write(folder, name, content):
     path = folder / name
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     return path
+
+
+def _names(path):
+    return choose_from_header(path, lambda header: header.names)[0]
 
 
 def _rows(path, names=("text", "label"), optional=()):
@@ -34,6 +39,15 @@ def _rows(path, names=("text", "label"), optional=()):
         ("a.csv", 'text,label\nit is 5" long,1\n', [(2, 'it is 5" long', "1")]),
         ("a.CSV", "text,label\n\u2028\u0085,=1+1\n", [(2, "\u2028\u0085", "=1+1")]),
         ("a.tsv", 'text\tlabel\na, b\t1\n"tab\there"\t2\n', [(2, "a, b", "1"), (3, "tab\there", "2")]),
+        ("a.csv", '\ufefftext;label\r\n"a; b";1\r\nc, d;2\r\n', [(2, "a; b", "1"), (3, "c, d", "2")]),
+        ("a.csv", '"text";"label"\n"a ""b""\n";"1"\n', [(2, 'a "b"\n', "1")]),
+        ("a.csv", "\n\ntext\tlabel\na, b\t1\n", [(4, "a, b", "1")]),
+        ("a.csv", '"text"|label\n"a|"|1,5\n', [(2, "a|", "1,5")]),
+        ("a.csv", "id;x,y;text;label\n1;2;a;3\n", [(2, "a", "3")]),
+        ("a.csv", "Text, LABEL \na,1\n", [(2, "a", "1")]),
+        ("a.csv", "TEXT;Label\na;1\n", [(2, "a", "1")]),
+        ("a.csv", "Text,text,label\na,b,1\n", [(2, "b", "1")]),
+        ("a.jsonl", '{"Text": "a", "label": 1}\n{" text ": "b", "LABEL": 2}\n', [(1, "a", 1), (2, "b", 2)]),
         ("a.jsonl", '{"text": "a", "label": 1}\n{"label": [2, "x"], "text": "b", "z": {}}', None),
         ("a.json", '\ufeff{"text": "a\\nb", "label": "1"}\r\n', [(1, "a\nb", "1")]),
     ],
@@ -43,7 +57,7 @@ def test_what_is_a_table_is_read(tmp_path, name, content, expected):
     assert _rows(_write(tmp_path, name, content)) == expected
 
 
-LONG = "x" * (files.MAX_FIELD + 1)
+LONG = "x" * (MAX_FIELD + 1)
 
 
 @pytest.mark.parametrize(
@@ -57,11 +71,14 @@ LONG = "x" * (files.MAX_FIELD + 1)
         ("a.csv", "words,label\na,1\n", ["line 1", "no column 'text'", "'words', 'label'"]),
         ("a.csv", "text,label,text\na,1,b\n", ["line 1", "two columns are called 'text'"]),
         ("a.csv", ",text,label\n0,a,1\n", ["line 1: column 1 has no name", "index=False"]),
-        ("a.csv", "text;label\na;1\n", ["a semicolon", "commas"]),
-        ("a.csv", "text\tlabel\na\t1\n", ["a tab", ".tsv"]),
-        ("a.csv", '"text";"label"\n"a; b";"1"\n', ["line 1: a semicolon", "write commas"]),
-        ("a.csv", '"text"\t"label"\n"a"\t"1"\n', ["line 1: a tab", "write commas"]),
-        ("a.csv", '"text"|label\n"a"|1\n', ["line 1: a vertical bar", "write commas"]),
+        ("a.csv", "words;label\na;1\n", ["line 1: no column 'text'; its columns are 'words', 'label'"]),
+        ("a.csv", '"words"\t"label"\n"a"\t"1"\n', ["line 1: no column 'text'; its columns are 'words', 'label'"]),
+        ("a.csv", "words;more|label\na;1\n", ["line 1: the only column", "a semicolon seems", "write commas"]),
+        ("a.csv", '"words";"more"|"label"\n"a";1\n', ["line 1: a semicolon seems", "write commas"]),
+        ("a.csv", "id,text;label\n1,a;1\n", ["line 1: no column 'text'; its columns are 'id', 'text;label'"]),
+        ("a.csv", "text;label\na;b;1\n", ["line 2: 3 columns, but the header has 2"]),
+        ("a.csv", "TEXT,Text,label\na,b,1\n", ["line 1: no column 'text'; its columns are 'TEXT', 'Text', 'label'"]),
+        ("a.tsv", "text;label\na;1\n", ["line 1: no column 'text'", "'text;label'"]),
         ("a.csv", "sep=,\ntext,label\na,1\n", ["line 1: sep= is a line for Excel", "remove it"]),
         ("a.csv", "sep=;\ntext;label\na;1\n", ["line 1: sep=; is a line for Excel", "remove it"]),
         ("a.json", '\n[\n{"text": "a"}]\n', ["line 2: a list", "jq -c"]),
@@ -90,6 +107,7 @@ LONG = "x" * (files.MAX_FIELD + 1)
         ("a.json", '{\n"text": "a", "label": 1}', ["line 1 is not JSON", "one whole object a line"]),
         ("a.jsonl", '{"text": "a", "label": 1}\n"b"\n', ["line 2 is a text"]),
         ("a.jsonl", '{"text": "a", "label": 1}\n{"text": "b"}\n', ["line 2: no 'label'", "'text'"]),
+        ("a.jsonl", '{"Text": "a", "TEXT": "b", "label": 1}\n', ["line 1: no 'text'; its keys are 'Text', 'TEXT'"]),
         ("a.jsonl", '{"text": "a", "text": "b", "label": 1}\n', ["line 1 is not clear", "twice"]),
         ("a.jsonl", "[" * 100_000, ["line 1: a list"]),
         ("a.jsonl", '{"text": ' + "[" * 100_000, ["line 1 is not JSON"]),
@@ -111,12 +129,12 @@ def test_a_missing_file_a_folder_and_a_pipe_are_named(tmp_path):
     (tmp_path / "folder.csv").mkdir()
     for name in ("none.csv", "folder.csv", "none.jsonl"):
         with pytest.raises(UserError, match=f"{name} cannot be read"):
-            column_names(tmp_path / name)
+            _names(tmp_path / name)
 
 
 def test_the_names_are_those_of_the_header_or_of_the_first_object(tmp_path):
-    assert column_names(_write(tmp_path, "a.csv", "\n b ,a\n")) == ("b", "a")
-    assert column_names(_write(tmp_path, "a.jsonl", '\n{"b": 1, "a": 2}\n')) == ("b", "a")
+    assert _names(_write(tmp_path, "a.csv", "\n b ,a\n")) == ("b", "a")
+    assert _names(_write(tmp_path, "a.jsonl", '\n{"b": 1, "a": 2}\n')) == ("b", "a")
 
 
 def test_optional_columns_are_none_where_they_are_not(tmp_path):
@@ -124,6 +142,49 @@ def test_optional_columns_are_none_where_they_are_not(tmp_path):
     assert _rows(path, ("text",), ("label", "x")) == [(2, "a", None, "1")]
     path = _write(tmp_path, "a.jsonl", '{"text": "a"}\n{"text": "b", "label": "c"}\n')
     assert _rows(path, ("text",), ("label",)) == [(1, "a", None), (2, "b", "c")]
+
+
+def test_an_optional_column_is_spelled_as_before_in_files_that_were_read_before(tmp_path):
+    # The same rows as ever: a label that was not seen could be one that training does not know.
+    for name, content, label in (
+        ("a.csv", "text,Label\na,1\n", None),
+        ("b.csv", "Text,Label\na,1\n", "1"),
+        ("c.csv", "text;Label\na;1\n", "1"),
+        ("d.csv", "Text,Label,LABEL\na,1,2\n", None),
+        ("a.jsonl", '{"text": "a", "Label": "1"}\n', None),
+        ("b.jsonl", '{"Text": "a", "Label": "1"}\n', "1"),
+    ):
+        (row,) = _rows(_write(tmp_path, name, content), ("text",), ("label",))
+        assert row[1:] == ("a", label), name
+
+
+def test_one_column_is_not_read_for_two(tmp_path):
+    for name, content in (("a.csv", "Text,label\na,1\n"), ("a.jsonl", '{"Text": "a", "label": 1}\n')):
+        with pytest.raises(UserError, match=r"line 1: no .*'Text'"):
+            _rows(_write(tmp_path, name, content), ("text", "TEXT"))
+
+
+def test_what_is_not_usual_about_a_table_is_logged(tmp_path, caplog):
+    caplog.set_level("INFO")
+    log_reading(_write(tmp_path, "a.csv", "text,label\na,1\n"), ("text", "label"))
+    assert not caplog.records
+    path = _write(tmp_path, "b.csv", "Text;label\na;1\n")
+    log_reading(path, ("text", "label"))
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{path}: a semicolon stands between the columns; it is read so.",
+        f"{path}: column 'Text' is read for 'text'.",
+    ]
+    path, tally = _write(tmp_path, "a.jsonl", '{"text": "a"}\n{"Text": "b"}\n'), RowTally(tmp_path / "a.jsonl")
+    assert [row.cells for row in read_columns(path, ("text",), tally)] == [("a",), ("b",)]
+    tally.log()
+    assert f"{path}: 1 row whose 'Text' is read for 'text', the first on line 2" in caplog.text
+
+
+def test_a_row_has_the_whole_record_it_is_of(tmp_path):
+    (row,) = read_columns(_write(tmp_path, "a.csv", "id; Text\n1;a\n"), ("text",), RowTally(tmp_path))
+    assert row == (2, ("a",), ("id", "Text"), ("1", "a"))
+    (row,) = read_columns(_write(tmp_path, "a.jsonl", ' {"text": "a",  "x": 1.0} \n'), ("text",), RowTally(tmp_path))
+    assert row == (1, ("a",), ("text", "x"), '{"text": "a",  "x": 1.0}')
 
 
 def test_blank_lines_are_skipped_and_counted_and_so_are_quotes_after_a_blank(tmp_path, caplog):
@@ -155,7 +216,11 @@ def test_the_header_of_a_joined_file_is_no_row(tmp_path, again):
 
 def test_plain_lines_are_texts_or_pairs(tmp_path):
     path = _write(tmp_path, "a.txt", 'one "x"\n\ntwo\tthree\r\n')
-    assert list(read_lines(path, RowTally(path))) == [(1, ('one "x"',)), (2, ("",)), (3, ("two", "three"))]
+    assert [(row.line, row.cells) for row in read_lines(path, RowTally(path))] == [
+        (1, ('one "x"',)),
+        (2, ("",)),
+        (3, ("two", "three")),
+    ]
     path = _write(tmp_path, "b.txt", "a\tb\tc\n")
     with pytest.raises(UserError, match="line 1: 2 tabs"):
         list(read_lines(path, RowTally(path)))

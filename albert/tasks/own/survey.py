@@ -18,6 +18,7 @@ import numpy as np
 from albert.errors import UserError
 from albert.system.json_text import short_repr
 from albert.system.printing import counted, part_of
+from albert.tasks.own.cells import label_of, text_of
 from albert.tasks.own.columns import (
     MAX_CLASSES,
     MULTI,
@@ -33,7 +34,7 @@ from albert.tasks.own.columns import (
     score_of,
     split_label,
 )
-from albert.tasks.own.files import label_of, read_columns, text_of
+from albert.tasks.own.files import log_reading, read_columns
 from albert.tasks.rows import RowTally
 from albert.tasks.text import is_blank
 
@@ -73,9 +74,14 @@ class Table:
     delimiter: str | None = None
     needs_label: bool = True
 
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """The columns that the file must have."""
+        return self.columns.names if self.needs_label else self.columns.texts
+
     def rows(self, tally: RowTally) -> Iterator[TextRow]:
         """The rows, one by one. Raises UserError with file and line for one that cannot be used."""
-        names = self.columns.names if self.needs_label else self.columns.texts
+        names = self.needed
         optional = () if self.needs_label or self.columns.label is None else (self.columns.label,)
         num_texts = len(self.columns.texts)
         for number, row in enumerate(read_columns(self.path, names, tally, optional)):
@@ -212,6 +218,7 @@ def survey(table: Table, seed: int) -> Survey:
     found, fingerprints, tally = Survey(table), Fingerprints(seed), RowTally(table.path)
     numbers: dict[Label, int] = {}
     num_blank = 0
+    log_reading(table.path, table.needed)
     for row in table.rows(tally):
         if any(map(is_blank, row.texts)):
             num_blank += 1

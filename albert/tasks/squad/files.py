@@ -13,7 +13,7 @@ from typing import Any
 from albert.errors import UserError
 from albert.system.json_text import parse_json, short_repr
 from albert.system.printing import counted, part_of
-from albert.system.text_encoding import read_regular
+from albert.system.text_encoding import read_regular, with_file
 from albert.tasks.squad.other_formats import SQUAD_FORMAT, format_of_answers, format_of_text, format_of_value
 
 _LOG = logging.getLogger(__name__)
@@ -124,7 +124,7 @@ class _Reading:
         except ValueError as error:
             if name := format_of_text(data.decode(errors="replace").lstrip("\ufeff")):
                 raise self._other_format(name) from error
-            raise UserError(f"{self._path} is {error}; fetch or write it again.") from error
+            raise UserError(f"{self._path} is {with_file(error, self._path)}; fetch or write it again.") from error
         if name := format_of_value(root):
             raise self._other_format(name)
         return root
