@@ -19,7 +19,7 @@ from albert.custom_optimization import LearningRateSchedule
 from albert.data import input_pipeline
 from albert.data.columns import read_integers
 from albert.data.input_pipeline import BatchShape, Source
-from albert.data.row_shapes import NEWEST_PACKING, shape_cost
+from albert.data.row_shapes import NEWEST_PACKING, RowShapes, shape_cost
 from albert.data.source_files import SourceFiles
 from albert.engine.distribution import Replicas
 from albert.engine.estimator import Estimator, EvalSpec
@@ -300,12 +300,19 @@ class InputFunctions:
 
     def train(self, first_step: int, last_step: int) -> tf.data.Dataset:
         """The batches of steps first_step..last_step - 1, one shard for each replica of this process."""
-        train = self.settings.train
-        shape = shape_of_step(train, self.replicas)
-        replica_ids = self.replicas.local_ids
+        source, shape, seed = self._train_data
         return input_pipeline.train_dataset(
-            self._source("train"), shape, train.seed, first_step, last_step, replica_ids
+            source, shape, seed, first_step, last_step, self.replicas.local_ids, self._train_shapes
         )
+
+    @functools.cached_property
+    def _train_data(self) -> tuple[Source, BatchShape, int]:
+        return self._source("train"), shape_of_step(self.settings.train, self.replicas), self.settings.train.seed
+
+    @functools.cached_property
+    def _train_shapes(self) -> RowShapes:
+        # Once for a run: the batch of a step that is not finite is read again, and the shapes would be logged again.
+        return input_pipeline.train_shapes(*self._train_data)
 
     def once(self, split: Split, per_replica_batch_size: int) -> tf.data.Dataset:
         """Every example of `split` once."""
