@@ -155,10 +155,11 @@ def build_estimator(
     schedule: LearningRateSchedule,
     num_of_group: int = 0,
     loss: Loss | None = None,
+    expects_new_head: bool = False,
 ) -> Estimator:
     """The engine with this model's weights on every replica; `num_of_group` as for `load_weights`.
 
-    `loss` is trained with in place of the head's, which evaluation keeps.
+    `expects_new_head` as for `LoadReport.log`. `loss` is trained with in place of the head's, which evaluation keeps.
     """
     train = settings.train
     return Estimator(
@@ -192,7 +193,7 @@ def build_estimator(
             early_stopping_patience=train.early_stopping_patience,
             early_stopping_threshold=train.early_stopping_threshold,
         ),
-        warm_start=lambda weights: start_from_checkpoint(weights, settings, num_of_group),
+        warm_start=lambda weights: start_from_checkpoint(weights, settings, num_of_group, expects_new_head),
     )
 
 
@@ -210,14 +211,16 @@ def training_computation(
     )
 
 
-def start_from_checkpoint(weights: Mapping[str, tf.Variable], settings: Settings, num_of_group: int = 0) -> None:
+def start_from_checkpoint(
+    weights: Mapping[str, tf.Variable], settings: Settings, num_of_group: int = 0, expects_new_head: bool = False
+) -> None:
     """Assigns `init_checkpoint`, or says that training starts from random weights."""
     prefix = settings.model.init_checkpoint
     if prefix is None:
         logging.warning("No `init_checkpoint`: starting from random weights.")
         return
     discards = settings.model.discard_classifier_weights
-    load_weights(prefix, weights, discards, num_of_group).log(prefix)
+    load_weights(prefix, weights, discards, num_of_group).log(prefix, expects_new_head)
 
 
 def train_and_evaluate(

@@ -43,7 +43,7 @@ from albert.runs.left_model import LeftModel, warn_of_other_length
 from albert.runs.output_dir import PACKING_VERSION, SHAPE_COST, claim_output_dir, recorded_packing, still_claimed
 from albert.runs.split_data import SplitData
 from albert.serving import imported
-from albert.serving.description import DESCRIPTION, read_description
+from albert.serving.description import DESCRIPTION, ModelDescription, read_description
 from albert.settings import Settings, TrainSettings
 from albert.system.files import write_texts
 from albert.tasks.base import Labels, Split, Task
@@ -87,7 +87,8 @@ def run(task: Task, settings: Settings) -> dict[str, float]:
         train = settings.train
         schedule = LearningRateSchedule(train.learning_rate, train.train_steps or 1, train.warmup_steps)
         loss = workers.together(lambda: loss_of_training(task, settings, splits))
-        estimator = build_estimator(config, head_for(task.output, config), replicas, settings, schedule, loss=loss)
+        head, is_new = head_for(task.output, config), expects_new_head(task, settings)
+        estimator = build_estimator(config, head, replicas, settings, schedule, loss=loss, expects_new_head=is_new)
         inputs = InputFunctions(task, splits, settings, replicas, *packing)
         dev_reports = eval_spec = None
         if settings.do_eval and splits["dev"].can_be_scored:
@@ -170,17 +171,33 @@ def check_labels_of_checkpoint(task: Task, settings: Settings) -> None:
     if format_of(prefix) in (HUGGING_FACE, KERAS_HUB):
         imported.check_labels(prefix.with_name("config.json"), task.output, is_unread)
     elif not is_unread and not is_trained:
-        _check_labels_of_run(prefix.parent, task, settings.do_train)
+        _check_labels_of_run(prefix, task, settings.do_train)
 
 
-def _check_labels_of_run(folder: Path, task: Task, is_trained_further: bool) -> None:
+def expects_new_head(task: Task, settings: Settings) -> bool:
+    """Whether `init_checkpoint` need not hold a head for the task: it is discarded, or of no model of this kind."""
+    prefix = settings.model.init_checkpoint and checkpoint_prefix(settings.model.init_checkpoint)
+    if not prefix or settings.model.discard_classifier_weights:
+        return True
+    description = _description_beside(prefix)
+    return description is None or type(description.output) is not type(task.output)
+
+
+def _description_beside(prefix: Path) -> ModelDescription | None:
+    config_file = prefix.with_name("config.json")
     try:
-        description = read_description(folder)
+        if format_of(prefix) not in (HUGGING_FACE, KERAS_HUB):
+            return read_description(prefix.parent)
+        return imported.describe(config_file) if config_file.is_file() else None
     except UserError:  # a file of that name that nothing here needs
-        return
+        return None
+
+
+def _check_labels_of_run(prefix: Path, task: Task, is_trained_further: bool) -> None:
+    description = _description_beside(prefix)
     if description is None:
         return
-    path, is_of_this_kind = folder / DESCRIPTION, type(description.output) is type(task.output)
+    path, is_of_this_kind = prefix.with_name(DESCRIPTION), type(description.output) is type(task.output)
     if not is_of_this_kind and not is_trained_further:
         raise UserError(f"{path} is of a model of {description.task_name}, not of {task.name}. Name one of this task.")
     ours, theirs = (getattr(output, "names", ()) for output in (task.output, description.output))
