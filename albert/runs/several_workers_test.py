@@ -5,6 +5,7 @@ What costs minutes is left out unless `--workers` is given.
 
 import contextlib
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -53,8 +54,8 @@ def assert_same_predictions(ours: Path, theirs: Path) -> None:
 
 
 def assert_all_say(ends: list[Ended], number: int, text: str) -> None:
-    """Every worker's run `number` ended with the same message, which has `text`."""
-    said = {next(iter(end.results[number].values())) for end in ends}
+    """Every worker's run `number` ended with the same message, which has `text`; others name the chief if it was its."""
+    said = {re.sub(r"^worker 0 \(\S+\): ", "", next(iter(end.results[number].values()))) for end in ends}
     assert len(said) == 1, said
     assert text in said.pop()
 
