@@ -54,7 +54,7 @@ def assert_same_predictions(ours: Path, theirs: Path) -> None:
 
 
 def assert_all_say(ends: list[Ended], number: int, text: str) -> None:
-    """Every worker's run `number` ended with the same message, which has `text`; others name the chief if it was its."""
+    """Every worker's run `number` ended with the same message, with `text`; for the chief's, others name it."""
     said = {re.sub(r"^worker 0 \(\S+\): ", "", next(iter(end.results[number].values()))) for end in ends}
     assert len(said) == 1, said
     assert text in said.pop()
