@@ -5,6 +5,7 @@ import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import tensorflow as tf
@@ -231,16 +232,17 @@ def train_and_evaluate(
     best_metric: str,
     observers: Sequence[TrainingObserver] = (),
     dev_reports: DevReports | None = None,
+    examples: Mapping[str, int] = MappingProxyType({}),
 ) -> dict[str, float]:
     """Trains if asked to, writes results, log and curve; metrics of the best checkpoint, {} without an `eval_spec`.
 
     `observers` follow the training, before those that write its log and its events. `dev_reports` are written with the
-    results.
+    results, as are the numbers of `examples` of the splits.
     """
     replicas = estimator.replicas
     workers = replicas.workers
     # Those of an earlier process, from before this one writes any.
-    results = workers.on_chief(lambda: reports.Results(settings, best_metric, replicas.count))
+    results = workers.on_chief(lambda: reports.Results(settings, best_metric, replicas.count, examples))
     if settings.do_train:
         assert train_input_fn, "training needs batches"
 

@@ -106,6 +106,7 @@ def run(task: Task, settings: Settings) -> dict[str, float]:
             task.best_metric,
             [*still_claimed(lock), left_model],
             dev_reports,
+            {split: splits[split].num_examples for split in ("train", "dev") if split in splits},
         )
         if metrics:
             leave_model(estimator, left_model, metrics)  # what evaluating without training tuned
@@ -241,7 +242,7 @@ def count_steps(task: Task, splits: Mapping[Split, SplitData], settings: Setting
     """`settings` with epochs turned into steps. Raises UserError where a step has more examples than there are."""
     if not settings.do_train:
         return settings
-    examples = splits["train"].cache.count // task.sequences_per_example
+    examples = splits["train"].num_examples
     train = settings.train.in_steps(examples, replicas.count)
     input_pipeline.check_batch(shape_of_step(train, replicas), examples)
     log_batch(train, examples, replicas.count, replicas.workers.count)
