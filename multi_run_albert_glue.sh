@@ -39,6 +39,7 @@ DATA_DIR=${DATA_DIR:-${GLUE_DIR:-$CURRENT_PWD/glue_data}} # holds one folder per
 if [[ ${TASK,,} == all || $TASK == *,* || -n $SEEDS || -n $rates ]]; then
   check_whole GPUS_PER_RUN 1 9999 "a number of GPUs"
   if [[ $DEVICE == cpu ]]; then given_gpus=0; fi
+  check_sweep
   part_arguments "$@"
   sweep "$TASK" \
     --task_name="$TASK" \
@@ -60,10 +61,11 @@ if [[ $wanted == mismnli ]]; then wanted=mnli; fi # the same data, evaluated on 
 for known in CoLA SST-2 MRPC STS-B QQP MNLI QNLI RTE WNLI; do
   if [[ ${known,,} == "$wanted" ]]; then folder=$known; fi
 done
-[[ -n $folder ]] || die "TASK=$TASK is not known: use CoLA, SST-2, MRPC, STS-B, QQP, MNLI, misMNLI, QNLI, RTE or WNLI."
-
-[[ -d $DATA_DIR/$folder ]] ||
-  die "no folder $DATA_DIR/$folder: run ./download_glue_data.py, or set DATA_DIR to the folder that holds $folder."
+if [[ -z $folder ]]; then
+  complain_of TASK "is not known: use CoLA, SST-2, MRPC, STS-B, QQP, MNLI, misMNLI, QNLI, RTE or WNLI."
+elif [[ ! -d $DATA_DIR/$folder ]]; then
+  complain "no folder $DATA_DIR/$folder: run ./download_glue_data.py, or set DATA_DIR to the folder that holds $folder."
+fi
 
 read_recipe "$TASK"
 # As in the names of folders that are there already: 1e-5 and not Python's 1e-05.

@@ -28,9 +28,10 @@ flag_variables+=(
 )
 
 [[ -n $TRAIN_FILE$VALIDATION_FILE$TEST_FILE ]] ||
-  die "TRAIN_FILE is not set: name a table of texts and labels (.csv, .tsv, .json or .jsonl)."
+  complain "TRAIN_FILE is not set: name a table of texts and labels (.csv, .tsv, .json or .jsonl)."
 for variable in TRAIN_FILE VALIDATION_FILE TEST_FILE; do
-  [[ -z ${!variable} || -f ${!variable} ]] || die "no file ${!variable}: set $variable to a table of texts and labels."
+  [[ -z ${!variable} || -f ${!variable} ]] ||
+    complain "no file ${!variable}: set $variable to a table of texts and labels."
 done
 
 # The name of a run is that of its file, without what folders are not called. A file that differs from another one in

@@ -32,7 +32,7 @@ TRAIN_FEATURE_FILE=${TRAIN_FEATURE_FILE-$(name_cache RACE_train.tf_record)} # ca
 EVAL_FEATURE_FILE=${EVAL_FEATURE_FILE-$(name_cache RACE_eval.tf_record)}    # cache of the dev set
 
 [[ -d $DATA_DIR/RACE || -d $DATA_DIR/train ]] ||
-  die "no folder $DATA_DIR/RACE: run ./download_glue_data.py --tasks=RACE, or set DATA_DIR to the folder that holds it."
+  complain "no folder $DATA_DIR/RACE: run ./download_glue_data.py --tasks=RACE, or set DATA_DIR to the folder that holds it."
 
 read_recipe "$TASK"
 

@@ -10,7 +10,7 @@ set -euo pipefail
 source "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/scripts/run_common.sh"
 
 SQUAD_VERSION=${SQUAD_VERSION:-2.0} # 1.1 or 2.0
-[[ $SQUAD_VERSION =~ ^(1\.1|2\.0)$ ]] || die "SQUAD_VERSION=$SQUAD_VERSION is not known: use 1.1 or 2.0."
+[[ $SQUAD_VERSION =~ ^(1\.1|2\.0)$ ]] || complain_of SQUAD_VERSION "is not known: use 1.1 or 2.0."
 TASK=SQuAD$SQUAD_VERSION
 
 EBS=${EBS:-4}                 # windows per GPU, for evaluation and prediction
@@ -36,9 +36,11 @@ DATA_DIR=${DATA_DIR:-${SQUAD_DIR:-$CURRENT_PWD/SQuAD}}           # folder of bot
 TRAIN_FILE=${TRAIN_FILE:-$DATA_DIR/train-v$SQUAD_VERSION.json}   # questions to train on
 PREDICT_FILE=${PREDICT_FILE:-$DATA_DIR/dev-v$SQUAD_VERSION.json} # questions to answer
 
+missing='' # a folder, whose files get no line each
 check_file() {
-  [[ -f $2 ]] ||
-    die "no file $2: run ./download_glue_data.py --tasks=SQuAD, or set SQUAD_DIR to its folder, or $1."
+  if is_wrong SQUAD_VERSION || [[ -f $2 || $(dirname -- "$2") == "$missing" ]]; then return; fi
+  complain "no file $2: run ./download_glue_data.py --tasks=SQuAD, or set SQUAD_DIR to its folder, or $1."
+  [[ -d $(dirname -- "$2") ]] || missing=$(dirname -- "$2")
 }
 if is_true "$DO_TRAIN"; then check_file TRAIN_FILE "$TRAIN_FILE"; fi
 if is_true "$DO_EVAL" || is_true "$DO_PREDICT"; then check_file PREDICT_FILE "$PREDICT_FILE"; fi

@@ -421,6 +421,53 @@ def test_variables_of_one_script_are_checked_too(checkout, script, variables):
     _assert_one_line_of_error(checkout, checkout.run(script, **variables), [f"{variable}={value} "])
 
 
+@pytest.mark.parametrize(
+    ("script", "variables", "said"),
+    [
+        (
+            GLUE,
+            {"LR": "abc", "BS": "-1", "TASK": "SQuAD", "TSP": "0", "ALBERT_DIR": "../x", "CONFIG": "no.json"},
+            ["ALBERT_DIR=../x ", "BS=-1 ", "LR=abc ", "TSP=0 ", "TASK=SQuAD ", "no file no.json"],
+        ),
+        # What the value of one decides is no problem of its own.
+        (
+            GLUE,
+            {"NUM_WORKERS": "two", "STRATEGY": "multi_worker", "DO_TRAIN": "x"},
+            ["NUM_WORKERS=two ", "DO_TRAIN=x "],
+        ),
+        (
+            GLUE,
+            {"SEEDS": "1,2", "GPUS_PER_RUN": "0", "DO_TRAIN": "false", "DO_EVAL": "x", "LOG": "x.log", "SEED": "1,2"},
+            ["DO_EVAL=x ", "SEED=1,2 ", "GPUS_PER_RUN=0 ", "DO_TRAIN=false: ", "LOG=x.log: "],
+        ),
+        (
+            "multi_run_albert_squad.sh",
+            {"SQUAD_VERSION": "3", "EPOCH": "x", "TSP": "5", "EBS": "0"},
+            ["SQUAD_VERSION=3 ", "EPOCH=x ", "TSP=5 has no effect", "EBS=0 "],
+        ),
+        (
+            "multi_run_albert_squad.sh",
+            {"TRAIN_FILE": "a.json", "PREDICT_FILE": "b.json", "MODEL_DIR": "none"},
+            ["no file a.json", "no file b.json", "no folder none"],
+        ),
+        ("multi_run_albert_race.sh", {"DATA_DIR": "/none", "MQL": "0"}, ["MQL=0 ", "no folder /none/RACE"]),
+        (
+            OWN,
+            {"VALIDATION_FILE": "a.csv", "TEST_FILE": "b.csv", "PACK": "2"},
+            ["PACK=2 ", "no file a.csv", "no file b.csv"],
+        ),
+    ],
+)
+def test_everything_that_is_wrong_is_said_at_once(checkout, script, variables, said):
+    result = checkout.run(script, **variables)
+    lines = result.stderr.splitlines()
+    assert [line[: len(f"{script}: {text}")] for line, text in zip(lines, said, strict=True)] == [
+        f"{script}: {text}" for text in said
+    ], result.stderr
+    assert result.returncode == 2
+    assert not checkout.call_file.exists()
+
+
 @pytest.mark.parametrize("script", FINE_TUNING_SCRIPTS)
 def test_a_config_that_cannot_be_read_is_named_before_anything_is_made(checkout, script):
     (checkout.model / "albert_config.json").write_text("{")

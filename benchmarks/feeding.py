@@ -91,7 +91,7 @@ def _repeated(rows: Callable[[], Iterable[Any]], count: int) -> Iterator[Any]:
 
 def parsing_dataset(source: Source, last_step: int) -> tf.data.Dataset:
     """The batches of `input_pipeline.train_dataset`, as they were made before there were columns."""
-    shapes = input_pipeline._train_shapes(source, SHAPE, SEED)
+    shapes = input_pipeline.train_shapes(source, SHAPE, SEED)
     names, k = LAYOUT, source.sequences_per_example
     dtypes = [tf.int64 if name in ("places", "example_ids") else tf.int32 for name in names]
     on_disk = {"int32": tf.int64, "float32": tf.float32}

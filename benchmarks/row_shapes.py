@@ -64,7 +64,7 @@ def make_source(task_name: str, arguments: argparse.Namespace, folder: Path) -> 
 
 def padding(source: Source, shape: BatchShape) -> tuple[float, int]:
     """The share of positions without a token over the steps COUNTED, and how many shapes they meet."""
-    shapes = input_pipeline._train_shapes(source, shape, SEED)
+    shapes = input_pipeline.train_shapes(source, shape, SEED)
     shards = (shard for step in COUNTED for shard in input_pipeline._train_shards(source, step, shape, SEED))
     lengths = [source.lengths_of(shard.examples) for shard in shards]
     met = [shapes.fit(parts)[:2] for parts in lengths]

@@ -352,7 +352,8 @@ def _count_training_log(folder: Path) -> int:
 
 def _result_seeds() -> list[Seed]:
     hyperparameters = {"Training batch size": 4, "Learning rate": 1e-5, "Optimizer": "adamw"}
-    return [_json_seed("eval_results.json", {"task": "mrpc", "hyperparameters": hyperparameters, "best": _METRICS})]
+    values = {"task": "mrpc", "hyperparameters": hyperparameters, "examples": {"train": 3668, "dev": 408}}
+    return [_json_seed("eval_results.json", values | {"best": _METRICS})]
 
 
 def _read_results(folder: Path, messages: Sequence[str]) -> None:

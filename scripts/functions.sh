@@ -1,15 +1,46 @@
 # shellcheck shell=bash
 # What the project's shell scripts share. Sourced, never run.
 
-# die MESSAGE: one clear line, and the exit code of a user's mistake. Options of ./demo_albert are named in place of the
-# variables that it sets from them; one with a colon has another number (albert/cli/variables.py), which it has checked.
-die() {
+problems='' # lines of `complain`, each with its end
+wrong=' '   # variables of `complain_of`, with blanks around each
+
+# complain MESSAGE: one clear line, which `stop_if_wrong` prints together with all others. Options of ./demo_albert are
+# named in place of the variables that it sets from them; one with a colon has another number (albert/cli/variables.py),
+# which it has checked.
+complain() {
   local message=$1 option
   for option in ${ALBERT_DEMO_OPTIONS:-}; do
     [[ $option == *:* ]] || message=${message//"${option%%=*}="/"${option#*=} "}
   done
-  printf '%s: %s\n' "${0##*/}" "$message" >&2
+  problems+="${0##*/}: $message"$'\n'
+}
+
+# complain_of VARIABLE MESSAGE: complains of its value.
+complain_of() {
+  complain "$1=${!1} $2"
+  wrong+="$1 "
+}
+
+# is_wrong VARIABLE...: whether one of them was complained of, so that what follows from its value is worth no line.
+is_wrong() {
+  local variable
+  for variable; do
+    if [[ $wrong == *" $variable "* ]]; then return; fi
+  done
+  return 1
+}
+
+# stop_if_wrong: prints what was complained of, and ends with the exit code of a user's mistakes.
+stop_if_wrong() {
+  [[ $problems ]] || return 0
+  printf '%s' "$problems" >&2
   exit 2
+}
+
+# die MESSAGE: complains and stops.
+die() {
+  complain "$1"
+  stop_if_wrong
 }
 
 # expand_home VARIABLE: puts the home folder in place of a ~ at its beginning, as the programs do with their flags. The
@@ -19,36 +50,40 @@ expand_home() {
   if [[ ${!1:-} =~ ^'~'(/|$) ]]; then printf -v "$1" '%s' "$home${!1#'~'}"; fi
 }
 
-# check_whole VARIABLE LEAST MOST WHAT: dies if the variable is set to anything but a whole number in that range.
-# Without a limit, arithmetic overflows and a batch becomes negative.
+# check_whole VARIABLE LEAST MOST WHAT: complains if the variable is set to anything but a whole number in that range,
+# and sets it to LEAST for arithmetic until the script stops. Without a limit, arithmetic overflows and a batch becomes
+# negative.
 check_whole() {
   local value=${!1:-}
   if [[ -z $value ]]; then return; fi
   if ! [[ $value =~ ^(0|[1-9][0-9]{0,9})$ ]] || ((value < $2 || value > $3)); then
-    die "$1=$value is not $4: use a whole number from $2 to $3."
+    complain_of "$1" "is not $4: use a whole number from $2 to $3."
+    printf -v "$1" '%s' "$2"
   fi
 }
 
-# check_number VARIABLE WHAT: dies if the variable is set to anything but a decimal number of at least 0.
+# check_number VARIABLE WHAT: complains if the variable is set to anything but a decimal number of at least 0.
 check_number() {
-  [[ ${!1:-0} =~ ^([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?$ ]] || die "$1=${!1} is not $2: use a number as 0.1 or 2e-5."
+  [[ ${!1:-0} =~ ^([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?$ ]] ||
+    complain_of "$1" "is not $2: use a number as 0.1 or 2e-5."
 }
 
-# check_choice VARIABLE VALUE...: dies unless the variable has one of the values.
+# check_choice VARIABLE VALUE...: complains unless the variable has one of the values.
 check_choice() {
   local variable=$1 value
   shift
   for value in "$@"; do
     if [[ ${!variable} == "$value" ]]; then return; fi
   done
-  die "$variable=${!variable} is not known: use one of $*."
+  complain_of "$variable" "is not known: use one of $*."
 }
 
-# check_boolean VARIABLE...: dies unless each holds what the programs take for true or false, in any capitals.
+# check_boolean VARIABLE...: complains unless each holds what the programs take for true or false, in any capitals.
 check_boolean() {
   local variable
   for variable in "$@"; do
-    [[ ${!variable,,} =~ ^(true|t|1|false|f|0)$ ]] || die "$variable=${!variable} is not known: use true or false."
+    [[ ${!variable,,} =~ ^(true|t|1|false|f|0)$ ]] ||
+      complain_of "$variable" "is not known: use true or false."
   done
 }
 

@@ -37,10 +37,10 @@ gpus=$(count_gpus)
 if ((NUM_WORKERS > 1)); then
   if [[ $DEVICE == cpu ]]; then gpus=0; fi
   if ((gpus > 0 && gpus < NUM_WORKERS)); then
-    die "NUM_WORKERS=$NUM_WORKERS needs as many GPUs, and $gpus are visible: use fewer workers, or DEVICE=cpu."
+    complain_of NUM_WORKERS "needs as many GPUs, and $gpus are visible: use fewer workers, or DEVICE=cpu."
   fi
   if [[ -n ${STRATEGY:-} && $STRATEGY != multi_worker ]]; then
-    die "STRATEGY=$STRATEGY is for one process: use multi_worker, or leave it out, with NUM_WORKERS=$NUM_WORKERS."
+    complain_of STRATEGY "is for one process: use multi_worker, or leave it out, with NUM_WORKERS=$NUM_WORKERS."
   fi
   STRATEGY=multi_worker
   NUM_GPUS=${NUM_GPUS:-$((gpus / NUM_WORKERS))}
@@ -83,13 +83,17 @@ CACHED_DIR=${CACHED_DIR:-$CURRENT_PWD/cached_albert_tfrecord} # what is made of 
 
 # Both become part of folder names.
 [[ $ALBERT_DIR =~ ^[A-Za-z0-9][A-Za-z0-9._-]*$ ]] ||
-  die "ALBERT_DIR=$ALBERT_DIR is not a model size: use base, large, xlarge or xxlarge."
-[[ $VERSION =~ ^[A-Za-z0-9._-]+$ ]] || die "VERSION=$VERSION is not a version: use 1 or 2."
+  complain_of ALBERT_DIR "is not a model size: use base, large, xlarge or xxlarge."
+[[ $VERSION =~ ^[A-Za-z0-9._-]+$ ]] || complain_of VERSION "is not a version: use 1 or 2."
 check_choice DEVICE auto gpu cpu
-if ((NUM_WORKERS == 1)); then
-  [[ $STRATEGY != multi_worker ]] ||
-    die "STRATEGY=multi_worker needs NUM_WORKERS=2 or more here; on several machines see docs/several_machines.md."
-  check_choice STRATEGY one mirror
+if is_wrong NUM_WORKERS; then
+  check_choice STRATEGY one mirror multi_worker
+elif ((NUM_WORKERS == 1)); then
+  if [[ $STRATEGY == multi_worker ]]; then
+    complain_of STRATEGY "needs NUM_WORKERS=2 or more here; on several machines see docs/several_machines.md."
+  else
+    check_choice STRATEGY one mirror
+  fi
 fi
 check_choice DTYPE auto float32 bfloat16
 check_choice OPTIMIZER adamw lamb
@@ -103,9 +107,10 @@ check_whole MSL 1 999999 "a number of tokens"
 check_whole SAVE 1 999999999 "a number of steps"
 check_whole KEEP 0 999999999 "a number of checkpoints"
 if [[ $SEED =~ ^[0-9]+(,[0-9]+)+$ && ${text_of_variable[SEEDS]+set} ]]; then
-  die "SEED=$SEED is not a seed: use a whole number, or SEEDS=$SEED for a run with each."
+  complain_of SEED "is not a seed: use a whole number, or SEEDS=$SEED for a run with each."
+elif [[ ! $SEED =~ ^-?[0-9]{1,18}$ ]]; then
+  complain_of SEED "is not a seed: use a whole number."
 fi
-[[ $SEED =~ ^-?[0-9]{1,18}$ ]] || die "SEED=$SEED is not a seed: use a whole number."
 check_number LR "a learning rate"
 check_number ALBERT_DP "a dropout probability"
 
@@ -119,12 +124,12 @@ flag_variables=(
   albert_dropout_prob=ALBERT_DP optimizer=OPTIMIZER seed=SEED
   do_train=DO_TRAIN do_eval=DO_EVAL do_predict=DO_PREDICT cached_dir=CACHED_DIR output_dir=OUTPUT_DIR
 )
-# refuse OTHER VARIABLE...: dies where a variable is set that belongs to the other scripts, and names what to set here.
+# refuse OTHER VARIABLE...: complains of a variable that belongs to the other scripts, and names what to set here.
 refuse() {
   local other=$1 variable
   shift
   for variable; do
-    [[ -z ${!variable:-} ]] || die "$variable=${!variable} has no effect on this script: set $other."
+    [[ -z ${!variable:-} ]] || complain_of "$variable" "has no effect on this script: set $other."
   done
 }
 
@@ -177,17 +182,19 @@ name_cache() {
   if [[ $MODEL_NAME == "${ALBERT_DIR}_v$VERSION" && -z $SPM_MODEL ]]; then printf '%s\n' "$CACHED_DIR/$1"; fi
 }
 
-# read_recipe TASK: checks the rest, sets up, and sets recipe_rate, recipe_batch, recipe_accum, recipe_length and
+# read_recipe TASK: checks the rest, stops if anything is wrong, sets up, and sets recipe_rate, recipe_batch, recipe_accum, recipe_length and
 # recipe_duration, for what is said of a run and the names of its folders.
 read_recipe() {
   local file line
   check_whole EBS 1 999999 "a batch size per GPU"
   for file in "$CONFIG" "$SPM_MODEL"; do
-    [[ -z $file || -f $file ]] || die "no file $file: set CONFIG or SPM_MODEL to one that is there, or MODEL_DIR."
+    [[ -z $file || -f $file ]] ||
+      complain "no file $file: set CONFIG or SPM_MODEL to one that is there, or MODEL_DIR."
   done
-  if [[ -z $CONFIG || -z $SPM_MODEL || -z ${INIT_CHECKPOINT+set} ]]; then
-    [[ -d $MODEL_DIR ]] || die "no folder $MODEL_DIR: run ./download_pretrained_models.sh, or set MODEL_DIR."
+  if [[ -z $CONFIG || -z $SPM_MODEL || -z ${INIT_CHECKPOINT+set} ]] && ! is_wrong ALBERT_DIR VERSION; then
+    [[ -d $MODEL_DIR ]] || complain "no folder $MODEL_DIR: run ./download_pretrained_models.sh, or set MODEL_DIR."
   fi
+  stop_if_wrong
   "$root/scripts/setup.sh"
   line=$(with_python "$root/scripts/recipe.py" "$1" "$MODEL_DIR" "$CONFIG" "$SPM_MODEL" "$replicas" "$ACCUM") || exit 2
   # shellcheck disable=SC2034 # recipe_length is for the scripts
@@ -280,18 +287,23 @@ part_arguments() {
   run_arguments=("${arguments[@]:1}")
 }
 
-# sweep TASKS FLAG...: runs albert.sweep with these flags, behind which come those of every run, as fine_tune has them.
+# check_sweep: stops if anything is wrong, also what only a sweep does not take.
+check_sweep() {
+  check_whole EBS 1 999999 "a batch size per GPU"
+  ((NUM_WORKERS == 1)) || complain "NUM_WORKERS=$NUM_WORKERS: a run of a sweep is one process; leave it out."
+  is_wrong DO_TRAIN || is_true "$DO_TRAIN" || complain "DO_TRAIN=$DO_TRAIN: every run of a sweep trains; leave it out."
+  is_wrong DO_EVAL || is_true "$DO_EVAL" || complain "DO_EVAL=$DO_EVAL: a sweep compares what its runs score; leave it out."
+  [[ -z ${LOG:-} ]] || complain "LOG=$LOG: each run of a sweep has a log beside its folder; leave it out."
+  stop_if_wrong
+}
+
+# sweep TASKS FLAG...: after check_sweep; runs albert.sweep with these flags, behind which come those of every run, as fine_tune has them.
 # Each run has a log beside its folder.
 sweep() {
   local tasks=${1//,/+} flags=() gpu=''
   shift
   while [[ $1 != -- ]]; do flags+=("$1") && shift; done
   shift
-  check_whole EBS 1 999999 "a batch size per GPU"
-  ((NUM_WORKERS == 1)) || die "NUM_WORKERS=$NUM_WORKERS: a run of a sweep is one process; leave it out."
-  is_true "$DO_TRAIN" || die "DO_TRAIN=$DO_TRAIN: every run of a sweep trains; leave it out."
-  is_true "$DO_EVAL" || die "DO_EVAL=$DO_EVAL: a sweep compares what its runs score; leave it out."
-  [[ -z ${LOG:-} ]] || die "LOG=$LOG: each run of a sweep has a log beside its folder; leave it out."
   "$root/scripts/setup.sh"
   if [[ $DEVICE == gpu ]]; then gpu=gpu; fi # and not the CPU where there is none
   set_run_flags

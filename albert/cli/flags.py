@@ -9,7 +9,7 @@ import dataclasses
 import itertools
 import re
 import textwrap
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType, NoneType, UnionType
@@ -212,6 +212,7 @@ def parse(program: Program, argv: Sequence[str], complete: Callable[["Values"], 
     parsed = program.define(problems)
     arguments = list(with_flags_of_files(argv[1:]))
     _check_names(arguments)
+    raise_for(list(_detached_booleans(parsed, arguments, _SAID if program.arguments else _SAID | _SAID_OTHERWISE)))
     try:
         rest = parsed([*argv[:1], *arguments])[1:]
     except absl_flags.UnrecognizedFlagError as error:
@@ -253,6 +254,21 @@ def _check_names(arguments: Sequence[str]) -> None:
     for argument in itertools.takewhile(lambda argument: argument != "--", arguments):
         if argument.startswith("-") and len(argument.partition("=")[0]) > _LONGEST_NAME:
             raise UserError(f"unknown flag {argument[:_LONGEST_NAME]}...: --help lists all")
+
+
+def _detached_booleans(
+    values: absl_flags.FlagValues, arguments: Sequence[str], words: Mapping[str, str]
+) -> Iterator[str]:
+    """A problem for each of `words` that is written behind a boolean flag without =.
+
+    The flag alone is true: where a program takes other arguments, `--flag false` would turn it on.
+    """
+    for argument, word in itertools.pairwise(itertools.takewhile(lambda argument: argument != "--", arguments)):
+        name, said = argument.lstrip("-"), words.get(word.lower())
+        if argument.startswith("-") and said and name in values and values[name].boolean:
+            flag = values[name].name
+            also = f"--{flag}" if said == "true" else f"--no{flag}"
+            yield f"{argument} {word}: a boolean flag has its value behind =. Write --{flag}={said} or {also}"
 
 
 def _shortened(message: str) -> str:
@@ -312,6 +328,12 @@ def _flag_of_field(field: dataclasses.Field, hint: Any) -> Flag:
 
 # --- Values ----------------------------------------------------------------------------------------------------------
 
+# What people write behind a boolean flag, and what is meant; the second only where it is not a text to predict.
+_SAID = {"true": "true", "false": "false"}
+_SAID_OTHERWISE = {
+    **dict.fromkeys(("t", "1", "yes", "y", "on"), "true"),
+    **dict.fromkeys(("f", "0", "no", "n", "off"), "false"),
+}
 # Absl reads 0x10 and 0o20, too.
 _BASES = {"0x": 16, "0o": 8}
 
@@ -365,7 +387,8 @@ def help_text(program: Program) -> str:
     lines += ["", *textwrap.wrap(program.notes, _WIDTH)] if program.notes else []
     lines += [
         "",
-        "--flag value works too, --noFLAG turns a boolean flag off, and the last of two values wins.",
+        "--flag value works too, but for boolean flags: they are --flag, --flag=true, --noflag or --flag=false.",
+        "The last of two values wins.",
     ]
     return "\n".join(lines)
 

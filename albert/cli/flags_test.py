@@ -354,7 +354,7 @@ def test_a_flag_of_another_program_stops_this_one(program, argument):
         ("--flagfile=/", "/"),
         ("--strategy_type=tpu", "strategy_type.*tpu.*one.*mirror"),
         ("--seed", "seed"),
-        ("true", "unexpected argument 'true'"),
+        ("word", "unexpected argument 'word'"),
         ("--flagfile=/nowhere/flags", "/nowhere/flags"),
         ("--output_dir=caf\udce9", "--output_dir=caf.* is not UTF-8; set the terminal to it"),
         ("--label_delimiter=\udce9", "--label_delimiter=.* is not UTF-8"),
@@ -365,6 +365,29 @@ def test_what_cannot_be_parsed_is_named_in_one_line(argument, message):
         _classifier(argument)
     assert "\n" not in str(raised.value)
     assert len(str(raised.value)) < 1000
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize(
+    ("word", "fix"),
+    [
+        ("true", "--do_eval=true or --do_eval"),
+        ("FALSE", "--do_eval=false or --nodo_eval"),
+        ("1", "--do_eval=true or --do_eval"),
+        ("no", "--do_eval=false or --nodo_eval"),
+    ],
+)
+def test_a_value_behind_a_boolean_flag_is_told_how_to_be_written_and_nothing_runs(program, word, fix):
+    said = f"--do_eval {word}: a boolean flag has its value behind =. Write {fix}"
+    for others in ([], ["--output_dir=x"]):
+        with pytest.raises(UserError) as raised:
+            PROGRAMS[program][0](["program", "--do_eval", word, *others])
+        assert str(raised.value) == said
+
+
+def test_all_values_behind_boolean_flags_are_told_at_once():
+    with pytest.raises(UserError, match=r"^--do_train False: .*--nodo_train; -do_eval true: .*--do_eval=true"):
+        _classifier("--do_train", "False", "-do_eval", "true")
 
 
 def test_all_problems_are_reported_together():

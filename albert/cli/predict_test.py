@@ -11,6 +11,7 @@ import pytest
 from albert.cli.fine_tuning import parse_classifier_flags
 from albert.cli.predict import command_for, parse_predict_flags
 from albert.cli.program import fine_tune
+from albert.errors import UserError
 from albert.tasks.race import RaceTask
 from albert.tasks.registry import get_task
 from albert.tasks.squad.task import SquadTask
@@ -54,3 +55,10 @@ def test_only_the_chief_of_several_workers_names_it(monkeypatch, caplog):
         monkeypatch.setenv("TF_CONFIG", cluster)
         fine_tune(parse_classifier_flags(["program", *flags, "--strategy_type=multi_worker"]))
         assert ("albert.predict" in caplog.text) == (index == 0)
+
+
+def test_a_text_that_is_no_truth_value_is_a_text_behind_a_boolean_flag():
+    base = ["predict", "--model_dir=x"]
+    assert parse_predict_flags([*base, "--pack_sequences", "no"]).texts == ("no",)
+    with pytest.raises(UserError, match=r"^--pack_sequences false: .*--pack_sequences=false or --nopack_sequences$"):
+        parse_predict_flags([*base, "--pack_sequences", "false"])

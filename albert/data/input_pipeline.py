@@ -159,19 +159,21 @@ def train_dataset(
     first_step: int,
     last_step: int,
     replica_ids: range | None = None,
+    shapes: RowShapes | None = None,
 ) -> tf.data.Dataset:
     """The shards of the global batches of steps first_step, ..., last_step - 1, in (step, replica) order.
 
     `first_step` is the number of steps already made. `replica_ids` are the replicas whose shards are wanted, by default
     all: a worker of several asks for its own. Every example of every shard is a real one; which replica computes it
-    depends on lengths, so that all have as much to do.
+    depends on lengths, so that all have as much to do. `shapes` are those of `train_shapes`, for a caller that wants
+    several datasets.
 
     Raises UserError where one global batch is more than all examples.
     """
     check_batch(shape, source.num_examples)
     assert 0 <= first_step <= last_step, f"steps must be 0 <= first <= last, got {first_step} and {last_step}"
 
-    shapes = _train_shapes(source, shape, seed)
+    shapes = shapes or train_shapes(source, shape, seed)
     steps = range(first_step, last_step)
     return _dataset(source, shape, shapes, steps, replica_ids, lambda step: _train_shards(source, step, shape, seed))
 
@@ -186,8 +188,12 @@ def _train_shards(source: Source, step: int, shape: BatchShape, seed: int) -> li
     return [_Shard(examples[part], part) for part in parts]
 
 
-def _train_shapes(source: Source, shape: BatchShape, seed: int) -> RowShapes:
-    """Chosen by the first steps of the run, wherever it continues from: a function of data, batch and seed."""
+def train_shapes(source: Source, shape: BatchShape, seed: int) -> RowShapes:
+    """Chosen by the first steps of the run, wherever it continues from: a function of data, batch and seed. Logs them.
+
+    Raises UserError where one global batch is more than all examples.
+    """
+    check_batch(shape, source.num_examples)
     num_sequences = shape.per_replica_batch_size * source.sequences_per_example
     if not source.is_packed:
         return RowShapes(((num_sequences, source.max_seq_length),))

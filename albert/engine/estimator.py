@@ -40,6 +40,8 @@ __all__ = ["Estimator", "EstimatorSpec", "EvalSpec", "ModeKeys", "ModelFn", "Run
 SECONDS_PER_CALL = 1.0
 # What counts steps stays there: a number that a GPU computes is waited for when the host needs it.
 _HOST = "/cpu:0"
+# Without tqdm's own rate and time left, which count compilations and the last evaluation into the next steps.
+_BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}{postfix}]"
 Arrays = dict[str, np.ndarray]
 T = TypeVar("T")
 
@@ -190,7 +192,7 @@ class Estimator:
         logging.info(
             "Training from step %d to %d; the first steps take longer: they are compiled.", self._first_step, max_steps
         )
-        bar = tqdm(total=max_steps, initial=self.global_step, desc="train", unit="step", disable=workers.hides_bars)
+        bar = tqdm(desc="train", total=max_steps, initial=self.global_step, bar_format=_BAR, disable=workers.hides_bars)
         profiler = Profiler(self._config.model_dir, self._config.profile_steps)
         nonfinite = NonfiniteSteps(self._config.skip_nonfinite_steps, input_fn, self._config.model_dir, workers)
         workers.start_watching()
@@ -304,14 +306,12 @@ class Estimator:
         if not records:
             return
         last = records[-1]
+        left = self.throughput.left(last.step, int(bar.total or 0), self._config.save_checkpoints_steps)
         bar.update(len(records))
-        bar.set_postfix_str(f"loss {last.loss:.4f}, {last.speed.summary()}")
+        bar.set_postfix_str(f"loss {last.loss:.4f}, {last.pace(left)}")
         is_due = last.step // self._config.log_steps > (last.step - len(records)) // self._config.log_steps
         if is_due or records[0].step == self._first_step:
-            logging.info(
-                "step %d: loss %.4f, gradient norm %.3f, learning rate %.3g; %s",
-                last.step, last.loss, last.gradient_norm, last.learning_rate, last.speed.summary(),
-            )  # fmt: skip
+            logging.info("%s", last.summary(left))
         _tell(observers, "on_steps", records)
 
     # Checkpoints ------------------------------------------------------------------------------------------------------
@@ -412,7 +412,8 @@ class Estimator:
 
     def _evaluate_checkpoint(self, eval_spec: EvalSpec, observers: Iterable[TrainingObserver]) -> None:
         """Evaluates the current weights, those of `model.ckpt-<step>`, and makes that the best if none was better."""
-        metrics = self.evaluate(eval_spec.input_fn, eval_spec.score_fn, eval_spec.has_labels)
+        with self.throughput.evaluating():
+            metrics = self.evaluate(eval_spec.input_fn, eval_spec.score_fn, eval_spec.has_labels)
         value = metrics[eval_spec.best_metric]
         is_best = self.evaluations.improves(value, eval_spec.lower_is_better)
         evaluation = Evaluation(self.global_step, metrics, eval_spec.best_metric, is_best)

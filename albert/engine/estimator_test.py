@@ -512,6 +512,17 @@ def test_a_step_that_is_left_out_changes_nothing_however_many_share_a_call(tmp_p
         _train(_exploding(_light_estimator(tmp_path / "one", 2, skip_nonfinite_steps=1), 2, 4), 2, last=6)
 
 
+def test_a_line_has_the_time_left_from_when_the_speed_is_known(tmp_path, caplog):
+    caplog.set_level("INFO")
+    estimator = _light_estimator(tmp_path, log_steps=2)
+    estimator.throughput.steps_for = lambda seconds: 1
+    _train(estimator, last=6)
+    lines = [line for line in caplog.messages if ": loss " in line]
+    assert [line.split(":")[0] for line in lines] == ["step 1", "step 2", "step 4", "step 6"]
+    assert ["speed not measured yet" in line for line in lines] == [True, True, False, False]
+    assert [line.endswith(" left") for line in lines] == [False, False, True, False]  # after step 6 none is left
+
+
 def test_a_checkpoint_of_another_model_is_refused_with_both_shapes(tmp_path):
     checkpoint_files.save(
         tmp_path / "model.ckpt-3", {"global_step": np.int64(3), "output_bias": np.zeros(7, np.float32)}

@@ -3,9 +3,11 @@
 The engine reports what it did and how long that took.
 """
 
+import contextlib
 import dataclasses
 import math
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 
 # Calls that trace and compile whatever their batches are; they say nothing about speed.
 WARM_UP_CALLS = 2
@@ -33,6 +35,19 @@ class Speed:
         return ", ".join(parts)
 
 
+def time_left(seconds: float) -> str:
+    """A phrase for logs and progress bars: "about 12 min left"; "" for no time, or where it is not known."""
+    if math.isnan(seconds) or seconds <= 0:
+        return ""
+    if seconds < 90:
+        return f"about {max(1, round(seconds))} s left"
+    if seconds < 90 * 60:
+        return f"about {seconds / 60:.0f} min left"
+    if seconds < 48 * 3600:
+        return f"about {seconds / 3600:.1f} h left"
+    return f"about {seconds / 86400:.1f} days left"
+
+
 @dataclasses.dataclass(frozen=True)
 class StepRecord:
     """One training step as reported: `step` updates are done; loss and gradient norm are from before this update.
@@ -48,6 +63,17 @@ class StepRecord:
     computed_tokens: float
     speed: Speed
 
+    def summary(self, left: str) -> str:
+        """One line for logs, which ends in the phrase `left` of `time_left`."""
+        return (
+            f"step {self.step}: loss {self.loss:.4f}, gradient norm {self.gradient_norm:.3f}, "
+            f"learning rate {self.learning_rate:.3g}; {self.pace(left)}"
+        )
+
+    def pace(self, left: str) -> str:
+        """The speed, and `left` where that is known."""
+        return ", ".join(filter(None, (self.speed.summary(), left)))
+
 
 class Throughput:
     """Adds up calls of several steps, leaving out those that compile: the first WARM_UP_CALLS, and any with a batch of
@@ -59,6 +85,7 @@ class Throughput:
         self._calls = self.steps = 0
         self.seconds = self._real_tokens = self._computed_tokens = 0.0
         self._sizes_met: set[float] = set()
+        self._seconds_per_evaluation = 0.0
 
     def add(self, seconds: float, real_tokens: Sequence[float], computed_tokens: Sequence[float]) -> None:
         """Counts a call that took `seconds` and made one step for each entry of the token counts."""
@@ -70,6 +97,21 @@ class Throughput:
             self.seconds += seconds
             self._real_tokens += math.fsum(real_tokens)
             self._computed_tokens += math.fsum(computed_tokens)
+
+    @contextlib.contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Around an evaluation during training, whose time counts for `left`. The first one compiles, too."""
+        begin = time.perf_counter()
+        yield
+        self._seconds_per_evaluation = time.perf_counter() - begin
+
+    def left(self, step: int, last_step: int, save_steps: int) -> str:
+        """How long it takes from after `step` to the end, by the speed so far and the last evaluation.
+
+        An evaluation follows every `save_steps` steps and the last step; that of `step` is still to come.
+        """
+        evaluations = math.ceil(last_step / save_steps) - (step - 1) // save_steps
+        return time_left((last_step - step) * self.speed.seconds_per_step + evaluations * self._seconds_per_evaluation)
 
     @property
     def is_warming_up(self) -> bool:

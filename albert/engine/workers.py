@@ -103,13 +103,13 @@ class SeveralWorkers(Workers):
 
     def on_chief(self, work: Callable[[], T]) -> T | None:
         result, problem = _attempt(work) if self.is_chief else (None, {})
-        self._raise_first(self._messages("what worker 0 does alone", problem)[:1])
+        self._raise_first(self._messages("what worker 0 does alone", problem))
         return result
 
     def agree(self, decide: Callable[[], T]) -> T:
         result, problem = _attempt(decide) if self.is_chief else (None, {})
         messages = self._messages("a decision of worker 0", problem or {"value": result})
-        self._raise_first(messages[:1])
+        self._raise_first(messages)
         # Worker 0 takes what the others get: a tuple has become a list everywhere.
         return messages[0]["value"]
 
@@ -168,11 +168,12 @@ class SeveralWorkers(Workers):
         return received
 
     def _raise_first(self, messages: Sequence[Mapping[str, Any]]) -> None:
-        """Raises the first problem. That of worker 0 is said as it would say it alone."""
+        """Raises the first problem. Those who do not have it too name the worker: its paths are not theirs."""
         for index, message in enumerate(messages):
             if "problem" in message:
                 self.part()
-                _raise(message["problem"], "" if index == 0 else f"{self._cluster.name(index)}: ")
+                is_ours = index == 0 and messages[self.index].get("problem") == message["problem"]
+                _raise(message["problem"], "" if is_ours else f"{self._cluster.name(index)}: ")
 
 
 def _attempt(work: Callable[[], T]) -> tuple[T | None, dict[str, Any]]:

@@ -100,12 +100,36 @@ def test_the_highest_number_counts():
     assert _run(lambda workers: workers.highest(lambda: 15 * (workers.index == 1))) == [15] * 3
 
 
-@pytest.mark.parametrize("way", ["agree", "on_chief", "together", "highest"])
-def test_a_mistake_of_the_chief_is_the_same_line_for_all(way):
+@pytest.mark.parametrize("way", ["agree", "on_chief"])
+def test_a_mistake_that_only_the_chief_can_make_names_it_on_the_others(way):
     def fail() -> int:
         raise UserError("the disk is full: `output_dir`")
 
-    assert _said(_run(lambda workers: getattr(workers, way)(fail))) == "the disk is full: `output_dir`"
+    errors = _run(lambda workers: getattr(workers, way)(fail))
+    said = "the disk is full: `output_dir`"
+    assert [str(error) for error in errors] == [said, *[f"worker 0 (a:1): {said}"] * 2]
+
+
+@pytest.mark.parametrize("way", ["together", "highest"])
+def test_a_mistake_that_all_make_is_the_same_line_for_all(way):
+    def fail() -> int:
+        raise UserError("no data")
+
+    assert _said(_run(lambda workers: getattr(workers, way)(fail))) == "no data"
+
+
+@pytest.mark.parametrize("failing", [[0], [0, 1]])
+def test_only_workers_that_do_not_make_the_chiefs_mistake_name_the_chief(failing):
+    def work(workers: Workers) -> Any:
+        def read() -> None:
+            if workers.index in failing:
+                raise UserError("Cannot write the cache /cache/x: No space left on device")
+
+        return workers.together(read)
+
+    said = "Cannot write the cache /cache/x: No space left on device"
+    expected = [said if index in failing else f"worker 0 (a:1): {said}" for index in range(3)]
+    assert [str(error) for error in _run(work)] == expected
 
 
 def test_a_mistake_of_another_worker_names_it():
@@ -126,6 +150,9 @@ def test_an_error_of_a_file_stays_one_on_the_chief_and_is_told_by_others():
 
     errors = _run(lambda workers: workers.together(fail))
     assert all(isinstance(error, OSError) and error.filename == "x.tsv" for error in errors)
+    own, *others = _run(lambda workers: workers.on_chief(fail))
+    assert isinstance(own, OSError)
+    assert _said(others) == "worker 0 (a:1): x.tsv: No such file or directory"
     errors = _run(lambda workers: workers.together(lambda: fail() if workers.index == 2 else None))
     assert _said(errors) == "worker 2 (c:3): x.tsv: No such file or directory"
 

@@ -5,6 +5,7 @@ import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import tensorflow as tf
@@ -155,10 +156,11 @@ def build_estimator(
     schedule: LearningRateSchedule,
     num_of_group: int = 0,
     loss: Loss | None = None,
+    expects_new_head: bool = False,
 ) -> Estimator:
     """The engine with this model's weights on every replica; `num_of_group` as for `load_weights`.
 
-    `loss` is trained with in place of the head's, which evaluation keeps.
+    `expects_new_head` as for `LoadReport.log`. `loss` is trained with in place of the head's, which evaluation keeps.
     """
     train = settings.train
     return Estimator(
@@ -192,7 +194,7 @@ def build_estimator(
             early_stopping_patience=train.early_stopping_patience,
             early_stopping_threshold=train.early_stopping_threshold,
         ),
-        warm_start=lambda weights: start_from_checkpoint(weights, settings, num_of_group),
+        warm_start=lambda weights: start_from_checkpoint(weights, settings, num_of_group, expects_new_head),
     )
 
 
@@ -210,14 +212,16 @@ def training_computation(
     )
 
 
-def start_from_checkpoint(weights: Mapping[str, tf.Variable], settings: Settings, num_of_group: int = 0) -> None:
+def start_from_checkpoint(
+    weights: Mapping[str, tf.Variable], settings: Settings, num_of_group: int = 0, expects_new_head: bool = False
+) -> None:
     """Assigns `init_checkpoint`, or says that training starts from random weights."""
     prefix = settings.model.init_checkpoint
     if prefix is None:
         logging.warning("No `init_checkpoint`: starting from random weights.")
         return
     discards = settings.model.discard_classifier_weights
-    load_weights(prefix, weights, discards, num_of_group).log(prefix)
+    load_weights(prefix, weights, discards, num_of_group).log(prefix, expects_new_head)
 
 
 def train_and_evaluate(
@@ -228,16 +232,17 @@ def train_and_evaluate(
     best_metric: str,
     observers: Sequence[TrainingObserver] = (),
     dev_reports: DevReports | None = None,
+    examples: Mapping[str, int] = MappingProxyType({}),
 ) -> dict[str, float]:
     """Trains if asked to, writes results, log and curve; metrics of the best checkpoint, {} without an `eval_spec`.
 
     `observers` follow the training, before those that write its log and its events. `dev_reports` are written with the
-    results.
+    results, as are the numbers of `examples` of the splits.
     """
     replicas = estimator.replicas
     workers = replicas.workers
     # Those of an earlier process, from before this one writes any.
-    results = workers.on_chief(lambda: reports.Results(settings, best_metric, replicas.count))
+    results = workers.on_chief(lambda: reports.Results(settings, best_metric, replicas.count, examples))
     if settings.do_train:
         assert train_input_fn, "training needs batches"
 

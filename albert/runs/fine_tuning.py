@@ -19,7 +19,7 @@ from albert.custom_optimization import LearningRateSchedule
 from albert.data import input_pipeline
 from albert.data.columns import read_integers
 from albert.data.input_pipeline import BatchShape, Source
-from albert.data.row_shapes import NEWEST_PACKING, shape_cost
+from albert.data.row_shapes import NEWEST_PACKING, RowShapes, shape_cost
 from albert.data.source_files import SourceFiles
 from albert.engine.distribution import Replicas
 from albert.engine.estimator import Estimator, EvalSpec
@@ -43,7 +43,7 @@ from albert.runs.left_model import LeftModel, warn_of_other_length
 from albert.runs.output_dir import PACKING_VERSION, SHAPE_COST, claim_output_dir, recorded_packing, still_claimed
 from albert.runs.split_data import SplitData
 from albert.serving import imported
-from albert.serving.description import DESCRIPTION, read_description
+from albert.serving.description import DESCRIPTION, ModelDescription, read_description
 from albert.settings import Settings, TrainSettings
 from albert.system.files import write_texts
 from albert.tasks.base import Labels, Split, Task
@@ -87,7 +87,8 @@ def run(task: Task, settings: Settings) -> dict[str, float]:
         train = settings.train
         schedule = LearningRateSchedule(train.learning_rate, train.train_steps or 1, train.warmup_steps)
         loss = workers.together(lambda: loss_of_training(task, settings, splits))
-        estimator = build_estimator(config, head_for(task.output, config), replicas, settings, schedule, loss=loss)
+        head, is_new = head_for(task.output, config), expects_new_head(task, settings)
+        estimator = build_estimator(config, head, replicas, settings, schedule, loss=loss, expects_new_head=is_new)
         inputs = InputFunctions(task, splits, settings, replicas, *packing)
         dev_reports = eval_spec = None
         if settings.do_eval and splits["dev"].can_be_scored:
@@ -105,6 +106,7 @@ def run(task: Task, settings: Settings) -> dict[str, float]:
             task.best_metric,
             [*still_claimed(lock), left_model],
             dev_reports,
+            {split: splits[split].num_examples for split in ("train", "dev") if split in splits},
         )
         if metrics:
             leave_model(estimator, left_model, metrics)  # what evaluating without training tuned
@@ -170,17 +172,33 @@ def check_labels_of_checkpoint(task: Task, settings: Settings) -> None:
     if format_of(prefix) in (HUGGING_FACE, KERAS_HUB):
         imported.check_labels(prefix.with_name("config.json"), task.output, is_unread)
     elif not is_unread and not is_trained:
-        _check_labels_of_run(prefix.parent, task, settings.do_train)
+        _check_labels_of_run(prefix, task, settings.do_train)
 
 
-def _check_labels_of_run(folder: Path, task: Task, is_trained_further: bool) -> None:
+def expects_new_head(task: Task, settings: Settings) -> bool:
+    """Whether `init_checkpoint` need not hold a head for the task: it is discarded, or of no model of this kind."""
+    prefix = settings.model.init_checkpoint and checkpoint_prefix(settings.model.init_checkpoint)
+    if not prefix or settings.model.discard_classifier_weights:
+        return True
+    description = _description_beside(prefix)
+    return description is None or type(description.output) is not type(task.output)
+
+
+def _description_beside(prefix: Path) -> ModelDescription | None:
+    config_file = prefix.with_name("config.json")
     try:
-        description = read_description(folder)
+        if format_of(prefix) not in (HUGGING_FACE, KERAS_HUB):
+            return read_description(prefix.parent)
+        return imported.describe(config_file) if config_file.is_file() else None
     except UserError:  # a file of that name that nothing here needs
-        return
+        return None
+
+
+def _check_labels_of_run(prefix: Path, task: Task, is_trained_further: bool) -> None:
+    description = _description_beside(prefix)
     if description is None:
         return
-    path, is_of_this_kind = folder / DESCRIPTION, type(description.output) is type(task.output)
+    path, is_of_this_kind = prefix.with_name(DESCRIPTION), type(description.output) is type(task.output)
     if not is_of_this_kind and not is_trained_further:
         raise UserError(f"{path} is of a model of {description.task_name}, not of {task.name}. Name one of this task.")
     ours, theirs = (getattr(output, "names", ()) for output in (task.output, description.output))
@@ -224,7 +242,7 @@ def count_steps(task: Task, splits: Mapping[Split, SplitData], settings: Setting
     """`settings` with epochs turned into steps. Raises UserError where a step has more examples than there are."""
     if not settings.do_train:
         return settings
-    examples = splits["train"].cache.count // task.sequences_per_example
+    examples = splits["train"].num_examples
     train = settings.train.in_steps(examples, replicas.count)
     input_pipeline.check_batch(shape_of_step(train, replicas), examples)
     log_batch(train, examples, replicas.count, replicas.workers.count)
@@ -300,12 +318,19 @@ class InputFunctions:
 
     def train(self, first_step: int, last_step: int) -> tf.data.Dataset:
         """The batches of steps first_step..last_step - 1, one shard for each replica of this process."""
-        train = self.settings.train
-        shape = shape_of_step(train, self.replicas)
-        replica_ids = self.replicas.local_ids
+        source, shape, seed = self._train_data
         return input_pipeline.train_dataset(
-            self._source("train"), shape, train.seed, first_step, last_step, replica_ids
+            source, shape, seed, first_step, last_step, self.replicas.local_ids, self._train_shapes
         )
+
+    @functools.cached_property
+    def _train_data(self) -> tuple[Source, BatchShape, int]:
+        return self._source("train"), shape_of_step(self.settings.train, self.replicas), self.settings.train.seed
+
+    @functools.cached_property
+    def _train_shapes(self) -> RowShapes:
+        # Once for a run: the batch of a step that is not finite is read again, and the shapes would be logged again.
+        return input_pipeline.train_shapes(*self._train_data)
 
     def once(self, split: Split, per_replica_batch_size: int) -> tf.data.Dataset:
         """Every example of `split` once."""

@@ -216,6 +216,28 @@ def test_another_tasks_classifier_is_refused_until_it_is_discarded(copied):
     assert np.abs(trained["output_weights"]).max() > 0
 
 
+def test_a_new_head_is_a_warning_only_where_the_start_should_have_one(copied, caplog):
+    def level(folder, **flags):
+        caplog.clear()
+        caplog.set_level("INFO")
+        out = copied / f"from_{folder}_{len(flags)}"
+        _run(copied, "train", output_dir=out, init_checkpoint=copied / folder / "start", train_step=1, **flags)
+        (record,) = [record for record in caplog.records if "newly initialised (" in record.getMessage()]
+        assert record.getMessage().endswith(": output_weights, output_bias")
+        return record.levelname
+
+    tensors = checkpoint_files.load_tensors(copied / "out/model.ckpt-12")
+    encoder = {name: value for name, value in tensors.items() if not name.startswith("output_")}
+    checkpoint_files.save(copied / "pretrained/start", encoder)
+    assert level("pretrained") == "INFO"
+    # A model of this kind of task whose checkpoint has lost its head.
+    description = json.loads((copied / "out/model.json").read_text())
+    checkpoint_files.save(copied / "classifier/start", encoder)
+    (copied / "classifier/model.json").write_text(json.dumps(description))
+    assert level("classifier") == "WARNING"
+    assert level("classifier", discard_classifier_weights=True) == "INFO"
+
+
 # What an output directory holds ---------------------------------------------------------------------------------------
 
 

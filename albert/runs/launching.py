@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from albert.engine.cluster import Cluster
 from albert.errors import UserError
 from albert.settings.fields import DEVICES, LIMITS, at_least, problems_of, setting
-from albert.system.endings import likely_reason
+from albert.system.endings import NATIVE_LOSS, likely_reason
 from albert.system.ports import free_ports
 from albert.system.prefixed_output import Screen
 from albert.system.printing import counted
@@ -137,7 +137,9 @@ class _Launch:
         self._signal = signal.SIGTERM
         command = [sys.executable, "-m", settings.module, *settings.arguments]
         screens = Screen(sys.stdout.buffer), Screen(sys.stderr.buffer)
-        self._group = ProcessGroup(command, environments_of(settings.num_workers, gpus, os.environ), *screens)
+        self._group = ProcessGroup(
+            command, environments_of(settings.num_workers, gpus, os.environ), *screens, NATIVE_LOSS
+        )
 
     def run(self) -> End:
         """The end of the worker that decides about all."""

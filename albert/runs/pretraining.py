@@ -63,7 +63,15 @@ def run(settings: PretrainingSettings) -> dict[str, float]:
             )
         workers.on_chief(lambda: leave_model(estimator, config, tokenizer, settings))
         eval_spec = build_eval_spec(records["dev"], settings, replicas) if settings.do_eval else None
-        metrics = train_and_evaluate(estimator, train_input_fn, eval_spec, settings, BEST_METRIC, still_claimed(lock))
+        metrics = train_and_evaluate(
+            estimator,
+            train_input_fn,
+            eval_spec,
+            settings,
+            BEST_METRIC,
+            still_claimed(lock),
+            examples={split: opened.count for split, opened in records.items()},
+        )
     workers.part()
     return metrics
 

@@ -11,7 +11,7 @@ import logging
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import NoneType
+from types import MappingProxyType, NoneType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -167,14 +167,24 @@ class TensorBoard:
 
 
 class Results:
-    """`eval_results.txt` (the predecessor's lines) and `eval_results.json` of one run."""
+    """`eval_results.txt` (the predecessor's lines) and `eval_results.json` of one run.
 
-    def __init__(self, settings: Settings, best_metric: str, num_replicas: int):
+    `examples` are how many examples each split has, for the JSON.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        best_metric: str,
+        num_replicas: int,
+        examples: Mapping[str, int] = MappingProxyType({}),
+    ):
         self._settings = settings
         self._best_metric = best_metric
         train = settings.train
         # A run that does not train, or has nothing left to, says how the model was trained before it.
         self._hyperparameters = _hyperparameters_on_disk(settings.output_dir)
+        self._examples = _examples_on_disk(settings.output_dir) | dict(examples)
         if not settings.do_train:
             return
         self._hyperparameters |= {
@@ -240,6 +250,7 @@ class Results:
             "task": self._settings.data.task_name,
             "hyperparameters": self._hyperparameters,
             "best_metric": self._best_metric,
+            "examples": self._examples,
             "best": _json_numbers(best_metrics),
             "evaluations": [{"is_best": e.is_best, **_json_numbers(e.metrics)} for e in evaluations],
         }
@@ -258,6 +269,16 @@ def _hyperparameters_on_disk(output_dir: Path) -> dict[str, object]:
         return {}
     is_ours = isinstance(found, dict) and all(isinstance(value, str | int | float) for value in found.values())
     return found if is_ours else {}
+
+
+def _examples_on_disk(output_dir: Path) -> dict[str, int]:
+    """How many examples each split had by `eval_results.json`; nothing if it does not say so, or is not ours."""
+    try:
+        found = parse_json(read_regular(output_dir / "eval_results.json"))["examples"]
+    except (OSError, ValueError, TypeError, KeyError):
+        return {}
+    is_ours = isinstance(found, dict) and found.keys() <= {"train", "dev"}
+    return found if is_ours and all(type(count) is int and 0 < count < 1 << 63 for count in found.values()) else {}
 
 
 def draw_curve(output_dir: Path, evaluations: Iterable[Evaluation], best_metric: str) -> Path | None:

@@ -233,6 +233,19 @@ def test_results_without_training_have_no_speed_and_no_evaluations(tmp_path):
     assert json.loads((tmp_path / "eval_results.json").read_text())["best"]["eval_loss"] is None
 
 
+def test_the_number_of_examples_is_kept_for_a_run_that_only_evaluates(tmp_path):
+    def examples_after(**splits):
+        settings = dataclasses.replace(GOOD_SETTINGS, output_dir=tmp_path)
+        reports.Results(settings, "f1", 1, splits).evaluated([], {"f1": 0.5, "global_step": 0})
+        return json.loads((tmp_path / "eval_results.json").read_text())["examples"]
+
+    assert examples_after(train=3668, dev=408) == {"train": 3668, "dev": 408}
+    assert examples_after(dev=100) == {"train": 3668, "dev": 100}
+    for damaged in ('{"examples": [1]}', '{"examples": {"train": "x"}}', '{"examples": {"other": 1}}', "{"):
+        (tmp_path / "eval_results.json").write_text(damaged)
+        assert examples_after(dev=100) == {"dev": 100}
+
+
 # The curve ------------------------------------------------------------------------------------------------------------
 
 

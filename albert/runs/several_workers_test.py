@@ -5,6 +5,7 @@ What costs minutes is left out unless `--workers` is given.
 
 import contextlib
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -16,6 +17,8 @@ import pytest
 
 from albert.engine import checkpoint_files
 from albert.runs.testing import Ended, Group, Job, command, run, write_inputs
+from albert.system.endings import NATIVE_LOSS
+from albert.system.held_lines import HeldLines
 
 pytestmark = pytest.mark.training
 
@@ -53,8 +56,8 @@ def assert_same_predictions(ours: Path, theirs: Path) -> None:
 
 
 def assert_all_say(ends: list[Ended], number: int, text: str) -> None:
-    """Every worker's run `number` ended with the same message, which has `text`."""
-    said = {next(iter(end.results[number].values())) for end in ends}
+    """Every worker's run `number` ended with the same message, with `text`; for the chief's, others name it."""
+    said = {re.sub(r"^worker 0 \(\S+\): ", "", next(iter(end.results[number].values()))) for end in ends}
     assert len(said) == 1, said
     assert text in said.pop()
 
@@ -106,6 +109,14 @@ def test_a_worker_that_is_killed_ends_the_others_and_all_continue_together(folde
     line = chief.log.splitlines()[-1]
     assert line.startswith("error: worker 0 (127.0.0.1:")
     assert "worker 1 (127.0.0.1:" in line
+    # What the launcher shows of it: TensorFlow's own lines repeat this one.
+    shown: list[bytes] = []
+    held = HeldLines(NATIVE_LOSS, shown.append)
+    for text in chief.log.splitlines():
+        held.line(text.encode())
+    held.end()
+    assert not re.search(rb"^E\d{4} |GRPC|grpc", b"\n".join(shown), re.MULTILINE)
+    assert shown[-1].decode() == line
     assert chief.seconds - killed.seconds < 60
     shutil.copytree(folder / "out", folder / "left")
     with Group(folder, [Job(job), Job(command("mrpc", "undisturbed", **flags, **WORKERS))]) as group:

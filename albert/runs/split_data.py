@@ -86,6 +86,11 @@ class SplitData:
         return cls(task, cache) if split == "train" else cls(task, cache, rows.items, records)
 
     @property
+    def num_examples(self) -> int:
+        """How many the model sees: of SQuAD windows, of RACE questions."""
+        return self.cache.count // self.task.sequences_per_example
+
+    @property
     def can_be_scored(self) -> bool:
         """Whether there are gold answers; logs a warning where there are none."""
         if self.task.can_score(self.items):

@@ -5,9 +5,12 @@ which TensorFlow's collectives run takes them many seconds.
 """
 
 import os
+import re
 import signal
 import sys
 import time
+
+from albert.system.held_lines import Repetition
 
 # A worker was lost or is stuck: all are to be started again together. `sysexits.h` calls this number EX_TEMPFAIL.
 LOST_WORKER = 75
@@ -16,6 +19,21 @@ LOST_WORKER = 75
 class LostWorker(Exception):
     """Another worker of this run is gone, or does not answer; what was saved before is intact."""
 
+
+# What TensorFlow writes of a lost worker before LostWorker is reported, whose message has all of it.
+_STATUS = rb"(UNAVAILABLE|CANCELLED|ABORTED|DEADLINE_EXCEEDED|FAILED_PRECONDITION):"
+NATIVE_LOSS = Repetition(
+    begins=re.compile(
+        rb"^E\d{4} .* (ring_alg|base_collective_executor)\.cc:\d+\] "
+        rb"(Aborting Ring\w+ with|BaseCollectiveExecutor::StartAbort) " + _STATUS
+    ),
+    continues=re.compile(
+        rb"^(Additional GRPC error information from remote |:UNKNOWN:Error received from peer |"
+        rb"/job:worker/replica:\d+/task:\d+$|The tasks have crashed\. Check the task logs |"
+        rb"The error could be from a previous operation\. )"
+    ),
+    explained_by=re.compile(rb"^error: worker \d+ \(.*\): .* was lost \("),
+)
 
 # Others may still be taking what this process said last.
 _LINGERS = 0.3

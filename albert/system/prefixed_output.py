@@ -4,6 +4,8 @@ import contextlib
 import os
 from typing import BinaryIO
 
+from albert.system.held_lines import HeldLines, Repetition
+
 _LONGEST_LINE = 1 << 16
 _CLEAR = b"\r\x1b[K"
 
@@ -46,14 +48,16 @@ class PrefixedSource:
     """What comes from one process, on its way to a screen; `has_bar`: its progress bar is shown.
 
     A bar is text without an end of line that is overwritten after a carriage return. Of what was overwritten only the
-    last state is kept: the lines of a log are states that somebody may want to read.
+    last state is kept: the lines of a log are states that somebody may want to read. What only repeats another line is
+    left out, as `repetition` says.
     """
 
-    def __init__(self, screen: Screen, prefix: bytes, has_bar: bool = False):
+    def __init__(self, screen: Screen, prefix: bytes, has_bar: bool = False, repetition: Repetition | None = None):
         self._screen = screen
         self._prefix = prefix
         self._has_bar = has_bar
         self._rest = b""
+        self._held = HeldLines(repetition, self._show) if repetition else None
 
     def feed(self, data: bytes) -> None:
         """Passes on what can be."""
@@ -61,7 +65,7 @@ class PrefixedSource:
         if lines and self._has_bar:
             self._screen.bar(b"")
         for line in lines:
-            self._screen.line(self._prefix + _last_state(line))
+            self._line(_last_state(line))
         if b"\r" in rest:
             rest = b"\r" + _last_state(rest)
             if self._has_bar:
@@ -76,8 +80,19 @@ class PrefixedSource:
         if self._has_bar:
             self._screen.bar(b"")
         if rest := _last_state(self._rest).rstrip():
-            self._screen.line(self._prefix + rest)
+            self._line(rest)
         self._rest = b""
+        if self._held:
+            self._held.end()
+
+    def _line(self, text: bytes) -> None:
+        if self._held:
+            self._held.line(text)
+        else:
+            self._show(text)
+
+    def _show(self, text: bytes) -> None:
+        self._screen.line(self._prefix + text)
 
 
 def _last_state(line: bytes) -> bytes:

@@ -1,7 +1,9 @@
 import io
+import re
 
 import pytest
 
+from albert.system.held_lines import Repetition
 from albert.system.prefixed_output import PrefixedSource, Screen
 
 
@@ -27,6 +29,24 @@ def test_lines_are_prefixed_and_bars_leave_their_last_state(pieces, expected):
     out = io.BytesIO()
     source = PrefixedSource(Screen(out), b"[0] ")
     for piece in pieces:
+        source.feed(piece)
+    source.end()
+    assert out.getvalue() == expected
+
+
+@pytest.mark.parametrize(
+    ("last", "expected"),
+    [
+        (b"error: lost\n", b"[0] error: lost\n"),
+        (b"error: lost", b"[0] error: lost\n"),
+        (b"other", b"[0] other\n[0] E lost\n[0]  why\n"),
+    ],
+)
+def test_lines_that_repeat_another_are_left_out(last, expected):
+    out = io.BytesIO()
+    repetition = Repetition(re.compile(rb"^E lost"), re.compile(rb"^ why"), re.compile(rb"^error: lost"))
+    source = PrefixedSource(Screen(out), b"[0] ", repetition=repetition)
+    for piece in (b"E lo", b"st\n why\n", last):
         source.feed(piece)
     source.end()
     assert out.getvalue() == expected

@@ -20,6 +20,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from albert.system import guarded_start
+from albert.system.held_lines import Repetition
 from albert.system.prefixed_output import PrefixedSource, Screen
 
 _POLL_SECONDS = 0.05
@@ -39,10 +40,19 @@ class End:
 class ProcessGroup:
     """Processes of `command`, one for each of `environments`; as a context manager leaves none behind.
 
-    Their lines go to `out` and `errors`, prefixed; a progress bar of the first one too if `errors` is a terminal.
+    Their lines go to `out` and `errors`, prefixed; a progress bar of the first one too if `errors` is a terminal. Of
+    their errors, lines are left out as `repetition` says.
     """
 
-    def __init__(self, command: Sequence[str], environments: Sequence[Mapping[str, str]], out: Screen, errors: Screen):
+    def __init__(
+        self,
+        command: Sequence[str],
+        environments: Sequence[Mapping[str, str]],
+        out: Screen,
+        errors: Screen,
+        repetition: Repetition | None = None,
+    ):
+        self._repetition = repetition
         self._selector = selectors.DefaultSelector()
         self._running: dict[int, subprocess.Popen] = {}
         self._sessions: list[int] = []
@@ -122,9 +132,10 @@ class ProcessGroup:
         finally:
             os.close(out_write)
             os.close(errors_write)
-            for descriptor, screen, bar in ((out_end, out, False), (errors_end, errors, has_bar)):
+            sources = ((out_end, out, False, None), (errors_end, errors, has_bar, self._repetition))
+            for descriptor, screen, bar, repetition in sources:
                 self._descriptors.add(descriptor)
-                source = PrefixedSource(screen, prefix.encode(), bar)
+                source = PrefixedSource(screen, prefix.encode(), bar, repetition)
                 self._selector.register(descriptor, selectors.EVENT_READ, source)
         self._running[index] = process
         self._sessions.append(process.pid)

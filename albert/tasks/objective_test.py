@@ -3,6 +3,8 @@
 import dataclasses
 import json
 import logging
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,7 +21,9 @@ from albert.tasks.objective import (
 )
 from albert.tasks.race import RaceTask
 from albert.tasks.registry import get_task
+from albert.tasks.squad.task import SquadTask
 
+OUTPUTS = Path(__file__).parents[2] / "docs/outputs.md"
 SEVERAL = dataclasses.replace(get_task("sst-2"), output=MultiLabels(("a", "b", "c")))
 OF_CLASSES = "accuracy, f1_macro, f1_weighted, f1_micro, matthews_correlation"
 
@@ -148,3 +152,22 @@ def test_everything_that_does_not_fit_is_reported_together():
     ]
     assert objective_problems(SEVERAL, ObjectiveSettings(class_weights="balanced"))
     assert objective_problems(dataclasses.replace(SEVERAL, output=Labels(("a", "b"))), settings) == []
+
+
+@pytest.mark.parametrize(
+    ("row", "task"),
+    [
+        *(("SST-2, MNLI, QNLI, RTE, WNLI", get_task(name)) for name in ("sst-2", "mnli", "qnli", "rte", "wnli")),
+        *(("MRPC, QQP", get_task(name)) for name in ("mrpc", "qqp")),
+        ("CoLA", get_task("cola")),
+        ("STS-B", get_task("sts-b")),
+        ("RACE", RaceTask()),
+        ("SQuAD 1.1", SquadTask(version="1.1")),
+        ("SQuAD 2.0", SquadTask(version="2.0")),
+    ],
+)
+def test_the_documentation_has_the_names_that_a_task_gives_its_metrics(row, task):
+    (cell,) = re.findall(rf"^\| {re.escape(row)} \| (.*?) \|", OUTPUTS.read_text(), re.MULTILINE)
+    names = re.findall(r"`(\w+)`", cell)
+    assert names[0] == task.best_metric
+    assert {name for name, _ in getattr(task, "metrics", ())} <= set(names)

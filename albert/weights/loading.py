@@ -59,8 +59,11 @@ class LoadReport:
     unused: tuple[str, ...]
     remarks: tuple[str, ...] = ()
 
-    def log(self, prefix: Path) -> None:
-        """One line with the counts; warnings on what is unusual and on fresh variables; the unused entries."""
+    def log(self, prefix: Path, expects_new_head: bool = False) -> None:
+        """One line with the counts; warnings on what is unusual; the fresh variables; the unused entries.
+
+        Fresh variables are a warning too, unless `expects_new_head` and they are the whole head.
+        """
         logging.info(
             "%s (%s): %s loaded, %d newly initialised, %s unused", prefix, format_of(prefix),
             counted(len(self.loaded), "variable"), len(self.fresh), counted(len(self.unused), "entr", "ies", "y"),
@@ -68,7 +71,12 @@ class LoadReport:
         for remark in self.remarks:
             logging.warning("%s: %s.", prefix, remark)
         if self.fresh:
-            logging.warning("newly initialised (not in the checkpoint or discarded): %s", ", ".join(self.fresh))
+            are_a_head = not any(name.startswith("bert/") for name in self.fresh)
+            is_whole = all(name.startswith("bert/") for name in self.loaded)
+            logging.log(
+                logging.INFO if expects_new_head and are_a_head and is_whole else logging.WARNING,
+                "newly initialised (not in the checkpoint or discarded): %s", ", ".join(self.fresh),
+            )  # fmt: skip
         if self.unused:
             shown = ", ".join(short_repr(name)[1:-1] for name in self.unused[:_SHOWN_UNUSED])
             more = f", and {len(self.unused) - _SHOWN_UNUSED} more" if len(self.unused) > _SHOWN_UNUSED else ""

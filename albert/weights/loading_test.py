@@ -11,7 +11,7 @@ from albert.engine import checkpoint_files
 from albert.errors import UserError
 from albert.heads import pooled
 from albert.testing import TESTDATA, TINY_CONFIGS, tiny_config
-from albert.weights.loading import assignment_map, load_weights
+from albert.weights.loading import LoadReport, assignment_map, load_weights
 
 MAPS = json.loads((TESTDATA / "assignment_maps.json").read_text())
 
@@ -189,6 +189,24 @@ def test_a_pooler_is_fresh_where_nothing_in_the_file_read_it(tmp_path, tiny, cap
     assert warning.levelname == "WARNING"
     with pytest.raises(UserError, match=r"lacks 1 encoder variable of the model \(bert/pooler/dense\)"):
         load(tmp_path, tensors | {"bert/pooler/dense/bias": tiny["bert/pooler/dense/bias"]})
+
+
+@pytest.mark.parametrize(
+    ("loaded", "fresh", "expects_new_head", "level"),
+    [
+        (["bert/a"], ["output_weights", "output_bias"], True, "INFO"),
+        (["bert/a"], ["output_weights", "output_bias"], False, "WARNING"),
+        (["bert/a", "output_weights"], ["output_bias"], True, "WARNING"),  # a part of a head
+        (["bert/a"], ["bert/pooler/dense/bias", "output_weights"], True, "WARNING"),
+    ],
+)
+def test_a_whole_new_head_is_a_warning_only_where_none_is_expected(
+    tmp_path, caplog, loaded, fresh, expects_new_head, level
+):
+    caplog.set_level("INFO")
+    LoadReport(dict.fromkeys(loaded, "entry"), tuple(fresh), ()).log(tmp_path, expects_new_head)
+    (record,) = [record for record in caplog.records if "newly initialised (" in record.getMessage()]
+    assert record.levelname == level
 
 
 def test_training_state_beside_the_weights_is_passed_over(tmp_path, tiny):

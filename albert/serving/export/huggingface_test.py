@@ -2,12 +2,15 @@
 
 import dataclasses
 import json
+import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from albert.cli.predict import parse_predict_flags
 from albert.errors import UserError
 from albert.runs.export import run
 from albert.serving.export.model_card import model_card
@@ -194,9 +197,57 @@ def test_the_card_has_the_runs_scores_and_changes_nothing_around_them(exportable
         "- accuracy", "- f1",
     ]  # fmt: skip
     for line in ("# ALBERT for pets", "| f1 | 0.814815 |", "chosen by f1", "| Optimizer | adamw \\| \\<b\\> |",
-                 "no, y e s, vielleicht – ä. Texts: first, second.", "AutoModelForSequenceClassification"):  # fmt: skip
+                 "a pair of texts (`first`, `second`)", "no, y e s, vielleicht – ä.\n",
+                 "AutoModelForSequenceClassification", '{"text": "A first text.", "text_pair": "A second text."}',
+                 "albert.predict --model_dir=path/to/this/folder TEXT SECOND_TEXT\n"):  # fmt: skip
         assert line in card, line
     assert str(tmp_path) not in card
+    assert "The training data" not in card  # which a report of before does not count
+
+
+@pytest.mark.parametrize(
+    ("name", "examples", "said"),
+    [
+        ("classification", {"train": 6000, "dev": 1}, ["6,000 examples.", "On the dev set, 1 example:"]),
+        ("choice", {"train": 1, "dev": 20}, ["have 1 question.", "On the dev set, 20 questions:"]),
+        ("span_v1", {"train": 2000}, ["have 2,000 windows of texts with their questions.", "On the dev set:"]),
+        ("pretrained", {"dev": 5000}, ["On the dev set, 5,000 sequences:"]),
+        ("classification", {"train": "x", "dev": -1}, ["On the dev set:"]),
+        ("classification", [1], ["On the dev set:"]),
+    ],
+)
+def test_the_card_counts_the_examples(exportable, tmp_path, name, examples, said):
+    report = {"examples": examples, "best": {"f1": 0.5}, "best_metric": "f1"}
+    (tmp_path / "eval_results.json").write_text(json.dumps(report))
+    model = load_model(exportable / name, "/cpu:0", with_pretraining_heads=True)
+    card = model_card(dataclasses.replace(model, folder=tmp_path), ARCHITECTURES[name])
+    for text in said:
+        assert text in card, card
+
+
+def test_the_card_says_how_long_the_weights_were_trained(exportable, tmp_path):
+    report = {
+        "examples": {"train": 6000},
+        "best": {"f1": 0.5, "global_step": 300},
+        "hyperparameters": {"Global batch size": 64},
+    }
+    (tmp_path / "eval_results.json").write_text(json.dumps(report))
+    model = dataclasses.replace(load_model(exportable / "classification", "/cpu:0"), folder=tmp_path)
+    # 300 x 64 / 6000
+    said = "The training data have 6,000 examples. The weights are those after 300 steps, which is 3.2 epochs."
+    assert said in model_card(model, ARCHITECTURES["classification"])
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_every_card_has_its_parts_and_code_that_is_python(exported, name):
+    card = (exported / name / "README.md").read_text()
+    assert re.findall(r"^## (.*)$", card, re.MULTILINE) == ["Use", "Limits"]  # these are no runs: no scores
+    for code in re.findall(r"```python\n(.*?)```", card, re.DOTALL):
+        compile(code, name, "exec")
+    (shell,) = re.findall(r"```bash\npython -m (.*?)\n```", card, re.DOTALL)
+    module, *arguments = shell.split()
+    assert module == "albert.predict"
+    assert parse_predict_flags([module, *arguments]).model_dir == Path("path/to/this/folder")
 
 
 @pytest.mark.parametrize(
@@ -226,7 +277,10 @@ def test_a_card_of_a_damaged_report_has_no_scores(exportable, tmp_path, content,
 
 def test_a_card_names_the_bounds_of_a_score_where_there_are_some(exportable):
     model = load_model(exportable / "regression", "/cpu:0")
-    for output, said in ((Score(0, 5), "It gives a score, from 0 to 5 in training."), (Score(), "It gives a score.")):
+    for output, said in (
+        (Score(0, 5), "a score. Scores in its training data were between 0 and 5."),
+        (Score(), "a score."),
+    ):
         description = dataclasses.replace(model.description, output=output)
         card = model_card(dataclasses.replace(model, description=description), ARCHITECTURES["regression"])
-        assert f"\n{said} " in card
+        assert f" and gives {said}\n" in card

@@ -11,8 +11,9 @@ from albert.errors import UserError
 from albert.serving.description import ModelDescription
 from albert.serving.loading import LoadedModel
 from albert.system.json_text import parse_json
+from albert.system.printing import counted
 from albert.system.text_encoding import read_regular
-from albert.tasks.base import Choice, Labels, MultiLabels, Output, Score, Span
+from albert.tasks.base import Choice, Labels, MultiLabels, Score, Span
 from albert.tasks.own.task import OwnDataTask
 from albert.tokenization import SentencePieceTokenizer
 
@@ -37,7 +38,11 @@ _METRICS = {
     "exact": "exact_match",
     "auroc": "roc_auc",
 }
-_SETTINGS = ("Training steps", "Warmup steps", "Global batch size", "Learning rate", "Optimizer", "Seed")
+_SETTINGS = (
+    *("Training steps", "Stopped early at step", "Warmup steps"),
+    *("Global batch size", "Learning rate", "Optimizer", "Seed"),
+)
+_FOLDER = "path/to/this/folder"
 _MAX_LABELS = 50
 _MAX_LABELS_IN_TITLE = 5
 _Values = Mapping[str, Any]
@@ -55,12 +60,13 @@ def model_card(model: LoadedModel, architecture: str) -> str:
         _head(architecture, best),
         f"# {_title(model, architecture)}",
         _what(model, architecture),
-        _scores(best, results),
-        _training(results),
-        "## Loading",
-        _loading(architecture),
-        "## Tokenizer",
-        _tokenizer(model),
+        _training(results, model.description),
+        _scores(best, results, model.description),
+        "## Use",
+        _loading(model, architecture),
+        _use_here(model.description),
+        "## Limits",
+        _limits(model, best, results),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -113,84 +119,193 @@ def _title_of_own(description: ModelDescription) -> str:
 
 def _what(model: LoadedModel, architecture: str) -> str:
     config, description = model.config, model.description
+    paper = "[ALBERT](https://arxiv.org/abs/1909.11942)"
+    if description:
+        what = f"This is an {paper} model, fine-tuned for one task. {_does(description)}"
+    elif architecture == "AlbertModel":
+        what = f"This is the encoder of an {paper} model. It gives vectors for texts, and is a start for fine-tuning."
+    else:
+        what = f"This is a pretrained {paper} model. It is a start for fine-tuning."
     size = (
-        f"`{architecture}` with {config.num_hidden_layers} layers of {config.hidden_size} units, "
-        f"{config.num_attention_heads} heads and a vocabulary of {config.vocab_size} pieces; weights are float32."
+        f"`{architecture}` with {counted(config.num_hidden_layers, 'layer')} of {config.hidden_size:,} units, "
+        f"{counted(config.num_attention_heads, 'attention head')} and a vocabulary of {config.vocab_size:,} pieces; "
+        "the weights are float32."
     )
-    if description is None:
-        return size
-    columns = f" Texts: {', '.join(map(_plain, description.text_columns))}." if description.text_columns else ""
-    return f"{size}\n\n{_predicts(description.output)}{columns} Rows have up to {description.max_seq_length} tokens."
+    return f"{what}\n\n{size}"
 
 
-def _predicts(output: Output) -> str:
-    match output:
-        case Labels(names):
-            return f"It gives one of {len(names)} labels: {_listed(names)}."
-        case MultiLabels(names):
-            return f"It gives any of {len(names)} labels, each with a probability of its own: {_listed(names)}."
+def _does(description: ModelDescription) -> str:
+    names = [f"`{column}`" for column in map(_plain_code, description.text_columns)]
+    text = "a pair of texts" if len(names) > 1 else "a text"
+    text += f" ({', '.join(names)})" if names else ""
+    match description.output:
+        case Labels(names_of_labels):
+            return f"It reads {text} and gives one of {len(names_of_labels)} labels: {_listed(names_of_labels)}."
+        case MultiLabels(names_of_labels):
+            return (
+                f"It reads {text} and gives any number of {len(names_of_labels)} labels, "
+                f"each with its own probability: {_listed(names_of_labels)}."
+            )
         case Score(low, high):
-            if not math.isfinite(low) or not math.isfinite(high):  # as a model of that library says none
-                return "It gives a score."
-            return f"It gives a score, from {low:g} to {high:g} in training."
+            is_bounded = math.isfinite(low) and math.isfinite(high)  # a model of that library does not say
+            bounds = f" Scores in its training data were between {low:g} and {high:g}." if is_bounded else ""
+            return f"It reads {text} and gives a score.{bounds}"
         case Choice(count):
-            return f"It chooses among the {count} options of a question."
+            return f"It reads a text, a question and {count} options, and chooses one of the options."
         case Span():
-            return "It finds the answer to a question in a text."
+            return "It reads a question and a text, and finds the answer in the text."
 
 
 def _listed(names: Sequence[str]) -> str:
     return ", ".join(map(_plain, names[:_MAX_LABELS])) + " ..." * (len(names) > _MAX_LABELS)
 
 
-def _scores(best: _Values, results: _Values) -> str:
+def _scores(best: _Values, results: _Values, description: ModelDescription | None) -> str:
     if not best:
         return ""
+    count = _counts(results).get("dev")
+    where = f", {_examples(count, description)}" if count else ""
     rows = [f"| {_plain(name)} | {value:.6g} |" for name, value in best.items()]
-    chosen = f", which was chosen by {_plain(results['best_metric'])}" if results.get("best_metric") else ""
     table = "\n".join(["| metric | value |", "|---|---|", *rows])
-    return f"## Scores\n\nOn the dev set, of this checkpoint{chosen}:\n\n{table}"
+    return f"## Scores\n\nOn the dev set{where}:\n\n{table}"
 
 
-def _training(results: _Values) -> str:
+def _training(results: _Values, description: ModelDescription | None) -> str:
     values = results.get("hyperparameters", {})
+    said = _trained_on(results, description)
     rows = [f"| {name} | {_plain(values[name])} |" for name in _SETTINGS if values.get(name) is not None]
-    return "## Training\n\n" + "\n".join(["| setting | value |", "|---|---|", *rows]) if rows else ""
+    table = "\n".join(["| setting | value |", "|---|---|", *rows]) if rows else ""
+    return "\n\n".join(["## Training", *filter(None, (said, table))]) if said or table else ""
 
 
-def _loading(architecture: str) -> str:
+def _trained_on(results: _Values, description: ModelDescription | None) -> str:
+    count = _counts(results).get("train")
+    if not count:
+        return ""
+    said = f"The training data have {_examples(count, description)}."
+    step, batch = (
+        results.get("best", {}).get("global_step"),
+        results.get("hyperparameters", {}).get("Global batch size"),
+    )
+    if type(step) is not int or type(batch) is not int:
+        return said
+    return f"{said} The weights are those after {counted(step, 'step')}, which is {step * batch / count:.3g} epochs."
+
+
+def _counts(results: _Values) -> dict[str, int]:
+    """How many examples the splits have, by a report of which only some is known to be right."""
+    examples = results.get("examples")
+    counts = examples if isinstance(examples, dict) else {}
+    return {name: count for name, count in counts.items() if type(count) is int and count > 0}
+
+
+def _examples(count: int, description: ModelDescription | None) -> str:
+    match description and description.output:
+        case None:
+            return counted(count, "sequence")
+        case Choice():
+            return counted(count, "question")
+        case Span():
+            return counted(count, "window") + " of texts with their questions"
+        case _:
+            return counted(count, "example")
+
+
+def _limits(model: LoadedModel, best: _Values, results: _Values) -> str:
+    points = []
+    output = model.description.output if model.description else None
+    length = model.description.max_seq_length if model.description else 0
+    if isinstance(output, Labels | MultiLabels | Score):
+        points.append(f"Texts are cut to {length:,} tokens; what follows is not read.")
+    if isinstance(output, Choice):
+        points.append(
+            f"Text, question and option are cut to {length:,} tokens together; the end of the text is not read."
+        )
+    if isinstance(output, Labels):
+        points.append("Every text gets one of the labels, also one that fits none of them or is in another language.")
+    if best and results.get("best_metric"):
+        chosen = _plain(results["best_metric"])
+        points.append(
+            f"The checkpoint was chosen by {chosen} on the dev set, so that its scores there are a little too good."
+        )
+    return "\n".join(f"- {point}" for point in [*points, *_tokenizer(model)])
+
+
+def _loading(model: LoadedModel, architecture: str) -> str:
     auto = architecture.replace("Albert", "AutoModel").replace("ModelModel", "Model")
     pipeline = _PIPELINES[architecture]
     lines = [
         f"from transformers import AutoTokenizer, {auto}, pipeline",
         "",
-        'folder = "path/to/this/folder"',
+        f'folder = "{_FOLDER}"',
         "tokenizer = AutoTokenizer.from_pretrained(folder)",
         f"model = {auto}.from_pretrained(folder)",
     ]
     if pipeline in _CALLS:
-        lines += [f'{pipeline.replace("-", "_")} = pipeline("{pipeline}", model=folder{_CALLS[pipeline]})']
+        name = pipeline.replace("-", "_")
+        lines += [f'{name} = pipeline("{pipeline}", model=folder{_CALLS[pipeline]})']
+        lines += [f"print({name}({_sample(model, pipeline)}))"]
     else:
         lines[0] = lines[0].removesuffix(", pipeline")
-    return "\n".join(["```python", *lines, "```"])
+    return "\n".join(["With transformers:", "", "```python", *lines, "```"])
 
 
-def _tokenizer(model: LoadedModel) -> str:
+def _sample(model: LoadedModel, pipeline: str) -> str:
+    if pipeline == "fill-mask":
+        return '"This is a [MASK]."'
+    output = model.description.output if model.description else None
+    # Older versions put a model's only output through a sigmoid.
+    more = {MultiLabels: ", top_k=None", Score: ', function_to_apply="none"'}.get(type(output), "")
+    if model.description and len(model.description.text_columns) > 1:
+        return '{"text": "A first text.", "text_pair": "A second text."}' + more
+    return f'"A text."{more}'
+
+
+def _use_here(description: ModelDescription | None) -> str:
+    program, call = f"albert.predict --model_dir={_FOLDER} TEXT", 'model(["A text."])'
+    match description and description.output:
+        case None:
+            program = f"albert.predict --model_dir={_FOLDER} --embeddings=mean TEXT"
+            call = 'model.encode(["A text."], pooling="mean")'
+        case Span():
+            program = f"albert.predict --model_dir={_FOLDER} --question=QUESTION --context_file=TEXT.txt"
+            call = 'model.answer("A question?", "A text.")'
+        case Choice(count):
+            program = f"albert.predict --model_dir={_FOLDER} --input_file=QUESTIONS.json"
+            options = ", ".join(f'"Option {number + 1}."' for number in range(count))
+            call = f'model.choose("A text.", "A question?", [{options}])'
+        case _ if description and len(description.text_columns) > 1:
+            program += " SECOND_TEXT"
+            call = 'model(["A first text."], ["A second text."])'
+    code = f'import albert\n\nmodel = albert.load("{_FOLDER}")\nprint({call})'
+    return (
+        "With albert, the Python package that wrote this folder:\n\n"
+        f"```bash\npython -m {program}\n```\n\n```python\n{code}\n```"
+    )
+
+
+def _tokenizer(model: LoadedModel) -> list[str]:
+    """What the library's tokenizers do otherwise."""
     is_pieces = isinstance(model.tokenizer, SentencePieceTokenizer)
     pad, unk = ("<pad>", "<unk>") if is_pieces else ("[PAD]", "[UNK]")
     others = (
-        "`AlbertTokenizer` and `AlbertTokenizerFast`, and any tokenizer that is made from `spiece.model`, do not: they "
-        'turn quotes into others, and most of them cut words behind `( ) " - .` and a comma behind a digit otherwise.'
+        "`AlbertTokenizer` and tokenizers made from `spiece.model` replace quotes, and most of them split words "
+        'differently after `( ) " - .` and at a comma after a digit.'
         if is_pieces
-        else "`BertTokenizer` and `BertTokenizerFast`, made from `vocab.txt`, differ at rare characters."
+        else "`BertTokenizer` and tokenizers made from `vocab.txt` differ at rare characters."
     )
-    return (
-        f"`AutoTokenizer` reads `tokenizer.json`, with the ids of the program that wrote this folder. {others}\n\n"
-        f"What differs: `[CLS]`, `[SEP]`, `[MASK]`, `{pad}` and `{unk}` written out in a text become these tokens, "
-        "unless the tokenizer is called with `split_special_tokens=True`. Where both texts of a pair are cut, an odd "
-        "token may be kept of the second text there, which was kept of the first in this model's training. An empty "
-        "second text has one `[SEP]` more."
-    )
+    return [
+        f"Use `AutoTokenizer`: it reads `tokenizer.json` and gives the ids that the model was trained with. {others}",
+        f"In transformers, `[CLS]`, `[SEP]`, `[MASK]`, `{pad}` and `{unk}` in a text become these tokens, unless you "
+        "call the tokenizer with `split_special_tokens=True`.",
+        "If both texts of a pair are cut, transformers may keep one token more of the second text and one less of the "
+        "first than training did. A pair with an empty second text has one more `[SEP]`.",
+    ]
+
+
+def _plain_code(text: str) -> str:
+    """The same between backquotes, where only they and the end of the line mean something."""
+    return "".join("'" if c == "`" else c if c.isprintable() else " " for c in text[:200])
 
 
 def _plain(value: object) -> str:
