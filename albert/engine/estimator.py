@@ -29,7 +29,7 @@ from albert.engine.shared_checkpoints import digest_of, load_together
 from albert.engine.throughput import StepRecord, Throughput
 from albert.engine.training_step import STEP_FIGURES, TrainingStep
 from albert.errors import UserError
-from albert.ops.compiled import CompiledOnce
+from albert.ops.compiled import CompiledOnce, TracedOnce
 from albert.system.callback_errors import reraise_user_errors
 from albert.system.printing import counted
 from albert.system.signals import Interrupted, StopOnSignal
@@ -469,7 +469,7 @@ class Estimator:
     def _outputs_of(self, mode: ModeKeys) -> Callable[[Features], list[dict[str, tf.Tensor]]]:
         """The function that turns a distributed batch into one dictionary of outputs per local replica."""
 
-        @(CompiledOnce if self._config.use_xla else functools.partial(tf.function, autograph=False))
+        @(CompiledOnce if self._config.use_xla else TracedOnce)
         def forward(weights: Mapping[str, tf.Tensor], features: Features) -> dict[str, tf.Tensor]:
             spec = self._model_fn(features, mode, weights, tf.constant(0, tf.int64))
             assert spec.predictions is not None, f"{mode} has predictions"

@@ -14,14 +14,13 @@ compiled (`albert.ops.fused`). (b) is never inside: the compiler knows no collec
 strategy they belong to.
 """
 
-import functools
 from collections.abc import Callable, Mapping, Sequence
 
 import tensorflow as tf
 
 from albert.engine import collectives
 from albert.engine.estimator_spec import Features, ModeKeys, ModelFn, Optimizer
-from albert.ops.compiled import CompiledOnce
+from albert.ops.compiled import CompiledOnce, TracedOnce
 
 # The numbers that a step returns, in this order.
 STEP_FIGURES = ("loss", "gradient_norm", "learning_rate", "real_tokens", "computed_tokens")
@@ -55,8 +54,7 @@ class TrainingStep:
         self._learning_rate = learning_rate
         self._micro_batches = micro_batches
         # (weights by name, features, step) -> sums; free of collectives and variables.
-        compiled = CompiledOnce if use_xla else functools.partial(tf.function, autograph=False)
-        self.gradient_function = compiled(self._sums_of_micro_batch)
+        self.gradient_function = (CompiledOnce if use_xla else TracedOnce)(self._sums_of_micro_batch)
         clip_and_update = self._clip_and_update
         if compiles_clip:
             clip_and_update = tf.function(clip_and_update, jit_compile=True, autograph=False)

@@ -1,5 +1,6 @@
-"""Functions that are compiled once for a shape, whatever the number of replicas on one processor."""
+"""Functions that are traced, or compiled, once for a shape, whatever the number of replicas."""
 
+import contextlib
 import functools
 import threading
 from collections.abc import Callable
@@ -13,37 +14,52 @@ _FIRST_CPU = "/cpu:0"
 _reading_options = threading.Lock()
 
 
-class CompiledOnce:
-    """A function of tensors, compiled by XLA; keyword arguments are constants of the compiled code.
+class TracedOnce:
+    """A `tf.function` of tensors that is traced once for a shape, whichever replica calls it.
 
-    TensorFlow compiles for every device anew. The logical devices of a CPU are one processor, so that all of them call
-    what the first one compiled (benchmarks/results/starting.md). On a single device and on GPUs it is a `tf.function`
-    like any other.
+    Keyword arguments are constants of the trace. TensorFlow traces a function for every device on which it is called,
+    and for a model that takes Python seconds on each of eight GPUs. Here the operations of a trace name no device: they
+    run where they are called.
     """
 
-    def __init__(self, python_function: Callable):
+    def __init__(self, python_function: Callable, jit_compile: bool | None = None):
         self.python_function = python_function
-        self._function = tf.function(python_function, jit_compile=True, autograph=False)
+        self._function = tf.function(python_function, jit_compile=jit_compile, autograph=False)
         self._traces: dict[tuple, Callable] = {}
         functools.update_wrapper(self, python_function)
 
     @tf.autograph.experimental.do_not_convert
     def __call__(self, *values: object, **constants: object):
         """What `python_function` returns of `values`, which may be nested."""
-        read_compiler_options()
         tensors = tf.nest.map_structure(tf.convert_to_tensor, values)
-        if not replicas_share_code():
+        if len(tf.config.list_logical_devices()) == 1:
             return self._function(*tensors, **constants)
         specs = tf.nest.map_structure(lambda tensor: tf.TensorSpec(tensor.shape, tensor.dtype), tensors)
         key = (*tf.nest.flatten(specs), *constants.items())
         if key not in self._traces:
-            # A trace belongs to the replica that is current, and compiled code to a trace. In another thread no replica
-            # is, and no tape records.
+            # A trace belongs to the replica that is current. In another thread none is, and no tape records.
             with ThreadPoolExecutor(1) as thread:
                 trace = thread.submit(self._function.get_concrete_function, *specs, **constants)
             self._traces[key] = trace.result()
-        with tf.device(_FIRST_CPU):
-            return self._traces[key](*tensors, **constants)
+        return self._traces[key](*tensors, **constants)
+
+
+class CompiledOnce(TracedOnce):
+    """The same compiled by XLA, once for all logical devices of a processor.
+
+    TensorFlow compiles for every device anew. The logical devices of a CPU are one processor, so that all of them call
+    what the first one compiled (benchmarks/results/starting.md); every GPU compiles for itself.
+    """
+
+    def __init__(self, python_function: Callable):
+        super().__init__(python_function, jit_compile=True)
+
+    @tf.autograph.experimental.do_not_convert
+    def __call__(self, *values: object, **constants: object):
+        """What `python_function` returns of `values`, which may be nested."""
+        read_compiler_options()
+        with tf.device(_FIRST_CPU) if replicas_share_code() else contextlib.nullcontext():
+            return super().__call__(*values, **constants)
 
 
 def read_compiler_options() -> None:
