@@ -36,7 +36,7 @@ from albert.pretraining_data.instances import (
 )
 from albert.pretraining_data.masking import HashedMaskDraws, Masked, MaskSettings, mask, word_units
 from albert.pretraining_data.noise import with_noise
-from albert.pretraining_data.pieces import Vocabulary, load_vocabulary
+from albert.pretraining_data.pieces import Vocabulary, vocabulary_of
 from albert.pretraining_data.shuffle import add_to_buckets, in_key_order, number_of_buckets
 from albert.pretraining_data.text_files import INPUT, expand_patterns, warn_of_copies, warn_of_empty
 from albert.settings import missing_vocabulary
@@ -151,7 +151,7 @@ def create(settings: CreationSettings) -> None:
     for path in outputs:
         path.parent.mkdir(parents=True, exist_ok=True)
     warn_of_vocabulary(tokenizer)
-    vocabulary = load_vocabulary(tokenizer, settings.spm_model_file, settings.vocab_file)
+    vocabulary = vocabulary_of(tokenizer)
     with exit_on_termination(), _disk_errors_named(outputs[0]), _temporary_folder(outputs) as folder:
         corpus = _tokenize(settings, inputs, tokenizer, vocabulary, folder)
         check_unknown(

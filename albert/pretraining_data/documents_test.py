@@ -7,12 +7,12 @@ import pytest
 
 from albert.errors import UserError
 from albert.pretraining_data.documents import Corpus, tokenize_corpus
-from albert.pretraining_data.pieces import load_vocabulary
+from albert.pretraining_data.pieces import vocabulary_of
 from albert.tokenization import load_tokenizer
 
 SPM_MODEL_FILE = Path(__file__).parent.parent / "testdata" / "30k-clean.model"
 TOKENIZER = load_tokenizer(SPM_MODEL_FILE, None, do_lower_case=True)
-VOCABULARY = load_vocabulary(TOKENIZER, SPM_MODEL_FILE, None)
+VOCABULARY = vocabulary_of(TOKENIZER)
 
 
 def tokenized(folder: Path, *texts: str, num_workers: int = 1, longest: int = 99, on_bytes=lambda _: None) -> Corpus:
