@@ -47,9 +47,10 @@ def checkpoint_prefix(path: Path) -> Path:
     """
     if checkpoint_files.exists(path):
         return path
-    # "." and "/" are folders without a name.
-    whole = path.with_name(_ENDING.sub("", path.name)) if path.name else path
-    if whole.name and whole != path and checkpoint_files.exists(whole):
+    # "." and "/" are folders without a name. ".index" is an ending without one, as "$PREFIX.index" without a PREFIX.
+    name = _ENDING.sub("", path.name)
+    whole = path.with_name(name) if name else path
+    if whole != path and checkpoint_files.exists(whole):
         return whole
     if path.is_dir():
         return _in_folder(path)
