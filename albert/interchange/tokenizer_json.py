@@ -15,7 +15,7 @@ from typing import Any
 from sentencepiece import sentencepiece_model_pb2
 
 from albert.errors import UserError
-from albert.system.json_text import parse_json, short_repr
+from albert.system.json_text import parse_json, short_repr, short_text
 from albert.system.text_encoding import read_regular
 
 TOKENIZER_JSON = "tokenizer.json"
@@ -46,7 +46,7 @@ def _made_again(values: Mapping[str, Any]) -> bytes:
     model = _mapping(values.get("model"), "model")
     kind = model.get("type", "BPE" if "merges" in model else None)
     if kind != "Unigram":
-        raise ValueError(f"is of kind {short_repr(kind)[1:-1]}, not Unigram, as ALBERT's SentencePiece models are")
+        raise ValueError(f"is of kind {short_text(kind)}, not Unigram, as ALBERT's SentencePiece models are")
     if model.get("byte_fallback"):
         raise ValueError("splits unknown characters into bytes, which ALBERT's models do not")
     _check_boundaries(values.get("pre_tokenizer"))
@@ -160,7 +160,7 @@ def _normalizers(values: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     parts = _mappings(whole.get("normalizers"), "normalizer") if whole.get("type") == "Sequence" else [whole]
     for part in parts:
         if part.get("type") not in _NORMALIZERS:
-            raise ValueError(f"has the normalizer {short_repr(part.get('type'))[1:-1]}, which ALBERT's do not have")
+            raise ValueError(f"has the normalizer {short_text(part.get('type'))}, which ALBERT's do not have")
     return parts
 
 

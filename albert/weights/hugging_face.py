@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from albert.errors import UserError
-from albert.system.json_text import short_repr
+from albert.system.json_text import short_text
 from albert.weights.named_tensors import TABLE, NamedTensors, check_division, stored
 from albert.weights.tensor_files import damaged, read_tensors
 from albert.weights.variables import VARIABLES
@@ -47,7 +47,7 @@ def _read_names(path: Path) -> NamedTensors:
     tensors = read_tensors(path)
     names = _our_names(list(tensors))
     if TABLE not in [ours for _, ours, _ in names]:
-        first = ", ".join(short_repr(name)[1:-1] for name in sorted(tensors)[:3])
+        first = ", ".join(short_text(name) for name in sorted(tensors)[:3])
         raise UserError(f"{path} holds no ALBERT: no embeddings.word_embeddings.weight; it begins with {first}.")
     found = NamedTensors(path, ((ours, stored(theirs, tensors[theirs], turned)) for theirs, ours, turned in names))
     for theirs, ours in _TIED.items():

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from albert.custom_optimization import OPTIMIZERS
 from albert.engine.checkpoint_files import GLOBAL_STEP
 from albert.errors import UserError
-from albert.system.json_text import short_repr
+from albert.system.json_text import short_text
 from albert.system.printing import counted
 from albert.weights.differences import CLASSIFIER_MARK, Mismatch, check_coverage, check_known, check_shapes
 from albert.weights.named_tensors import NamedTensors
@@ -70,7 +70,7 @@ class LoadReport:
         if self.fresh:
             logging.warning("newly initialised (not in the checkpoint or discarded): %s", ", ".join(self.fresh))
         if self.unused:
-            shown = ", ".join(short_repr(name)[1:-1] for name in self.unused[:_SHOWN_UNUSED])
+            shown = ", ".join(short_text(name) for name in self.unused[:_SHOWN_UNUSED])
             more = f", and {len(self.unused) - _SHOWN_UNUSED} more" if len(self.unused) > _SHOWN_UNUSED else ""
             logging.info("unused entries of the checkpoint: %s%s", shown, more)
 
@@ -162,7 +162,7 @@ def _check_encoder(
         remarks += remarks_on(names.layouts)
     if num_of_group > 1 and stray and not missing:
         found = counted(len(stray), "entr", "ies", "y")
-        remarks.append(f"not used of its encoder: {found}, among them {short_repr(stray[0])[1:-1]}")
+        remarks.append(f"not used of its encoder: {found}, among them {short_text(stray[0])}")
         stray = []
     if set(missing) == set(POOLER) and not stray and not has_use_for_pooler(names.entries):
         remarks.append("it has no pooler (bert/pooler/dense), which starts from random values")
@@ -179,7 +179,7 @@ def _remarks_on_unread(unused: Collection[str], names: Names, shapes: Mapping[st
     encoder = [name for name in names.entries if name.startswith("bert/")]
     canonical = {entry: name for name, entry in names.entries.items()}
     unread = [
-        short_repr(entry)[1:-1]
+        short_text(entry)
         for entry in sorted(unused)
         if shapes[entry] != ()
         and not is_of_known_head(canonical[entry])
@@ -239,7 +239,7 @@ def _check_types(
         ours, theirs = weights[name].dtype, tf.as_dtype(dtypes[entry])
         if not theirs.is_floating:
             raise UserError(
-                f"{prefix}: {short_repr(entry)[1:-1]} has type {theirs.name}, but the model needs {ours.name}. "
+                f"{prefix}: {short_text(entry)} has type {theirs.name}, but the model needs {ours.name}. "
                 "Save the checkpoint again in that type."
             )
         if ours != theirs:
@@ -301,7 +301,7 @@ def _check_values(
     if bad:
         more = counted(len(bad) - 1, "more entr", "ies", "y")
         others = f", and so in {more}" if len(bad) > 1 else ""
-        first = short_repr(names.entries[bad[0]])[1:-1]
+        first = short_text(names.entries[bad[0]])
         raise UserError(f"{prefix}: {first} holds NaN or infinite values{others}. Use an earlier checkpoint.")
 
 

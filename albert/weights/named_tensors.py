@@ -10,7 +10,7 @@ import numpy as np
 
 from albert.albert_config import AlbertConfig
 from albert.errors import UserError
-from albert.system.json_text import short_repr
+from albert.system.json_text import short_text
 from albert.weights.stored_tensors import BYTES_OF, Block, StoredTensor
 
 TABLE = "bert/embeddings/word_embeddings"
@@ -84,7 +84,7 @@ class NamedTensors:
         pairs = list(tensors)
         for name, times in collections.Counter(ours for ours, _ in pairs).most_common(1):
             if times > 1:
-                raise UserError(f"{path} holds {short_repr(name)[1:-1]} {times} times, under several names.")
+                raise UserError(f"{path} holds {short_text(name)} {times} times, under several names.")
         self._tensors = dict(pairs)
 
     def get_variable_to_shape_map(self) -> dict[str, list[int]]:
@@ -134,5 +134,5 @@ class NamedTensors:
     def _check_type(self, name: str) -> None:
         tensor = self._tensors[name]
         if tensor.dtype not in BYTES_OF:
-            theirs, kind = (short_repr(text)[1:-1] for text in (tensor.theirs, tensor.dtype))
+            theirs, kind = (short_text(text) for text in (tensor.theirs, tensor.dtype))
             raise UserError(f"{self._path}: {theirs} has type {kind}. Save the model as float32.")
