@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from albert.engine import devices
+from albert.engine.collectives import local_replica_index
 from albert.engine.joining import Joining, join
 from albert.engine.workers import ALONE, Workers
 from albert.errors import UserError
@@ -101,6 +102,10 @@ class Replicas:
     def local_values(self, value: object) -> tuple:
         """The components of a per-replica value or mirrored variable in this process, in the order of `local_ids`."""
         return self.strategy.experimental_local_results(value)
+
+    def own_component(self, variable: tf.Variable) -> tf.Variable:
+        """The component of a mirrored variable that belongs to the replica in which this is called."""
+        return self.local_values(variable)[local_replica_index()]
 
 
 def _untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:

@@ -454,7 +454,7 @@ def test_a_damaged_evaluation_log_is_named(tmp_path):
 
 def _exploding(estimator, *steps, value=0.0):
     """The same estimator, whose losses in these steps, counted from 1, are divided by `value`."""
-    inner = estimator._model_fn
+    inner = estimator._training_step._model_fn
 
     def model_fn(features, mode, weights, step):
         spec = inner(features, mode, weights, step)

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from albert.data.schema import Record, take_cuts
-from albert.engine.nonfinite_steps import count_not_numbers
+from albert.engine.outputs import count_not_numbers
 from albert.errors import UserError
 from albert.heads.span import IMPOSSIBLE
 from albert.modeling import Computation
