@@ -2,7 +2,7 @@
 
 import dataclasses
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from albert.errors import UserError
@@ -125,11 +125,11 @@ def _count(scope: str, names: Iterable[str]) -> int:
     return max(numbers, default=-1) + 1
 
 
-def check_known(prefix: Path, num_variables: int, entries: Mapping[str, object]) -> None:
-    """Raises UserError for a file that has nothing for the encoder at all."""
-    foreign = looks_like(list(entries))
+def no_encoder(prefix: Path, num_variables: int, entries: Collection[str]) -> UserError:
+    """The error of a file that has nothing for the encoder at all: what it holds, and what that looks like."""
+    foreign = looks_like(entries)
     names = ", ".join(short_text(name) for name in sorted(entries)[:3])
-    raise UserError(
+    return UserError(
         f"{prefix} holds none of the encoder's {num_variables} variables (bert/...); it begins with {names}. "
         + (f"It looks like {foreign}." if foreign else "A TF1 name-based ALBERT checkpoint is needed.")
     )

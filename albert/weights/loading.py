@@ -20,7 +20,7 @@ from albert.engine.checkpoint_files import GLOBAL_STEP
 from albert.errors import UserError
 from albert.system.json_text import short_text
 from albert.system.printing import counted
-from albert.weights.differences import CLASSIFIER_MARK, Mismatch, check_coverage, check_known, check_shapes
+from albert.weights.differences import CLASSIFIER_MARK, Mismatch, check_coverage, check_shapes, no_encoder
 from albert.weights.named_tensors import NamedTensors
 from albert.weights.names import (
     POOLER,
@@ -117,7 +117,7 @@ def load_weights(
         names = canonical_names(shapes)
         chosen = assignment_map(list(weights), names.entries, num_of_group, discard_classifier_weights)
         if not any(name.startswith("bert/") for name in chosen):
-            check_known(prefix, len(weights), shapes)
+            raise no_encoder(prefix, len(weights), shapes)
         used = {names.entries[name] for name in chosen.values()}
         if WORD_PROJECTION in names.entries and WORD_TABLE in chosen:
             used.add(names.entries[WORD_PROJECTION])
