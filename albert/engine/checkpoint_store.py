@@ -130,8 +130,9 @@ class CheckpointStore:
     def load_best(self, best_step: int | None) -> tuple[Path, State] | None:
         """The state of the best model, that of `best_step` (None: nothing was evaluated); None without any checkpoint.
 
-        That is `model.ckpt-best`, or the checkpoint that it is a copy of, otherwise the newest. Raises UserError where
-        it is damaged: another model than the one that was asked for is never used instead.
+        That is `model.ckpt-best`, or the checkpoint that it is a copy of; without evaluations the newest. Raises
+        UserError where these are damaged: the next best is never used instead. A warning says where `model.ckpt-best`
+        is of another step, as a run leaves it that was killed after it chose a better model and before it noted that.
         """
         problems: dict[Path, str] = {}
         if best_step is None and not checkpoint_files.has_traces(self.path(BEST)):

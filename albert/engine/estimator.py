@@ -197,7 +197,7 @@ class Estimator:
                     lambda: min(self._steps_until_boundary(max_steps), profiler.advance_to(self.global_step))
                 )
                 records = nonfinite.tolerated(self._run_steps(iterator, count))
-                signal_number = workers.highest(functools.partial(self._told, records, observers, bar, stop))
+                signal_number = workers.highest(functools.partial(self._log_and_poll, records, observers, bar, stop))
                 nonfinite.raise_if_too_many()
                 is_due = self._is_due(self.global_step, max_steps)
                 if is_due or signal_number:
@@ -216,10 +216,14 @@ class Estimator:
             self._workers.part()
             raise Interrupted(f"stopped after step {self.global_step} of {max_steps}, which is saved", number)
 
-    def _told(
+    def _log_and_poll(
         self, records: Sequence[StepRecord], observers: Iterable[TrainingObserver], bar: tqdm, stop: StopOnSignal
     ) -> int:
-        """The number of the signal that came to this process by when the steps are logged, which the chief does."""
+        """Logs the steps, on the chief, and returns the number of the signal that came to this process, 0 for none.
+
+        Both in one function, so that workers exchange a single message after each call of the compiled loop: it
+        carries the signals, and what the chief's observers raise.
+        """
         if self._workers.is_chief:
             self._log_steps(records, observers, bar)
         return stop.number
