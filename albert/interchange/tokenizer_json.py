@@ -1,6 +1,6 @@
-"""`tokenizer.json` of Hugging Face's tokenizers library: the SentencePiece model that it was made from, made again.
+"""Rebuilds the SentencePiece model from which a `tokenizer.json` of Hugging Face's tokenizers library was made.
 
-It holds the pieces with their scores and the table of characters, which is all that ids depend on. How that library
+The file has the pieces with their scores and the table of characters, which is all that ids depend on. How that library
 cuts text around them is not taken over: ids are those of this project's tokenizer, with which ALBERT was trained.
 """
 
@@ -34,7 +34,7 @@ def sentencepiece_model(data: bytes, source: str) -> bytes:
     Raises UserError for what is damaged or cannot be represented.
     """
     try:
-        return _made_again(_read(data))
+        return _rebuilt(_read(data))
     except ValueError as error:
         raise UserError(
             f"{source} {error}. Take the .model (spiece.model, 30k-clean.model) that came with the weights "
@@ -42,7 +42,7 @@ def sentencepiece_model(data: bytes, source: str) -> bytes:
         ) from error
 
 
-def _made_again(values: Mapping[str, Any]) -> bytes:
+def _rebuilt(values: Mapping[str, Any]) -> bytes:
     model = _mapping(values.get("model"), "model")
     kind = model.get("type", "BPE" if "merges" in model else None)
     if kind != "Unigram":

@@ -16,9 +16,9 @@ _reading_options = threading.Lock()
 class CompiledOnce:
     """A function of tensors, compiled by XLA; keyword arguments are constants of the compiled code.
 
-    TensorFlow compiles for every device anew. The logical devices of a CPU are one processor, so that all of them call
-    what the first one compiled (benchmarks/results/starting.md). On a single device and on GPUs it is a `tf.function`
-    like any other.
+    TensorFlow compiles once for each device. The logical devices of a CPU are one processor, so that all of them call
+    what was compiled for the first one (benchmarks/results/starting.md). On a single device and on GPUs it is a
+    `tf.function` like any other.
     """
 
     def __init__(self, python_function: Callable):

@@ -238,8 +238,8 @@ class Predictor:
         questions: list[metrics.Question] = []
         records: list[Record] = []
         for paragraph in paragraphs:
-            counted = dataclasses.replace(paragraph, first_question=len(questions))
-            made = task.featurize(counted, self._model.tokenizer, self._settings)
+            numbered = dataclasses.replace(paragraph, first_question=len(questions))
+            made = task.featurize(numbered, self._model.tokenizer, self._settings)
             texts = (paragraph.context, [asked.text for asked in paragraph.questions])
             self.unknown.add([record["input_ids"] for record in made], texts)
             records += made
