@@ -230,7 +230,7 @@ class Predictor:
         return results if top_k != 1 else results[0]
 
     def answer_all(self, paragraphs: Sequence[Paragraph], top_k: int | None = 1) -> list[list[Result]]:
-        """The `top_k` best answers to every question of `paragraphs`, in their order; ids must differ."""
+        """The `top_k` best answers to every question of `paragraphs`, in their order, whatever their ids."""
         check_use(self._model.folder, self.description, ANSWERS)
         top_k = _as_count(top_k)
         output, task = self.output, self._squad_task()
@@ -243,7 +243,9 @@ class Predictor:
             texts = (paragraph.context, [asked.text for asked in paragraph.questions])
             self.unknown.add([record["input_ids"] for record in made], texts)
             records += made
-            questions += [metrics.Question(asked.id, paragraph.context, None) for asked in paragraph.questions]
+            # Called by their numbers: what a caller names alike would otherwise get one answer for all.
+            numbers = range(len(questions), len(questions) + len(paragraph.questions))
+            questions += [metrics.Question(str(number), paragraph.context, None) for number in numbers]
         cuts = self.cuts["max_query_length"]
         lengths = dict.fromkeys(range(len(questions)), 0)
         lengths |= {int(record["question_index"][0]): int(record["query_len"][0]) for record in records}
