@@ -63,14 +63,12 @@ class Replicas:
         return f"{counted(self.count, 'replica')} on {where}"
 
     def resolve_dtype(self, dtype: str) -> str:
-        """`dtype`, where "auto" is "bfloat16" on GPUs with units for it (compute capability 8.0), else "float32"."""
+        """`dtype`, where "auto" is "bfloat16" on GPUs with units for it, else "float32"."""
         if dtype != "auto":
             return dtype
         if not self.is_on_gpus:
             return "float32"
-        details = map(tf.config.experimental.get_device_details, tf.config.get_visible_devices("GPU"))
-        is_able = all(detail.get("compute_capability", (0, 0)) >= (8, 0) for detail in details)
-        return "bfloat16" if is_able else "float32"
+        return "bfloat16" if devices.have_bfloat16(tf.config.get_visible_devices("GPU")) else "float32"
 
     def iterate(self, dataset: tf.data.Dataset) -> tf.data.Iterator:
         """What `next_elements` deals, in the host's memory.

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from albert.data.schema import Record, take_cuts
+from albert.engine.devices import have_bfloat16
 from albert.engine.outputs import count_not_numbers
 from albert.errors import UserError
 from albert.heads.span import IMPOSSIBLE
@@ -336,8 +337,7 @@ class Predictor:
         if dtype == "auto":
             if "gpu" not in self._device:
                 return "float32"
-            details = tf.config.experimental.get_device_details(tf.config.list_physical_devices("GPU")[0])
-            return "bfloat16" if details.get("compute_capability", (0, 0)) >= (8, 0) else "float32"
+            return "bfloat16" if have_bfloat16(tf.config.list_physical_devices("GPU")[:1]) else "float32"
         return dtype or (self._model.description.dtype if self._model.description else "float32")
 
 
