@@ -16,7 +16,8 @@ from tensorflow.core.protobuf.trackable_object_graph_pb2 import TrackableObjectG
 from albert.albert_config import AlbertConfig
 from albert.errors import UserError
 from albert.interchange.configurations import KERAS_METADATA
-from albert.weights.named_tensors import TABLE, NamedTensor, NamedTensors, named
+from albert.weights.named_tensors import NamedTensor, NamedTensors, named
+from albert.weights.names import WORD_TABLE
 from albert.weights.variables import VARIABLES
 
 GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
@@ -58,9 +59,9 @@ def named_tensors(prefix: Path, reader: Any) -> NamedTensors | None:
         and attribute.full_name != _COUNTER
     }
     types = reader.get_variable_to_dtype_map()
-    if TABLE in keys.values():  # a SavedModel of this project's, whose variables have their names here
+    if WORD_TABLE in keys.values():  # a SavedModel of this project's, whose variables have their names here
         return NamedTensors(prefix, ((name, _tensor(reader, key, name, shapes, types)) for key, name in keys.items()))
-    if TABLE not in [_ROWS[name][0] for name in keys.values() if name in _ROWS]:
+    if WORD_TABLE not in [_ROWS[name][0] for name in keys.values() if name in _ROWS]:
         return None
     tensors = NamedTensors(prefix, _named(reader, keys, shapes, types))
     for key, name in keys.items():

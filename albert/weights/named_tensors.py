@@ -11,10 +11,8 @@ import numpy as np
 from albert.albert_config import AlbertConfig
 from albert.errors import UserError
 from albert.system.json_text import short_text
+from albert.weights.names import EMBEDDING_MAPPING
 from albert.weights.stored_tensors import BYTES_OF, Block, StoredTensor
-
-TABLE = "bert/embeddings/word_embeddings"
-_MAPPING = "bert/encoder/embedding_hidden_mapping_in"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,7 +118,7 @@ class NamedTensors:
 
         Raises UserError for one that is no identity.
         """
-        kernel, bias = f"{_MAPPING}/kernel", f"{_MAPPING}/bias"
+        kernel, bias = EMBEDDING_MAPPING
         if not {kernel, bias} <= set(self._tensors) or len(set(self._tensors[kernel].shape)) != 1:
             return
         value = self.get_tensor(kernel)
