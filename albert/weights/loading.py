@@ -9,7 +9,6 @@ import logging
 import re
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -21,7 +20,7 @@ from albert.errors import UserError
 from albert.system.json_text import short_text
 from albert.system.printing import counted
 from albert.weights.differences import CLASSIFIER_MARK, Mismatch, check_coverage, check_shapes, no_encoder
-from albert.weights.named_tensors import NamedTensors
+from albert.weights.named_tensors import NamedTensors, Reader
 from albert.weights.names import (
     POOLER,
     WORD_PROJECTION,
@@ -250,7 +249,7 @@ def _check_types(
     return [f"{counted(len(converted), 'entr', 'ies', 'y')} of type {kinds}, converted to the model's"]
 
 
-def _blocks(reader: Any, names: Names, source: str, dtype: tf.DType) -> Iterator[Block]:
+def _blocks(reader: Reader, names: Names, source: str, dtype: tf.DType) -> Iterator[Block]:
     """The parts of a variable's value, as the file is read, of the variable's type."""
     entry = names.entries[source]
     if source == WORD_TABLE and WORD_PROJECTION in names.entries:
@@ -271,7 +270,7 @@ def _cut(value: np.ndarray) -> Iterator[Block]:
         yield (first, *[0] * (value.ndim - 1))[: value.ndim], value[first : first + num_rows] if value.ndim else value
 
 
-def _assign(variable: tf.Variable, reader: Any, names: Names, source: str) -> None:
+def _assign(variable: tf.Variable, reader: Reader, names: Names, source: str) -> None:
     """In parts: TensorFlow copies what it is given more than once."""
     shape = tuple(variable.shape)
     whole = None
@@ -291,7 +290,7 @@ def _assign(variable: tf.Variable, reader: Any, names: Names, source: str) -> No
 
 
 def _check_values(
-    prefix: Path, reader: Any, chosen: Mapping[str, str], names: Names, weights: Mapping[str, tf.Variable]
+    prefix: Path, reader: Reader, chosen: Mapping[str, str], names: Names, weights: Mapping[str, tf.Variable]
 ) -> None:
     bad = [
         source

@@ -3,8 +3,9 @@
 import collections
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -73,8 +74,21 @@ def problem_of_division(config: AlbertConfig, library: str) -> str | None:
     return f"{layers} layers in {groups} groups are divided otherwise by {library} than by this model"
 
 
+class Reader(Protocol):
+    """What `load_weights` reads from: TensorFlow's reader of checkpoints, or `NamedTensors` of another format."""
+
+    def get_variable_to_shape_map(self) -> Mapping[str, Sequence[int]]:
+        """Shapes by the names of entries."""
+
+    def get_variable_to_dtype_map(self) -> Mapping[str, Any]:
+        """Types by the names of entries, as `tf.as_dtype` takes them."""
+
+    def get_tensor(self, name: str) -> Any:
+        """The value of an entry, as `np.asarray` takes it."""
+
+
 class NamedTensors:
-    """What TensorFlow's reader of checkpoints gives."""
+    """Another library's tensors as a `Reader`, by our names; read part by part with `get_blocks`."""
 
     def __init__(self, path: Path, tensors: Iterable[tuple[str, NamedTensor]]):
         """Raises UserError where two tensors have one name of ours; `path` is what errors name."""
