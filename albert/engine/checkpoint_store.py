@@ -47,16 +47,16 @@ class CheckpointStore:
     def save(self, step: int, state: Mapping[str, object], is_due: Callable[[int], bool]) -> None:
         """Saves `state` and removes what is no longer kept.
 
-        What a stop saved between two due steps takes no place among the kept ones, and goes with the next save. So does
-        what is from later steps: a resumption could not use it, and training makes it again.
+        A checkpoint that a stop saved between two due steps does not count for `keep_max`; the next save removes it. It
+        also removes those of later steps: a run that resumed before them could not use them, and recomputes them.
         """
         checkpoint_files.save(self.path(step), state)
         self._keep_newest(step, is_due)
 
     def finish_save(self, step: int, is_due: Callable[[int], bool]) -> None:
-        """Does what is left to do where the process was killed after it wrote the checkpoint of `step`, the newest.
+        """Completes a save that a kill interrupted after the checkpoint of `step`, the newest, was written.
 
-        After a save that came to its end this removes nothing, also where another number of checkpoints is kept by now.
+        After a complete save this removes nothing, even if `keep_max` is smaller by now.
         """
         named = checkpoint_files.read_state(self._directory)
         if self.path(step).name not in named:

@@ -96,7 +96,7 @@ def remarks_on_adapters(prefix: Path) -> list[str]:
 def _open_checkpoint(prefix: Path) -> Iterator[Reader]:
     with checkpoint_files.open_checkpoint(prefix) as reader:
         is_of_tf2 = model_garden.is_object_graph(reader)
-        # What is of TensorFlow 2, but not Model Garden's, is told by its names.
+        # One of TensorFlow 2 that is not Model Garden's is read as it is: its names show in the error what it is.
         yield (model_garden.named_tensors(prefix, reader) if is_of_tf2 else None) or reader
 
 
