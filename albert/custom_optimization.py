@@ -33,7 +33,7 @@ class LearningRateSchedule:
 
     For step t counted from 0: init_lr (t - s) / w while t - s < w, otherwise init_lr (1 - min(t, n) / n)^p.
     Decay counts from step 0 and not from the end of the warm-up, so the rate never reaches init_lr: it rises to
-    init_lr (w - 1) / w and then steps down to init_lr (1 - w / n)^p.
+    init_lr (w - 1) / w and then steps down to init_lr (1 - w / n)^p. Before step s it is negative. All as upstream.
     """
 
     init_lr: float

@@ -129,6 +129,7 @@ class Estimator:
         warm_start: Callable[[Mapping[str, tf.Variable]], object] | None = None,
     ):
         self._slot_names = tuple(optimizer.slot_names)
+        self._learning_rate = learning_rate
         compiles_clip = config.use_xla and replicas.is_on_gpus
         self._training_step = TrainingStep(
             model_fn, optimizer, learning_rate, config.use_xla, config.micro_batches, compiles_clip
@@ -186,6 +187,7 @@ class Estimator:
         logging.info(
             "Training from step %d to %d; the first steps take longer: they are compiled.", self._first_step, max_steps
         )
+        self._warn_of_negative_rate()
         bar = tqdm(total=max_steps, initial=self.global_step, desc="train", unit="step", disable=workers.hides_bars)
         profiler = Profiler(self._config.model_dir, self._config.profile_steps)
         nonfinite = NonfiniteSteps(self._config.skip_nonfinite_steps, input_fn, self._config.model_dir, workers)
@@ -208,6 +210,17 @@ class Estimator:
                     self._raise_if_stopped(stop, max_steps)
                     if self._stops_early(eval_spec, max_steps):
                         break
+
+    def _warn_of_negative_rate(self) -> None:
+        """Warns where the first step goes up the gradient, as the original's schedule has it before the warm-up."""
+        with tf.device(_HOST):
+            rate = float(self._learning_rate(tf.constant(self.global_step, tf.int64)))
+        if rate < 0 and self._workers.is_chief:
+            logging.warning(
+                "The learning rate of step %d is %.3g: below 0, training makes the loss larger. As in the original, "
+                "the rates before `start_warmup_step` are: leave it out for a run that begins earlier.",
+                *(self._first_step, rate),
+            )
 
     def _raise_if_stopped(self, stop: StopOnSignal, max_steps: int) -> None:
         """Raises Interrupted on all workers where a signal came to one of them."""
