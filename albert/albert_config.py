@@ -13,7 +13,7 @@ from typing import Any
 
 from albert.errors import UserError
 from albert.interchange.configurations import KERAS_METADATA, from_keras_hub, from_keras_metadata, is_keras_hub
-from albert.system.json_text import parse_json, short_repr
+from albert.system.json_text import parse_json, short_repr, short_text
 from albert.system.text_encoding import read_regular, with_file
 
 # The names of `hidden_act`, which None and "" extend: both are linear.
@@ -200,7 +200,7 @@ def remarks(values: Mapping[str, object]) -> list[Remark]:
             found.append(Remark(f"{name} is {values[name]}: {what}"))
     if (scores := _activation_of_scores(values)) is not None and not scores.endswith(".Identity"):
         found.append(Remark(
-            f"sentence-transformers puts {short_repr(scores)[1:-1]} on the scores; here a single score is the logit, "
+            f"sentence-transformers puts {short_text(scores)} on the scores; here a single score is the logit, "
             "and several labels have a softmax: their order is the same"
         ))  # fmt: skip
     activation = values.get("hidden_act")
@@ -254,7 +254,7 @@ def _own_fields(values: Mapping[str, object]) -> tuple[dict[str, object], list[s
         elif name not in _WITHOUT_EFFECT and name not in _CROSS_ENCODER:
             is_shown = len(problems) < _MAX_SUGGESTIONS  # for a file with a hundred thousand keys
             similar = difflib.get_close_matches(name[:100], known, n=1) if is_shown else []
-            problems.append(f"unknown key {short_repr(name)[1:-1]}" + (f" ({similar[0]}?)" if similar else ""))
+            problems.append(f"unknown key {short_text(name)}" + (f" ({similar[0]}?)" if similar else ""))
     architectures = values.get("architectures")
     if isinstance(architectures, list) and any(
         not str(name).startswith(("Albert", "TFAlbert")) for name in architectures

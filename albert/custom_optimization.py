@@ -33,7 +33,7 @@ class LearningRateSchedule:
 
     For step t counted from 0: init_lr (t - s) / w while t - s < w, otherwise init_lr (1 - min(t, n) / n)^p.
     Decay counts from step 0 and not from the end of the warm-up, so the rate never reaches init_lr: it rises to
-    init_lr (w - 1) / w and then steps down to init_lr (1 - w / n)^p.
+    init_lr (w - 1) / w and then steps down to init_lr (1 - w / n)^p. Before step s it is negative. All as upstream.
     """
 
     init_lr: float
@@ -92,8 +92,8 @@ class AdamWeightDecayOptimizer:
         """
         scale, rate = (tf.convert_to_tensor(value, tf.float32) for value in (gradient_scale, learning_rate))
         applied = tf.convert_to_tensor(is_applied, tf.bool)
-        # A GPU gets one program for all variables. So does a CPU, unless there are norms to take: those of one program
-        # it takes one after the other, each on one core.
+        # One program for all variables, unless there are norms to take: a CPU takes those of one program one after the
+        # other, each on one core. A caller that compiles all of its update, as on a GPU, has one program either way.
         together = [list(variables)] if not self.has_trust_ratio else [[name] for name in variables]
         for names in together:
             _compiled_update(self)(

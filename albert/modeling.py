@@ -112,6 +112,7 @@ def _block_specs(config: AlbertConfig, scope: str) -> list[VariableSpec]:
 # What one block multiplies by, made from upstream's variables once a step however many layers share them. Kernels are
 # in the precision of the computation; biases and normalisation stay float32, whose sums the fused operations form.
 BlockWeights = dict[str, tf.Tensor]
+Block = Callable[[tf.Tensor, BlockWeights], tf.Tensor]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -219,7 +220,7 @@ def encode(
     Without a `dropout_key` there is no dropout. With `first_tokens_only` everything behind the attention of the last
     block is computed for the first token of each sequence alone, which is all that the pooler reads. Raises ValueError
     when rows have a length that is known and more than `max_position_embeddings`: of several lengths, which packed rows
-    have, some may be, since positions begin anew in each sequence.
+    have, some may be, since each sequence has positions from 0.
     """
     length = layout.input_ids.shape[1]
     if length is not None and length > config.max_position_embeddings:
@@ -254,10 +255,10 @@ def _gather_tokens(x: tf.Tensor, places: tf.Tensor) -> tf.Tensor:
     return tf.gather(tf.reshape(x, [-1, x.shape[-1]]), places)
 
 
-def _recomputed(block):
+def _recomputed(block: Block) -> Block:
     """`block` without its activations kept. Only arguments that are tensors get gradients: hence the list."""
 
-    def recomputed(x, weights):
+    def recomputed(x: tf.Tensor, weights: BlockWeights) -> tf.Tensor:
         return tf.recompute_grad(lambda x, *values: block(x, dict(zip(weights, values, strict=True))))(
             x, *weights.values()
         )
@@ -289,7 +290,13 @@ def _dimensions(x: tf.Tensor) -> list[int | tf.Tensor]:
     return [dynamic[i] if size is None else size for i, size in enumerate(x.shape)]
 
 
-def _embed(config, weights, layout, dropout_key, computation: Computation) -> tuple[tf.Tensor, tf.Tensor]:
+def _embed(
+    config: AlbertConfig,
+    weights: Weights,
+    layout: TokenLayout,
+    dropout_key: DropoutKey | None,
+    computation: Computation,
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Word embeddings alone, and their normalised sum with segment and position embeddings; both [R, L, E] float32."""
     words = computation.gather(weights["bert/embeddings/word_embeddings"], layout.input_ids)
     # A product with one-hot rows: the table has two rows, and its gradient stays dense.
@@ -354,10 +361,10 @@ def _matrices(block: BlockWeights) -> BlockWeights:
 
 
 def _block(
-    config,
+    config: AlbertConfig,
     element_wise: ElementWise,
-    score_bias,
-    dropout_key,
+    score_bias: tf.Tensor,
+    dropout_key: DropoutKey | None,
     index: int,
     starts: tf.Tensor | None,
     x: tf.Tensor,
@@ -400,9 +407,19 @@ def _bias_activation(name: str | None, element_wise: ElementWise, x: tf.Tensor, 
 
 
 def _self_attention(
-    config, element_wise: ElementWise, x, kernel, bias, score_bias, dropout_key, site: int
+    config: AlbertConfig,
+    element_wise: ElementWise,
+    x: tf.Tensor,
+    kernel: tf.Tensor,
+    bias: tf.Tensor,
+    score_bias: tf.Tensor,
+    dropout_key: DropoutKey | None,
+    site: int,
 ) -> tf.Tensor:
-    """softmax(q k^T / sqrt(D) + bias) v over all heads, [R, L, H] -> [R, L, H]; float32 softmax."""
+    """softmax(q k^T / sqrt(D) + score_bias) v over all heads, [R, L, H] -> [R, L, H]; float32 softmax.
+
+    `kernel` [H, 3 H] and `bias` [3 H] make queries, keys and values, in this order (Vaswani et al. 2017, section 3.2).
+    """
     rows, length, width = _dimensions(x)
     num_heads = config.num_attention_heads
     head_width = width // num_heads  # AlbertConfig checks that it divides

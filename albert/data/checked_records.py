@@ -92,14 +92,28 @@ def _read(file: BinaryIO, required: Mapping[str, int]) -> dict[str, Checked]:
     numbers = np.frombuffer(rest, "<u4").reshape(-1, 2)
     found, first = {}, 0
     for entry in header["files"]:
-        checked_ns, count, vocabulary = (entry.pop(name) for name in ("checked_ns", "records", "vocabulary"))
-        part = numbers[first : first + count]
-        first += count
-        state = FileState(**entry)
-        found[state.path] = Checked(
-            state, checked_ns, part[:, 0].copy(), part[:, 1].copy(), tuple(vocabulary) if vocabulary else None
-        )
+        checked, first = _file_of(entry, numbers, first)
+        found[checked.state.path] = checked
+    if first != len(numbers):
+        raise ValueError("it is damaged")
     return found
+
+
+def _file_of(entry: object, numbers: np.ndarray, first: int) -> tuple[Checked, int]:
+    """The file of which the header has `entry`, and the place behind its records in `numbers`, which begin at `first`.
+
+    Raises ValueError for what `write` never writes: the checksum in the header is of the numbers alone.
+    """
+    if not isinstance(entry, dict) or not {"checked_ns", "records", "vocabulary"} <= entry.keys():
+        raise ValueError("it is damaged")
+    checked_ns, count, vocabulary = (entry.pop(name) for name in ("checked_ns", "records", "vocabulary"))
+    if type(checked_ns) is not int or type(count) is not int or not 0 <= count <= len(numbers) - first:
+        raise ValueError("it is damaged")
+    if vocabulary is not None:
+        digest, size = vocabulary
+        vocabulary = (digest, size)
+    lengths, checksums = numbers[first : first + count].T.copy()
+    return Checked(FileState(**entry), checked_ns, lengths, checksums, vocabulary), first + count
 
 
 def now_ns() -> int:

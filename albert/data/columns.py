@@ -3,9 +3,9 @@
 Owns the decoding of records and the room that columns take. An integer takes as few bytes as the largest one of its
 column needs: the 393 thousand records of MNLI take 3 bytes a token.
 
-A large column lies in a file and is mapped, so that the kernel can reclaim its memory. That file has no name: nobody
-can cut it while it is mapped, which would end the process; nothing has to be verified, locked or removed; and a killed
-process leaves nothing behind. The price is that each start decodes the cache again: benchmarks/results/feeding.md.
+A large column lies in a file and is mapped, so that the kernel can reclaim its memory. That file has no name: no other
+process can truncate it while it is mapped, which would end this one; nothing has to be verified, locked or removed; and
+a kill leaves nothing behind. The price is that each start decodes the cache again: benchmarks/results/feeding.md.
 """
 
 import dataclasses

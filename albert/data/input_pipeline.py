@@ -1,12 +1,10 @@
-"""Batches from a record cache: which records make up step t, and how they become rows of tokens.
+"""Batches from a record cache: which replica gets which records of step t, and how they become rows of tokens.
 
-Owns the order of training and the shapes of batches. The data position is arithmetic, not iterator state: the batch of
-a step is a function of the seed, the step, the global batch size and the number of records, so that a run continues
-where it stopped, on any number of replicas.
+Owns the shards and shapes of batches. Which records make up a step is arithmetic (`albert.data.order`) and not the
+state of an iterator, so that a run resumes where it stopped, on any number of replicas.
 
-May not know tasks, models, strategies or flags. The engine feeds the datasets through
-`strategy.distribute_datasets_from_function`, which deals consecutive elements to the replicas; hence each element here
-is one replica's shard of a global batch.
+Knows no tasks, models, strategies or flags. The engine gives consecutive elements to consecutive replicas
+(`albert.engine.distribution.Replicas.next_elements`), so each element here is one replica's shard of a global batch.
 
 An example consists of `sequences_per_example` token sequences, each a record (one; for multiple choice one a choice).
 In the elements, b is the number of examples of a shard, n of its sequences, and R x L the rows they lie in:

@@ -267,8 +267,8 @@ def _checked_numbers(
 def _check(file: RecordFile, record_format: RecordFormat, bar: tqdm, unmasked: _WithoutMasks) -> None:
     """Raises UserError for the first record that is damaged or does not fit."""
     dataset = tf.data.TFRecordDataset(os.fsencode(file.path)).batch(_RECORDS_AT_A_TIME)
-    judge = tf.autograph.experimental.do_not_convert(lambda serialized: _judged(serialized, record_format))
-    dataset = dataset.map(judge, tf.data.AUTOTUNE, deterministic=True)
+    examine = tf.autograph.experimental.do_not_convert(lambda serialized: _verdict(serialized, record_format))
+    dataset = dataset.map(examine, tf.data.AUTOTUNE, deterministic=True)
     options = tf.data.Options()
     options.autotune.enabled = False  # whose thread sleeps on, up to a minute, when the iterator is dropped
     batches = iter(dataset.prefetch(tf.data.AUTOTUNE).with_options(options))
@@ -295,7 +295,7 @@ def _check(file: RecordFile, record_format: RecordFormat, bar: tqdm, unmasked: _
         bar.update(int(file.lengths[numbers[0] : numbers[-1] + 1].sum()))
 
 
-def _judged(serialized: tf.Tensor, record_format: RecordFormat) -> tf.Tensor:
+def _verdict(serialized: tf.Tensor, record_format: RecordFormat) -> tf.Tensor:
     """int64 [3]: 1 where all numbers of these records are in range; how many have no masks, and the first of these.
 
     The same conditions as `_problem`.

@@ -1,6 +1,7 @@
 """Which files of records are taken, what they hold, and what is said of those that are not."""
 
 import dataclasses
+import json
 import os
 import time
 from pathlib import Path
@@ -189,6 +190,39 @@ def test_a_check_is_trusted_for_the_same_format_and_while_it_is_whole(tmp_path, 
     with pytest.raises(AssertionError, match="checked again"):
         open_records([path], FORMAT, kept)
     assert "kept cannot be used (it is damaged): all records are checked again" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        ["file"],
+        [5],
+        {"a": 1},
+        [{}],
+        [{"records": "4"}],
+        [{"records": 3}],
+        [{"records": 5}],
+        [{"records": -1}],
+        [{"checked_ns": "1"}],
+        [{"vocabulary": [1]}],
+        [{"place": 1}],
+    ],
+    ids=str,
+)
+def test_a_check_whose_header_is_damaged_is_not_used(damaged, tmp_path, monkeypatch, caplog):
+    _as_if_checked_long_ago(monkeypatch)
+    path, kept = write_records(tmp_path / "file", random_columns(4)), tmp_path / "kept"
+    open_records([path], FORMAT, kept).keep_check(kept)
+    header, _, numbers = kept.read_bytes().partition(b"\n")
+    values = json.loads(header)
+    (entry,) = values["files"]
+    is_changed = isinstance(damaged, list) and isinstance(damaged[0], dict) and damaged[0]
+    values["files"] = [entry | damaged[0]] if is_changed else damaged
+    kept.write_bytes(json.dumps(values).encode() + b"\n" + numbers)
+    monkeypatch.setattr(pretraining_records, "_checked_numbers", _must_not_check)
+    with pytest.raises(AssertionError, match="checked again"):
+        open_records([path], FORMAT, kept)
+    assert "kept cannot be used" in caplog.text
 
 
 def test_a_check_right_after_the_file_was_written_is_made_again(tmp_path, monkeypatch):

@@ -51,6 +51,10 @@ class RowShapes:
         return ", ".join(f"{rows} x {length}" for rows, length in self.shapes)
 
 
+# (shards, longest, max_seq_length, shape_cost), as `Packing.choose`
+Choose = Callable[[Sequence[np.ndarray], int, int, float], RowShapes]
+
+
 @dataclasses.dataclass(frozen=True)
 class Packing:
     """One version of how the batches of a run become rows: sums depend on it bit by bit, so a run keeps its own.
@@ -64,7 +68,7 @@ class Packing:
     """
 
     deal: Callable[[np.ndarray, int], np.ndarray]
-    choose: Callable[[Sequence[np.ndarray], int, int, float], RowShapes]
+    choose: Choose
     sampled_steps: Callable[[int], int]
 
 
@@ -204,9 +208,7 @@ _MAX_ROW_LENGTHS_TRIED = 16
 _PRODUCTS_SCALE = 4608
 
 
-def choose_row_counts(
-    shards: Sequence[np.ndarray], longest: int, max_seq_length: int, shape_cost: float = 0.0
-) -> RowShapes:
+def choose_row_counts(shards: Sequence[np.ndarray], longest: int, max_seq_length: int) -> RowShapes:
     """At most MAX_SHAPES numbers of rows of one length, the last of them one row for each sequence."""
     batches = [part for shard in shards for part in shard]
     num_sequences = len(batches[0])
@@ -298,9 +300,15 @@ def plan_shards(
 
 # --- Versions ---------------------------------------------------------------------------------------------------------
 
+
+def _at_no_cost(choose: Callable[[Sequence[np.ndarray], int, int], RowShapes]) -> Choose:
+    """For versions before 3, to which one shape more costs nothing."""
+    return lambda shards, longest, max_seq_length, _shape_cost: choose(shards, longest, max_seq_length)
+
+
 PACKINGS = {
-    1: Packing(packing.deal, choose_row_counts, lambda sequences: 100),
-    2: Packing(packing.deal_evenly, lambda *shards: choose_shapes(*shards[:3]), _sampled_steps),
+    1: Packing(packing.deal, _at_no_cost(choose_row_counts), lambda sequences: 100),
+    2: Packing(packing.deal_evenly, _at_no_cost(choose_shapes), _sampled_steps),
     3: Packing(packing.deal_evenly, choose_shapes, _sampled_steps),
 }
 NEWEST_PACKING = max(PACKINGS)

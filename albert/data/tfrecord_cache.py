@@ -84,7 +84,7 @@ class RecordCache:
     """
 
     token_counts: np.ndarray
-    unknown: "UnknownPieces | None"
+    unknown: UnknownPieces | None
     cuts: Mapping[str, CutItems]
     _records: RecordFile
 

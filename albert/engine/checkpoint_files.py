@@ -64,7 +64,8 @@ def open_checkpoint(prefix: Path) -> Iterator[Any]:
         yield tf.train.load_checkpoint(str(prefix))
     # The reader's C++ errors come as built-in exceptions; a file that is too short is an IndexError.
     except (tf.errors.OpError, OSError, RuntimeError, ValueError, IndexError) as error:
-        if isinstance(error, UserError):
+        # Where there is no memory for what was read, as on a small GPU, the file is not damaged.
+        if isinstance(error, UserError | tf.errors.ResourceExhaustedError):
             raise
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise DamagedCheckpoint(f"checkpoint {prefix} cannot be read, it may be damaged: {reason}") from error

@@ -1,4 +1,4 @@
-"""Judges the index of a checkpoint before TensorFlow reads it, which ends the process where an entry makes no sense.
+"""Validates a checkpoint index, because TensorFlow aborts the process on a malformed one.
 
 The format is LevelDB's table (doc/table_format.md in github.com/google/leveldb) of `BundleEntryProto` by name
 (tensorflow/core/protobuf/tensor_bundle.proto). Checksums are left to TensorFlow, which does check those.

@@ -47,16 +47,16 @@ class CheckpointStore:
     def save(self, step: int, state: Mapping[str, object], is_due: Callable[[int], bool]) -> None:
         """Saves `state` and removes what is no longer kept.
 
-        What a stop saved between two due steps takes no place among the kept ones, and goes with the next save. So does
-        what is from later steps: a resumption could not use it, and training makes it again.
+        A checkpoint that a stop saved between two due steps does not count for `keep_max`; the next save removes it. It
+        also removes those of later steps: a run that resumed before them could not use them, and recomputes them.
         """
         checkpoint_files.save(self.path(step), state)
         self._keep_newest(step, is_due)
 
     def finish_save(self, step: int, is_due: Callable[[int], bool]) -> None:
-        """Does what is left to do where the process was killed after it wrote the checkpoint of `step`, the newest.
+        """Completes a save that a kill interrupted after the checkpoint of `step`, the newest, was written.
 
-        After a save that came to its end this removes nothing, also where another number of checkpoints is kept by now.
+        After a complete save this removes nothing, even if `keep_max` is smaller by now.
         """
         named = checkpoint_files.read_state(self._directory)
         if self.path(step).name not in named:
@@ -130,8 +130,9 @@ class CheckpointStore:
     def load_best(self, best_step: int | None) -> tuple[Path, State] | None:
         """The state of the best model, that of `best_step` (None: nothing was evaluated); None without any checkpoint.
 
-        That is `model.ckpt-best`, or the checkpoint that it is a copy of, otherwise the newest. Raises UserError where
-        it is damaged: another model than the one that was asked for is never used instead.
+        That is `model.ckpt-best`, or the checkpoint that it is a copy of; without evaluations the newest. Raises
+        UserError where these are damaged: the next best is never used instead. A warning says where `model.ckpt-best`
+        is of another step, as a run leaves it that was killed after it chose a better model and before it noted that.
         """
         problems: dict[Path, str] = {}
         if best_step is None and not checkpoint_files.has_traces(self.path(BEST)):

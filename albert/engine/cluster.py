@@ -119,8 +119,7 @@ def _read_tf_config(text: str) -> tuple[tuple[str, ...], int]:
         config = parse_json(text)
     except ValueError as error:
         raise ValueError(f"is {error}") from error
-    jobs = _dict_of(config, "cluster", "TF_CONFIG's cluster")
-    task = _dict_of(config, "task", "TF_CONFIG's task")
+    jobs, task = _dict_of(config, "cluster"), _dict_of(config, "task")
     if unknown := [name for name in jobs if name not in ("chief", "worker")]:
         raise ValueError(f"has the job {short_repr(unknown[0])}: all workers train, so only chief and worker are known")
     chiefs, workers = (_addresses_of(jobs, name) for name in ("chief", "worker"))
@@ -138,7 +137,7 @@ def _read_tf_config(text: str) -> tuple[tuple[str, ...], int]:
     return addresses, index + (len(chiefs) if kind == "worker" else 0)
 
 
-def _dict_of(config: object, name: str, what: str) -> dict:
+def _dict_of(config: object, name: str) -> dict:
     value = config.get(name) if isinstance(config, dict) else None
     if not isinstance(value, dict):
         raise ValueError(f"has no {name}, or one that is no JSON object")
@@ -260,7 +259,7 @@ def expand_nodelist(nodelist: str) -> list[str]:
 
 
 def _numbers(ranges: str) -> Iterator[str]:
-    """ "08-10,3" is 08, 09, 10, 3; "" for what is no range, which no host's name may hold."""
+    """ "08-10,3" is 08, 09, 10, 3. What is not a range is "?", which no host's name may hold: the host is refused."""
     for part in ranges.split(","):
         found = re.fullmatch(r"(\d{1,9})(?:-(\d{1,9}))?", part, re.ASCII)
         if not found or int(found[2] or found[1]) < int(found[1]):

@@ -2,6 +2,7 @@
 
 import ctypes
 import logging
+from collections.abc import Sequence
 
 import tensorflow as tf
 from tensorflow.core.protobuf import config_pb2, rewriter_config_pb2
@@ -48,9 +49,19 @@ def gpus(count: int) -> list[str]:
     tf.config.set_visible_devices(visible[:count], "GPU")
     for gpu in visible[:count]:
         tf.config.experimental.set_memory_growth(gpu, True)
-    # By default TensorFlow multiplies float32 matrices with the 10-bit mantissas of TF32 on Ampere GPUs and later.
-    tf.config.experimental.enable_tensor_float_32_execution(False)
+    keep_float32()
     return [f"/gpu:{i}" for i in range(count)]
+
+
+def keep_float32() -> None:
+    """Makes GPUs multiply float32 matrices as such; by default those since Ampere round them to TF32's 10 bits."""
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+
+
+def have_bfloat16(gpus: Sequence[tf.config.PhysicalDevice]) -> bool:
+    """Whether all of `gpus` have units for bfloat16, as NVIDIA's from compute capability 8.0 on."""
+    details = map(tf.config.experimental.get_device_details, gpus)
+    return all(detail.get("compute_capability", (0, 0)) >= (8, 0) for detail in details)
 
 
 def logical_cpus(count: int) -> list[str]:

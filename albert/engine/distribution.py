@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from albert.engine import devices
+from albert.engine.collectives import local_replica_index
 from albert.engine.joining import Joining, join
 from albert.engine.workers import ALONE, Workers
 from albert.errors import UserError
@@ -62,14 +63,12 @@ class Replicas:
         return f"{counted(self.count, 'replica')} on {where}"
 
     def resolve_dtype(self, dtype: str) -> str:
-        """`dtype`, where "auto" is "bfloat16" on GPUs with units for it (compute capability 8.0), else "float32"."""
+        """`dtype`, where "auto" is "bfloat16" on GPUs with units for it, else "float32"."""
         if dtype != "auto":
             return dtype
         if not self.is_on_gpus:
             return "float32"
-        details = map(tf.config.experimental.get_device_details, tf.config.get_visible_devices("GPU"))
-        is_able = all(detail.get("compute_capability", (0, 0)) >= (8, 0) for detail in details)
-        return "bfloat16" if is_able else "float32"
+        return "bfloat16" if devices.have_bfloat16(tf.config.get_visible_devices("GPU")) else "float32"
 
     def iterate(self, dataset: tf.data.Dataset) -> tf.data.Iterator:
         """What `next_elements` deals, in the host's memory.
@@ -101,6 +100,10 @@ class Replicas:
     def local_values(self, value: object) -> tuple:
         """The components of a per-replica value or mirrored variable in this process, in the order of `local_ids`."""
         return self.strategy.experimental_local_results(value)
+
+    def own_component(self, variable: tf.Variable) -> tf.Variable:
+        """The component of a mirrored variable that belongs to the replica in which this is called."""
+        return self.local_values(variable)[local_replica_index()]
 
 
 def _untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:

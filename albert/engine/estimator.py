@@ -1,7 +1,7 @@
 """The engine: one training loop and one evaluation loop over the replicas of a `tf.distribute` strategy.
 
 Owns `RunConfig` and `Estimator`. A `model_fn` turns one replica's batch and weights into an `EstimatorSpec`; everything
-that crosses replicas happens here and in `albert.engine.training_step`.
+that crosses replicas happens here, in `albert.engine.training_step` and in `albert.engine.outputs`.
 """
 
 import contextlib
@@ -19,17 +19,16 @@ from tqdm import tqdm
 
 from albert.engine import checkpoint_files
 from albert.engine.checkpoint_store import CheckpointStore
-from albert.engine.collectives import local_replica_index
 from albert.engine.distribution import Replicas
 from albert.engine.estimator_spec import EstimatorSpec, Features, ModeKeys, ModelFn, Optimizer
 from albert.engine.evaluations import Evaluation, EvaluationLog
-from albert.engine.nonfinite_steps import NonfiniteSteps, warned_of_not_numbers
+from albert.engine.nonfinite_steps import NonfiniteSteps
+from albert.engine.outputs import Arrays, Outputs
 from albert.engine.profiling import Profiler
 from albert.engine.shared_checkpoints import digest_of, load_together
 from albert.engine.throughput import StepRecord, Throughput
 from albert.engine.training_step import STEP_FIGURES, TrainingStep
 from albert.errors import UserError
-from albert.ops.compiled import CompiledOnce, TracedOnce
 from albert.system.callback_errors import reraise_user_errors
 from albert.system.printing import counted
 from albert.system.signals import Interrupted, StopOnSignal
@@ -42,7 +41,6 @@ SECONDS_PER_CALL = 1.0
 _HOST = "/cpu:0"
 # Without tqdm's own rate and time left, which count compilations and the last evaluation into the next steps.
 _BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}{postfix}]"
-Arrays = dict[str, np.ndarray]
 T = TypeVar("T")
 
 
@@ -132,8 +130,8 @@ class Estimator:
         config: RunConfig,
         warm_start: Callable[[Mapping[str, tf.Variable]], object] | None = None,
     ):
-        self._model_fn = model_fn
         self._slot_names = tuple(optimizer.slot_names)
+        self._learning_rate = learning_rate
         compiles_clip = config.use_xla and replicas.is_on_gpus
         self._training_step = TrainingStep(
             model_fn, optimizer, learning_rate, config.use_xla, config.micro_batches, compiles_clip
@@ -152,8 +150,7 @@ class Estimator:
         self._store = CheckpointStore(config.model_dir, config.keep_checkpoint_max)
         # AutoGraph rewrites every function of a model before it is traced: half of the time until the first step.
         self._compiled_train_steps = tf.function(self._train_steps, autograph=False)
-        modes = (ModeKeys.EVAL, ModeKeys.PREDICT)
-        self._outputs = {mode: tf.function(self._outputs_of(mode), autograph=False) for mode in modes}
+        self._outputs = Outputs(model_fn, self.weights, replicas, config.use_xla)
 
     # Training ---------------------------------------------------------------------------------------------------------
 
@@ -192,6 +189,7 @@ class Estimator:
         logging.info(
             "Training from step %d to %d; the first steps take longer: they are compiled.", self._first_step, max_steps
         )
+        self._warn_of_negative_rate()
         bar = tqdm(desc="train", total=max_steps, initial=self.global_step, bar_format=_BAR, disable=workers.hides_bars)
         profiler = Profiler(self._config.model_dir, self._config.profile_steps)
         nonfinite = NonfiniteSteps(self._config.skip_nonfinite_steps, input_fn, self._config.model_dir, workers)
@@ -203,7 +201,7 @@ class Estimator:
                     lambda: min(self._steps_until_boundary(max_steps), profiler.advance_to(self.global_step))
                 )
                 records = nonfinite.tolerated(self._run_steps(iterator, count))
-                signal_number = workers.highest(functools.partial(self._told, records, observers, bar, stop))
+                signal_number = workers.highest(functools.partial(self._log_and_poll, records, observers, bar, stop))
                 nonfinite.raise_if_too_many()
                 is_due = self._is_due(self.global_step, max_steps)
                 if is_due or signal_number:
@@ -215,6 +213,17 @@ class Estimator:
                     if self._stops_early(eval_spec, max_steps):
                         break
 
+    def _warn_of_negative_rate(self) -> None:
+        """Warns where the first step goes up the gradient, as the original's schedule has it before the warm-up."""
+        with tf.device(_HOST):
+            rate = float(self._learning_rate(tf.constant(self.global_step, tf.int64)))
+        if rate < 0 and self._workers.is_chief:
+            logging.warning(
+                "The learning rate of step %d is %.3g: below 0, training makes the loss larger. As in the original, "
+                "the rates before `start_warmup_step` are: leave it out for a run that begins earlier.",
+                *(self._first_step, rate),
+            )
+
     def _raise_if_stopped(self, stop: StopOnSignal, max_steps: int) -> None:
         """Raises Interrupted on all workers where a signal came to one of them."""
         number = self._workers.highest(lambda: stop.number)
@@ -222,10 +231,14 @@ class Estimator:
             self._workers.part()
             raise Interrupted(f"stopped after step {self.global_step} of {max_steps}, which is saved", number)
 
-    def _told(
+    def _log_and_poll(
         self, records: Sequence[StepRecord], observers: Iterable[TrainingObserver], bar: tqdm, stop: StopOnSignal
     ) -> int:
-        """The number of the signal that came to this process by when the steps are logged, which the chief does."""
+        """Logs the steps, on the chief, and returns the number of the signal that came to this process, 0 for none.
+
+        Both in one function, so that workers exchange a single message after each call of the compiled loop: it
+        carries the signals, and what the chief's observers raise.
+        """
         if self._workers.is_chief:
             self._log_steps(records, observers, bar)
         return stop.number
@@ -293,14 +306,10 @@ class Estimator:
 
     def _replica_step(self, features: Features, step: tf.Tensor) -> tf.Tensor:
         """One update on one replica; see STEP_FIGURES. Inside a replica."""
-        slots = {name: [self._local_value(slot) for slot in slots] for name, slots in self._slots.items()}
-        return self._training_step(self._local(self.weights), slots, features, step)
-
-    def _local_value(self, variable: tf.Variable) -> tf.Variable:
-        return self.replicas.local_values(variable)[local_replica_index()]
-
-    def _local(self, variables: Mapping[str, tf.Variable]) -> dict[str, tf.Variable]:
-        return {name: self._local_value(variable) for name, variable in variables.items()}
+        own = self.replicas.own_component
+        weights = {name: own(variable) for name, variable in self.weights.items()}
+        slots = {name: [own(slot) for slot in slots] for name, slots in self._slots.items()}
+        return self._training_step(weights, slots, features, step)
 
     def _log_steps(self, records: Sequence[StepRecord], observers: Iterable[TrainingObserver], bar: tqdm) -> None:
         if not records:
@@ -432,62 +441,14 @@ class Estimator:
         has_labels: bool = True,
     ) -> dict[str, float]:
         """`score_fn` of the predictions for every example, `global_step`, and with labels the mean loss `eval_loss`."""
-        outputs = self._collect(input_fn, ModeKeys.EVAL if has_labels else ModeKeys.PREDICT)
+        outputs = self._outputs.collect(input_fn, ModeKeys.EVAL if has_labels else ModeKeys.PREDICT)
         losses = outputs.pop("per_example_loss", None)
         loss = {} if losses is None else {"eval_loss": float(np.mean(losses, dtype=np.float64))}
         return self._workers.agree(lambda: {**score_fn(outputs), **loss, "global_step": self.global_step})
 
     def predict(self, input_fn: Callable[[], tf.data.Dataset]) -> Arrays:
         """Predictions for every example, by name; first axis in the order of the example ids 0, 1, ..."""
-        return self._collect(input_fn, ModeKeys.PREDICT)
-
-    @reraise_user_errors()
-    def _collect(self, input_fn: Callable[[], tf.data.Dataset], mode: ModeKeys) -> Arrays:
-        """Runs every batch on its replica and returns the outputs of the real rows sorted by example id.
-
-        Raises RuntimeError unless the ids are exactly 0 .. n - 1: an example lost or counted twice is a bug.
-        """
-        dataset = input_fn()
-        iterator, steps = self.replicas.iterate(dataset), range(self.replicas.steps_of(dataset))
-        parts: list[Arrays] = []
-        workers = self._workers
-        workers.start_watching()
-        for _ in tqdm(steps, mode.name.lower(), unit="batch", disable=workers.hides_bars, leave=False):
-            with workers.waiting(f"a batch of {mode.name.lower()}", is_first=not parts):
-                for outputs in self._outputs[mode](self.replicas.next_elements(iterator)):
-                    parts.append({name: tensor.numpy() for name, tensor in outputs.items()})
-        merged = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        gathered = workers.gather(merged)
-        merged = {name: np.concatenate([arrays[name] for arrays in gathered]) for name in merged}
-        real = merged.pop("example_weights") > 0
-        ids = merged.pop("example_ids")[real]
-        if not np.array_equal(np.sort(ids), np.arange(len(ids))):
-            raise RuntimeError(f"{len(ids)} rows evaluated, but their ids are not 0 to {len(ids) - 1}, each once")
-        order = np.argsort(ids)
-        return warned_of_not_numbers({name: values[real][order] for name, values in merged.items()})
-
-    def _outputs_of(self, mode: ModeKeys) -> Callable[[Features], list[dict[str, tf.Tensor]]]:
-        """The function that turns a distributed batch into one dictionary of outputs per local replica."""
-
-        @(CompiledOnce if self._config.use_xla else TracedOnce)
-        def forward(weights: Mapping[str, tf.Tensor], features: Features) -> dict[str, tf.Tensor]:
-            spec = self._model_fn(features, mode, weights, tf.constant(0, tf.int64))
-            assert spec.predictions is not None, f"{mode} has predictions"
-            outputs = {**spec.predictions, "example_ids": spec.example_ids, "example_weights": spec.example_weights}
-            if mode == ModeKeys.EVAL:
-                outputs["per_example_loss"] = spec.per_example_loss
-            return outputs
-
-        def replica_outputs(features: Features) -> dict[str, tf.Tensor]:
-            weights = {name: tf.convert_to_tensor(v) for name, v in self._local(self.weights).items()}
-            return forward(weights, features)
-
-        def outputs(features: Features) -> list[dict[str, tf.Tensor]]:
-            per_replica = self.replicas.strategy.run(replica_outputs, args=(features,))
-            local = {name: self.replicas.local_values(value) for name, value in per_replica.items()}
-            return [dict(zip(local, values, strict=True)) for values in zip(*local.values(), strict=True)]
-
-        return outputs
+        return self._outputs.collect(input_fn, ModeKeys.PREDICT)
 
 
 def _tell(observers: Iterable[TrainingObserver], event: str, what: object) -> None:

@@ -75,13 +75,13 @@ class LightHead:
         return EstimatorSpec(mode, features["example_ids"], features["example_weights"], loss, predictions)
 
 
-def _light_estimator(model_dir, replicas=1, **config):
+def _light_estimator(model_dir, replicas=1, learning_rate=SCHEDULE, **config):
     """An estimator whose model is no ALBERT, for what is the same with any model."""
     return Estimator(
         model_fn=LightHead.model_fn,
         create_weights=LightHead.create_weights,
         optimizer=create_optimizer("adamw"),
-        learning_rate=SCHEDULE,
+        learning_rate=learning_rate,
         replicas=create_replicas("mirror", replicas, "cpu"),
         config=RunConfig(model_dir, ROWS, **{"save_checkpoints_steps": 1000, **config}),
     )
@@ -449,12 +449,20 @@ def test_a_damaged_evaluation_log_is_named(tmp_path):
         _light_estimator(tmp_path)
 
 
+@pytest.mark.parametrize("start", [0, 3])
+def test_a_rate_below_zero_is_warned_of(start, tmp_path, caplog):
+    # The original's, whose warm-up counts from a step that the run has not come to.
+    schedule = LearningRateSchedule(0.01, 12, num_warmup_steps=4, start_warmup_step=start)
+    _train(_light_estimator(tmp_path, learning_rate=schedule), last=1)
+    assert ("The learning rate of step 1 is -0.0075: below 0" in caplog.text) is (start > 0)
+
+
 # Faults ---------------------------------------------------------------------------------------------------------------
 
 
 def _exploding(estimator, *steps, value=0.0):
     """The same estimator, whose losses in these steps, counted from 1, are divided by `value`."""
-    inner = estimator._model_fn
+    inner = estimator._training_step._model_fn
 
     def model_fn(features, mode, weights, step):
         spec = inner(features, mode, weights, step)

@@ -128,10 +128,12 @@ def _strategy(device: str) -> tf.distribute.Strategy:
 def _signals_kept() -> Iterator[None]:
     """Signals do afterwards what they did before: TensorFlow makes SIGTERM do nothing."""
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
-    yield
-    for number, handler in before.items():
-        if handler is not None:
-            signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            if handler is not None:
+                signal.signal(number, handler)
 
 
 def _mark_logs(cluster: Cluster) -> None:

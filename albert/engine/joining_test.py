@@ -1,6 +1,7 @@
 """How a worker joins, as far as one process can tell: what it compares, and what it says of a lost one."""
 
 import logging
+import signal
 
 import pytest
 import tensorflow as tf
@@ -47,6 +48,18 @@ def test_a_lost_worker_that_nobody_names_is_another_one_and_of_two_the_other(err
 def test_other_errors_are_what_they_are(error):
     with pytest.raises(type(error)), joining._losses_named(CLUSTER):
         raise error
+
+
+def test_signals_do_what_they_did_before_even_where_tensorflow_does_not_start():
+    before = signal.getsignal(signal.SIGTERM)
+
+    def fail() -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise RuntimeError("no cluster")
+
+    with pytest.raises(RuntimeError, match="no cluster"), joining._signals_kept():
+        fail()
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_the_digest_of_the_code_is_of_every_module_and_of_no_test(monkeypatch, tmp_path):

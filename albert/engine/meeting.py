@@ -243,6 +243,8 @@ class _Host:
         index = next((index for index, known in self._guests.items() if known is line), None)
         try:
             for message in line.receive():
+                if line.fileno() < 0:
+                    return  # refused for the message before
                 if index is None:
                     index = self._greet(line, message)
                 else:

@@ -184,22 +184,29 @@ def _listen(port: int, backlog: int, is_dual: bool) -> socket.socket:
 
 
 def connect(address: str, limit: Limit) -> socket.socket:
-    """One attempt to connect to "host:port". Raises OSError."""
+    """One attempt to connect to "host:port", at each address of the host in turn. Raises OSError, that of the last."""
     host, port = split_address(address)
     failure: OSError = TimeoutError(errno.ETIMEDOUT, "timed out")
     for family, kind, protocol, _, target in _resolve(host, port, limit):
-        connection = socket.socket(family, kind, protocol)
         try:
-            connection.settimeout(max(0.1, limit.left))
-            connection.connect(target)
-            # Where nobody listens on a port that the kernel gives to clients, a client may connect to itself.
-            if connection.getsockname() != connection.getpeername():
-                return connection
-            failure = ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")
-        except OSError as error:
+            return _connected(socket.socket(family, kind, protocol), target, limit)
+        except OSError as error:  # also where the kernel lacks IPv6, to which names may still resolve
             failure = error
-        connection.close()
     raise failure
+
+
+def _connected(connection: socket.socket, target: tuple, limit: Limit) -> socket.socket:
+    """`connection`, connected to `target`. Raises OSError, and closes it."""
+    try:
+        connection.settimeout(max(0.1, limit.left))
+        connection.connect(target)
+        # Where nobody listens on a port that the kernel gives to clients, a client may connect to itself.
+        if connection.getsockname() == connection.getpeername():
+            raise ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")
+    except OSError:
+        connection.close()
+        raise
+    return connection
 
 
 def _resolve(host: str, port: int, limit: Limit) -> list:

@@ -2,7 +2,9 @@
 
 import contextlib
 import dataclasses
+import errno
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -360,6 +362,7 @@ STRANGERS = {
     "too deep": _HELLO + b"[" * 100_000 + b"\n",
     "no index": _HELLO + b'{"facts": {}, "launch": "a"}\n',
     "another launch": _HELLO + b'{"index": 1, "facts": {}, "launch": "b"}\n',
+    "another launch, twice at once": (_HELLO + b'{"index": 1, "facts": {}, "launch": "b"}\n') * 2,
     "a negative index": _HELLO + b'{"index": -1, "facts": {}, "launch": "a"}\n',
     "other words": _HELLO + b'{"do": "go"}\n',
 }
@@ -397,6 +400,28 @@ def test_a_stranger_at_a_workers_own_port_harms_nothing():
                     stack.enter_context(connect(addresses[1], Limit(5))).sendall(data)
             assert ends_of_meeting(Worker(addresses, 0)) == ["met"]
         assert said_by(worker)[-1] == "met"
+
+
+def test_an_address_of_a_family_that_the_kernel_lacks_is_passed_over(monkeypatch):
+    # As with ipv6.disable=1 on the kernel's command line: names still resolve to ::1 first.
+    class WithoutIPv6(socket.socket):
+        def __init__(self, family=-1, *arguments, **options):
+            if family == socket.AF_INET6:
+                raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
+            super().__init__(family, *arguments, **options)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        found = [
+            (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::1", port, 0, 0)),
+            (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)),
+        ]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+        monkeypatch.setattr(socket, "socket", WithoutIPv6)
+        connect(f"localhost:{port}", Limit(5)).close()
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found[:1])
+        with pytest.raises(OSError, match="Address family not supported"):
+            connect(f"localhost:{port}", Limit(5))
 
 
 @pytest.mark.parametrize("answer", STRANGERS.values(), ids=STRANGERS)

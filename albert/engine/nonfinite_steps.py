@@ -1,12 +1,11 @@
 """Steps whose loss or gradient is NaN or infinite: logged with their examples, and tolerated up to a limit.
 
-`TrainingStep` leaves out the update of such a step, so that the weights are good either way. Weights that are finite
-may still be too large to compute with, which the outputs of an evaluation tell.
+`TrainingStep` leaves out the update of such a step, so that the weights are good either way.
 """
 
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,6 @@ import tensorflow as tf
 from albert.engine.throughput import StepRecord
 from albert.engine.workers import ALONE, Workers
 from albert.errors import UserError
-from albert.system.printing import part_of
 
 # Examples of a batch that are named.
 _MAX_NAMED = 256
@@ -86,21 +84,3 @@ class NonfiniteSteps:
         ids = np.concatenate([shard["example_ids"].numpy().ravel() for shard in shards])
         ids = np.concatenate([arrays["ids"] for arrays in self._workers.gather({"ids": ids})])
         return sorted(ids[ids >= 0].tolist())
-
-
-def count_not_numbers(outputs: Mapping[str, np.ndarray]) -> int:
-    """How many of N rows have a NaN in any output [N, ...]."""
-    floats = [values for values in outputs.values() if np.issubdtype(values.dtype, np.floating)]
-    found = [np.isnan(values).reshape(len(values), math.prod(values.shape[1:])).any(axis=1) for values in floats]
-    return int(np.any(found, axis=0).sum())
-
-
-def warned_of_not_numbers(outputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """`outputs` [N, ...]; a warning says how many of the rows are not numbers."""
-    if count := count_not_numbers(outputs):
-        logging.warning(
-            "the model's outputs are not numbers (NaN) for %s: its weights are too large to compute with. Lower the "
-            "learning rate, or use an earlier checkpoint.",
-            part_of(count, len(next(iter(outputs.values()))), "row"),
-        )
-    return outputs

@@ -17,16 +17,17 @@ _PROFILES = Path("plugins/profile")
 
 
 class Profiler:
-    """Profiles from when `first` steps are done until `last` are. Entered around the loop.
+    """Profiles from when `first` steps are done until `last` are, or the loop around which it is entered ends.
 
-    `steps` None profiles nothing. A profile appears whole or not at all; where it cannot be written, entering, ending
-    and `advance_to` raise UserError.
+    `steps` is (first, last); None profiles nothing. A profile appears whole or not at all; where it cannot be written,
+    entering, ending and `advance_to` raise UserError. A warning says where a run made none of these steps.
     """
 
     def __init__(self, directory: Path, steps: tuple[int, int] | None):
         self._directory = directory
         self._steps = steps
         self._is_running = False
+        self._begun_at: int | None = None  # the number of steps that were done then
         self._temporary = temporary_beside(directory / "profile")
 
     def __enter__(self) -> "Profiler":
@@ -38,7 +39,11 @@ class Profiler:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._is_running:
-            self._stop()
+            self._stop("on")
+        elif self._steps and self._begun_at is None and error is None:
+            logging.warning(
+                "`profile_steps`=%d,%d: there is no profile, because this run made none of these steps.", *self._steps
+            )
 
     def advance_to(self, step: int) -> int:
         """Begins or ends the profile if `step` is where it does; returns how many steps follow until the next."""
@@ -46,16 +51,15 @@ class Profiler:
             return 1 << 30
         first, last = self._steps
         if self._is_running and step >= last:
-            self._stop()
+            self._stop(f"to {last}")
         elif not self._is_running and first <= step < last:
             with self._errors_named():
                 tf.profiler.experimental.start(str(self._temporary))
-            self._is_running = True
+            self._is_running, self._begun_at = True, step
         boundaries = [boundary - step for boundary in self._steps if boundary > step]
         return min(boundaries, default=1 << 30)
 
-    def _stop(self) -> None:
-        assert self._steps, "only what was started is stopped"
+    def _stop(self, end: str) -> None:
         self._is_running = False
         with self._errors_named():
             tf.profiler.experimental.stop()
@@ -63,7 +67,7 @@ class Profiler:
                 (self._directory / _PROFILES).mkdir(parents=True, exist_ok=True)
                 profile.rename(self._directory / _PROFILES / profile.name)
         shutil.rmtree(self._temporary, ignore_errors=True)
-        logging.info("Profile of steps %d to %d: tensorboard --logdir %s", *self._steps, self._directory)
+        logging.info("Profile of steps %d %s: tensorboard --logdir %s", self._begun_at, end, self._directory)
 
     @contextlib.contextmanager
     def _errors_named(self) -> Iterator[None]:

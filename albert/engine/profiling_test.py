@@ -1,5 +1,6 @@
 """A profile is whole, or absent with one line that says why."""
 
+import logging
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,24 @@ def test_a_profile_is_where_tensorboard_looks_and_nothing_else_is_left(tmp_path)
     _profile(tmp_path)
     assert len(list(tmp_path.glob("plugins/profile/*/*.xplane.pb"))) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["plugins"]
+
+
+@pytest.mark.parametrize(("steps", "said"), [((1, 3), "1 to 3:"), ((2, 3), "2 to 3:"), ((2,), "2 on:")])
+def test_the_log_says_which_steps_are_in_the_profile(steps, said, tmp_path, caplog):
+    # A resumed run may begin within them, and a run may end there.
+    caplog.set_level(logging.INFO)
+    with Profiler(tmp_path, (1, 3)) as profiler:
+        for step in steps:
+            profiler.advance_to(step)
+    assert f"Profile of steps {said} tensorboard" in caplog.text
+
+
+@pytest.mark.parametrize(("steps", "is_said"), [((0, 5), True), ((20, 25), True), ((5, 12), False)])
+def test_a_run_without_the_steps_of_the_profile_says_so(steps, is_said, tmp_path, caplog):
+    with Profiler(tmp_path, (10, 20)) as profiler:
+        for step in steps:
+            profiler.advance_to(step)
+    assert ("`profile_steps`=10,20: there is no profile" in caplog.text) is is_said
 
 
 def test_a_full_disk_is_reported_in_one_line_and_nothing_half_written_is_left(tmp_path):

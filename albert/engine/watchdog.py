@@ -1,6 +1,6 @@
-"""Ends a process in which nothing goes on any more, and shows where it stands. No TensorFlow.
+"""Ends a process that makes no progress, and shows where it is stuck. No TensorFlow.
 
-A worker that hangs is alive to all that looks after processes, and the others wait for it for ever.
+A worker that hangs looks alive to whatever supervises processes, and the others would wait for it without end.
 """
 
 import faulthandler
@@ -10,11 +10,11 @@ import time
 
 from albert.system.endings import LOST_WORKER, end_process
 
-# What compiles may take long, and must never be mistaken for being stuck.
+# A first call compiles, which may take long and must never be mistaken for being stuck.
 _FIRST_CALL_SECONDS = 1800.0
-# Where no Python thread runs any more, not even this one, the process ends so much later, by a thread without Python.
+# Where no Python thread runs any more, not even the watchdog, faulthandler's own thread ends the process so much later.
 _LAST_RESORT_SECONDS = 60.0
-# The watchdogs of all workers have counted from about the same moment: until each has shown where its own stands.
+# All workers' watchdogs end at about the same moment; the first to end the process would cut off the others' stacks.
 _TOGETHER_SECONDS = 3.0
 
 
@@ -39,7 +39,7 @@ class Watchdog:
             self._thread.start()
 
     def begin(self, phase: str, is_first: bool = False) -> None:
-        """Says that something came to an end, and what begins; `is_first`: something is compiled in it."""
+        """Restarts the limit for what begins now, `phase`; `is_first`: something is compiled in it."""
         if self._thread is None:
             return
         limit = max(self._seconds, _FIRST_CALL_SECONDS) if is_first else self._seconds

@@ -68,7 +68,7 @@ class Workers:
         return contextlib.nullcontext()
 
     def start_watching(self) -> None:
-        """From now on every process ends where nothing goes on for too long."""
+        """From now on every process ends that makes no progress for too long."""
 
     def describe(self) -> str:
         """A phrase for logs, "" for one process."""

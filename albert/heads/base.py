@@ -1,13 +1,10 @@
 """What a head is: from the encoder's output to predictions, and from predictions to one loss per example.
 
-A head has its variables (upstream's names), logits and loss, and knows neither checkpoints, flags nor training. It is a
-frozen description with these members, so that a new one is a class and a line in `heads.head_for`:
+A head has its variables (upstream's names), predictions and loss, and knows neither checkpoints, flags nor training. It
+is a frozen description with the members of `Head`, so that a new one is a class and a line in `heads.head_for`.
 
-* `variable_specs`: its variables;
-* `predict(weights, encoded, dropout_key, features)`: a dictionary of tensors, first axis b, the examples;
-* `per_example_loss(predictions, features)`: [b] float32. The engine averages it over the examples of a global batch.
-
-An example is a sequence, so that b = n, except for multiple choice.
+b is the number of examples, n that of sequences. An example is a sequence, so that b = n, except for multiple choice,
+where the k options of an example are sequences that follow each other: n = k b.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -37,13 +34,19 @@ Loss = Callable[[Mapping[str, tf.Tensor], Features], tf.Tensor]
 
 
 class Head(Protocol):
-    """What a task puts on the encoder."""
+    """What a task puts on the encoder.
 
-    reads_tokens: ClassVar[bool]  # whether it needs more of the encoder than `pooled_output`
-    label_columns: ClassVar[tuple[str, ...]]  # the features that only training and the loss read
+    Attributes:
+      reads_tokens: whether it needs more of the encoder than `EncoderOutput.pooled_output`.
+      label_columns: the features that only training and the loss read; they are taken away before it predicts.
+    """
+
+    reads_tokens: ClassVar[bool]
+    label_columns: ClassVar[tuple[str, ...]]
 
     @property
-    def variable_specs(self) -> Sequence[VariableSpec]: ...
+    def variable_specs(self) -> Sequence[VariableSpec]:
+        """Its variables, in upstream's order of creation."""
 
     def predict(
         self,
@@ -51,6 +54,15 @@ class Head(Protocol):
         encoded: EncoderOutput,
         dropout_key: DropoutKey | None = None,
         features: Features = NO_FEATURES,
-    ) -> dict[str, tf.Tensor]: ...
+    ) -> dict[str, tf.Tensor]:
+        """Predictions by name, each [b, ...]; without a `dropout_key` there is no dropout.
 
-    def per_example_loss(self, predictions: Mapping[str, tf.Tensor], features: Features) -> tf.Tensor: ...
+        `weights` holds its variables, and those of the encoder, by name. `features` are what a batch has beside the
+        tokens, by name, each [b, ...], or [R, L] where it has one number for each token.
+        """
+
+    def per_example_loss(self, predictions: Mapping[str, tf.Tensor], features: Features) -> tf.Tensor:
+        """[b] float32, of what `predict` returned and the labels in `features`.
+
+        The engine averages it over the examples of a global batch.
+        """

@@ -7,7 +7,7 @@ from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import DecodeError
 from google.protobuf.unknown_fields import UnknownFieldSet
 
-from albert.system.json_text import parse_json, short_repr
+from albert.system.json_text import parse_json, short_repr, short_text
 
 KERAS_METADATA = "keras_metadata.pb"
 _KERAS_HUB = {
@@ -47,7 +47,7 @@ def from_keras_hub(values: Mapping[str, Any]) -> dict[str, object]:
     """Our fields. Raises ValueError for what is no ALBERT, or lacks a field."""
     name = values["class_name"]
     if name != "AlbertBackbone":
-        raise ValueError(f"is of {short_repr(name)[1:-1]}, which is not an ALBERT's backbone")
+        raise ValueError(f"is of {short_text(name)}, which is not an ALBERT's backbone")
     found = _renamed(values["config"], _KERAS_HUB)
     dropout = values["config"].get("dropout", 0.0)
     return found | {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout, "hidden_act": "gelu"}

@@ -1,6 +1,6 @@
-"""`tokenizer.json` of Hugging Face's tokenizers library: the SentencePiece model that it was made from, made again.
+"""Rebuilds the SentencePiece model from which a `tokenizer.json` of Hugging Face's tokenizers library was made.
 
-It holds the pieces with their scores and the table of characters, which is all that ids depend on. How that library
+The file has the pieces with their scores and the table of characters, which is all that ids depend on. How that library
 cuts text around them is not taken over: ids are those of this project's tokenizer, with which ALBERT was trained.
 """
 
@@ -15,7 +15,7 @@ from typing import Any
 from sentencepiece import sentencepiece_model_pb2
 
 from albert.errors import UserError
-from albert.system.json_text import parse_json, short_repr
+from albert.system.json_text import parse_json, short_repr, short_text
 from albert.system.text_encoding import read_regular
 
 TOKENIZER_JSON = "tokenizer.json"
@@ -34,7 +34,7 @@ def sentencepiece_model(data: bytes, source: str) -> bytes:
     Raises UserError for what is damaged or cannot be represented.
     """
     try:
-        return _made_again(_read(data))
+        return _rebuilt(_read(data))
     except ValueError as error:
         raise UserError(
             f"{source} {error}. Take the .model (spiece.model, 30k-clean.model) that came with the weights "
@@ -42,11 +42,11 @@ def sentencepiece_model(data: bytes, source: str) -> bytes:
         ) from error
 
 
-def _made_again(values: Mapping[str, Any]) -> bytes:
+def _rebuilt(values: Mapping[str, Any]) -> bytes:
     model = _mapping(values.get("model"), "model")
     kind = model.get("type", "BPE" if "merges" in model else None)
     if kind != "Unigram":
-        raise ValueError(f"is of kind {short_repr(kind)[1:-1]}, not Unigram, as ALBERT's SentencePiece models are")
+        raise ValueError(f"is of kind {short_text(kind)}, not Unigram, as ALBERT's SentencePiece models are")
     if model.get("byte_fallback"):
         raise ValueError("splits unknown characters into bytes, which ALBERT's models do not")
     _check_boundaries(values.get("pre_tokenizer"))
@@ -160,7 +160,7 @@ def _normalizers(values: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     parts = _mappings(whole.get("normalizers"), "normalizer") if whole.get("type") == "Sequence" else [whole]
     for part in parts:
         if part.get("type") not in _NORMALIZERS:
-            raise ValueError(f"has the normalizer {short_repr(part.get('type'))[1:-1]}, which ALBERT's do not have")
+            raise ValueError(f"has the normalizer {short_text(part.get('type'))}, which ALBERT's do not have")
     return parts
 
 

@@ -104,6 +104,7 @@ MODEL = made_of(SMALL)["model"]
         (changed(model={"type": "BPE", "vocab": {}, "merges": []}), "is of kind BPE, not Unigram"),
         (changed(model={"vocab": {}, "merges": []}), "is of kind BPE, not Unigram"),
         (changed(model={"type": "WordPiece", "vocab": {}}), "is of kind WordPiece, not Unigram"),
+        (changed(model={"vocab": {}}), "is of kind None, not Unigram"),
         (changed(model=MODEL | {"byte_fallback": True}), "splits unknown characters into bytes"),
         (changed(model=MODEL | {"unk_id": None}), "has no unknown piece: unk_id is None"),
         (changed(model=MODEL | {"unk_id": 10**6}), "has no unknown piece"),
@@ -113,7 +114,7 @@ MODEL = made_of(SMALL)["model"]
         (changed(model=MODEL | {"vocab": [["a", 1e40]]}), "no list of pieces with scores"),
         (changed(added_tokens=[{"id": 124, "content": "<new>", "special": False}]), "an added token, '<new>', which"),
         (changed(normalizer={"type": "BertNormalizer"}), "has the normalizer BertNormalizer"),
-        (changed(normalizer={"type": ["Strip"]}), "has the normalizer 'Strip'"),
+        (changed(normalizer={"type": ["Strip"]}), r"has the normalizer \['Strip'\], which"),
         (changed(normalizer={"type": "Precompiled", "precompiled_charsmap": "?"}), "no base64"),
         (changed(pre_tokenizer={"type": "ByteLevel"}), "does not put \u2581 in front of words"),
         (

@@ -47,7 +47,7 @@ class TracedOnce:
 class CompiledOnce(TracedOnce):
     """The same compiled by XLA, once for all logical devices of a processor.
 
-    TensorFlow compiles for every device anew. The logical devices of a CPU are one processor, so that all of them call
+    TensorFlow compiles once for each device. The logical devices of a CPU are one processor, so that all of them call
     what the first one compiled (benchmarks/results/starting.md); every GPU compiles for itself.
     """
 

@@ -8,15 +8,16 @@ import pytest
 import tensorflow as tf
 
 from albert.engine.distribution import create_replicas
-from albert.ops.compiled import CompiledOnce
+from albert.ops.compiled import CompiledOnce, TracedOnce
 
 ROOT = Path(__file__).parents[2]
 
 
-def test_replicas_on_one_processor_share_one_trace_and_so_its_compiled_code():
+@pytest.mark.parametrize("once", [CompiledOnce, TracedOnce])
+def test_replicas_share_one_trace_and_so_its_compiled_code(once):
     traced = []
 
-    @CompiledOnce
+    @once
     def scaled(values, by, power: int):
         traced.append(power)
         return [value * by**power for value in values]
@@ -30,6 +31,14 @@ def test_replicas_on_one_processor_share_one_trace_and_so_its_compiled_code():
     assert traced == [2, 3]
     for values in zip(*map(strategy.experimental_local_results, results), strict=True):
         np.testing.assert_array_equal(values, [[9.0, 18.0], [18.0, 27.0], [8.0, 16.0]])
+
+
+def test_a_trace_computes_where_it_is_called_and_compiled_code_of_a_processor_on_its_first_device():
+    for once, expected in ((TracedOnce, [0, 2, 3]), (CompiledOnce, [0, 0, 0])):
+        double = once(lambda x: x * 2.0)
+        for called_on, computed_on in zip([0, 2, 3], expected, strict=True):
+            with tf.device(f"/cpu:{called_on}"):
+                assert double(tf.ones([2])).device.endswith(f"CPU:{computed_on}")
 
 
 def test_another_shape_or_constant_is_another_trace():

@@ -1,7 +1,7 @@
 """The element-wise parts of a transformer block for a step that is compiled as a whole, as it is on a GPU.
 
-The functions of `albert.ops.fused` dissolve there into one program, and the compiler decides anew what is kept and what
-is computed again. Its choices cost a sixth of the step (base model, 8 rows of 512, bfloat16, H100): it kept float32
+There the functions of `albert.ops.fused` become parts of one program, for which the compiler decides what is kept and
+what is recomputed. Its choices cost a sixth of the step (base model, 8 rows of 512, bfloat16, H100): it kept float32
 copies where bfloat16 was to be kept, computed layer norm's statistics five times, and added up the columns of the
 projection's gradient in an order for which the memory is slow. Two means prevent that:
 

@@ -36,7 +36,7 @@ from albert.pretraining_data.instances import (
 )
 from albert.pretraining_data.masking import HashedMaskDraws, Masked, MaskSettings, mask, word_units
 from albert.pretraining_data.noise import with_noise
-from albert.pretraining_data.pieces import Vocabulary, load_vocabulary
+from albert.pretraining_data.pieces import Vocabulary, vocabulary_of
 from albert.pretraining_data.shuffle import add_to_buckets, in_key_order, number_of_buckets
 from albert.pretraining_data.text_files import INPUT, expand_patterns, warn_of_copies, warn_of_empty
 from albert.settings import missing_vocabulary
@@ -122,18 +122,19 @@ class CreationSettings(PairSettings, MaskSettings):
         return found
 
 
-class RecordCounts(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class RecordCounts:
     """What came of some documents, in numbers."""
 
-    tokens_read: int  # of the corpus
-    records: int
-    tokens: int  # in the records, without padding
-    masked: int
-    without_masks: int  # records in which nothing is to be predicted
+    tokens_read: int = 0  # of the corpus
+    records: int = 0
+    tokens: int = 0  # in the records, without padding
+    masked: int = 0
+    without_masks: int = 0  # records in which nothing is to be predicted
 
-    def plus(self, other: "RecordCounts") -> "RecordCounts":
-        """Both together."""
-        return RecordCounts(*map(sum, zip(self, other, strict=True)))
+    def __add__(self, other: "RecordCounts") -> "RecordCounts":
+        mine, others = dataclasses.astuple(self), dataclasses.astuple(other)
+        return RecordCounts(*(a + b for a, b in zip(mine, others, strict=True)))
 
 
 def create(settings: CreationSettings) -> None:
@@ -151,7 +152,7 @@ def create(settings: CreationSettings) -> None:
     for path in outputs:
         path.parent.mkdir(parents=True, exist_ok=True)
     warn_of_vocabulary(tokenizer)
-    vocabulary = load_vocabulary(tokenizer, settings.spm_model_file, settings.vocab_file)
+    vocabulary = vocabulary_of(tokenizer)
     with exit_on_termination(), _disk_errors_named(outputs[0]), _temporary_folder(outputs) as folder:
         corpus = _tokenize(settings, inputs, tokenizer, vocabulary, folder)
         check_unknown(
@@ -217,26 +218,34 @@ class RecordMaker:
 
     def __call__(self, block: _Block) -> RecordCounts:
         """Makes the records of `block` and returns how many."""
-        first_document, end_document = self.corpus.open().document_starts[[*block[1:]]]
-        first_token, end_token = self.corpus.open().sentence_starts[[first_document, end_document]].tolist()
-        made = RecordCounts(end_token - first_token, 0, 0, 0, 0)
+        made = RecordCounts(tokens_read=self._num_tokens(block))
         for batch in self.batches(block):
             features = record_features(self.settings.max_seq_length, batch.masked.positions.shape[1])
             records = encode_records(features, columns_of(batch.text, batch.masked))
             add_to_buckets(self.folder, self.num_buckets, batch.order_keys, batch.ties, records)
             masked = batch.masked.counts
-            counts = RecordCounts(
-                *(0, len(records), int(batch.text.lengths.sum()), int(masked.sum()), int((masked == 0).sum()))
+            made += RecordCounts(
+                records=len(records),
+                tokens=int(batch.text.lengths.sum()),
+                masked=int(masked.sum()),
+                without_masks=int((masked == 0).sum()),
             )
-            made = made.plus(counts)
         return made
+
+    def _num_tokens(self, block: _Block) -> int:
+        """The tokens of the documents in `block`."""
+        arrays = self.corpus.open()
+        sentences = arrays.document_starts[[block.first_document, block.end_document]]
+        first_token, end_token = arrays.sentence_starts[sentences].tolist()
+        return int(end_token - first_token)
 
     def batches(self, block: _Block) -> Iterator[Batch]:
         """The sequences of `block`, masked."""
         pairs = self._pairs(block)
         batch_size = max(1, _POSITIONS_PER_BATCH // self.settings.max_seq_length)
         while some := list(itertools.islice(pairs, batch_size)):
-            yield self._masked(*(list(column) for column in zip(*some, strict=True)))
+            some_pairs, document_keys, numbers = (list(column) for column in zip(*some, strict=True))
+            yield self._masked(some_pairs, document_keys, numbers)
 
     def _pairs(self, block: _Block) -> Iterator[tuple[Pair, int, int]]:
         """Each pair with the key of its document and pass, and its number there."""
@@ -323,7 +332,7 @@ def _check(corpus: Corpus, settings: CreationSettings) -> None:
 
 def _make_records(maker: RecordMaker) -> RecordCounts:
     total = maker.corpus.num_tokens * maker.settings.dupe_factor
-    made = RecordCounts(0, 0, 0, 0, 0)
+    made = RecordCounts()
     workers = number_of_workers(maker.settings.num_workers)
     with (
         tqdm.tqdm(desc="masking", total=total, unit="token", unit_scale=True, disable=None) as progress,
@@ -331,7 +340,7 @@ def _make_records(maker: RecordMaker) -> RecordCounts:
         contextlib.closing(parallel_map(maker, maker.blocks(), workers)) as parts,
     ):
         for part in parts:
-            made = made.plus(part)
+            made += part
             progress.update(part.tokens_read)
     return made
 

@@ -188,6 +188,7 @@ class _CorpusWriter:
         self._ids, self._sentences, self._documents = ids, sentences, documents
         self._max_sentence_tokens = max_sentence_tokens
         self._document_start = 0
+        self._line = 0  # the last one, by its number in its file
         self.num_documents = self.num_sentences = self.num_tokens = self.num_long_sentences = 0
         self.first_long_sentence = ""
         self.files_with_text: set[Path] = set()
@@ -199,6 +200,7 @@ class _CorpusWriter:
     def add(self, lines: _Lines, result: _TokenizedLines) -> None:
         if lines.starts_file:
             self._end_document()
+            self._line = 0
         self._ids.write(result.ids)
         self.num_unknown += result.num_unknown
         if result.first_unknown and not self.first_unknown:
@@ -206,15 +208,17 @@ class _CorpusWriter:
             self.first_unknown = f"{word} ({lines.path}, line {lines.numbers[line]})"
         ends = []
         for number, length in zip(lines.numbers, result.lengths, strict=True):
-            if length == _BLANK:
+            # A long line comes in parts. The last may be only its end, or its trailing spaces: that is no blank line.
+            if length == _BLANK and number != self._line:
                 self._end_document()
-            elif length:
+            if length > 0:
                 self.num_sentences += 1
                 self.num_tokens += length
                 ends.append(self.num_tokens)
             if length > self._max_sentence_tokens:
                 self.first_long_sentence = self.first_long_sentence or f"{lines.path}:{number}"
                 self.num_long_sentences += 1
+            self._line = number
         if ends:
             self.files_with_text.add(lines.path)
         _append(self._sentences, ends)

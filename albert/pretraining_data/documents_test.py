@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 
 from albert.errors import UserError
+from albert.pretraining_data import documents
 from albert.pretraining_data.documents import Corpus, tokenize_corpus
-from albert.pretraining_data.pieces import load_vocabulary
+from albert.pretraining_data.pieces import vocabulary_of
 from albert.tokenization import load_tokenizer
 
 SPM_MODEL_FILE = Path(__file__).parent.parent / "testdata" / "30k-clean.model"
 TOKENIZER = load_tokenizer(SPM_MODEL_FILE, None, do_lower_case=True)
-VOCABULARY = load_vocabulary(TOKENIZER, SPM_MODEL_FILE, None)
+VOCABULARY = vocabulary_of(TOKENIZER)
 
 
 def tokenized(folder: Path, *texts: str, num_workers: int = 1, longest: int = 99, on_bytes=lambda _: None) -> Corpus:
@@ -46,6 +47,13 @@ def test_blank_lines_and_ends_of_files_end_documents(tmp_path):
     assert sentences(corpus) == expected(["One.", "two"], ["Three."], ["Four."], ["Five."])
     assert (corpus.num_documents, corpus.num_sentences) == (4, 5)
     assert corpus.num_tokens == sum(len(sentence) for document in sentences(corpus) for sentence in document)
+
+
+@pytest.mark.parametrize("line", ["one two three 44", "one two three 44   "])
+def test_what_is_left_of_a_line_that_is_cut_is_no_blank_line(line, tmp_path, monkeypatch):
+    monkeypatch.setattr(documents, "_CHARACTERS_PER_BLOCK", len("one two three 44"))
+    corpus = tokenized(tmp_path, f"{line}\nfive\n\nsix\n")
+    assert sentences(corpus) == expected(["one two three 44", "five"], ["six"])
 
 
 def test_a_line_of_nothing_but_accents_is_blank_as_for_the_original(tmp_path):

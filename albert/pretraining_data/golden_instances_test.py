@@ -17,7 +17,7 @@ from sentencepiece import SentencePieceProcessor
 from albert.pretraining_data.documents import CorpusArrays
 from albert.pretraining_data.instances import Pair, PairSettings, pairs_of_document, sequences
 from albert.pretraining_data.masking import MASK_SHARE, Masked, MaskSettings, mask, word_units
-from albert.pretraining_data.pieces import encode, is_start_piece, load_vocabulary
+from albert.pretraining_data.pieces import encode, is_start_piece, vocabulary_of
 from albert.tokenization import load_tokenizer
 from benchmarks.pretraining_data_original import Document, Instance, Original
 
@@ -36,7 +36,7 @@ class Text:
 
     def __init__(self, do_lower_case: bool):
         tokenizer = load_tokenizer(SPM_MODEL_FILE, None, do_lower_case)
-        self.vocabulary = load_vocabulary(tokenizer, SPM_MODEL_FILE, None)
+        self.vocabulary = vocabulary_of(tokenizer)
         self.documents: list[Document] = [[]]
         self._ids = {}
         for line in TEXT.splitlines():

@@ -16,7 +16,7 @@ from albert.pretraining_data.creation import Batch, CreationSettings, RecordMake
 from albert.pretraining_data.documents import tokenize_corpus
 from albert.pretraining_data.instances import Pair, sequences
 from albert.pretraining_data.masking import HashedMaskDraws, Masked, MaskSettings, mask, word_units
-from albert.pretraining_data.pieces import Vocabulary, load_vocabulary
+from albert.pretraining_data.pieces import Vocabulary, vocabulary_of
 from albert.tokenization import load_tokenizer
 
 TESTDATA = Path(__file__).parent.parent / "testdata"
@@ -44,7 +44,7 @@ def passes(flags: dict, folder: Path) -> list[list[Batch]]:
         num_workers=1,
     )
     tokenizer = load_tokenizer(SPM_MODEL_FILE, None, settings.do_lower_case)
-    vocabulary = load_vocabulary(tokenizer, SPM_MODEL_FILE, None)
+    vocabulary = vocabulary_of(tokenizer)
     corpus = tokenize_corpus(
         [TEXT], tokenizer, vocabulary, folder, max_sentence_tokens=99, num_workers=1, on_bytes=lambda _: None
     )

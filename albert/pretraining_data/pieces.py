@@ -1,13 +1,11 @@
 """What creating pretraining data knows of a vocabulary: special ids, and which pieces begin a word. No TensorFlow."""
 
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import sentencepiece
 
 from albert.pretraining_data.scripts import goes_on
-from albert.tokenization import Tokenizer
+from albert.tokenization import SentencePieceTokenizer, Tokenizer, WordPieceTokenizer
 
 WORD_BEGIN = "\u2581"  # SentencePiece's sign in front of a piece that begins a word
 # The original's list of punctuation, which has no apostrophe and none of < = >.
@@ -58,19 +56,19 @@ def is_start_word_piece(piece: str) -> bool:
     return not piece.startswith("##")
 
 
-def load_vocabulary(tokenizer: Tokenizer, spm_model_file: Path | None, vocab_file: Path | None) -> Vocabulary:
-    """The vocabulary of `tokenizer`, which was loaded from one of the two files."""
-    unk_id = _NONE
-    if spm_model_file is not None:
-        model = sentencepiece.SentencePieceProcessor(model_file=str(spm_model_file))
-        starts_word = [is_start_piece(model.id_to_piece(i)) for i in range(tokenizer.vocab_size)]
-        unk_id = model.unk_id()
+def vocabulary_of(tokenizer: Tokenizer) -> Vocabulary:
+    """What the ids of `tokenizer` mean."""
+    starts_word = np.ones(tokenizer.vocab_size + 1, bool)
+    starts_word[-1] = False  # `inner_unknown_id`
+    if isinstance(tokenizer, SentencePieceTokenizer):
+        starts_word[:-1] = [is_start_piece(piece) for piece in tokenizer.pieces()]
+        unk_id = tokenizer.unk_id
     else:
-        assert vocab_file, "a tokenizer comes from one of the two"
-        lines = vocab_file.read_text(encoding="utf-8").split("\n")
-        starts_word = [is_start_word_piece(line.strip()) for line in lines[: tokenizer.vocab_size]]
-    ids = (tokenizer.cls_id, tokenizer.sep_id, tokenizer.mask_id, tokenizer.pad_id, unk_id)
-    return Vocabulary(*ids, np.array([*starts_word, False]))
+        assert isinstance(tokenizer, WordPieceTokenizer), "there are two kinds"
+        for piece, number in tokenizer.ids.items():  # a blank line of the vocabulary has a number and no piece
+            starts_word[number] = is_start_word_piece(piece)
+        unk_id = _NONE
+    return Vocabulary(tokenizer.cls_id, tokenizer.sep_id, tokenizer.mask_id, tokenizer.pad_id, unk_id, starts_word)
 
 
 def encode(text: str, tokenizer: Tokenizer, vocabulary: Vocabulary) -> list[int]:

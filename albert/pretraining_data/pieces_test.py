@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from albert.pretraining_data.pieces import encode, is_start_piece, load_vocabulary
+from albert.pretraining_data.pieces import encode, is_start_piece, vocabulary_of
+from albert.serving.export.tokenizer_json import tokenizer_json
 from albert.tokenization import load_tokenizer
 
 
@@ -15,7 +16,7 @@ def spm_model_file(testdata):
 
 
 def test_every_piece_begins_a_word_where_it_does_for_the_original(testdata, spm_model_file):
-    vocabulary = load_vocabulary(load_tokenizer(spm_model_file, None, True), spm_model_file, None)
+    vocabulary = vocabulary_of(load_tokenizer(spm_model_file, None, True))
     expected = np.load(testdata / "pretraining_data" / "is_start_piece.npz")["is_start_piece"]
     assert vocabulary.size == 30000
     assert (vocabulary.starts_word[:-1] == expected).all()
@@ -72,17 +73,35 @@ def test_a_piece_begins_a_word_in_scripts_written_without_spaces_and_where_there
 def test_word_pieces_go_on_with_two_hashes(testdata):
     vocab_file = testdata / "wordpiece_vocab.txt"
     tokenizer = load_tokenizer(None, vocab_file, True)
-    vocabulary = load_vocabulary(tokenizer, None, vocab_file)
+    vocabulary = vocabulary_of(tokenizer)
     pieces = vocab_file.read_text(encoding="utf-8").splitlines()
     assert vocabulary.size == len(pieces) == tokenizer.vocab_size
     assert [not piece.startswith("##") for piece in pieces] == vocabulary.starts_word[:-1].tolist()
     assert encode("a \u4f60 b", tokenizer, vocabulary) == tokenizer.encode("a \u4f60 b")
 
 
+def test_lines_of_a_word_piece_vocabulary_are_counted_as_the_tokenizer_counts_them(tmp_path):
+    # A blank line has a number. A carriage return inside of a line ends none.
+    vocab_file = tmp_path / "vocab.txt"
+    vocab_file.write_bytes(b"[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nun\r\n\nhappy\rsad\n##happy\nwalk\n##ed\n")
+    tokenizer = load_tokenizer(None, vocab_file, True)
+    assert tokenizer.encode("unhappy walked") == [5, 8, 9, 10]
+    assert vocabulary_of(tokenizer).starts_word.tolist() == [*[True] * 8, False, True, False, False]
+
+
+def test_a_tokenizer_json_has_the_same_vocabulary(spm_model_file, tmp_path):
+    tokenizer = load_tokenizer(spm_model_file, None, True)
+    path = tmp_path / "tokenizer.json"
+    path.write_text(tokenizer_json(tokenizer), encoding="utf-8")
+    found, expected = vocabulary_of(load_tokenizer(path, None, True)), vocabulary_of(tokenizer)
+    assert found[:-1] == expected[:-1]
+    assert (found.starts_word == expected.starts_word).all()
+
+
 def test_unknown_pieces_are_told_apart_by_their_text(spm_model_file):
     # The vocabulary has no capitals. "W" by itself does not look like the beginning of a word, a kanji does.
     tokenizer = load_tokenizer(spm_model_file, None, do_lower_case=False)
-    vocabulary = load_vocabulary(tokenizer, spm_model_file, None)
+    vocabulary = vocabulary_of(tokenizer)
     underline, unknown, inner = 13, 1, vocabulary.inner_unknown_id
     assert encode("W", tokenizer, vocabulary) == [underline, inner]
     assert encode("\u4e00", tokenizer, vocabulary) == [underline, unknown]

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from albert.pretraining_data.pieces import encode, load_vocabulary
+from albert.pretraining_data.pieces import encode, vocabulary_of
 from albert.pretraining_data.vocabulary_training import VocabularySettings, train_vocabulary
 from albert.tokenization import load_tokenizer
 
@@ -38,7 +38,7 @@ def test_pieces_come_together_as_words(tmp_path, stems, ends):
     train_vocabulary(settings)
     model_file = settings.outputs[0]
     tokenizer = load_tokenizer(model_file, None, do_lower_case=True)
-    vocabulary = load_vocabulary(tokenizer, model_file, None)
+    vocabulary = vocabulary_of(tokenizer)
     pieces = 0
     for line in lines[:100]:
         ids = encode(line, tokenizer, vocabulary)

@@ -9,6 +9,7 @@ import asyncio
 import collections
 import concurrent.futures
 import dataclasses
+import logging
 import time
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Generic, Protocol, TypeVar
@@ -83,7 +84,7 @@ class Batcher(Generic[R]):
         fail that cannot be computed.
       batch_size: rows of a batch.
       max_waiting: rows that may wait. A request that finds nobody waiting may have more.
-      on_batch: called with the rows of a batch and the seconds that it took.
+      on_batch: called with the rows of a batch and the seconds that it took; what it raises is logged.
     """
 
     def __init__(
@@ -162,7 +163,11 @@ class Batcher(Generic[R]):
             batch = self._next_batch()
             begin = time.perf_counter()
             await self._compute_batch(batch)
-            self._on_batch(sum(len(part.rows) for _, part in batch), time.perf_counter() - begin)
+            num_rows, seconds = sum(len(part.rows) for _, part in batch), time.perf_counter() - begin
+            try:
+                self._on_batch(num_rows, seconds)
+            except Exception:  # which would end the worker, and every later request would wait without end
+                logging.exception("A batch of %d rows was computed, but could not be counted:", num_rows)
 
     def _next_batch(self) -> list[tuple[_Job[R], Part[R]]]:
         """Rows of the jobs with the first one's key, in their order. A job that has more goes behind the others."""

@@ -47,6 +47,20 @@ def submitted(batcher, *requests):
     return [asyncio.create_task(batcher.results(request)) for request in requests]
 
 
+def test_a_batch_that_cannot_be_counted_keeps_no_later_one_waiting(squares, caplog):
+    def on_batch(num_rows, seconds):
+        raise RuntimeError("no counter")
+
+    async def run():
+        async with Batcher(squares, 8, 100, on_batch) as batcher, asyncio.timeout(10):
+            assert await batcher.results(Numbers((1,))) == [1]
+            assert await batcher.results(Numbers((2,))) == [4]
+
+    asyncio.run(run())
+    assert "could not be counted" in caplog.text
+    assert "no counter" in caplog.text
+
+
 def test_a_request_that_finds_nothing_in_computation_does_not_wait(squares):
     async def run():
         async with Batcher(squares, 8, 100) as batcher:

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from albert.albert_config import AlbertConfig
-from albert.engine.devices import DEVICES, NO_GPU, keep_freed_memory
+from albert.engine.devices import DEVICES, NO_GPU, keep_float32, keep_freed_memory
 from albert.errors import UserError
 from albert.heads.base import Features, Head
 from albert.modeling import Computation, EncoderOutput, TokenLayout, Weights, encode
@@ -121,6 +121,5 @@ def device_name(device: str) -> str:
         return "/cpu:0"
     with contextlib.suppress(RuntimeError):  # it computes already
         tf.config.experimental.set_memory_growth(gpus[0], True)
-    # By default TensorFlow multiplies float32 matrices with the 10-bit mantissas of TF32 on Ampere GPUs and later.
-    tf.config.experimental.enable_tensor_float_32_execution(False)
+    keep_float32()
     return "/gpu:0"

@@ -27,7 +27,7 @@ def check_labels(config_file: Path, output: Output, is_unread: bool) -> None:
         return
     theirs = description.output.names if isinstance(description.output, Labels | MultiLabels) else ()
     if len(theirs) != len(output.names) or [name.casefold() for name in theirs] == [n.casefold() for n in output.names]:
-        return  # other numbers are told when the weights are read
+        return  # another number of classes is reported when the weights are read
     said = f"{config_file}: the classes are {', '.join(theirs)}, but here they are {', '.join(output.names)}"
     if theirs == tuple(f"LABEL_{number}" for number in range(len(theirs))):
         logging.warning("%s: their order is taken to be the same.", said)

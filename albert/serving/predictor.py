@@ -10,7 +10,8 @@ import numpy as np
 import tensorflow as tf
 
 from albert.data.schema import Record, take_cuts
-from albert.engine.nonfinite_steps import count_not_numbers
+from albert.engine.devices import have_bfloat16
+from albert.engine.outputs import count_not_numbers
 from albert.errors import UserError
 from albert.heads.span import IMPOSSIBLE
 from albert.modeling import Computation
@@ -230,7 +231,7 @@ class Predictor:
         return results if top_k != 1 else results[0]
 
     def answer_all(self, paragraphs: Sequence[Paragraph], top_k: int | None = 1) -> list[list[Result]]:
-        """The `top_k` best answers to every question of `paragraphs`, in their order; ids must differ."""
+        """The `top_k` best answers to every question of `paragraphs`, in their order, whatever their ids."""
         check_use(self._model.folder, self.description, ANSWERS)
         top_k = _as_count(top_k)
         output, task = self.output, self._squad_task()
@@ -238,12 +239,14 @@ class Predictor:
         questions: list[metrics.Question] = []
         records: list[Record] = []
         for paragraph in paragraphs:
-            counted = dataclasses.replace(paragraph, first_question=len(questions))
-            made = task.featurize(counted, self._model.tokenizer, self._settings)
+            numbered = dataclasses.replace(paragraph, first_question=len(questions))
+            made = task.featurize(numbered, self._model.tokenizer, self._settings)
             texts = (paragraph.context, [asked.text for asked in paragraph.questions])
             self.unknown.add([record["input_ids"] for record in made], texts)
             records += made
-            questions += [metrics.Question(asked.id, paragraph.context, None) for asked in paragraph.questions]
+            # Called by their numbers: what a caller names alike would otherwise get one answer for all.
+            numbers = range(len(questions), len(questions) + len(paragraph.questions))
+            questions += [metrics.Question(str(number), paragraph.context, None) for number in numbers]
         cuts = self.cuts["max_query_length"]
         lengths = dict.fromkeys(range(len(questions)), 0)
         lengths |= {int(record["question_index"][0]): int(record["query_len"][0]) for record in records}
@@ -334,8 +337,7 @@ class Predictor:
         if dtype == "auto":
             if "gpu" not in self._device:
                 return "float32"
-            details = tf.config.experimental.get_device_details(tf.config.list_physical_devices("GPU")[0])
-            return "bfloat16" if details.get("compute_capability", (0, 0)) >= (8, 0) else "float32"
+            return "bfloat16" if have_bfloat16(tf.config.list_physical_devices("GPU")[:1]) else "float32"
         return dtype or (self._model.description.dtype if self._model.description else "float32")
 
 

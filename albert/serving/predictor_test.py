@@ -104,6 +104,8 @@ def test_answers_equal_those_of_a_run_and_their_offsets_are_the_context_s(models
     for rows, expected in zip(together, alone, strict=True):
         assert [row["answer"] for row in rows] == [row["answer"] for row in expected]
         assert [row["score"] for row in rows] == pytest.approx([row["score"] for row in expected], abs=TOLERANCE)
+    namesakes = [dataclasses.replace(each, questions=(Question("", "who", (), False),)) for each in (long, asked_short)]
+    assert predictor.answer_all(namesakes, top_k=0) == together
 
 
 def test_choices_equal_those_of_a_run(models):

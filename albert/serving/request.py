@@ -49,7 +49,8 @@ class ModelUse:
 class PredictRequest(ModelUse):
     """One call of the program. Exactly one of `texts`, `input_file` and `question` says what is predicted.
 
-    `top_k` and `threshold` None are 1 and DEFAULT_THRESHOLD; that they are given tells what is asked of which model.
+    `top_k` and `threshold` None are 1 and DEFAULT_THRESHOLD. They are None and not those numbers, so that one which is
+    given to a model for which it means nothing is refused.
     """
 
     texts: tuple[str, ...] = ()
@@ -128,7 +129,7 @@ class PredictRequest(ModelUse):
         for name in ("input_file", "context_file"):
             if _is_same(self.output_file, getattr(self, name)):
                 return [f"`output_file`={self.output_file} is also `{name}`"]
-        # Told now and not when everything is computed.
+        # Reported now and not after everything is computed.
         if os.path.lexists(self.output_file) and not self.output_file.is_file():
             return [f"`output_file`={self.output_file} is there and is no file: move it away, or choose another"]
         return []

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from albert.system.json_text import parse_json, short_repr
+from albert.system.json_text import parse_json, short_repr, short_text
 from albert.system.text_encoding import read_regular
 
 MODULES, PROMPTS, LENGTH = "modules.json", "config_sentence_transformers.json", "sentence_bert_config.json"
@@ -34,12 +34,12 @@ def _differences(folder: Path, max_seq_length: int) -> Iterator[str]:
     kinds = {str(module.get("type")).rpartition(".")[2]: str(module.get("path", "")) for module in modules}
     if not kinds:
         yield f"reads a {MODULES} that cannot be read here"
-    others = [short_repr(kind)[1:-1] for kind in kinds if kind not in _COMPUTED_HERE]
+    others = [short_text(kind) for kind in kinds if kind not in _COMPUTED_HERE]
     if others:
         yield f"puts {', '.join(others)} behind the encoder"
     modes = _modes(_object(folder / kinds["Pooling"] / "config.json")) if "Pooling" in kinds else [_MEAN]
     if modes != [_MEAN]:
-        yield f"pools by {short_repr(', '.join(modes))[1:-1] or 'what is not said'}, not by the mean over tokens"
+        yield f"pools by {short_text(', '.join(modes)) or 'what is not said'}, not by the mean over tokens"
     length = _object(folder / LENGTH).get("max_seq_length")
     if type(length) is int and length < max_seq_length:
         yield f"cuts texts to {length} tokens, not to {max_seq_length}"

@@ -44,6 +44,12 @@ def short_repr(value: object) -> str:
     return _SHORT.repr(value)
 
 
+def short_text(value: object) -> str:
+    """The same without the quotation marks of a text, for names: in them it is cut and escaped like any other."""
+    shown = short_repr(value)
+    return shown[1:-1] if isinstance(value, str) else shown
+
+
 class _TwiceError(ValueError):
     def __init__(self, name: str):
         super().__init__(name)

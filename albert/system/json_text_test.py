@@ -2,7 +2,7 @@ import gc
 
 import pytest
 
-from albert.system.json_text import parse_json, short_repr
+from albert.system.json_text import parse_json, short_repr, short_text
 
 
 @pytest.mark.parametrize("data", ['{"a": [1, null]}', b'{"a": [1, null]}', b'\xef\xbb\xbf{"a": [1, null]}'])
@@ -54,6 +54,11 @@ def test_deep_values_are_shown_in_part():
 
 def test_short_values_are_shown_as_they_are():
     assert short_repr({"a": ["b", 1, None]}) == "{'a': ['b', 1, None]}"
+
+
+def test_only_texts_lose_their_quotation_marks():
+    assert [short_text(value) for value in ("a", "it's\n", "", None, ["a"])] == ["a", "it's\\n", "", "None", "['a']"]
+    assert len(short_text("a" * 1000)) < 100
 
 
 def test_no_finalizer_is_called_where_deep_values_have_used_up_the_stack():

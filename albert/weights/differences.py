@@ -2,11 +2,11 @@
 
 import dataclasses
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from albert.errors import UserError
-from albert.system.json_text import short_repr
+from albert.system.json_text import short_text
 from albert.system.printing import counted
 from albert.weights.names import looks_like
 
@@ -61,7 +61,7 @@ def check_shapes(prefix: Path, mismatches: Sequence[Mismatch]) -> None:
         first = mismatches[0]
         others = f", and {len(mismatches) - 1} more shapes differ" if len(mismatches) > 1 else ""
         raise UserError(
-            f"{prefix}: {short_repr(first.entry)[1:-1]} has shape {list(first.theirs)}, but the model needs "
+            f"{prefix}: {short_text(first.entry)} has shape {list(first.theirs)}, but the model needs "
             f"{list(first.ours)}{others}. {_advice_on_shapes(mismatches)}"
         )
 
@@ -125,11 +125,11 @@ def _count(scope: str, names: Iterable[str]) -> int:
     return max(numbers, default=-1) + 1
 
 
-def check_known(prefix: Path, num_variables: int, entries: Mapping[str, object]) -> None:
-    """Raises UserError for a file that has nothing for the encoder at all."""
-    foreign = looks_like(list(entries))
-    names = ", ".join(short_repr(name)[1:-1] for name in sorted(entries)[:3])
-    raise UserError(
+def no_encoder(prefix: Path, num_variables: int, entries: Collection[str]) -> UserError:
+    """The error of a file that has nothing for the encoder at all: what it holds, and what that looks like."""
+    foreign = looks_like(entries)
+    names = ", ".join(short_text(name) for name in sorted(entries)[:3])
+    return UserError(
         f"{prefix} holds none of the encoder's {num_variables} variables (bert/...); it begins with {names}. "
         + (f"It looks like {foreign}." if foreign else "A TF1 name-based ALBERT checkpoint is needed.")
     )
@@ -138,5 +138,5 @@ def check_known(prefix: Path, num_variables: int, entries: Mapping[str, object])
 def _stems(names: Sequence[str]) -> str:
     """Names without what every layer has (kernel, bias, gamma, beta), cut to a few."""
     stems = list(dict.fromkeys(re.sub(r"/(kernel|bias|gamma|beta)$", "", name) for name in names))
-    shown = ", ".join(short_repr(stem)[1:-1] for stem in stems[:_NUM_SHOWN])
+    shown = ", ".join(short_text(stem) for stem in stems[:_NUM_SHOWN])
     return shown + (f", and {len(stems) - _NUM_SHOWN} more" if len(stems) > _NUM_SHOWN else "")

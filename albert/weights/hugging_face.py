@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from albert.errors import UserError
-from albert.system.json_text import short_repr
-from albert.weights.named_tensors import TABLE, NamedTensors, check_division, stored
+from albert.system.json_text import short_text
+from albert.weights.named_tensors import NamedTensors, check_division, stored
+from albert.weights.names import WORD_TABLE
 from albert.weights.tensor_files import damaged, read_tensors
 from albert.weights.variables import VARIABLES
 
@@ -16,7 +17,7 @@ _NUMBER = r"(?P<{}>0|[1-9]\d{{0,5}})"
 _TABLE_ENDING = "embeddings.word_embeddings.weight"
 _OLD_SPELLINGS = {"gamma": "weight", "beta": "bias"}
 # What some files hold a second time: it is one parameter there, and has no variable of its own here.
-_TIED = {"predictions.decoder.weight": TABLE, "predictions.decoder.bias": "cls/predictions/output_bias"}
+_TIED = {"predictions.decoder.weight": WORD_TABLE, "predictions.decoder.bias": "cls/predictions/output_bias"}
 
 
 def _pattern(name: str) -> re.Pattern[str]:
@@ -46,8 +47,8 @@ def open_weights(path: Path) -> Iterator[NamedTensors]:
 def _read_names(path: Path) -> NamedTensors:
     tensors = read_tensors(path)
     names = _our_names(list(tensors))
-    if TABLE not in [ours for _, ours, _ in names]:
-        first = ", ".join(short_repr(name)[1:-1] for name in sorted(tensors)[:3])
+    if WORD_TABLE not in [ours for _, ours, _ in names]:
+        first = ", ".join(short_text(name) for name in sorted(tensors)[:3])
         raise UserError(f"{path} holds no ALBERT: no embeddings.word_embeddings.weight; it begins with {first}.")
     found = NamedTensors(path, ((ours, stored(theirs, tensors[theirs], turned)) for theirs, ours, turned in names))
     for theirs, ours in _TIED.items():

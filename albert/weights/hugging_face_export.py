@@ -13,10 +13,10 @@ from albert.albert_config import AlbertConfig
 from albert.errors import UserError
 from albert.system.files import whole_file
 from albert.weights.named_tensors import problem_of_division
+from albert.weights.names import EMBEDDING_MAPPING
 from albert.weights.variables import VARIABLES
 
 WHOLE = "model.safetensors"
-_MAPPING = "bert/encoder/embedding_hidden_mapping_in"
 
 
 def check_representable(config: AlbertConfig) -> None:
@@ -66,7 +66,7 @@ def tensors_of(config: AlbertConfig, weights: Mapping[str, Any], scope: str) -> 
         tensors[f"{scope}{theirs}" if ours.startswith("bert/") else theirs] = array
     if config.embedding_size == config.hidden_size:
         # Always there in the library, never here: an identity, whose product with finite numbers is exact.
-        kernel, bias = (rows[f"{_MAPPING}/{name}"][0].hugging_face for name in ("kernel", "bias"))
+        kernel, bias = (rows[ours][0].hugging_face for ours in EMBEDDING_MAPPING)
         tensors[f"{scope}{kernel}"] = np.eye(config.hidden_size, dtype=np.float32)
         tensors[f"{scope}{bias}"] = np.zeros(config.hidden_size, np.float32)
     return tensors

@@ -11,9 +11,10 @@ from typing import Any
 
 from albert.albert_config import AlbertConfig
 from albert.errors import UserError
-from albert.system.json_text import short_repr
+from albert.system.json_text import short_repr, short_text
 from albert.system.text_encoding import open_regular
-from albert.weights.named_tensors import TABLE, NamedTensors, check_division, stored
+from albert.weights.named_tensors import NamedTensors, check_division, stored
+from albert.weights.names import WORD_TABLE
 from albert.weights.stored_tensors import BYTES_OF, StoredTensor, first_bytes, num_bytes
 from albert.weights.tensor_files import damaged
 from albert.weights.variables import VARIABLES
@@ -53,8 +54,8 @@ def _read(path: Path, config: AlbertConfig) -> NamedTensors:
     if path.name == WEIGHTS and path.with_name(HEAD).is_file():
         tensors |= _data_sets(path.with_name(HEAD), _SCOPE)[0]
     names = {name: _our_name(name, places, config) for name in tensors}
-    if TABLE not in [ours for ours, _ in names.values()]:
-        first = ", ".join(short_repr(name)[1:-1] for name in sorted(tensors)[:3])
+    if WORD_TABLE not in [ours for ours, _ in names.values()]:
+        first = ", ".join(short_text(name) for name in sorted(tensors)[:3])
         raise UserError(f"{path} holds no ALBERT of KerasHub's; it begins with {first}.")
     query = tensors.get("layers/transformer_encoder/_self_attention_layer/query_dense/vars/0")
     if query and len(query.shape) == 3 and query.shape[1] != config.num_attention_heads:
@@ -143,7 +144,7 @@ def _stored(path: Path, name: str, data_set: Any, size: int) -> StoredTensor:
     offset = data_set.id.get_offset() if data_set.shape is not None else None
     if data_set.is_virtual or data_set.external or data_set.chunks or offset is None or not is_plain:
         raise UserError(
-            f"{path}: {short_repr(name)} is not plain numbers in this file (type {short_repr(kind.name)[1:-1]}), "
+            f"{path}: {short_repr(name)} is not plain numbers in this file (type {short_text(kind.name)}), "
             "as KerasHub writes them."
         )
     if offset + num_bytes(shape, dtype) > size:

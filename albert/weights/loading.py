@@ -9,7 +9,6 @@ import logging
 import re
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -18,10 +17,10 @@ from tqdm import tqdm
 from albert.custom_optimization import OPTIMIZERS
 from albert.engine.checkpoint_files import GLOBAL_STEP
 from albert.errors import UserError
-from albert.system.json_text import short_repr
+from albert.system.json_text import short_text
 from albert.system.printing import counted
-from albert.weights.differences import CLASSIFIER_MARK, Mismatch, check_coverage, check_known, check_shapes
-from albert.weights.named_tensors import NamedTensors
+from albert.weights.differences import CLASSIFIER_MARK, Mismatch, check_coverage, check_shapes, no_encoder
+from albert.weights.named_tensors import NamedTensors, Reader
 from albert.weights.names import (
     POOLER,
     WORD_PROJECTION,
@@ -78,7 +77,7 @@ class LoadReport:
                 "newly initialised (not in the checkpoint or discarded): %s", ", ".join(self.fresh),
             )  # fmt: skip
         if self.unused:
-            shown = ", ".join(short_repr(name)[1:-1] for name in self.unused[:_SHOWN_UNUSED])
+            shown = ", ".join(short_text(name) for name in self.unused[:_SHOWN_UNUSED])
             more = f", and {len(self.unused) - _SHOWN_UNUSED} more" if len(self.unused) > _SHOWN_UNUSED else ""
             logging.info("unused entries of the checkpoint: %s%s", shown, more)
 
@@ -125,7 +124,7 @@ def load_weights(
         names = canonical_names(shapes)
         chosen = assignment_map(list(weights), names.entries, num_of_group, discard_classifier_weights)
         if not any(name.startswith("bert/") for name in chosen):
-            check_known(prefix, len(weights), shapes)
+            raise no_encoder(prefix, len(weights), shapes)
         used = {names.entries[name] for name in chosen.values()}
         if WORD_PROJECTION in names.entries and WORD_TABLE in chosen:
             used.add(names.entries[WORD_PROJECTION])
@@ -170,7 +169,7 @@ def _check_encoder(
         remarks += remarks_on(names.layouts)
     if num_of_group > 1 and stray and not missing:
         found = counted(len(stray), "entr", "ies", "y")
-        remarks.append(f"not used of its encoder: {found}, among them {short_repr(stray[0])[1:-1]}")
+        remarks.append(f"not used of its encoder: {found}, among them {short_text(stray[0])}")
         stray = []
     if set(missing) == set(POOLER) and not stray and not has_use_for_pooler(names.entries):
         remarks.append("it has no pooler (bert/pooler/dense), which starts from random values")
@@ -187,7 +186,7 @@ def _remarks_on_unread(unused: Collection[str], names: Names, shapes: Mapping[st
     encoder = [name for name in names.entries if name.startswith("bert/")]
     canonical = {entry: name for name, entry in names.entries.items()}
     unread = [
-        short_repr(entry)[1:-1]
+        short_text(entry)
         for entry in sorted(unused)
         if shapes[entry] != ()
         and not is_of_known_head(canonical[entry])
@@ -247,7 +246,7 @@ def _check_types(
         ours, theirs = weights[name].dtype, tf.as_dtype(dtypes[entry])
         if not theirs.is_floating:
             raise UserError(
-                f"{prefix}: {short_repr(entry)[1:-1]} has type {theirs.name}, but the model needs {ours.name}. "
+                f"{prefix}: {short_text(entry)} has type {theirs.name}, but the model needs {ours.name}. "
                 "Save the checkpoint again in that type."
             )
         if ours != theirs:
@@ -258,7 +257,7 @@ def _check_types(
     return [f"{counted(len(converted), 'entr', 'ies', 'y')} of type {kinds}, converted to the model's"]
 
 
-def _blocks(reader: Any, names: Names, source: str, dtype: tf.DType) -> Iterator[Block]:
+def _blocks(reader: Reader, names: Names, source: str, dtype: tf.DType) -> Iterator[Block]:
     """The parts of a variable's value, as the file is read, of the variable's type."""
     entry = names.entries[source]
     if source == WORD_TABLE and WORD_PROJECTION in names.entries:
@@ -279,7 +278,7 @@ def _cut(value: np.ndarray) -> Iterator[Block]:
         yield (first, *[0] * (value.ndim - 1))[: value.ndim], value[first : first + num_rows] if value.ndim else value
 
 
-def _assign(variable: tf.Variable, reader: Any, names: Names, source: str) -> None:
+def _assign(variable: tf.Variable, reader: Reader, names: Names, source: str) -> None:
     """In parts: TensorFlow copies what it is given more than once."""
     shape = tuple(variable.shape)
     whole = None
@@ -299,7 +298,7 @@ def _assign(variable: tf.Variable, reader: Any, names: Names, source: str) -> No
 
 
 def _check_values(
-    prefix: Path, reader: Any, chosen: Mapping[str, str], names: Names, weights: Mapping[str, tf.Variable]
+    prefix: Path, reader: Reader, chosen: Mapping[str, str], names: Names, weights: Mapping[str, tf.Variable]
 ) -> None:
     bad = [
         source
@@ -309,7 +308,7 @@ def _check_values(
     if bad:
         more = counted(len(bad) - 1, "more entr", "ies", "y")
         others = f", and so in {more}" if len(bad) > 1 else ""
-        first = short_repr(names.entries[bad[0]])[1:-1]
+        first = short_text(names.entries[bad[0]])
         raise UserError(f"{prefix}: {first} holds NaN or infinite values{others}. Use an earlier checkpoint.")
 
 

@@ -5,7 +5,7 @@ graph, is the same in all of them. A SavedModel's graph is neither loaded nor ru
 """
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ from tensorflow.core.protobuf.trackable_object_graph_pb2 import TrackableObjectG
 from albert.albert_config import AlbertConfig
 from albert.errors import UserError
 from albert.interchange.configurations import KERAS_METADATA
-from albert.weights.named_tensors import TABLE, NamedTensor, NamedTensors, named
+from albert.weights.named_tensors import NamedTensor, NamedTensors, Reader, named
+from albert.weights.names import WORD_TABLE
 from albert.weights.variables import VARIABLES
 
 GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
@@ -31,6 +32,7 @@ _ENCODER = (
 # Parts of keys: Keras's optimizers of today have no slots, but variables of their own.
 _OF_OPTIMIZERS = (".OPTIMIZER_SLOT", "optimizer/")
 _COUNTER = "save_counter"
+_Shapes = Mapping[str, Sequence[int]]
 
 
 def is_object_graph(reader: Any) -> bool:
@@ -38,7 +40,7 @@ def is_object_graph(reader: Any) -> bool:
     return bool(reader.has_tensor(GRAPH))
 
 
-def named_tensors(prefix: Path, reader: Any) -> NamedTensors | None:
+def named_tensors(prefix: Path, reader: Reader) -> NamedTensors | None:
     """The variables by our names; None where the checkpoint holds no ALBERT, of Model Garden's or of ours.
 
     Raises UserError for what is damaged or cannot be represented, and where a configuration beside the checkpoint says
@@ -58,9 +60,9 @@ def named_tensors(prefix: Path, reader: Any) -> NamedTensors | None:
         and attribute.full_name != _COUNTER
     }
     types = reader.get_variable_to_dtype_map()
-    if TABLE in keys.values():  # a SavedModel of this project's, whose variables have their names here
+    if WORD_TABLE in keys.values():  # a SavedModel of this project's, whose variables have their names here
         return NamedTensors(prefix, ((name, _tensor(reader, key, name, shapes, types)) for key, name in keys.items()))
-    if TABLE not in [_ROWS[name][0] for name in keys.values() if name in _ROWS]:
+    if WORD_TABLE not in [_ROWS[name][0] for name in keys.values() if name in _ROWS]:
         return None
     tensors = NamedTensors(prefix, _named(reader, keys, shapes, types))
     for key, name in keys.items():
@@ -70,7 +72,7 @@ def named_tensors(prefix: Path, reader: Any) -> NamedTensors | None:
 
 
 def _named(
-    reader: Any, keys: dict[str, str], shapes: dict[str, list[int]], types: dict[str, tf.DType]
+    reader: Reader, keys: dict[str, str], shapes: _Shapes, types: Mapping[str, Any]
 ) -> Iterator[tuple[str, NamedTensor]]:
     for key, name in keys.items():
         tensor = _tensor(reader, key, name, shapes, types)
@@ -81,7 +83,7 @@ def _named(
             yield f"bert/{name}" if name.startswith(_ENCODER) else name, tensor
 
 
-def _tensor(reader: Any, key: str, name: str, shapes: dict[str, list[int]], types: dict[str, tf.DType]) -> NamedTensor:
+def _tensor(reader: Reader, key: str, name: str, shapes: _Shapes, types: Mapping[str, Any]) -> NamedTensor:
     kind = tf.as_dtype(types[key]).name
     return named(name, tuple(shapes[key]), kind, functools.partial(reader.get_tensor, key))
 

@@ -3,18 +3,17 @@
 import collections
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 
 from albert.albert_config import AlbertConfig
 from albert.errors import UserError
-from albert.system.json_text import short_repr
+from albert.system.json_text import short_text
+from albert.weights.names import EMBEDDING_MAPPING
 from albert.weights.stored_tensors import BYTES_OF, Block, StoredTensor
-
-TABLE = "bert/embeddings/word_embeddings"
-_MAPPING = "bert/encoder/embedding_hidden_mapping_in"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,8 +74,21 @@ def problem_of_division(config: AlbertConfig, library: str) -> str | None:
     return f"{layers} layers in {groups} groups are divided otherwise by {library} than by this model"
 
 
+class Reader(Protocol):
+    """What `load_weights` reads from: TensorFlow's reader of checkpoints, or `NamedTensors` of another format."""
+
+    def get_variable_to_shape_map(self) -> Mapping[str, Sequence[int]]:
+        """Shapes by the names of entries."""
+
+    def get_variable_to_dtype_map(self) -> Mapping[str, Any]:
+        """Types by the names of entries, as `tf.as_dtype` takes them."""
+
+    def get_tensor(self, name: str) -> Any:
+        """The value of an entry, as `np.asarray` takes it."""
+
+
 class NamedTensors:
-    """What TensorFlow's reader of checkpoints gives."""
+    """Another library's tensors as a `Reader`, by our names; read part by part with `get_blocks`."""
 
     def __init__(self, path: Path, tensors: Iterable[tuple[str, NamedTensor]]):
         """Raises UserError where two tensors have one name of ours; `path` is what errors name."""
@@ -84,7 +96,7 @@ class NamedTensors:
         pairs = list(tensors)
         for name, times in collections.Counter(ours for ours, _ in pairs).most_common(1):
             if times > 1:
-                raise UserError(f"{path} holds {short_repr(name)[1:-1]} {times} times, under several names.")
+                raise UserError(f"{path} holds {short_text(name)} {times} times, under several names.")
         self._tensors = dict(pairs)
 
     def get_variable_to_shape_map(self) -> dict[str, list[int]]:
@@ -120,7 +132,7 @@ class NamedTensors:
 
         Raises UserError for one that is no identity.
         """
-        kernel, bias = f"{_MAPPING}/kernel", f"{_MAPPING}/bias"
+        kernel, bias = EMBEDDING_MAPPING
         if not {kernel, bias} <= set(self._tensors) or len(set(self._tensors[kernel].shape)) != 1:
             return
         value = self.get_tensor(kernel)
@@ -134,5 +146,5 @@ class NamedTensors:
     def _check_type(self, name: str) -> None:
         tensor = self._tensors[name]
         if tensor.dtype not in BYTES_OF:
-            theirs, kind = (short_repr(text)[1:-1] for text in (tensor.theirs, tensor.dtype))
+            theirs, kind = (short_text(text) for text in (tensor.theirs, tensor.dtype))
             raise UserError(f"{self._path}: {theirs} has type {kind}. Save the model as float32.")

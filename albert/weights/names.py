@@ -11,6 +11,8 @@ from collections.abc import Collection, Mapping
 WORD_TABLE = "bert/embeddings/word_embeddings"
 # albert_zh multiplies its word table [V, E] by this matrix [E, H], and adds positions and segments behind it.
 WORD_PROJECTION = "bert/embeddings/word_embeddings_2"
+# From embeddings to layers; absent where both are equally wide.
+EMBEDDING_MAPPING = ("bert/encoder/embedding_hidden_mapping_in/kernel", "bert/encoder/embedding_hidden_mapping_in/bias")
 POOLER = ("bert/pooler/dense/kernel", "bert/pooler/dense/bias")
 # Heads that read the pooler's output: a file that has one of them was saved by a model with a pooler.
 _READS_POOLER = ("cls/seq_relationship/", "output_weights", "classifier/")

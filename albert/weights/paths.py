@@ -5,12 +5,12 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
 
 from albert.engine import checkpoint_files
 from albert.errors import UserError
 from albert.system.text_encoding import substitute
 from albert.weights import hugging_face, keras_hub, model_garden, tensor_files
+from albert.weights.named_tensors import Reader
 from albert.weights.stored_tensors import check_is_itself, first_bytes
 
 _ENDING = re.compile(r"\.(index|meta|data-\d{5}-of-\d{5})$")
@@ -47,9 +47,10 @@ def checkpoint_prefix(path: Path) -> Path:
     """
     if checkpoint_files.exists(path):
         return path
-    # "." and "/" are folders without a name.
-    whole = path.with_name(_ENDING.sub("", path.name)) if path.name else path
-    if whole.name and whole != path and checkpoint_files.exists(whole):
+    # "." and "/" are folders without a name. ".index" is an ending without one, as "$PREFIX.index" without a PREFIX.
+    name = _ENDING.sub("", path.name)
+    whole = path.with_name(name) if name else path
+    if whole != path and checkpoint_files.exists(whole):
         return whole
     if path.is_dir():
         return _in_folder(path)
@@ -58,8 +59,8 @@ def checkpoint_prefix(path: Path) -> Path:
     raise UserError(f"`init_checkpoint`={path}: {_what_is_there(path, whole)}")
 
 
-def open_weights(prefix: Path) -> AbstractContextManager[Any]:
-    """TensorFlow's reader of checkpoints, or what gives the same of another format. Raises UserError as that does."""
+def open_weights(prefix: Path) -> AbstractContextManager[Reader]:
+    """The reader of what `checkpoint_prefix` found, of whatever format. Raises UserError as `open_checkpoint` does."""
     if checkpoint_files.exists(prefix):
         for suffix in checkpoint_files.SUFFIXES:
             check_is_itself(Path(f"{prefix}{suffix}"))
@@ -92,10 +93,10 @@ def remarks_on_adapters(prefix: Path) -> list[str]:
 
 
 @contextlib.contextmanager
-def _open_checkpoint(prefix: Path) -> Iterator[Any]:
+def _open_checkpoint(prefix: Path) -> Iterator[Reader]:
     with checkpoint_files.open_checkpoint(prefix) as reader:
         is_of_tf2 = model_garden.is_object_graph(reader)
-        # What is of TensorFlow 2, but not Model Garden's, is told by its names.
+        # One of TensorFlow 2 that is not Model Garden's is read as it is: its names show in the error what it is.
         yield (model_garden.named_tensors(prefix, reader) if is_of_tf2 else None) or reader
 
 

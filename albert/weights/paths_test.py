@@ -47,6 +47,14 @@ def test_the_folder_that_one_is_in_is_a_folder_too(tmp_path, monkeypatch):
         checkpoint_prefix(Path("/"))
 
 
+@pytest.mark.parametrize("ending", [INDEX, DATA, ".meta"])
+def test_an_ending_alone_is_no_checkpoint(tmp_path, ending):
+    # What "$NAME.index" is without a NAME.
+    place(tmp_path, "a")
+    with pytest.raises(UserError, match="no such checkpoint"):
+        checkpoint_prefix(tmp_path / ending)
+
+
 def test_of_several_the_best_is_meant_otherwise_what_the_state_file_names_otherwise_the_newest(tmp_path):
     place(tmp_path, "model.ckpt-4", "model.ckpt-8", "model.ckpt-12")
     assert checkpoint_prefix(tmp_path) == tmp_path / "model.ckpt-12"

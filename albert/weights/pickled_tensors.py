@@ -8,7 +8,7 @@ imports, calls or sets anything, so that no file can: that is why this is no `Un
 import pickletools
 from typing import Any, NamedTuple
 
-from albert.system.json_text import short_repr
+from albert.system.json_text import short_repr, short_text
 
 _MAX_AXES = 8
 _TYPES = {
@@ -156,7 +156,7 @@ def _made(function: _Global, arguments: tuple[Any, ...]) -> Any:
     if name == _PARAMETER and isinstance(arguments[0], PickledTensor):
         return arguments[0]
     if name != _TENSOR:
-        called = short_repr(name)[1:-1]
+        called = short_text(name)
         raise ForeignPickle(f"its pickle would call {called}, which describes no tensor: it is not run")
     storage, first, shape, strides, *_ = arguments
     if not isinstance(storage, PickledStorage) or not _are_sizes((first,)) or not _are_sizes(shape):

@@ -61,7 +61,7 @@ class StoredTensor:
 
 
 def first_bytes(path: Path, count: int = 16) -> bytes:
-    """The first `count` of a regular file; none where it cannot be read, which is told by what reads it."""
+    """The first `count` bytes of a regular file; b"" where it cannot be read: whatever reads it next says why."""
     try:
         with open_regular(path) as file:
             return file.read(count)

@@ -1,4 +1,4 @@
-"""Files of tensors by name, told by their first bytes: safetensors' and PyTorch's; one, or the shards of an index."""
+"""Reads files of tensors by name, safetensors' and PyTorch's, which their first bytes tell apart: one, or shards."""
 
 from pathlib import Path
 

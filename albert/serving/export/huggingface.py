@@ -11,6 +11,7 @@ from typing import Any
 
 from albert.albert_config import IGNORED_FIELDS, AlbertConfig
 from albert.errors import UserError
+from albert.interchange.tokenizer_json import TOKENIZER_JSON
 from albert.serving.description import DESCRIPTION
 from albert.serving.export.model_card import model_card
 from albert.serving.export.reference import TEXTS, Outputs, Rows, reopened
@@ -26,7 +27,6 @@ from albert.weights.hugging_face import CONFIG
 from albert.weights.hugging_face_export import check_representable, write_weights
 from albert.weights.names import POOLER
 
-TOKENIZER = "tokenizer.json"
 CARD = "README.md"
 ENCODER = "AlbertModel"
 _PROBLEM_TYPES = {
@@ -42,7 +42,7 @@ def write(model: LoadedModel, folder: Path, request: ExportRequest) -> None:
     check_representable(model.config)
     texts = {
         CONFIG: _in_json(config_of(model, architecture)),
-        TOKENIZER: tokenizer_json(model.tokenizer),
+        TOKENIZER_JSON: tokenizer_json(model.tokenizer),
         TOKENIZER_CONFIG: _in_json(_tokenizer_config(model)),
         CARD: model_card(model, architecture),
     }
@@ -60,7 +60,7 @@ def write(model: LoadedModel, folder: Path, request: ExportRequest) -> None:
 
 def reopen(folder: Path, model: LoadedModel) -> Callable[[Rows], Outputs]:
     """This project's own reading of the folder; with the tokenizers library also the ids of TEXTS are compared."""
-    _check_ids(folder / TOKENIZER, model)
+    _check_ids(folder / TOKENIZER_JSON, model)
     return reopened(folder, model)
 
 
@@ -138,7 +138,7 @@ def _check_ids(path: Path, model: LoadedModel) -> None:
     try:
         from tokenizers import Tokenizer
     except ImportError:
-        logging.info("The ids of %s were not compared: that needs the tokenizers library (the extra hf).", TOKENIZER)
+        logging.info("The ids of %s were not compared: that needs the tokenizers library (the extra hf).", path.name)
         return
     tokenizer = Tokenizer.from_file(str(path))
     texts = [text for pair in TEXTS for text in pair if text is not None]

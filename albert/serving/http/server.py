@@ -46,7 +46,10 @@ def bind(host: str, port: int) -> socket.socket:
         )[0]
     except (socket.gaierror, UnicodeError) as error:
         raise UserError(f"`host`={host} is not an address: {error}; 127.0.0.1 is this machine's own.") from None
-    listener = socket.socket(family, kind, protocol)
+    try:
+        listener = socket.socket(family, kind, protocol)
+    except OSError as error:  # a kernel without IPv6
+        raise _cannot_listen(host, port, error) from None
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind(address)

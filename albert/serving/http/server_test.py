@@ -2,8 +2,10 @@
 
 import collections
 import contextlib
+import errno
 import itertools
 import json
+import os
 import re
 import signal
 import socket
@@ -317,3 +319,12 @@ def test_an_address_that_cannot_be_had_is_told_in_one_line():
         bind("192.0.2.1", 0)
     with pytest.raises(UserError, match="is not an address"):
         bind("a" * 300, 0)
+
+
+def test_an_address_of_a_family_that_the_kernel_lacks_is_refused_in_one_line(monkeypatch):
+    def without_ipv6(family, *_):
+        raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
+
+    monkeypatch.setattr(socket, "socket", without_ipv6)
+    with pytest.raises(UserError, match="`host`=:: with `port`=0 cannot be listened on: Address family not supported"):
+        bind("::", 0)
