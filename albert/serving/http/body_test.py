@@ -31,7 +31,7 @@ def read(model, body, **names):
     ],
 )
 def test_rows_are_those_of_the_body_in_their_order(model, body, rows):
-    assert list(read(model, body).rows) == rows
+    assert [row[:2] for row in read(model, body).rows] == rows
 
 
 def test_a_choice_has_its_options():
