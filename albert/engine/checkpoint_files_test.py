@@ -77,6 +77,7 @@ def test_a_checkpoint_for_which_there_is_no_memory_is_not_called_damaged(tmp_pat
         raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor with shape[30000,128]")
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_the_previous_checkpoint_and_no_temporary_file(tmp_path):
     # A limit on the size of files imitates a full disk; it needs a process of its own.
     assert resource.RLIMIT_FSIZE is not None

@@ -49,6 +49,7 @@ def test_nothing_is_written_to_a_place_that_rows_share():
     assert list(has_scatter.values()) == [True, False]
 
 
+@pytest.mark.slow
 def test_the_model_has_the_same_gradient():
     inputs = {name: tf.constant(value) for name, value in below(golden("forward"), "inputs/pad32").items()}
     weights, found = tiny_weights(), {}

@@ -76,6 +76,7 @@ def test_the_encoder_alone(exportable, tmp_path):
     assert not model.unused
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", [1e-3, np.nan, 1e-7])
 def test_an_export_that_computes_something_else_is_not_kept(exportable, tmp_path, monkeypatch, error):
     def reopen(folder, model):

@@ -29,11 +29,13 @@ def test_a_classifier_reads_texts_and_pairs(tmp_path, caplog):
     assert caplog.text.count("texts are cut as Google's ALBERT") == 1
 
 
+@pytest.mark.slow
 def test_questions_are_answered_from_the_context(tmp_path):
     answer = albert.load(folder_of("for_question_answering", tmp_path)).answer("Who sings?", "A bird sings.")
     assert answer["answer"] in "A bird sings."
 
 
+@pytest.mark.slow
 def test_one_of_four_options_is_chosen(tmp_path):
     weights = folder_of("for_sequence_classification", tmp_path) / "model.safetensors"
     tensors = load_file(weights)
