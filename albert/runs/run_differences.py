@@ -12,7 +12,7 @@ from albert.settings import (
     PretrainingSettings,
     PretrainingTrainSettings,
 )
-from albert.system.json_text import short_repr
+from albert.system.json_text import short_repr, short_text
 from albert.tasks.own.settings import OwnDataSettings
 from albert.tasks.squad.task import SquadTask
 
@@ -63,7 +63,7 @@ def _phrases(theirs: Mapping[str, object], ours: Mapping[str, object], prefix: s
         elif there != here and name in _CONTENTS:
             yield _CONTENTS[name]
         elif there != here:
-            usual = f"`{name}`" if name in _SETTINGS else short_repr(name)[1:-1]
+            usual = f"`{name}`" if name in _SETTINGS else short_text(name)
             yield f"{_OTHER_NAMES.get(name, usual)} is {_shown(there)} there and {_shown(here)} here"
 
 
