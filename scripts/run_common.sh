@@ -182,8 +182,8 @@ name_cache() {
   if [[ $MODEL_NAME == "${ALBERT_DIR}_v$VERSION" && -z $SPM_MODEL ]]; then printf '%s\n' "$CACHED_DIR/$1"; fi
 }
 
-# read_recipe TASK: checks the rest, stops if anything is wrong, sets up, and sets recipe_rate, recipe_batch, recipe_accum, recipe_length and
-# recipe_duration, for what is said of a run and the names of its folders.
+# read_recipe TASK: checks the rest, stops if anything is wrong, sets up, and sets recipe_rate, recipe_batch,
+# recipe_accum, recipe_length and recipe_duration, for what is said of a run and the names of its folders.
 read_recipe() {
   local file line
   check_whole EBS 1 999999 "a batch size per GPU"
@@ -297,8 +297,8 @@ check_sweep() {
   stop_if_wrong
 }
 
-# sweep TASKS FLAG...: after check_sweep; runs albert.sweep with these flags, behind which come those of every run, as fine_tune has them.
-# Each run has a log beside its folder.
+# sweep TASKS FLAG...: after check_sweep; runs albert.sweep with these flags, behind which come those of every run, as
+# fine_tune has them. Each run has a log beside its folder.
 sweep() {
   local tasks=${1//,/+} flags=() gpu=''
   shift

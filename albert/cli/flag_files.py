@@ -4,12 +4,16 @@ As absl has it, except that everything people bring is read right or refused: ab
 locale, takes no file for an empty one, and prints of a circle only a warning.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from albert.errors import UserError
 from albert.system.homes import expanded
 from albert.system.text_encoding import read_regular, whole_text, with_file
+
+# A line is one argument, so that nothing parts a value from its flag but =.
+_DETACHED_VALUE = re.compile(r"(--?\w[\w-]*)\s+([^\s=-].*)")
 
 
 def with_flags_of_files(arguments: Sequence[str], reading: tuple[Path, ...] = ()) -> Iterator[str]:
@@ -42,5 +46,8 @@ def _lines(path: Path, reading: tuple[Path, ...]) -> list[str]:
         raise UserError(f"--flagfile={path} cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise UserError(f"--flagfile={path} is {with_file(error, path)}") from error
-    lines = (line.strip() for line in text.splitlines())
-    return [line for line in lines if line and not line.startswith(("#", "//"))]
+    lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1)]
+    for number, line in lines:
+        if flag := _DETACHED_VALUE.fullmatch(line):
+            raise UserError(f"--flagfile={path}, line {number}: write {flag[1]}={flag[2]}, one flag a line")
+    return [line for _, line in lines if line and not line.startswith(("#", "//"))]

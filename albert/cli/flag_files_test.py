@@ -58,3 +58,18 @@ def test_what_is_not_a_flag_file_is_one_line(tmp_path, kind, message):
     with pytest.raises(UserError, match=message) as raised:
         parse_classifier_flags(["program", "--train_step=1", given])
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(("line", "flag"), [("--do_train false", "--do_train=false"), ("-lr\t1e-5 ", "-lr=1e-5")])
+def test_a_value_that_a_blank_parts_from_its_flag_is_named_with_its_line(tmp_path, line, flag):
+    (tmp_path / "flags").write_text(f"# why\n--train_step=1\n{line}\n")
+    message = f"--flagfile={tmp_path / 'flags'}, line 3: write {flag}, one flag a line"
+    with pytest.raises(UserError) as raised:
+        list(with_flags_of_files([f"--flagfile={tmp_path / 'flags'}"]))
+    assert str(raised.value) == message
+
+
+def test_texts_and_values_with_blanks_stay_as_they_are(tmp_path):
+    lines = ["--text=two words", "two words", "- a list", "--x= --y", "--flag --other"]
+    (tmp_path / "flags").write_text("\n".join(lines))
+    assert list(with_flags_of_files([f"--flagfile={tmp_path / 'flags'}"])) == lines
