@@ -16,7 +16,7 @@ if [[ ${LR:-} == *,* ]]; then rates=$LR LR=''; fi
 # shellcheck source=scripts/run_common.sh
 source "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/scripts/run_common.sh"
 
-TASK=${TASK:-CoLA}              # a task of GLUE, as MRPC; several with commas, or all: a sweep
+TASK=${TASK:-CoLA}              # a task of GLUE, such as MRPC; several with commas, or all: a sweep
 GPUS_PER_RUN=${GPUS_PER_RUN:-1} # of each run in a sweep
 # LR: peak learning rate; several with commas: a sweep
 # GLUE_DIR: older name of DATA_DIR

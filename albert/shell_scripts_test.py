@@ -576,10 +576,10 @@ def test_help_has_defaults(checkout, script):
 @pytest.mark.parametrize(
     ("script", "variables", "said"),
     [
-        (OWN, {"EPOCHS": "1"}, ["EPOCHS is not read; EPOCH is meant? (how often each row is seen)"]),
-        (GLUE, {"EPOCHS": "1"}, ["EPOCHS is not read; TSP is meant? (training steps)"]),
-        (GLUE, {"TASKS": "MRPC"}, ["TASKS is not read; TASK is meant? (a task"]),
-        (OWN, {"SEEDS": "1"}, ["SEEDS is not read; SEED is meant? ("]),
+        (OWN, {"EPOCHS": "1"}, ["EPOCHS is ignored: did you mean EPOCH? (how often each row is seen)"]),
+        (GLUE, {"EPOCHS": "1"}, ["EPOCHS is ignored: did you mean TSP? (training steps)"]),
+        (GLUE, {"TASKS": "MRPC"}, ["TASKS is ignored: did you mean TASK? (a task"]),
+        (OWN, {"SEEDS": "1"}, ["SEEDS is ignored: did you mean SEED? ("]),
         (GLUE, {"SEEDS": "1"}, []),
         # Somebody else's, then.
         (OWN, {"EPOCHS": "1", "EPOCH": "2"}, []),
@@ -587,7 +587,11 @@ def test_help_has_defaults(checkout, script):
         (
             "multi_run_albert_squad.sh",
             {"BATCH_SIZE": "8", "MAX_LEN": "64", "LEARNING_RATE": "1"},
-            ["BATCH_SIZE is not read; BS is", "LEARNING_RATE is not read; LR is", "MAX_LEN is not read; MSL is"],
+            [
+                "BATCH_SIZE is ignored: did you mean BS?",
+                "LEARNING_RATE is ignored: did you mean LR?",
+                "MAX_LEN is ignored: did you mean MSL?",
+            ],
         ),
     ],
 )

@@ -63,7 +63,7 @@ warn_of_other_names() {
     for meant in "${candidates[@]}"; do
       if [[ ${text_of_variable[$meant]+set} ]]; then
         if [[ -z ${!meant:-} ]]; then
-          printf '%s: %s is not read; %s is meant? (%s)\n' "${0##*/}" "$name" "$meant" "${text_of_variable[$meant]}" >&2
+          printf '%s: %s is ignored: did you mean %s? (%s)\n' "${0##*/}" "$name" "$meant" "${text_of_variable[$meant]}" >&2
         fi
         break
       fi

@@ -10,24 +10,22 @@ _MOST_SUGGESTIONS = 4
 _MISSPELLED = re.compile(r"Did you mean: (.*) \?")
 
 _LENGTH = ("train_step", "num_train_steps")
-_EPOCHS = ("num_train_epochs", *_LENGTH)
-_STEPS = (*_LENGTH, "num_train_epochs")
+_EPOCHS = ("num_train_epochs", *(f"{flag} (in steps)" for flag in _LENGTH))
+_STEPS = (*_LENGTH, "num_train_epochs (in epochs)")
 _WARMUP = ("warmup_step", "num_warmup_steps", "warmup_proportion")
 _BATCH = ("train_batch_size", "batch_size")
-_RESULTS = ("output_dir", "output_file", "model_prefix", "output")
+_RESULTS = ("output_dir", "output_file", "model_prefix", "output", "cached_dir")
 _INPUT = ("train_file", "input_file", "input", "data_dir")
 _SEED = ("seed", "random_seed", "seeds")
 _DEV = ("validation_file", "predict_file", "eval_input_file")
 _GPUS = ("num_gpu_cores", "gpus", "gpus_per_worker")
 
 # Names that other libraries and earlier ALBERT programs have for a flag, with ours: the first that a program has. One
-# with a value is meant with it.
+# with a value is meant with it, and one with a unit counts something else.
 OTHER_NAMES: Mapping[str, tuple[str, ...]] = {
     # How long, how fast
     **dict.fromkeys(("lr", "peak_lr", "init_lr", "adam_lr"), ("learning_rate",)),
-    **dict.fromkeys(
-        ("epoch", "epochs", "num_epochs", "n_epochs", "max_epochs", "train_epochs", "num_train_epochs"), _EPOCHS
-    ),
+    **dict.fromkeys(("epoch", "epochs", "num_epochs", "n_epochs", "max_epochs", "train_epochs"), _EPOCHS),
     **dict.fromkeys(
         ("steps", "num_steps", "max_steps", "total_steps", "train_step", "train_steps", "max_train_steps"), _STEPS
     ),
@@ -35,7 +33,7 @@ OTHER_NAMES: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("warmup", "warmup_step", "warmup_steps", "num_warmup_steps"), _WARMUP),
     **dict.fromkeys(("warmup_ratio", "warmup_fraction", "warmup_proportion"), tuple(reversed(_WARMUP))),
     **dict.fromkeys(("bs", "batch", "batch_size", "train_batch", "mini_batch_size"), _BATCH),
-    **dict.fromkeys(("per_device_train_batch_size", "per_gpu_train_batch_size", "global_batch_size"), _BATCH),
+    **dict.fromkeys(("per_device_train_batch_size", "per_gpu_train_batch_size"), _BATCH),
     **dict.fromkeys(
         ("per_device_eval_batch_size", "per_gpu_eval_batch_size", "dev_batch_size", "val_batch_size"),
         ("eval_batch_size", "batch_size"),
@@ -110,8 +108,13 @@ def suggestions(name: str, flags: Collection[str]) -> tuple[str, ...]:
     name = name.replace("-", "_").lower()
     if name in flags:
         return (name,)
-    meant = (flag for flag in OTHER_NAMES.get(name, ()) if flag.partition("=")[0] in flags)
+    meant = (target for target in OTHER_NAMES.get(name, ()) if flag_of(target) in flags)
     return tuple(meant)[:1]
+
+
+def flag_of(target: str) -> str:
+    """The flag's name in an entry of OTHER_NAMES."""
+    return re.split("[= ]", target)[0]
 
 
 def similar(name: str, flags: Collection[str]) -> tuple[str, ...]:

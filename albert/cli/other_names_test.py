@@ -8,7 +8,7 @@ from albert.cli.feature_creation import CREATE_FINETUNING_DATA
 from albert.cli.fine_tuning import FINE_TUNING_PROGRAMS
 from albert.cli.flags import parse
 from albert.cli.launch_workers import LAUNCH
-from albert.cli.other_names import OTHER_NAMES, similar, suggestions
+from albert.cli.other_names import OTHER_NAMES, flag_of, similar, suggestions
 from albert.cli.predict import PREDICT
 from albert.cli.pretraining import PRETRAINING_PROGRAMS
 from albert.cli.serve import SERVE
@@ -38,7 +38,7 @@ def _refusal(module, argument):
 def test_every_flag_that_is_meant_exists_and_takes_the_value_that_is_named():
     flags = [flag for program in PROGRAMS.values() for flag in program.flags]
     for name, target in ((name, target) for name, targets in OTHER_NAMES.items() for target in targets):
-        meant, _, value = target.partition("=")
+        meant, value = flag_of(target), target.partition("=")[2]
         having = [flag for flag in flags if flag.name == meant]
         assert having, f"{name}: no program has --{meant}"
         assert not value or all(value in flag.choices for flag in having), f"{name}: --{meant} takes no {value}"
@@ -47,7 +47,7 @@ def test_every_flag_that_is_meant_exists_and_takes_the_value_that_is_named():
 @pytest.mark.parametrize("module", PROGRAMS)
 def test_every_name_leads_to_the_first_flag_that_the_program_has(module):
     for name in OTHER_NAMES.keys() - FLAGS[module]:
-        targets = [target for target in OTHER_NAMES[name] if target.partition("=")[0] in FLAGS[module]]
+        targets = [target for target in OTHER_NAMES[name] if flag_of(target) in FLAGS[module]]
         assert suggestions(name, FLAGS[module]) == tuple(targets[:1]), name
 
 
@@ -73,9 +73,9 @@ def test_every_name_leads_somewhere_and_is_the_flag_of_another_program_at_most()
         (CLASSIFIER, "--learning-rate=1", "--learning_rate"),
         (CLASSIFIER, "--learing_rate=1", "--learning_rate"),
         ("run_multigpus_squad_v2", "--warmup_steps=1", "--warmup_proportion"),
-        ("run_multigpus_race", "--epochs=1", "--train_step"),
+        ("run_multigpus_race", "--epochs=1", "--train_step (in steps)"),
         ("run_pretraining", "--warmup_steps=1", "--num_warmup_steps"),
-        ("run_pretraining", "--epochs=1", "--num_train_steps"),
+        ("run_pretraining", "--epochs=1", "--num_train_steps (in steps)"),
         ("create_pretraining_data", "--seed=1", "--random_seed"),
         ("predict", "--output=a.csv", "--output_file"),
         ("predict", "--per_device_eval_batch_size=2", "--batch_size"),

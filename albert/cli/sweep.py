@@ -61,7 +61,7 @@ _NOT_DECIDING = (
     *("data_dir", "model_dir", "albert_config_file", "spm_model_file", "vocab_file"),
 )
 _DECIDING = ("dtype",)
-_UNKNOWN = re.compile(r"unknown flag --(?:no)?(\w+)")
+_UNKNOWN = re.compile(r"unknown flag --([\w-]+)")
 _DATA = ("data_dir", "predict_file", *OWN_DATA)
 _OF_SEARCHES = {"trials": (RANDOM, TPE), "search_seed": (RANDOM, TPE), "prune": (TPE,)}
 
@@ -193,10 +193,11 @@ def _of_another_place(error: UserError, named: Mapping[str, Flag]) -> UserError:
     """What to say of a flag that the sweep does not know: it may be one of the runs."""
     unknown = _UNKNOWN.match(str(error))
     name = unknown[1] if unknown else ""
-    if name in _INSTEAD:
-        return UserError(_not_for_runs(name))
-    if name in named:
-        return UserError(f"--{name} is a flag of the runs: give it behind --")
+    for flag in (name, name.removeprefix("no")):
+        if flag in _INSTEAD:
+            return UserError(_not_for_runs(flag))
+        if flag in named:
+            return UserError(f"--{flag} is a flag of the runs: give it behind --")
     if not suggestions(name, {flag.name for flag in SWEEP.flags}) and (meant := suggestions(name, named)):
         return UserError(f"unknown flag --{name}: did you mean --{meant[0]}, which comes behind --? (--help lists all)")
     return error
@@ -212,7 +213,7 @@ def _next_flag_of_runs(waiting: list[str], named: Mapping[str, Flag]) -> tuple[s
     if not argument.startswith("-"):
         raise UserError(f"{argument!r} behind --: write flags of the runs as --flag=value")
     name, has_value, value = argument.lstrip("-").partition("=")
-    if name not in named and not has_value and name.startswith("no"):
+    if name not in named and not has_value and name.startswith("no") and name[2:] in named:
         name, value = name[2:], "false"
     if not has_value and follows and (name not in named or named[name].kind is not bool):
         value, has_value = waiting.pop(0), "="

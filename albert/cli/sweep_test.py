@@ -218,6 +218,25 @@ def test_what_programs_of_runs_say_names_their_flags(tmp_path):
 
 def test_a_flag_that_one_of_the_programs_lacks_names_the_program(tmp_path):
     argv = ["--task_name=SQuAD1.1", "--", "--train_step=5", f"--model_dir={SAMPLE_DATA / 'albert_tiny'}"]
-    words = r"^albert\.run_multigpus_squad_v1: unknown flag --train_step: did you mean --num_train_epochs\?"
+    words = (
+        r"^albert\.run_multigpus_squad_v1: unknown flag --train_step: did you mean --num_train_epochs \(in epochs\)\?"
+    )
     with pytest.raises(UserError, match=words):
         find_tasks(request(*argv), parsed_run)
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (
+            ["--train-file=x", "--output_dir=a", "--", "--train_file=b"],
+            "--train-file: did you mean --train_file, which",
+        ),
+        (["--learning-rate=1", "--output_dir=a"], "--learning-rate: did you mean --learning_rate, which comes behind"),
+        (["--no_cuda", "--output_dir=a"], "--no_cuda: did you mean --device=cpu"),
+        (["--task_name=MRPC", "--output_dir=a", "--", "--no_cuda"], "no flag --no_cuda: did you mean --device=cpu"),
+    ],
+)
+def test_a_name_of_others_is_looked_up_whole(argv, words):
+    with pytest.raises(UserError, match=words):
+        parse_sweep_flags(["sweep", *argv])

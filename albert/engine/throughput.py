@@ -37,7 +37,7 @@ class Speed:
 
 def time_left(seconds: float) -> str:
     """A phrase for logs and progress bars: "about 12 min left"; "" for no time, or where it is not known."""
-    if math.isnan(seconds) or seconds <= 0:
+    if not math.isfinite(seconds) or seconds <= 0:
         return ""
     if seconds < 90:
         return f"about {max(1, round(seconds))} s left"

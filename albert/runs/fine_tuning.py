@@ -46,6 +46,7 @@ from albert.serving import imported
 from albert.serving.description import DESCRIPTION, ModelDescription, read_description
 from albert.settings import Settings, TrainSettings
 from albert.system.files import write_texts
+from albert.system.printing import counted
 from albert.tasks.base import Labels, Split, Task
 from albert.tasks.objective import LossChoice, with_metric
 from albert.tasks.own.files import list_names
@@ -152,10 +153,15 @@ def predict(estimator: Estimator, inputs: "InputFunctions") -> None:
     task, settings = inputs.task, inputs.settings
     restore_best(estimator, settings)
     split = task.predict_split
+    logging.info("Predicting %s of the %s split.", counted(inputs.splits[split].num_examples, "example"), split)
     predictions = estimator.predict(functools.partial(inputs.once, split, settings.per_replica_predict_batch_size))
-    estimator.replicas.workers.on_chief(
-        lambda: write_texts(settings.output_dir, inputs.splits[split].result_files(predictions))
-    )
+
+    def write() -> None:
+        files = inputs.splits[split].result_files(predictions)
+        write_texts(settings.output_dir, files)
+        logging.info("Wrote the predictions: %s.", ", ".join(str(settings.output_dir / name) for name in files))
+
+    estimator.replicas.workers.on_chief(write)
 
 
 def check_labels_of_checkpoint(task: Task, settings: Settings) -> None:

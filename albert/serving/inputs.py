@@ -24,7 +24,7 @@ from albert.tasks.own.files import (
 )
 from albert.tasks.rows import RowTally
 
-_EMPTY = "{rows} with an empty text, used as they are"
+_EMPTY = "{rows} with an empty text, used all the same"
 _READ_BYTES = 1 << 18
 _TEXT = ".txt"
 

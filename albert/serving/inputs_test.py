@@ -78,7 +78,7 @@ def test_the_separator_and_the_spelling_of_a_table_are_logged(tmp_path, caplog):
     assert _read(tmp_path, "a.csv", "Body;id\na;1\n", known=("body",)) == [("a", None)]
     assert [record.getMessage() for record in caplog.records] == [
         f"{tmp_path / 'a.csv'}: column 'Body' is read for 'body'.",
-        f"{tmp_path / 'a.csv'}: a semicolon stands between the columns; it is read so.",
+        f"{tmp_path / 'a.csv'}: a semicolon separates the columns.",
     ]
 
 
@@ -94,14 +94,14 @@ def test_empty_texts_are_counted_in_one_warning(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         _read(tmp_path, "a.txt", "a\n\nb\n \n")
     (record,) = caplog.records
-    assert "2 rows with an empty text, used as they are, the first on line 2" in record.getMessage()
+    assert "2 rows with an empty text, used all the same, the first on line 2" in record.getMessage()
 
 
 def test_a_pair_of_empty_texts_is_one_row(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         _read(tmp_path, "a.txt", "a\tb\n\t\n", num_texts=2)
     (record,) = caplog.records
-    assert "1 row with an empty text, used as they are, the first on line 2" in record.getMessage()
+    assert "1 row with an empty text, used all the same, the first on line 2" in record.getMessage()
 
 
 # Standard input -------------------------------------------------------------------------------------------------------
@@ -119,7 +119,7 @@ def test_lines_are_given_as_soon_as_they_are_there(caplog):
     os.close(write_end)
     assert [row.first for row in next(pieces)] == ["last"]
     assert list(pieces) == []
-    assert "1 row with an empty text, used as they are, the first on line 3" in caplog.text
+    assert "1 row with an empty text, used all the same, the first on line 3" in caplog.text
     os.close(read_end)
 
 

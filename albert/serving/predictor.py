@@ -366,7 +366,7 @@ def _as_list(texts: str | Sequence[str], name: str) -> list[str]:
 
 def _as_text(text: object, name: str) -> str:
     if not isinstance(text, str):
-        raise TypeError(f"{name}: {type(text).__name__} is no text")
+        raise TypeError(f"{name}: {type(text).__name__} is not a text")
     try:
         text.encode()
     except UnicodeEncodeError:

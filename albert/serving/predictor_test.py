@@ -241,7 +241,7 @@ def test_what_is_not_the_model_s_use_is_told(models, agreement):
     ):
         with pytest.raises(UserError, match=message):
             call()
-    with pytest.raises(TypeError, match="texts: int is no text"):
+    with pytest.raises(TypeError, match="texts: int is not a text"):
         agreement([1])
 
     class DataFrame(list):

@@ -99,7 +99,7 @@ class GlueTask(TextTask):
             num_rows += 1
             if is_blank(example.text_a) or (example.text_b is not None and is_blank(example.text_b)):
                 num_blank += 1
-                tally.add("{rows} with an empty text, used as they are", line, example.text_a)
+                tally.add("{rows} with an empty text, used all the same", line, example.text_a)
             yield example
         if num_blank == num_rows:
             raise UserError(f"{path}: an empty text in all of its {counted(num_rows, 'row')}; fetch or write it again.")

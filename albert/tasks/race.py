@@ -423,6 +423,6 @@ class _Faults:
             )
         if self._empty_count:
             _LOG.warning(
-                "questions with an empty article, question or option, used as they are: %d, the first in %s",
+                "questions with an empty article, question or option, used all the same: %d, the first in %s",
                 *(self._empty_count, self._first_empty),
             )

@@ -214,7 +214,7 @@ def test_empty_texts_are_used_and_counted(tmp_path, caplog):
     options = [["1", " ", "3", "4"], ["has", "had", "is", "was"]]
     _write_split(tmp_path, high={"1.txt": ARTICLE, "2.txt": ARTICLE | {"id": "high2.txt", "options": options}})
     assert len(_read(tmp_path)) == 6
-    assert "questions with an empty article, question or option, used as they are: 1, the first in" in caplog.text
+    assert "questions with an empty article, question or option, used all the same: 1, the first in" in caplog.text
     assert "high/2.txt" in caplog.text
 
 

@@ -264,7 +264,7 @@ def test_empty_texts_are_counted_and_all_of_them_refused(tmp_path, caplog):
         f"{i}\t{row}\tentailment\n" for i, row in enumerate(rows)
     )
     assert len(_read(tmp_path, "rte", "dev", content)) == 4
-    assert "3 rows with an empty text, used as they are, the first on line 3" in caplog.text
+    assert "3 rows with an empty text, used all the same, the first on line 3" in caplog.text
     assert "an empty text in all of its 3 rows" in _refusal(
         tmp_path, "rte", "dev", content.replace("0\tone\ttwo\tentailment\n", "")
     )

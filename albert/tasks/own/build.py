@@ -32,6 +32,7 @@ from albert.tasks.own.survey import (
     warn_of_leak,
     warn_of_lists,
     warn_of_similar,
+    warn_of_single,
 )
 from albert.tasks.own.task import OwnDataTask, Part, unknown_label
 from albert.tasks.text import metrics_for
@@ -222,7 +223,8 @@ def _output(
             f"{path}: the names of the {len(names):,} labels have {size:,} bytes together, {_MAX_NAMES:,} are allowed; "
             "write numbers or short names in their place."
         )
-    warn_of_similar(path, counts)
+    warn_of_similar(found)
+    warn_of_single(found)
     warn_of_lists(found)
     if names != tuple(order) and set(names) == set(order):
         _LOG.info("%s: the labels are in the order of the checkpoint's classes: %s", path, ", ".join(order))

@@ -6,6 +6,7 @@ import logging
 import os
 import pickle
 import random
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -102,14 +103,16 @@ def test_files_may_have_other_separators_and_capitals(tmp_path, caplog):
     for split in ALL:
         assert _read(task, split) == _read(usual, "train")
     assert task.identity() == usual.identity()
-    logged = [record.getMessage() for record in caplog.records if "is read" in record.getMessage()]
+    about_columns = re.compile("(separates the columns|is read for '[a-z]+')[.]$")
+    logged = list(filter(about_columns.search, caplog.messages))
     assert logged == [
-        f"{files['train']}: a semicolon stands between the columns; it is read so.",
-        f"{files['dev']}: a tab stands between the columns; it is read so.",
+        f"{files['train']}: a semicolon separates the columns.",
+        f"{files['dev']}: a tab separates the columns.",
         f"{files['dev']}: column 'Text' is read for 'text'.",
         f"{files['dev']}: column 'LABEL' is read for 'label'.",
-        f"{files['test']}: a vertical bar stands between the columns; it is read so.",
+        f"{files['test']}: a vertical bar separates the columns.",
         f"{files['test']}: column 'TEXT' is read for 'text'.",
+        f"{files['test']}: column 'Label' is read for 'label'.",
     ]
 
 
@@ -432,13 +435,30 @@ def test_what_is_odd_is_counted_with_its_first_place(tmp_path, caplog):
     lines = [record.getMessage() for record in caplog.records]
     train_csv, dev_csv = tmp_path / "train.csv", tmp_path / "dev.csv"
     assert lines == [
-        f"{train_csv}: 1 row with an empty text, used as they are, the first on line 7: ''",
-        f"{train_csv}: labels that differ in capitals, blanks or zeros alone are kept apart; rows: 'Spam' 2, 'spam' 1",
+        f"{train_csv}: 1 row with an empty text, used all the same, the first on line 7: ''",
+        f"{train_csv}: labels that differ in capitals, blanks or zeros alone are kept apart; rows: 'Spam' 2, 'spam' 1, "
+        "the first of 'spam' on line 3",
         f"{train_csv}: texts that are there with different labels: 1, the first on line 4",
         f"{dev_csv}: 2 of 3 rows with a text that is also trained on ({train_csv}), the first on line 2: their scores "
         "say nothing of other texts",
     ]
     assert len(_read(task)) == 7
+
+
+def test_a_label_of_a_single_row_among_many_may_be_a_spelling_mistake(tmp_path, caplog):
+    rows = [(f"text {i}", "spam" if i % 2 else "ham") for i in range(58)]
+    _task(tmp_path, [*rows, ("a", "spma"), ("b", "hma")], wanted=("train",))
+    said = f"{tmp_path / 'train.csv'}: 2 labels with a single row, which may be a spelling mistake: "
+    assert not any(line.startswith(said) for line in caplog.messages)  # 15 rows a label
+    _task(tmp_path, [*rows, ("a", "spma"), ("b", "hma"), *((f"more {i}", "ham") for i in range(20))], wanted=("train",))
+    assert said + "'spma' (line 60), 'hma' (line 61)" in caplog.messages
+
+
+def test_a_column_of_labels_that_is_not_read_is_named(tmp_path, caplog):
+    test_file = tmp_path / "test.csv"
+    test_file.write_text("text,Label\na,ham\n")
+    _task(tmp_path, _five_labels(100), wanted=("train", "test"), test_file=test_file)
+    assert f"{test_file}: column 'Label' is not read for 'label': rename it if it is the same." in caplog.messages
 
 
 def test_good_files_are_read_without_a_warning(tmp_path, caplog):

@@ -98,21 +98,28 @@ def choose_texts(path: Path, header: Sequence[str], named: str | None, known: Se
 def _texts_in(path: Path, header: Sequence[str], named: str | None, known: Sequence[str]) -> tuple[str, ...]:
     if named:
         return _named_texts(path, header, named)
-    candidates = ((tuple(known),) if known else ()) + _TEXTS
-    for names in candidates:
-        if all(name in header for name in names):
-            return names
-    for names in candidates:
-        found = [alike(header, name) for name in names]
-        if all(found):
-            if len({name for spelled in found for name in spelled}) == len(names) == sum(map(len, found)):
-                return tuple(name for (name,) in found)
-            break  # it is not clear which
+    # The model's own columns come first, however they are spelled.
+    found = (_spelled_texts(header, [known]) if known else None) or _spelled_texts(header, _TEXTS)
+    if found:
+        return found
     usual = "; ".join(" and ".join(names) for names in _TEXTS)
     raise UserError(
         f"{path}: no column for the text ({usual}); its columns are {list_names(header)}. Name the column "
         f"with `text_column_names`, or two with a comma for pairs.{_header_hint(path)}"
     )
+
+
+def _spelled_texts(header: Sequence[str], candidates: Sequence[Sequence[str]]) -> tuple[str, ...] | None:
+    """The first of `candidates` that is in `header`, else the first that is but for capitals; None where none is."""
+    for names in candidates:
+        if all(name in header for name in names):
+            return tuple(names)
+    for names in candidates:
+        found = [alike(header, name) for name in names]
+        if all(found):
+            is_clear = len({name for spelled in found for name in spelled}) == len(names) == sum(map(len, found))
+            return tuple(name for (name,) in found) if is_clear else None
+    return None
 
 
 def choose_label(

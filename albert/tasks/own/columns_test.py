@@ -83,7 +83,7 @@ def _csv(folder, content):
         ("Review|Stars\na|1\n", {"texts": "review", "label": "stars"}, ("Review", "Stars")),
         ("Subject;Body;Label\na;b;1\n", {"texts": "subject, body"}, ("Subject", "Body", "Label")),
         ("BODY,label\na,1\n", {"known": ("body",)}, ("BODY", "label")),
-        ("BODY,text,label\na,b,1\n", {"known": ("body",)}, ("text", "label")),  # as ever
+        ("BODY,text,label\na,b,1\n", {"known": ("body",)}, ("BODY", "label")),
         ("text,Label\na,1\n", {"needs_label": False}, ("text", None)),  # as ever
         ("b,c,Label\na,1,2\n", {"needs_label": False, "texts": "c, b"}, ("c", "b", None)),  # as ever
         ("text;Label\na;1\n", {"needs_label": False}, ("text", "Label")),

@@ -83,11 +83,8 @@ def choose_from_header(path: Path, choose: Callable[[Header], T]) -> tuple[T, He
     only one counts for which it raises none. Raises UserError where that is none: the one for the header that is most
     probably meant.
     """
-    refusal: UserError | None = None
-    num_columns = 1
     try:
         header = _header(path)
-        num_columns = len(header.names)
         return choose(header), header
     except UserError as error:
         refusal = error
@@ -99,19 +96,40 @@ def choose_from_header(path: Path, choose: Callable[[Header], T]) -> tuple[T, He
             refusals.append(error)
     if len(chosen) == 1:
         return chosen[0]
-    raise refusals[0] if num_columns == 1 and len(refusals) == 1 and not chosen else refusal
+    raise refusals[0] if len(refusals) == 1 and not chosen and _is_one_column(path) else refusal
 
 
-def log_reading(path: Path, names: Sequence[str]) -> None:
-    """Logs what is not usual about a table of which the columns `names` are read: its separator, other capitals."""
+def _is_one_column(path: Path) -> bool:
+    """Whether the header of a .csv is one column where commas part them, or none that can be read so."""
+    try:
+        return len(next((cells for _, cells in _parsed(path, ",") if cells), ())) == 1
+    except UserError:
+        return True
+
+
+def log_reading(path: Path, names: Sequence[str], optional: Sequence[str] = ()) -> None:
+    """Logs what is not usual about a table of which the columns `names` are read: its separator, other capitals.
+
+    And of `optional` columns, which of those that are spelled otherwise are read, and which are not.
+    """
     if _is_json(path):
         return  # each object has its own keys, which are counted where they are read
     places, header = choose_from_header(path, lambda header: _places(path, header, names))
     if not header.is_usual:
-        _LOG.info("%s: %s stands between the columns; it is read so.", path, _MARKS[header.separator])
+        _LOG.info("%s: %s separates the columns.", path, _MARKS[header.separator])
     for name, place in zip(names, places, strict=True):
         if header.names[place] != name:
             log_spelling(path, header.names[place], name)
+    is_spelled = _is_spelled(header, names)
+    for name in optional:
+        found = _optional_place(header.names, name, is_spelled)
+        if found is not None and header.names[found] != name:
+            log_spelling(path, header.names[found], name)
+        elif found is None and (others := alike(header.names, name)):
+            _LOG.warning(
+                "%s: column %s is not read for %s: rename it if it is the same.",
+                *(path, list_names(others), short_repr(name)),
+            )
 
 
 def log_spelling(path: Path, found: str, name: str) -> None:
@@ -209,9 +227,9 @@ def _decoded_lines(path: Path, file: BinaryIO) -> Iterator[tuple[int, str]]:
 
 
 def _csv_rows(path: Path, names: Sequence[str], optional: Sequence[str], tally: RowTally) -> Iterator[Row]:
-    found, (_, header, separator, is_usual) = choose_from_header(path, lambda header: _places(path, header, names))
-    spelled = is_usual and all(name in header for name in names)
-    places = [*found, *(_optional_place(header, name, spelled) for name in optional)]
+    found, chosen = choose_from_header(path, lambda header: _places(path, header, names))
+    header, separator, is_spelled = chosen.names, chosen.separator, _is_spelled(chosen, names)
+    places = [*found, *(_optional_place(header, name, is_spelled) for name in optional)]
     records = _records(path, tally, separator)
     next(records)
     for line, cells in records:
@@ -236,6 +254,11 @@ def _places(path: Path, header: Header, names: Sequence[str]) -> tuple[int, ...]
             )
         found += spelled
     return tuple(map(header.names.index, found))
+
+
+def _is_spelled(header: Header, names: Sequence[str]) -> bool:
+    """Whether `names` are there exactly, as earlier versions demanded: then optional ones must be, too."""
+    return header.is_usual and all(name in header.names for name in names)
 
 
 def _optional_place(header: Sequence[str], name: str, is_spelled: bool) -> int | None:

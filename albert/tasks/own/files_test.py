@@ -171,7 +171,7 @@ def test_what_is_not_usual_about_a_table_is_logged(tmp_path, caplog):
     path = _write(tmp_path, "b.csv", "Text;label\na;1\n")
     log_reading(path, ("text", "label"))
     assert [record.getMessage() for record in caplog.records] == [
-        f"{path}: a semicolon stands between the columns; it is read so.",
+        f"{path}: a semicolon separates the columns.",
         f"{path}: column 'Text' is read for 'text'.",
     ]
     path, tally = _write(tmp_path, "a.jsonl", '{"text": "a"}\n{"Text": "b"}\n'), RowTally(tmp_path / "a.jsonl")

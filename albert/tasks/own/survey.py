@@ -10,7 +10,7 @@ import hashlib
 import logging
 import re
 from array import array
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +44,8 @@ _LOG = logging.getLogger(__name__)
 OTHER_COLUMN = "choose another column with `label_column_name`, or rename this one if it holds something else"
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
 _DELIMITERS = ("|", ";", ",")  # of several labels in one cell
+# A label with one row is odd where the others have about this many, and so many of them are named.
+_MANY_ROWS, _SHOWN_LABELS = 20, 5
 _MANY_LABELS = 10  # up to so many, half of the rows may have a label of their own
 
 # A label as the file has it: one, or the sorted names of several. None where the row has none.
@@ -79,12 +81,16 @@ class Table:
         """The columns that the file must have."""
         return self.columns.names if self.needs_label else self.columns.texts
 
+    @property
+    def optional(self) -> tuple[str, ...]:
+        """The column that is read where the file has it."""
+        return () if self.needs_label or self.columns.label is None else (self.columns.label,)
+
     def rows(self, tally: RowTally) -> Iterator[TextRow]:
         """The rows, one by one. Raises UserError with file and line for one that cannot be used."""
         names = self.needed
-        optional = () if self.needs_label or self.columns.label is None else (self.columns.label,)
         num_texts = len(self.columns.texts)
-        for number, row in enumerate(read_columns(self.path, names, tally, optional)):
+        for number, row in enumerate(read_columns(self.path, names, tally, self.optional)):
             texts: tuple[str, ...] = ()
             try:
                 for cell in row.cells[:num_texts]:
@@ -172,6 +178,11 @@ class Survey:
                 counts[name] += count
         return dict(counts)
 
+    def first_line(self, name: str) -> int:
+        """The line of the first row that has a label, alone or in a list."""
+        having = {i for i, label in enumerate(self.labels) if name == label or (type(label) is tuple and name in label)}
+        return next(line for line, stratum in zip(self.lines, self.strata, strict=True) if stratum in having)
+
 
 @dataclasses.dataclass
 class Spelling:
@@ -218,11 +229,11 @@ def survey(table: Table, seed: int) -> Survey:
     found, fingerprints, tally = Survey(table), Fingerprints(seed), RowTally(table.path)
     numbers: dict[Label, int] = {}
     num_blank = 0
-    log_reading(table.path, table.needed)
+    log_reading(table.path, table.needed, table.optional)
     for row in table.rows(tally):
         if any(map(is_blank, row.texts)):
             num_blank += 1
-            tally.add("{rows} with an empty text, used as they are", row.line, row.texts[0])
+            tally.add("{rows} with an empty text, used all the same", row.line, row.texts[0])
         found.lines.append(row.line)
         found.texts.append(fingerprints.of(row.texts))
         found.rows.append(fingerprints.of(row.texts, row.label))
@@ -366,17 +377,34 @@ def _warn_of_joined(path: Path, names: Collection[str]) -> None:
             return
 
 
-def warn_of_similar(path: Path, counts: Mapping[str, int]) -> None:
+def warn_of_similar(found: Survey) -> None:
     """Warns of labels that differ in capitals or blanks alone, which are two labels all the same."""
+    path, counts = found.table.path, found.names()
     alike: dict[str, list[str]] = {}
     for name in counts:
         alike.setdefault(looks_alike(name), []).append(name)
     for names in alike.values():
         if len(names) > 1:
             shown = ", ".join(f"{short_repr(name)} {counts[name]:,}" for name in names)
+            rarest = min(names, key=lambda name: counts[name])
             _LOG.warning(
-                "%s: labels that differ in capitals, blanks or zeros alone are kept apart; rows: %s", path, shown
+                "%s: labels that differ in capitals, blanks or zeros alone are kept apart; rows: %s, "
+                "the first of %s on line %d",
+                *(path, shown, short_repr(rarest), found.first_line(rarest)),
             )
+
+
+def warn_of_single(found: Survey) -> None:
+    """Warns of labels that one row of many has: of classes, that is what a spelling mistake makes."""
+    counts = found.names()
+    single = [name for name, count in counts.items() if count == 1]
+    if found.num_rows >= _MANY_ROWS * len(counts) and single:
+        shown = ", ".join(f"{short_repr(name)} (line {found.first_line(name)})" for name in single[:_SHOWN_LABELS])
+        _LOG.warning(
+            "%s: %s with a single row, which may be a spelling mistake: %s%s",
+            *(found.table.path, counted(len(single), "label"), shown),
+            f" and {len(single) - _SHOWN_LABELS} more" if len(single) > _SHOWN_LABELS else "",
+        )
 
 
 def warn_of_conflicts(found: Survey) -> None:
