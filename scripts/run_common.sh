@@ -192,7 +192,8 @@ read_recipe() {
       complain "no file $file: set CONFIG or SPM_MODEL to one that is there, or MODEL_DIR."
   done
   if [[ -z $CONFIG || -z $SPM_MODEL || -z ${INIT_CHECKPOINT+set} ]] && ! is_wrong ALBERT_DIR VERSION; then
-    [[ -d $MODEL_DIR ]] || complain "no folder $MODEL_DIR: run ./download_pretrained_models.sh, or set MODEL_DIR."
+    [[ -d $MODEL_DIR ]] ||
+      complain "no folder $MODEL_DIR: run ./download_pretrained_models.sh (one of Hugging Face: --help), or set MODEL_DIR."
   fi
   stop_if_wrong
   "$root/scripts/setup.sh"

@@ -91,6 +91,9 @@ class Predictor:
                 model.folder / DESCRIPTION,
             )
 
+    def __repr__(self) -> str:
+        return f"<Predictor of {self._model.folder}>"
+
     @property
     def output(self) -> Output | None:
         """What the model predicts; None where it only embeds."""

@@ -99,6 +99,8 @@ class PredictRequest(ModelUse):
         sources = [bool(self.texts), self.input_file is not None, self.question is not None]
         if sum(sources) != 1:
             found.append("give one of: texts as arguments, `input_file`, `question` with `context_file`")
+        if file := next((text for text in self.texts if _is_table_file(text)), None):
+            found.append(f"{file} is a file, not a text: give it as `input_file`")
         if self.question is not None and not self.question.strip():
             found.append("`question` is empty; give the text of one")
         if (self.question is None) != (self.context_file is None):
@@ -140,3 +142,9 @@ def _is_same(path: Path, other: Path | None) -> bool:
         return other is not None and (path == other or path.samefile(other))
     except OSError:  # one of them is not there, or cannot be looked at, which its reader or writer tells
         return False
+
+
+def _is_table_file(text: str) -> bool:
+    """Whether a text is the name of a file that `input_file` may be: nobody has such a text labelled."""
+    # Unlike Path's, this takes a text that is too long for a path.
+    return text.lower().endswith((".txt", *TABLES)) and os.path.isfile(text)  # noqa: PTH113

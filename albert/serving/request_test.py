@@ -38,3 +38,10 @@ def test_what_no_file_can_take_the_place_of_is_told_at_once(tmp_path, make):
     make(tmp_path / "out.csv")
     (problem,) = _problems(tmp_path, texts=("a",), output_file=tmp_path / "out.csv")
     assert "out.csv is there and is no file: move it away" in problem
+
+
+def test_a_file_among_the_texts_is_not_taken_for_a_text(tmp_path):
+    (tmp_path / "a.csv").write_text("text\nx\n")
+    file, other = str(tmp_path / "a.csv"), str(tmp_path / "b.csv")
+    assert _problems(tmp_path, texts=("x", file)) == [f"{file} is a file, not a text: give it as `input_file`"]
+    assert not _problems(tmp_path, texts=("x", other, "x" * 5000 + ".txt", "\0.csv"))

@@ -138,7 +138,11 @@ class TrainSettings:
     """
 
     train_steps: int | None = setting(
-        "Optimisation steps in all.", TRAINING, default=1000, bounds=at_least(1), flag="train_step"
+        "Optimisation steps in all. Own data is trained on for three epochs without it.",
+        TRAINING,
+        default=1000,
+        bounds=at_least(1),
+        flag="train_step",
     )
     warmup_steps: int = setting("Steps of linear warm-up.", TRAINING, default=0, bounds=at_least(0), flag="warmup_step")
     learning_rate: float = setting("Peak learning rate.", TRAINING, default=5e-5, bounds=above_0(LARGE))
