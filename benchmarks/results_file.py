@@ -7,6 +7,7 @@ import os
 import platform
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -30,10 +31,23 @@ def png(figure: Figure) -> bytes:
     return image.getvalue()
 
 
+def shown_command(module: str, arguments: Sequence[str]) -> str:
+    """The command as it can be shown to others: with the flag's name in place of a path of this machine."""
+    shown: list[str] = []
+    for word, before in zip(arguments, ["", *arguments], strict=False):
+        flag, has_value, value = word.partition("=")
+        if has_value and "/" in value:
+            word = f"{flag}=<{flag.lstrip('-')}>"
+        elif "/" in word and before.startswith("--") and "=" not in before:
+            word = f"<{before.lstrip('-')}>"
+        shown.append(word if "<" in word else shlex.quote(word))
+    return " ".join(["python3 -m", module, *shown])
+
+
 def append_result(name: str, table: str, folder: Path = RESULTS, package: str = "benchmarks") -> None:
     """Prints `table` (Markdown) and appends it to `<folder>/<name>.md` under the command of `<package>.<name>`."""
     print(table)
-    command = shlex.join(["python3", "-m", f"{package}.{name}", *sys.argv[1:]])
+    command = shown_command(f"{package}.{name}", sys.argv[1:])
     heading = f"{datetime.date.today()}, {len(os.sched_getaffinity(0))} cores of {processor()}"
     folder.mkdir(exist_ok=True)
     with (folder / f"{name}.md").open("a", encoding="utf-8") as results:

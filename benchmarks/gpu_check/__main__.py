@@ -14,7 +14,6 @@ import datetime
 import functools
 import json
 import os
-import shlex
 import shutil
 import signal
 import sys
@@ -33,6 +32,7 @@ from benchmarks.gpu_check import report
 from benchmarks.gpu_check.findings import Finding, Request
 from benchmarks.gpu_check.plan import BY_NAME, PARTS, Part, groups
 from benchmarks.gpu_check.processes import LEAST_SECONDS, NO_TIME, Outcome, run_part
+from benchmarks.results_file import shown_command
 
 # A compiling process keeps about so many cores busy.
 _CORES_OF_A_PART = 3
@@ -160,7 +160,7 @@ def _write(arguments: argparse.Namespace, outcomes: Sequence[Outcome]) -> None:
     """The report as far as it is known, each file whole."""
     head = {
         "date": str(datetime.date.today()),
-        "command": shlex.join(["python3", "-m", "benchmarks.gpu_check", *_shown(sys.argv[1:])]),
+        "command": shown_command("benchmarks.gpu_check", sys.argv[1:]),
         "device": arguments.device,
         "is_tiny": arguments.tiny,
     }
@@ -168,11 +168,6 @@ def _write(arguments: argparse.Namespace, outcomes: Sequence[Outcome]) -> None:
     write_text(arguments.output / "gpu_check.json", json.dumps(content, indent=1) + "\n")
     write_bytes(arguments.output / "gpu_check.png", report.draw(content))
     write_text(arguments.output / "gpu_check.md", report.render(content))
-
-
-def _shown(words: Sequence[str]) -> list[str]:
-    """The command line without this machine's paths."""
-    return [f"{word.partition('=')[0]}=..." if "/" in word else word for word in words]
 
 
 def main(argv: Sequence[str]) -> int:

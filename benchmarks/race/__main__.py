@@ -23,12 +23,12 @@ from albert.errors import UserError
 from albert.system.files import write_bytes, write_text
 from albert.tokenization import Tokenizer, load_tokenizer
 from benchmarks.race import report
-from benchmarks.race.circumstances import command, cores, exit_code, features, machine
+from benchmarks.race.circumstances import cores, exit_code, features, machine
 from benchmarks.race.common import BUNDLED, FLATTENED, GROUPED, MODELS, Job, Rows
 from benchmarks.race.processes import ROOT, Process, own_python, peers_python
 from benchmarks.race.rows import DENSE, SQUAD, Sample, dense_sample, glue_sample, squad_sample
 from benchmarks.race.turns import Turns
-from benchmarks.results_file import RESULTS
+from benchmarks.results_file import RESULTS, shown_command
 
 GLUE_TASKS = ("mrpc", "cola", "sst-2", "rte", "sts-b")
 DTYPES = ("bfloat16", "float32")
@@ -199,7 +199,7 @@ def circumstances(arguments: argparse.Namespace, title: str, rows: str, turns: T
         "date": str(datetime.date.today()),
         "machine": machine(),
         "features": features(),
-        "command": command(sys.argv[1:], "benchmarks.race"),
+        "command": shown_command("benchmarks.race", sys.argv[1:]),
         "rows": f"{rows}; {arguments.rounds} round(s), {arguments.warm_up_rounds} before",
         "versions": turns.versions,
         "contenders": turns.figures,

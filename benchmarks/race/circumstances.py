@@ -1,9 +1,8 @@
-"""Around every race: how it ends, and for its report the command, the machine, and what its processor can do."""
+"""Around every race: how it ends, and for its report the machine, and what its processor can do."""
 
 import os
-import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from albert.errors import UserError
@@ -12,21 +11,6 @@ from benchmarks.results_file import processor
 # What decides how fast both libraries' matrix products are, as Linux names it.
 FEATURES = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
 AVX512 = "avx512f"
-_PATHS = "glue_dir squad_dir spm_model_file peers_python output".split()
-
-
-def command(argv: Sequence[str], module: str) -> str:
-    """The command as it can be shown to others: with placeholders for this machine's paths."""
-    shown: list[str] = []
-    for word in argv:
-        flag, equals, _ = word.partition("=")
-        previous = shown[-1] if shown else ""
-        if equals and flag[2:] in _PATHS:
-            word = f"{flag}=<{flag[2:]}>"
-        elif previous[2:] in _PATHS:
-            word = f"<{previous[2:]}>"
-        shown.append(word)
-    return f"python3 -m {module} " + " ".join(w if "<" in w else shlex.quote(w) for w in shown)
 
 
 def cores() -> int:

@@ -12,11 +12,12 @@ from benchmarks.race import __main__ as race
 from benchmarks.race import processes
 from benchmarks.race import report as race_report
 from benchmarks.race import rows as race_rows
-from benchmarks.race.circumstances import FEATURES, command, machine
+from benchmarks.race.circumstances import FEATURES, machine
 from benchmarks.race.common import Job, Rows, grouped_batches, spread
 from benchmarks.race.processes import ContenderError, Process
 from benchmarks.race.report import Spread
 from benchmarks.race.turns import Turns
+from benchmarks.results_file import shown_command
 
 ROWS = Rows.from_lists(
     [([2, 10, 3], [0, 0, 0], [1]), ([2, 3], [0, 0], [0]), ([2, 11, 12, 3], [0, 0, 1, 1], [1])], "int32"
@@ -466,8 +467,11 @@ def test_a_users_mistake_ends_with_code_2(monkeypatch, capsys):
 
 
 def test_the_shown_command_has_no_paths_of_this_machine():
-    shown = command(["--glue_dir=/home/me/glue", "--spm_model_file", "/home/me/m", "--rounds=3"], "benchmarks.race")
-    assert shown == "python3 -m benchmarks.race --glue_dir=<glue_dir> --spm_model_file <spm_model_file> --rounds=3"
+    words = ["--glue_dir=/home/me/glue", "--spm_model_file", "../m", "--rounds=3", "--loaded", "a b"]
+    shown = (
+        "python3 -m benchmarks.race --glue_dir=<glue_dir> --spm_model_file <spm_model_file> --rounds=3 --loaded 'a b'"
+    )
+    assert shown_command("benchmarks.race", words) == shown
 
 
 def test_too_few_rows_are_reported_before_anything_starts(monkeypatch):

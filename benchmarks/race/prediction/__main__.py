@@ -21,14 +21,14 @@ from tqdm import tqdm
 from albert.errors import UserError
 from albert.system.files import write_text
 from albert.tokenization import load_tokenizer
-from benchmarks.race.circumstances import command, cores, exit_code, features, machine
+from benchmarks.race.circumstances import cores, exit_code, features, machine
 from benchmarks.race.common import BUNDLED, FLATTENED, MODELS
 from benchmarks.race.prediction import report
 from benchmarks.race.prediction.common import DYNAMIC, PADDED, SORTED, PredictionJob
 from benchmarks.race.processes import ROOT, Process, own_python, peers_python
 from benchmarks.race.rows import Sample, glue_sample
 from benchmarks.race.turns import Turns
-from benchmarks.results_file import RESULTS
+from benchmarks.results_file import RESULTS, shown_command
 
 TASKS = ("sst-2", "mrpc", "cola", "rte")
 DTYPES = ("float32", "bfloat16")
@@ -108,7 +108,7 @@ def run_heat(model: str, task: str, sample: Sample, arguments: argparse.Namespac
         "date": str(datetime.date.today()),
         "machine": machine(),
         "features": features(),
-        "command": command(sys.argv[1:], "benchmarks.race.prediction"),
+        "command": shown_command("benchmarks.race.prediction", sys.argv[1:]),
         "rows": about,
         "versions": turns.versions,
         "contenders": turns.figures,
