@@ -456,14 +456,14 @@ def _load_model(data: bytes, source: str) -> tuple[sentencepiece.SentencePiecePr
     try:
         proto.ParseFromString(data)
         # The last field of the file. One that was cut between two pieces loads as well, as a smaller vocabulary.
-        is_whole = proto.HasField("normalizer_spec")
-        model = sentencepiece.SentencePieceProcessor(model_proto=data) if is_whole else None
-    except (DecodeError, RuntimeError):
+        model = sentencepiece.SentencePieceProcessor(model_proto=data) if proto.HasField("normalizer_spec") else None
+        pieces = model.id_to_piece(list(range(len(proto.pieces)))) if model else []
+    except (DecodeError, RuntimeError, UnicodeDecodeError):  # the last one of a piece that is no text
         model = None
     if model is None:
         what = what_is(data) or "not a whole SentencePiece model"
         raise UserError(f"{source} is {what}; name the .model that came with the weights.")
-    return model, [entry.piece for entry in proto.pieces]
+    return model, pieces
 
 
 def _parse_vocab(data: bytes, source: str) -> tuple[dict[str, int], int]:

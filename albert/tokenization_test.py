@@ -190,6 +190,13 @@ def test_file_that_is_not_a_sentence_piece_model_is_refused(tmp_path, content):
         load_tokenizer(path, None, True)
 
 
+def test_a_sentence_piece_model_with_a_piece_that_is_no_text_is_refused(tmp_path):
+    path = tmp_path / "damaged.model"
+    path.write_bytes(_trained_model(["one two three"] * 9, 24).replace(b"three", b"th\xc3(e", 1))
+    with pytest.raises(UserError, match=r"damaged\.model is not a whole SentencePiece model"):
+        load_tokenizer(path, None, do_lower_case=True)
+
+
 # Bytes 49,977 and 522,444 are where pieces 3,001 and 30,000 end: SentencePiece itself accepts both.
 @pytest.mark.parametrize("size", [49_977, 380_000, 522_444, 760_288])
 def test_truncated_sentence_piece_model_is_refused(tmp_path, testdata, size):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from albert.errors import UserError
 from albert.system.homes import expanded
+from albert.system.json_text import short_text
 from albert.system.text_encoding import read_regular, whole_text, with_file
 
 # A line is one argument, so that nothing parts a value from its flag but =.
@@ -49,5 +50,6 @@ def _lines(path: Path, reading: tuple[Path, ...]) -> list[str]:
     lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1)]
     for number, line in lines:
         if flag := _DETACHED_VALUE.fullmatch(line):
-            raise UserError(f"--flagfile={path}, line {number}: write {flag[1]}={flag[2]}, one flag a line")
+            written = short_text(f"{flag[1]}={flag[2]}")
+            raise UserError(f"--flagfile={path}, line {number}: write {written}, one flag a line")
     return [line for _, line in lines if line and not line.startswith(("#", "//"))]

@@ -69,6 +69,13 @@ def test_a_value_that_a_blank_parts_from_its_flag_is_named_with_its_line(tmp_pat
     assert str(raised.value) == message
 
 
+def test_a_long_value_is_cut_in_the_message(tmp_path):
+    (tmp_path / "flags").write_text(f"--data_dir {'9' * 5000}")
+    with pytest.raises(UserError, match=r"write --data_dir=9+\.\.\.9+, one flag a line") as raised:
+        list(with_flags_of_files([f"--flagfile={tmp_path / 'flags'}"]))
+    assert len(str(raised.value)) < 400
+
+
 def test_texts_and_values_with_blanks_stay_as_they_are(tmp_path):
     lines = ["--text=two words", "two words", "- a list", "--x= --y", "--flag --other"]
     (tmp_path / "flags").write_text("\n".join(lines))
