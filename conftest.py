@@ -41,9 +41,10 @@ if threading.current_thread() is threading.main_thread():
 TRAINING_FIXTURES = {"finished", "trained", "padded"}
 # Those that run a program for every kind of model.
 SLOW_FIXTURES = {"models"}
-# What these files compile stays in memory, for the most part of the tests' gigabytes: each in a process of its own.
+# What these files compile stays in memory, and is most of what tests hold: they come first, each to another process.
 FIRST_FILES = (
     "albert/engine/training_step_test.py",
+    "albert/engine/compiled_step_test.py",
     "albert/engine/estimator_test.py",
     "albert/runs/pretraining_test.py",
 )

@@ -294,9 +294,9 @@ def messages_below_the_command_line() -> Iterator[tuple[str, str]]:
 def test_only_the_command_line_writes_flags():
     # What a user can run after reading a message, and what this project runs, is a whole command, of another program.
     # TensorFlow's flags are in the environment.
-    commands = re.compile(
-        r"(python3 download_glue_data\.py|tensorboard|tf2onnx\.convert|scripts/setup\.sh|#SBATCH|albert\.predict) --.*"
-    )
+    programs = ("python3 download_glue_data.py", "./download_pretrained_models.sh", "tensorboard", "tf2onnx.convert")
+    programs += ("scripts/setup.sh", "#SBATCH", "albert.predict")
+    commands = re.compile(f"({'|'.join(map(re.escape, programs))}) --.*")
     found = [
         f"{module}: {text}"
         for module, text in messages_below_the_command_line()

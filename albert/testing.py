@@ -1,4 +1,4 @@
-"""What the tests share: golden files recorded from the original code, the tiny models they belong to, a small task."""
+"""What the tests share: golden files recorded from the original code, tiny models, a small task, training steps."""
 
 import contextlib
 import dataclasses
@@ -10,18 +10,27 @@ import signal
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from albert.albert_config import AlbertConfig
+from albert.custom_optimization import LearningRateSchedule, create_optimizer
+from albert.data.input_pipeline import BatchShape, Source, train_dataset
+from albert.data.schema import Column
+from albert.data.tfrecord_cache import open_or_build
 from albert.engine import checkpoint_files
+from albert.engine.distribution import create_replicas
+from albert.engine.estimator import Estimator, RunConfig
+from albert.engine.evaluations import Evaluation
 from albert.engine.throughput import StepRecord
-from albert.heads import head_for
-from albert.modeling import AlbertModel, TokenLayout
+from albert.heads import head_for, pooled
+from albert.modeling import FLOAT32, AlbertModel, Computation, TokenLayout
 from albert.runs import reports
 from albert.runs.left_model import LeftModel
+from albert.runs.model_fn import build_model_fn
 from albert.settings import DataSettings, ModelSettings, Settings, TrainSettings
 from albert.tasks.base import Task
 from albert.tokenization import load_tokenizer
@@ -191,3 +200,104 @@ def send_signals(monkeypatch: pytest.MonkeyPatch, signals: dict[int, signal.Sign
                 os.kill(os.getpid(), signals.pop(record.step))
 
     monkeypatch.setattr(reports.TrainingLog, "on_steps", write_and_stop)
+
+
+# Training steps of a tiny model, computed in several ways -----------------------------------------------------------
+
+# Of the rows that `write_step_rows` writes: in a step, steps, tokens of the longest.
+STEP_ROWS, STEPS, STEP_LENGTH = 8, 4, 32
+STEP_SPEC = {
+    "input_ids": Column("tokens", "int32"),
+    "segment_ids": Column("tokens", "int32"),
+    "label_ids": Column("scalar", "int32"),
+}
+
+
+class StepRecords(list[StepRecord]):
+    """Remembers the records of every step."""
+
+    def on_start(self, first_step: int) -> None:
+        """Does nothing."""
+
+    def on_steps(self, records: Sequence[StepRecord]) -> None:
+        """Appends them."""
+        self += records
+
+    def on_evaluation(self, evaluation: Evaluation) -> None:
+        """Does nothing."""
+
+
+# The final weights and slots by name, and what each step recorded.
+TrainedSteps = tuple[dict[str, np.ndarray], StepRecords]
+
+
+def write_step_rows(folder: Path) -> Source:
+    """60 rows of 1 to 32 tokens, cached in `folder`."""
+    random = np.random.default_rng(0)
+
+    def record(number: int) -> list[dict[str, list[int]]]:
+        length = int(random.integers(1, STEP_LENGTH + 1))
+        ids = random.integers(5, 1000, length).tolist()
+        return [{"input_ids": ids, "segment_ids": [i % 2 for i in range(length)], "label_ids": [number % 2]}]
+
+    cache = open_or_build(
+        directory=folder,
+        stem="rows",
+        identity={},
+        items=lambda: range(60),
+        featurize=record,
+        feature_spec=STEP_SPEC,
+        num_workers=1,
+    )
+    return Source(cache, STEP_SPEC, STEP_LENGTH)
+
+
+def step_estimator(
+    model_dir: Path, replicas: int = 1, computation: Computation = FLOAT32, dropout: float = 0.1, **config: Any
+) -> Estimator:
+    """One of a tiny classifier, which AdamW trains; `config` is that of `RunConfig`."""
+    # Two blocks: the last one computes first tokens alone.
+    albert = dataclasses.replace(tiny_config(), num_hidden_layers=2).with_dropout(dropout)
+    head = pooled.ClassificationHead(albert, num_labels=2)
+    return Estimator(
+        model_fn=build_model_fn(albert, head, seed=3, computation=computation),
+        create_weights=lambda: AlbertModel(albert, head.variable_specs, seed=1).weights,
+        optimizer=create_optimizer("adamw"),
+        learning_rate=LearningRateSchedule(1e-3, num_train_steps=100),
+        replicas=create_replicas("mirror", replicas, "cpu"),
+        config=RunConfig(model_dir, STEP_ROWS, **config),
+    )
+
+
+def train_steps(
+    model_dir: Path,
+    source: Source,
+    is_packed: bool = True,
+    replicas: int = 1,
+    micro_batches: int = 1,
+    steps: int = STEPS,
+    **arguments: Any,
+) -> TrainedSteps:
+    """Trains a `step_estimator` with `arguments` for some steps of `STEP_ROWS` rows over all replicas."""
+    estimator = step_estimator(model_dir, replicas, micro_batches=micro_batches, **arguments)
+    shape = BatchShape(STEP_ROWS // replicas // micro_batches, replicas, micro_batches)
+    source = Source(source.cache, STEP_SPEC, STEP_LENGTH, is_packed=is_packed)
+    records = StepRecords()
+    estimator.train(lambda a, b: train_dataset(source, shape, 7, a, b), steps, observers=[records])
+    state = {name: np.asarray(value) for name, value in estimator._state().items()}
+    return state, records
+
+
+def assert_steps_close(found: TrainedSteps, expected: TrainedSteps, tolerance: float) -> None:
+    """Losses and norms agree to `tolerance` of their size, slots (sums of gradients) to that of the largest entry.
+
+    Weights are left out: Adam divides gradients that are zero but for rounding by their own size.
+    """
+    for quantity in ("loss", "gradient_norm"):
+        values, others = ([getattr(r, quantity) for r in run[1]] for run in (found, expected))
+        np.testing.assert_allclose(values, others, rtol=tolerance, err_msg=quantity)
+    slots = [name for name in expected[0] if name.endswith("adam_m")]
+    for name in slots:
+        largest = np.abs(expected[0][name]).max()
+        assert np.abs(found[0][name] - expected[0][name]).max() <= tolerance * largest + 1e-7, name
+    assert len(slots) > 20

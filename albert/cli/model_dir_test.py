@@ -80,6 +80,13 @@ def test_what_the_folder_says_of_casing_counts_unless_it_is_given(tmp_path):
     ("flags", "message"),
     [
         (["--model_dir=missing"], "--model_dir=missing is not there; ./download_pretrained_models.sh fetches models"),
+        (
+            ["--model_dir=albert-base-v2"],
+            "--version=2 base fetches it into pretrained_model/albert_base_v2, and every",
+        ),
+        (["--model_dir=albert/albert-xlarge-v1"], "models.sh --version=1 xlarge fetches it into"),
+        (["--model_dir=owner/some-albert"], "models.sh --source=huggingface owner/some-albert fetches it"),
+        (["--model_dir=bert-base-uncased"], "models.sh fetches models"),
         ([], "--albert_config_file must be given"),
         ([f"--model_dir={TINY / '7k.model'}"], "7k.model is not a folder"),
     ],

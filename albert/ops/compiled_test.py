@@ -1,4 +1,5 @@
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -99,6 +100,7 @@ def test_threads_may_execute_compiled_code_for_the_first_time_together():
 
 WITH_FLAGS = """
 import os
+import re
 import tensorflow as tf
 from albert.ops.compiled import CompiledOnce
 largest = CompiledOnce(lambda x: tf.reduce_max(x, axis=-1))
@@ -119,3 +121,24 @@ def test_a_process_compiles_its_sums_whatever_xla_flags_say_and_leaves_them_to_o
         command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False
     )
     assert (done.returncode, done.stdout) == (0, f"False {flags}\n"), done.stderr[-2000:]
+
+
+IN_A_GRAPH = """
+import tensorflow as tf
+tf.debugging.set_log_device_placement(True)
+from albert.engine.distribution import create_replicas
+from albert.ops.compiled import TracedOnce
+rest = TracedOnce(tf.math.erfc)
+strategy = create_replicas("mirror", 3, "cpu").strategy
+tf.function(lambda: strategy.run(lambda: rest(tf.ones([2]))), autograph=False)()
+"""
+
+
+@pytest.mark.slow
+def test_replicas_in_a_graph_compute_what_they_share_each_on_its_own_device():
+    # Eight GPUs that share a trace would otherwise all wait for the first one.
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "0"}
+    command = [sys.executable, "-c", IN_A_GRAPH]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    devices = re.findall(r"/Erfc: \(Erfc\): \S+:(CPU:\d)$", done.stdout + done.stderr, re.MULTILINE)
+    assert sorted(set(devices)) == ["CPU:0", "CPU:1", "CPU:2"], (done.stdout + done.stderr)[-2000:]

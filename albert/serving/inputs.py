@@ -18,6 +18,7 @@ from albert.tasks.own.files import (
     Row,
     cells_of_line,
     choose_from_header,
+    describe_unknown,
     log_reading,
     read_columns,
     read_lines,
@@ -58,7 +59,7 @@ def read_texts(
         tally = RowTally(path)
         return _checked(path, read_lines(path, tally), num_texts, tally)
     if path.suffix.lower() not in TABLES:
-        raise UserError(f"{path}: unknown file type; use {_TEXT}, {', '.join(TABLES)}.")
+        raise UserError(f"{path}{describe_unknown(path)}; use {_TEXT}, {', '.join(TABLES)}.")
     _check_readable(path)
     return _read_table(path, num_texts, named, known, with_rows)
 

@@ -3,6 +3,7 @@
 Opens none of them, so that a script may look for a model at once.
 """
 
+import re
 from pathlib import Path
 
 from albert.errors import UserError
@@ -21,6 +22,9 @@ _SAVED_MODEL = "saved_model.pb"
 # Where vocabularies lie: in the folder itself, in a hub module, in a KerasHub preset.
 _VOCABULARIES = ("*.model", "assets/*.model", "assets/tokenizer/*.spm")
 _MAX_NAMES = 4  # in a message
+# What people write who know Hugging Face's names, Google's, or the sizes.
+_GOOGLE_MODEL = re.compile(r"(?:albert/)?(?:albert[-_])?(?P<size>base|large|xlarge|xxlarge)(?:[-_]v(?P<version>[12]))?")
+_HUB_MODEL = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]*albert[\w.-]*", re.IGNORECASE)
 
 
 def check_folder(folder: Path) -> None:
@@ -28,9 +32,21 @@ def check_folder(folder: Path) -> None:
     if not folder.is_dir():
         problem = "is not a folder" if folder.exists() else "is not there"
         raise UserError(
-            f"`model_dir`={folder} {problem}; ./download_pretrained_models.sh fetches models, and every training run "
-            "leaves one in its output folder."
+            f"`model_dir`={folder} {problem}; {_fetching(folder)}, and every training run leaves a model in its output "
+            "folder."
         )
+
+
+def _fetching(folder: Path) -> str:
+    """How to fetch what `folder` is called after, where that is the name of one of Google's models or of a hub's."""
+    google = _GOOGLE_MODEL.fullmatch(str(folder))
+    if google:
+        size, version = google["size"], google["version"] or "2"
+        command = f"./download_pretrained_models.sh --version={version} {size}"
+        return f"{command} fetches it into pretrained_model/albert_{size}_v{version}"
+    if _HUB_MODEL.fullmatch(str(folder)):
+        return f"./download_pretrained_models.sh --source=huggingface {folder} fetches it if the hub has it"
+    return "./download_pretrained_models.sh fetches models"
 
 
 def find_config(folder: Path) -> Path:

@@ -19,7 +19,8 @@ from typing import BinaryIO, cast
 
 from albert.errors import UserError
 
-_START_BYTES = 4096
+# How much of a file `what_is` reads.
+START_BYTES = 4096
 
 # First bytes -> what the file is, and what to do. Longer marks come before those that they begin with.
 _MARKS: tuple[tuple[bytes, str], ...] = (
@@ -77,7 +78,7 @@ def what_is(start: bytes) -> str | None:
 
     To be put after "is". None for what may be UTF-8 text.
     """
-    start = start[:_START_BYTES]
+    start = start[:START_BYTES]
     by_mark = (description for mark, description in _MARKS if start.startswith(mark))
     return next(by_mark, None) or substitute(start) or _wide_text(without_marks(start))
 
@@ -92,7 +93,7 @@ def with_file(advice: object, path: Path) -> str:
 
 def substitute(start: bytes) -> str | None:
     """What stands in place of a file of any kind, as `what_is` says it: a pointer, a server's page, an archive."""
-    start = start[:_START_BYTES]
+    start = start[:START_BYTES]
     by_mark = (description for mark, description in _SUBSTITUTES if start.startswith(mark))
     start = without_marks(start)
     by_pattern = (description for pattern, description in _SUBSTITUTE_PATTERNS if pattern.match(start))
@@ -182,7 +183,7 @@ def how_to_convert(data: bytes, place: int) -> str:
 
 def whole_text(data: bytes) -> str:
     """The text of a whole file. Raises ValueError saying what the file is instead, to follow "is"."""
-    if description := what_is(data[:_START_BYTES]):
+    if description := what_is(data[:START_BYTES]):
         raise ValueError(description)
     return decoded(without_marks(data))
 
@@ -221,7 +222,7 @@ def open_text(path: Path) -> Iterator[BinaryIO]:
     Raises UserError, naming the file, where its first bytes say that it is no such text; OSError as `open_regular`.
     """
     with open_regular(path) as file:
-        start = file.read(_START_BYTES)
+        start = file.read(START_BYTES)
         if description := what_is(start):
             raise UserError(f"{path} is {with_file(description, path)}.")
         file.seek(len(start) - len(without_marks(start)))

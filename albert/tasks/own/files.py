@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, NamedTuple, TypeVar
 from albert.errors import UserError
 from albert.system.json_text import parse_json, short_repr
 from albert.system.printing import counted
-from albert.system.text_encoding import decoded, open_text, with_file
+from albert.system.text_encoding import START_BYTES, decoded, open_regular, open_text, what_is, with_file
 from albert.tasks.own.cells import MAX_FIELD, kind_of
 from albert.tasks.rows import CARRIAGE_RETURN, RowTally
 
@@ -192,10 +192,18 @@ def _is_json(path: Path) -> bool:
     """Whether a table is JSON Lines, by its name's end. Raises UserError where that is none that is known."""
     ending = path.suffix.lower()
     if ending not in TABLES:
-        raise UserError(
-            f"{path}: unknown file type; use {', '.join((*_DELIMITERS, *JSON))}. JSON files have one object a line."
-        )
+        raise UserError(f"{path}{describe_unknown(path)}; use {', '.join(TABLES)}. JSON files have one object a line.")
     return ending in JSON
+
+
+def describe_unknown(path: Path) -> str:
+    """What follows the path of a file whose ending is not known: what the file is, if its first bytes say that."""
+    try:
+        with open_regular(path) as file:
+            found = what_is(file.read(START_BYTES))
+    except OSError:
+        found = None
+    return f" is {found}" if found else ": unknown file type"
 
 
 # --- Lines ------------------------------------------------------------------------------------------------------------
