@@ -52,6 +52,8 @@ SCRIPTS = sorted(
 TOOLS = {"pytest", "ruff"}
 # Programs of others, which get files of this project: their own flags are not checked.
 PROGRAMS_OF_OTHERS = {"docker", "kubectl", "sbatch"}
+# Entry points that read tables of one's own while they parse their flags.
+READERS_OF_TABLES = {"run_multigpus_classifier", "create_finetuning_data"}
 # Variables that no script of this project sets: of CUDA, of every HTTP client, and what clusters say.
 VARIABLES_OF_OTHERS = {"CUDA_VISIBLE_DEVICES", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "TF_CONFIG"}
 # What downloads and runs create; the documents speak of it, a checkout does not have it.
@@ -272,7 +274,7 @@ def check(call: Call, parses: bool = True) -> None:
         if entry_point == "launch_workers":
             _check_trailing_module(call.arguments)
         # Tables of one's own, which the program looks into, are not there.
-        reads = entry_point == "run_multigpus_classifier" and any(map(_OWN_FILE.match, call.arguments))
+        reads = entry_point in READERS_OF_TABLES and any(map(_OWN_FILE.match, call.arguments))
         if parses and not reads:
             # A model that is downloaded, or left by the command before, is not there.
             model = f"--model_dir={ROOT / 'sample_data/albert_tiny'}"
