@@ -20,7 +20,7 @@ POOLINGS = (POOLED, MEAN)
 class ModelUse:
     """Which model is used, for what, and how it computes: of every program that predicts."""
 
-    model_dir: Path = setting("Folder of the model, as every training run leaves it.", MODEL)
+    model_dir: Path = setting("Folder of a model: one that a training run left, or a downloaded one.", MODEL)
     embeddings: str | None = setting(
         "Give vectors instead of labels: the pooled output, or the mean over the tokens of a text.",
         WHAT,
