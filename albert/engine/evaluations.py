@@ -79,7 +79,10 @@ class EvaluationLog:
         if not self._path.exists():
             return []
         try:
-            return [vars(_evaluation(entry)) for entry in parse_json(read_regular(self._path))]
+            entries = [_evaluation(entry) for entry in parse_json(read_regular(self._path))]
+            if entries and not entries[0].is_best:
+                raise ValueError("the first evaluation is not the best so far")
+            return [vars(entry) for entry in entries]
         except (OSError, ValueError, TypeError) as error:
             raise UserError(
                 f"{self._path} is damaged ({error}). Move it away to have the checkpoints evaluated again."

@@ -151,6 +151,7 @@ ENTRY = {"step": 4, "metrics": {"f1": 0.5, "global_step": 4}, "best_metric": "f1
         json.dumps([{**ENTRY, "best_metric": "accuracy"}]),
         json.dumps([{**ENTRY, "best_metric": []}]),
         json.dumps([{**ENTRY, "is_best": 1}]),
+        json.dumps([{**ENTRY, "is_best": False}, ENTRY]),
         json.dumps([{**ENTRY, "x" * 9999: 1}]),
         json.dumps([[1, 2]]),
         json.dumps(ENTRY),
