@@ -22,7 +22,7 @@ from robustness.fuzz_mutations import LINES, Mutator
 
 FILE = "flags.txt"
 
-_NEVER_IN_TENSORS = ("max_unknown_share",)  # so that no number is too small for it
+_NEVER_IN_TENSORS = ("max_unknown_share", "stuck_seconds")  # so that no number is too small for them
 
 # What each program's command line cannot do without.
 _TASK = ("--task_name=mrpc", "--data_dir=data", "--output_dir=out", "--albert_config_file=config", "--do_train")
