@@ -121,8 +121,8 @@ def read_glue(folder: Path, messages: Sequence[str], task: GlueTask, split: str)
         (index, count), *_ = collections.Counter(example.guid for example in examples).most_common(1)
         assert count == 1, f"{count} rows have the index {index!r}"
         assert all(example.guid.strip() for example in examples), "a row without index"
-    skipped = [int(number) for message in messages for number in re.findall(r"skipped (\d+) row", message)]
-    return Rows(len(examples), sum(skipped)), examples
+    skipped = [number for message in messages for number in re.findall(r"skipped ([\d,]+) row", message)]
+    return Rows(len(examples), sum(int(number.replace(",", "")) for number in skipped)), examples
 
 
 def _expected(folder: Path, task: GlueTask, split: str) -> list[tuple[int, dict[str, str]]]:

@@ -83,8 +83,8 @@ def read_own(folder: Path, messages: Sequence[str], name: str, options: Mapping[
     rows = [row for row in _rows(path) if row]
     for example in examples:
         _check_example(task, example, rows[int(example.guid)])
-    skipped = [int(number) for message in messages for number in re.findall(r"skipped (\d+) row", message)]
-    return Rows(len(examples), sum(skipped))
+    skipped = [number for message in messages for number in re.findall(r"skipped ([\d,]+) row", message)]
+    return Rows(len(examples), sum(int(number.replace(",", "")) for number in skipped))
 
 
 def count_own(folder: Path, name: str, options: Mapping[str, Any]) -> int:
