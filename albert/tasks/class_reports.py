@@ -3,14 +3,13 @@
 Pure functions of examples and predictions, for every task whose examples are texts. No files: `runs` writes them.
 """
 
-import csv
-import io
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from albert.system.csv_text import csv_lines
 from albert.tasks.base import Example, Labels, MultiLabels, Score
 from albert.tasks.metrics import EVAL_LOSS, accuracy
 from albert.tasks.text import TextTask, labels_of
@@ -59,7 +58,8 @@ def confusion_matrix(num_classes: int, labels: np.ndarray, predictions: np.ndarr
 
 def confusion_csv(names: Sequence[str], matrix: np.ndarray) -> str:
     """The matrix with the names: a row for each label, a column for each prediction."""
-    return _csv([["label \\ prediction", *names]] + [[name, *row] for name, row in zip(names, matrix, strict=True)])
+    rows = [[name, *row] for name, row in zip(names, matrix, strict=True)]
+    return csv_lines([["label \\ prediction", *names], *rows])
 
 
 def predictions_csv(
@@ -81,7 +81,7 @@ def predictions_csv(
         texts = [item.text_a, item.text_b or ""][: len(text_columns)]
         row = [item.guid, *texts, _label_text(output, item.label), prediction]
         rows.append([*row, scores[number]] if scores else row)
-    return _csv(rows)
+    return csv_lines(rows)
 
 
 def _scores(output: Labels | MultiLabels | Score, predicted: np.ndarray, probabilities: np.ndarray) -> list[str]:
@@ -123,9 +123,3 @@ def score_without_reading(task: TextTask, items: Sequence[Example]) -> float | N
     predictions = np.broadcast_to(answer, labels.shape)
     score = task.score(items, {"predictions": predictions, "probabilities": probabilities})[task.best_metric]
     return 0.0 if math.isnan(score) else score
-
-
-def _csv(rows: Sequence[Sequence[Any]]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()

@@ -64,12 +64,12 @@ def _rows(text: str) -> list[list[str]]:
 
 
 def test_predictions_stand_beside_their_texts_which_may_hold_anything():
-    items = [Example("7", 'a "quoted", line\nand another', "second", 0), Example("x", "", "", 1)]
+    items = [Example("7", 'a "quoted", line\nand\ranother', "second", 0), Example("x", "", "", 1)]
     predictions = {"predictions": np.array([1, 1]), "probabilities": np.array([[0.25, 0.75], [0.125, 0.875]])}
     rows = _rows(predictions_csv(items, ("title", "body"), Labels(("no", "yes")), predictions))
     assert rows == [
         ["index", "title", "body", "label", "prediction", "score"],
-        ["7", 'a "quoted", line\nand another', "second", "no", "yes", "0.75"],
+        ["7", 'a "quoted", line\nand\ranother', "second", "no", "yes", "0.75"],
         ["x", "", "", "yes", "yes", "0.875"],
     ]
 
