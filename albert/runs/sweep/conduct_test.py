@@ -392,6 +392,22 @@ def test_mnli_is_evaluated_on_mismatched_rows_and_predicts_the_diagnostic_ones(f
     assert rows(folder)[0]["metric"] == "eval_accuracy, matched and mismatched"
 
 
+def test_a_run_that_starts_from_another_is_finished_whatever_seeds_a_command_names(folder):
+    argv = sweep_command(folder, "--task_name=MNLI,RTE", "--from_mnli", "--nodo_predict")
+    conduct(folder, [*argv[:1], "--seeds=1,2", *argv[1:]])
+    record = folder / "sweep/RTE/recipe/seed2/sweep_run.json"
+    earlier = json.loads(record.read_text())
+    assert earlier["init_checkpoint"] == str(folder / "sweep/MNLI/recipe/seed2/model.ckpt-best")
+    conduct(folder, [*argv[:1], "--seeds=2", *argv[1:]])
+    # As this version's predecessors wrote it.
+    record.write_text(json.dumps({**earlier, "init_checkpoint": earlier["init_checkpoint"].replace("seed2", "seed1")}))
+    conduct(folder, [*argv[:1], "--seeds=2,1", *argv[1:]])
+    assert set(all_starts(folder).values()) == {1}
+    record.write_text(json.dumps({**earlier, "init_checkpoint": "elsewhere/MNLI/recipe/seed2/model.ckpt-best"}))
+    conduct(folder, [*argv[:1], "--seeds=1,2", *argv[1:]])
+    assert all_starts(folder)["RTE/recipe/seed2"] == 2
+
+
 def test_what_starts_from_a_failed_run_is_left_out_and_named(folder):
     argv = sweep_command(folder, "--task_name=MNLI,RTE", "--from_mnli", "--seeds=1")
     failures = {failure.job.name: failure.reason for failure in conduct(folder, argv, {"/MNLI/": "fail"})}

@@ -16,6 +16,7 @@ from albert.tasks.scoring import TEST_SCORES
 RECORD = "sweep_run.json"
 EVAL_RESULTS = "eval_results.json"
 EVALUATIONS = "evaluations.json"
+START = "init_checkpoint"  # in the identity of a run that begins from another's model
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +91,7 @@ class Job:
             outcome = read_outcome(self.folder)
             if outcome is None or not outcome.has_trained_to_the_end:
                 return False
-        return self._recorded() == self.identity
+        return self._is_recorded()
 
     def damaged_file(self) -> Path | None:
         """A file of a finished run that is there but cannot be read as one, for which the run is not finished."""
@@ -98,6 +99,16 @@ class Job:
             return self.folder / RECORD
         is_read = EVAL_RESULTS in self.products and (self.folder / EVAL_RESULTS).exists()
         return self.folder / EVAL_RESULTS if is_read and read_outcome(self.folder) is None else None
+
+    def _is_recorded(self) -> bool:
+        recorded = self._recorded()
+        if self.after and isinstance(recorded, dict) and START in recorded:
+            # Earlier records say of every seed where the first one of the call began: in the same folder but for the
+            # seed, which is recorded besides.
+            ours, theirs = (Path(str(known.get(START))) for known in (self.identity, recorded))
+            if (ours.name, ours.parent.parent) == (theirs.name, theirs.parent.parent):
+                recorded = {**recorded, START: self.identity[START]}
+        return recorded == self.identity
 
     def _write_record(self) -> None:
         write_text(self.folder / RECORD, json.dumps(dict(self.identity), indent=2, sort_keys=True) + "\n")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from albert.data.source_files import SourceFiles
 from albert.errors import UserError
-from albert.runs.sweep.jobs import EVAL_RESULTS, Job
+from albert.runs.sweep.jobs import EVAL_RESULTS, START, Job
 from albert.runs.sweep.request import ALL, SweepRequest
 from albert.settings import Settings
 from albert.settings.fields import SEED, problem_of
@@ -252,12 +252,13 @@ class Planner:
         folder = self._folder(name, setting, seed)
         flags = {**task.flags, **dict(setting), "seed": str(seed)}
         if start:
-            flags |= {"init_checkpoint": str(start.job.folder / BEST), "discard_classifier_weights": "true"}
+            flags |= {START: str(start.job.folder / BEST), "discard_classifier_weights": "true"}
         if (name, setting) not in self._parsed:
             self._parsed[name, setting] = self._parse(task.module, {**flags, "output_dir": str(folder)})
         parsed = self._parsed[name, setting]
         identity = {**parsed.deciding, "seed": str(seed), "data": task.data_digest}
         identity |= {"model": _digest_of_model(parsed.settings, is_made=start is not None)}
+        identity |= {START: flags[START]} if start else {}  # what was parsed may be of another seed
         products: tuple[str, ...] = (EVAL_RESULTS,)
         if task.predicts:
             products += _files_of_predictions(task.task)
