@@ -17,6 +17,9 @@ RECORD = "sweep_run.json"
 EVAL_RESULTS = "eval_results.json"
 EVALUATIONS = "evaluations.json"
 START = "init_checkpoint"  # in the identity of a run that begins from another's model
+# The digests of what else decides a result than the run's own data: those of the run whose model it begins from, and
+# those that the model is evaluated on. Records of earlier versions do not have them, and count as if they did.
+DATA_OF_START, DATA_OF_EVALUATION = "data of start", "data of evaluation"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,7 +105,11 @@ class Job:
 
     def _is_recorded(self) -> bool:
         recorded = self._recorded()
-        if self.after and isinstance(recorded, dict) and START in recorded:
+        if not isinstance(recorded, dict):
+            return False
+        later = {name: self.identity[name] for name in (DATA_OF_START, DATA_OF_EVALUATION) if name in self.identity}
+        recorded = {**later, **recorded}
+        if self.after and START in recorded:
             # Earlier records say of every seed where the first one of the call began: in the same folder but for the
             # seed, which is recorded besides.
             ours, theirs = (Path(str(known.get(START))) for known in (self.identity, recorded))

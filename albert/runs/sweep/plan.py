@@ -6,10 +6,11 @@ import logging
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from albert.data.source_files import SourceFiles
 from albert.errors import UserError
-from albert.runs.sweep.jobs import EVAL_RESULTS, START, Job
+from albert.runs.sweep.jobs import DATA_OF_EVALUATION, DATA_OF_START, EVAL_RESULTS, START, Job
 from albert.runs.sweep.request import ALL, SweepRequest
 from albert.settings import Settings
 from albert.settings.fields import SEED, problem_of
@@ -258,7 +259,8 @@ class Planner:
         parsed = self._parsed[name, setting]
         identity = {**parsed.deciding, "seed": str(seed), "data": task.data_digest}
         identity |= {"model": _digest_of_model(parsed.settings, is_made=start is not None)}
-        identity |= {START: flags[START]} if start else {}  # what was parsed may be of another seed
+        if start:  # what was parsed may be of another seed
+            identity |= {START: flags[START], DATA_OF_START: start.task.data_digest}
         products: tuple[str, ...] = (EVAL_RESULTS,)
         if task.predicts:
             products += _files_of_predictions(task.task)
@@ -266,45 +268,56 @@ class Planner:
         after = start.job if start else None
         job = Job(title, folder, task.module, flags, identity, products, _cost(parsed), after)
         others = {}
-        for other, products in self._also[name]:
-            title, folder = f"{other} {label_of(setting)} seed {seed}", self._folder(other, setting, seed)
-            own = {"task_name": other, "max_seq_length": str(parsed.settings.data.max_seq_length)}
-            others[other] = _evaluation(title, folder, job, products, own)
+        for other in self._also[name]:
+            title, folder = f"{other.name} {label_of(setting)} seed {seed}", self._folder(other.name, setting, seed)
+            own = {"task_name": other.name, "max_seq_length": str(parsed.settings.data.max_seq_length)}
+            others[other.name] = _evaluation(title, folder, job, other, own)
         return Trained(task, setting, seed, job, others)
 
     def _folder(self, name: str, setting: Setting, seed: int) -> Path:
         return self._request.output_dir / name / _folder_of(setting) / f"seed{seed}"
 
 
-def _evaluation(title: str, folder: Path, trained: Job, products: tuple[str, ...], flags: Mapping[str, str]) -> Job:
+def _evaluation(title: str, folder: Path, trained: Job, besides: "_Besides", flags: Mapping[str, str]) -> Job:
     """The run that evaluates and predicts another task with the model of `trained`, and trains nothing."""
     own = {
         **trained.flags,  # where the vocabulary is, and how to compute; what is said of training does not matter
         **flags,
         **_EVALUATING,
-        "do_eval": _word(EVAL_RESULTS in products),
-        "do_predict": _word(products[-1] != EVAL_RESULTS),
+        "do_eval": _word(EVAL_RESULTS in besides.products),
+        "do_predict": _word(besides.products[-1] != EVAL_RESULTS),
         "init_checkpoint": str(trained.folder / BEST),
     }
-    return Job(title, folder, CLASSIFIER, own, trained.identity, products, 0.0, trained)
+    identity = {**trained.identity, **({DATA_OF_EVALUATION: besides.data_digest} if besides.data_digest else {})}
+    return Job(title, folder, CLASSIFIER, own, identity, besides.products, 0.0, trained)
+
+
+class _Besides(NamedTuple):
+    """A task that models of another one are evaluated on, the files that this leaves, and the digest of its dev set."""
+
+    name: str
+    products: tuple[str, ...]
+    data_digest: str
 
 
 def _evaluated_besides(
     tasks: Mapping[str, TaskOfSweep], request: SweepRequest, parse: Parse
-) -> dict[str, list[tuple[str, tuple[str, ...]]]]:
-    """By task, the tasks that its models are evaluated on besides, each with the files that this leaves."""
-    found: dict[str, list[tuple[str, tuple[str, ...]]]] = {name: [] for name in tasks}
+) -> dict[str, list[_Besides]]:
+    """By task, the tasks that its models are evaluated on besides."""
+    found: dict[str, list[_Besides]] = {name: [] for name in tasks}
     for name, task in tasks.items():
         ranked = ranked_of(task.task)
         for other in ranked.evaluated if ranked else ():
             own = {"task_name": other, "output_dir": str(request.output_dir)}
             parsed = parse(task.module, {**_first_models(request), **task.flags, **_EVALUATING, **own})
             products: tuple[str, ...] = ()
+            digest = ""
             if "dev" in parsed.task.splits and _has_data(parsed, "dev"):
                 products += (EVAL_RESULTS,)
+                digest = _digest_of_data(parsed, ("dev",))
             if request.do_predict and _has_data(parsed, "test"):
                 products += _files_of_predictions(parsed.task)
-            found[name] += [(other, products)] if products else []
+            found[name] += [_Besides(other, products, digest)] if products else []
     return found
 
 
