@@ -104,22 +104,27 @@ def _label_text(output: Labels | MultiLabels | Score, label: int | float | tuple
 def score_without_reading(task: TextTask, items: Sequence[Example]) -> float | None:
     """The task's best metric of always giving the same answer: the best that needs no look at the texts.
 
-    That is the most frequent class, of several labels each that more than half of the examples have, or the mean score.
-    None where the metric is the loss; a correlation with a constant counts as 0.
+    That is the most frequent class, or for the F1 of class 1 that one; of several labels each that more than half of
+    the examples have; or the mean score. None where the metric is the loss; a correlation with a constant counts as 0.
     """
     if task.best_metric == EVAL_LOSS:
         return None
     labels = labels_of(items)
-    answer: Any
+    answers: list[Any]
     if isinstance(task.output, Labels):
-        answer = np.bincount(labels).argmax()
-        probabilities = np.full((len(items), len(task.output.names)), 1 / len(task.output.names))
+        count = len(task.output.names)
+        answers = [np.bincount(labels).argmax(), *([1] if count == 2 else [])]
+        probabilities = np.full((len(items), count), 1 / count)
     elif isinstance(task.output, MultiLabels):
-        answer = (labels.mean(axis=0) > 0.5).astype(int)
+        answers = [(labels.mean(axis=0) > 0.5).astype(int)]
         probabilities = np.broadcast_to(labels.mean(axis=0), labels.shape)
     else:
-        answer = labels.mean()
-        probabilities = np.full((len(items), 1), answer)
-    predictions = np.broadcast_to(answer, labels.shape)
-    score = task.score(items, {"predictions": predictions, "probabilities": probabilities})[task.best_metric]
-    return 0.0 if math.isnan(score) else score
+        answers = [labels.mean()]
+        probabilities = np.full((len(items), 1), answers[0])
+
+    def score_of(answer: Any) -> float:
+        predictions = {"predictions": np.broadcast_to(answer, labels.shape), "probabilities": probabilities}
+        score = task.score(items, predictions)[task.best_metric]
+        return 0.0 if math.isnan(score) else score
+
+    return max(map(score_of, answers))  # of several, only where more is better

@@ -98,13 +98,15 @@ def _items(labels):
     return [Example(str(number), "x", None, label) for number, label in enumerate(labels)]
 
 
-# F1 of class 1 for always answering 1: precision 3/4, recall 1.
+# F1 of class 1 for always answering 1: precision 3/4 or 1/4, recall 1.
 @pytest.mark.parametrize(
     ("task", "metric", "labels", "score"),
     [
         ("mrpc", "eval_accuracy", [1, 1, 1, 0], 3 / 4),
         ("mrpc", "f1", [1, 1, 1, 0], 6 / 7),
-        ("mrpc", "f1", [0, 0, 0, 1], 0),
+        ("mrpc", "f1", [0, 0, 0, 1], 2 / 5),
+        ("mrpc", "f1", [0, 0], 0),
+        ("mrpc", "eval_accuracy", [0, 0, 0, 1], 3 / 4),
         ("mrpc", "auroc", [0, 0, 0, 1], 1 / 2),
         ("mrpc", "matthews_correlation", [0, 0, 0, 1], 0),
         ("mnli", "f1_macro", [0, 0, 1, 2], (2 / 3 + 0 + 0) / 3),
