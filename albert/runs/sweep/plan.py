@@ -14,6 +14,7 @@ from albert.runs.sweep.jobs import DATA_OF_EVALUATION, DATA_OF_START, EVAL_RESUL
 from albert.runs.sweep.request import ALL, SweepRequest
 from albert.settings import Settings
 from albert.settings.fields import SEED, problem_of
+from albert.system.files import digest_ends
 from albert.tasks.base import Span, Split, Task
 from albert.tasks.leaderboard import GLUE, HELPED_BY_MNLI, MNLI, ranked_of, submission_tasks
 
@@ -29,7 +30,6 @@ BEST = "model.ckpt-best"
 
 # What differs between two runs of a task, by flag.
 Setting = tuple[tuple[str, str], ...]
-_BYTES_OF_END = 2**22
 RECIPE = "recipe"  # the name of the setting that changes nothing
 
 
@@ -347,18 +347,8 @@ def _digest_of_model(settings: Settings, is_made: bool) -> str:
         found = sorted(start.glob("*")) if start.is_dir() else [start, start.with_name(f"{start.name}.index")]
     for path in (settings.model.albert_config_file, settings.data.spm_model_file, settings.data.vocab_file, *found):
         if path and path.is_file() and ".data-" not in path.name:
-            _digest_ends(path, total)
+            digest_ends(path, total)
     return total.hexdigest()
-
-
-def _digest_ends(path: Path, total: "hashlib._Hash") -> None:
-    """Adds a file's size, beginning and end, which is all of a small one: weights need not be read for each run."""
-    size = path.stat().st_size
-    total.update(str(size).encode())
-    with path.open("rb") as file:
-        total.update(file.read(_BYTES_OF_END))
-        file.seek(max(0, size - _BYTES_OF_END))
-        total.update(file.read())
 
 
 def _folder_of(setting: Setting) -> str:
