@@ -146,7 +146,8 @@ def test_questions_without_gold_answers_are_answered_and_no_score_is_claimed(tra
     odds = load(tmp_path / "out/null_odds.json")
     assert odds == pytest.approx(load(trained / "out/null_odds.json"), abs=1e-4)  # the same questions and weights
     answers, nbest = load(tmp_path / "out/predictions.json"), load(tmp_path / "out/nbest_predictions.json")
-    assert answers == {id_: nbest[id_][0]["text"] if odds[id_] < 0 else "" for id_ in odds}
+    threshold = load(trained / "out/model.json")["null_score_diff_threshold"]  # as albert.predict answers
+    assert answers == {id_: nbest[id_][0]["text"] if odds[id_] < threshold else "" for id_ in odds}
     assert not list((tmp_path / "out").glob("eval_results*"))
 
 

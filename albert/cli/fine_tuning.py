@@ -13,10 +13,11 @@ from typing import Any, Literal
 from albert.albert_config import AlbertConfig
 from albert.cli.flags import Flag, Program, Values, declared, parse
 from albert.cli.model_dir import MODEL_DIR, with_model_dir
-from albert.cli.own_data import is_own_data, own_data_of, with_epochs, without_task
+from albert.cli.own_data import folder_of_model, is_own_data, own_data_of, with_epochs, without_task
 from albert.cli.replicas import number_of_replicas
 from albert.errors import UserError
 from albert.runs.output_dir import recorded_training
+from albert.serving.description import read_description
 from albert.settings import (
     DataSettings,
     ModelSettings,
@@ -236,7 +237,17 @@ def parse_squad_flags(argv: Sequence[str], version: Literal["1.1", "2.0"]) -> tu
     if answers and not task.predict_file:
         problems.append("--do_predict needs --predict_file, in SQuAD's JSON format")
     values.check(problems)
-    return task, settings
+    return dataclasses.replace(task, known_threshold=_threshold_of_model(values)), settings
+
+
+def _threshold_of_model(values: Values) -> float | None:
+    """The `null_score_diff_threshold` that was tuned for a model which only answers; None where it has none."""
+    folder = None if values["do_train"] else folder_of_model(values)
+    try:
+        description = read_description(folder) if folder else None
+    except UserError:  # of a file that is needed for nothing else
+        return None
+    return description.options.get("null_score_diff_threshold") if description else None
 
 
 def parse_race_flags(argv: Sequence[str]) -> tuple[RaceTask, Settings]:

@@ -1,5 +1,6 @@
 """What --recipe sets, and that a flag which is given wins. No TensorFlow."""
 
+import dataclasses
 import json
 import logging
 import re
@@ -8,8 +9,10 @@ import pytest
 
 from albert.cli.fine_tuning import parse_classifier_flags, parse_race_flags, parse_squad_flags
 from albert.errors import UserError
+from albert.serving.description import DESCRIPTION, ModelDescription
 from albert.settings import Settings
 from albert.tasks.recipes import recipe_for
+from albert.tasks.squad.task import SquadTask
 from albert.testing import SAMPLE_DATA, TESTDATA
 
 # Warm-up, steps and batch of the recipe of "agreement".
@@ -172,6 +175,28 @@ def test_squad_and_race_have_recipes_too():
     task, settings = parse_race_flags(argv)
     assert (settings.train.train_steps, settings.train.learning_rate) == (race.train_steps, race.learning_rate)
     assert settings.model.albert_dropout_prob == race.albert_dropout_prob
+
+
+def test_the_threshold_of_a_model_that_only_answers_is_the_one_that_was_tuned_for_it(tmp_path):
+    task = SquadTask(version="2.0")
+    description = ModelDescription("squad2.0", task.output, (), 384, True, False, "0" * 64, "float32", {})
+    for name, threshold in (("model", -1.5), ("out", 2.0)):
+        (tmp_path / name).mkdir()
+        said = dataclasses.replace(description, options=task.options({"null_score_diff_threshold": threshold}))
+        (tmp_path / name / DESCRIPTION).write_text(said.to_json())
+    shared = ["program", "--data_dir=d", "--spm_model_file=s", OWN_SIZE, "--predict_file=p", "--train_file=t"]
+    shared += [f"--init_checkpoint={tmp_path}/model", "--max_seq_length=384"]
+
+    def known(*flags: str) -> float | None:
+        return parse_squad_flags([*shared, *flags], "2.0")[0].known_threshold
+
+    assert known("--do_predict", f"--output_dir={tmp_path}/new") == -1.5
+    assert known("--do_predict", f"--output_dir={tmp_path}/out") == -1.5
+    assert known("--do_train", f"--output_dir={tmp_path}/new") is None
+    (tmp_path / "out/model.ckpt-best.index").touch()  # which is used then
+    assert known("--do_predict", f"--output_dir={tmp_path}/out") == 2.0
+    (tmp_path / "model" / DESCRIPTION).write_text("damaged")
+    assert known("--do_predict", f"--output_dir={tmp_path}/new") is None
 
 
 def test_what_prevents_a_recipe_is_reported_with_the_rest():

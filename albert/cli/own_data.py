@@ -81,14 +81,20 @@ def own_data_of(values: Values) -> OwnDataTask:
     return own_data_task(values.make(OwnDataSettings), values["seed"], splits, _known(values), order)
 
 
-def _known(values: Values) -> Known | None:
-    """What the model predicts that is trained on, or that predicts without training; None for a new one."""
-    folder: Path | None = values["output_dir"]
-    assert folder, "it must be given"
+def folder_of_model(values: Values) -> Path | None:
+    """Where the model is that is trained on, or that predicts without training; None for a new one."""
+    folder: Path = values["output_dir"]
     # Before its first checkpoint a run may have said other labels: it begins again with what is given now.
     if values["overwrite_output_dir"] or not next(folder.glob("model.ckpt-*.index"), None):
         checkpoint = values["init_checkpoint"]
-        folder = None if values["do_train"] or checkpoint is None else _folder_of(checkpoint)
+        return None if values["do_train"] or checkpoint is None else _folder_of(checkpoint)
+    return folder
+
+
+def _known(values: Values) -> Known | None:
+    """What that model predicts."""
+    assert values["output_dir"], "it must be given"
+    folder = folder_of_model(values)
     description = read_description(folder) if folder else None
     if values["do_train"] and description and description.task_name != OwnDataTask.name:
         return None  # a run of another task, which is refused as such when its folder is claimed

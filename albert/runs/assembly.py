@@ -26,10 +26,11 @@ from albert.ops.fused import FUSED
 from albert.runs import reports
 from albert.runs.dev_reports import DevReports
 from albert.runs.model_fn import build_model_fn
+from albert.runs.output_dir import INIT_WEIGHTS
 from albert.settings import Settings, TrainSettings
 from albert.system.printing import counted
 from albert.weights.loading import load_weights
-from albert.weights.paths import checkpoint_prefix, format_of, open_weights
+from albert.weights.paths import checkpoint_prefix, digest_of, format_of, open_weights
 
 S = TypeVar("S", bound=Settings)
 # In models of this hidden size and larger ones, a gradient of the shared matrices for each layer takes more memory than
@@ -141,10 +142,12 @@ def identity_of_training(settings: Settings, num_replicas: int) -> dict[str, obj
         del train[how_long]
     for factor in ("per_replica_batch_size", "gradient_accumulation_steps"):
         del train[factor]
+    start = settings.model.init_checkpoint
     return {
         **train,
         "global_batch_size": settings.train.global_batch_size(num_replicas),
-        "init_checkpoint": str(settings.model.init_checkpoint and settings.model.init_checkpoint.resolve()),
+        "init_checkpoint": str(start and start.resolve()),
+        **({INIT_WEIGHTS: digest_of(start)} if start else {}),
     }
 
 

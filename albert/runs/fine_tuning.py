@@ -66,7 +66,7 @@ def run(task: Task, settings: Settings) -> dict[str, float]:
     warn_of_vocabulary(tokenizer)
     check_model(config, settings)
     check_labels_of_checkpoint(task, settings)
-    warn_of_other_length(settings)
+    warn_of_other_length(task, settings)
     check_vocabulary(config, tokenizer, settings)
     replicas = join_replicas(settings)
     workers = replicas.workers

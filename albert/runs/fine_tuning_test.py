@@ -216,6 +216,23 @@ def test_another_tasks_classifier_is_refused_until_it_is_discarded(copied):
     assert np.abs(trained["output_weights"]).max() > 0
 
 
+def test_a_run_that_began_from_other_weights_is_refused_though_they_lie_in_the_same_place(copied):
+    tensors = checkpoint_files.load_tensors(copied / "out/model.ckpt-12")
+    checkpoint_files.save(copied / "start", tensors)
+    flags = {"output_dir": copied / "other", "init_checkpoint": copied / "start", "train_step": 1}
+    for _ in range(2):
+        _run(copied, "train", **flags)
+    checkpoint_files.save(copied / "start", tensors | {"output_bias": tensors["output_bias"] + 1})
+    with pytest.raises(UserError, match="holds another run: the weights in `init_checkpoint` differ"):
+        _run(copied, "train", **flags)
+    path = copied / "other/run_settings.json"  # as earlier versions wrote it
+    settings = json.loads(path.read_text())
+    assert settings["training"].pop("init_weights")
+    path.write_text(json.dumps(settings))
+    _run(copied, "train", **flags)
+    assert "init_weights" not in json.loads(path.read_text())["training"]
+
+
 def test_a_new_head_is_a_warning_only_where_the_start_should_have_one(copied, caplog):
     def level(folder, **flags):
         caplog.clear()

@@ -14,9 +14,12 @@ from albert.settings import Settings
 from albert.tasks.base import Task
 from albert.tokenization import Tokenizer
 
+# Of the options of tasks those that say how texts become rows, and rows answers.
+_LENGTHS = ("doc_stride", "max_query_length", "max_answer_length", "max_qa_length")
 
-def warn_of_other_length(settings: Settings) -> None:
-    """Warns where a model evaluates or predicts rows of another length than it was trained on."""
+
+def warn_of_other_length(task: Task, settings: Settings) -> None:
+    """Warns where a model evaluates or predicts rows of other lengths than it was trained on."""
     checkpoint = settings.model.init_checkpoint
     started_from = [checkpoint if checkpoint.is_dir() else checkpoint.parent] if checkpoint else []
     for folder in (settings.output_dir, *started_from):
@@ -26,9 +29,12 @@ def warn_of_other_length(settings: Settings) -> None:
             return
         if description is None:
             continue
-        trained, used = description.max_seq_length, settings.data.max_seq_length
-        if trained != used:
-            logging.warning("`max_seq_length`=%d, but the model in %s was trained with %d.", used, folder, trained)
+        used = {"max_seq_length": settings.data.max_seq_length, **task.options({})}
+        trained = {"max_seq_length": description.max_seq_length, **description.options}
+        for name in ("max_seq_length", *_LENGTHS):
+            if name in used and name in trained and used[name] != trained[name]:
+                told = (name, used[name], folder, trained[name])
+                logging.warning("`%s`=%d, but the model in %s was trained with %d.", *told)
         return
 
 

@@ -5,6 +5,8 @@ import pytest
 from albert.runs.left_model import warn_of_other_length
 from albert.serving.description import DESCRIPTION, ModelDescription
 from albert.tasks.base import Labels
+from albert.tasks.registry import get_task
+from albert.tasks.squad.task import SquadTask
 from albert.testing import GOOD_SETTINGS
 
 
@@ -28,7 +30,7 @@ def model(tmp_path):
 
 
 def test_another_length_than_in_training_is_told_where_nothing_is_trained(model, tmp_path, caplog):
-    other = tmp_path / "other"
+    other, task = tmp_path / "other", get_task("mrpc")
     told = f"`max_seq_length`=512, but the model in {model} was trained with 128."
     for settings, expected in [
         (_settings(model, length=512), [told]),
@@ -39,7 +41,25 @@ def test_another_length_than_in_training_is_told_where_nothing_is_trained(model,
         (_settings(other, length=512), []),
     ]:
         caplog.clear()
-        warn_of_other_length(settings)
+        warn_of_other_length(task, settings)
         assert [record.getMessage() for record in caplog.records] == expected
     (model / DESCRIPTION).write_text("{")
-    warn_of_other_length(_settings(model, length=512))  # what reads it says so
+    warn_of_other_length(task, _settings(model, length=512))  # what reads it says so
+
+
+def test_other_windows_and_answers_than_in_training_are_told(tmp_path, caplog):
+    trained, task = SquadTask(version="2.0", max_query_length=32, doc_stride=64), SquadTask(version="2.0")
+    options = trained.options({"null_score_diff_threshold": -1.5})
+    description = ModelDescription("squad2.0", task.output, (), 384, True, False, "0" * 64, "float32", options)
+    (tmp_path / DESCRIPTION).write_text(description.to_json())
+    settings = _settings(tmp_path / "out", length=384, checkpoint=tmp_path)
+    warn_of_other_length(trained, settings)
+    assert caplog.messages == []
+    warn_of_other_length(task, settings)
+    assert caplog.messages == [
+        f"`doc_stride`=128, but the model in {tmp_path} was trained with 64.",
+        f"`max_query_length`=64, but the model in {tmp_path} was trained with 32.",
+    ]
+    caplog.clear()
+    warn_of_other_length(get_task("mrpc"), settings)  # which is refused elsewhere
+    assert caplog.messages == []

@@ -24,6 +24,8 @@ from albert.system.text_encoding import read_regular
 RUN_SETTINGS = "run_settings.json"
 # How a run packs its batches (`row_shapes`), which it keeps to its end.
 PACKING_VERSION, SHAPE_COST = "packing_version", "shape_cost"
+# The digest of what `init_checkpoint` holds when a run begins, which runs of before do not say.
+INIT_WEIGHTS = "init_weights"
 _WITH_SHAPE_COST = 3  # the first version that has one
 # What makes a directory worth protecting: checkpoints and result files. A run that stopped before it had any, say
 # because of a wrong flag, leaves nothing that other settings could mix with.
@@ -190,13 +192,17 @@ def _claim(directory: Path, identity: Mapping[str, Mapping[str, object]]) -> Non
 
 
 def _as_begun(identity: Mapping[str, Mapping[str, object]], found: Mapping[str, Mapping[str, object]]) -> dict:
-    """`identity` with the packing that the training in `found` began with."""
-    if "training" not in found or PACKING_VERSION not in identity.get("training", {}):
+    """`identity` with the packing that the training in `found` began with, and without what that does not say."""
+    if "training" not in found or "training" not in identity:
         return dict(identity)
-    packing = (PACKING_VERSION, SHAPE_COST)
-    training = {name: value for name, value in identity["training"].items() if name not in packing}
-    recorded = {name: value for name, value in found["training"].items() if name in packing}
-    return {**identity, "training": training | recorded}
+    training, recorded = dict(identity["training"]), found["training"]
+    if INIT_WEIGHTS not in recorded:
+        training.pop(INIT_WEIGHTS, None)
+    if PACKING_VERSION in training:
+        packing = (PACKING_VERSION, SHAPE_COST)
+        training = {name: value for name, value in training.items() if name not in packing}
+        training |= {name: value for name, value in recorded.items() if name in packing}
+    return {**identity, "training": training}
 
 
 def _holds_work(directory: Path) -> bool:

@@ -34,11 +34,16 @@ _OTHER_NAMES = {
     "hold_out": "the hold-out",
     "hold_out.share": "`validation_split`",
     "hold_out.seed": "`seed`",
+    "hold_out.num_kept": "the number of sets of labels whose rows are all the same and stay in training",
     "samples.train": "`max_train_samples`",
     "samples.dev": "`max_eval_samples`",
 }
 # Digests, which say nothing to a reader.
-_CONTENTS = {"data_sha256": "the data differ", "tokenizer": "the vocabulary differs"}
+_CONTENTS = {
+    "data_sha256": "the data differ",
+    "tokenizer": "the vocabulary differs",
+    "init_weights": "the weights in `init_checkpoint` differ",
+}
 # A number of steps that follows from one of these, which then was given in its place.
 _IN_PLACE_OF = {"train_steps": "num_train_epochs", "warmup_steps": "warmup_proportion"}
 

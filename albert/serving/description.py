@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from albert.errors import UserError
+from albert.settings.fields import MAX_INT32
 from albert.system.json_text import parse_json, short_repr
 from albert.system.text_encoding import read_regular
 from albert.tasks.base import Choice, Labels, MultiLabels, Output, Score, Span
@@ -275,7 +276,7 @@ def _threshold(values: Mapping[str, Any], name: str) -> float | None:
 
 
 def _count(values: Mapping[str, Any], name: str) -> int:
-    return _whole(values, name, 1)
+    return _whole(values, name, 1, MAX_INT32)  # which the settings of a task allow, as an answer of any length
 
 
 # What a task's options may be, by name; see `Task.options`.

@@ -5,8 +5,11 @@ import pytest
 
 from albert.errors import UserError
 from albert.serving.description import DESCRIPTION, MAX_LABELS, ModelDescription, read_description
+from albert.settings import DataSettings
+from albert.settings.fields import MAX_INT32
 from albert.tasks.base import Choice, Labels, MultiLabels, Score, Span
 from albert.tasks.own.columns import MAX_LABEL
+from albert.tasks.squad.task import SquadTask
 
 PAIR = ModelDescription(
     task_name="mrpc",
@@ -149,6 +152,15 @@ def test_what_a_description_cannot_be_is_refused_in_one_line(changes, message, t
 def test_as_many_and_as_long_labels_as_may_be_are_read_again(tmp_path):
     names = tuple(f"{number:05}{'é' * (MAX_LABEL - 5)}" for number in range(MAX_LABELS))
     description = described(output=Labels(names))
+    (tmp_path / DESCRIPTION).write_text(description.to_json())
+    assert read_description(tmp_path) == description
+
+
+def test_what_a_task_may_be_told_is_read_again(tmp_path):
+    # The bounds of the flags: --max_answer_length=100000, for no bound, once left a model that nobody could read.
+    task = SquadTask(version="2.0", doc_stride=MAX_INT32, max_answer_length=MAX_INT32, start_n_top=1000, end_n_top=1000)
+    assert task.problems(DataSettings("", tmp_path, max_seq_length=128)) == []
+    description = described(output=task.output, text_columns=(), options=task.options({}))
     (tmp_path / DESCRIPTION).write_text(description.to_json())
     assert read_description(tmp_path) == description
 

@@ -1,8 +1,6 @@
 """Results as lines, tables and arrays: a row for each row of the input, in its order. No TensorFlow."""
 
 import contextlib
-import csv
-import io
 import json
 import os
 import sys
@@ -15,6 +13,7 @@ import numpy as np
 from albert.errors import UserError
 from albert.serving.request import CSV, NPY
 from albert.serving.results import Result
+from albert.system.csv_text import csv_lines
 from albert.system.files import WholeFile, cannot_write, whole_file
 from albert.system.json_text import short_repr
 from albert.tasks.base import MultiLabels
@@ -139,14 +138,7 @@ class Table(Rows):
             cells = [record.get(name, "") for record in row for name in self._names]
             filled = cells + [""] * (self._width * len(self._names) - len(cells))
             lines.append([*(inputs[number].whole if inputs else ()), *filled])
-        return "".join(map(_csv_line, lines)).encode()
-
-
-def _csv_line(cells: Sequence[Any]) -> str:
-    text = io.StringIO(newline="")
-    # Without a carriage return in its line ends, a cell with one would have no quotes.
-    csv.writer(text, lineterminator="\r\n").writerow(cells)
-    return text.getvalue().removesuffix("\r\n") + "\n"
+        return csv_lines(lines).encode()
 
 
 class LabelsTable(Table):

@@ -9,9 +9,13 @@ import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from albert.errors import UserError
+from albert.system.text_encoding import open_regular
+
+if TYPE_CHECKING:
+    import hashlib
 
 # What can be done about an error of the file system, by its number.
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -19,6 +23,7 @@ _FORBIDDEN = (errno.EACCES, errno.EPERM)
 _WRONG_NAME = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EEXIST)
 # The folder of files that are whole and only have to be moved to their places beside it.
 _READY = "results.ready"
+_BYTES_OF_END = 2**22
 
 
 def write_text(path: Path, text: str) -> None:
@@ -187,6 +192,17 @@ def flush_to_disk(path: Path | str) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def digest_ends(path: Path, total: "hashlib._Hash") -> None:
+    """Adds a file's size, beginning and end, which is all of a small one: weights need not be read for each run."""
+    with open_regular(path) as file:
+        size = file.seek(0, os.SEEK_END)
+        total.update(str(size).encode())
+        file.seek(0)
+        total.update(file.read(_BYTES_OF_END))
+        file.seek(max(0, size - _BYTES_OF_END))
+        total.update(file.read())
 
 
 def as_os_error(error: Exception) -> OSError:

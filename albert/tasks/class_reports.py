@@ -3,14 +3,13 @@
 Pure functions of examples and predictions, for every task whose examples are texts. No files: `runs` writes them.
 """
 
-import csv
-import io
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from albert.system.csv_text import csv_lines
 from albert.tasks.base import Example, Labels, MultiLabels, Score
 from albert.tasks.metrics import EVAL_LOSS, accuracy
 from albert.tasks.text import TextTask, labels_of
@@ -59,7 +58,8 @@ def confusion_matrix(num_classes: int, labels: np.ndarray, predictions: np.ndarr
 
 def confusion_csv(names: Sequence[str], matrix: np.ndarray) -> str:
     """The matrix with the names: a row for each label, a column for each prediction."""
-    return _csv([["label \\ prediction", *names]] + [[name, *row] for name, row in zip(names, matrix, strict=True)])
+    rows = [[name, *row] for name, row in zip(names, matrix, strict=True)]
+    return csv_lines([["label \\ prediction", *names], *rows])
 
 
 def predictions_csv(
@@ -81,7 +81,7 @@ def predictions_csv(
         texts = [item.text_a, item.text_b or ""][: len(text_columns)]
         row = [item.guid, *texts, _label_text(output, item.label), prediction]
         rows.append([*row, scores[number]] if scores else row)
-    return _csv(rows)
+    return csv_lines(rows)
 
 
 def _scores(output: Labels | MultiLabels | Score, predicted: np.ndarray, probabilities: np.ndarray) -> list[str]:
@@ -104,28 +104,27 @@ def _label_text(output: Labels | MultiLabels | Score, label: int | float | tuple
 def score_without_reading(task: TextTask, items: Sequence[Example]) -> float | None:
     """The task's best metric of always giving the same answer: the best that needs no look at the texts.
 
-    That is the most frequent class, of several labels each that more than half of the examples have, or the mean score.
-    None where the metric is the loss; a correlation with a constant counts as 0.
+    That is the most frequent class, or for the F1 of class 1 that one; of several labels each that more than half of
+    the examples have; or the mean score. None where the metric is the loss; a correlation with a constant counts as 0.
     """
     if task.best_metric == EVAL_LOSS:
         return None
     labels = labels_of(items)
-    answer: Any
+    answers: list[Any]
     if isinstance(task.output, Labels):
-        answer = np.bincount(labels).argmax()
-        probabilities = np.full((len(items), len(task.output.names)), 1 / len(task.output.names))
+        count = len(task.output.names)
+        answers = [np.bincount(labels).argmax(), *([1] if count == 2 else [])]
+        probabilities = np.full((len(items), count), 1 / count)
     elif isinstance(task.output, MultiLabels):
-        answer = (labels.mean(axis=0) > 0.5).astype(int)
+        answers = [(labels.mean(axis=0) > 0.5).astype(int)]
         probabilities = np.broadcast_to(labels.mean(axis=0), labels.shape)
     else:
-        answer = labels.mean()
-        probabilities = np.full((len(items), 1), answer)
-    predictions = np.broadcast_to(answer, labels.shape)
-    score = task.score(items, {"predictions": predictions, "probabilities": probabilities})[task.best_metric]
-    return 0.0 if math.isnan(score) else score
+        answers = [labels.mean()]
+        probabilities = np.full((len(items), 1), answers[0])
 
+    def score_of(answer: Any) -> float:
+        predictions = {"predictions": np.broadcast_to(answer, labels.shape), "probabilities": probabilities}
+        score = task.score(items, predictions)[task.best_metric]
+        return 0.0 if math.isnan(score) else score
 
-def _csv(rows: Sequence[Sequence[Any]]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()
+    return max(map(score_of, answers))  # of several, only where more is better

@@ -64,12 +64,12 @@ def _rows(text: str) -> list[list[str]]:
 
 
 def test_predictions_stand_beside_their_texts_which_may_hold_anything():
-    items = [Example("7", 'a "quoted", line\nand another', "second", 0), Example("x", "", "", 1)]
+    items = [Example("7", 'a "quoted", line\nand\ranother', "second", 0), Example("x", "", "", 1)]
     predictions = {"predictions": np.array([1, 1]), "probabilities": np.array([[0.25, 0.75], [0.125, 0.875]])}
     rows = _rows(predictions_csv(items, ("title", "body"), Labels(("no", "yes")), predictions))
     assert rows == [
         ["index", "title", "body", "label", "prediction", "score"],
-        ["7", 'a "quoted", line\nand another', "second", "no", "yes", "0.75"],
+        ["7", 'a "quoted", line\nand\ranother', "second", "no", "yes", "0.75"],
         ["x", "", "", "yes", "yes", "0.875"],
     ]
 
@@ -98,13 +98,15 @@ def _items(labels):
     return [Example(str(number), "x", None, label) for number, label in enumerate(labels)]
 
 
-# F1 of class 1 for always answering 1: precision 3/4, recall 1.
+# F1 of class 1 for always answering 1: precision 3/4 or 1/4, recall 1.
 @pytest.mark.parametrize(
     ("task", "metric", "labels", "score"),
     [
         ("mrpc", "eval_accuracy", [1, 1, 1, 0], 3 / 4),
         ("mrpc", "f1", [1, 1, 1, 0], 6 / 7),
-        ("mrpc", "f1", [0, 0, 0, 1], 0),
+        ("mrpc", "f1", [0, 0, 0, 1], 2 / 5),
+        ("mrpc", "f1", [0, 0], 0),
+        ("mrpc", "eval_accuracy", [0, 0, 0, 1], 3 / 4),
         ("mrpc", "auroc", [0, 0, 0, 1], 1 / 2),
         ("mrpc", "matthews_correlation", [0, 0, 0, 1], 0),
         ("mnli", "f1_macro", [0, 0, 1, 2], (2 / 3 + 0 + 0) / 3),

@@ -1,6 +1,7 @@
 """What people give as a checkpoint: a prefix, one of its files, a folder; other formats are named for what they are."""
 
 import contextlib
+import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -8,10 +9,11 @@ from pathlib import Path
 
 from albert.engine import checkpoint_files
 from albert.errors import UserError
+from albert.system.files import digest_ends
 from albert.system.text_encoding import substitute
 from albert.weights import hugging_face, keras_hub, model_garden, tensor_files
 from albert.weights.named_tensors import Reader
-from albert.weights.stored_tensors import check_is_itself, first_bytes
+from albert.weights.stored_tensors import check_is_itself, first_bytes, shards_of
 
 _ENDING = re.compile(r"\.(index|meta|data-\d{5}-of-\d{5})$")
 _STEP = re.compile(r"model\.ckpt-(\d{1,18})")
@@ -82,6 +84,25 @@ def format_of(prefix: Path) -> str:
     if prefix == _variables_of(prefix.parent.parent):
         return _TF2_HUB if is_of_tf2 else _TF1_HUB
     return MODEL_GARDEN if is_of_tf2 else TF1_NAMES
+
+
+def digest_of(prefix: Path) -> str:
+    """Of the weights at what `checkpoint_prefix` found: other weights have another one. Raises UserError.
+
+    Of a checkpoint that is its index, which has the checksum of every tensor; of large files their ends.
+    """
+    files = [prefix]
+    if checkpoint_files.exists(prefix):
+        files = [Path(f"{prefix}{checkpoint_files.SUFFIXES[1]}")]
+    elif prefix.name.endswith(".json"):
+        files += shards_of(prefix)
+    total = hashlib.sha256()
+    for path in files:
+        try:
+            digest_ends(path, total)
+        except OSError as error:
+            raise UserError(f"`init_checkpoint`={path} cannot be read: {error.strerror}.") from error
+    return total.hexdigest()
 
 
 def remarks_on_adapters(prefix: Path) -> list[str]:

@@ -10,7 +10,7 @@ import pytest
 from albert.engine import checkpoint_files
 from albert.errors import UserError
 from albert.weights import keras_hub, pytorch_files, tensor_files
-from albert.weights.paths import checkpoint_prefix, format_of, open_weights
+from albert.weights.paths import checkpoint_prefix, digest_of, format_of, open_weights
 
 INDEX, DATA = ".index", ".data-00000-of-00001"
 
@@ -203,3 +203,23 @@ def test_a_file_that_cannot_be_read_says_why(tmp_path, monkeypatch):
     monkeypatch.setattr("pathlib.Path.open", lambda *_: (_ for _ in ()).throw(PermissionError(13, "Permission denied")))
     with pytest.raises(UserError, match="cannot be read: Permission denied"):
         checkpoint_prefix(tmp_path / "model")
+
+
+def test_other_weights_have_another_digest_in_every_format(tmp_path):
+    checkpoint = tmp_path / "model.ckpt"
+    files = [tmp_path / name for name in ("model.safetensors", "model-00001-of-00001.safetensors")]
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"a": files[1].name}}))
+    digests = []
+    for value in (0, 1, 0):
+        checkpoint_files.save(checkpoint, {"bert/a": np.full(3, value, np.float32)})
+        for file in files:
+            file.write_bytes(bytes([value]) * (9 << 20))
+        digests.append([digest_of(path) for path in (checkpoint, files[0], index)])
+    assert digests[0] == digests[2]
+    assert not set(digests[0]) & set(digests[1])
+    files[1].unlink()
+    with pytest.raises(UserError, match=r"lacks 1 of them, as model-00001-of-00001\.safetensors"):
+        digest_of(index)
+    with pytest.raises(UserError, match=r"`init_checkpoint`=.*gone\.bin cannot be read: No such file"):
+        digest_of(tmp_path / "gone.bin")

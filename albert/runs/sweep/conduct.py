@@ -110,8 +110,9 @@ class Sweep:
             write_texts(self.request.output_dir, files)
             logging.info("Wrote %s: start it with sbatch.", script)
             return
-        for name in (slurm.SCRIPT, slurm.COMMANDS):  # an earlier one starts runs that are finished
-            script.with_name(name).unlink(missing_ok=True)
+        # Those of before start runs that are finished.
+        for path in (script, *self.request.output_dir.glob(slurm.COMMANDS)):
+            path.unlink(missing_ok=True)
         logging.info("All runs are finished: nothing is left for Slurm. `launcher`=none compares them.")
 
     def _print_commands(self, runs: Sequence[Trained]) -> None:

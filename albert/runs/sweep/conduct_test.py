@@ -392,6 +392,43 @@ def test_mnli_is_evaluated_on_mismatched_rows_and_predicts_the_diagnostic_ones(f
     assert rows(folder)[0]["metric"] == "eval_accuracy, matched and mismatched"
 
 
+@pytest.mark.slow
+def test_a_run_that_starts_from_another_is_finished_whatever_seeds_a_command_names(folder):
+    argv = sweep_command(folder, "--task_name=MNLI,RTE", "--from_mnli", "--nodo_predict")
+    conduct(folder, [*argv[:1], "--seeds=1,2", *argv[1:]])
+    record = folder / "sweep/RTE/recipe/seed2/sweep_run.json"
+    earlier = json.loads(record.read_text())
+    assert earlier["init_checkpoint"] == str(folder / "sweep/MNLI/recipe/seed2/model.ckpt-best")
+    conduct(folder, [*argv[:1], "--seeds=2", *argv[1:]])
+    # As this version's predecessors wrote it.
+    record.write_text(json.dumps({**earlier, "init_checkpoint": earlier["init_checkpoint"].replace("seed2", "seed1")}))
+    conduct(folder, [*argv[:1], "--seeds=2,1", *argv[1:]])
+    assert set(all_starts(folder).values()) == {1}
+    record.write_text(json.dumps({**earlier, "init_checkpoint": "elsewhere/MNLI/recipe/seed2/model.ckpt-best"}))
+    conduct(folder, [*argv[:1], "--seeds=1,2", *argv[1:]])
+    assert all_starts(folder)["RTE/recipe/seed2"] == 2
+
+
+@pytest.mark.slow
+def test_what_depends_on_the_data_of_another_task_runs_again_when_these_change(folder):
+    argv = sweep_command(folder, "--task_name=MNLI,RTE", "--from_mnli", "--seeds=1", "--nodo_predict")
+    conduct(folder, argv)
+
+    def change(name):
+        path = folder / "data/MNLI" / name
+        path.write_text(path.read_text().replace(" cat ", " horse "))
+        conduct(folder, argv)
+        return {name.partition("/")[0]: count for name, count in all_starts(folder).items()}
+
+    assert change("dev_mismatched.tsv") == {"MNLI": 1, "RTE": 1, "misMNLI": 2}
+    assert change("train.tsv") == {"MNLI": 2, "RTE": 2, "misMNLI": 3}
+    for path in folder.glob("sweep/*/recipe/seed1/sweep_run.json"):  # as earlier versions wrote it
+        record = json.loads(path.read_text())
+        path.write_text(json.dumps({name: text for name, text in record.items() if not name.startswith("data of")}))
+    conduct(folder, argv)
+    assert set(all_starts(folder).values()) == {2, 3}
+
+
 def test_what_starts_from_a_failed_run_is_left_out_and_named(folder):
     argv = sweep_command(folder, "--task_name=MNLI,RTE", "--from_mnli", "--seeds=1")
     failures = {failure.job.name: failure.reason for failure in conduct(folder, argv, {"/MNLI/": "fail"})}

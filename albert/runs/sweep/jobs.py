@@ -16,6 +16,10 @@ from albert.tasks.scoring import TEST_SCORES
 RECORD = "sweep_run.json"
 EVAL_RESULTS = "eval_results.json"
 EVALUATIONS = "evaluations.json"
+START = "init_checkpoint"  # in the identity of a run that begins from another's model
+# The digests of what else decides a result than the run's own data: those of the run whose model it begins from, and
+# those that the model is evaluated on. Records of earlier versions do not have them, and count as if they did.
+DATA_OF_START, DATA_OF_EVALUATION = "data of start", "data of evaluation"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +94,7 @@ class Job:
             outcome = read_outcome(self.folder)
             if outcome is None or not outcome.has_trained_to_the_end:
                 return False
-        return self._recorded() == self.identity
+        return self._is_recorded()
 
     def damaged_file(self) -> Path | None:
         """A file of a finished run that is there but cannot be read as one, for which the run is not finished."""
@@ -98,6 +102,20 @@ class Job:
             return self.folder / RECORD
         is_read = EVAL_RESULTS in self.products and (self.folder / EVAL_RESULTS).exists()
         return self.folder / EVAL_RESULTS if is_read and read_outcome(self.folder) is None else None
+
+    def _is_recorded(self) -> bool:
+        recorded = self._recorded()
+        if not isinstance(recorded, dict):
+            return False
+        later = {name: self.identity[name] for name in (DATA_OF_START, DATA_OF_EVALUATION) if name in self.identity}
+        recorded = {**later, **recorded}
+        if self.after and START in recorded:
+            # Earlier records say of every seed where the first one of the call began: in the same folder but for the
+            # seed, which is recorded besides.
+            ours, theirs = (Path(str(known.get(START))) for known in (self.identity, recorded))
+            if (ours.name, ours.parent.parent) == (theirs.name, theirs.parent.parent):
+                recorded = {**recorded, START: self.identity[START]}
+        return recorded == self.identity
 
     def _write_record(self) -> None:
         write_text(self.folder / RECORD, json.dumps(dict(self.identity), indent=2, sort_keys=True) + "\n")

@@ -5,6 +5,7 @@ No TensorFlow.
 
 import dataclasses
 import logging
+import math
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -192,7 +193,8 @@ def _report(each: _Open) -> bool:
     is_hopeless = False
     first = each.runs[0]
     for step, score in read_evaluations(first.job.folder, first.task.score_metrics):
-        if step not in each.reported:
+        # Of a correlation that is undefined early in training nothing follows; Optuna would end the run by it.
+        if step not in each.reported and math.isfinite(score):
             each.reported.add(step)
             each.trial.report(score, step)
             is_hopeless = is_hopeless or each.trial.should_prune()

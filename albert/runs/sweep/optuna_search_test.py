@@ -1,14 +1,17 @@
 """Settings by TPE: what is tried, what is known again after a kill, what is ended early."""
 
 import json
+import math
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from albert.cli.sweep import parse_sweep_flags, parsed_run
 from albert.errors import UserError
 from albert.runs.sweep.conduct import Sweep
+from albert.runs.sweep.optuna_search import _Open, _report
 from albert.runs.sweep.testing import conduct, pretending_command, starts_of, sweep_command, write_toy_glue
 
 optuna = pytest.importorskip("optuna")
@@ -86,6 +89,25 @@ def test_a_run_that_nothing_is_expected_of_is_ended_early_and_not_run_again(fold
     assert Sweep(parse_sweep_flags(argv), parsed_run, command).run() == []
     assert all_starts(folder) == (done + 1) * [1]
     assert "ended early" in (folder / "sweep/results.csv").read_text()
+
+
+def test_a_score_that_is_no_number_yet_ends_no_run(tmp_path):
+    known = optuna.create_study(direction="maximize", pruner=optuna.pruners.MedianPruner())
+    for _ in range(6):
+        trial = known.ask()
+        trial.report(0.5, 1)
+        known.tell(trial, 0.5)
+    run = SimpleNamespace(job=SimpleNamespace(folder=tmp_path), task=SimpleNamespace(score_metrics=("pearson",)))
+    each = _Open(known.ask(), known, [run], [], set())
+    found: list[dict] = []
+    for step, score in ((1, math.nan), (2, 0.9), (3, math.nan)):
+        found.append({"step": step, "metrics": {"pearson": score}, "best_metric": "pearson"})
+        (tmp_path / "evaluations.json").write_text(json.dumps(found))
+        assert not _report(each)
+    assert known.trials[-1].intermediate_values == {2: 0.9}
+    worse = _Open(known.ask(), known, [run], [], set())
+    (tmp_path / "evaluations.json").write_text(json.dumps([{**found[0], "metrics": {"pearson": 0.1}}]))
+    assert _report(worse)
 
 
 def test_mnlis_other_rows_are_evaluated_by_the_best_models_only(folder):

@@ -6,13 +6,15 @@ import logging
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from albert.data.source_files import SourceFiles
 from albert.errors import UserError
-from albert.runs.sweep.jobs import EVAL_RESULTS, Job
+from albert.runs.sweep.jobs import DATA_OF_EVALUATION, DATA_OF_START, EVAL_RESULTS, START, Job
 from albert.runs.sweep.request import ALL, SweepRequest
 from albert.settings import Settings
 from albert.settings.fields import SEED, problem_of
+from albert.system.files import digest_ends
 from albert.tasks.base import Span, Split, Task
 from albert.tasks.leaderboard import GLUE, HELPED_BY_MNLI, MNLI, ranked_of, submission_tasks
 
@@ -28,7 +30,6 @@ BEST = "model.ckpt-best"
 
 # What differs between two runs of a task, by flag.
 Setting = tuple[tuple[str, str], ...]
-_BYTES_OF_END = 2**22
 RECIPE = "recipe"  # the name of the setting that changes nothing
 
 
@@ -252,12 +253,14 @@ class Planner:
         folder = self._folder(name, setting, seed)
         flags = {**task.flags, **dict(setting), "seed": str(seed)}
         if start:
-            flags |= {"init_checkpoint": str(start.job.folder / BEST), "discard_classifier_weights": "true"}
+            flags |= {START: str(start.job.folder / BEST), "discard_classifier_weights": "true"}
         if (name, setting) not in self._parsed:
             self._parsed[name, setting] = self._parse(task.module, {**flags, "output_dir": str(folder)})
         parsed = self._parsed[name, setting]
         identity = {**parsed.deciding, "seed": str(seed), "data": task.data_digest}
         identity |= {"model": _digest_of_model(parsed.settings, is_made=start is not None)}
+        if start:  # what was parsed may be of another seed
+            identity |= {START: flags[START], DATA_OF_START: start.task.data_digest}
         products: tuple[str, ...] = (EVAL_RESULTS,)
         if task.predicts:
             products += _files_of_predictions(task.task)
@@ -265,45 +268,56 @@ class Planner:
         after = start.job if start else None
         job = Job(title, folder, task.module, flags, identity, products, _cost(parsed), after)
         others = {}
-        for other, products in self._also[name]:
-            title, folder = f"{other} {label_of(setting)} seed {seed}", self._folder(other, setting, seed)
-            own = {"task_name": other, "max_seq_length": str(parsed.settings.data.max_seq_length)}
-            others[other] = _evaluation(title, folder, job, products, own)
+        for other in self._also[name]:
+            title, folder = f"{other.name} {label_of(setting)} seed {seed}", self._folder(other.name, setting, seed)
+            own = {"task_name": other.name, "max_seq_length": str(parsed.settings.data.max_seq_length)}
+            others[other.name] = _evaluation(title, folder, job, other, own)
         return Trained(task, setting, seed, job, others)
 
     def _folder(self, name: str, setting: Setting, seed: int) -> Path:
         return self._request.output_dir / name / _folder_of(setting) / f"seed{seed}"
 
 
-def _evaluation(title: str, folder: Path, trained: Job, products: tuple[str, ...], flags: Mapping[str, str]) -> Job:
+def _evaluation(title: str, folder: Path, trained: Job, besides: "_Besides", flags: Mapping[str, str]) -> Job:
     """The run that evaluates and predicts another task with the model of `trained`, and trains nothing."""
     own = {
         **trained.flags,  # where the vocabulary is, and how to compute; what is said of training does not matter
         **flags,
         **_EVALUATING,
-        "do_eval": _word(EVAL_RESULTS in products),
-        "do_predict": _word(products[-1] != EVAL_RESULTS),
+        "do_eval": _word(EVAL_RESULTS in besides.products),
+        "do_predict": _word(besides.products[-1] != EVAL_RESULTS),
         "init_checkpoint": str(trained.folder / BEST),
     }
-    return Job(title, folder, CLASSIFIER, own, trained.identity, products, 0.0, trained)
+    identity = {**trained.identity, **({DATA_OF_EVALUATION: besides.data_digest} if besides.data_digest else {})}
+    return Job(title, folder, CLASSIFIER, own, identity, besides.products, 0.0, trained)
+
+
+class _Besides(NamedTuple):
+    """A task that models of another one are evaluated on, the files that this leaves, and the digest of its dev set."""
+
+    name: str
+    products: tuple[str, ...]
+    data_digest: str
 
 
 def _evaluated_besides(
     tasks: Mapping[str, TaskOfSweep], request: SweepRequest, parse: Parse
-) -> dict[str, list[tuple[str, tuple[str, ...]]]]:
-    """By task, the tasks that its models are evaluated on besides, each with the files that this leaves."""
-    found: dict[str, list[tuple[str, tuple[str, ...]]]] = {name: [] for name in tasks}
+) -> dict[str, list[_Besides]]:
+    """By task, the tasks that its models are evaluated on besides."""
+    found: dict[str, list[_Besides]] = {name: [] for name in tasks}
     for name, task in tasks.items():
         ranked = ranked_of(task.task)
         for other in ranked.evaluated if ranked else ():
             own = {"task_name": other, "output_dir": str(request.output_dir)}
             parsed = parse(task.module, {**_first_models(request), **task.flags, **_EVALUATING, **own})
             products: tuple[str, ...] = ()
+            digest = ""
             if "dev" in parsed.task.splits and _has_data(parsed, "dev"):
                 products += (EVAL_RESULTS,)
+                digest = _digest_of_data(parsed, ("dev",))
             if request.do_predict and _has_data(parsed, "test"):
                 products += _files_of_predictions(parsed.task)
-            found[name] += [(other, products)] if products else []
+            found[name] += [_Besides(other, products, digest)] if products else []
     return found
 
 
@@ -333,18 +347,8 @@ def _digest_of_model(settings: Settings, is_made: bool) -> str:
         found = sorted(start.glob("*")) if start.is_dir() else [start, start.with_name(f"{start.name}.index")]
     for path in (settings.model.albert_config_file, settings.data.spm_model_file, settings.data.vocab_file, *found):
         if path and path.is_file() and ".data-" not in path.name:
-            _digest_ends(path, total)
+            digest_ends(path, total)
     return total.hexdigest()
-
-
-def _digest_ends(path: Path, total: "hashlib._Hash") -> None:
-    """Adds a file's size, beginning and end, which is all of a small one: weights need not be read for each run."""
-    size = path.stat().st_size
-    total.update(str(size).encode())
-    with path.open("rb") as file:
-        total.update(file.read(_BYTES_OF_END))
-        file.seek(max(0, size - _BYTES_OF_END))
-        total.update(file.read())
 
 
 def _folder_of(setting: Setting) -> str:

@@ -1,6 +1,7 @@
 """What is seen of a sweep while it runs: a live line a run on a terminal, lines of a log elsewhere. No TensorFlow."""
 
 import logging
+import math
 import shutil
 import sys
 import time
@@ -28,7 +29,7 @@ class Progress:
         if at is None:
             return f"{self.job.name}: starting"
         step, steps = at
-        found = [score for _, score in read_evaluations(self.job.folder)]
+        found = [score for _, score in read_evaluations(self.job.folder) if math.isfinite(score)]
         best = f", best {min(found) if self._lower_is_better else max(found):.4f}" if found else ""
         of_all = f"/{steps}" if steps else ""
         return f"{self.job.name}: step {step}{of_all}{best}{self._time_left(step, steps) if steps else ''}"

@@ -1,14 +1,13 @@
 """What the runs of a sweep scored: a row a run, in `results.csv`. No TensorFlow."""
 
-import csv
 import dataclasses
-import io
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from albert.runs.sweep.jobs import EVAL_RESULTS, read_outcome, read_test_metrics
 from albert.runs.sweep.plan import Setting, Trained
+from albert.system.csv_text import csv_lines
 from albert.tasks.leaderboard import score_of
 
 FINISHED, FAILED, PRUNED, MISSING = "finished", "failed", "ended early", "not finished"
@@ -84,16 +83,14 @@ def results_csv(rows: Sequence[Row]) -> str:
     """A row a run: what was set, what it scored, every metric of its best checkpoint."""
     settings = list(dict.fromkeys(name for row in rows for name, _ in row.setting))
     metrics = list(dict.fromkeys(name for row in rows for name in row.metrics))
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([_COLUMNS[0], *settings, *_COLUMNS[1:], *metrics])
+    lines: list[list[object]] = [[_COLUMNS[0], *settings, *_COLUMNS[1:], *metrics]]
     for row in rows:
         chosen = dict(row.setting)
         found = [row.seed, row.state, row.metric, row.score, row.best_step, row.seconds, row.examples_per_second]
         cells = [row.task, *(chosen.get(name) for name in settings), *found, row.folder]
         cells += [row.metrics.get(name) for name in metrics]
-        writer.writerow(["" if cell is None or _is_nan(cell) else cell for cell in cells])
-    return text.getvalue()
+        lines.append(["" if cell is None or _is_nan(cell) else cell for cell in cells])
+    return csv_lines(lines)
 
 
 def _is_nan(cell: object) -> bool:

@@ -1,5 +1,6 @@
 """A script for Slurm that does the runs of a sweep as an array of jobs. No TensorFlow."""
 
+import hashlib
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +11,9 @@ from albert.runs.sweep.request import SweepRequest
 from albert.runs.sweep.scheduler import Command
 from albert.runs.sweep.slots import device_flags
 
-SCRIPT, COMMANDS = "sweep.sbatch", "sweep.commands"
+SCRIPT = "sweep.sbatch"
+# Lists of commands, each under a name of its own: elements that wait, or come back, read the one of their script.
+COMMANDS = "sweep*.commands"
 # Before Slurm's time limit, for the last checkpoint.
 _SECONDS_TO_SAVE = 120
 
@@ -25,6 +28,7 @@ _TEXT = """#!/usr/bin/env bash
 # One element of the array is one line of {commands}: a run, and those that use its model. Add your cluster's partition,
 # account and time limit, or give them to sbatch.
 set -euo pipefail
+[[ -f {commands_file} ]] || exit 0 # all runs are finished
 cd -- {folder}
 export PYTHONPATH={root}${{PYTHONPATH:+:$PYTHONPATH}} PYTHONSAFEPATH=1 PYTHONUNBUFFERED=1
 command=$(sed -n "${{SLURM_ARRAY_TASK_ID}}p" {commands_file})
@@ -59,6 +63,8 @@ def files_for(request: SweepRequest, runs: Sequence[Trained], command: Command, 
     folder = request.output_dir.resolve()
     device = device_flags(request)
     lines = [" && ".join(shlex.join(command(job.module, job.all_flags(device))) for job in chain) for chain in chains]
+    text = "".join(f"{line}\n" for line in lines)
+    name = COMMANDS.replace("*", f"-{hashlib.sha256(text.encode()).hexdigest()[:8]}")
     gpus = 0 if request.gpus == 0 else request.gpus_per_run
     devices = f"#SBATCH --gres=gpu:{gpus}" if gpus else f"#SBATCH --cpus-per-task={request.cpus_per_run or 1}"
     script = _TEXT.format(
@@ -67,12 +73,12 @@ def files_for(request: SweepRequest, runs: Sequence[Trained], command: Command, 
         devices=devices,
         seconds=_SECONDS_TO_SAVE,
         output=shlex.quote(f"{str(folder).replace('%', '%%')}/slurm-%A_%a.log"),
-        commands=COMMANDS,
+        commands=name,
         folder=shlex.quote(str(Path.cwd())),
         root=shlex.quote(str(root)),
-        commands_file=shlex.quote(str(folder / COMMANDS)),
+        commands_file=shlex.quote(str(folder / name)),
     )
-    return {SCRIPT: script, COMMANDS: "".join(f"{line}\n" for line in lines)}
+    return {SCRIPT: script, name: text}
 
 
 def _chains(runs: Sequence[Trained]) -> list[list[Job]]:

@@ -29,6 +29,12 @@ def write_script(folder: Path, *flags: str, behaviour: dict[str, str] | None = N
     return folder / "sweep/sweep.sbatch"
 
 
+def commands_of(script: Path) -> str:
+    """The list that the script reads."""
+    (path,) = (path for path in script.parent.glob("sweep*.commands") if path.name in script.read_text())
+    return path.read_text()
+
+
 def run(script: Path, number: int, folder: Path) -> subprocess.Popen:
     requeue = folder / "bin/scontrol"
     requeue.parent.mkdir(exist_ok=True)
@@ -53,7 +59,7 @@ def test_each_element_of_the_array_is_a_run_and_what_uses_its_model(folder):
     text = script.read_text()
     assert "#SBATCH --array=1-4%3\n" in text
     assert "#SBATCH --cpus-per-task=1\n" in text
-    lines = (folder / "sweep/sweep.commands").read_text().splitlines()
+    lines = commands_of(script).splitlines()
     assert [line.count("pretend.py") for line in lines] == [4, 4, 1, 1]
     for number in (1, 2, 3, 4):
         process = run(script, number, folder)
@@ -62,8 +68,24 @@ def test_each_element_of_the_array_is_a_run_and_what_uses_its_model(folder):
     assert conduct(folder, argv) == []
     assert (folder / "sweep/results.csv").read_text().count(",finished,") == 6
     # What is finished is in no further script.
-    assert "1-0" not in write_script(folder, "--task_name=MNLI,RTE,CoLA", "--from_mnli", "--seeds=1,2,3").read_text()
-    assert len((folder / "sweep/sweep.commands").read_text().splitlines()) == 2
+    script = write_script(folder, "--task_name=MNLI,RTE,CoLA", "--from_mnli", "--seeds=1,2,3")
+    assert "1-0" not in script.read_text()
+    assert len(commands_of(script).splitlines()) == 2
+
+
+@pytest.mark.slow
+def test_an_element_that_waits_while_another_script_is_written_does_the_run_of_its_own(folder):
+    # Slurm keeps a copy of the script that was submitted.
+    submitted = shutil.copy(write_script(folder, "--task_name=MRPC", "--seeds=1,2"), folder / "copy")
+    assert run(submitted, 1, folder).wait(timeout=60) == 0
+    write_script(folder, "--task_name=MRPC", "--seeds=1,2,3")  # of which seed 1 is finished
+    assert run(submitted, 2, folder).wait(timeout=60) == 0
+    done = {path.name: len(starts_of(path)) for path in (folder / "sweep/MRPC/recipe").glob("seed?")}
+    assert done == {"seed1": 1, "seed2": 1, "seed3": 0}
+    assert conduct(folder, sweep_command(folder, "--task_name=MRPC", "--seeds=1,2,3")) == []
+    write_script(folder, "--task_name=MRPC", "--seeds=1,2,3")
+    assert run(submitted, 2, folder).wait(timeout=60) == 0
+    assert {len(starts_of(path)) for path in (folder / "sweep/MRPC/recipe").glob("seed?")} == {1}
 
 
 def test_a_run_that_slurm_stops_saves_and_is_queued_again(folder):
@@ -82,10 +104,10 @@ def test_a_run_that_slurm_stops_saves_and_is_queued_again(folder):
 
 
 def test_gpus_are_asked_for(folder):
-    text = write_script(folder, "--gpus=4", "--gpus_per_run=2", "--task_name=MRPC", "--seeds=1").read_text()
-    assert "#SBATCH --gres=gpu:2\n" in text
-    assert "--device=gpu" in (folder / "sweep/sweep.commands").read_text()
-    assert "--num_gpu_cores=2" in (folder / "sweep/sweep.commands").read_text()
+    script = write_script(folder, "--gpus=4", "--gpus_per_run=2", "--task_name=MRPC", "--seeds=1")
+    assert "#SBATCH --gres=gpu:2\n" in script.read_text()
+    assert "--device=gpu" in commands_of(script)
+    assert "--num_gpu_cores=2" in commands_of(script)
 
 
 def test_where_all_runs_are_finished_no_script_is_left(folder):
@@ -94,7 +116,7 @@ def test_where_all_runs_are_finished_no_script_is_left(folder):
     assert script.exists()
     write_script(folder, "--task_name=MRPC", "--seeds=1")
     assert not script.exists()
-    assert not (folder / "sweep/sweep.commands").exists()
+    assert list((folder / "sweep").glob("*.commands")) == []
 
 
 def test_sbatch_reads_the_name_of_the_log_as_one_word(folder):

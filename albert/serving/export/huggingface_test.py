@@ -22,6 +22,7 @@ from albert.serving.loading import load_model
 from albert.serving.model_folder import find_model
 from albert.serving.testing import CONFIG, MODELS
 from albert.tasks.base import Choice, Labels, MultiLabels, Score
+from albert.tasks.glue import TASKS
 from albert.testing import AGREEMENT, TESTDATA
 from albert.tokenization import load_tokenizer
 from albert.weights.hugging_face_export import check_representable
@@ -223,6 +224,16 @@ def test_the_card_counts_the_examples(exportable, tmp_path, name, examples, said
     card = model_card(dataclasses.replace(model, folder=tmp_path), ARCHITECTURES[name])
     for text in said:
         assert text in card, card
+
+
+@pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
+def test_the_card_tells_the_library_the_metric_that_chose_the_checkpoint(exportable, tmp_path, task):
+    best = dict.fromkeys((name for name, _ in task.metrics), 0.5)
+    (tmp_path / "eval_results.json").write_text(json.dumps({"best": best, "best_metric": task.best_metric}))
+    model = load_model(exportable / "classification", "/cpu:0")
+    card = model_card(dataclasses.replace(model, folder=tmp_path), ARCHITECTURES["classification"])
+    theirs = {"matthew_corr": "matthews_correlation", "eval_accuracy": "accuracy", "pearson": "pearsonr", "f1": "f1"}
+    assert f"- {theirs[task.best_metric]}" in card.split("---")[1].split("\n")
 
 
 def test_the_card_says_how_long_the_weights_were_trained(exportable, tmp_path):

@@ -32,7 +32,7 @@ _CALLS = {"text-classification": ", truncation=True", "fill-mask": ""}
 _METRICS = {
     "accuracy": "accuracy",
     "f1": "f1",
-    "matthews": "matthews_correlation",
+    "matthew": "matthews_correlation",  # CoLA's is matthew_corr
     "pearson": "pearsonr",
     "spearman": "spearmanr",
     "exact": "exact_match",

@@ -19,7 +19,7 @@ from starlette.routing import Route
 
 from albert.errors import UserError
 from albert.serving.batching import Batcher, QueueFull, Stopped
-from albert.serving.http.body import THRESHOLD, TOP_K, BodyReader, Refused, Request, in_fields
+from albert.serving.http.body import THRESHOLD, TOP_K, BodyReader, Refused, Request, check_number, in_fields
 from albert.serving.http.metrics import Metrics
 from albert.serving.http.settings import Limits
 
@@ -108,6 +108,8 @@ class Service:
             if name in request.query_params:
                 raise Refused(400, f'"{name}" stands behind the address; put it into the body.')
         results = await _unless_client_leaves(request, self._batcher, asked)
+        if asked.is_open_ended:
+            check_number(sum(map(len, results)), asked.threshold)
         return self._response(200, {"results": [row[0] for row in results] if asked.has_one else results})
 
     def _error(self, error: Exception) -> Response:

@@ -5,7 +5,7 @@ import logging
 
 import pytest
 
-from albert.serving.http.testing import LABELS, Lengths, Serving
+from albert.serving.http.testing import LABELS, MANY, Lengths, Serving
 
 
 def served(run, compute=None, model=LABELS, **limits):
@@ -114,6 +114,24 @@ def test_a_body_that_says_it_is_too_large_is_not_read():
 def test_a_number_that_is_none_is_no_json(caplog):
     compute = lambda parts: [[[{"label": "a", "score": float("nan")}]] for _ in parts]  # noqa: E731
     assert served(lambda serving: serving.predict({"texts": ["a"]}), compute).status == 500
+
+
+def test_labels_above_a_threshold_are_bounded_whatever_it_is():
+    """Texts with 3,000 labels each, of which 4 are computed at a time; 33 are within the bound."""
+
+    def compute(parts):
+        row = [{"label": str(number), "score": 0.5} for number in range(3000)]
+        return [[row for _ in part.rows] for part in parts]
+
+    async def run(serving):
+        return [await serving.predict({"texts": ["a"] * count, "threshold": 0.001}) for count in (33, 34)]
+
+    within, beyond = served(run, compute, MANY)
+    assert (within.status, len(within.value["results"])) == (200, 33)
+    assert (beyond.status, beyond.value["error"]) == (
+        413,
+        '"threshold"=0.001 gives 102,000 results or more; 100,000 may be. Ask for fewer texts, or a higher one.',
+    )
 
 
 def test_one_client_s_text_that_cannot_be_computed_fails_no_other(caplog):

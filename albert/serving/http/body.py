@@ -58,6 +58,7 @@ class Request:
     """The rows of a body, all of one kind, and what is wanted of each.
 
     `key` tells what may be computed together. `has_one`: a row's answer is its only result and not a list.
+    `is_open_ended`: how many results a row has is known when they are computed, see `check_number`.
     """
 
     rows: Sequence[Texts | Asked | RaceExample]
@@ -65,6 +66,7 @@ class Request:
     top_k: int
     threshold: float
     has_one: bool
+    is_open_ended: bool = False
 
 
 class BodyReader:
@@ -99,8 +101,11 @@ class BodyReader:
             raise Refused(
                 413, f'"{TOP_K}"={top_k} of {len(rows):,} rows are {wanted:,} results; {MAX_RESULTS:,} may be.'
             )
-        has_one = self.use != VECTORS and top_k == 1 and not isinstance(self._output, MultiLabels)
-        return Request(rows, "text_pairs" in lists, top_k, threshold, has_one)
+        is_open_ended = self.use != VECTORS and isinstance(self._output, MultiLabels)
+        if is_open_ended and threshold == 0:  # no label has less
+            check_number(len(rows) * self._num_results, threshold)
+        has_one = self.use != VECTORS and top_k == 1 and not is_open_ended
+        return Request(rows, "text_pairs" in lists, top_k, threshold, has_one, is_open_ended)
 
     @property
     def _options_taken(self) -> tuple[str, ...]:
@@ -223,6 +228,16 @@ class BodyReader:
             except UserError as error:
                 raise Refused(422, in_fields(str(error))) from None
         return 1 if top_k is None else top_k, DEFAULT_THRESHOLD if threshold is None else threshold
+
+
+def check_number(num_results: int, threshold: float) -> None:
+    """Raises Refused where labels with at least `threshold`, however many these are, are too many results."""
+    if num_results > MAX_RESULTS:
+        raise Refused(
+            413,
+            f'"{THRESHOLD}"={threshold:g} gives {num_results:,} results or more; {MAX_RESULTS:,} may be. Ask for fewer '
+            "texts, or a higher one.",
+        )
 
 
 def in_fields(text: str) -> str:

@@ -8,7 +8,7 @@ import pytest
 from albert.errors import UserError
 from albert.serving.http.body import Refused
 from albert.serving.http.testing import ANSWERS, CHOICES, EITHER, LABELS, MANY, NUMBER, PAIRS, description, reader
-from albert.tasks.base import Labels
+from albert.tasks.base import Labels, MultiLabels
 
 
 def read(model, body, **names):
@@ -123,6 +123,15 @@ def test_results_are_bounded_where_a_model_has_thousands_of_labels():
     assert read(model, {"texts": ["x"] * 100, "top_k": 0}).rows
     with pytest.raises(Refused, match='"top_k"=0 of 101 rows are 101,000 results; 100,000 may be') as raised:
         read(model, {"texts": ["x"] * 101, "top_k": 0})
+    assert raised.value.status == 413
+
+
+def test_every_label_of_a_text_is_asked_for_by_a_threshold_of_0():
+    model = description(MultiLabels(tuple(f"label {number}" for number in range(1000))), "text")
+    assert read(model, {"texts": ["x"] * 100, "threshold": 0}).is_open_ended
+    assert len(read(model, {"texts": ["x"] * 256}).rows) == 256
+    with pytest.raises(Refused, match='"threshold"=0 gives 101,000 results or more; 100,000 may be') as raised:
+        read(model, {"texts": ["x"] * 101, "threshold": 0})
     assert raised.value.status == 413
 
 

@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from albert.serving.batching import Part
-from albert.serving.http.body import Asked, Request
+from albert.serving.http.body import Asked, Request, check_number
 from albert.serving.inputs import Texts
 from albert.serving.outputs import vector_rows
-from albert.tasks.base import MultiLabels
 from albert.tasks.race import RaceExample
 from albert.tasks.squad.files import Paragraph, Question
 
@@ -32,12 +31,16 @@ class Computing:
         wanted = [part.request.top_k for part in parts]
         top_k = 0 if 0 in wanted else max(wanted)
         found = iter(self._results(rows, top_k, min(part.request.threshold for part in parts)))
-        return [[self._kept(next(found), part.request) for _ in part.rows] for part in parts]
+        kept = [[self._kept(next(found), part.request) for _ in part.rows] for part in parts]
+        for part, results in zip(parts, kept, strict=True):
+            if part.request.is_open_ended:  # of one part already: the others need not be computed
+                check_number(sum(map(len, results)), part.request.threshold)
+        return kept
 
     def _kept(self, results: list[Any], request: Request) -> list[Any]:
         if self._embeddings:
             return results
-        if isinstance(self.predictor.output, MultiLabels):
+        if request.is_open_ended:
             return [result for result in results if result["score"] >= request.threshold]
         return results[: request.top_k or None]
 

@@ -394,6 +394,20 @@ def test_rows_that_are_the_same_stay_on_one_side(tmp_path):
     )
 
 
+def test_rows_of_some_labels_that_are_all_the_same_stay_in_training_whatever_is_drawn_from_the_rest(tmp_path):
+    # Of the 20 rows of x|y, all the same, none can be held out without the others; in one seed of ten all of them were.
+    rows = [*(("same", "x|y") for _ in range(20)), *((f"t{i}", f"z|l{i}") for i in range(40))]
+    identities = []
+    for seed in range(30):
+        task = _task(tmp_path, rows, wanted=("train", "dev"), label_delimiter="|", seed=seed)
+        assert [e.text_a for e in _read(task)].count("same") == 20
+        assert len(_read(task, "dev")) == 4
+        identities.append(task.identity()["hold_out"])
+    # Caches and runs of before are those of another choice where it is another, and only there.
+    assert {tuple(identity) for identity in identities} == {("share", "seed"), ("share", "seed", "num_kept")}
+    assert [identity for identity in identities if identity.get("num_kept", 1) != 1] == []
+
+
 def test_scores_and_lists_are_held_out_too(tmp_path):
     task = _task(tmp_path, [(f"t{i}", f"{i}.5") for i in range(50)], wanted=("train", "dev"), validation_split=0.2)
     assert (len(_read(task)), len(_read(task, "dev"))) == (40, 10)

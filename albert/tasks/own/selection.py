@@ -26,12 +26,19 @@ class HoldOut:
     """Rows that are evaluated on and not trained on: in each stratum those with the smallest fingerprints.
 
     A stratum is a class; of several labels, those that occur together often enough; of scores, everything.
-    `thresholds` are the largest fingerprints that are held out.
+    `thresholds` are the largest fingerprints that are held out. `num_kept` counts strata whose rows are all the same,
+    so that none is held out, but which would be by the threshold of the rows without a stratum; see `identity`.
     """
 
     share: float
     seed: int
     thresholds: Mapping[Stratum, int]
+    num_kept: int = 0
+
+    def identity(self) -> dict[str, float]:
+        """What decides which rows are held out, of given data. Earlier versions held out the `num_kept` strata."""
+        identity = {"share": self.share, "seed": self.seed}
+        return identity | {"num_kept": self.num_kept} if self.num_kept else identity
 
     def holds(self, label: Label, fingerprint: int) -> bool:
         """Whether a row is held out."""
@@ -53,12 +60,15 @@ def hold_out(found: Survey, problem_type: ProblemType, share: float, seed: int) 
     rows = np.array(found.rows, np.uint64)
     order = np.lexsort((rows, strata))
     bounds = np.searchsorted(strata[order], np.arange(len(names) + 1))
-    thresholds = {}
+    thresholds, same = {}, {}
     for name, start, stop in zip(names, bounds[:-1], bounds[1:], strict=True):
         threshold = _threshold(rows[order[start:stop]], share)
         if threshold is not None:
             thresholds[name] = threshold
-    return HoldOut(share, seed, thresholds)
+        else:
+            same[name] = int(rows[order[start]])
+    kept = dict.fromkeys((name for name, row in same.items() if row <= thresholds.get(_REST, -1)), -1)
+    return HoldOut(share, seed, thresholds | kept, len(kept))
 
 
 def _threshold(fingerprints: np.ndarray, share: float) -> int | None:

@@ -95,7 +95,7 @@ class OwnDataTask(TextTask):
             "columns": self.columns.names,
             "labels": None if isinstance(self.output, Score) else self.output.names,
             "problem_type": self.problem_type,
-            "hold_out": self.hold_out and {"share": self.hold_out.share, "seed": self.seed},
+            "hold_out": self.hold_out and self.hold_out.identity(),
             "samples": {split: part.sample.count for split, part in self.parts.items() if part.sample},
             "seed": self.seed if any(part.sample for part in self.parts.values()) else None,
         }

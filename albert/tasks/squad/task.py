@@ -37,6 +37,7 @@ from albert.tokenization import Tokenizer
 _TOKENS = Column("tokens", "int32")
 _SCALAR = Column("scalar", "int32")
 _HOST = Column("host", "int32")
+_UNTUNED = metrics.UNTUNED_THRESHOLD
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -93,11 +94,13 @@ class SquadTask(Task):
         "Dropout where the model decides whether there is an answer.", MODEL, default=0.1, bounds=DROPOUT
     )
     null_score_diff_threshold: float | None = setting(
-        "Null odds above which a question is left unanswered; without, tuned on the gold answers (0 without those).",
+        "Null odds above which a question is left unanswered; without, tuned on the gold answers, or if there are none "
+        "that of the model (0 if it has none).",
         OUTPUT,
         default=None,
         bounds=between(-LARGE, LARGE),
     )
+    known_threshold: float | None = None  # of the model that answers, tuned when it was trained
     original_thresholds: bool = setting(
         "Apply tuned thresholds as the original did, one question off.", OUTPUT, default=False
     )
@@ -266,11 +269,20 @@ class SquadTask(Task):
         texts = answers.texts
         if self.version == "2.0":
             threshold = self._scores(questions, answers).get("null_score_diff_threshold")
-            if threshold is None:  # without gold answers
-                given = self.null_score_diff_threshold
-                threshold = metrics.UNTUNED_THRESHOLD if given is None else given
+            if threshold is None:
+                threshold = self._threshold_without_answers()
             texts = metrics.apply_threshold(texts, answers.null_odds, threshold)
         return prediction_files(answers, texts)
+
+    def _threshold_without_answers(self) -> float:
+        """What null odds are compared with where no gold answer can say; logs what nobody gave."""
+        if self.null_score_diff_threshold is not None:
+            return self.null_score_diff_threshold
+        if self.known_threshold is not None:
+            logging.info("`null_score_diff_threshold`=%g, which was tuned for the model.", self.known_threshold)
+            return self.known_threshold
+        logging.warning("`null_score_diff_threshold`=%g: no gold answers are there to tune it.", _UNTUNED)
+        return _UNTUNED
 
     def _answers(
         self,

@@ -10,6 +10,7 @@ import pytest
 
 from albert.errors import UserError
 from albert.settings import DataSettings
+from albert.tasks.squad.files import Paragraph, Question
 from albert.tasks.squad.task import (
     SquadTask,
     all_questions,
@@ -366,6 +367,31 @@ def test_questions_are_numbered_through_all_paragraphs(tmp_path, tokenizer):
     assert [paragraph.first_question for paragraph in paragraphs] == [0, 2, 2]
     assert [record["question_index"] for record in records] == [[0], [1], [2], [3]]
     assert [question.id for question in all_questions(paragraphs)] == ["a", "b", "c", "d"]
+
+
+@pytest.mark.parametrize(
+    ("given", "known", "texts", "said"),
+    [
+        (None, None, ["", "cat"], "`null_score_diff_threshold`=0: no gold answers are there to tune it."),
+        (None, 2.5, ["dog", "cat"], "`null_score_diff_threshold`=2.5, which was tuned for the model."),
+        (-3.0, 2.5, ["", ""], ""),
+    ],
+)
+def test_where_no_answers_are_known_the_threshold_is_the_models(given, known, texts, said, caplog):
+    caplog.set_level("INFO")
+    task = SquadTask(version="2.0", null_score_diff_threshold=given, known_threshold=known)
+    asked = tuple(Question(id_, "who?", (), False) for id_ in "ab")
+    items = [Paragraph("dog cat", asked, "", 0, False)]
+    shown = {"token_is_max_context": [-1, 1, 1], "tok_start_to_orig_index": [0, 4], "tok_end_to_orig_index": [2, 6]}
+    records = [{name: np.array(row) for name, row in {**shown, "question_index": [i]}.items()} for i in range(2)]
+    places, zeros = np.array([[1], [2]]), np.zeros((2, 1), np.float32)
+    output = {"start_top_index": places, "end_top_index": places, "cls_logits": np.array([1.0, -1.0], np.float32)}
+    output |= {"start_top_log_probs": zeros, "end_top_log_probs": zeros}
+    assert task.score(items, output, records) == {}
+    caplog.clear()
+    answers = json.loads(task.result_files(items, output, records)["predictions.json"])
+    assert answers == dict(zip("ab", texts, strict=True))
+    assert [line for line in caplog.messages if "threshold" in line] == [said] * bool(said)
 
 
 def test_missing_file_is_named_with_its_flag(tmp_path):
