@@ -1,19 +1,24 @@
 """The shell scripts, run in a copy of the checkout where set-up does nothing and Python only notes how it is called."""
 
 import contextlib
+import fcntl
 import functools
 import json
 import os
+import pty
 import re
 import shlex
 import shutil
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 import tomllib
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -622,7 +627,7 @@ def test_several_seeds_have_a_variable_of_their_own(checkout):
 # Notes each signal; ends, when it is told to go on, with 128 + the first one.
 SIGNALLED = f"""#!{sys.executable}
 import os, signal, sys, time
-if sys.argv[1].endswith("/scripts/recipe.py"):
+if "/scripts/" in sys.argv[1]:
     os.execv({sys.executable!r}, [{sys.executable!r}, *sys.argv[1:]])
 got = []
 numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -647,7 +652,7 @@ class SignalledRun:
 
     def __init__(self, checkout: Checkout, script: str, prefix: Sequence[str] = (), **variables: str):
         self.call = Path(checkout.call_file)
-        write_executable(checkout.root / ".venv" / "bin" / "python", SIGNALLED)
+        write_executable(checkout.root / ".venv" / "bin" / "python", self.program())
         environment = {
             "PATH": f"{checkout.bin}:{os.environ['PATH']}",
             "HOME": "/",
@@ -656,11 +661,17 @@ class SignalledRun:
             "OUTPUT_DIR": str(checkout.root / "out"),
             **variables,
         }
-        self.script = subprocess.Popen(
+        self.script = self.popen(
             [*prefix, checkout.root / script], cwd=checkout.root.parent, env=environment, start_new_session=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
         self.pid = 0
+
+    def popen(self, command: Sequence[str | Path], **options: Any) -> subprocess.Popen:
+        return subprocess.Popen(command, **options)
+
+    def program(self) -> str:
+        return SIGNALLED
 
     def __enter__(self) -> "SignalledRun":
         pid_file = Path(f"{self.call}.pid")
@@ -793,6 +804,109 @@ def test_a_run_that_a_supervisor_stopped_is_saved_and_continued(tmp_path):
     assert [json.loads(line)["step"] for line in log.read_text().splitlines()] == list(range(1, 97))
     command = shlex.split(done.stdout.splitlines()[-1].partition("Use the model: ")[2])
     assert command[-2:] == [f"--model_dir={output}", "TEXT"]
+
+
+# What is seen of a run on a terminal, and in its log ------------------------------------------------------------------
+
+# Says a line, draws a bar, says another one above it; then waits for a signal as SIGNALLED does.
+WITH_BAR = SIGNALLED.replace(
+    "deadline =",
+    """
+from albert.system.progress import progress_bar
+print("before", flush=True)
+bar = progress_bar(desc="train", total=4, disable=None)
+for step in range(4):
+    bar.update(1)
+    bar.refresh()
+    print("step", step + 1, file=sys.stderr, flush=True)
+deadline =""",
+)
+
+
+class TerminalRun(SignalledRun):
+    """The same with a terminal of its own, on which somebody sees what the streams that are not given show."""
+
+    def __init__(self, checkout: Checkout, script: str, prefix: Sequence[str] = (), **variables: str):
+        self.own, self._other = pty.openpty()
+        fcntl.ioctl(self._other, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 60, 0, 0))
+        super().__init__(checkout, script, prefix, **variables)
+
+    def popen(self, command: Sequence[str | Path], **options: Any) -> subprocess.Popen:
+        streams = dict.fromkeys(("stdin", "stdout", "stderr"), self._other)
+        become = functools.partial(fcntl.ioctl, 0, termios.TIOCSCTTY, 0)
+        process = subprocess.Popen(command, **(options | streams), preexec_fn=become)
+        os.close(self._other)
+        return process
+
+    def program(self) -> str:
+        return WITH_BAR
+
+    def end(self) -> tuple[int, str]:
+        """Lets the program end: the script's exit code, and what was on the screen."""
+        Path(f"{self.call}.end").touch()
+        said = b""
+        with contextlib.suppress(OSError):  # how a terminal ends
+            while data := os.read(self.own, 1 << 16):
+                said += data
+        os.close(self.own)
+        return self.script.wait(30), said.decode().replace("\r\n", "\n")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("script", [OWN, GLUE])
+def test_a_terminal_has_a_bar_below_the_lines_and_the_log_the_lines(checkout, script):
+    with TerminalRun(checkout, script) as run:
+        run.wait_for(lambda: "step 4\n" in (checkout.root / "out.log").read_text())
+        os.write(run.own, b"\x03")  # Ctrl-C
+        code, screen = run.end()
+    assert code == 130
+    lines = ["before", *(f"step {number}" for number in range(1, 5)), "saved after 2"]
+    assert (checkout.root / "out.log").read_text().splitlines() == lines
+    # Each state of the bar and each line begins where another bar was. The terminal echoes Ctrl-C.
+    seen = re.split(r"\r\x1b\[K|\n", screen.replace("^C", ""))
+    assert [part for part in seen if part in lines] == lines
+    bars = [part for part in seen if part.startswith("train: ")]
+    assert bars
+    assert bars[-1].startswith("train: 100%|")
+    assert all(len(bar) < 60 for bar in bars)
+    assert screen.endswith("\r\x1b[K")  # nothing of it is left
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_a_run_on_a_terminal_as_elsewhere(checkout, number):
+    with TerminalRun(checkout, OWN) as run:
+        os.kill(run.script.pid, number)
+        assert run.end()[0] == 128 + number
+    assert (checkout.root / "out.log").read_text().endswith(f"saved after {number:d}\n")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(60)
+def test_a_run_whose_terminal_was_closed_is_saved_and_logged(checkout):
+    with TerminalRun(checkout, OWN) as run:
+        os.close(run.own)  # sends SIGHUP
+        Path(f"{run.call}.end").touch()
+        assert run.script.wait(30) == 129
+    assert (checkout.root / "out.log").read_text().endswith("saved after 1\n")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(60)
+def test_without_a_terminal_there_is_no_bar_anywhere(checkout):
+    class Run(SignalledRun):
+        def program(self) -> str:
+            return WITH_BAR
+
+    with Run(checkout, OWN, ALBERT_PROGRESS_BAR="1:80") as run:
+        os.kill(run.script.pid, signal.SIGTERM)
+        code, said = run.end()
+    log = (checkout.root / "out.log").read_text()
+    assert code == 143
+    assert said.endswith(log)
+    assert log == "before\nstep 1\nstep 2\nstep 3\nstep 4\nsaved after 15\n"
 
 
 def _assert_one_line_of_error(checkout: Checkout, result: subprocess.CompletedProcess, words: list[str]) -> None:

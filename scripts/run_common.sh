@@ -71,7 +71,7 @@ DO_PREDICT=${DO_PREDICT:-true} # write predictions
 
 # Where things are
 # OUTPUT_DIR: results; default: a folder in albert_output/ named after task, model, batch, rate and seed
-# LOG: file that gets what the program says; default: OUTPUT_DIR.log
+# LOG: file that gets what the program says, without its progress bar; default: OUTPUT_DIR.log
 # INIT_CHECKPOINT: weights to begin with, in place of those of MODEL_DIR; set to nothing: random ones
 CURRENT_PWD=${CURRENT_PWD:-$root} # folder of the defaults of data, models, caches and results; default: the checkout
 MODEL_NAME=${MODEL_DIR:+$(basename -- "$(realpath -m -- "$MODEL_DIR")")} # in the default name of the output folder
@@ -323,10 +323,19 @@ sweep() {
 # script goes on to the program, once: that has a process group of its own, so that it gets none of what a terminal sends
 # to the script's. A second signal would end it without saving.
 run_logged() {
-  local log tee name child='' waiting='' ends_with_script=() code=0 waits=true
-  # It can still say how it ended.
-  exec {log}> >(trap '' INT TERM HUP QUIT && exec tee -a -- "$LOG")
-  tee=$!
+  local log tee bar='' size name child='' waiting='' ends_with_script=() code=0 waits=true
+  unset ALBERT_PROGRESS_BAR
+  # In both cases it can still say how it ended.
+  if [[ -t 2 ]]; then # somebody watches: a progress bar for the screen comes through a pipe that the log is not made of
+    exec {bar}<> <(:) # a pipe without a name, with both of its ends
+    exec {log}> >(trap '' INT TERM HUP QUIT && become_python "$root/scripts/show_and_log.py" "$LOG" "$bar")
+    tee=$!
+    size=$(stty size <&2 2>/dev/null) || size='0 0'
+    export ALBERT_PROGRESS_BAR=$bar:${size#* } # albert/system/progress.py
+  else
+    exec {log}> >(trap '' INT TERM HUP QUIT && exec tee -a -- "$LOG")
+    tee=$!
+  fi
   # Where nothing can be passed on, because the script itself was killed.
   if setpriv --pdeathsig TERM true 2>/dev/null; then ends_with_script=(setpriv --pdeathsig TERM); fi
   for name in INT TERM HUP QUIT; do
@@ -338,6 +347,7 @@ run_logged() {
   become_python "$@" >&"$log" 2>&1 {log}>&- &
   child=$!
   set +m
+  if [[ $bar ]]; then exec {bar}>&-; fi
   if [[ $waiting ]]; then pass_on "$waiting"; fi
   while [[ $waits ]]; do
     waits='' # a signal ends the wait, not the program, and sets it again

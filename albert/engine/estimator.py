@@ -31,6 +31,7 @@ from albert.engine.training_step import STEP_FIGURES, TrainingStep
 from albert.errors import UserError
 from albert.system.callback_errors import reraise_user_errors
 from albert.system.printing import counted
+from albert.system.progress import progress_bar
 from albert.system.signals import Interrupted, StopOnSignal
 
 __all__ = ["Estimator", "EstimatorSpec", "EvalSpec", "ModeKeys", "ModelFn", "RunConfig", "StepRecord"]
@@ -190,7 +191,9 @@ class Estimator:
             "Training from step %d to %d; the first steps take longer: they are compiled.", self._first_step, max_steps
         )
         self._warn_of_negative_rate()
-        bar = tqdm(desc="train", total=max_steps, initial=self.global_step, bar_format=_BAR, disable=workers.hides_bars)
+        bar = progress_bar(
+            desc="train", total=max_steps, initial=self.global_step, bar_format=_BAR, disable=workers.hides_bars
+        )
         profiler = Profiler(self._config.model_dir, self._config.profile_steps)
         nonfinite = NonfiniteSteps(self._config.skip_nonfinite_steps, input_fn, self._config.model_dir, workers)
         workers.start_watching()
@@ -317,7 +320,8 @@ class Estimator:
         last = records[-1]
         left = self.throughput.left(last.step, int(bar.total or 0), self._config.save_checkpoints_steps)
         bar.update(len(records))
-        bar.set_postfix_str(f"loss {last.loss:.4f}, {last.pace(left)}")
+        # What has no room on a narrow terminal is cut off.
+        bar.set_postfix_str(", ".join(filter(None, (f"loss {last.loss:.4f}", left, last.speed.summary()))))
         is_due = last.step // self._config.log_steps > (last.step - len(records)) // self._config.log_steps
         if is_due or records[0].step == self._first_step:
             logging.info("%s", last.summary(left))
