@@ -87,7 +87,7 @@ class EvalSpec:
     """How a checkpoint is evaluated: the rows, what scores all predictions at once, and the metric that selects.
 
     The best checkpoint has the largest `best_metric`, or with `lower_is_better` the smallest.
-    `has_labels`: the rows have labels for a loss, and not only what `score_fn` knows.
+    `has_labels`: the rows have labels for a loss, and not only what `score_fn` knows. `num_examples` is for the log.
     """
 
     input_fn: Callable[[], tf.data.Dataset]
@@ -95,6 +95,7 @@ class EvalSpec:
     best_metric: str
     has_labels: bool = True
     lower_is_better: bool = False
+    num_examples: int | None = None
 
 
 class TrainingObserver(Protocol):
@@ -146,6 +147,7 @@ class Estimator:
             self.weights = create_weights()
         self.global_step = 0
         self._first_step = 1  # of this process
+        self._has_evaluated = False
         self.throughput = Throughput(config.global_batch_size)
         self.evaluations = EvaluationLog(config.model_dir, self._workers)
         self._store = CheckpointStore(config.model_dir, config.keep_checkpoint_max)
@@ -426,7 +428,7 @@ class Estimator:
     def _evaluate_checkpoint(self, eval_spec: EvalSpec, observers: Iterable[TrainingObserver]) -> None:
         """Evaluates the current weights, those of `model.ckpt-<step>`, and makes that the best if none was better."""
         with self.throughput.evaluating():
-            metrics = self.evaluate(eval_spec.input_fn, eval_spec.score_fn, eval_spec.has_labels)
+            metrics = self.evaluate(eval_spec)
         value = metrics[eval_spec.best_metric]
         is_best = self.evaluations.improves(value, eval_spec.lower_is_better)
         evaluation = Evaluation(self.global_step, metrics, eval_spec.best_metric, is_best)
@@ -438,17 +440,18 @@ class Estimator:
         )
         self._workers.on_chief(lambda: _tell(observers, "on_evaluation", evaluation))
 
-    def evaluate(
-        self,
-        input_fn: Callable[[], tf.data.Dataset],
-        score_fn: Callable[[Arrays], Mapping[str, float]],
-        has_labels: bool = True,
-    ) -> dict[str, float]:
+    def evaluate(self, eval_spec: EvalSpec) -> dict[str, float]:
         """`score_fn` of the predictions for every example, `global_step`, and with labels the mean loss `eval_loss`."""
-        outputs = self._outputs.collect(input_fn, ModeKeys.EVAL if has_labels else ModeKeys.PREDICT)
+        if not self._has_evaluated:  # a line before each evaluation would double what a log says of them
+            self._has_evaluated = True
+            count = eval_spec.num_examples
+            on = "" if count is None else f" on {counted(count, 'example')}"
+            logging.info("Evaluating step %d%s; the first time takes longer: it is compiled.", self.global_step, on)
+        mode = ModeKeys.EVAL if eval_spec.has_labels else ModeKeys.PREDICT
+        outputs = self._outputs.collect(eval_spec.input_fn, mode)
         losses = outputs.pop("per_example_loss", None)
         loss = {} if losses is None else {"eval_loss": float(np.mean(losses, dtype=np.float64))}
-        return self._workers.agree(lambda: {**score_fn(outputs), **loss, "global_step": self.global_step})
+        return self._workers.agree(lambda: {**eval_spec.score_fn(outputs), **loss, "global_step": self.global_step})
 
     def predict(self, input_fn: Callable[[], tf.data.Dataset]) -> Arrays:
         """Predictions for every example, by name; first axis in the order of the example ids 0, 1, ..."""

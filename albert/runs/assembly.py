@@ -283,7 +283,7 @@ def evaluate(estimator: Estimator, eval_spec: EvalSpec, settings: Settings) -> d
         return dict(estimator.evaluations.best.metrics)
     estimator.evaluate_checkpoints(eval_spec)
     restore_best(estimator, settings)
-    return estimator.evaluate(eval_spec.input_fn, eval_spec.score_fn, eval_spec.has_labels)
+    return estimator.evaluate(eval_spec)
 
 
 def restore_best(estimator: Estimator, settings: Settings) -> None:

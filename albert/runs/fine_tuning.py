@@ -370,4 +370,5 @@ def build_eval_spec(inputs: InputFunctions, score: Callable[[Mapping[str, np.nda
     """Scoring on the dev split, whose batches are described once."""
     dataset = inputs.once("dev", inputs.settings.per_replica_eval_batch_size)
     task = inputs.task
-    return EvalSpec(lambda: dataset, score, task.best_metric, task.has_dev_labels, task.lower_is_better)
+    num_examples = inputs.splits["dev"].num_examples
+    return EvalSpec(lambda: dataset, score, task.best_metric, task.has_dev_labels, task.lower_is_better, num_examples)

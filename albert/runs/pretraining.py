@@ -215,4 +215,5 @@ def build_eval_spec(records: RecordFiles, settings: PretrainingSettings, replica
     """
     shape = BatchShape(settings.per_replica_eval_batch_size, replicas.count)
     dataset = pretraining_batches.eval_dataset(records, shape, settings.data.max_eval_records, replicas.local_ids)
-    return EvalSpec(lambda: dataset, metrics_of, BEST_METRIC, has_labels=False)
+    num_examples = min(records.count, settings.data.max_eval_records)
+    return EvalSpec(lambda: dataset, metrics_of, BEST_METRIC, has_labels=False, num_examples=num_examples)
