@@ -71,7 +71,7 @@ read_recipe "$TASK"
 # As in the names of folders that are there already: 1e-5 and not Python's 1e-05.
 recipe_rate=${recipe_rate/e-0/e-}
 
-fine_tune run_multigpus_classifier "$TASK" "${TSP:+$TSP steps}" \
+fine_tune run_multigpus_classifier "$TASK" "${TSP:+$(counted "$TSP" step)}" \
   --task_name="$TASK" \
   --data_dir="$DATA_DIR" \
   ${TSP:+--train_step="$TSP"} \

@@ -51,14 +51,14 @@ other_name=own_${data_file//[^A-Za-z0-9._-]/_}
 # is_of_other_data FOLDER: whether the log of the run that made FOLDER names another file than data_file.
 is_of_other_data() {
   local line file
-  line=$(grep -m 1 -E " $data_split: [0-9,]+ of [0-9,]+ rows of " -- "$1.log" 2>/dev/null) || return 1
-  file=${line#* rows of }
+  line=$(grep -m 1 -E " $data_split: [0-9,]+ of [0-9,]+ rows? of " -- "$1.log" 2>/dev/null) || return 1
+  file=${line#* of * row* of }
   [[ $file != "$data_file" && $file != "$data_file":* && $file != */"$data_file" && $file != */"$data_file":* ]]
 }
 
 read_recipe own
 
-fine_tune run_multigpus_classifier "$name" "${EPOCH:+$EPOCH epochs}" \
+fine_tune run_multigpus_classifier "$name" "${EPOCH:+$(counted "$EPOCH" epoch)}" \
   ${TRAIN_FILE:+--train_file="$TRAIN_FILE"} \
   ${VALIDATION_FILE:+--validation_file="$VALIDATION_FILE"} \
   ${TEST_FILE:+--test_file="$TEST_FILE"} \

@@ -37,7 +37,7 @@ gpus=$(count_gpus)
 if ((NUM_WORKERS > 1)); then
   if [[ $DEVICE == cpu ]]; then gpus=0; fi
   if ((gpus > 0 && gpus < NUM_WORKERS)); then
-    complain_of NUM_WORKERS "needs as many GPUs, and $gpus are visible: use fewer workers, or DEVICE=cpu."
+    complain_of NUM_WORKERS "needs as many GPUs, but only $(counted "$gpus" GPU) can be used: use fewer workers, or DEVICE=cpu."
   fi
   if [[ -n ${STRATEGY:-} && $STRATEGY != multi_worker ]]; then
     complain_of STRATEGY "is for one process: use multi_worker, or leave it out, with NUM_WORKERS=$NUM_WORKERS."
@@ -376,6 +376,26 @@ pause() {
   if [[ $child ]]; then kill -s CONT -- "-$child" 2>/dev/null || true; fi
 }
 
+# Flags behind the script's name with which the numbers of describe_run are no longer those of the run: it says less.
+readonly changing_flags=(
+  recipe do_train model_dir albert_config_file train_batch_size gradient_accumulation_steps num_gpu_cores strategy_type
+  num_train_epochs train_step early_stopping_patience
+)
+
+# describe_run NAME BATCH ACCUM DURATION: prints what is trained, and how, as far as that is known here.
+describe_run() {
+  local flag said
+  said="$1: $(counted "$2" example)/replica"
+  if (($3 > 1)); then said+=" x $3 micro-batches"; fi
+  said+=" x $(counted "$replicas" replica) = $(counted "$GBS" example)/step, $4"
+  is_true "$DO_TRAIN" || said=$1
+  for flag in "${changing_flags[@]}"; do
+    [[ $given_flags != *" $flag "* ]] || said=$1
+  done
+  [[ $given_flags != *' task_name '* ]] || said=${0##*/}
+  printf '%s\n' "$said"
+}
+
 # fine_tune PROGRAM NAME DURATION FLAG...: after read_recipe; says what will be done and runs albert.PROGRAM. NAME says
 # what is trained, DURATION how long if not as the recipe says. LOG gets what the program says; a second run adds to it.
 fine_tune() {
@@ -388,11 +408,7 @@ fine_tune() {
   LOG=${LOG:-$OUTPUT_DIR.log}
   prepare_folders
 
-  local plural=s
-  if ((replicas == 1)); then plural=''; fi
-  if ((batch == 1)); then batch+=" example/replica"; else batch+=" examples/replica"; fi
-  if ((accum > 1)); then batch+=" x $accum micro-batches"; fi
-  echo "$name: $batch x $replicas replica$plural = $GBS examples/step, $duration; log in $LOG"
+  echo "$(describe_run "$name" "$batch" "$accum" "$duration"); log in $LOG"
 
   local start=()
   if ((NUM_WORKERS > 1)); then

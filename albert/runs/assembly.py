@@ -124,11 +124,12 @@ def log_batch(train: TrainSettings, examples: int, num_replicas: int, num_worker
     factors.append(counted(num_replicas // num_workers, "replica"))
     if num_workers > 1:
         factors.append(f"{num_workers} workers")
+    batch = train.global_batch_size(num_replicas)
+    seen = train.num_steps * batch
     logging.info(
-        "Batch: %s = %d examples/step; %d steps = %d examples = %.3g epochs of %d.",
-        " x ".join(factors), train.global_batch_size(num_replicas), train.num_steps,
-        train.num_steps * train.global_batch_size(num_replicas),
-        train.num_steps * train.global_batch_size(num_replicas) / max(1, examples), examples,
+        "Batch: %s = %s/step; %s = %s = %.3g epoch%s of %s.",
+        " x ".join(factors), counted(batch, "example"), counted(train.num_steps, "step"), counted(seen, "example"),
+        seen / max(1, examples), "" if seen == examples else "s", f"{examples:,}",
     )  # fmt: skip
 
 

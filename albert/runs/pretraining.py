@@ -30,6 +30,7 @@ from albert.runs.assembly import (
 from albert.runs.output_dir import Claim, claim_output_dir, still_claimed
 from albert.serving.model_folder import write_model_folder
 from albert.settings import PretrainingSettings
+from albert.system.printing import counted
 from albert.tokenization import Tokenizer, load_tokenizer
 
 
@@ -120,8 +121,8 @@ def open_wanted_records(config: AlbertConfig, settings: PretrainingSettings) -> 
     for opened in records.values():
         if opened.without_masks == opened.count:
             raise UserError(
-                f"None of the {opened.count} records has a masked position, so that there is nothing to predict. Make "
-                "them with `masked_lm_prob` above 0."
+                f"Of the {counted(opened.count, 'record')} none has a masked position, so that there is nothing "
+                "to predict. Make them with `masked_lm_prob` above 0."
             )
     if len(records) == 2:
         trained = set(records["train"].digests.values())
