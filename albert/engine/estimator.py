@@ -155,6 +155,11 @@ class Estimator:
         self._compiled_train_steps = tf.function(self._train_steps, autograph=False)
         self._outputs = Outputs(model_fn, self.weights, replicas, config.use_xla)
 
+    @property
+    def is_resumed(self) -> bool:
+        """Whether an earlier process made the first steps of a training that this one went on with."""
+        return self._first_step > 1
+
     # Training ---------------------------------------------------------------------------------------------------------
 
     @reraise_user_errors()

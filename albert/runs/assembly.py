@@ -261,7 +261,7 @@ def train_and_evaluate(
         assert results, "the chief writes"
         if settings.do_train:
             is_early = trained_to < settings.train.num_steps
-            results.trained(estimator.throughput, trained_to if is_early else None)
+            results.trained(estimator.throughput, trained_to if is_early else None, estimator.is_resumed)
         if eval_spec and dev_reports:
             results.evaluated(estimator.evaluations, metrics, dev_reports.labels, dev_reports.files(predictions))
             dev_reports.warn_where_nothing_is_learnt(metrics)
