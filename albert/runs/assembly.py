@@ -25,6 +25,7 @@ from albert.ops.fenced import FENCED
 from albert.ops.fused import FUSED
 from albert.runs import reports
 from albert.runs.dev_reports import DevReports
+from albert.runs.divergence import warn_of_divergence
 from albert.runs.model_fn import build_model_fn
 from albert.settings import Settings, TrainSettings
 from albert.system.printing import counted
@@ -267,6 +268,7 @@ def train_and_evaluate(
             dev_reports.warn_where_nothing_is_learnt(metrics)
         elif eval_spec:
             results.evaluated(estimator.evaluations, metrics)
+        warn_of_divergence(settings, metrics)
         if best_metric in metrics:
             logging.info(
                 "Best checkpoint: step %d, %s = %.4f. Results: %s",

@@ -39,6 +39,7 @@ from albert.runs.assembly import (
     train_and_evaluate,
 )
 from albert.runs.dev_reports import DevReports
+from albert.runs.divergence import warn_of_rate
 from albert.runs.left_model import LeftModel, warn_of_other_length
 from albert.runs.output_dir import PACKING_VERSION, SHAPE_COST, claim_output_dir, recorded_packing, still_claimed
 from albert.runs.split_data import SplitData
@@ -251,6 +252,7 @@ def count_steps(task: Task, splits: Mapping[Split, SplitData], settings: Setting
     examples = splits["train"].num_examples
     train = settings.train.in_steps(examples, replicas.count)
     input_pipeline.check_batch(shape_of_step(train, replicas), examples)
+    warn_of_rate(train.learning_rate)
     log_batch(train, examples, replicas.count, replicas.workers.count)
     return dataclasses.replace(settings, train=train)
 

@@ -27,6 +27,7 @@ from albert.runs.assembly import (
     resolve,
     train_and_evaluate,
 )
+from albert.runs.divergence import warn_of_rate
 from albert.runs.output_dir import Claim, claim_output_dir, still_claimed
 from albert.serving.model_folder import write_model_folder
 from albert.settings import PretrainingSettings
@@ -57,6 +58,7 @@ def run(settings: PretrainingSettings) -> dict[str, float]:
         estimator = build_estimator(config, PretrainingHead(config), replicas, settings, schedule, num_of_group)
         train_input_fn = None
         if settings.do_train:
+            warn_of_rate(train.learning_rate)
             log_batch(train, records["train"].count, replicas.count, workers.count)
             shape = BatchShape(train.per_replica_batch_size, replicas.count, train.gradient_accumulation_steps)
             train_input_fn = functools.partial(
