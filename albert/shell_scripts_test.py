@@ -31,6 +31,7 @@ ROOT = Path(__file__).parent.parent
 FINE_TUNING_SCRIPTS = sorted(path.name for path in ROOT.glob("multi_run_albert_*.sh"))
 OWN = "multi_run_albert_own.sh"
 GLUE = "multi_run_albert_glue.sh"
+SWEEPING_SCRIPTS = (GLUE, OWN)
 
 # What it says of the package's own code is true: the recipe of a run is read from there.
 STUB_PYTHON = f"""#!/usr/bin/env bash
@@ -327,7 +328,8 @@ def test_a_flag_wins_over_a_variable(checkout, script):
 @pytest.mark.slow
 @pytest.mark.parametrize("script", FINE_TUNING_SCRIPTS)
 def test_messages_name_the_variables_that_set_flags(checkout, script):
-    texts = "".join((ROOT / name).read_text() for name in ("scripts/run_common.sh", script))
+    shared = ["scripts/run_common.sh", *(["scripts/sweep.sh"] if script in SWEEPING_SCRIPTS else [])]
+    texts = "".join((ROOT / name).read_text() for name in (*shared, script))
     lines = [line.partition(" # ")[0] for line in texts.splitlines() if not line.startswith("#")]
     set_by = set(re.findall(r'--([a-z_]+)="\$\{?([A-Z_]+)', "\n".join(lines)))
     assert {("learning_rate", "LR"), ("max_seq_length", "MSL"), ("do_train", "DO_TRAIN")} < set_by
@@ -584,7 +586,8 @@ def test_help_has_defaults(checkout, script):
         (OWN, {"EPOCHS": "1"}, ["EPOCHS is ignored: did you mean EPOCH? (how often each row is seen)"]),
         (GLUE, {"EPOCHS": "1"}, ["EPOCHS is ignored: did you mean TSP? (training steps)"]),
         (GLUE, {"TASKS": "MRPC"}, ["TASKS is ignored: did you mean TASK? (a task"]),
-        (OWN, {"SEEDS": "1"}, ["SEEDS is ignored: did you mean SEED? ("]),
+        ("multi_run_albert_race.sh", {"SEEDS": "1"}, ["SEEDS is ignored: did you mean SEED? ("]),
+        (OWN, {"SEEDS": "1"}, []),
         (GLUE, {"SEEDS": "1"}, []),
         # Somebody else's, then.
         (OWN, {"EPOCHS": "1", "EPOCH": "2"}, []),
@@ -618,8 +621,9 @@ def test_other_names_are_no_variables_and_mean_some(checkout):
 
 
 def test_several_seeds_have_a_variable_of_their_own(checkout):
-    said = checkout.run(GLUE, SEED="1,2").stderr
-    assert said == f"{GLUE}: SEED=1,2 is not a seed: use a whole number, or SEEDS=1,2 for a run with each.\n"
+    for script in SWEEPING_SCRIPTS:
+        said = checkout.run(script, SEED="1,2").stderr
+        assert said == f"{script}: SEED=1,2 is not a seed: use a whole number, or SEEDS=1,2 for a run with each.\n"
 
 
 # Signals --------------------------------------------------------------------------------------------------------------
@@ -1089,6 +1093,41 @@ def test_a_file_of_flags_that_is_not_there_is_told_in_one_line(checkout):
     _assert_one_line_of_error(checkout, result, ["--flagfile=none", "No such file"])
 
 
+def test_several_seeds_and_rates_of_own_data_are_a_sweep(checkout):
+    checkout.set_gpus(4)
+    variables = {"SEEDS": "1,2", "LR": "1e-5,2e-5", "NUM_GPUS": "4", "GPUS_PER_RUN": "2", "EPOCH": "3", "WPP": "0.1"}
+    result = checkout.run(OWN, "--dry_run", "--label_column_name=label", **variables)
+    assert result.returncode == 0, result.stderr
+    program, arguments = checkout.call()
+    request = parse_sweep_flags([program, *arguments])
+    assert (program, request.task_name, request.seeds, request.dry_run) == ("sweep", None, "1,2", True)
+    assert (request.grid, request.gpus, request.gpus_per_run) == (("learning_rate=1e-05,2e-05",), 4, 2)
+    assert request.output_dir == checkout.root / "albert_output" / "sweep_own_tickets_base_v2"
+    table = str(checkout.root / "tickets.csv")
+    expected = {"train_file": table, "label_column_name": "label", "num_train_epochs": "3", "warmup_proportion": "0.1"}
+    assert expected.items() <= request.run_flags.items()
+    assert not request.do_predict
+    assert not FLAGS_OF_RECIPE & request.run_flags.keys() - {"num_train_epochs", "warmup_proportion"}
+    assert {"seeds": "SEEDS", "set:learning_rate": "LR", "train_file": "TRAIN_FILE"}.items() <= (
+        checkout.variables().items()
+    )
+    checkout.run(OWN, SEEDS="3", TEST_FILE=table, VALIDATION_FILE=table)
+    request = parse_sweep_flags([*checkout.call()[:1], *checkout.call()[1]])
+    assert (request.seeds, request.do_predict, request.grid) == ("3", True, ())
+    assert (request.run_flags["validation_file"], request.run_flags["test_file"]) == (table, table)
+
+
+def test_a_sweep_of_own_data_needs_rows_to_train_on(checkout):
+    result = checkout.run(OWN, SEEDS="1,2", TRAIN_FILE="", VALIDATION_FILE=str(checkout.root / "tickets.csv"))
+    _assert_one_line_of_error(checkout, result, ["TRAIN_FILE is not set", "trains"])
+
+
+def test_a_comma_in_a_rate_is_a_mistake_where_nothing_sweeps(checkout):
+    for script in set(FINE_TUNING_SCRIPTS) - set(SWEEPING_SCRIPTS):
+        _assert_one_line_of_error(checkout, checkout.run(script, LR="1e-5,2e-5"), ["LR=1e-5,2e-5"])
+
+
+@pytest.mark.parametrize("script", SWEEPING_SCRIPTS)
 @pytest.mark.parametrize(
     ("variables", "words"),
     [
@@ -1101,8 +1140,8 @@ def test_a_file_of_flags_that_is_not_there_is_told_in_one_line(checkout):
         ({"SEEDS": "1", "LOG": "x.log"}, ["LOG=x.log", "beside its folder"]),
     ],
 )
-def test_variables_of_a_sweep_are_checked(checkout, variables, words):
-    _assert_one_line_of_error(checkout, checkout.run("multi_run_albert_glue.sh", **variables), words)
+def test_variables_of_a_sweep_are_checked(checkout, script, variables, words):
+    _assert_one_line_of_error(checkout, checkout.run(script, **variables), words)
 
 
 # SQuAD ----------------------------------------------------------------------------------------------------------------

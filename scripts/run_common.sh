@@ -17,6 +17,12 @@ case ${1:-} in
 esac
 warn_of_other_names "${BASH_SOURCE[-1]}"
 
+# A script with SEEDS among its variables starts a sweep where there are several seeds or rates.
+# shellcheck disable=SC2034 # for scripts/sweep.sh, as is given_keep
+given_gpus=${NUM_GPUS:-} rates=''
+# shellcheck disable=SC2034
+if [[ ${text_of_variable[SEEDS]+set} && ${LR:-} == *,* ]]; then rates=$LR LR=''; fi
+
 trap 'exit 130' INT # without it, bash goes on if what it runs meanwhile did not get the signal, too
 
 for variable in CURRENT_PWD MODEL_DIR CONFIG SPM_MODEL INIT_CHECKPOINT CACHED_DIR OUTPUT_DIR LOG DATA_DIR GLUE_DIR \
@@ -59,6 +65,7 @@ MSL=${MSL:-}                  # longest row, in tokens
 LR=${LR:-}                    # peak learning rate
 SAVE=${SAVE:-}                # steps between two checkpoints, each with an evaluation
 ALBERT_DP=${ALBERT_DP:-}      # dropout of the encoder
+# shellcheck disable=SC2034
 given_keep=${KEEP:-}
 KEEP=${KEEP:-5}               # checkpoints that stay, the best apart
 OPTIMIZER=${OPTIMIZER:-adamw} # adamw or lamb
@@ -265,58 +272,6 @@ set_run_flags() {
     ${SAVE:+--save_checkpoints_steps="$SAVE"}
     ${ALBERT_DP:+--albert_dropout_prob="$ALBERT_DP"}
   )
-}
-
-# part_arguments ARGUMENT...: sets sweep_flags and run_arguments, in front of -- and behind it. Where there is none, a
-# flag belongs to the one that has it.
-part_arguments() {
-  local argument has_place='' arguments=("$@")
-  sweep_flags=() run_arguments=()
-  for argument; do
-    if [[ $argument == -- ]]; then has_place=true; fi
-  done
-  if [[ ! $has_place ]] && (($#)); then
-    "$root/scripts/setup.sh"
-    mapfile -d '' arguments < <(with_python "$root/scripts/sweep_arguments.py" "$@")
-    if ((${#arguments[@]} == 0)); then exit 2; fi # it has said why
-  fi
-  while ((${#arguments[@]})) && [[ ${arguments[0]} != -- ]]; do
-    sweep_flags+=("${arguments[0]}")
-    arguments=("${arguments[@]:1}")
-  done
-  # shellcheck disable=SC2034 # for the script
-  run_arguments=("${arguments[@]:1}")
-}
-
-# check_sweep: stops if anything is wrong, also what only a sweep does not take.
-check_sweep() {
-  check_whole EBS 1 999999 "a batch size per GPU"
-  ((NUM_WORKERS == 1)) || complain "NUM_WORKERS=$NUM_WORKERS: a run of a sweep is one process; leave it out."
-  is_wrong DO_TRAIN || is_true "$DO_TRAIN" || complain "DO_TRAIN=$DO_TRAIN: every run of a sweep trains; leave it out."
-  is_wrong DO_EVAL || is_true "$DO_EVAL" || complain "DO_EVAL=$DO_EVAL: a sweep compares what its runs score; leave it out."
-  [[ -z ${LOG:-} ]] || complain "LOG=$LOG: each run of a sweep has a log beside its folder; leave it out."
-  stop_if_wrong
-}
-
-# sweep TASKS FLAG...: after check_sweep; runs albert.sweep with these flags, behind which come those of every run, as
-# fine_tune has them. Each run has a log beside its folder.
-sweep() {
-  local tasks=${1//,/+} flags=() gpu=''
-  shift
-  while [[ $1 != -- ]]; do flags+=("$1") && shift; done
-  shift
-  "$root/scripts/setup.sh"
-  if [[ $DEVICE == gpu ]]; then gpu=gpu; fi # and not the CPU where there is none
-  set_run_flags
-  become_python -m albert.sweep \
-    --output_dir="${OUTPUT_DIR:-$CURRENT_PWD/albert_output/sweep_${tasks//[^A-Za-z0-9._+-]/_}_$MODEL_NAME}" \
-    --do_predict="$DO_PREDICT" \
-    "${flags[@]}" \
-    -- \
-    "${run_flags[@]}" \
-    ${gpu:+--device="$gpu"} \
-    ${given_keep:+--keep_checkpoint_max="$given_keep"} \
-    "$@"
 }
 
 # run_logged ARGUMENT...: runs our interpreter, whose output goes to LOG, too, and returns its exit code. A signal to this
