@@ -899,6 +899,19 @@ def test_a_run_whose_terminal_was_closed_is_saved_and_logged(checkout):
 
 @pytest.mark.slow
 @pytest.mark.timeout(60)
+def test_lines_that_go_into_a_pipe_leave_the_terminal_alone(checkout):
+    # As with ./multi_run_albert_own.sh | tee mine.log
+    with TerminalRun(checkout, OWN, ["bash", "-c", '"$0" | cat']) as run:
+        run.wait_for(lambda: "step 4\n" in (checkout.root / "out.log").read_text())
+        os.kill(run.pid, signal.SIGTERM)
+        screen = run.end()[1]
+    assert "step 4" in screen
+    assert "\r" not in screen
+    assert "train: " not in screen
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(60)
 def test_without_a_terminal_there_is_no_bar_anywhere(checkout):
     class Run(SignalledRun):
         def program(self) -> str:

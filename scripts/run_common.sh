@@ -281,7 +281,9 @@ run_logged() {
   local log tee bar='' size name child='' waiting='' ends_with_script=() code=0 waits=true
   unset ALBERT_PROGRESS_BAR
   # In both cases it can still say how it ended.
-  if [[ -t 2 ]]; then # somebody watches: a progress bar for the screen comes through a pipe that the log is not made of
+  # Where somebody watches, a progress bar for the screen comes through a pipe that the log is not made of. What reads
+  # this script's lines from a pipe may show them on the same screen, where they would run into the bar.
+  if [[ -t 2 && ! -p /dev/fd/1 ]]; then
     exec {bar}<> <(:) # a pipe without a name, with both of its ends
     exec {log}> >(trap '' INT TERM HUP QUIT && become_python "$root/scripts/show_and_log.py" "$LOG" "$bar")
     tee=$!
