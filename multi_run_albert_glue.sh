@@ -11,10 +11,10 @@
 # interval. Every setting is a variable of the environment; --help lists them.
 set -euo pipefail
 SEEDS=${SEEDS:-} # several seeds with commas: a sweep
-given_gpus=${NUM_GPUS:-} rates=''
-if [[ ${LR:-} == *,* ]]; then rates=$LR LR=''; fi
 # shellcheck source=scripts/run_common.sh
 source "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/scripts/run_common.sh"
+# shellcheck source=scripts/sweep.sh
+source "$root/scripts/sweep.sh"
 
 TASK=${TASK:-CoLA}              # a task of GLUE, such as MRPC; several with commas, or all: a sweep
 GPUS_PER_RUN=${GPUS_PER_RUN:-1} # of each run in a sweep
@@ -28,31 +28,14 @@ check_whole TSP 1 999999999 "a number of steps"
 refuse "TSP, a number of steps, or add --num_train_epochs=N" EPOCH
 refuse "WPSP, a number of steps, or add --warmup_proportion=N" WPP
 
-flag_variables+=(
-  task_name=TASK data_dir=DATA_DIR train_step=TSP warmup_step=WPSP seeds=SEEDS gpus=NUM_GPUS gpus_per_run=GPUS_PER_RUN
-)
-
-if [[ -n $rates ]]; then flag_variables+=(set:learning_rate=LR); fi
+flag_variables+=(task_name=TASK data_dir=DATA_DIR train_step=TSP warmup_step=WPSP)
 
 DATA_DIR=${DATA_DIR:-${GLUE_DIR:-$CURRENT_PWD/glue_data}} # holds one folder per task; default: glue_data/
 
-if [[ ${TASK,,} == all || $TASK == *,* || -n $SEEDS || -n $rates ]]; then
-  check_whole GPUS_PER_RUN 1 9999 "a number of GPUs"
-  if [[ $DEVICE == cpu ]]; then given_gpus=0; fi
+if [[ ${TASK,,} == all || $TASK == *,* ]] || is_sweep; then
   check_sweep
   part_arguments "$@"
-  sweep "$TASK" \
-    --task_name="$TASK" \
-    --seeds="${SEEDS:-$SEED}" \
-    ${rates:+--set=learning_rate="$rates"} \
-    ${given_gpus:+--gpus="$given_gpus"} \
-    --gpus_per_run="$GPUS_PER_RUN" \
-    ${sweep_flags+"${sweep_flags[@]}"} \
-    -- \
-    --data_dir="$DATA_DIR" \
-    ${TSP:+--train_step="$TSP"} \
-    ${WPSP:+--warmup_step="$WPSP"} \
-    ${run_arguments+"${run_arguments[@]}"}
+  sweep "$TASK" "$TASK" --data_dir="$DATA_DIR" ${TSP:+--train_step="$TSP"} ${WPSP:+--warmup_step="$WPSP"}
   exit
 fi
 
@@ -71,7 +54,7 @@ read_recipe "$TASK"
 # As in the names of folders that are there already: 1e-5 and not Python's 1e-05.
 recipe_rate=${recipe_rate/e-0/e-}
 
-fine_tune run_multigpus_classifier "$TASK" "${TSP:+$TSP steps}" \
+fine_tune run_multigpus_classifier "$TASK" "${TSP:+$(counted "$TSP" step)}" \
   --task_name="$TASK" \
   --data_dir="$DATA_DIR" \
   ${TSP:+--train_step="$TSP"} \

@@ -4,9 +4,14 @@
 #
 #   TRAIN_FILE=tickets.csv ALBERT_DIR=base NUM_GPUS=8 ./multi_run_albert_own.sh [more flags of albert.run_multigpus_classifier]
 #
+# Several seeds or learning rates are a sweep (docs/sweeps.md), which has a run on GPUS_PER_RUN GPUs for each:
+#
+#   TRAIN_FILE=tickets.csv SEEDS=1,2,3 LR=1e-5,2e-5 ./multi_run_albert_own.sh [more flags of albert.sweep and of its runs]
+#
 # The recipe (albert/tasks/recipes.py) sets rate, epochs, warm-up, batch over all GPUs, length and save interval.
 # Every setting is a variable of the environment; --help lists them.
 set -euo pipefail
+SEEDS=${SEEDS:-}                     # several seeds with commas: a sweep
 TRAIN_FILE=${TRAIN_FILE:-}           # table of texts and labels: .csv, .tsv, .json or .jsonl
 VALIDATION_FILE=${VALIDATION_FILE:-} # without it, a tenth of TRAIN_FILE is held out
 TEST_FILE=${TEST_FILE:-}             # a table to predict
@@ -14,7 +19,11 @@ DO_PREDICT=${DO_PREDICT:-${TEST_FILE:+true}} # write predictions; default: with 
 DO_PREDICT=${DO_PREDICT:-false}
 # shellcheck source=scripts/run_common.sh
 source "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/scripts/run_common.sh"
+# shellcheck source=scripts/sweep.sh
+source "$root/scripts/sweep.sh"
 
+GPUS_PER_RUN=${GPUS_PER_RUN:-1} # of each run in a sweep
+# LR: peak learning rate; several with commas: a sweep
 EBS=${EBS:-32}   # per GPU, for evaluation and prediction
 EPOCH=${EPOCH:-} # how often each row is seen
 WPP=${WPP:-}     # part of the steps that is warm-up
@@ -51,17 +60,26 @@ other_name=own_${data_file//[^A-Za-z0-9._-]/_}
 # is_of_other_data FOLDER: whether the log of the run that made FOLDER names another file than data_file.
 is_of_other_data() {
   local line file
-  line=$(grep -m 1 -E " $data_split: [0-9,]+ of [0-9,]+ rows of " -- "$1.log" 2>/dev/null) || return 1
-  file=${line#* rows of }
+  line=$(grep -m 1 -E " $data_split: [0-9,]+ of [0-9,]+ rows? of " -- "$1.log" 2>/dev/null) || return 1
+  file=${line#* of * row* of }
   [[ $file != "$data_file" && $file != "$data_file":* && $file != */"$data_file" && $file != */"$data_file":* ]]
 }
 
+own_flags=(
+  ${TRAIN_FILE:+--train_file="$TRAIN_FILE"}
+  ${VALIDATION_FILE:+--validation_file="$VALIDATION_FILE"}
+  ${TEST_FILE:+--test_file="$TEST_FILE"}
+  ${EPOCH:+--num_train_epochs="$EPOCH"}
+  ${WPP:+--warmup_proportion="$WPP"}
+)
+if is_sweep; then
+  [[ $TRAIN_FILE ]] || complain "TRAIN_FILE is not set: every run of a sweep trains."
+  check_sweep
+  part_arguments "$@"
+  sweep "$name" '' "${own_flags[@]}"
+  exit
+fi
+
 read_recipe own
 
-fine_tune run_multigpus_classifier "$name" "${EPOCH:+$EPOCH epochs}" \
-  ${TRAIN_FILE:+--train_file="$TRAIN_FILE"} \
-  ${VALIDATION_FILE:+--validation_file="$VALIDATION_FILE"} \
-  ${TEST_FILE:+--test_file="$TEST_FILE"} \
-  ${EPOCH:+--num_train_epochs="$EPOCH"} \
-  ${WPP:+--warmup_proportion="$WPP"} \
-  "$@"
+fine_tune run_multigpus_classifier "$name" "${EPOCH:+$(counted "$EPOCH" epoch)}" "${own_flags[@]}" "$@"

@@ -36,7 +36,7 @@ EVAL_FEATURE_FILE=${EVAL_FEATURE_FILE-$(name_cache RACE_eval.tf_record)}    # ca
 
 read_recipe "$TASK"
 
-fine_tune run_multigpus_race "$TASK" "${TSP:+$TSP steps}" \
+fine_tune run_multigpus_race "$TASK" "${TSP:+$(counted "$TSP" step)}" \
   --data_dir="$DATA_DIR" \
   --train_feature_file="$TRAIN_FEATURE_FILE" \
   --eval_feature_file="$EVAL_FEATURE_FILE" \

@@ -54,7 +54,7 @@ TRAIN_FEATURE_FILE=${TRAIN_FEATURE_FILE-$(name_cache "${TASK}_train_$length.tf_r
 PREDICT_FEATURE_FILE=${PREDICT_FEATURE_FILE-$(name_cache "${TASK}_dev_$length.tf_record")}           # cache of PREDICT_FILE
 PREDICT_FEATURE_LEFT_FILE=${PREDICT_FEATURE_LEFT_FILE-$(name_cache "${TASK}_dev_left_$length.json")} # its texts
 
-fine_tune "run_multigpus_squad_v${SQUAD_VERSION%%.*}" "$TASK" "${EPOCH:+$EPOCH epochs}" \
+fine_tune "run_multigpus_squad_v${SQUAD_VERSION%%.*}" "$TASK" "${EPOCH:+$(counted "$EPOCH" epoch)}" \
   --train_file="$TRAIN_FILE" \
   --predict_file="$PREDICT_FILE" \
   --train_feature_file="$TRAIN_FEATURE_FILE" \

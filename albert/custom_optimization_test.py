@@ -78,6 +78,13 @@ def test_layer_norm_and_biases_do_not_decay():
         assert not optimizer.decays(name)
 
 
+def test_what_is_said_of_others_flags_is_true():
+    # albert/cli/other_names.py says these numbers, and must not import TensorFlow.
+    adamw = custom_optimization.AdamWeightDecayOptimizer()
+    assert (adamw.weight_decay_rate, adamw.beta_1, adamw.beta_2, adamw.epsilon) == (0.01, 0.9, 0.999, 1e-6)
+    assert custom_optimization.CLIP_NORM == 1
+
+
 def test_an_unknown_optimizer_names_the_known_ones():
     with pytest.raises(ValueError, match="`optimizer`=sgd is unknown; known are adamw, lamb"):
         custom_optimization.create_optimizer("sgd")

@@ -289,6 +289,59 @@ sys.stderr.write(f"{sys.stderr.isatty()}\\n\\r 50%|bar\\r100%|bar\\n")
     assert any(line.endswith("[worker 0] 100%|bar") for line in lines)
 
 
+# Says whether a bar is told, and draws one.
+BAR_OF_OURS = """
+import os, sys
+from albert.system.progress import progress_bar
+bar = progress_bar(desc="train", total=1, disable=None)
+bar.update(1)
+bar.refresh()
+print("told" if os.environ["ALBERT_PROGRESS_BAR"] else "not told", flush=True)
+"""
+
+
+@pytest.mark.timeout(HARD_LIMIT_SECONDS)
+def test_a_bar_of_ours_comes_to_the_terminal_through_a_pipe_of_its_own(tmp_path):
+    (tmp_path / "bars.py").write_text(BAR_OF_OURS)
+    command = [sys.executable, "-m", "albert.launch_workers", "--num_workers=2", "--", "bars"]
+    own, other = pty.openpty()
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{tmp_path}"}
+    done = subprocess.run(
+        command, env=environment, stdout=subprocess.PIPE, stderr=other, cwd=ROOT, timeout=HARD_LIMIT_SECONDS, check=True
+    )
+    os.close(other)
+    said = b""
+    with contextlib.suppress(OSError):
+        while data := os.read(own, 1 << 16):
+            said += data
+    os.close(own)
+    assert sorted(done.stdout.splitlines()) == [b"[worker 0] told", b"[worker 1] not told"]
+    assert b"\r\x1b[K[worker 0] train: 100%|" in said
+    assert b"[worker 1]" not in said
+
+
+@pytest.mark.timeout(HARD_LIMIT_SECONDS)
+def test_the_first_worker_draws_its_bar_where_the_launcher_was_told_to(tmp_path):
+    (tmp_path / "bars.py").write_text(BAR_OF_OURS)
+    command = [sys.executable, "-m", "albert.launch_workers", "--num_workers=2", "--", "bars"]
+    reading_end, writing_end = os.pipe()
+    environment = {
+        **os.environ,
+        "PYTHONPATH": f"{ROOT}:{tmp_path}",
+        "ALBERT_PROGRESS_BAR": f"{writing_end}:60",
+    }
+    done = subprocess.run(
+        command, env=environment, capture_output=True, cwd=ROOT, timeout=HARD_LIMIT_SECONDS, pass_fds=[writing_end],
+        check=True,
+    )  # fmt: skip
+    os.close(writing_end)
+    with os.fdopen(reading_end, encoding="utf-8") as states:
+        seen = states.read().splitlines()
+    assert any(state.startswith("train: 100%|") for state in seen)
+    assert sorted(done.stdout.splitlines()) == [b"[worker 0] told", b"[worker 1] not told"]
+    assert b"train" not in done.stderr
+
+
 # The command line -----------------------------------------------------------------------------------------------------
 
 

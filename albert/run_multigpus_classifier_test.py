@@ -59,12 +59,12 @@ def _assert_nothing_half_written(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("split", "content", "message"),
     [
-        ("train", b"sentence\tlabel\nfine\t1\nshort\n", "line 3: 1 column(s)"),
+        ("train", b"sentence\tlabel\nfine\t1\nshort\n", "line 3: 1 column between"),
         ("train", b"sentence\tlabel\nfine\t1\nbad\t2\n", "line 3: label '2' is not one of 0, 1"),
         ("dev", b"sentence\tlabel\nfine\t1\ncaf\xe9\t1\n", "line 3: not UTF-8"),
         ("dev", b"", "is empty"),
         ("test", b"index\tsentence\n", "is empty or has only a header"),
-        ("test", b"index\tsentence\n0\tfine\n1\n", "line 3: 1 column(s)"),
+        ("test", b"index\tsentence\n0\tfine\n1\n", "line 3: 1 column between"),
         ("test", None, "cannot be read (No such file or directory)"),
     ],
 )

@@ -1,19 +1,24 @@
 """The shell scripts, run in a copy of the checkout where set-up does nothing and Python only notes how it is called."""
 
 import contextlib
+import fcntl
 import functools
 import json
 import os
+import pty
 import re
 import shlex
 import shutil
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 import tomllib
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,6 +31,7 @@ ROOT = Path(__file__).parent.parent
 FINE_TUNING_SCRIPTS = sorted(path.name for path in ROOT.glob("multi_run_albert_*.sh"))
 OWN = "multi_run_albert_own.sh"
 GLUE = "multi_run_albert_glue.sh"
+SWEEPING_SCRIPTS = (GLUE, OWN)
 
 # What it says of the package's own code is true: the recipe of a run is read from there.
 STUB_PYTHON = f"""#!/usr/bin/env bash
@@ -172,7 +178,7 @@ def test_shared_settings_can_be_overridden_in_every_script(checkout, tmp_path, s
     assert {flag: flags[flag] for flag, _ in settings.values()} == dict(settings.values())
     assert (flags["predict_batch_size"], flags["log_steps"]) == ("7", "2")
     # STRATEGY=one is one replica on any number of GPUs.
-    assert "5 examples/replica x 2 micro-batches x 1 replica = 10 examples/step" in result.stdout
+    assert "examples/step" not in result.stdout  # nothing is trained
     assert (tmp_path / "an output.log").read_text() == "stub output\n"
 
 
@@ -209,7 +215,7 @@ def test_several_workers_are_started_by_the_launcher(checkout, script, gpus, var
 def test_more_workers_than_gpus_are_refused(checkout, script):
     checkout.set_gpus(2)
     result = checkout.run(script, NUM_WORKERS="3")
-    _assert_one_line_of_error(checkout, result, ["NUM_WORKERS=3", "2 are visible", "DEVICE=cpu"])
+    _assert_one_line_of_error(checkout, result, ["NUM_WORKERS=3", "only 2 GPUs", "DEVICE=cpu"])
 
 
 @pytest.mark.slow
@@ -322,7 +328,8 @@ def test_a_flag_wins_over_a_variable(checkout, script):
 @pytest.mark.slow
 @pytest.mark.parametrize("script", FINE_TUNING_SCRIPTS)
 def test_messages_name_the_variables_that_set_flags(checkout, script):
-    texts = "".join((ROOT / name).read_text() for name in ("scripts/run_common.sh", script))
+    shared = ["scripts/run_common.sh", *(["scripts/sweep.sh"] if script in SWEEPING_SCRIPTS else [])]
+    texts = "".join((ROOT / name).read_text() for name in (*shared, script))
     lines = [line.partition(" # ")[0] for line in texts.splitlines() if not line.startswith("#")]
     set_by = set(re.findall(r'--([a-z_]+)="\$\{?([A-Z_]+)', "\n".join(lines)))
     assert {("learning_rate", "LR"), ("max_seq_length", "MSL"), ("do_train", "DO_TRAIN")} < set_by
@@ -579,7 +586,8 @@ def test_help_has_defaults(checkout, script):
         (OWN, {"EPOCHS": "1"}, ["EPOCHS is ignored: did you mean EPOCH? (how often each row is seen)"]),
         (GLUE, {"EPOCHS": "1"}, ["EPOCHS is ignored: did you mean TSP? (training steps)"]),
         (GLUE, {"TASKS": "MRPC"}, ["TASKS is ignored: did you mean TASK? (a task"]),
-        (OWN, {"SEEDS": "1"}, ["SEEDS is ignored: did you mean SEED? ("]),
+        ("multi_run_albert_race.sh", {"SEEDS": "1"}, ["SEEDS is ignored: did you mean SEED? ("]),
+        (OWN, {"SEEDS": "1"}, []),
         (GLUE, {"SEEDS": "1"}, []),
         # Somebody else's, then.
         (OWN, {"EPOCHS": "1", "EPOCH": "2"}, []),
@@ -613,8 +621,9 @@ def test_other_names_are_no_variables_and_mean_some(checkout):
 
 
 def test_several_seeds_have_a_variable_of_their_own(checkout):
-    said = checkout.run(GLUE, SEED="1,2").stderr
-    assert said == f"{GLUE}: SEED=1,2 is not a seed: use a whole number, or SEEDS=1,2 for a run with each.\n"
+    for script in SWEEPING_SCRIPTS:
+        said = checkout.run(script, SEED="1,2").stderr
+        assert said == f"{script}: SEED=1,2 is not a seed: use a whole number, or SEEDS=1,2 for a run with each.\n"
 
 
 # Signals --------------------------------------------------------------------------------------------------------------
@@ -622,7 +631,7 @@ def test_several_seeds_have_a_variable_of_their_own(checkout):
 # Notes each signal; ends, when it is told to go on, with 128 + the first one.
 SIGNALLED = f"""#!{sys.executable}
 import os, signal, sys, time
-if sys.argv[1].endswith("/scripts/recipe.py"):
+if "/scripts/" in sys.argv[1]:
     os.execv({sys.executable!r}, [{sys.executable!r}, *sys.argv[1:]])
 got = []
 numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -647,7 +656,7 @@ class SignalledRun:
 
     def __init__(self, checkout: Checkout, script: str, prefix: Sequence[str] = (), **variables: str):
         self.call = Path(checkout.call_file)
-        write_executable(checkout.root / ".venv" / "bin" / "python", SIGNALLED)
+        write_executable(checkout.root / ".venv" / "bin" / "python", self.program())
         environment = {
             "PATH": f"{checkout.bin}:{os.environ['PATH']}",
             "HOME": "/",
@@ -656,11 +665,17 @@ class SignalledRun:
             "OUTPUT_DIR": str(checkout.root / "out"),
             **variables,
         }
-        self.script = subprocess.Popen(
+        self.script = self.popen(
             [*prefix, checkout.root / script], cwd=checkout.root.parent, env=environment, start_new_session=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
         self.pid = 0
+
+    def popen(self, command: Sequence[str | Path], **options: Any) -> subprocess.Popen:
+        return subprocess.Popen(command, **options)
+
+    def program(self) -> str:
+        return SIGNALLED
 
     def __enter__(self) -> "SignalledRun":
         pid_file = Path(f"{self.call}.pid")
@@ -793,6 +808,122 @@ def test_a_run_that_a_supervisor_stopped_is_saved_and_continued(tmp_path):
     assert [json.loads(line)["step"] for line in log.read_text().splitlines()] == list(range(1, 97))
     command = shlex.split(done.stdout.splitlines()[-1].partition("Use the model: ")[2])
     assert command[-2:] == [f"--model_dir={output}", "TEXT"]
+
+
+# What is seen of a run on a terminal, and in its log ------------------------------------------------------------------
+
+# Says a line, draws a bar, says another one above it; then waits for a signal as SIGNALLED does.
+WITH_BAR = SIGNALLED.replace(
+    "deadline =",
+    """
+from albert.system.progress import progress_bar
+print("before", flush=True)
+bar = progress_bar(desc="train", total=4, disable=None)
+for step in range(4):
+    bar.update(1)
+    bar.refresh()
+    print("step", step + 1, file=sys.stderr, flush=True)
+deadline =""",
+)
+
+
+class TerminalRun(SignalledRun):
+    """The same with a terminal of its own, on which somebody sees what the streams that are not given show."""
+
+    def __init__(self, checkout: Checkout, script: str, prefix: Sequence[str] = (), **variables: str):
+        self.own, self._other = pty.openpty()
+        fcntl.ioctl(self._other, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 60, 0, 0))
+        super().__init__(checkout, script, prefix, **variables)
+
+    def popen(self, command: Sequence[str | Path], **options: Any) -> subprocess.Popen:
+        streams = dict.fromkeys(("stdin", "stdout", "stderr"), self._other)
+        become = functools.partial(fcntl.ioctl, 0, termios.TIOCSCTTY, 0)
+        process = subprocess.Popen(command, **(options | streams), preexec_fn=become)
+        os.close(self._other)
+        return process
+
+    def program(self) -> str:
+        return WITH_BAR
+
+    def end(self) -> tuple[int, str]:
+        """Lets the program end: the script's exit code, and what was on the screen."""
+        Path(f"{self.call}.end").touch()
+        said = b""
+        with contextlib.suppress(OSError):  # how a terminal ends
+            while data := os.read(self.own, 1 << 16):
+                said += data
+        os.close(self.own)
+        return self.script.wait(30), said.decode().replace("\r\n", "\n")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("script", [OWN, GLUE])
+def test_a_terminal_has_a_bar_below_the_lines_and_the_log_the_lines(checkout, script):
+    with TerminalRun(checkout, script) as run:
+        run.wait_for(lambda: "step 4\n" in (checkout.root / "out.log").read_text())
+        os.write(run.own, b"\x03")  # Ctrl-C
+        code, screen = run.end()
+    assert code == 130
+    lines = ["before", *(f"step {number}" for number in range(1, 5)), "saved after 2"]
+    assert (checkout.root / "out.log").read_text().splitlines() == lines
+    # Each state of the bar and each line begins where another bar was. The terminal echoes Ctrl-C.
+    seen = re.split(r"\r\x1b\[K|\n", screen.replace("^C", ""))
+    assert [part for part in seen if part in lines] == lines
+    bars = [part for part in seen if part.startswith("train: ")]
+    assert bars
+    assert bars[-1].startswith("train: 100%|")
+    assert all(len(bar) < 60 for bar in bars)
+    assert screen.endswith("\r\x1b[K")  # nothing of it is left
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_a_run_on_a_terminal_as_elsewhere(checkout, number):
+    with TerminalRun(checkout, OWN) as run:
+        os.kill(run.script.pid, number)
+        assert run.end()[0] == 128 + number
+    assert (checkout.root / "out.log").read_text().endswith(f"saved after {number:d}\n")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(60)
+def test_a_run_whose_terminal_was_closed_is_saved_and_logged(checkout):
+    with TerminalRun(checkout, OWN) as run:
+        os.close(run.own)  # sends SIGHUP
+        Path(f"{run.call}.end").touch()
+        assert run.script.wait(30) == 129
+    assert (checkout.root / "out.log").read_text().endswith("saved after 1\n")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(60)
+def test_lines_that_go_into_a_pipe_leave_the_terminal_alone(checkout):
+    # As with ./multi_run_albert_own.sh | tee mine.log
+    with TerminalRun(checkout, OWN, ["bash", "-c", '"$0" | cat']) as run:
+        run.wait_for(lambda: "step 4\n" in (checkout.root / "out.log").read_text())
+        os.kill(run.pid, signal.SIGTERM)
+        screen = run.end()[1]
+    assert "step 4" in screen
+    assert "\r" not in screen
+    assert "train: " not in screen
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(60)
+def test_without_a_terminal_there_is_no_bar_anywhere(checkout):
+    class Run(SignalledRun):
+        def program(self) -> str:
+            return WITH_BAR
+
+    with Run(checkout, OWN, ALBERT_PROGRESS_BAR="1:80") as run:
+        os.kill(run.script.pid, signal.SIGTERM)
+        code, said = run.end()
+    log = (checkout.root / "out.log").read_text()
+    assert code == 143
+    assert said.endswith(log)
+    assert log == "before\nstep 1\nstep 2\nstep 3\nstep 4\nsaved after 15\n"
 
 
 def _assert_one_line_of_error(checkout: Checkout, result: subprocess.CompletedProcess, words: list[str]) -> None:
@@ -975,6 +1106,41 @@ def test_a_file_of_flags_that_is_not_there_is_told_in_one_line(checkout):
     _assert_one_line_of_error(checkout, result, ["--flagfile=none", "No such file"])
 
 
+def test_several_seeds_and_rates_of_own_data_are_a_sweep(checkout):
+    checkout.set_gpus(4)
+    variables = {"SEEDS": "1,2", "LR": "1e-5,2e-5", "NUM_GPUS": "4", "GPUS_PER_RUN": "2", "EPOCH": "3", "WPP": "0.1"}
+    result = checkout.run(OWN, "--dry_run", "--label_column_name=label", **variables)
+    assert result.returncode == 0, result.stderr
+    program, arguments = checkout.call()
+    request = parse_sweep_flags([program, *arguments])
+    assert (program, request.task_name, request.seeds, request.dry_run) == ("sweep", None, "1,2", True)
+    assert (request.grid, request.gpus, request.gpus_per_run) == (("learning_rate=1e-05,2e-05",), 4, 2)
+    assert request.output_dir == checkout.root / "albert_output" / "sweep_own_tickets_base_v2"
+    table = str(checkout.root / "tickets.csv")
+    expected = {"train_file": table, "label_column_name": "label", "num_train_epochs": "3", "warmup_proportion": "0.1"}
+    assert expected.items() <= request.run_flags.items()
+    assert not request.do_predict
+    assert not FLAGS_OF_RECIPE & request.run_flags.keys() - {"num_train_epochs", "warmup_proportion"}
+    assert {"seeds": "SEEDS", "set:learning_rate": "LR", "train_file": "TRAIN_FILE"}.items() <= (
+        checkout.variables().items()
+    )
+    checkout.run(OWN, SEEDS="3", TEST_FILE=table, VALIDATION_FILE=table)
+    request = parse_sweep_flags([*checkout.call()[:1], *checkout.call()[1]])
+    assert (request.seeds, request.do_predict, request.grid) == ("3", True, ())
+    assert (request.run_flags["validation_file"], request.run_flags["test_file"]) == (table, table)
+
+
+def test_a_sweep_of_own_data_needs_rows_to_train_on(checkout):
+    result = checkout.run(OWN, SEEDS="1,2", TRAIN_FILE="", VALIDATION_FILE=str(checkout.root / "tickets.csv"))
+    _assert_one_line_of_error(checkout, result, ["TRAIN_FILE is not set", "trains"])
+
+
+def test_a_comma_in_a_rate_is_a_mistake_where_nothing_sweeps(checkout):
+    for script in set(FINE_TUNING_SCRIPTS) - set(SWEEPING_SCRIPTS):
+        _assert_one_line_of_error(checkout, checkout.run(script, LR="1e-5,2e-5"), ["LR=1e-5,2e-5"])
+
+
+@pytest.mark.parametrize("script", SWEEPING_SCRIPTS)
 @pytest.mark.parametrize(
     ("variables", "words"),
     [
@@ -987,8 +1153,8 @@ def test_a_file_of_flags_that_is_not_there_is_told_in_one_line(checkout):
         ({"SEEDS": "1", "LOG": "x.log"}, ["LOG=x.log", "beside its folder"]),
     ],
 )
-def test_variables_of_a_sweep_are_checked(checkout, variables, words):
-    _assert_one_line_of_error(checkout, checkout.run("multi_run_albert_glue.sh", **variables), words)
+def test_variables_of_a_sweep_are_checked(checkout, script, variables, words):
+    _assert_one_line_of_error(checkout, checkout.run(script, **variables), words)
 
 
 # SQuAD ----------------------------------------------------------------------------------------------------------------
@@ -1128,6 +1294,37 @@ def test_own_script_takes_the_recipe_and_is_called_after_its_file(checkout):
     assert (settings.data.max_seq_length, train.save_checkpoints_steps) == (128, 100)
 
 
+@pytest.mark.parametrize(
+    ("script", "arguments", "variables", "said"),
+    [
+        (OWN, [], {"EPOCH": "1", "BS": "1"}, "own_tickets: 1 example/replica x 1 replica = 1 example/step, 1 epoch"),
+        (
+            OWN,
+            [],
+            {"BS": "5", "ACCUM": "2", "NUM_GPUS": "3", "EPOCH": "2", "STRATEGY": "one"},
+            "own_tickets: 5 examples/replica x 2 micro-batches x 1 replica = 10 examples/step, 2 epochs",
+        ),
+        (GLUE, [], {"TASK": "MRPC", "TSP": "1"}, "MRPC: 32 examples/replica x 1 replica = 32 examples/step, 1 step"),
+        (GLUE, [], {"TASK": "MRPC", "TSP": "2"}, "MRPC: 32 examples/replica x 1 replica = 32 examples/step, 2 steps"),
+        # What a flag behind the script's name may change is not said.
+        (OWN, ["--num_train_epochs=9"], {}, "own_tickets"),
+        (OWN, ["--train_batch_size", "2"], {}, "own_tickets"),
+        (OWN, ["--norecipe"], {}, "own_tickets"),
+        (OWN, ["--early_stopping_patience=2"], {"EPOCH": "50"}, "own_tickets"),
+        (GLUE, ["-train_step=9"], {"TASK": "MRPC"}, "MRPC"),
+        (GLUE, ["--task_name=CoLA"], {"TASK": "MRPC"}, GLUE),
+        # Nothing is trained.
+        (OWN, [], {"DO_TRAIN": "false"}, "own_tickets"),
+        (OWN, ["--nodo_train"], {}, "own_tickets"),
+        (OWN, ["--seed=3"], {}, "own_tickets: 32 examples/replica x 1 replica = 32 examples/step, 3.0 epochs"),
+    ],
+)
+def test_the_first_line_says_of_a_run_what_is_true(checkout, script, arguments, variables, said):
+    result = checkout.run(script, *arguments, OUTPUT_DIR="out", **variables)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines()[0] == f"{said}; log in out.log"
+
+
 def test_own_scripts_files_and_epochs_can_be_given(checkout, tmp_path):
     for name in ("my $(rows).csv", "dev.tsv", "test.jsonl"):
         (tmp_path / name).touch()
@@ -1150,7 +1347,7 @@ def test_own_scripts_files_and_epochs_can_be_given(checkout, tmp_path):
     ("logged", "variable", "file", "name"),
     [
         ("train: 5 of 5 rows of /data/my.rows.csv: a 2, b 3", "TRAIN_FILE", "my.rows.csv", "own_my.rows"),
-        ("train: 5 of 5 rows of my.rows.csv", "TRAIN_FILE", "my.rows.csv", "own_my.rows"),
+        ("train: 1 of 1 row of my.rows.csv", "TRAIN_FILE", "my.rows.csv", "own_my.rows"),
         ("train: 1,805 of 2,000 rows of data/my.rows.csv: a 2", "TRAIN_FILE", "my.rows.jsonl", "own_my.rows.jsonl"),
         # A run that was refused in the folder of another one, and a role that is another.
         ("train: 5 of 5 rows of my.rows.jsonl\n1 train: 5 of 5 rows of my.rows.csv", "TRAIN_FILE", "my.rows.csv",

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from albert.errors import UserError
 from albert.system.json_text import short_repr
+from albert.system.printing import counted
 from albert.tokenization import Tokenizer
 
 _LOG = logging.getLogger(__name__)
@@ -25,9 +26,9 @@ def warn_of_vocabulary(tokenizer: Tokenizer) -> None:
     is_cased = len(cased) > _SOME_PIECES * len(pieces)
     if is_cased and tokenizer.do_lower_case:
         _LOG.warning(
-            "The vocabulary has %d pieces with capitals, as %s, but the text is lower-cased: it was made for "
+            "The vocabulary has %s with capitals, as %s, but the text is lower-cased: it was made for "
             "`do_lower_case`=false.",
-            *(len(cased), short_repr(cased[0])),
+            *(counted(len(cased), "piece"), short_repr(cased[0])),
         )
     if not is_cased and not tokenizer.do_lower_case and any(piece != piece.upper() for piece in pieces):
         _LOG.warning(
@@ -37,9 +38,9 @@ def warn_of_vocabulary(tokenizer: Tokenizer) -> None:
     accented = [piece for piece in pieces if _has_accent(piece)]
     if len(accented) > _SOME_PIECES * len(pieces) and _lose_accents(accented, tokenizer):
         _LOG.warning(
-            "The vocabulary has %d pieces with accents or marks, as %s, but the text loses them: it was made for "
+            "The vocabulary has %s with accents or marks, as %s, but the text loses them: it was made for "
             "`keep_accents`.",
-            *(len(accented), short_repr(accented[0])),
+            *(counted(len(accented), "piece"), short_repr(accented[0])),
         )
 
 

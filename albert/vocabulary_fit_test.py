@@ -33,13 +33,13 @@ def test_the_released_vocabulary_fits_lower_cased_text_alone(released, testdata,
 @pytest.mark.parametrize(
     ("pieces", "lower", "message"),
     [
-        ("The the ##ing", True, "1 pieces with capitals, as 'The', but the text is lower-cased"),
+        ("The the ##ing", True, "1 piece with capitals, as 'The', but the text is lower-cased"),
         ("The the ##ing", False, ""),
         ("the cat", False, "no pieces with capitals"),
         ("the cat", True, ""),
-        ("мост Мост", True, "1 pieces with capitals, as 'Мост'"),
+        ("мост Мост", True, "1 piece with capitals, as 'Мост'"),
         ("мост сад", False, "no pieces with capitals"),
-        ("ΑΒ αβ", True, "1 pieces with capitals"),
+        ("ΑΒ αβ", True, "1 piece with capitals"),
         ("中 国", False, ""),  # no case
         ("中 国", True, ""),
         ("ก ข ไม่", False, ""),

@@ -22,6 +22,7 @@ from albert.cli.flag_files import with_flags_of_files
 from albert.cli.flags import Program, parse
 from albert.errors import UserError
 from albert.settings.fields import DEVICES, MODEL, OUTPUT, TRAINING, WHAT, above_0, at_least, problems_of, setting
+from albert.system.printing import counted
 from cloud import fsx_settings
 from cloud.fsx_settings import FsxSettings
 
@@ -324,6 +325,7 @@ def start(job: Job) -> None:
         return
     name = send(job, account, now)
     print(
-        f"{name}: {settings.batch_size} examples/GPU x {settings.gradient_accumulation_steps} micro-batches x "
-        f"{settings.gpus} GPUs x {settings.instance_count} instances = {settings.global_batch_size} examples/step"
+        f"{name}: {counted(settings.batch_size, 'example')}/GPU x "
+        f"{counted(settings.gradient_accumulation_steps, 'micro-batch', 'es')} x {counted(settings.gpus, 'GPU')} x "
+        f"{counted(settings.instance_count, 'instance')} = {counted(settings.global_batch_size, 'example')}/step"
     )

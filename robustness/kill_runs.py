@@ -36,7 +36,8 @@ FLAGS = {"train_step": 12, "save_checkpoints_steps": 3, "keep_checkpoint_max": 2
 POLL_SECONDS = 0.002
 PATIENCE_SECONDS = 900
 # Figures of a process, not of the run.
-_TIMES = ("Total time", "Speed", "Seconds per step", "Real tokens per second", "Share of padding")
+_TIMES = ("Total time", "Time since the last start", "Speed", "Seconds per step", "Real tokens per second")
+_TIMES += ("Share of padding",)
 # Each start adds one of these, as TensorBoard wants it.
 _EVENTS = "events.out.tfevents."
 

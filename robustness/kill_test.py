@@ -45,7 +45,7 @@ def test_differences_are_found_in_every_kind_of_file(tmp_path):
     expected, found = runs
     # Times, and TensorBoard's file of each start, may differ.
     (found.output_dir / "eval_results.json").write_text('{"hyperparameters": {"Seed": 1}}')
-    (found.output_dir / "eval_results.txt").write_text("Seed = 1\nTotal time = 9\n")
+    (found.output_dir / "eval_results.txt").write_text("Seed = 1\nTime since the last start = 9\n")
     (found.output_dir / "events.out.tfevents.1.host").touch()
     assert differences(expected, found) == []
     (found.output_dir / "eval_results.txt").write_text("Seed = 2\n")

@@ -50,6 +50,13 @@ expand_home() {
   if [[ ${!1:-} =~ ^'~'(/|$) ]]; then printf -v "$1" '%s' "$home${!1#'~'}"; fi
 }
 
+# counted NUMBER NOUN: prints them, as "1 step" or "2 steps".
+counted() {
+  local plural=s
+  if [[ $1 == 1 ]]; then plural=''; fi
+  printf '%s %s%s\n' "$1" "$2" "$plural"
+}
+
 # check_whole VARIABLE LEAST MOST WHAT: complains if the variable is set to anything but a whole number in that range,
 # and sets it to LEAST for arithmetic until the script stops. Without a limit, arithmetic overflows and a batch becomes
 # negative.

@@ -17,6 +17,12 @@ case ${1:-} in
 esac
 warn_of_other_names "${BASH_SOURCE[-1]}"
 
+# A script with SEEDS among its variables starts a sweep where there are several seeds or rates.
+# shellcheck disable=SC2034 # for scripts/sweep.sh, as is given_keep
+given_gpus=${NUM_GPUS:-} rates=''
+# shellcheck disable=SC2034
+if [[ ${text_of_variable[SEEDS]+set} && ${LR:-} == *,* ]]; then rates=$LR LR=''; fi
+
 trap 'exit 130' INT # without it, bash goes on if what it runs meanwhile did not get the signal, too
 
 for variable in CURRENT_PWD MODEL_DIR CONFIG SPM_MODEL INIT_CHECKPOINT CACHED_DIR OUTPUT_DIR LOG DATA_DIR GLUE_DIR \
@@ -37,7 +43,7 @@ gpus=$(count_gpus)
 if ((NUM_WORKERS > 1)); then
   if [[ $DEVICE == cpu ]]; then gpus=0; fi
   if ((gpus > 0 && gpus < NUM_WORKERS)); then
-    complain_of NUM_WORKERS "needs as many GPUs, and $gpus are visible: use fewer workers, or DEVICE=cpu."
+    complain_of NUM_WORKERS "needs as many GPUs, but only $(counted "$gpus" GPU) can be used: use fewer workers, or DEVICE=cpu."
   fi
   if [[ -n ${STRATEGY:-} && $STRATEGY != multi_worker ]]; then
     complain_of STRATEGY "is for one process: use multi_worker, or leave it out, with NUM_WORKERS=$NUM_WORKERS."
@@ -59,6 +65,7 @@ MSL=${MSL:-}                  # longest row, in tokens
 LR=${LR:-}                    # peak learning rate
 SAVE=${SAVE:-}                # steps between two checkpoints, each with an evaluation
 ALBERT_DP=${ALBERT_DP:-}      # dropout of the encoder
+# shellcheck disable=SC2034
 given_keep=${KEEP:-}
 KEEP=${KEEP:-5}               # checkpoints that stay, the best apart
 OPTIMIZER=${OPTIMIZER:-adamw} # adamw or lamb
@@ -71,7 +78,7 @@ DO_PREDICT=${DO_PREDICT:-true} # write predictions
 
 # Where things are
 # OUTPUT_DIR: results; default: a folder in albert_output/ named after task, model, batch, rate and seed
-# LOG: file that gets what the program says; default: OUTPUT_DIR.log
+# LOG: file that gets what the program says, without its progress bar; default: OUTPUT_DIR.log
 # INIT_CHECKPOINT: weights to begin with, in place of those of MODEL_DIR; set to nothing: random ones
 CURRENT_PWD=${CURRENT_PWD:-$root} # folder of the defaults of data, models, caches and results; default: the checkout
 MODEL_NAME=${MODEL_DIR:+$(basename -- "$(realpath -m -- "$MODEL_DIR")")} # in the default name of the output folder
@@ -267,66 +274,25 @@ set_run_flags() {
   )
 }
 
-# part_arguments ARGUMENT...: sets sweep_flags and run_arguments, in front of -- and behind it. Where there is none, a
-# flag belongs to the one that has it.
-part_arguments() {
-  local argument has_place='' arguments=("$@")
-  sweep_flags=() run_arguments=()
-  for argument; do
-    if [[ $argument == -- ]]; then has_place=true; fi
-  done
-  if [[ ! $has_place ]] && (($#)); then
-    "$root/scripts/setup.sh"
-    mapfile -d '' arguments < <(with_python "$root/scripts/sweep_arguments.py" "$@")
-    if ((${#arguments[@]} == 0)); then exit 2; fi # it has said why
-  fi
-  while ((${#arguments[@]})) && [[ ${arguments[0]} != -- ]]; do
-    sweep_flags+=("${arguments[0]}")
-    arguments=("${arguments[@]:1}")
-  done
-  # shellcheck disable=SC2034 # for the script
-  run_arguments=("${arguments[@]:1}")
-}
-
-# check_sweep: stops if anything is wrong, also what only a sweep does not take.
-check_sweep() {
-  check_whole EBS 1 999999 "a batch size per GPU"
-  ((NUM_WORKERS == 1)) || complain "NUM_WORKERS=$NUM_WORKERS: a run of a sweep is one process; leave it out."
-  is_wrong DO_TRAIN || is_true "$DO_TRAIN" || complain "DO_TRAIN=$DO_TRAIN: every run of a sweep trains; leave it out."
-  is_wrong DO_EVAL || is_true "$DO_EVAL" || complain "DO_EVAL=$DO_EVAL: a sweep compares what its runs score; leave it out."
-  [[ -z ${LOG:-} ]] || complain "LOG=$LOG: each run of a sweep has a log beside its folder; leave it out."
-  stop_if_wrong
-}
-
-# sweep TASKS FLAG...: after check_sweep; runs albert.sweep with these flags, behind which come those of every run, as
-# fine_tune has them. Each run has a log beside its folder.
-sweep() {
-  local tasks=${1//,/+} flags=() gpu=''
-  shift
-  while [[ $1 != -- ]]; do flags+=("$1") && shift; done
-  shift
-  "$root/scripts/setup.sh"
-  if [[ $DEVICE == gpu ]]; then gpu=gpu; fi # and not the CPU where there is none
-  set_run_flags
-  become_python -m albert.sweep \
-    --output_dir="${OUTPUT_DIR:-$CURRENT_PWD/albert_output/sweep_${tasks//[^A-Za-z0-9._+-]/_}_$MODEL_NAME}" \
-    --do_predict="$DO_PREDICT" \
-    "${flags[@]}" \
-    -- \
-    "${run_flags[@]}" \
-    ${gpu:+--device="$gpu"} \
-    ${given_keep:+--keep_checkpoint_max="$given_keep"} \
-    "$@"
-}
-
 # run_logged ARGUMENT...: runs our interpreter, whose output goes to LOG, too, and returns its exit code. A signal to this
 # script goes on to the program, once: that has a process group of its own, so that it gets none of what a terminal sends
 # to the script's. A second signal would end it without saving.
 run_logged() {
-  local log tee name child='' waiting='' ends_with_script=() code=0 waits=true
-  # It can still say how it ended.
-  exec {log}> >(trap '' INT TERM HUP QUIT && exec tee -a -- "$LOG")
-  tee=$!
+  local log tee bar='' size name child='' waiting='' ends_with_script=() code=0 waits=true
+  unset ALBERT_PROGRESS_BAR
+  # In both cases it can still say how it ended.
+  # Where somebody watches, a progress bar for the screen comes through a pipe that the log is not made of. What reads
+  # this script's lines from a pipe may show them on the same screen, where they would run into the bar.
+  if [[ -t 2 && ! -p /dev/fd/1 ]]; then
+    exec {bar}<> <(:) # a pipe without a name, with both of its ends
+    exec {log}> >(trap '' INT TERM HUP QUIT && become_python "$root/scripts/show_and_log.py" "$LOG" "$bar")
+    tee=$!
+    size=$(stty size <&2 2>/dev/null) || size='0 0'
+    export ALBERT_PROGRESS_BAR=$bar:${size#* } # albert/system/progress.py
+  else
+    exec {log}> >(trap '' INT TERM HUP QUIT && exec tee -a -- "$LOG")
+    tee=$!
+  fi
   # Where nothing can be passed on, because the script itself was killed.
   if setpriv --pdeathsig TERM true 2>/dev/null; then ends_with_script=(setpriv --pdeathsig TERM); fi
   for name in INT TERM HUP QUIT; do
@@ -338,6 +304,7 @@ run_logged() {
   become_python "$@" >&"$log" 2>&1 {log}>&- &
   child=$!
   set +m
+  if [[ $bar ]]; then exec {bar}>&-; fi
   if [[ $waiting ]]; then pass_on "$waiting"; fi
   while [[ $waits ]]; do
     waits='' # a signal ends the wait, not the program, and sets it again
@@ -366,6 +333,26 @@ pause() {
   if [[ $child ]]; then kill -s CONT -- "-$child" 2>/dev/null || true; fi
 }
 
+# Flags behind the script's name with which the numbers of describe_run are no longer those of the run: it says less.
+readonly changing_flags=(
+  recipe do_train model_dir albert_config_file train_batch_size gradient_accumulation_steps num_gpu_cores strategy_type
+  num_train_epochs train_step early_stopping_patience
+)
+
+# describe_run NAME BATCH ACCUM DURATION: prints what is trained, and how, as far as that is known here.
+describe_run() {
+  local flag said
+  said="$1: $(counted "$2" example)/replica"
+  if (($3 > 1)); then said+=" x $3 micro-batches"; fi
+  said+=" x $(counted "$replicas" replica) = $(counted "$GBS" example)/step, $4"
+  is_true "$DO_TRAIN" || said=$1
+  for flag in "${changing_flags[@]}"; do
+    [[ $given_flags != *" $flag "* ]] || said=$1
+  done
+  [[ $given_flags != *' task_name '* ]] || said=${0##*/}
+  printf '%s\n' "$said"
+}
+
 # fine_tune PROGRAM NAME DURATION FLAG...: after read_recipe; says what will be done and runs albert.PROGRAM. NAME says
 # what is trained, DURATION how long if not as the recipe says. LOG gets what the program says; a second run adds to it.
 fine_tune() {
@@ -378,11 +365,7 @@ fine_tune() {
   LOG=${LOG:-$OUTPUT_DIR.log}
   prepare_folders
 
-  local plural=s
-  if ((replicas == 1)); then plural=''; fi
-  if ((batch == 1)); then batch+=" example/replica"; else batch+=" examples/replica"; fi
-  if ((accum > 1)); then batch+=" x $accum micro-batches"; fi
-  echo "$name: $batch x $replicas replica$plural = $GBS examples/step, $duration; log in $LOG"
+  echo "$(describe_run "$name" "$batch" "$accum" "$duration"); log in $LOG"
 
   local start=()
   if ((NUM_WORKERS > 1)); then

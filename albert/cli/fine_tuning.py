@@ -27,6 +27,7 @@ from albert.settings import (
     TrainSettings,
 )
 from albert.settings.fields import OUTPUT, TRAINING
+from albert.system.printing import counted
 from albert.tasks.base import Task
 from albert.tasks.objective import objective_problems
 from albert.tasks.own.settings import OwnDataSettings
@@ -304,7 +305,7 @@ def _with_recipe(values: Values, task_name: str) -> Values:
         examples, wanted = math.prod(batch) * replicas, recipe.global_batch_size
         if examples != wanted:
             logging.warning(
-                "%d examples a step: the recipe's %d cannot be divided over the replicas.", examples, wanted
+                "%s a step: the recipe's %d cannot be divided over the replicas.", counted(examples, "example"), wanted
             )
     chosen = values.defaults_from(settings)
     shown = " ".join(f"--{flag}={value}" for flag, value in chosen.items())

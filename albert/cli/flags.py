@@ -18,14 +18,14 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 from absl import flags as absl_flags
 
 from albert.cli.flag_files import with_flags_of_files
-from albert.cli.other_names import unknown_flag
+from albert.cli.other_names import unknown_flags
 from albert.errors import UserError
 from albert.settings.fields import GROUPS, Bounds, declaration_of, problem_of
 from albert.system.homes import expanded
 
 T = TypeVar("T")
 
-_LONGEST_NAME, _LONGEST_VALUE = 100, 200
+_LONGEST_VALUE = 200
 _LONG_WORD = re.compile(r"(\S{200})\S{300,}")
 _SETTING = re.compile("`([a-z0-9_]+)`(=?)")
 # Texts that are tokenised or stored, and names that TensorFlow takes, which are UTF-8. Files of other names, as other
@@ -129,7 +129,7 @@ class Program:
     def define(self, problems: list[str] | None = None) -> absl_flags.FlagValues:
         """All its flags, not parsed yet; --help among them. Values that cannot be read are added to `problems`."""
         values = absl_flags.FlagValues()
-        values.set_gnu_getopt(bool(self.arguments))  # flags may follow other arguments
+        values.set_gnu_getopt(True)  # flags may follow other arguments, also those that are refused
         for flag in self.flags:
             parser = _Reader(flag, [] if problems is None else problems)
             kind: Any = absl_flags.MultiFlag if flag.kind is list else absl_flags.Flag
@@ -200,30 +200,36 @@ def declared(kind: type, *names: str, without: Sequence[str] = ()) -> tuple[Flag
     return tuple(_flag_of_field(fields[name], hints[name]) for name in wanted)
 
 
-def parse(program: Program, argv: Sequence[str], complete: Callable[["Values"], "Values"] | None = None) -> Values:
+def parse(
+    program: Program,
+    argv: Sequence[str],
+    complete: Callable[["Values"], "Values"] | None = None,
+    of_unknown: Callable[[str], str | None] = lambda name: None,
+) -> Values:
     """The values of `program`'s flags in `argv`, whose first element is the program's name.
 
     A flag whose value cannot be read has its default, and a problem. `complete` may fill in flags that were not given,
-    before it is asked which are missing.
+    before it is asked which are missing. `of_unknown` may say of an unknown flag what is meant by it.
 
-    Raises HelpRequested for --help, and UserError for unknown flags, and for other arguments unless it takes such.
+    Raises HelpRequested for --help, and UserError for unknown flags, with the problems of the values of others, and for
+    other arguments unless it takes such.
     """
     problems: list[str] = []
     parsed = program.define(problems)
     arguments = list(with_flags_of_files(argv[1:]))
-    _check_names(arguments)
     raise_for(list(_detached_booleans(parsed, arguments, _SAID if program.arguments else _SAID | _SAID_OTHERWISE)))
     try:
-        rest = parsed([*argv[:1], *arguments])[1:]
-    except absl_flags.UnrecognizedFlagError as error:
-        raise UserError(unknown_flag(error, {flag.name for flag in program.flags})) from error
+        unknown, rest = _without_unknown(parsed([*argv[:1], *arguments], known_only=True)[1:])
     except (absl_flags.Error, ValueError, OSError) as error:
         raise UserError(_shortened(" ".join(str(error).split()))) from error
     if parsed.help:
         raise HelpRequested(help_text(program))
+    by_flag = {flag.name: _without_unread(parsed[flag.name].value) for flag in program.flags}
+    if unknown:  # and nothing of what is missing: it may be what is meant
+        said = unknown_flags(unknown, {flag.name for flag in program.flags}, of_unknown)
+        raise_for([*said, *problems, *_out_of_bounds(program, by_flag)])
     if rest and not program.arguments:
         raise UserError(_shortened(f"unexpected argument {rest[0]!r}: everything is given as --flag=value"))
-    by_flag = {flag.name: _without_unread(parsed[flag.name].value) for flag in program.flags}
     given = frozenset(flag.name for flag in program.flags if parsed[flag.name].present)
     values = Values(program, by_flag, given, (), tuple(rest))
     values = complete(values) if complete else values
@@ -231,11 +237,25 @@ def parse(program: Program, argv: Sequence[str], complete: Callable[["Values"], 
     missing = [f"--{name}" for name in program.required if values[name] is None and f"--{name}" not in unread]
     if missing and not values.problems:  # what could not be completed says more
         problems.insert(0, f"{', '.join(missing)} must be given (--help lists all flags)")
-    for flag in program.flags:
-        value = values[flag.name]
-        problem = None if value is None else problem_of(value, flag.bounds, flag.choices)
-        problems += [f"--{flag.name}={value} {problem}"] if problem else []
+    problems += _out_of_bounds(program, values.by_flag)
     return dataclasses.replace(values, problems=(*values.problems, *problems))
+
+
+def _without_unknown(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The names of flags among what is no known flag, and the other arguments, without the -- that may be there."""
+    place = arguments.index("--") if "--" in arguments else len(arguments)
+    flags = [argument for argument in arguments[:place] if argument.startswith("-") and argument.strip("-")]
+    others = [argument for argument in arguments[:place] if argument not in flags]
+    return [flag.lstrip("-").partition("=")[0] for flag in flags], [*others, *arguments[place + 1 :]]
+
+
+def _out_of_bounds(program: Program, by_flag: Mapping[str, Any]) -> Iterator[str]:
+    """A problem for each value that its flag does not allow."""
+    for flag in program.flags:
+        value = by_flag[flag.name]
+        problem = None if value is None else problem_of(value, flag.bounds, flag.choices)
+        if problem:
+            yield f"--{flag.name}={value} {problem}"
 
 
 def _without_unread(value: Any) -> Any:
@@ -247,13 +267,6 @@ def raise_for(problems: Sequence[str]) -> None:
     """Raises UserError with all `problems`, if there are any."""
     if problems:
         raise UserError(_shortened("; ".join(problems)))
-
-
-def _check_names(arguments: Sequence[str]) -> None:
-    """Raises UserError for a name that is none by its length: absl compares it with all others, by recursion."""
-    for argument in itertools.takewhile(lambda argument: argument != "--", arguments):
-        if argument.startswith("-") and len(argument.partition("=")[0]) > _LONGEST_NAME:
-            raise UserError(f"unknown flag {argument[:_LONGEST_NAME]}...: --help lists all")
 
 
 def _detached_booleans(

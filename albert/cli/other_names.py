@@ -2,12 +2,22 @@
 
 import difflib
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import NamedTuple
 
-from absl import flags as absl_flags
+_LONGEST_NAME = 100
+# How much alike names are of which one is a misspelling of the other.
+_ALIKE = 0.7
 
-_MOST_SUGGESTIONS = 4
-_MISSPELLED = re.compile(r"Did you mean: (.*) \?")
+
+class Always(NamedTuple):
+    """What a program that has `flag` does anyway, or never, whatever others' flag says: a sentence's end."""
+
+    flag: str
+    said: str
+
+
+Target = str | Always
 
 _LENGTH = ("train_step", "num_train_steps")
 _EPOCHS = ("num_train_epochs", *(f"{flag} (in steps)" for flag in _LENGTH))
@@ -19,10 +29,18 @@ _INPUT = ("train_file", "input_file", "input", "data_dir")
 _SEED = ("seed", "random_seed", "seeds")
 _DEV = ("validation_file", "predict_file", "eval_input_file")
 _GPUS = ("num_gpu_cores", "gpus", "gpus_per_worker")
+_EVALUATED = ("save_checkpoints_steps (each checkpoint is evaluated)",)
+_KEPT_BEST = (Always("keep_checkpoint_max", "the best checkpoint is always kept, and used at the end"),)
+_LABELS = (Always("label_column_name", "labels are always those of the training data"),)
+_TENSORBOARD = (Always("log_steps", "TensorBoard's events are always written to --output_dir"),)
+_RESUMES = (Always("overwrite_output_dir", "the same command always resumes what is in its --output_dir"),)
+_SCHEDULE = ("poly_power", Always("learning_rate", "after the warm-up the rate always falls linearly to 0"))
+_TPU = (Always("device", "TPUs are not supported"),)
+_TRAINS = "gradient_accumulation_steps"  # a flag of all programs that train, and of no other
 
 # Names that other libraries and earlier ALBERT programs have for a flag, with ours: the first that a program has. One
 # with a value is meant with it, and one with a unit counts something else.
-OTHER_NAMES: Mapping[str, tuple[str, ...]] = {
+OTHER_NAMES: Mapping[str, tuple[Target, ...]] = {
     # How long, how fast
     **dict.fromkeys(("lr", "peak_lr", "init_lr", "adam_lr"), ("learning_rate",)),
     **dict.fromkeys(("epoch", "epochs", "num_epochs", "n_epochs", "max_epochs", "train_epochs"), _EPOCHS),
@@ -38,6 +56,7 @@ OTHER_NAMES: Mapping[str, tuple[str, ...]] = {
         ("per_device_eval_batch_size", "per_gpu_eval_batch_size", "dev_batch_size", "val_batch_size"),
         ("eval_batch_size", "batch_size"),
     ),
+    "eval_accumulation_steps": ("eval_batch_size",),
     **dict.fromkeys(("test_batch_size", "predict_batch_size"), ("predict_batch_size", "batch_size")),
     **dict.fromkeys(
         ("gradient_accumulation", "grad_accum", "grad_accumulation_steps", "accumulation_steps", "accum_steps"),
@@ -47,14 +66,45 @@ OTHER_NAMES: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("optim", "optimizer_name", "optimizer_type"), ("optimizer",)),
     **dict.fromkeys(("dropout", "dropout_rate", "hidden_dropout_prob", "dropout_prob"), ("albert_dropout_prob",)),
     "attention_probs_dropout_prob": ("albert_dropout_prob",),
+    **dict.fromkeys(("hidden_dropout", "attention_dropout"), ("albert_dropout_prob",)),
+    "classifier_dropout": ("dropout_prob", "albert_dropout_prob"),
+    **dict.fromkeys(
+        ("weight_decay", "weight_decay_rate"),
+        (Always("optimizer", "weight decay is always 0.01"),),
+    ),
+    **dict.fromkeys(("adam_beta1", "beta_1", "beta1"), (Always("optimizer", "beta 1 is always 0.9"),)),
+    **dict.fromkeys(("adam_beta2", "beta_2", "beta2"), (Always("optimizer", "beta 2 is always 0.999"),)),
+    **dict.fromkeys(("adam_epsilon", "adam_eps", "epsilon"), (Always("optimizer", "epsilon is always 1e-6"),)),
+    **dict.fromkeys(
+        ("max_grad_norm", "clip_norm", "clip_grad_norm", "gradient_clip_val"),
+        (Always("optimizer", "gradients are always clipped to a norm of 1"),),
+    ),
+    **dict.fromkeys(("lr_scheduler", "lr_scheduler_type", "scheduler", "polynomial_decay_schedule_power"), _SCHEDULE),
+    "adafactor": ("optimizer",),
     **dict.fromkeys(("label_smoothing", "smoothing"), ("label_smoothing_factor",)),
-    **dict.fromkeys(("patience", "early_stopping"), ("early_stopping_patience",)),
-    **dict.fromkeys(("metric", "metric_name", "best_metric"), ("metric_for_best_model",)),
+    **dict.fromkeys(("class_weight", "loss_weights", "weight"), ("class_weights",)),
+    **dict.fromkeys(("patience", "early_stopping", "use_early_stopping"), ("early_stopping_patience",)),
+    **dict.fromkeys(("early_stopping_delta", "min_delta"), ("early_stopping_threshold",)),
+    **dict.fromkeys(
+        ("metric", "metric_name", "best_metric", "metric_for_best_model", "early_stopping_metric"),
+        ("metric_for_best_model", Always("keep_checkpoint_max", "the best is always chosen by the task's own metric")),
+    ),
+    **dict.fromkeys(
+        ("greater_is_better", "early_stopping_metric_minimize"),
+        (Always("keep_checkpoint_max", "of each metric it is known whether larger is better"),),
+    ),
     **dict.fromkeys(("seed", "seeds", "random_seed", "rng_seed", "data_seed", "random_state"), _SEED),
+    **dict.fromkeys(("manual_seed", "shuffle_seed", "set_seed"), _SEED),
+    **dict.fromkeys(("shuffle", "shuffle_train_dataset"), (Always(_TRAINS, "training examples are always shuffled"),)),
+    "logging_nan_inf_filter": ("skip_nonfinite_steps",),
     # The model
     **dict.fromkeys(("model", "model_name", "model_path", "model_name_or_path"), ("model_dir",)),
     **dict.fromkeys(("pretrained_model", "pretrained_model_name_or_path", "bert_model"), ("model_dir",)),
     **dict.fromkeys(("hub_module", "albert_hub_module_handle"), ("model_dir",)),
+    "ignore_mismatched_sizes": ("discard_classifier_weights",),
+    **dict.fromkeys(
+        ("use_fast_tokenizer", "use_fast"), (Always("spm_model_file", "there is one tokenizer, which is fast"),)
+    ),
     **dict.fromkeys(("config", "config_file", "config_name", "bert_config_file"), ("albert_config_file", "model_dir")),
     **dict.fromkeys(
         ("tokenizer", "tokenizer_name", "spm_model", "sentencepiece_model", "spm"), ("spm_model_file", "model_dir")
@@ -65,7 +115,9 @@ OTHER_NAMES: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("seq_len", "seq_length", "sequence_length", "msl"), ("max_seq_length",)),
     **dict.fromkeys(("uncased", "lower_case", "do_lower", "lowercase"), ("do_lower_case",)),
     **dict.fromkeys(("fp16", "bf16", "amp", "half", "use_fp16", "use_bfloat16"), ("dtype=bfloat16",)),
+    **dict.fromkeys(("fp16_full_eval", "bf16_full_eval"), ("dtype=bfloat16",)),
     **dict.fromkeys(("precision", "mixed_precision", "torch_dtype", "compute_dtype"), ("dtype",)),
+    **dict.fromkeys(("tf32", "fp16_opt_level", "fp16_backend", "half_precision_backend"), ("dtype",)),
     # Data
     **dict.fromkeys(("task", "dataset", "dataset_name", "glue_task"), ("task_name", "train_file")),
     **dict.fromkeys(("data", "data_file", "data_path", "input", "input_path", "input_file"), _INPUT),
@@ -76,18 +128,59 @@ OTHER_NAMES: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("text_column", "text_columns", "text_column_name", "text_col"), ("text_column_names",)),
     **dict.fromkeys(("label_column", "label_columns", "label_column_names", "label_col"), ("label_column_name",)),
     "target_column": ("label_column_name",),
-    **dict.fromkeys(("cache_dir", "overwrite_cache", "data_cache"), ("cached_dir",)),
+    **dict.fromkeys(("num_labels", "labels_list", "label_list", "label_names"), _LABELS),
+    **dict.fromkeys(("do_regression", "regression", "is_regression"), ("problem_type=regression",)),
+    **dict.fromkeys(("multi_label", "is_multi_label"), ("problem_type=multi_label_classification",)),
+    "text_column_delimiter": (Always("text_column_names", "a table's name says how its columns are parted"),),
+    "length_column_name": (Always("pack_sequences", "lengths are always counted"),),
+    "remove_unused_columns": (Always("text_column_names", "other columns are always left out"),),
+    **dict.fromkeys(("max_train_examples", "train_samples"), ("max_train_samples",)),
+    **dict.fromkeys(("max_eval_examples", "max_val_samples"), ("max_eval_samples",)),
+    **dict.fromkeys(("max_predict_examples", "max_test_samples"), ("max_predict_samples",)),
+    **dict.fromkeys(("cache_dir", "data_cache"), ("cached_dir",)),
+    **dict.fromkeys(
+        ("overwrite_cache", "reprocess_input_data", "no_cache"),
+        (Always("cached_dir", "data that changed are always read again"),),
+    ),
+    **dict.fromkeys(("use_cache", "use_cached_eval_features"), (Always("cached_dir", "caches are always used"),)),
+    **dict.fromkeys(
+        ("dataloader_num_workers", "preprocessing_num_workers", "num_proc", "process_count", "use_multiprocessing"),
+        ("num_workers", Always("cached_dir", "all processors are always used")),
+    ),
+    "pad_to_max_length": ("pack_sequences (false pads to the full length)",),
+    "stride": ("doc_stride",),
+    **dict.fromkeys(
+        ("version_2_with_negative", "version_2"),
+        (
+            Always("null_score_diff_threshold", "this program is always for SQuAD 2.0"),
+            Always("n_best_size", "SQuAD 2.0 has a program of its own, albert.run_multigpus_squad_v2"),
+        ),
+    ),
     **dict.fromkeys(("mlm_prob", "mlm_probability"), ("masked_lm_prob",)),
     # What is done, and where results go
     **dict.fromkeys(("train", "training"), ("do_train",)),
     **dict.fromkeys(("eval", "evaluate", "evaluation"), ("do_eval",)),
     **dict.fromkeys(("test", "predict", "do_test", "prediction"), ("do_predict",)),
     **dict.fromkeys(("out", "output", "out_dir", "output_path", "save_dir", "output_file", "output_dir"), _RESULTS),
-    "resume_from_checkpoint": ("output_dir",),  # the same command resumes
+    **dict.fromkeys(("resume_from_checkpoint", "resume", "continue_training", "auto_resume"), _RESUMES),
+    "best_model_dir": ("output_dir",),
+    **dict.fromkeys(("load_best_model_at_end", "save_best_model", "load_best_model"), _KEPT_BEST),
     **dict.fromkeys(("overwrite", "overwrite_output"), ("overwrite_output_dir",)),
     **dict.fromkeys(("save_steps", "eval_steps", "save_interval", "eval_interval"), ("save_checkpoints_steps",)),
+    **dict.fromkeys(("save_strategy", "save_model_every_epoch"), ("save_checkpoints_steps (in steps)",)),
+    **dict.fromkeys(("checkpointing_steps", "save_every", "steps_per_checkpoint"), ("save_checkpoints_steps",)),
+    "save_checkpoints_secs": ("save_checkpoints_steps (in steps)",),
+    **dict.fromkeys(("eval_strategy", "evaluation_strategy"), _EVALUATED),
+    **dict.fromkeys(("evaluate_during_training", "eval_during_train", "save_eval_checkpoints"), _EVALUATED),
+    **dict.fromkeys(("evaluate_during_training_steps", "eval_every"), ("save_checkpoints_steps",)),
     **dict.fromkeys(("save_total_limit", "max_to_keep", "num_keep_checkpoint"), ("keep_checkpoint_max",)),
     **dict.fromkeys(("logging_steps", "log_interval", "log_every"), ("log_steps",)),
+    "logging_strategy": ("log_steps (in steps)",),
+    "logging_first_step": (Always("log_steps", "the first step is always logged"),),
+    **dict.fromkeys(("report_to", "logging_dir", "tensorboard_dir", "log_dir", "with_tracking"), _TENSORBOARD),
+    **dict.fromkeys(
+        ("disable_tqdm", "silent"), (Always(_TRAINS, "a bar is only shown on a terminal, and a log never has one"),)
+    ),
     **dict.fromkeys(("topk", "k"), ("top_k",)),
     **dict.fromkeys(("include_inputs", "keep_inputs", "keep_columns"), ("with_inputs",)),
     # Devices and speed
@@ -96,6 +189,12 @@ OTHER_NAMES: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("gpu", "cuda", "use_gpu", "use_cuda"), ("device=gpu",)),
     **dict.fromkeys(("gradient_checkpointing", "recompute", "remat"), ("recompute_activations",)),
     **dict.fromkeys(("xla", "jit", "jit_compile", "enable_xla"), ("use_xla",)),
+    **dict.fromkeys(("torch_compile", "jit_mode_eval"), ("use_xla",)),
+    **dict.fromkeys(
+        ("local_rank", "ddp_backend", "multi_node", "nnodes", "num_machines"), ("strategy_type=multi_worker",)
+    ),
+    **dict.fromkeys(("use_tpu", "tpu", "tpu_name", "tpu_zone", "gcp_project", "num_tpu_cores", "master"), _TPU),
+    **dict.fromkeys(("iterations_per_loop", "tpu_num_cores", "tpu_job_name"), _TPU),
     **dict.fromkeys(("pack", "packing", "group_by_length"), ("pack_sequences",)),
     **dict.fromkeys(("full_determinism", "tf_deterministic"), ("deterministic",)),
     **dict.fromkeys(("strategy", "distribution_strategy"), ("strategy_type",)),
@@ -103,8 +202,8 @@ OTHER_NAMES: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def suggestions(name: str, flags: Collection[str]) -> tuple[str, ...]:
-    """The flag that a program with `flags` has for what others call `name`; () for none."""
+def suggestions(name: str, flags: Collection[str]) -> tuple[Target, ...]:
+    """What a program with `flags` has for what others call `name`; () for nothing."""
     name = name.replace("-", "_").lower()
     if name in flags:
         return (name,)
@@ -112,25 +211,42 @@ def suggestions(name: str, flags: Collection[str]) -> tuple[str, ...]:
     return tuple(meant)[:1]
 
 
-def flag_of(target: str) -> str:
+def flag_of(target: Target) -> str:
     """The flag's name in an entry of OTHER_NAMES."""
-    return re.split("[= ]", target)[0]
+    return target.flag if isinstance(target, Always) else re.split("[= ]", target)[0]
 
 
-def similar(name: str, flags: Collection[str]) -> tuple[str, ...]:
+def similar(name: str, flags: Collection[str]) -> tuple[Target, ...]:
     """`suggestions`, or the flag that is spelled most alike."""
-    return suggestions(name, flags) or tuple(difflib.get_close_matches(name[:100], sorted(flags), n=1))
+    alike = difflib.get_close_matches(name[:_LONGEST_NAME], sorted(flags), n=1, cutoff=_ALIKE)
+    return suggestions(name, flags) or tuple(alike)
 
 
-def did_you_mean(flags: Iterable[str]) -> str:
-    """`flags` as the question that ends a message; "" for none."""
-    named = [f"--{flag}" for flag in flags][:_MOST_SUGGESTIONS]
-    return f": did you mean {' or '.join(named)}?" if named else ""
+def did_you_mean(found: Sequence[Target], joint: str = ": ") -> str:
+    """The end of a message, behind `joint`: what was found, as a question, or as what is always so; "" for nothing."""
+    if not found:
+        return ""
+    [first] = found
+    return f"{joint}leave it out, {first.said}" if isinstance(first, Always) else f"{joint}did you mean --{first}?"
 
 
-def unknown_flag(error: absl_flags.UnrecognizedFlagError, flags: Collection[str]) -> str:
-    """What to say of a flag that is none of `flags`: the one that is meant, otherwise those that are spelled alike."""
-    found = suggestions(error.flagname, flags)
-    if not found and (alike := _MISSPELLED.search(str(error))):
-        found = tuple(alike[1].split(", "))
-    return f"unknown flag --{error.flagname}{did_you_mean(found)} (--help lists all)"
+def unknown_flags(
+    names: Sequence[str], flags: Collection[str], otherwise: Callable[[str], str | None] = lambda name: None
+) -> list[str]:
+    """What to say of flags that are none of `flags`, as problems: what is meant by each.
+
+    `otherwise` may say it of one in another way; None leaves it to this function.
+    """
+    names = list(dict.fromkeys(names))
+    said = {name: text for name in names if (text := otherwise(name))}
+    rest = [name for name in names if name not in said]
+    problems = list(dict.fromkeys(said.values()))
+    if rest:
+        several = len(rest) > 1
+        phrases = (f"--{_shown(name)}{did_you_mean(similar(name, flags), ', ' if several else ': ')}" for name in rest)
+        problems.append(f"unknown flag{'s:' * several} {'; '.join(phrases)} (--help lists all)")
+    return problems
+
+
+def _shown(name: str) -> str:
+    return name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}..."

@@ -1,14 +1,13 @@
 """An unknown flag leads to ours, in every program that has it. No TensorFlow."""
 
 import pytest
-from absl import flags as absl_flags
 
 from albert.cli.export_model import EXPORT
 from albert.cli.feature_creation import CREATE_FINETUNING_DATA
 from albert.cli.fine_tuning import FINE_TUNING_PROGRAMS
 from albert.cli.flags import parse
 from albert.cli.launch_workers import LAUNCH
-from albert.cli.other_names import OTHER_NAMES, flag_of, similar, suggestions
+from albert.cli.other_names import OTHER_NAMES, Always, flag_of, similar, suggestions
 from albert.cli.predict import PREDICT
 from albert.cli.pretraining import PRETRAINING_PROGRAMS
 from albert.cli.serve import SERVE
@@ -38,7 +37,7 @@ def _refusal(module, argument):
 def test_every_flag_that_is_meant_exists_and_takes_the_value_that_is_named():
     flags = [flag for program in PROGRAMS.values() for flag in program.flags]
     for name, target in ((name, target) for name, targets in OTHER_NAMES.items() for target in targets):
-        meant, value = flag_of(target), target.partition("=")[2]
+        meant, value = flag_of(target), "" if isinstance(target, Always) else target.partition("=")[2]
         having = [flag for flag in flags if flag.name == meant]
         assert having, f"{name}: no program has --{meant}"
         assert not value or all(value in flag.choices for flag in having), f"{name}: --{meant} takes no {value}"
@@ -97,6 +96,17 @@ def test_what_nobody_calls_so_leads_nowhere():
     [
         (["--lr=1"], "unknown flag --lr: did you mean --learning_rate, which comes behind --?"),
         (["--num_gpus=1"], "unknown flag --num_gpus: did you mean --gpus?"),
+        (
+            ["--seed=1", "--warmup_step=2", "--lr=3", "--qqqq", "--weight_decay=0"],
+            "--seed is set by the sweep: use --seeds; --warmup_step is a flag of the runs: give it behind --; "
+            "unknown flag --lr: did you mean --learning_rate, which comes behind --? (--help lists all); "
+            "unknown flag --weight_decay: leave it out, weight decay is always 0.01 (--help lists all); "
+            "unknown flag --qqqq (--help lists all)",
+        ),
+        (
+            ["--output_dir=a", "--task_name=RTE", "--", "--weight_decay=1"],
+            "the runs have no flag --weight_decay: leave it out, weight decay is always 0.01",
+        ),
         (["--output_dir=a", "--task_name=RTE", "--", "--lr=1"], "no flag --lr: did you mean --learning_rate?"),
         (["--output_dir=a", "--task_name=RTE", "--", "--learnin_rate=1"], "did you mean --learning_rate?"),
         (["--output_dir=a", "--task_name=RTE", "--set", "lr=1,2"], "no flag --lr: did you mean --learning_rate?"),
@@ -108,6 +118,116 @@ def test_a_sweep_leads_to_its_own_flags_and_to_those_of_the_runs(arguments, mess
     assert message in str(refused.value)
 
 
-def test_absl_still_says_what_is_spelled_alike():
-    # The words in which it does are read.
-    assert str(absl_flags.UnrecognizedFlagError("a", suggestions=["b", "c"])).endswith("Did you mean: b, c ?")
+# Flags of Hugging Face's run_glue.py with its TrainingArguments, of Google's run_classifier.py, and the arguments of
+# simpletransformers, by what the classifier has for them.
+MEANT = {
+    "did you mean --save_checkpoints_steps (each checkpoint is evaluated)?": """
+        eval_strategy evaluation_strategy evaluate_during_training save_eval_checkpoints""",
+    "did you mean --save_checkpoints_steps (in steps)?": "save_strategy save_model_every_epoch",
+    "did you mean --save_checkpoints_steps?": """
+        save_steps eval_steps checkpointing_steps evaluate_during_training_steps""",
+    "did you mean --keep_checkpoint_max?": "save_total_limit",
+    "did you mean --log_steps?": "logging_steps",
+    "did you mean --train_batch_size?": "per_device_train_batch_size per_gpu_train_batch_size",
+    "did you mean --eval_batch_size?": "per_device_eval_batch_size eval_accumulation_steps",
+    "did you mean --train_step?": "max_steps max_train_steps num_train_steps",
+    "did you mean --warmup_step?": "warmup_steps num_warmup_steps",
+    "did you mean --warmup_proportion?": "warmup_ratio",
+    "did you mean --seed?": "data_seed shuffle_seed manual_seed",
+    "did you mean --dtype=bfloat16?": "fp16 bf16 fp16_full_eval bf16_full_eval",
+    "did you mean --dtype?": "tf32 fp16_opt_level half_precision_backend",
+    "did you mean --device=cpu?": "no_cuda use_cpu",
+    "did you mean --num_gpu_cores?": "n_gpu",
+    "did you mean --strategy_type=multi_worker?": "local_rank ddp_backend",
+    "did you mean --use_xla?": "torch_compile jit_mode_eval",
+    "did you mean --optimizer?": "optim adafactor",
+    "did you mean --recompute_activations?": "gradient_checkpointing",
+    "did you mean --deterministic?": "full_determinism",
+    "did you mean --pack_sequences?": "group_by_length",
+    "did you mean --pack_sequences (false pads to the full length)?": "pad_to_max_length",
+    "did you mean --max_seq_length?": "max_length",
+    "did you mean --model_dir?": "model_name_or_path albert_hub_module_handle",
+    "did you mean --albert_config_file?": "config_name bert_config_file",
+    "did you mean --spm_model_file?": "tokenizer_name",
+    "did you mean --task_name?": "dataset_name",
+    "did you mean --cached_dir?": "cache_dir",
+    "did you mean --discard_classifier_weights?": "ignore_mismatched_sizes",
+    "did you mean --problem_type=regression?": "do_regression regression",
+    "did you mean --metric_for_best_model?": "metric_name early_stopping_metric",
+    "did you mean --early_stopping_patience?": "use_early_stopping",
+    "did you mean --early_stopping_threshold?": "early_stopping_delta",
+    "did you mean --skip_nonfinite_steps?": "logging_nan_inf_filter",
+    "did you mean --class_weights?": "weight",
+    "leave it out, weight decay is always 0.01": "weight_decay",
+    "leave it out, beta 1 is always 0.9": "adam_beta1",
+    "leave it out, beta 2 is always 0.999": "adam_beta2",
+    "leave it out, epsilon is always 1e-6": "adam_epsilon",
+    "leave it out, gradients are always clipped to a norm of 1": "max_grad_norm",
+    "leave it out, after the warm-up the rate always falls linearly to 0": "lr_scheduler_type scheduler",
+    "leave it out, the best checkpoint is always kept, and used at the end": "load_best_model_at_end save_best_model",
+    "leave it out, of each metric it is known whether larger is better": "greater_is_better",
+    "leave it out, the same command always resumes what is in its --output_dir": "resume_from_checkpoint",
+    "leave it out, TensorBoard's events are always written to --output_dir": """
+        report_to logging_dir with_tracking tensorboard_dir""",
+    "leave it out, the first step is always logged": "logging_first_step",
+    "leave it out, a bar is only shown on a terminal, and a log never has one": "disable_tqdm silent",
+    "leave it out, all processors are always used": "dataloader_num_workers num_proc process_count",
+    "leave it out, other columns are always left out": "remove_unused_columns",
+    "leave it out, labels are always those of the training data": "label_names num_labels labels_list",
+    "leave it out, training examples are always shuffled": "shuffle_train_dataset",
+    "leave it out, data that changed are always read again": "overwrite_cache reprocess_input_data",
+    "leave it out, there is one tokenizer, which is fast": "use_fast_tokenizer",
+    "leave it out, TPUs are not supported": """
+        use_tpu tpu_name tpu_zone gcp_project master num_tpu_cores iterations_per_loop""",
+}
+
+
+@pytest.mark.parametrize(("name", "said"), [(name, said) for said, names in MEANT.items() for name in names.split()])
+def test_flags_of_other_libraries_are_told_what_is_here(name, said):
+    assert _refusal(CLASSIFIER, f"--{name}=1") == f"unknown flag --{name}: {said} (--help lists all)"
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "said"),
+    [
+        ("run_pretraining", "lr_scheduler_type", "did you mean --poly_power?"),
+        ("run_pretraining", "metric_for_best_model", "leave it out, the best is always chosen by the task's own "
+         "metric"),
+        ("create_pretraining_data", "num_proc", "did you mean --num_workers?"),
+        ("run_multigpus_squad_v1", "version_2_with_negative", "leave it out, SQuAD 2.0 has a program of its own, "
+         "albert.run_multigpus_squad_v2"),
+        ("run_multigpus_squad_v2", "version_2_with_negative", "leave it out, this program is always for SQuAD 2.0"),
+        ("run_multigpus_squad_v2", "stride", "did you mean --doc_stride?"),
+    ],
+)  # fmt: skip
+def test_what_is_here_depends_on_the_program(module, name, said):
+    assert _refusal(module, f"--{name}=1") == f"unknown flag --{name}: {said} (--help lists all)"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            ["--lr=1", "--epochs", "3", "--weight_decay=0.1", "--qqqq", "--lr=2"],
+            "unknown flags: --lr, did you mean --learning_rate?; --epochs, did you mean --num_train_epochs?; "
+            "--weight_decay, leave it out, weight decay is always 0.01; --qqqq (--help lists all)",
+        ),
+        # With the other problems of the command, but not with what is missing: that may be what is meant.
+        (
+            ["--output=a", "--seed=x", "--optimizer=sgd", "--model_name_or_path", "b"],
+            "unknown flags: --output, did you mean --output_dir?; --model_name_or_path, did you mean --model_dir? "
+            "(--help lists all); --seed=x is not a whole number; --optimizer=sgd is unknown; known are adamw, lamb",
+        ),
+        (["--nodo_trian", "--do_train"], "unknown flag --nodo_trian: did you mean --do_train? (--help lists all)"),
+    ],
+)
+def test_all_unknown_flags_are_told_together(arguments, said):
+    with pytest.raises(UserError) as refused:
+        parse(PROGRAMS[CLASSIFIER], [CLASSIFIER, *arguments])
+    assert str(refused.value) == said
+
+
+def test_a_program_of_texts_takes_those_behind_two_dashes_for_no_flags():
+    assert parse(PREDICT, ["predict", "--model_dir=a", "one", "--", "--two", "-"]).arguments == ("one", "--two", "-")
+    with pytest.raises(UserError, match=r"^unexpected argument '--two'"):
+        parse(PROGRAMS[CLASSIFIER], [CLASSIFIER, "--", "--two"])

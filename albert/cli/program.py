@@ -20,6 +20,7 @@ from albert.system import compilation_cache
 from albert.system.endings import LOST_WORKER, LostWorker, leave, leaves_at_once
 from albert.system.imports import importing_tensorflow
 from albert.system.printing import print_as_far_as_read
+from albert.system.progress import above_bars
 from albert.system.signals import Interrupted
 from albert.tasks.base import Task
 
@@ -163,10 +164,18 @@ class _Lines(logging.Formatter):
         return self._worded(super().format(record))
 
 
+class _AboveBars(logging.StreamHandler):
+    """Writes lines; a progress bar on the same terminal stays below them."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with above_bars(self.stream):
+            super().emit(record)
+
+
 def _configure_logging(worded: Callable[[str], str]) -> None:
     """A program that calls another one's `main`, as the demo does, has that one's words from then on."""
     ours = [handler for handler in logging.root.handlers if isinstance(handler.formatter, _Lines)]
-    handler = ours[0] if ours else logging.StreamHandler(sys.stderr)
+    handler = ours[0] if ours else _AboveBars(sys.stderr)
     handler.setFormatter(_Lines(worded))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     logging.getLogger("tensorflow").setLevel(logging.WARNING)

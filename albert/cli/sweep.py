@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from albert.cli import fine_tuning
 from albert.cli.flag_files import with_flags_of_files
 from albert.cli.flags import Flag, Program, declared, parse
-from albert.cli.other_names import did_you_mean, similar, suggestions
+from albert.cli.other_names import Always, did_you_mean, similar, suggestions
 from albert.errors import UserError
 from albert.runs.sweep.conduct import Sweep
 from albert.runs.sweep.plan import CLASSIFIER, OWN_DATA, RACE, SQUAD, ParsedRun
@@ -61,7 +61,7 @@ _NOT_DECIDING = (
     *("data_dir", "model_dir", "albert_config_file", "spm_model_file", "vocab_file"),
 )
 _DECIDING = ("dtype",)
-_UNKNOWN = re.compile(r"unknown flag --([\w-]+)")
+_UNKNOWN = re.compile(r"unknown flags?:? --")
 _DATA = ("data_dir", "predict_file", *OWN_DATA)
 _OF_SEARCHES = {"trials": (RANDOM, TPE), "search_seed": (RANDOM, TPE), "prune": (TPE,)}
 
@@ -76,10 +76,7 @@ def parse_sweep_flags(argv: Sequence[str]) -> SweepRequest:
         place = own.index("--")
         own, run_flags = own[:place], list(with_flags_of_files(own[place + 1 :]))
     named = _flags_of_runs()
-    try:
-        values = parse(SWEEP, own)
-    except UserError as error:
-        raise _of_another_place(error, named) from error
+    values = parse(SWEEP, own, of_unknown=lambda name: _of_another_place(name, named))
     if values.arguments:
         raise UserError(f"unexpected argument {values.arguments[0]!r}: flags of the runs come behind --")
     if values["output_dir"] is None:
@@ -189,18 +186,19 @@ def _flags_of_runs() -> dict[str, Flag]:
     return {flag.name: flag for program in reversed(_PROGRAMS.values()) for flag in program.flags}
 
 
-def _of_another_place(error: UserError, named: Mapping[str, Flag]) -> UserError:
-    """What to say of a flag that the sweep does not know: it may be one of the runs."""
-    unknown = _UNKNOWN.match(str(error))
-    name = unknown[1] if unknown else ""
+def _of_another_place(name: str, named: Mapping[str, Flag]) -> str | None:
+    """What to say of a flag that the sweep does not know where it is one of the runs; otherwise None."""
     for flag in (name, name.removeprefix("no")):
         if flag in _INSTEAD:
-            return UserError(_not_for_runs(flag))
+            return _not_for_runs(flag)
         if flag in named:
-            return UserError(f"--{flag} is a flag of the runs: give it behind --")
-    if not suggestions(name, {flag.name for flag in SWEEP.flags}) and (meant := suggestions(name, named)):
-        return UserError(f"unknown flag --{name}: did you mean --{meant[0]}, which comes behind --? (--help lists all)")
-    return error
+            return f"--{flag} is a flag of the runs: give it behind --"
+    meant = () if suggestions(name, {flag.name for flag in SWEEP.flags}) else suggestions(name, named)
+    if not meant:
+        return None
+    if isinstance(meant[0], Always):
+        return f"unknown flag --{name}{did_you_mean(meant)} (--help lists all)"
+    return f"unknown flag --{name}: did you mean --{meant[0]}, which comes behind --? (--help lists all)"
 
 
 def _next_flag_of_runs(waiting: list[str], named: Mapping[str, Flag]) -> tuple[str, str]:

@@ -29,6 +29,7 @@ from albert.data.record_file import RecordFile, scan
 from albert.errors import UserError
 from albert.system.files import as_os_error
 from albert.system.printing import counted, part_of
+from albert.system.progress import progress_bar
 from albert.system.text_encoding import open_regular
 
 _RECORDS_AT_A_TIME = 1024
@@ -132,7 +133,7 @@ def open_records(paths: Sequence[Path], record_format: RecordFormat, kept: Path 
     known = checked_records.read(kept, dataclasses.asdict(record_format))
     total_bytes = sum(path.stat().st_size for path in paths if path.exists())
     unmasked = _WithoutMasks()
-    with tqdm(desc="check records", total=total_bytes, unit="B", unit_scale=True, delay=1, disable=None) as bar:
+    with progress_bar(desc="check records", total=total_bytes, unit="B", unit_scale=True, delay=1, disable=None) as bar:
         opened = [_open(path, record_format, known, bar, unmasked) for path in paths]
     files, checked = [file for file, _ in opened], [check for _, check in opened]
     counts = [file.count for file in files]

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
-import tqdm
+from tqdm import tqdm
 
 from albert.data.manifest import ManifestError, canonical, encode, manifest_path, read
 from albert.data.record_file import RecordFile, RecordWriter, file_size, framed, scan
@@ -37,6 +37,7 @@ from albert.system.json_text import parse_json, short_repr
 from albert.system.locks import FileLock
 from albert.system.printing import counted
 from albert.system.processes import number_of_workers, parallel_map
+from albert.system.progress import progress_bar
 from albert.system.text_encoding import open_regular, read_regular
 
 # Raise this whenever the same identity would give other files: caches of older versions are then no longer used.
@@ -153,7 +154,7 @@ def open_or_build(
             if error.reason is not None:
                 _LOG.warning("not using cache %s: %s; building it again", path, error.reason)
         with (
-            tqdm.tqdm(desc=stem, unit=" rows", delay=1, disable=None) as progress,
+            progress_bar(desc=stem, unit=" rows", delay=1, disable=None) as progress,
             contextlib.closing(_featurized(items(), featurize, num_workers)) as chunks,
         ):
             _build(path, {"digest": digest, **made_from}, _counted(chunks, progress), feature_spec, counted_ids)
@@ -414,7 +415,7 @@ def _only_builder(path: Path) -> Iterator[None]:
 # --- Featurising, in this process and in workers --------------------------------------------------
 
 
-def _counted(chunks: Iterable[list[list[Record]]], progress: tqdm.tqdm) -> Iterator[list[list[Record]]]:
+def _counted(chunks: Iterable[list[list[Record]]], progress: tqdm) -> Iterator[list[list[Record]]]:
     for chunk in chunks:
         yield chunk
         progress.update(len(chunk))

@@ -9,6 +9,7 @@ from pathlib import Path
 from albert.downloads import archives, mrpc
 from albert.downloads.command import Parser, default_folder, fetch_all, folder_name
 from albert.downloads.dataset import Dataset, RemoteFile
+from albert.system.printing import counted
 
 _GLUE_URL = "https://dl.fbaipublicfiles.com/glue/data"
 _SENTEVAL_URL = "https://dl.fbaipublicfiles.com/senteval/senteval_data"
@@ -22,7 +23,7 @@ def build_from_archive(files: Mapping[str, Path], folder: Path, *, limits: archi
     """The one archive among `files`, unpacked to `folder`, without its own top folder. Raises DownloadError."""
     ((name, archive),) = files.items()
     left_out = archives.unpack(archive, name, folder, limits)
-    return archives.content_of(folder), [f"left out {left_out} file(s) of a Mac's Finder"] if left_out else []
+    return archives.content_of(folder), [f"left out {counted(left_out, 'file')} of a Mac's Finder"] if left_out else []
 
 
 def _build_as_fetched(files: Mapping[str, Path], folder: Path) -> tuple[Path, list[str]]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from albert.downloads.dataset import DownloadError
+from albert.system.printing import counted
 from albert.system.text_encoding import open_regular
 
 TRAIN, TEST, DEV_IDS = "msr_paraphrase_train.txt", "msr_paraphrase_test.txt", "mrpc_dev_ids.tsv"
@@ -45,7 +46,7 @@ def _rows(path: Path, num_columns: int) -> Iterator[list[bytes]]:
                 columns = line.removesuffix(b"\n").removesuffix(b"\r").split(b"\t")
                 if len(columns) != num_columns:
                     raise DownloadError(
-                        f"{path}, line {count}: {len(columns)} column(s) between tabs instead of {num_columns}"
+                        f"{path}, line {count}: {counted(len(columns), 'column')} between tabs instead of {num_columns}"
                     )
                 yield columns
     except OSError as error:

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from albert.errors import UserError
 from albert.system.json_text import parse_json, short_repr
+from albert.system.printing import counted
 
 # Below the ports that Linux gives to outgoing connections (32768 and up), of which one might be taken.
 BASE_PORT = 12_000
@@ -190,8 +191,8 @@ def _from_slurm(environment: Mapping[str, str]) -> Cluster:
     places = [(host, local) for host, count in zip(hosts, tasks, strict=True) for local in range(count)]
     if not index < len(places) <= MAX_WORKERS:
         raise UserError(
-            f"SLURM_PROCID={index} is not one of the {len(places)} tasks of this step; 1 to {MAX_WORKERS} can train "
-            "together"
+            f"SLURM_PROCID={index}, but this step has {counted(len(places), 'task')}, numbered from 0; "
+            f"1 to {MAX_WORKERS} can train together"
         )
     _check_distribution(environment, index, places[index])
     # Jobs that share a node get ports of their own, but for one of a thousand.

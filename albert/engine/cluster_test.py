@@ -185,8 +185,8 @@ def test_slurms_own_command_expands_where_it_is_there(tmp_path, monkeypatch):
         (slurm("a,b", "1"), "is for 1 nodes, and SLURM_STEP_NODELIST=a,b has 2"),
         (slurm("a", ""), "SLURM_STEP_TASKS_PER_NODE= is not of the form"),
         (slurm("a", "2x3"), "is not of the form"),
-        (slurm("a", "1", 1), "SLURM_PROCID=1 is not one of the 1 tasks"),
-        (slurm("a", "99999"), "99999 tasks"),
+        (slurm("a", "1", 1), "SLURM_PROCID=1, but this step has 1 task, numbered from 0;"),
+        (slurm("a", "99999"), "99,999 tasks"),
         (slurm("a", "1", SLURM_PROCID="x"), "SLURM_PROCID=x is not a whole number"),
         (slurm("a", "1", SLURM_JOB_ID=""), "SLURM_JOB_ID= is not a whole number"),
         # Dealt in turn (cyclic): task 1 is on the second node.

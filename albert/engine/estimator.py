@@ -31,6 +31,7 @@ from albert.engine.training_step import STEP_FIGURES, TrainingStep
 from albert.errors import UserError
 from albert.system.callback_errors import reraise_user_errors
 from albert.system.printing import counted
+from albert.system.progress import progress_bar
 from albert.system.signals import Interrupted, StopOnSignal
 
 __all__ = ["Estimator", "EstimatorSpec", "EvalSpec", "ModeKeys", "ModelFn", "RunConfig", "StepRecord"]
@@ -86,7 +87,7 @@ class EvalSpec:
     """How a checkpoint is evaluated: the rows, what scores all predictions at once, and the metric that selects.
 
     The best checkpoint has the largest `best_metric`, or with `lower_is_better` the smallest.
-    `has_labels`: the rows have labels for a loss, and not only what `score_fn` knows.
+    `has_labels`: the rows have labels for a loss, and not only what `score_fn` knows. `num_examples` is for the log.
     """
 
     input_fn: Callable[[], tf.data.Dataset]
@@ -94,6 +95,7 @@ class EvalSpec:
     best_metric: str
     has_labels: bool = True
     lower_is_better: bool = False
+    num_examples: int | None = None
 
 
 class TrainingObserver(Protocol):
@@ -145,12 +147,18 @@ class Estimator:
             self.weights = create_weights()
         self.global_step = 0
         self._first_step = 1  # of this process
+        self._has_evaluated = False
         self.throughput = Throughput(config.global_batch_size)
         self.evaluations = EvaluationLog(config.model_dir, self._workers)
         self._store = CheckpointStore(config.model_dir, config.keep_checkpoint_max)
         # AutoGraph rewrites every function of a model before it is traced: half of the time until the first step.
         self._compiled_train_steps = tf.function(self._train_steps, autograph=False)
         self._outputs = Outputs(model_fn, self.weights, replicas, config.use_xla)
+
+    @property
+    def is_resumed(self) -> bool:
+        """Whether an earlier process made the first steps of a training that this one went on with."""
+        return self._first_step > 1
 
     # Training ---------------------------------------------------------------------------------------------------------
 
@@ -190,7 +198,9 @@ class Estimator:
             "Training from step %d to %d; the first steps take longer: they are compiled.", self._first_step, max_steps
         )
         self._warn_of_negative_rate()
-        bar = tqdm(desc="train", total=max_steps, initial=self.global_step, bar_format=_BAR, disable=workers.hides_bars)
+        bar = progress_bar(
+            desc="train", total=max_steps, initial=self.global_step, bar_format=_BAR, disable=workers.hides_bars
+        )
         profiler = Profiler(self._config.model_dir, self._config.profile_steps)
         nonfinite = NonfiniteSteps(self._config.skip_nonfinite_steps, input_fn, self._config.model_dir, workers)
         workers.start_watching()
@@ -317,7 +327,8 @@ class Estimator:
         last = records[-1]
         left = self.throughput.left(last.step, int(bar.total or 0), self._config.save_checkpoints_steps)
         bar.update(len(records))
-        bar.set_postfix_str(f"loss {last.loss:.4f}, {last.pace(left)}")
+        # What has no room on a narrow terminal is cut off.
+        bar.set_postfix_str(", ".join(filter(None, (f"loss {last.loss:.4f}", left, last.speed.summary()))))
         is_due = last.step // self._config.log_steps > (last.step - len(records)) // self._config.log_steps
         if is_due or records[0].step == self._first_step:
             logging.info("%s", last.summary(left))
@@ -422,7 +433,7 @@ class Estimator:
     def _evaluate_checkpoint(self, eval_spec: EvalSpec, observers: Iterable[TrainingObserver]) -> None:
         """Evaluates the current weights, those of `model.ckpt-<step>`, and makes that the best if none was better."""
         with self.throughput.evaluating():
-            metrics = self.evaluate(eval_spec.input_fn, eval_spec.score_fn, eval_spec.has_labels)
+            metrics = self.evaluate(eval_spec)
         value = metrics[eval_spec.best_metric]
         is_best = self.evaluations.improves(value, eval_spec.lower_is_better)
         evaluation = Evaluation(self.global_step, metrics, eval_spec.best_metric, is_best)
@@ -434,17 +445,18 @@ class Estimator:
         )
         self._workers.on_chief(lambda: _tell(observers, "on_evaluation", evaluation))
 
-    def evaluate(
-        self,
-        input_fn: Callable[[], tf.data.Dataset],
-        score_fn: Callable[[Arrays], Mapping[str, float]],
-        has_labels: bool = True,
-    ) -> dict[str, float]:
+    def evaluate(self, eval_spec: EvalSpec) -> dict[str, float]:
         """`score_fn` of the predictions for every example, `global_step`, and with labels the mean loss `eval_loss`."""
-        outputs = self._outputs.collect(input_fn, ModeKeys.EVAL if has_labels else ModeKeys.PREDICT)
+        if not self._has_evaluated:  # a line before each evaluation would double what a log says of them
+            self._has_evaluated = True
+            count = eval_spec.num_examples
+            on = "" if count is None else f" on {counted(count, 'example')}"
+            logging.info("Evaluating step %d%s; the first time takes longer: it is compiled.", self.global_step, on)
+        mode = ModeKeys.EVAL if eval_spec.has_labels else ModeKeys.PREDICT
+        outputs = self._outputs.collect(eval_spec.input_fn, mode)
         losses = outputs.pop("per_example_loss", None)
         loss = {} if losses is None else {"eval_loss": float(np.mean(losses, dtype=np.float64))}
-        return self._workers.agree(lambda: {**score_fn(outputs), **loss, "global_step": self.global_step})
+        return self._workers.agree(lambda: {**eval_spec.score_fn(outputs), **loss, "global_step": self.global_step})
 
     def predict(self, input_fn: Callable[[], tf.data.Dataset]) -> Arrays:
         """Predictions for every example, by name; first axis in the order of the example ids 0, 1, ..."""

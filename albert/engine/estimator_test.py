@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import logging
 import math
 import signal
 
@@ -364,7 +365,8 @@ def test_evaluation_loss_is_the_mean_over_real_rows(tmp_path):
     estimator = _estimator(tmp_path, 2)
     _start(estimator.weights)
     labels = INPUTS["label_ids"].reshape(-1)[:13]
-    metrics = estimator.evaluate(lambda: _dev(2), lambda outputs: {"rows": float(len(outputs["predictions"]))})
+    spec = EvalSpec(lambda: _dev(2), lambda outputs: {"rows": float(len(outputs["predictions"]))}, "rows")
+    metrics = estimator.evaluate(spec)
     logits = estimator.predict(lambda: _dev(2))["logits"].astype(np.float64)
     by_hand = np.mean(np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(13), labels])
     assert metrics["rows"] == 13
@@ -395,6 +397,16 @@ def test_the_best_checkpoint_is_chosen_during_training_and_survives_retention(tm
     assert estimator.checkpoint_steps == [8, 10]
     assert checkpoint_files.load_tensors(tmp_path / "model.ckpt-best")["global_step"] == 4
     assert estimator.evaluations.best.step == 4
+
+
+def test_the_first_evaluation_of_a_process_alone_says_that_it_begins(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    estimator = _light_estimator(tmp_path, save_checkpoints_steps=2)
+    spec = dataclasses.replace(_scored([0.1, 0.7, 0.3]), num_examples=1_300)
+    estimator.train(lambda a, b: _shards(1, a, b), 6, spec)
+    said = [message for message in caplog.messages if message.startswith("Evaluating") or "score = 0.1000" in message]
+    assert said[0] == "Evaluating step 2 on 1,300 examples; the first time takes longer: it is compiled."
+    assert len(said) == 2
 
 
 def test_a_metric_that_is_not_a_number_never_beats_one_but_leaves_a_best(tmp_path):

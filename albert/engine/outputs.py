@@ -10,13 +10,13 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
 
 from albert.engine.distribution import Replicas
 from albert.engine.estimator_spec import Features, ModeKeys, ModelFn
 from albert.ops.compiled import CompiledOnce, TracedOnce
 from albert.system.callback_errors import reraise_user_errors
 from albert.system.printing import part_of
+from albert.system.progress import progress_bar
 
 Arrays = dict[str, np.ndarray]
 
@@ -58,7 +58,7 @@ class Outputs:
         iterator, steps = replicas.iterate(dataset), range(replicas.steps_of(dataset))
         parts: list[Arrays] = []
         workers.start_watching()
-        for _ in tqdm(steps, mode.name.lower(), unit="batch", disable=workers.hides_bars, leave=False):
+        for _ in progress_bar(steps, mode.name.lower(), unit="batch", disable=workers.hides_bars, leave=False):
             with workers.waiting(f"a batch of {mode.name.lower()}", is_first=not parts):
                 for outputs in self._functions[mode](replicas.next_elements(iterator)):
                     parts.append({name: tensor.numpy() for name, tensor in outputs.items()})

@@ -12,8 +12,6 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from tqdm import tqdm
-
 from albert.errors import UserError
 from albert.pretraining_data.markup import Markup
 from albert.pretraining_data.paragraphs import FORMS, Paragraph, read_paragraphs
@@ -22,6 +20,7 @@ from albert.pretraining_data.text_files import INPUT, expand_patterns, warn_of_c
 from albert.settings.fields import DATA, OUTPUT, SPEED, between, problems_of, setting
 from albert.system.files import whole_file
 from albert.system.processes import MAX_WORKERS, number_of_workers, parallel_map
+from albert.system.progress import progress_bar
 from albert.system.signals import exit_on_termination
 
 _LOG = logging.getLogger(__name__)
@@ -104,7 +103,9 @@ def write_corpus(settings: CorpusSettings) -> None:
     with (
         exit_on_termination(),
         whole_file(settings.output) as corpus,
-        tqdm(desc="splitting", total=num_bytes, unit="B", unit_scale=True, delay=1, disable=None, leave=False) as bar,
+        progress_bar(
+            desc="splitting", total=num_bytes, unit="B", unit_scale=True, delay=1, disable=None, leave=False
+        ) as bar,
         contextlib.closing(
             parallel_map(
                 functools.partial(_split_batch, language=settings.language),

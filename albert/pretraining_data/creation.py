@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import tqdm
 
 from albert.data.counter_hash import Stream, draw, key_of
 from albert.data.manifest import manifest_path
@@ -58,6 +57,7 @@ from albert.system.homes import expanded
 from albert.system.locks import LOCK, OutputLock
 from albert.system.printing import counted
 from albert.system.processes import MAX_WORKERS, number_of_workers, parallel_map
+from albert.system.progress import progress_bar
 from albert.system.signals import exit_on_termination
 from albert.tokenization import Tokenizer, load_tokenizer
 from albert.vocabulary_fit import check_unknown, warn_of_vocabulary
@@ -292,7 +292,7 @@ def _tokenize(
     settings: CreationSettings, inputs: list[Path], tokenizer: Tokenizer, vocabulary: Vocabulary, folder: Path
 ) -> Corpus:
     total = sum(path.stat().st_size for path in inputs)
-    with tqdm.tqdm(desc="tokenizing", total=total, unit="B", unit_scale=True, disable=None) as progress:
+    with progress_bar(desc="tokenizing", total=total, unit="B", unit_scale=True, disable=None) as progress:
         return tokenize_corpus(
             inputs,
             tokenizer,
@@ -335,7 +335,7 @@ def _make_records(maker: RecordMaker) -> RecordCounts:
     made = RecordCounts()
     workers = number_of_workers(maker.settings.num_workers)
     with (
-        tqdm.tqdm(desc="masking", total=total, unit="token", unit_scale=True, disable=None) as progress,
+        progress_bar(desc="masking", total=total, unit="token", unit_scale=True, disable=None) as progress,
         # Closed when the block is left, however: no process may then still write into the folder.
         contextlib.closing(parallel_map(maker, maker.blocks(), workers)) as parts,
     ):
@@ -381,7 +381,7 @@ def _write_outputs(
         files = [[opened.enter_context(whole_file(name)) for name in (path, manifest_path(path))] for path in outputs]
         writers = [RecordWriter(file) for file, _ in files]
         records = in_key_order(folder, num_buckets)
-        progress = tqdm.tqdm(records, "writing", num_records, unit="record", unit_scale=True, disable=None)
+        progress = progress_bar(records, "writing", num_records, unit="record", unit_scale=True, disable=None)
         for record, writer in zip(progress, itertools.cycle(writers), strict=False):
             writer.write(record)
         for writer, (_, manifest_file) in zip(writers, files, strict=True):

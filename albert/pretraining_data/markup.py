@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from albert.system.json_text import short_repr
+from albert.system.printing import counted
 
 _LOG = logging.getLogger(__name__)
 
@@ -63,19 +64,20 @@ class Markup:
         """Tells what was counted, if anything was."""
         advice = "Take markup out of the text first."
         if self.documents:
+            begin = counted(self.documents, "of them begin", "", "s")
             advice = (
-                f"{self.documents:,} of them begin a document: albert.prepare_corpus with `documents`=wikiextractor "
-                "makes each of these one."
+                f"{begin} a document: albert.prepare_corpus with `documents`=wikiextractor makes each of these one."
             )
         for found, what in (
-            (self.left_out, "lines are markup and were left out"),
-            (self.kept, "lines have markup in them and were kept as they are"),
+            (self.left_out, ("s are markup and were left out", " is markup and was left out")),
+            (self.kept, ("s have markup in them and were kept as they are", " has markup in it and was kept as it is")),
         ):
             if found.lines:
-                _LOG.warning("%s %s; the first is %s. %s", f"{found.lines:,}", what, found.first, advice)
+                _LOG.warning("%s; the first is %s. %s", counted(found.lines, "line", *what), found.first, advice)
         if self.empty_texts.lines:
             _LOG.warning(
-                "%s documents have no text; the first is %s.", f"{self.empty_texts.lines:,}", self.empty_texts.first
+                "%s no text; the first is %s.",
+                *(counted(self.empty_texts.lines, "document", "s have", " has"), self.empty_texts.first),
             )
 
 

@@ -94,7 +94,7 @@ def test_objects_are_documents(tmp_path, caplog):
     expected = [["One.", "Two is wrapped.", "Three."], ["\u00fcber."], ["Vier."]]
     with caplog.at_level(logging.WARNING):
         assert made(tmp_path, text, documents="jsonl") == expected
-    assert "1 lines are markup" in caplog.text
+    assert "1 line is markup" in caplog.text
     assert "2 documents have no text; the first is" in caplog.text
     assert 'text, line 7: \'{"text": ""}\'' in caplog.text
 
@@ -164,7 +164,7 @@ def test_lines_with_text_are_none(line):
 def test_lines_with_markup_in_them_are_reported(tmp_path, caplog, line):
     assert has_markup(line)
     made(tmp_path, f"A line.\n\n{line}\n\nA line.\n")
-    assert "1 lines have markup in them and were kept as they are; the first is" in caplog.text
+    assert "1 line has markup in it and was kept as it is; the first is" in caplog.text
     assert "text, line 3: " in caplog.text
 
 

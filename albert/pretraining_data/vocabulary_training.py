@@ -21,7 +21,6 @@ from typing import Any
 
 import sentencepiece
 from sentencepiece import sentencepiece_model_pb2
-from tqdm import tqdm
 
 from albert.errors import UserError
 from albert.pretraining_data.markup import Markup
@@ -29,6 +28,7 @@ from albert.pretraining_data.text_files import INPUT, expand_patterns, read_line
 from albert.settings.fields import DATA, KEEP_ACCENTS, MODEL, OUTPUT, at_least, between, problems_of, setting
 from albert.system.files import write_bytes, write_text
 from albert.system.printing import counted
+from albert.system.progress import progress_bar
 from albert.tokenization import SentencePieceTokenizer, preprocess_text
 
 CONTROL_SYMBOLS = ("[CLS]", "[SEP]", "[MASK]")
@@ -138,7 +138,7 @@ class _Sentences:
     def __iter__(self) -> Iterator[str]:
         total = sum(path.stat().st_size for path in self._files)
         try:
-            with tqdm(
+            with progress_bar(
                 desc="reading", total=total, unit="B", unit_scale=True, delay=1, disable=None, leave=False
             ) as bar:
                 for path in self._files:

@@ -72,7 +72,7 @@ def test_markup_in_the_text_is_reported(settings, caplog):
     text.write_text('<doc id="1">\n' + text.read_text("utf-8") + "\nSome <b>bold</b> text\n</doc>\n", encoding="utf-8")
     train_vocabulary(settings)
     assert f"3 lines have markup in them and were kept as they are; the first is {text}, line 1: " in caplog.text
-    assert "1 of them begin a document" in caplog.text
+    assert "1 of them begins a document" in caplog.text
 
 
 def test_accents_that_get_lost_are_reported_and_kept_where_asked_for(settings, caplog):

@@ -25,6 +25,7 @@ from albert.ops.fenced import FENCED
 from albert.ops.fused import FUSED
 from albert.runs import reports
 from albert.runs.dev_reports import DevReports
+from albert.runs.divergence import warn_of_divergence
 from albert.runs.model_fn import build_model_fn
 from albert.runs.output_dir import INIT_WEIGHTS
 from albert.settings import Settings, TrainSettings
@@ -125,11 +126,12 @@ def log_batch(train: TrainSettings, examples: int, num_replicas: int, num_worker
     factors.append(counted(num_replicas // num_workers, "replica"))
     if num_workers > 1:
         factors.append(f"{num_workers} workers")
+    batch = train.global_batch_size(num_replicas)
+    seen = train.num_steps * batch
     logging.info(
-        "Batch: %s = %d examples/step; %d steps = %d examples = %.3g epochs of %d.",
-        " x ".join(factors), train.global_batch_size(num_replicas), train.num_steps,
-        train.num_steps * train.global_batch_size(num_replicas),
-        train.num_steps * train.global_batch_size(num_replicas) / max(1, examples), examples,
+        "Batch: %s = %s/step; %s = %s = %.3g epoch%s of %s.",
+        " x ".join(factors), counted(batch, "example"), counted(train.num_steps, "step"), counted(seen, "example"),
+        seen / max(1, examples), "" if seen == examples else "s", f"{examples:,}",
     )  # fmt: skip
 
 
@@ -263,12 +265,13 @@ def train_and_evaluate(
         assert results, "the chief writes"
         if settings.do_train:
             is_early = trained_to < settings.train.num_steps
-            results.trained(estimator.throughput, trained_to if is_early else None)
+            results.trained(estimator.throughput, trained_to if is_early else None, estimator.is_resumed)
         if eval_spec and dev_reports:
             results.evaluated(estimator.evaluations, metrics, dev_reports.labels, dev_reports.files(predictions))
             dev_reports.warn_where_nothing_is_learnt(metrics)
         elif eval_spec:
             results.evaluated(estimator.evaluations, metrics)
+        warn_of_divergence(settings, metrics)
         if best_metric in metrics:
             logging.info(
                 "Best checkpoint: step %d, %s = %.4f. Results: %s",
@@ -286,7 +289,7 @@ def evaluate(estimator: Estimator, eval_spec: EvalSpec, settings: Settings) -> d
         return dict(estimator.evaluations.best.metrics)
     estimator.evaluate_checkpoints(eval_spec)
     restore_best(estimator, settings)
-    return estimator.evaluate(eval_spec.input_fn, eval_spec.score_fn, eval_spec.has_labels)
+    return estimator.evaluate(eval_spec)
 
 
 def restore_best(estimator: Estimator, settings: Settings) -> None:

@@ -13,6 +13,7 @@ from albert.heads.pooled import ClassificationHead
 from albert.ops.embedding import gather_repeatably
 from albert.runs import assembly
 from albert.settings import TrainSettings
+from albert.system.printing import counted
 from albert.testing import GOOD_SETTINGS, tiny_config
 
 
@@ -91,4 +92,19 @@ def test_a_process_that_joins_no_other_is_warned_of_where_there_are_others(monke
 def test_the_batch_is_counted_in_plurals_where_there_are_several(caplog, batch, replicas, said):
     with caplog.at_level("INFO"):
         assembly.log_batch(TrainSettings(per_replica_batch_size=batch, train_steps=3), 10, replicas)
-    assert f"Batch: {said} {batch * replicas} examples/step" in caplog.text
+    total = batch * replicas
+    assert f"Batch: {said} {counted(total, 'example')}/step; 3 steps = {3 * total} examples = " in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("steps", "examples", "said"),
+    [
+        (1, 1, "1 step = 1 example = 1 epoch of 1."),
+        (4, 4, "4 steps = 4 examples = 1 epoch of 4."),
+        (2_000, 4_000, "2,000 steps = 2,000 examples = 0.5 epochs of 4,000."),
+    ],
+)
+def test_steps_and_epochs_are_counted_in_words(caplog, steps, examples, said):
+    caplog.set_level("INFO")
+    assembly.log_batch(TrainSettings(per_replica_batch_size=1, train_steps=steps), examples, 1)
+    assert f" = 1 example/step; {said}" in caplog.text

@@ -39,6 +39,7 @@ from albert.runs.assembly import (
     train_and_evaluate,
 )
 from albert.runs.dev_reports import DevReports
+from albert.runs.divergence import warn_of_rate
 from albert.runs.left_model import LeftModel, warn_of_other_length
 from albert.runs.output_dir import PACKING_VERSION, SHAPE_COST, claim_output_dir, recorded_packing, still_claimed
 from albert.runs.split_data import SplitData
@@ -251,6 +252,7 @@ def count_steps(task: Task, splits: Mapping[Split, SplitData], settings: Setting
     examples = splits["train"].num_examples
     train = settings.train.in_steps(examples, replicas.count)
     input_pipeline.check_batch(shape_of_step(train, replicas), examples)
+    warn_of_rate(train.learning_rate)
     log_batch(train, examples, replicas.count, replicas.workers.count)
     return dataclasses.replace(settings, train=train)
 
@@ -370,4 +372,5 @@ def build_eval_spec(inputs: InputFunctions, score: Callable[[Mapping[str, np.nda
     """Scoring on the dev split, whose batches are described once."""
     dataset = inputs.once("dev", inputs.settings.per_replica_eval_batch_size)
     task = inputs.task
-    return EvalSpec(lambda: dataset, score, task.best_metric, task.has_dev_labels, task.lower_is_better)
+    num_examples = inputs.splits["dev"].num_examples
+    return EvalSpec(lambda: dataset, score, task.best_metric, task.has_dev_labels, task.lower_is_better, num_examples)

@@ -274,12 +274,20 @@ def test_steps_that_are_left_out_stand_in_the_log_as_null(copied, caplog):
     losses = _losses(out)
     assert [step for step, *_ in losses] == list(range(1, 13))
     assert [loss is None for _, loss, _ in losses] == [False] + [True] * 11
+    assert "11 of 12 steps changed nothing, because the loss or its gradient was not finite" in caplog.text
+    assert "`learning_rate`=1e+30 is far above the usual" in caplog.text
     first, last = (
         checkpoint_files.load_tensors(out / "model.ckpt-12")[name] for name in ("output_bias", "global_step")
     )
     assert last == 12
     assert (out / "training_curve.png").exists()
     assert first.shape == (2,)
+
+
+def test_a_best_checkpoint_that_lost_its_numbers_is_said_to_be_of_no_use(copied, caplog):
+    # The only update is finite, and throws the weights to 1e30.
+    _run(copied, "train", "eval", output_dir=copied / "wild", learning_rate=1e30, train_step=1, warmup_step=0)
+    assert "The best checkpoint, of step 1, is of no use: its eval_loss is nan" in caplog.text
 
 
 def test_a_cache_cut_short_while_in_use_is_one_line(capsys, copied, monkeypatch):

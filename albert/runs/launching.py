@@ -211,8 +211,8 @@ def _gpus_of_workers(settings: LaunchSettings, environment: Mapping[str, str]) -
     wanted = settings.num_workers * per_worker
     if len(names) < wanted:
         raise UserError(
-            f"`num_workers`={settings.num_workers} with `gpus_per_worker`={per_worker} needs {wanted} GPUs, and "
-            f"{source} names {len(names)}"
+            f"`num_workers`={settings.num_workers} with `gpus_per_worker`={per_worker} needs "
+            f"{counted(wanted, 'GPU')}, and {source} names {len(names)}"
         )
     return [",".join(names[start : start + per_worker]) for start in range(0, wanted, per_worker)]
 

@@ -7,6 +7,7 @@ imported, which takes seconds.
 import contextlib
 import itertools
 import logging
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -40,6 +41,7 @@ from albert.serving.uses import ANSWERS, CHOICES, GIVES, LABELS, check_choice_of
 from albert.system.files import WholeFile
 from albert.system.imports import importing_tensorflow
 from albert.system.printing import counted
+from albert.system.progress import progress_bar
 from albert.system.signals import exit_on_termination
 from albert.system.text_encoding import read_regular, whole_text, with_file
 from albert.tasks.base import Choice, Labels, MultiLabels, Score, Span
@@ -78,8 +80,10 @@ def run(request: PredictRequest) -> None:
         if request.input_file == STDIN:
             predictor.warm_up(request.embeddings)
             logging.info("Reading lines from standard input.")
+        elif request.input_file is not None:
+            logging.info("Predicting %s.", request.input_file)
         begin = time.perf_counter()
-        num_rows = write_all(sink, predictor, pieces)
+        num_rows = write_all(sink, predictor, _with_bar(pieces, request))
         predictor.unknown.warn(_where(request))
         for cuts in predictor.cuts.values():
             cuts.warn(_where(request))
@@ -87,6 +91,16 @@ def run(request: PredictRequest) -> None:
             seconds = time.perf_counter() - begin
             rate = num_rows / max(seconds, 1e-9)
             logging.info("%s in %.1f s (%.0f a second).", counted(num_rows, "row"), seconds, rate)
+
+
+def _with_bar(pieces: Iterator[Piece], request: PredictRequest) -> Iterator[Piece]:
+    """`pieces`; where the results do not go to the terminal themselves, a bar counts what is read of a file."""
+    is_shown = request.output_file is not None or not sys.stdout.isatty()
+    is_hidden = None if is_shown and request.input_file not in (None, STDIN) else True
+    with progress_bar(desc="predict", unit=" read", delay=1, disable=is_hidden, leave=False) as bar:
+        for piece in pieces:
+            yield piece
+            bar.update(len(piece))
 
 
 def _where(request: PredictRequest) -> str:

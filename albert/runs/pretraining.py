@@ -27,9 +27,11 @@ from albert.runs.assembly import (
     resolve,
     train_and_evaluate,
 )
+from albert.runs.divergence import warn_of_rate
 from albert.runs.output_dir import Claim, claim_output_dir, still_claimed
 from albert.serving.model_folder import write_model_folder
 from albert.settings import PretrainingSettings
+from albert.system.printing import counted
 from albert.tokenization import Tokenizer, load_tokenizer
 
 
@@ -56,6 +58,7 @@ def run(settings: PretrainingSettings) -> dict[str, float]:
         estimator = build_estimator(config, PretrainingHead(config), replicas, settings, schedule, num_of_group)
         train_input_fn = None
         if settings.do_train:
+            warn_of_rate(train.learning_rate)
             log_batch(train, records["train"].count, replicas.count, workers.count)
             shape = BatchShape(train.per_replica_batch_size, replicas.count, train.gradient_accumulation_steps)
             train_input_fn = functools.partial(
@@ -120,8 +123,8 @@ def open_wanted_records(config: AlbertConfig, settings: PretrainingSettings) -> 
     for opened in records.values():
         if opened.without_masks == opened.count:
             raise UserError(
-                f"None of the {opened.count} records has a masked position, so that there is nothing to predict. Make "
-                "them with `masked_lm_prob` above 0."
+                f"Of the {counted(opened.count, 'record')} none has a masked position, so that there is nothing "
+                "to predict. Make them with `masked_lm_prob` above 0."
             )
     if len(records) == 2:
         trained = set(records["train"].digests.values())
@@ -215,4 +218,5 @@ def build_eval_spec(records: RecordFiles, settings: PretrainingSettings, replica
     """
     shape = BatchShape(settings.per_replica_eval_batch_size, replicas.count)
     dataset = pretraining_batches.eval_dataset(records, shape, settings.data.max_eval_records, replicas.local_ids)
-    return EvalSpec(lambda: dataset, metrics_of, BEST_METRIC, has_labels=False)
+    num_examples = min(records.count, settings.data.max_eval_records)
+    return EvalSpec(lambda: dataset, metrics_of, BEST_METRIC, has_labels=False, num_examples=num_examples)

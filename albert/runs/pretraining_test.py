@@ -213,7 +213,7 @@ def test_records_without_any_mask_and_those_that_are_trained_on_and_evaluated(tm
     columns = random_columns(10)
     columns["masked_lm_weights"][:] = 0
     write_records(tmp_path / "dev.tfrecord", columns)
-    with pytest.raises(UserError, match="None of the 10 records has a masked position"):
+    with pytest.raises(UserError, match="Of the 10 records none has a masked position"):
         pretraining.open_wanted_records(config, settings)
 
 

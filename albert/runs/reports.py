@@ -32,6 +32,8 @@ if TYPE_CHECKING:  # drawing is imported where something is drawn
     from matplotlib.lines import Line2D
 
 _STOPPED = "Stopped early at step"
+# Seconds of training steps: of all, or where a run was resumed, of those since then.
+_WHOLE_TIME, _LAST_TIME = "Total time", "Time since the last start"
 TRAINING_LOG = "training_log.jsonl"
 CURVE = "training_curve.png"
 
@@ -200,18 +202,21 @@ class Results:
             "Warmup steps": train.warmup_steps,
         }
 
-    def trained(self, throughput: Throughput, stopped_at: int | None = None) -> None:
+    def trained(self, throughput: Throughput, stopped_at: int | None = None, is_resumed: bool = False) -> None:
         """Adds time and speed of this process's training steps without warm-up, if it made any.
 
-        `stopped_at` is the step at which early stopping ended training.
+        `stopped_at` is the step at which early stopping ended training. `is_resumed`: an earlier process made the first
+        steps, and nothing says exactly how long they took.
         """
         self._hyperparameters.pop(_STOPPED, None)
         if stopped_at is not None:
             self._hyperparameters[_STOPPED] = stopped_at
         if throughput.seconds:
             speed = throughput.speed
+            for name in (_WHOLE_TIME, _LAST_TIME):
+                self._hyperparameters.pop(name, None)
             self._hyperparameters |= {
-                "Total time": round(throughput.seconds, 2),
+                _LAST_TIME if is_resumed else _WHOLE_TIME: round(throughput.seconds, 2),
                 "Speed": round(speed.examples_per_second, 2),
                 "Seconds per step": round(speed.seconds_per_step, 4),
             }

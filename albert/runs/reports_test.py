@@ -16,7 +16,7 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from tensorboard.util.tensor_util import make_ndarray
 
 from albert.engine.evaluations import Evaluation
-from albert.engine.throughput import Speed, StepRecord, Throughput
+from albert.engine.throughput import WARM_UP_CALLS, Speed, StepRecord, Throughput
 from albert.errors import UserError
 from albert.runs import reports
 from albert.system.files import write_texts
@@ -221,6 +221,29 @@ def test_the_best_metric_follows_the_comparison(tmp_path):
     assert summary["hyperparameters"]["Speed"] == 40
     assert summary["best"] == {"f1": 0.75, "eval_loss": 0.25, "global_step": 20}
     assert [(e["global_step"], e["is_best"]) for e in summary["evaluations"]] == [(10, True), (20, True), (30, False)]
+
+
+def test_a_resumed_run_does_not_call_the_time_of_its_last_part_the_total(tmp_path):
+    settings = dataclasses.replace(GOOD_SETTINGS, output_dir=tmp_path)
+    throughput = Throughput(8)
+    for _ in range(WARM_UP_CALLS + 1):
+        throughput.add(4.0, [100.0], [100.0])
+
+    def write(is_resumed: bool) -> dict:
+        results = reports.Results(settings, "f1", num_replicas=2)
+        results.trained(throughput, is_resumed=is_resumed)
+        results.evaluated([_evaluation(10, 0.5, True)], {"f1": 0.5, "global_step": 10})
+        return json.loads((tmp_path / "eval_results.json").read_text())["hyperparameters"]
+
+    assert write(False)["Total time"] == 4
+    written = write(True)
+    assert written["Time since the last start"] == 4
+    assert "Total time" not in written
+    # A start that makes no step says what was there.
+    results = reports.Results(settings, "f1", num_replicas=2)
+    results.trained(Throughput(8), is_resumed=True)
+    results.evaluated([_evaluation(10, 0.5, True)], {"f1": 0.5, "global_step": 10})
+    assert "Time since the last start = 4.0\n" in (tmp_path / "eval_results.txt").read_text()
 
 
 def test_results_without_training_have_no_speed_and_no_evaluations(tmp_path):

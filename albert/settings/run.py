@@ -27,6 +27,7 @@ from albert.settings.fields import (
     problems_of,
     setting,
 )
+from albert.system.printing import counted
 
 # "auto" is bfloat16 on GPUs that compute in it, otherwise float32.
 DTYPES = ("float32", "bfloat16", "auto")
@@ -209,7 +210,7 @@ class TrainSettings:
         warmup_steps = int(steps * self.warmup_proportion) if self.warmup_proportion else self.warmup_steps
         if warmup_steps > steps:
             raise UserError(
-                f"`warmup_steps`={warmup_steps} is more than the {steps} steps of `num_train_epochs`="
+                f"`warmup_steps`={warmup_steps} is more than the {counted(steps, 'step')} of `num_train_epochs`="
                 f"{self.num_train_epochs:g}: give fewer, or `warmup_proportion`."
             )
         return dataclasses.replace(self, train_steps=steps, warmup_steps=warmup_steps)

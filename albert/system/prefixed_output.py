@@ -20,16 +20,34 @@ class Screen:
         self._stream: BinaryIO | None = stream
         self.is_terminal = stream.isatty()
         self._bar = b""
+        self._is_inside_line = False
 
     def line(self, text: bytes) -> None:
         """Writes a whole line, above the bar."""
-        self._write(_CLEAR * bool(self._bar) + text + b"\n" + self._bar)
+        self.text(text + b"\n")
+
+    def text(self, data: bytes) -> None:
+        """Writes lines above the bar, which is away as long as the last one has no end."""
+        clear = _CLEAR * bool(self._bar and not self._is_inside_line)
+        self._is_inside_line = not data.endswith(b"\n")
+        self._write(clear + data + (b"" if self._is_inside_line else self._bar))
 
     def bar(self, text: bytes) -> None:
         """Draws the bar in place of the one before; b"" removes it. Only a terminal has one."""
-        if self.is_terminal and text != self._bar:
+        if not self.is_terminal:
+            return
+        text = self._fitted(text)
+        if text != self._bar and not self._is_inside_line:
             self._write(_CLEAR + text)
-            self._bar = text
+        self._bar = text
+
+    def _fitted(self, text: bytes) -> bytes:
+        """What has room in a line of the terminal: more could not be removed again."""
+        try:
+            columns = os.get_terminal_size(self._stream.fileno()).columns if self._stream else 0
+        except (OSError, ValueError):
+            columns = 0
+        return text.decode(errors="replace")[: columns - 1].encode() if columns > 1 else text
 
     def _write(self, data: bytes) -> None:
         if self._stream is None:
@@ -93,6 +111,25 @@ class PrefixedSource:
 
     def _show(self, text: bytes) -> None:
         self._screen.line(self._prefix + text)
+
+
+class BarSource:
+    """A process's progress bar, on its way to a screen: lines, each the state of the bar, an empty one for no bar."""
+
+    def __init__(self, screen: Screen, prefix: bytes = b""):
+        self._screen = screen
+        self._prefix = prefix
+        self._rest = b""
+
+    def feed(self, data: bytes) -> None:
+        """Shows the newest state."""
+        *states, self._rest = (self._rest + data).split(b"\n")
+        if states:
+            self._screen.bar(self._prefix + states[-1] if states[-1] else b"")
+
+    def end(self) -> None:
+        """Removes the bar."""
+        self._screen.bar(b"")
 
 
 def _last_state(line: bytes) -> bytes:

@@ -1,10 +1,14 @@
+import fcntl
 import io
+import os
 import re
+import struct
+import termios
 
 import pytest
 
 from albert.system.held_lines import Repetition
-from albert.system.prefixed_output import PrefixedSource, Screen
+from albert.system.prefixed_output import BarSource, PrefixedSource, Screen
 
 
 class _Terminal(io.BytesIO):
@@ -75,6 +79,38 @@ def test_on_a_terminal_lines_appear_above_the_bar():
     bar.feed(b"\r   \r")
     clear = b"\r\x1b[K"
     assert out.getvalue() == b"".join([clear + b"[0]  10%", clear + b"[1] line\n[0]  10%", clear + b"[0]  20%", clear])
+
+
+def test_above_a_bar_there_are_whole_lines_only():
+    out = _Terminal()
+    screen = Screen(out)
+    bar = BarSource(screen, b"[0] ")
+    bar.feed(b"10%\n20%\n30")
+    screen.text(b"half of")
+    bar.feed(b"%\n")
+    screen.text(b" a line\n")
+    bar.feed(b"\n")
+    bar.end()
+    clear = b"\r\x1b[K"
+    assert out.getvalue() == clear + b"[0] 20%" + clear + b"half of a line\n[0] 30%" + clear
+
+
+def test_where_no_terminal_is_nothing_but_the_text_is_written():
+    out = io.BytesIO()
+    screen = Screen(out)
+    BarSource(screen).feed(b"10%\n")
+    screen.text(b"one\nt")
+    screen.text(b"wo\n")
+    assert out.getvalue() == b"one\ntwo\n"
+
+
+def test_a_bar_is_cut_to_the_width_of_the_terminal():
+    own, other = os.openpty()
+    fcntl.ioctl(other, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 8, 0, 0))
+    with os.fdopen(other, "wb", buffering=0) as terminal:
+        Screen(terminal).bar("10% ████████".encode())
+        assert os.read(own, 100) == b"\r\x1b[K" + "10% ███".encode()
+    os.close(own)
 
 
 def test_a_screen_that_nobody_looks_at_any_more_raises_nothing():

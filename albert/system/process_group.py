@@ -21,7 +21,8 @@ from pathlib import Path
 
 from albert.system import guarded_start
 from albert.system.held_lines import Repetition
-from albert.system.prefixed_output import PrefixedSource, Screen
+from albert.system.prefixed_output import BarSource, PrefixedSource, Screen
+from albert.system.progress import PROGRESS_BAR, channel_of
 
 _POLL_SECONDS = 0.05
 _READ_BYTES = 1 << 16
@@ -118,27 +119,33 @@ class ProcessGroup:
         guard = [sys.executable, "-I", "-S", str(Path(guarded_start.__file__)), str(self._lifeline)]
         prefix = f"[worker {index}] "
         has_bar = errors.is_terminal and index == 0
-        (out_end, out_write), (errors_end, errors_write) = os.pipe(), _terminal(prefix) if has_bar else os.pipe()
+        columns = _columns_behind(prefix) if has_bar else 0
+        (out_end, out_write), (errors_end, errors_write) = os.pipe(), _terminal(columns) if has_bar else os.pipe()
+        bar = _Bar.of(environment, columns) if index == 0 else _Bar()
         try:
             process = subprocess.Popen(
                 [*guard, *command],
-                env=environment,
+                env={**environment, PROGRESS_BAR: bar.variable},
                 stdin=subprocess.DEVNULL,
                 stdout=out_write,
                 stderr=errors_write,
-                pass_fds=(self._lifeline,),
+                pass_fds=(self._lifeline, *bar.passed_on),
                 start_new_session=True,
             )
         finally:
             os.close(out_write)
             os.close(errors_write)
-            sources = ((out_end, out, False, None), (errors_end, errors, has_bar, self._repetition))
-            for descriptor, screen, bar, repetition in sources:
-                self._descriptors.add(descriptor)
-                source = PrefixedSource(screen, prefix.encode(), bar, repetition)
-                self._selector.register(descriptor, selectors.EVENT_READ, source)
+            self._listen(out_end, PrefixedSource(out, prefix.encode()))
+            self._listen(errors_end, PrefixedSource(errors, prefix.encode(), has_bar, self._repetition))
+            if bar.reading_end >= 0:
+                os.close(*bar.passed_on)
+                self._listen(bar.reading_end, BarSource(errors, prefix.encode()))
         self._running[index] = process
         self._sessions.append(process.pid)
+
+    def _listen(self, descriptor: int, source: PrefixedSource | BarSource) -> None:
+        self._descriptors.add(descriptor)
+        self._selector.register(descriptor, selectors.EVENT_READ, source)
 
     def _pass_on(self, seconds: float) -> None:
         if not self._descriptors:
@@ -161,10 +168,36 @@ class ProcessGroup:
         os.close(descriptor)
 
 
-def _terminal(prefix: str) -> tuple[int, int]:
-    """Both ends of a terminal as wide as what a prefix leaves of this process's: programs draw bars on terminals."""
+@dataclasses.dataclass(frozen=True)
+class _Bar:
+    """How a process of ours tells its progress bar: through a pipe that `variable` names and `passed_on` ends in.
+
+    `reading_end` is this process's; -1 where the pipe was given to it, for another process that reads.
+    """
+
+    variable: str = ""
+    passed_on: tuple[int, ...] = ()
+    reading_end: int = -1
+
+    @classmethod
+    def of(cls, environment: Mapping[str, str], columns: int) -> "_Bar":
+        """A pipe to here for a terminal with `columns`; without one, the pipe that this process was given, if any."""
+        if columns:
+            reading_end, writing_end = os.pipe()
+            return cls(f"{writing_end}:{columns}", (writing_end,), reading_end)
+        variable = environment.get(PROGRESS_BAR, "")
+        channel = channel_of(variable)
+        return cls(variable, (channel.descriptor,)) if channel else cls()
+
+
+def _columns_behind(prefix: str) -> int:
+    """What a prefix leaves of this process's terminal."""
+    return max(20, os.get_terminal_size(sys.stderr.fileno()).columns - len(prefix))
+
+
+def _terminal(columns: int) -> tuple[int, int]:
+    """Both ends of a terminal: other libraries' programs draw their bars on one."""
     own, other = os.openpty()
     tty.setraw(other)
-    columns = max(20, os.get_terminal_size(sys.stderr.fileno()).columns - len(prefix))
     fcntl.ioctl(other, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     return own, other

@@ -18,6 +18,7 @@ from albert.errors import UserError
 from albert.settings import DataSettings
 from albert.settings.fields import DATA, DROPOUT, MODEL, at_least, problems_of, setting
 from albert.system.json_text import parse_json, short_repr
+from albert.system.printing import counted
 from albert.system.text_encoding import with_file
 from albert.tasks.base import Choice, Split, Task
 from albert.tasks.metrics import accuracy
@@ -343,8 +344,8 @@ def _parse_article(
         labels = [None if a in unknown else _label(a, f"answers[{i}]", num_options) for i, a in answers]
     if not len(questions) == len(options) == len(labels):
         raise ValueError(
-            f"{len(questions)} questions, {len(options)} lists of options and {len(labels)} answers, which must be "
-            "equally many"
+            f"{counted(len(questions), 'question')}, {counted(len(options), 'list')} of options and "
+            f"{counted(len(labels), 'answer')}, which must be equally many"
         )
     return _Article(identifier, text, questions, options, labels)
 
@@ -372,7 +373,7 @@ def _checked_texts(value: object, place: str) -> list[str]:
 def _checked_options(value: object, place: str, num_options: int, counted_by: str) -> list[str]:
     texts = _checked_texts(value, place)
     if len(texts) != num_options:
-        raise ValueError(f"{place} has {len(texts)} options, not {num_options} as {counted_by}")
+        raise ValueError(f"{place} has {counted(len(texts), 'option')}, not {num_options} as {counted_by}")
     return texts
 
 

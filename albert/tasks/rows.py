@@ -184,9 +184,9 @@ def _few_or_many(count: int, wanted: int) -> str:
 
 def _fault_of_count(text: str, count: int, wanted: int) -> str:
     if count < wanted:
-        return f"{count} column(s) between tabs, at least {wanted} are needed; correct or remove the row"
+        return f"{counted(count, 'column')} between tabs, at least {wanted} are needed; correct or remove the row"
     joined = " (a carriage return in it may have ended a row)" if "\r" in text else ""
-    return f"{count} columns between tabs, but the header has {wanted}{joined}; correct or remove the row"
+    return f"{counted(count, 'column')} between tabs, but the header has {wanted}{joined}; correct or remove the row"
 
 
 def _check_row(path: Path, line: int, columns: list[str], header: list[str], layout: Layout) -> None:

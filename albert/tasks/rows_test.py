@@ -217,7 +217,7 @@ def test_a_tab_too_many_or_too_few_is_refused_or_counted(name, split, tmp_path, 
 def test_torn_rows_of_a_test_file_are_refused(tmp_path):
     # Each has to be predicted, so that none can be left out.
     content = "id\tquestion1\tquestion2\n0\tone?\ttwo?\n1\tone,\n"
-    assert "line 3: 2 column(s)" in _refusal(tmp_path, "qqp", "test", content)
+    assert "line 3: 2 columns" in _refusal(tmp_path, "qqp", "test", content)
 
 
 def test_a_carriage_return_inside_a_row_is_kept_and_counted(tmp_path, caplog):

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
 
 from albert.custom_optimization import OPTIMIZERS
 from albert.engine.checkpoint_files import GLOBAL_STEP
 from albert.errors import UserError
 from albert.system.json_text import short_text
 from albert.system.printing import counted
+from albert.system.progress import progress_bar
 from albert.weights.differences import CLASSIFIER_MARK, Mismatch, check_coverage, check_shapes, no_encoder
 from albert.weights.named_tensors import NamedTensors, Reader
 from albert.weights.names import (
@@ -323,7 +323,7 @@ def _with_progress(
     """The items of `chosen`; with a progress bar, of bytes, where there are many."""
     sizes = {name: weights[name].shape.num_elements() * weights[name].dtype.size for name in chosen}
     is_small = sum(sizes.values()) < _BYTES_WITH_PROGRESS
-    with tqdm(
+    with progress_bar(
         total=sum(sizes.values()),
         desc=f"{what} weights",
         unit="B",

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from albert.errors import UserError
 from albert.runs.sweep.request import SLURM, SweepRequest
+from albert.system.printing import counted
 
 # Side by side on cores by default: more runs than this fill the memory before they fill the cores.
 _RUNS_ON_CORES = 8
@@ -59,7 +60,9 @@ def slots_for(request: SweepRequest, environment: Mapping[str, str] = os.environ
 
 def _of_gpus(names: Sequence[str], per_run: int) -> list[Slot]:
     if per_run > len(names):
-        raise UserError(f"`gpus_per_run`={per_run}, but there are {len(names)} GPUs. Give at most that many.")
+        raise UserError(
+            f"`gpus_per_run`={per_run}, but only {counted(len(names), 'GPU')} may be used. Give at most that many."
+        )
     return [Slot(gpus=tuple(names[first : first + per_run])) for first in range(0, len(names) - per_run + 1, per_run)]
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from albert.data.source_files import FileState
 from albert.errors import UserError
 from albert.system.json_text import short_repr
+from albert.system.printing import counted, part_of
 from albert.tasks.base import Labels, MultiLabels, Score, Split
 from albert.tasks.own.columns import (
     MAX_CLASSES,
@@ -291,9 +292,9 @@ def _log_rows(
     label = short_repr(columns.label) if columns.label else "none"
     _LOG.info("Own data: text in column %s, label in %s: %s.", texts, label, problem_type)
     for split, look in looked_at.items():
-        rows = f"{int(members[split].sum()):,} of {look.found.num_rows:,}"
+        rows = part_of(int(members[split].sum()), look.found.num_rows, "row")
         shown = "" if problem_type == REGRESSION else _label_counts(look.found, members[split])
-        _LOG.info("%s: %s rows of %s%s", split, rows, look.found.table.path, shown)
+        _LOG.info("%s: %s of %s%s", split, rows, look.found.table.path, shown)
 
 
 def _label_counts(found: Survey, members: np.ndarray) -> str:
@@ -305,7 +306,7 @@ def _label_counts(found: Survey, members: np.ndarray) -> str:
     if not counts:
         return ""
     names = in_order(counts)
-    more = f" and {len(names) - _LISTED_LABELS} more labels" if len(names) > _LISTED_LABELS else ""
+    more = f" and {counted(len(names) - _LISTED_LABELS, 'more label')}" if len(names) > _LISTED_LABELS else ""
     return ": " + ", ".join(f"{name} {counts[name]:,}" for name in names[:_LISTED_LABELS]) + more
 
 

@@ -232,8 +232,8 @@ class SquadTask(Task):
         questions = len(all_questions(items))
         if not records:
             raise UserError(
-                f"{source}: none of its {questions} questions has features, because the vocabulary drops every "
-                "character of their contexts or answers; name another file or vocabulary."
+                f"{source}: of its {counted(questions, 'question')} none has features, because the vocabulary drops "
+                "every character of their contexts or answers; name another file or vocabulary."
             )
         if not any(item.for_training for item in items):
             self._warn_of_unspaced_answers(source, items)

@@ -311,7 +311,7 @@ def test_inputs_that_were_dropped_have_windows(testdata, tokenizer, name):
 def test_split_without_any_window_is_refused(tmp_path, tokenizer):
     document = squad_document(context="\u0301\u0302", answers=[])
     paragraphs, records = _features(write_squad(tmp_path, document), tokenizer, "dev")
-    with pytest.raises(UserError, match=r"squad\.json: none of its 1 questions has features"):
+    with pytest.raises(UserError, match=r"squad\.json: of its 1 question none has features"):
         _task().check_records(tmp_path / "squad.json", paragraphs, records)
 
 
