@@ -22,6 +22,7 @@ from albert.serving.batching import Batcher, QueueFull, Stopped
 from albert.serving.http.body import THRESHOLD, TOP_K, BodyReader, Refused, Request, check_number, in_fields
 from albert.serving.http.metrics import Metrics
 from albert.serving.http.settings import Limits
+from albert.system.printing import counted
 
 # Bodies of so many requests of the largest size may be in memory at a time.
 _LARGEST_BODIES = 32
@@ -144,7 +145,9 @@ class Service:
                     if self._held_bytes > _LARGEST_BODIES * limit:
                         raise QueueFull
         except TimeoutError:
-            raise Refused(408, f"the body did not arrive within {self._limits.read_seconds} seconds.") from None
+            raise Refused(
+                408, f"the body did not arrive within {counted(self._limits.read_seconds, 'second')}."
+            ) from None
         finally:
             self._held_bytes -= len(body)
         return bytes(body)

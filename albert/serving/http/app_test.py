@@ -89,7 +89,7 @@ async def _large():
         ({"texts": ["a"] * 5}, 413, "a request may have 4"),
         (b" " * 5000, 413, "larger than 4,096 bytes"),
         (_large(), 413, "larger than 4,096 bytes"),
-        (_slowly(100, 0.1), 408, "did not arrive within 1 seconds"),
+        (_slowly(100, 0.1), 408, "did not arrive within 1 second."),
         ({"texts": ["!"]}, 500, "the server's log says why"),
     ],
 )

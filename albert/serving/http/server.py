@@ -27,6 +27,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from albert.errors import UserError
 from albert.serving.http.app import Service
 from albert.serving.http.settings import Limits
+from albert.system.printing import counted
 from albert.system.signals import leave_closed_terminal, terminations
 
 _BACKLOG = 2048
@@ -142,7 +143,7 @@ class _Connection(H11Protocol):
         """Refuses a head that is late; a late body is the application's to refuse until it has answered."""
         self._deadline = None
         if self.cycle is None or (self.cycle.response_complete and self.conn.their_state is h11.IDLE):
-            self._refuse(408, f"the request did not arrive within {self._limits.read_seconds} seconds.")
+            self._refuse(408, f"the request did not arrive within {counted(self._limits.read_seconds, 'second')}.")
         elif self.cycle.response_complete:
             self.transport.abort()
 
@@ -217,7 +218,8 @@ async def serve(service: Service, listener: socket.socket, limits: Limits, on_li
     await running
     if not unanswered:
         return 0
-    logging.warning("%d requests were not answered within %d seconds.", unanswered, limits.stop_seconds)
+    were, within = counted(unanswered, "request", "s were", " was"), counted(limits.stop_seconds, "second")
+    logging.warning("%s not answered within %s.", were, within)
     return stop.result()
 
 

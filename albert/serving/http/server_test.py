@@ -175,7 +175,7 @@ def test_a_stop_waits_no_longer_than_it_may():
     assert (code, counts) == (128 + signal.SIGTERM, [6, 6])
     assert {status for status, _, _ in answers} == {503}
     assert answers[0][1] == {"error": "the server stops and does not compute this any more."}
-    assert "6 requests were not answered within 1 seconds" in log
+    assert "6 requests were not answered within 1 second." in log
 
 
 def test_a_second_signal_ends_it_at_once():
