@@ -4,11 +4,15 @@ import collections
 import functools
 import multiprocessing
 import multiprocessing.connection
+import multiprocessing.context
 import os
+import sys
 import threading
+import types
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.reduction import ForkingPickler
 from typing import Any, TypeVar
 
 from albert.errors import UserError
@@ -40,10 +44,7 @@ def parallel_map(work: Callable[[T], R], items: Iterable[T], num_workers: int) -
         yield from map(work, items)
         return
     in_flight: collections.deque[Future] = collections.deque()
-    # Not "fork": a copy of a process in which TensorFlow runs threads may deadlock. Not "spawn": starting a worker that
-    # dies before it has read its arguments waits for ever: a tokenizer alone is more than a pipe holds.
-    context = multiprocessing.get_context("forkserver")
-    with ProcessPoolExecutor(num_workers, context, _start_worker, (work,)) as pool:
+    with ProcessPoolExecutor(num_workers, _context(work), _start_worker, (work,)) as pool:
         try:
             for item in items:
                 in_flight.append(pool.submit(_work_in_worker, item))
@@ -59,6 +60,37 @@ def parallel_map(work: Callable[[T], R], items: Iterable[T], num_workers: int) -
         finally:
             for future in in_flight:
                 future.cancel()
+
+
+def _context(work: Callable) -> multiprocessing.context.BaseContext:
+    """How the workers are started.
+
+    Not "fork": a copy of a process in which TensorFlow runs threads may deadlock. Not "spawn": starting a worker that
+    dies before it has read its arguments waits for ever: a tokenizer alone is more than a pipe holds.
+    """
+    if b"__main__" in bytes(ForkingPickler.dumps(work)):  # as it is sent to them
+        return multiprocessing.get_context("forkserver")
+    return _ContextWithoutMain()
+
+
+class _ProcessWithoutMain(multiprocessing.context.ForkServerProcess):
+    """A worker that does not import the program's main module, in which nothing is that it needs.
+
+    To import a script that has no `if __name__ == "__main__":` is to run it again, and to start workers again.
+    """
+
+    @staticmethod
+    def _Popen(process_obj: Any) -> Any:  # noqa: N802  # as the library calls it
+        main = sys.modules["__main__"]
+        sys.modules["__main__"] = types.ModuleType("__main__")
+        try:
+            return multiprocessing.context.ForkServerProcess._Popen(process_obj)
+        finally:
+            sys.modules["__main__"] = main
+
+
+class _ContextWithoutMain(multiprocessing.context.ForkServerContext):
+    Process = _ProcessWithoutMain
 
 
 _worker_work: Callable  # set once in each worker, so that it is not sent with each item

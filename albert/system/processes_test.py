@@ -1,7 +1,10 @@
 """Work dealt to processes."""
 
 import os
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -42,6 +45,33 @@ def test_errors_reach_the_caller(workers):
 def test_a_process_that_dies_is_reported():
     with pytest.raises(UserError, match=r"died.*too little memory"):
         list(parallel_map(dies_at_3, range(20), 2))
+
+
+UNGUARDED = """
+import operator
+from albert.system.processes import parallel_map
+
+def doubled(item):
+    return 2 * item
+
+print("started")
+print(list(parallel_map({work}, [1, 2, 3], 2)))
+"""
+
+
+@pytest.mark.parametrize("work", ["operator.neg", "doubled"])
+def test_workers_do_not_run_the_callers_script_again_unless_their_work_is_in_it(tmp_path, work):
+    script = tmp_path / "script.py"
+    text = UNGUARDED.format(work=work)
+    if work == "doubled":  # then it needs what every script needs that starts processes
+        text = text.replace("print(", 'if __name__ == "__main__": print(')
+    script.write_text(text)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(
+        [sys.executable, script], env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    expected = {"operator.neg": "[-1, -2, -3]", "doubled": "[2, 4, 6]"}
+    assert done.stdout == f"started\n{expected[work]}\n", done.stderr
 
 
 def test_items_are_read_only_a_few_ahead():
