@@ -16,7 +16,7 @@ import textwrap
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Unpack, get_type_hints
+from typing import TYPE_CHECKING, Any, Unpack, get_type_hints
 
 from albert.cli.fine_tuning import CLASSIFIER, FINE_TUNING_PROGRAMS
 from albert.cli.keyword_types import FineTuningKeywords
@@ -47,7 +47,7 @@ class FinishedRun:
       output_dir: where checkpoints and results are.
       model_dir: the folder of the model that was trained, evaluated or used to predict: `output_dir`, if it has one.
       metrics: of the best checkpoint on the dev split, by name; empty without `do_eval`.
-      best_step: the step of that checkpoint; None without `do_eval`.
+      best_step: the step of that checkpoint; None without `do_eval`, and for a model that is not in `output_dir`.
       files: what this call wrote in `output_dir`, in the order of their names.
     """
 
@@ -61,7 +61,10 @@ class FinishedRun:
         """The model, ready to predict: `albert.load(run.model_dir)`."""
         from albert import load
 
-        return load(self.model_dir)
+        with importing_tensorflow_for_others():
+            from albert.engine.devices import gpus_are_hidden
+
+        return load(self.model_dir, device="cpu" if gpus_are_hidden() else "auto")
 
 
 def fine_tune(**settings: Unpack[FineTuningKeywords]) -> FinishedRun:
@@ -82,20 +85,44 @@ def fine_tune(**settings: Unpack[FineTuningKeywords]) -> FinishedRun:
     if not _running.acquire(blocking=False):
         raise UserError("another thread of this process fine-tunes: wait until it is done, or use another process")
     try:
-        call, problem = None, None
-        try:
-            call = call_of(settings)
-            return _run(call)
-        except UserError as error:
-            problem = call.worded(str(error)) if call else str(error)
-        except OSError as error:
-            if error.filename is None:
-                raise
-            problem = f"{error.filename}: {error.strerror}"
-        # Raised here, it does not hold what the run had in memory.
-        raise UserError(" ".join(problem.split()))
+        outcome = _attempt(settings)
     finally:
         _running.release()
+    if isinstance(outcome, Interrupted):
+        raise _answer_to(outcome)
+    if isinstance(outcome, UserError):
+        raise outcome
+    return outcome
+
+
+def _attempt(settings: Mapping[str, Any]) -> FinishedRun | UserError | Interrupted:
+    """The run, or what to raise: an error that was not raised in it does not hold what it had in memory."""
+    call = None
+    try:
+        call = call_of(settings)
+        return _run(call)
+    except UserError as error:
+        problem = call.worded(str(error)) if call else str(error)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        problem = f"{error.filename}: {error.strerror}"
+    except Interrupted as stop:
+        message = f"{stop}; the same call, without overwrite_output_dir, continues from there"
+        return Interrupted(message, stop.signal_number)
+    return UserError(" ".join(problem.split()))
+
+
+def _answer_to(stop: Interrupted) -> BaseException:
+    """Hands the signal that stopped training to the caller's own handler; what to raise after it.
+
+    By default that of SIGINT raises KeyboardInterrupt, and SIGTERM ends the process.
+    """
+    try:
+        signal.raise_signal(stop.signal_number)
+    except KeyboardInterrupt:
+        return KeyboardInterrupt(str(stop))
+    return stop
 
 
 def _run(call: Call) -> FinishedRun:
@@ -114,7 +141,7 @@ def _run(call: Call) -> FinishedRun:
                 from albert.runs.fine_tuning import run
 
             before = _files(settings.output_dir)
-            with leaving_as_found(), _signals_answered():
+            with leaving_as_found():
                 metrics = run(task, settings)
         found = _files(settings.output_dir)
         written = tuple(sorted(path for path in found if found[path] != before.get(path)))
@@ -129,14 +156,14 @@ def _finished(settings: Settings, metrics: Mapping[str, float], written: tuple[P
     if checkpoint and not next(model_dir.glob("model.ckpt-*.index"), None):
         model_dir = checkpoint if checkpoint.is_dir() else checkpoint.parent
     values = dict(metrics)
-    step = values.pop("global_step", None)
-    return FinishedRun(settings.output_dir, model_dir, values, None if step is None else int(step), written)
+    step = int(values.pop("global_step", 0))  # 0: the model of another folder
+    return FinishedRun(settings.output_dir, model_dir, values, step or None, written)
 
 
 def _files(folder: Path) -> dict[Path, tuple[int, int]]:
-    """What tells a file from one that was written later."""
+    """What tells a file from one that was written later; those of a run, not all below an output folder like "."."""
     found = {}
-    for path in folder.rglob("*"):
+    for path in (*folder.glob("*"), *folder.glob("plugins/**/*")):  # profiles are in folders
         with contextlib.suppress(FileNotFoundError):  # another program's
             if path.is_file():
                 state = path.stat()
@@ -170,44 +197,34 @@ def _logging(worded: Callable[[str], str]) -> Iterator[None]:
     levels = {root: root.level, tensorflow: tensorflow.level}
 
     def in_words(record: logging.LogRecord) -> bool:
-        if record.pathname.startswith(_PACKAGE):
-            record.msg, record.args = worded(record.getMessage()), ()
+        if record.pathname.startswith(_PACKAGE) and not getattr(record, "is_worded", False):
+            record.msg, record.args, record.is_worded = worded(record.getMessage()), (), True
         return True
 
+    def is_telling(record: logging.LogRecord) -> bool:
+        return "triggered tf.function retracing" not in record.getMessage()  # each run traces its own functions
+
     handler = None if root.handlers else logging.StreamHandler(sys.stderr)
-    root.addFilter(in_words)
     if handler:
         handler.setFormatter(Lines(str))
         root.addHandler(handler)
         if root.level == logging.WARNING:  # Python's own choice
             root.setLevel(logging.INFO)
+    worded_handlers = list(root.handlers)
+    for each in worded_handlers:
+        each.addFilter(in_words)
+    tensorflow.addFilter(is_telling)
     tensorflow.setLevel(max(tensorflow.level, logging.WARNING))
     try:
         yield
     finally:
-        root.removeFilter(in_words)
+        tensorflow.removeFilter(is_telling)
+        for each in worded_handlers:
+            each.removeFilter(in_words)
         if handler:
             root.removeHandler(handler)
         for logger, level in levels.items():
             logger.setLevel(level)
-
-
-@contextlib.contextmanager
-def _signals_answered() -> Iterator[None]:
-    """Hands a signal that stopped training to the caller's own handler, when the state is saved.
-
-    By default SIGINT then raises KeyboardInterrupt and SIGTERM ends the process; a handler that returns leaves the
-    Interrupted of the run.
-    """
-    try:
-        yield
-    except Interrupted as stop:
-        message = f"{stop}; the same call, without overwrite_output_dir, continues from there"
-        try:
-            signal.raise_signal(stop.signal_number)
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt(message) from None
-        raise Interrupted(message, stop.signal_number) from None
 
 
 # --- What the keywords are, for help() and notebooks ------------------------------------------------------------------

@@ -65,7 +65,7 @@ def _process() -> dict[str, object]:
     root = logging.getLogger()
     return {
         "handlers": list(root.handlers),
-        "filters": list(root.filters),
+        "filters": [list(filterer.filters) for filterer in (root, logging.getLogger("tensorflow"), *root.handlers)],
         "levels": (root.level, logging.getLogger("tensorflow").level),
         "environment": _environment(os.environ),
         "signals": [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)],
@@ -138,6 +138,7 @@ def test_a_trained_model_is_evaluated_and_predicts_from_another_folder(folder):
     assert [path.name for path in predicted.files if "predictions" in path.name] == ["test_predictions.csv"]
     evaluated = albert.fine_tune(validation_file=table, output_dir=folder / "evaluated", **model)
     assert 0 <= evaluated.metrics["accuracy"] <= 1
+    assert evaluated.best_step is None  # a step of another folder
 
 
 @LIMIT
@@ -194,8 +195,10 @@ def test_it_runs_in_the_thread_of_a_loop_and_beside_it(folder):
 @pytest.mark.training
 def test_handlers_of_the_caller_get_lines_in_pythons_words_at_their_level(folder, caplog):
     caplog.set_level(logging.WARNING)
-    albert.fine_tune(**_keywords(folder, train_step=2, do_eval=False, init_checkpoint=None))
-    assert [record.getMessage() for record in caplog.records] == ["No init_checkpoint: starting from random weights."]
+    albert.fine_tune(**_keywords(folder, train_step=2, do_eval=False, max_seq_length=8))
+    messages = [record.getMessage() for record in caplog.records]
+    assert "No init_checkpoint: starting from random weights." in messages
+    assert [message for message in messages if message.endswith("Raise max_seq_length to train on what follows.")]
 
 
 # Stopping ------------------------------------------------------------------------------------------------------------
@@ -210,7 +213,7 @@ def test_ctrl_c_saves_and_raises_and_the_same_call_continues(folder, monkeypatch
         send_signals(patch, {6: signal.SIGINT})
         with pytest.raises(KeyboardInterrupt, match=r"after step [4-8] of 12, which is saved; the same call") as raised:
             albert.fine_tune(**_keywords(folder))
-    assert raised.value.__suppress_context__
+    assert raised.value.__context__ is None
     assert _process() == before
     assert _steps(folder / "out")[-1] in range(4, 9)  # signals are seen between calls of the compiled loop
     run = albert.fine_tune(**_keywords(folder))
@@ -313,6 +316,19 @@ def test_gpus_that_tensorflow_computes_on_already(monkeypatch, device, count, se
         take(count)
 
 
+def test_a_model_is_loaded_where_its_run_computed(tmp_path, monkeypatch):
+    """On the CPU if that hid the GPUs: TensorFlow does not bring them back."""
+    loaded: list[str] = []
+    monkeypatch.setattr(albert, "load", lambda model_dir, device: loaded.append(device))
+    run = from_python.FinishedRun(tmp_path, tmp_path, {}, None, ())
+    gpu = tf.config.PhysicalDevice("/physical_device:GPU:0", "GPU")
+    for there, visible in (([], []), ([gpu], []), ([gpu], [gpu])):
+        monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind, there=there: there)
+        monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind, visible=visible: visible)
+        run.load()
+    assert loaded == ["auto", "cpu", "auto"]
+
+
 def test_a_folder_for_compiled_code_is_taken_before_tensorflow_computes(tmp_path, monkeypatch):
     monkeypatch.setattr(compilation_cache, "_in_use", None)
     with pytest.raises(UserError, match="takes a folder before it does"):
@@ -377,8 +393,10 @@ def test_python_and_the_command_line_write_the_same_bytes_and_continue_each_othe
         time.sleep(0.002)
     begun.send_signal(signal.SIGINT)
     assert begun.wait(100) == 128 + signal.SIGINT
+    # The first run decides where compiled code is kept.
+    compiled = {"compilation_cache": str(folder / "compiled")}
     jobs = [
-        {**_keywords(folder, **longer), "output_dir": str(outs[name]), **others}
+        {**_keywords(folder, **longer), **compiled, "output_dir": str(outs[name]), **others}
         for name, others in (("python", {}), ("begun in Python", {"stop": True}), ("begun", {}))
     ]
     environment = {**os.environ, "PYTHONPATH": str(Path(albert.__file__).parents[1])}
@@ -389,6 +407,7 @@ def test_python_and_the_command_line_write_the_same_bytes_and_continue_each_othe
     assert done.returncode == 0, done.stderr[-3000:]
     first, stopped, last, changed = done.stdout.splitlines()
     assert _environment(json.loads(changed)) == {}
+    assert list((folder / "compiled").glob("*/*.pb"))
     assert (first, last) == ("done", "done")
     assert stopped.startswith("stopped after step ")
     assert stopped.endswith("of 60, which is saved; the same call, without overwrite_output_dir, continues from there")

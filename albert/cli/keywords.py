@@ -118,11 +118,11 @@ def in_keywords(text: str, given: Mapping[str, Any], flags: Mapping[str, Flag]) 
         place = found.end()
         if not name or text[place : place + 1] != "=":
             continue
-        behind = text[place + 1 :]
-        as_given = _plain(given[name]) if name in given else None
-        if as_given and behind.startswith(as_given):
+        as_given = re.escape(_plain(given[name])) if name in given else ""
+        # A whole number may have become one with a fraction.
+        if as_given and (shown := re.compile(rf"={as_given}(\.0\b)?").match(text, place)):
             parts.append(f"={_shown(given[name])}")
-            place += 1 + len(as_given)
+            place = shown.end()
         elif name in flags and (word := _WORD.match(text, place)):
             parts.append(f"={_value_of(flags[name], word[1])}")
             place = word.end()

@@ -172,6 +172,7 @@ def test_none_is_a_keyword_that_is_not_given():
         ({**GLUE, "nodo_eval": True}, "^unknown keyword nodo_eval: write do_eval=False$"),
         ({**GLUE, "train_batch_size": 0}, "^train_batch_size=0 must be at least 1$"),
         ({**GLUE, "seed": True}, "^seed=True must be a whole number, not True or False$"),
+        ({**GLUE, "learning_rate": -1}, "^learning_rate=-1 must be above 0$"),
         ({**GLUE, "train_step": 8.5}, "^train_step=8.5 is not a whole number$"),
         ({**GLUE, "learning_rate": "fast"}, "^learning_rate='fast' is not a number$"),
         ({**GLUE, "learning_rate": [1e-5, 2e-5]}, r"^learning_rate=\[1e-05, 2e-05\] must be one value, not several$"),
