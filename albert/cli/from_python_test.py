@@ -24,6 +24,7 @@ from tensorflow.python.framework.func_graph import FuncGraph
 
 import albert
 from albert.cli import from_python
+from albert.data.input_pipeline import Source
 from albert.engine import devices
 from albert.errors import UserError
 from albert.runs import reports
@@ -143,18 +144,20 @@ def test_a_trained_model_is_evaluated_and_predicts_from_another_folder(folder):
 
 @LIMIT
 @pytest.mark.training
-def test_runs_one_after_the_other_leave_no_graphs(folder):
+def test_runs_one_after_the_other_leave_neither_graphs_nor_data(folder):
     """Other data, other sizes, another optimizer; the graphs of compiled updates, one for each optimizer, remain."""
     table = folder / "texts.csv"
     table.write_text("text,label\n" + "".join(f"the horse laughs {i} .,{i % 3}\n" for i in range(60)))
     own = {"task_name": None, "data_dir": None, "train_file": table, "train_batch_size": 8, "num_gpu_cores": 1}
     runs = [_keywords(folder), _keywords(folder, **own), _keywords(folder, max_seq_length=24, optimizer="lamb")]
-    graphs = []
+    graphs, data = [], []
     for number in range(2 * len(runs)):
         albert.fine_tune(**{**runs[number % 3], "output_dir": folder / f"out{number}"})
         gc.collect()
         graphs.append(sum(isinstance(found, FuncGraph) for found in gc.get_objects()))
+        data.append(sum(isinstance(found, Source) for found in gc.get_objects()))
     assert graphs[3:] == [graphs[2]] * 3
+    assert data == [data[0]] * 6
 
 
 @LIMIT

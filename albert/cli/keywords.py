@@ -207,6 +207,8 @@ def _unreadable(given: Mapping[str, Any], program: Program) -> list[str]:
             found.append(f"unknown keyword {name} (help({FUNCTION}) lists all)")
         elif name not in flags and (of := flags.get(name.removeprefix("no"))) and of.kind is bool:
             found.append(f"unknown keyword {name}: write {of.name}=False")
+        elif not (isinstance(value, list | tuple) or _is_plain(value) or _is_task(name, value)):
+            found.append(f"{name} must be {_kind(flags.get(name))}, not {type(value).__name__}")
         elif problem := _problem(name, value, flags.get(name)):
             found.append(f"{name}={_shown(value)} {problem}")
     return found
@@ -222,10 +224,6 @@ def _problem(name: str, value: Any, flag: Flag | None) -> str | None:
         if any(isinstance(part, str) and "," in part for part in parts):
             return "has a comma in a name, which would part it in two"
         return None if all(map(_is_plain, parts)) else "must hold texts or numbers"
-    if name == "task_name" and isinstance(value, Task):
-        return None
-    if not _is_plain(value):
-        return f"must be {_kind(flag)}, not {type(value).__name__}"
     if flag and flag.kind is not bool and isinstance(_without_numpy(value), bool):
         return f"must be {_kind(flag)}, not True or False"
     return None
@@ -238,6 +236,10 @@ def _kind(flag: Flag | None) -> str:
 
 def _is_plain(value: Any) -> bool:
     return isinstance(_without_numpy(value), str | bool | int | float | os.PathLike)
+
+
+def _is_task(name: str, value: Any) -> bool:
+    return name == "task_name" and isinstance(value, Task)
 
 
 def _without_numpy(value: Any) -> Any:

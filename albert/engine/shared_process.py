@@ -21,7 +21,7 @@ def leaving_as_found() -> Iterator[None]:
 
     Which devices TensorFlow sees cannot be changed back once it computes.
     """
-    gradients = frozenset(_gradients())
+    gradients, functions = frozenset(_gradients()), len(_python_functions())
     rounds_to_tf32 = config.tensor_float_32_execution_enabled()
     is_deterministic = config.is_op_determinism_enabled()
     optimizes = keep_order_of_sums()
@@ -32,7 +32,9 @@ def leaving_as_found() -> Iterator[None]:
         if not is_deterministic:
             config.disable_op_determinism()
         keep_order_of_sums(optimizes)
+        del _python_functions()[functions:]
         free_graphs(gradients)
+        gc.collect()
         give_memory_back()
 
 
@@ -53,6 +55,14 @@ def free_graphs(kept: Collection[str] = ()) -> bool:
 
 def _gradients() -> dict:
     return ops.gradient_registry._registry
+
+
+def _python_functions() -> list:
+    """What `tf.numpy_function` called in this thread, outside of graphs, which is in data sets: they hold the data.
+
+    TensorFlow keeps them as long as the graph of the thread, to its end.
+    """
+    return getattr(ops.get_default_graph(), "_py_funcs_used_in_graph", [])
 
 
 def trim_memory() -> None:

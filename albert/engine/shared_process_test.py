@@ -3,6 +3,7 @@
 import gc
 import weakref
 
+import numpy as np
 import pytest
 import tensorflow as tf
 from tensorflow.python.framework import config, ops
@@ -41,6 +42,29 @@ def test_graphs_are_freed_but_those_of_others():
     assert not free_graphs()
     gc.collect()
     assert others() is None
+
+
+class Data:
+    """Something that a data set reads."""
+
+
+def _read(data: Data) -> None:
+    def value(number: np.ndarray) -> np.ndarray:
+        return number + (data is None)
+
+    dataset = tf.data.Dataset.range(2).map(lambda number: tf.numpy_function(value, [number], tf.int64))
+    assert [int(number) for number in dataset] == [0, 1]
+
+
+def test_data_that_a_data_set_read_are_freed_but_those_of_others():
+    others, ours = Data(), Data()
+    _read(others)
+    with leaving_as_found():
+        _read(ours)
+    alive = [weakref.ref(others), weakref.ref(ours)]
+    del others, ours
+    gc.collect()
+    assert [reference() is not None for reference in alive] == [True, False]
 
 
 def _choices() -> tuple:
