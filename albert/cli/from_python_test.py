@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
@@ -241,7 +242,9 @@ def test_a_termination_reaches_the_callers_handler_when_the_state_is_saved(folde
 
 
 def _steps(output_dir: Path) -> list[int]:
-    return sorted(int(path.stem.rpartition("-")[2]) for path in output_dir.glob("model.ckpt-[0-9]*.index"))
+    """The steps of its checkpoints, without files that are being written."""
+    found = (re.fullmatch(r"model\.ckpt-(\d+)\.index", path.name) for path in output_dir.glob("*"))
+    return sorted(int(name[1]) for name in found if name)
 
 
 @LIMIT
