@@ -49,6 +49,7 @@ _LONGEST_VALUE = 200
 # What messages call a command line, and what it is here.
 _PHRASES = (
     ("unknown flag ", "unknown keyword "),
+    ("unknown flags ", "unknown keywords "),
     ("leave the flag out", "leave the keyword out"),
     ("--help lists all flags", f"help({FUNCTION}) lists all"),
     ("--help lists all", f"help({FUNCTION}) lists all"),

@@ -37,14 +37,17 @@ def number_of_workers(given: int) -> int:
 def parallel_map(work: Callable[[T], R], items: Iterable[T], num_workers: int) -> Generator[R]:
     """`work(item)` for each of `items`, in their order, computed by `num_workers` processes; by this one if that is 1.
 
-    `items` is read only a few ahead of the results. `work` is sent to each process once, and must be picklable. What it
-    raises reaches the caller. Raises UserError if a process dies.
+    By this one too if `work` cannot be sent to others, which do not import the program's main module: importing a
+    script that has no `if __name__ == "__main__":` is running it again, and starting processes again.
+
+    `items` is read only a few ahead of the results. `work` is sent to each process once. What it raises reaches the
+    caller. Raises UserError if a process dies.
     """
-    if num_workers == 1:
+    if num_workers == 1 or not _can_be_sent(work):
         yield from map(work, items)
         return
     in_flight: collections.deque[Future] = collections.deque()
-    with ProcessPoolExecutor(num_workers, _context(work), _start_worker, (work,)) as pool:
+    with ProcessPoolExecutor(num_workers, _ContextWithoutMain(), _start_worker, (work,)) as pool:
         try:
             for item in items:
                 in_flight.append(pool.submit(_work_in_worker, item))
@@ -62,22 +65,15 @@ def parallel_map(work: Callable[[T], R], items: Iterable[T], num_workers: int) -
                 future.cancel()
 
 
-def _context(work: Callable) -> multiprocessing.context.BaseContext:
-    """How the workers are started.
-
-    Not "fork": a copy of a process in which TensorFlow runs threads may deadlock. Not "spawn": starting a worker that
-    dies before it has read its arguments waits for ever: a tokenizer alone is more than a pipe holds.
-    """
-    if b"__main__" in bytes(ForkingPickler.dumps(work)):  # as it is sent to them
-        return multiprocessing.get_context("forkserver")
-    return _ContextWithoutMain()
+def _can_be_sent(work: Callable) -> bool:
+    try:
+        return b"__main__" not in bytes(ForkingPickler.dumps(work))
+    except Exception:  # of many kinds: a function without a name, an open file
+        return False
 
 
 class _ProcessWithoutMain(multiprocessing.context.ForkServerProcess):
-    """A worker that does not import the program's main module, in which nothing is that it needs.
-
-    To import a script that has no `if __name__ == "__main__":` is to run it again, and to start workers again.
-    """
+    """A worker that does not import the program's main module."""
 
     @staticmethod
     def _Popen(process_obj: Any) -> Any:  # noqa: N802  # as the library calls it
@@ -90,6 +86,12 @@ class _ProcessWithoutMain(multiprocessing.context.ForkServerProcess):
 
 
 class _ContextWithoutMain(multiprocessing.context.ForkServerContext):
+    """How workers are started.
+
+    Not "fork": a copy of a process in which TensorFlow runs threads may deadlock. Not "spawn": starting a worker that
+    dies before it has read its arguments waits for ever: a tokenizer alone is more than a pipe holds.
+    """
+
     Process = _ProcessWithoutMain
 
 
