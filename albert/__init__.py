@@ -1,16 +1,32 @@
-"""Fine-tunes and pretrains ALBERT on any number of GPUs, and predicts with what was trained: `albert.load`.
+"""Fine-tunes and pretrains ALBERT on any number of GPUs, and predicts with what was trained.
+
+From Python: `albert.fine_tune` trains, `albert.load` predicts.
 
 Importing this package does nothing: TensorFlow is imported by the modules that need it, so that `--help` and the
 command-line parser answer at once.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from albert.cli.from_python import fine_tune
     from albert.serving.predictor import Predictor
 
-__all__ = ["load"]
+__all__ = ["fine_tune", "load"]
+
+
+def __getattr__(name: str) -> Any:
+    """`fine_tune`, whose keywords are those of all tasks: they are read when somebody asks for it."""
+    if name == "fine_tune":
+        from albert.cli.from_python import fine_tune
+
+        return fine_tune
+    raise AttributeError(f"module 'albert' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
 
 
 def load(

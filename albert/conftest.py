@@ -1,8 +1,6 @@
 """Gives every test process four logical CPU devices, the stand-ins for GPUs, and frees what a test leaves behind."""
 
-import ctypes
 import functools
-import gc
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -10,11 +8,11 @@ from pathlib import Path
 
 import pytest
 import tensorflow as tf
-from tensorflow.python.framework import ops
 
 from albert.cli.fine_tuning import parse_classifier_flags, parse_race_flags, parse_squad_flags
 from albert.engine.distribution import create_replicas
 from albert.engine.estimator import Estimator
+from albert.engine.shared_process import free_graphs, trim_memory
 from albert.runs import fine_tuning
 from albert.serving.testing import write_random_models
 from albert.settings import Settings
@@ -32,25 +30,13 @@ _trimmed_bytes, _MOST_KEPT = 0, 20_000_000
 
 @pytest.fixture(autouse=True)
 def _free_graphs() -> Iterator[None]:
-    """Frees the graphs that a test built: 50 MB for each training of a tiny model on two replicas.
-
-    Each call of a `tf.custom_gradient` function in a graph registers a gradient under a new name. TensorFlow looks the
-    name up while it builds the graph's gradient, never after that, but keeps it for the life of the process, and with
-    it the graph and all that the graph refers to.
-    """
+    """Frees the graphs that a test built."""
     yield
-    gradients = ops.gradient_registry._registry
-    unused = [name for name in gradients if name.startswith("CustomGradient-")]
-    for name in unused:
-        del gradients[name]
-    if unused:
-        gc.collect()
+    had_graphs = free_graphs()
     global _trimmed_bytes
-    if unused or _resident_bytes() > _trimmed_bytes + _MOST_KEPT:
+    if had_graphs or _resident_bytes() > _trimmed_bytes + _MOST_KEPT:
         # The engine makes glibc keep freed memory, which helps one run, not many different ones after each other.
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-        if trim:
-            trim(0)
+        trim_memory()
         _trimmed_bytes = _resident_bytes()
 
 

@@ -3,12 +3,12 @@
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 from albert.cli.fine_tuning import SHARED_DATA
 from albert.cli.flags import Program, Values, declared, parse
 from albert.cli.model_dir import VOCABULARY_DIR, with_model_dir
 from albert.cli.own_data import classes_of, known_in, without_idle_split
+from albert.cli.task_names import SQUAD_TASKS, is_race, squad_version
 from albert.errors import UserError
 from albert.settings import DataSettings, TrainSettings
 from albert.tasks.base import Split, Task
@@ -18,12 +18,6 @@ from albert.tasks.race import RaceTask, options_in
 from albert.tasks.registry import get_task, task_names
 from albert.tasks.squad.task import SquadTask
 
-_SQUAD_TASKS = ("squad1.1", "squad2.0")
-# SQuAD as people name it ("SQuAD", "squad2", "SQuAD-v2.0", "squad_v1.1"), in lower case, without hyphen or underscore.
-_SQUAD_VERSIONS: dict[str, Literal["1.1", "2.0"]] = {
-    **dict.fromkeys(("squad", "squad1", "squad1.1", "squadv1", "squadv1.1"), "1.1"),
-    **dict.fromkeys(("squad2", "squad2.0", "squadv2", "squadv2.0"), "2.0"),
-}
 # What decides the records, of what the programs that train may set.
 _SQUAD_WINDOWS = declared(SquadTask, "doc_stride", "max_query_length")
 _RACE_SEQUENCES = declared(RaceTask, without=("dropout_prob",))
@@ -45,7 +39,7 @@ CREATE_FINETUNING_DATA = Program(
     changes={
         "task_name": {
             "default": None,
-            "text": f"{', '.join(task_names())}, {', '.join(_SQUAD_TASKS)} (their files: `train_file`, `predict_file`) "
+            "text": f"{', '.join(task_names())}, {', '.join(SQUAD_TASKS)} (their files: `train_file`, `predict_file`) "
             "or race; without it, own data in `train_file`, `validation_file` and `test_file`.",
         },
         "data_dir": {"default": Path(), "text": "Folder of the task's files, as in the program that trains."},
@@ -90,12 +84,11 @@ def _task(values: Values) -> Task | None:
         if not _own_splits(values):
             raise UserError("nothing to do: give `task_name`, or own data in `train_file`")
         return None
-    plain_name = name.lower().replace("-", "").replace("_", "")
-    if version := _SQUAD_VERSIONS.get(plain_name):
+    if version := squad_version(name):
         if not (values["train_file"] or values["predict_file"]):
             raise UserError(f"`task_name`={name} needs `train_file` or `predict_file`, in SQuAD's JSON format")
         return values.make(SquadTask, version=version)
-    if plain_name == RaceTask.name:
+    if is_race(name):
         return values.make(RaceTask, num_options=options_in(values["data_dir"]))
     return get_task(name)
 

@@ -184,8 +184,10 @@ FINE_TUNING_PROGRAMS = (CLASSIFIER, *SQUAD_PROGRAMS.values(), RACE)
 # --- What they become ------------------------------------------------------------------------------------------------
 
 
-def parse_classifier_flags(argv: Sequence[str]) -> tuple[Task, Settings]:
+def parse_classifier_flags(argv: Sequence[str], task: Task | None = None) -> tuple[Task, Settings]:
     """The task and settings from `argv`, whose first element is the program's name.
+
+    `task` is one that a caller in Python has made, and its name the `task_name`.
 
     Raises HelpRequested for --help, and UserError for unknown or ill-formed flags and for everything that is missing
     or beyond its bounds, together.
@@ -193,8 +195,7 @@ def parse_classifier_flags(argv: Sequence[str]) -> tuple[Task, Settings]:
     values = parse(CLASSIFIER, argv, lambda values: without_task(with_model_dir(values)))
     if is_own_data(values):
         return _own_data(values)
-    task = None
-    if values["task_name"]:
+    if values["task_name"] and task is None:
         try:
             task = get_task(values["task_name"])
         except UserError as error:

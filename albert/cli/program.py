@@ -7,6 +7,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 from albert.cli.flags import HelpRequested, Program
@@ -110,7 +111,7 @@ def fine_tune(job: tuple[Task, Settings]) -> None:
     Imports TensorFlow only now, when the flags are known to be right.
     """
     task, settings = job
-    with _keeping_compiled_code(settings.speed):
+    with keeping_compiled_code(settings.speed):
         with importing_tensorflow():
             from albert.runs.fine_tuning import run
 
@@ -121,7 +122,7 @@ def fine_tune(job: tuple[Task, Settings]) -> None:
 
 def pretrain(settings: PretrainingSettings) -> None:
     """Pretrains. Imports TensorFlow only now, when the flags are known to be right."""
-    with _keeping_compiled_code(settings.speed):
+    with keeping_compiled_code(settings.speed):
         with importing_tensorflow():
             from albert.runs.pretraining import run
 
@@ -137,12 +138,18 @@ def create_features(job: tuple[Task, DataSettings]) -> None:
 
 
 @contextlib.contextmanager
-def _keeping_compiled_code(speed: SpeedSettings) -> Iterator[None]:
+def keeping_compiled_code(
+    speed: SpeedSettings, use: Callable[[Path, bool], None] = compilation_cache.use
+) -> Iterator[None]:
+    """While active, compiled code is kept in the folder that `speed` names, if it does: `use` says so to TensorFlow.
+
+    Raises UserError where that cannot be used, or an entry in it cannot be read or written.
+    """
     folder = speed.compilation_cache
     if folder is None:
         yield
         return
-    compilation_cache.use(folder, speed.deterministic)
+    use(folder, speed.deterministic)
     try:
         yield
     except Exception as error:
@@ -152,7 +159,7 @@ def _keeping_compiled_code(speed: SpeedSettings) -> Iterator[None]:
         raise explained from error
 
 
-class _Lines(logging.Formatter):
+class Lines(logging.Formatter):
     """A line of the log, in the words of whoever called."""
 
     def __init__(self, worded: Callable[[str], str]):
@@ -164,7 +171,7 @@ class _Lines(logging.Formatter):
         return self._worded(super().format(record))
 
 
-class _AboveBars(logging.StreamHandler):
+class AboveBars(logging.StreamHandler):
     """Writes lines; a progress bar on the same terminal stays below them."""
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -174,9 +181,9 @@ class _AboveBars(logging.StreamHandler):
 
 def _configure_logging(worded: Callable[[str], str]) -> None:
     """A program that calls another one's `main`, as the demo does, has that one's words from then on."""
-    ours = [handler for handler in logging.root.handlers if isinstance(handler.formatter, _Lines)]
-    handler = ours[0] if ours else _AboveBars(sys.stderr)
-    handler.setFormatter(_Lines(worded))
+    ours = [handler for handler in logging.root.handlers if isinstance(handler.formatter, Lines)]
+    handler = ours[0] if ours else AboveBars(sys.stderr)
+    handler.setFormatter(Lines(worded))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     logging.getLogger("tensorflow").setLevel(logging.WARNING)
 

@@ -11,8 +11,8 @@ FLAG_VARIABLES = "ALBERT_FLAG_VARIABLES"
 # A program's command, to be copied: its name and the flags behind it, some in the shell's quotes. They stay. It comes
 # first, so that nothing else sees them.
 _QUOTED = r"""'[^']*'(?:"'"'[^']*')*"""
-_COMMAND = rf"(?:\.py|\.sh|-m \S+)(?: (?:{_QUOTED}|--\S*?(?=[,;:.]?(?:\s|$))))+"
-_FLAG = re.compile(rf"{_COMMAND}|--(set) ([a-z0-9_]+)(=)|--([a-z0-9_]+)(?:(=| to )(\d+)\b|(=?))")
+COMMAND = rf"(?:\.py|\.sh|-m \S+)(?: (?:{_QUOTED}|--\S*?(?=[,;:.]?(?:\s|$))))+"
+_FLAG = re.compile(rf"{COMMAND}|--(set) ([a-z0-9_]+)(=)|--([a-z0-9_]+)(?:(=| to )(\d+)\b|(=?))")
 
 
 def in_variables(text: str, environment: Mapping[str, str] = os.environ) -> str:

@@ -9,12 +9,15 @@ from tensorflow.core.protobuf import config_pb2, rewriter_config_pb2
 from tensorflow.python.eager import context
 
 from albert.errors import UserError
+from albert.system.printing import counted
 
 DEVICES = ("auto", "gpu", "cpu")
 # The end of a sentence about `device`=gpu.
 NO_GPU = (
     "TensorFlow finds no GPU: use `device`=cpu, or see whether nvidia-smi lists one and CUDA_VISIBLE_DEVICES hides it."
 )
+# What computes first decides for the whole process. In a notebook the process is its kernel.
+_ANOTHER_PROCESS = "Restart the process, in a notebook the kernel, and begin with this run."
 
 
 def resolve(device: str, num_replicas: int) -> str:
@@ -45,12 +48,25 @@ def gpus(count: int) -> list[str]:
             "nvidia-smi lists more and CUDA_VISIBLE_DEVICES hides them."
         )
     keep_order_of_sums()
-    # Only those that are used: TensorFlow would open a context on every other GPU too.
-    tf.config.set_visible_devices(visible[:count], "GPU")
-    for gpu in visible[:count]:
-        tf.config.experimental.set_memory_growth(gpu, True)
+    try:
+        # Only those that are used: TensorFlow would open a context on every other GPU too.
+        tf.config.set_visible_devices(visible[:count], "GPU")
+        for gpu in visible[:count]:
+            tf.config.experimental.set_memory_growth(gpu, True)
+    except RuntimeError as error:  # TensorFlow computes already, and takes memory in the way that it began with
+        used = len(tf.config.list_logical_devices("GPU"))
+        if used < count:
+            raise UserError(
+                f"`num_replicas`={count}, but TensorFlow computes in this process already, on {counted(used, 'GPU')}. "
+                f"{_ANOTHER_PROCESS}"
+            ) from error
     keep_float32()
     return [f"/gpu:{i}" for i in range(count)]
+
+
+def gpus_are_hidden() -> bool:
+    """Whether there are GPUs that this process does not use, for example after a run on the CPU."""
+    return bool(tf.config.list_physical_devices("GPU")) and not tf.config.get_visible_devices("GPU")
 
 
 def keep_float32() -> None:
@@ -68,15 +84,23 @@ def logical_cpus(count: int) -> list[str]:
     """The names of `count` logical devices of the CPU; no GPU is used from now on."""
     keep_freed_memory()
     keep_order_of_sums()
-    # What runs outside the replicas would otherwise go to a GPU, and reserve its memory.
-    tf.config.set_visible_devices([], "GPU")
+    try:
+        # What runs outside the replicas would otherwise go to a GPU, and reserve its memory.
+        tf.config.set_visible_devices([], "GPU")
+    except RuntimeError as error:
+        raise UserError(
+            f"`device`=cpu, but TensorFlow computes in this process already, on a GPU. {_ANOTHER_PROCESS}"
+        ) from error
     cpu = tf.config.list_physical_devices("CPU")[0]
-    configured = tf.config.get_logical_device_configuration(cpu)
-    if count > (len(configured) if configured else 1):
+    configured = len(tf.config.get_logical_device_configuration(cpu) or [cpu])
+    if count > configured:
         try:
             tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * count)
         except RuntimeError as error:
-            raise RuntimeError(f"create the replicas before anything computes; {count} CPU devices wanted") from error
+            raise UserError(
+                f"`num_replicas`={count}, but TensorFlow computes in this process already, with "
+                f"{counted(configured, 'CPU device')}, and cannot divide the processor any more. {_ANOTHER_PROCESS}"
+            ) from error
     return [f"/cpu:{i}" for i in range(count)]
 
 
@@ -94,19 +118,23 @@ def keep_freed_memory() -> None:
         mallopt(m_top_pad, 64 << 20)
 
 
-def keep_order_of_sums() -> None:
+def keep_order_of_sums(choice: int = rewriter_config_pb2.RewriterConfig.NO_MEM_OPT) -> int:
     """Turns off the graph optimizer that saves memory by adding tensors in the order in which they are ready.
 
     It rewrites a sum of many tensors, if it takes it for the peak of a graph's memory: that of ALBERT-base's gradients,
     one from each layer that shares the weight, but not those of a small model. Two runs would then differ in the last
     bits, and so would a run that was interrupted.
+
+    Returns what was chosen before, to be put back as the `choice`.
     """
     # No public option reaches this optimizer.
     tensorflow = context.context()
     config = tensorflow._config or config_pb2.ConfigProto()
-    config.graph_options.rewrite_options.memory_optimization = rewriter_config_pb2.RewriterConfig.NO_MEM_OPT
+    before = config.graph_options.rewrite_options.memory_optimization
+    config.graph_options.rewrite_options.memory_optimization = choice
     tensorflow._config = config
     tf.config.optimizer.set_experimental_options({})  # makes TensorFlow read its configuration again
+    return before
 
 
 def make_deterministic() -> None:

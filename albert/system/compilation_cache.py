@@ -24,6 +24,7 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 from albert.errors import UserError
 from albert.system.compiler_options import compiler_options
 from albert.system.files import write_text
+from albert.system.imports import tensorflow_computes
 from albert.system.printing import counted
 
 _DIRECTORY = "--tf_xla_persistent_cache_directory="
@@ -32,11 +33,13 @@ _CPU = Path("/proc/cpuinfo")
 # Lines of /proc/cpuinfo that are the same on every core and at any time.
 _CPU_LINES = ("vendor_id", "model name", "flags", "Features", "CPU implementer", "CPU part")
 
+_in_use: Path | None = None  # the folder of this process's entries
+
 
 def use(folder: Path, deterministic: bool = False) -> None:
     """Makes this process load compiled code from `folder`, and keep there what it compiles.
 
-    It must not have imported TensorFlow yet, which reads the environment then.
+    TensorFlow reads the environment when it first computes, and must not have done so yet.
     `deterministic`: whether the process makes TensorFlow repeat its bits, which decides what GPUs' code looks like.
 
     Raises:
@@ -53,10 +56,26 @@ def use(folder: Path, deterministic: bool = False) -> None:
     if not os.access(entries, os.W_OK):
         raise UserError(f"`compilation_cache`={folder} is not writable. Set it to a folder that you may write to.")
     os.environ["TF_XLA_FLAGS"] = " ".join(map(_as_tensorflow_reads, [*_other_flags(), f"{_DIRECTORY}{entries}"]))
+    global _in_use
+    _in_use = entries
     # What a killed process left has its digest from the next start on.
     atexit.register(_add_digests, entries)
     # TensorFlow reads each entry as text first, and reports as an error (level 2) that it is none.
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+
+
+def use_if_new(folder: Path, deterministic: bool = False) -> None:
+    """The same in a process that may have computed already, which is right if it was with this folder.
+
+    Raises UserError where it was not, and as `use` does.
+    """
+    if not tensorflow_computes():
+        use(folder, deterministic)
+    elif folder.absolute() / _key(deterministic) != _in_use:
+        raise UserError(
+            f"`compilation_cache`={folder}: TensorFlow computes in this process already, and takes a folder before it "
+            "does. Restart the process, in a notebook the kernel, and begin with this run, or leave the folder out."
+        )
 
 
 def as_user_error(folder: Path, error: Exception) -> UserError | None:

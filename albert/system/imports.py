@@ -48,3 +48,9 @@ def importing_tensorflow_for_others() -> Iterator[None]:
             yield
     finally:
         os.environ.pop(_LOG_LEVEL, None)
+
+
+def tensorflow_computes() -> bool:
+    """Whether TensorFlow is at work in this process: what it reads from the environment, it has read."""
+    context = sys.modules.get("tensorflow.python.eager.context")
+    return context is not None and context.context()._context_handle is not None

@@ -4,11 +4,15 @@ import collections
 import functools
 import multiprocessing
 import multiprocessing.connection
+import multiprocessing.context
 import os
+import sys
 import threading
+import types
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.reduction import ForkingPickler
 from typing import Any, TypeVar
 
 from albert.errors import UserError
@@ -33,17 +37,17 @@ def number_of_workers(given: int) -> int:
 def parallel_map(work: Callable[[T], R], items: Iterable[T], num_workers: int) -> Generator[R]:
     """`work(item)` for each of `items`, in their order, computed by `num_workers` processes; by this one if that is 1.
 
-    `items` is read only a few ahead of the results. `work` is sent to each process once, and must be picklable. What it
-    raises reaches the caller. Raises UserError if a process dies.
+    By this one too if `work` cannot be sent to others, which do not import the program's main module: importing a
+    script that has no `if __name__ == "__main__":` is running it again, and starting processes again.
+
+    `items` is read only a few ahead of the results. `work` is sent to each process once. What it raises reaches the
+    caller. Raises UserError if a process dies.
     """
-    if num_workers == 1:
+    if num_workers == 1 or not _can_be_sent(work):
         yield from map(work, items)
         return
     in_flight: collections.deque[Future] = collections.deque()
-    # Not "fork": a copy of a process in which TensorFlow runs threads may deadlock. Not "spawn": starting a worker that
-    # dies before it has read its arguments waits for ever: a tokenizer alone is more than a pipe holds.
-    context = multiprocessing.get_context("forkserver")
-    with ProcessPoolExecutor(num_workers, context, _start_worker, (work,)) as pool:
+    with ProcessPoolExecutor(num_workers, _ContextWithoutMain(), _start_worker, (work,)) as pool:
         try:
             for item in items:
                 in_flight.append(pool.submit(_work_in_worker, item))
@@ -59,6 +63,36 @@ def parallel_map(work: Callable[[T], R], items: Iterable[T], num_workers: int) -
         finally:
             for future in in_flight:
                 future.cancel()
+
+
+def _can_be_sent(work: Callable) -> bool:
+    try:
+        return b"__main__" not in bytes(ForkingPickler.dumps(work))
+    except Exception:  # of many kinds: a function without a name, an open file
+        return False
+
+
+class _ProcessWithoutMain(multiprocessing.context.ForkServerProcess):
+    """A worker that does not import the program's main module."""
+
+    @staticmethod
+    def _Popen(process_obj: Any) -> Any:  # noqa: N802  # as the library calls it
+        main = sys.modules["__main__"]
+        sys.modules["__main__"] = types.ModuleType("__main__")
+        try:
+            return multiprocessing.context.ForkServerProcess._Popen(process_obj)
+        finally:
+            sys.modules["__main__"] = main
+
+
+class _ContextWithoutMain(multiprocessing.context.ForkServerContext):
+    """How workers are started.
+
+    Not "fork": a copy of a process in which TensorFlow runs threads may deadlock. Not "spawn": starting a worker that
+    dies before it has read its arguments waits for ever: a tokenizer alone is more than a pipe holds.
+    """
+
+    Process = _ProcessWithoutMain
 
 
 _worker_work: Callable  # set once in each worker, so that it is not sent with each item

@@ -1,7 +1,10 @@
 """Work dealt to processes."""
 
 import os
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -42,6 +45,31 @@ def test_errors_reach_the_caller(workers):
 def test_a_process_that_dies_is_reported():
     with pytest.raises(UserError, match=r"died.*too little memory"):
         list(parallel_map(dies_at_3, range(20), 2))
+
+
+UNGUARDED = """
+import os
+from albert.system.processes import parallel_map
+
+def process_of(link):
+    return str(os.getpid())
+
+print("started")
+print({{str(os.getpid())}} == set(parallel_map({work}, ["/proc/self"] * 3, 2)))
+"""
+
+
+@pytest.mark.parametrize(
+    ("work", "is_here"), [("process_of", True), ("lambda link: os.readlink(link)", True), ("os.readlink", False)]
+)
+def test_a_script_is_not_run_again_by_the_workers_that_it_starts(tmp_path, work, is_here):
+    script = tmp_path / "script.py"
+    script.write_text(UNGUARDED.format(work=work))
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(
+        [sys.executable, script], env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.stdout == f"started\n{is_here}\n", done.stderr
 
 
 def test_items_are_read_only_a_few_ahead():

@@ -1,0 +1,92 @@
+"""The code in docs/python.md, and of a task in docs/extending.md, runs as it is written; only the sizes are smaller."""
+
+import csv
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import albert
+from albert.errors import UserError
+from albert.testing import SAMPLE_DATA, TESTDATA
+
+ROOT = Path(__file__).parents[2]
+INPUTS = TESTDATA / "earlier_runs/inputs"
+LABELS = ("billing", "delivery", "login")
+LIMIT = pytest.mark.timeout(500)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch) -> Path:
+    """The working directory, with everything that the pages name, and with small runs."""
+    (tmp_path / "sample_data").symlink_to(SAMPLE_DATA)
+    for name, number in (("tickets", 60), ("more", 9), ("new", 6)):
+        with (tmp_path / f"{name}.csv").open("w") as file:
+            rows = csv.writer(file)
+            rows.writerows([("text", "label"), *((f"a message about {i}", LABELS[i % 3]) for i in range(number))])
+    for split in ("train", "dev", "test"):
+        target = tmp_path / f"glue_data/MRPC/{split}.tsv"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(TESTDATA / f"glue_data/MRPC/{'test' if split == 'test' else 'dev'}.tsv", target)
+    (tmp_path / "SQuAD").mkdir()
+    for split in ("train", "dev"):
+        shutil.copy(INPUTS / f"{split}.json", tmp_path / f"SQuAD/{split}-v2.0.json")
+        (tmp_path / "reviews").mkdir(exist_ok=True)
+        (tmp_path / f"reviews/{split}.txt").write_text("good|I liked it\nbad|I did not\n" * 8)
+    monkeypatch.chdir(tmp_path)
+    whole = albert.fine_tune
+
+    def fine_tune(**settings: Any) -> object:
+        small = {"device": "cpu", "max_seq_length": 32, "train_batch_size": 8, "gradient_accumulation_steps": 1}
+        small |= {"max_query_length": 8} if settings.get("task_name") == "squad2.0" else {}
+        small |= {"train_step": 4} if settings.get("task_name") == "MRPC" else {}
+        return whole(**(small | settings))
+
+    monkeypatch.setattr(albert, "fine_tune", fine_tune, raising=False)
+    return tmp_path
+
+
+def _code(page: str, heading: str = "") -> str:
+    """The Python blocks of the page, or of the part below a heading, one after the other."""
+    text = (ROOT / "docs" / page).read_text()
+    if heading:
+        text = text.partition(f"\n{heading}\n")[2].partition("\n#")[0]
+    blocks = re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    assert blocks
+    return "\n".join(blocks)
+
+
+@LIMIT
+@pytest.mark.training
+def test_the_code_of_the_page_runs(folder, capsys, caplog):
+    names: dict[str, Any] = {"__name__": "page"}
+    exec(_code("python.md"), names)
+    assert not [record for record in caplog.records if "retracing" in record.getMessage()]
+    code = _code("python.md")
+    promised = re.search(r"print\(error\)  # (.*)", code)
+    assert promised
+    assert capsys.readouterr().out == f"{promised[1]}\n"
+    assert names["run"].model_dir == Path("out/tickets")
+    assert "label" in names["predictor"](["a message"])[0]
+    assert 0 <= names["mrpc"].metrics["f1"] <= 1
+    assert (folder / "out/mrpc/MRPC.tsv").is_file()
+    assert 0 <= names["squad"].metrics["f1"] <= 100
+    assert 0 <= names["checked"].metrics["accuracy"] <= 1
+    tables = [path for path in names["predicted"].files if path.suffix == ".csv"]
+    assert f"# {tables}" in code
+    assert names["best_rate"] in (5e-5, 1e-4)
+
+
+@LIMIT
+@pytest.mark.training
+def test_a_task_of_ones_own_is_trained_and_predicts(folder):
+    names: dict[str, Any] = {"__name__": "page"}
+    exec(_code("extending.md", "### From Python"), names)
+    run = names["run"]
+    assert 0 <= run.metrics["accuracy"] <= 1
+    assert run.load()(["I liked it"])[0]["label"] in ("bad", "good")
+    with pytest.raises(UserError, match=r"^num_train_epochs=-1 must be above 0$"):
+        albert.fine_tune(task_name=names["Reviews"](), data_dir="reviews", output_dir="o", num_train_epochs=-1,
+                         model_dir="sample_data/albert_tiny")  # fmt: skip
