@@ -61,10 +61,7 @@ class FinishedRun:
         """The model, ready to predict: `albert.load(run.model_dir)`."""
         from albert import load
 
-        with importing_tensorflow_for_others():
-            from albert.engine.devices import gpus_are_hidden
-
-        return load(self.model_dir, device="cpu" if gpus_are_hidden() else "auto")
+        return load(self.model_dir)
 
 
 def fine_tune(**settings: Unpack[FineTuningKeywords]) -> FinishedRun:

@@ -322,19 +322,6 @@ def test_gpus_that_tensorflow_computes_on_already(monkeypatch, device, count, se
         take(count)
 
 
-def test_a_model_is_loaded_where_its_run_computed(tmp_path, monkeypatch):
-    """On the CPU if that hid the GPUs: TensorFlow does not bring them back."""
-    loaded: list[str] = []
-    monkeypatch.setattr(albert, "load", lambda model_dir, device: loaded.append(device))
-    run = from_python.FinishedRun(tmp_path, tmp_path, {}, None, ())
-    gpu = tf.config.PhysicalDevice("/physical_device:GPU:0", "GPU")
-    for there, visible in (([], []), ([gpu], []), ([gpu], [gpu])):
-        monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind, there=there: there)
-        monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind, visible=visible: visible)
-        run.load()
-    assert loaded == ["auto", "cpu", "auto"]
-
-
 def test_a_folder_for_compiled_code_is_taken_before_tensorflow_computes(tmp_path, monkeypatch):
     monkeypatch.setattr(compilation_cache, "_in_use", None)
     with pytest.raises(UserError, match="takes a folder before it does"):

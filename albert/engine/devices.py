@@ -64,11 +64,6 @@ def gpus(count: int) -> list[str]:
     return [f"/gpu:{i}" for i in range(count)]
 
 
-def gpus_are_hidden() -> bool:
-    """Whether there are GPUs that this process does not use, for example after a run on the CPU."""
-    return bool(tf.config.list_physical_devices("GPU")) and not tf.config.get_visible_devices("GPU")
-
-
 def keep_float32() -> None:
     """Makes GPUs multiply float32 matrices as such; by default those since Ampere round them to TF32's 10 bits."""
     tf.config.experimental.enable_tensor_float_32_execution(False)

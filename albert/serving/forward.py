@@ -109,12 +109,13 @@ def take_process(device: str) -> None:
 def device_name(device: str) -> str:
     """TensorFlow's name of "auto", "gpu" or "cpu": the first GPU, or the CPU. Raises UserError where there is no GPU.
 
-    A process that also does other things keeps its settings, but for the precision of a GPU's matrix products, and for
+    A GPU that is hidden is not there: a run on the CPU hides all, and TensorFlow does not bring them back. A process
+    that also does other things keeps its settings, but for the precision of a GPU's matrix products, and for
     how its memory is taken if it does not compute yet.
     """
     if device not in DEVICES:
         raise UserError(f"`device`={device} is unknown; known are {', '.join(DEVICES)}")
-    gpus = tf.config.list_physical_devices("GPU")
+    gpus = tf.config.get_visible_devices("GPU")
     if device == "gpu" and not gpus:
         raise UserError(f"`device`=gpu, but {NO_GPU}")
     if device == "cpu" or not gpus:

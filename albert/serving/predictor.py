@@ -340,7 +340,7 @@ class Predictor:
         if dtype == "auto":
             if "gpu" not in self._device:
                 return "float32"
-            return "bfloat16" if have_bfloat16(tf.config.list_physical_devices("GPU")[:1]) else "float32"
+            return "bfloat16" if have_bfloat16(tf.config.get_visible_devices("GPU")[:1]) else "float32"
         return dtype or (self._model.description.dtype if self._model.description else "float32")
 
 
