@@ -159,7 +159,10 @@ def _remove_damaged(entries: Path) -> None:
 
 
 def _is_intact(path: Path) -> bool:
-    entry = path.read_bytes()
+    try:
+        entry = path.read_bytes()
+    except FileNotFoundError:
+        return True  # a process that started at the same time has removed it
     if not _is_entry(entry, path.name):
         return False
     try:

@@ -91,6 +91,22 @@ def test_a_damaged_entry_is_removed_with_a_warning(tmp_path, caplog, entry):
     assert not damaged.exists()
 
 
+def test_a_damaged_entry_that_another_process_removes_at_the_same_time_is_no_error(tmp_path, monkeypatch):
+    folder = _folder(tmp_path)
+    (folder / NAME).write_bytes(b"")
+    (folder / NAME.replace("300", "301")).write_bytes(b"")
+    is_entry = compilation_cache._is_entry
+
+    def beside_another_process(entry, name):
+        for path in folder.iterdir():
+            path.unlink()
+        return is_entry(entry, name)
+
+    monkeypatch.setattr(compilation_cache, "_is_entry", beside_another_process)
+    compilation_cache.use(tmp_path)
+    assert not list(folder.iterdir())
+
+
 @pytest.mark.parametrize("what", ["entry", "digest"])
 def test_an_entry_whose_code_changed_is_removed(tmp_path, caplog, what):
     folder = _folder(tmp_path)
