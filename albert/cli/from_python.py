@@ -5,6 +5,7 @@ and errors are raised. Imports TensorFlow only when the keywords are known to be
 """
 
 import contextlib
+import csv
 import dataclasses
 import inspect
 import logging
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Unpack, get_type_hints
 from albert.cli.fine_tuning import CLASSIFIER, FINE_TUNING_PROGRAMS
 from albert.cli.keyword_types import FineTuningKeywords
 from albert.cli.keywords import FUNCTION, TASKS_OF, Call, call_of, in_keywords
+from albert.cli.predict import from_here
 from albert.cli.program import AboveBars, Lines, keeping_compiled_code
 from albert.errors import UserError
 from albert.settings import Settings
@@ -110,16 +112,15 @@ def _attempt(settings: Mapping[str, Any]) -> FinishedRun | UserError | Interrupt
     return UserError(" ".join(problem.split()))
 
 
-def _answer_to(stop: Interrupted) -> BaseException:
-    """Hands the signal that stopped training to the caller's own handler; what to raise after it.
+def _answer_to(stop: Interrupted) -> KeyboardInterrupt:
+    """Hands the signal that stopped training to the caller's own handler; what to raise if that returns.
 
-    By default that of SIGINT raises KeyboardInterrupt, and SIGTERM ends the process.
+    By default that of SIGINT raises KeyboardInterrupt, and SIGTERM ends the process. A handler that returns, as that of
+    `asyncio.run` does, must not let a loop over settings begin the next run.
     """
-    try:
+    with contextlib.suppress(KeyboardInterrupt):
         signal.raise_signal(stop.signal_number)
-    except KeyboardInterrupt:
-        return KeyboardInterrupt(str(stop))
-    return stop
+    return KeyboardInterrupt(str(stop))
 
 
 def _run(call: Call) -> FinishedRun:
@@ -131,7 +132,8 @@ def _run(call: Call) -> FinishedRun:
     with _logging(call.worded), _environment():
         task, settings = call.parse()
         if not isinstance(call.keywords.get("task_name"), Task):
-            logging.info("The same on the command line: python3 -m %s", shlex.join(call.argv))
+            command = shlex.join([str(from_here(Path(sys.executable))), "-m", *call.argv])
+            logging.info("The same on the command line: %s", command)
         with keeping_compiled_code(settings.speed, compilation_cache.use_if_new):
             with importing_tensorflow_for_others():
                 from albert.engine.shared_process import leaving_as_found
@@ -174,9 +176,11 @@ def _files(folder: Path) -> dict[Path, tuple[int, int]]:
 @contextlib.contextmanager
 def _environment() -> Iterator[None]:
     before = {name: os.environ.get(name) for name in _VARIABLES}
+    longest_field = csv.field_size_limit()
     try:
         yield
     finally:
+        csv.field_size_limit(longest_field)
         for name, value in before.items():
             if value is None:
                 os.environ.pop(name, None)
@@ -201,7 +205,7 @@ def _logging(worded: Callable[[str], str]) -> Iterator[None]:
     def is_telling(record: logging.LogRecord) -> bool:
         return "triggered tf.function retracing" not in record.getMessage()  # each run traces its own functions
 
-    handler = None if root.handlers else AboveBars(sys.stderr)
+    handler = AboveBars(sys.stderr) if sys.stderr and not root.handlers else None
     if handler:
         handler.setFormatter(Lines(str))
         root.addHandler(handler)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import csv
 import dataclasses
 import errno
 import gc
@@ -31,7 +32,6 @@ from albert.errors import UserError
 from albert.runs import reports
 from albert.system import compilation_cache
 from albert.system.imports import tensorflow_computes
-from albert.system.signals import Interrupted
 from albert.system.testing import run_program, start_program
 from albert.testing import sample_command, send_signals, write_sample_data
 
@@ -72,6 +72,7 @@ def _process() -> dict[str, object]:
         "environment": _environment(os.environ),
         "signals": [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)],
         "folder": Path.cwd(),
+        "longest field": csv.field_size_limit(),
         "threads that are no daemons": {t for t in threading.enumerate() if not t.daemon},
         "tf32": config.tensor_float_32_execution_enabled(),
         "deterministic": config.is_op_determinism_enabled(),
@@ -120,7 +121,7 @@ def test_a_run_says_what_it_left_and_changes_nothing_in_its_process(folder, caps
     assert "files" not in repr(run)
     log = capsys.readouterr().err
     assert f"Use the model: albert.load('{run.model_dir}')" in log
-    assert f"The same on the command line: python3 -m {MODULE} --" in log
+    assert f"/python -m {MODULE} --" in log
     assert "learning_rate" in log
     again = albert.fine_tune(**_keywords(folder, do_predict=True))
     assert (again.metrics, again.best_step) == (run.metrics, run.best_step)
@@ -232,7 +233,7 @@ def test_a_termination_reaches_the_callers_handler_when_the_state_is_saved(folde
     handler = signal.signal(signal.SIGTERM, lambda number, _: received.append((number, _steps(folder / "out"))))
     try:
         send_signals(monkeypatch, {6: signal.SIGTERM})
-        with pytest.raises(Interrupted, match=r"after step [4-8] of 12"):
+        with pytest.raises(KeyboardInterrupt, match=r"after step [4-8] of 12"):
             albert.fine_tune(**_keywords(folder))
     finally:
         signal.signal(signal.SIGTERM, handler)

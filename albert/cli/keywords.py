@@ -22,6 +22,7 @@ from albert.cli.fine_tuning import (
 )
 from albert.cli.flags import Flag, Program, raise_for
 from albert.cli.model_dir import filled_in
+from albert.cli.other_names import unknown_flags
 from albert.cli.task_names import SQUAD_TASKS, is_race, squad_version
 from albert.cli.variables import COMMAND
 from albert.errors import UserError
@@ -49,13 +50,13 @@ _LONGEST_VALUE = 200
 # What messages call a command line, and what it is here.
 _PHRASES = (
     ("unknown flag ", "unknown keyword "),
-    ("unknown flags ", "unknown keywords "),
+    ("unknown flags", "unknown keywords"),
     ("leave the flag out", "leave the keyword out"),
     ("--help lists all flags", f"help({FUNCTION}) lists all"),
     ("--help lists all", f"help({FUNCTION}) lists all"),
     ("the same command", "the same call"),
 )
-_FLAG = re.compile(rf"{COMMAND}|--([a-zA-Z][\w-]*)")
+_FLAG = re.compile(rf"{COMMAND}|--([^\W\d][\w-]*)")
 _WORD = re.compile(r"=([\w.+-]*\w)")
 
 
@@ -78,6 +79,7 @@ class Call:
 
     def parse(self) -> tuple[Task, Settings]:
         """The task and its settings. Raises UserError, in the words of a command line, for everything that is wrong."""
+        raise_for(_missing(self.keywords, self.program))
         return self.parser(self.argv)
 
     @functools.cached_property
@@ -87,27 +89,29 @@ class Call:
     def worded(self, text: str) -> str:
         """`text` with keywords in place of settings and flags: `seed`=x and --seed=x are seed='x'."""
         text = self.program.in_flags(text, self._filled)
-        for of_commands, here in _PHRASES:
-            text = text.replace(of_commands, here)
-        return in_keywords(text, self.keywords, {flag.name: flag for flag in self.program.flags})
+        return in_words(text, self.keywords, {flag.name: flag for flag in self.program.flags})
 
 
 def call_of(keywords: Mapping[str, Any]) -> Call:
     """What `keywords` ask for, with what a caller in Python expects where they do not say.
 
-    Raises UserError for a value that no flag can have, and for keywords of another task. Those that no program knows
-    remain, and are refused when the call is parsed.
+    Raises UserError for keywords that no program knows or only another task has, and for a value that no flag can have.
     """
     given = {name: value for name, value in keywords.items() if value is not None}
     program, parser = _program_of(given.get("task_name"))
-    raise_for([*_of_other_tasks(given, program), *_unreadable(given, program)])
+    raise_for([*_unknown(keywords, program), *_of_other_tasks(given, program), *_unreadable(given, program)])
     filled = given | {name: value for name, value in _defaults(given, program).items() if name not in given}
-    # Unknown ones first: the parser then names them, whatever else there is.
     known = {flag.name: flag for flag in program.flags}
-    ordered = sorted(filled, key=lambda name: name in known or name in program.other_names)
-    in_program = [name for name in ordered if name != "task_name" or name in known]
+    in_program = [name for name in filled if name != "task_name" or name in known]
     arguments = tuple(f"--{name}={_text(known.get(name), filled[name])}" for name in in_program)
     return Call(program, arguments, given, parser)
+
+
+def in_words(text: str, given: Mapping[str, Any], flags: Mapping[str, Flag]) -> str:
+    """`text` of a command line in the words of Python."""
+    for of_commands, here in _PHRASES:
+        text = text.replace(of_commands, here)
+    return in_keywords(text, given, flags)
 
 
 def in_keywords(text: str, given: Mapping[str, Any], flags: Mapping[str, Flag]) -> str:
@@ -185,6 +189,31 @@ def _has_recipe(task_name: object) -> bool:
     return True
 
 
+def _unknown(keywords: Mapping[str, Any], program: Program) -> list[str]:
+    """What to say of keywords that no program has, also of those that are None."""
+    own = {flag.name: flag for flag in program.flags}
+    known = {"task_name", *program.other_names, *_OF_PARSERS}
+    known |= {name for each in FINE_TUNING_PROGRAMS for name in each.flag_of}
+    known |= {f"no{flag.name}" for flag in program.flags if flag.kind is bool}
+    said = unknown_flags([name for name in keywords if name not in known], own.keys())
+    return [in_words(text, {}, own) for text in said]
+
+
+def _missing(given: Mapping[str, Any], program: Program) -> list[str]:
+    """What no run can do without, in the words that a caller in Python begins with."""
+    found = []
+    if program in SQUAD_PROGRAMS.values():
+        if not {"train_file", "predict_file", "do_train", "do_eval", "do_predict"} & given.keys():
+            found.append("give train_file, predict_file, or both")
+    elif "task_name" not in given and not set(OWN_FILES) & given.keys():
+        found.append("give train_file for your own data, or task_name")
+    if not {"model_dir", "albert_config_file"} & given.keys():
+        found.append("model_dir must be given: the folder of the model to begin with")
+    if "output_dir" not in given:
+        found.append("output_dir must be given")
+    return found
+
+
 def _of_other_tasks(given: Mapping[str, Any], program: Program) -> list[str]:
     """A problem for each keyword that only other tasks have."""
     names = {flag.name for flag in program.flags} | {"task_name", *program.other_names}
@@ -208,8 +237,12 @@ def _unreadable(given: Mapping[str, Any], program: Program) -> list[str]:
             found.append(f"unknown keyword {name} (help({FUNCTION}) lists all)")
         elif name not in flags and (of := flags.get(name.removeprefix("no"))) and of.kind is bool:
             found.append(f"unknown keyword {name}: write {of.name}=False")
+        elif name not in flags and name not in program.other_names and name != "task_name":
+            continue  # it is named already
         elif not (isinstance(value, list | tuple) or _is_plain(value) or _is_task(name, value)):
             found.append(f"{name} must be {_kind(flags.get(name))}, not {type(value).__name__}")
+        elif unreadable := _no_argument(flags.get(name), value):
+            found.append(f"{name} {unreadable}")
         elif problem := _problem(name, value, flags.get(name)):
             found.append(f"{name}={_shown(value)} {problem}")
     return found
@@ -228,6 +261,18 @@ def _problem(name: str, value: Any, flag: Flag | None) -> str | None:
     if flag and flag.kind is not bool and isinstance(_without_numpy(value), bool):
         return f"must be {_kind(flag)}, not True or False"
     return None
+
+
+def _no_argument(flag: Flag | None, value: Any) -> str | None:
+    """Why no command line could have the value."""
+    try:
+        text = _text(flag, value)
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        return "holds half a character"
+    except ValueError:  # of a number with thousands of digits
+        return "is too long"
+    return "holds a character with the number 0" if "\0" in text else None
 
 
 def _kind(flag: Flag | None) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
 _LONGEST_NAME = 100
+_MOST_NAMES = 20  # in a message
 # How much alike names are of which one is a misspelling of the other.
 _ALIKE = 0.7
 
@@ -243,10 +244,14 @@ def unknown_flags(
     problems = list(dict.fromkeys(said.values()))
     if rest:
         several = len(rest) > 1
-        phrases = (f"--{_shown(name)}{did_you_mean(similar(name, flags), ', ' if several else ': ')}" for name in rest)
+        joint = ", " if several else ": "
+        phrases = [f"--{_shown(name)}{did_you_mean(similar(name, flags), joint)}" for name in rest[:_MOST_NAMES]]
+        if more := len(rest) - len(phrases):
+            phrases.append(f"and {more:,} more")
         problems.append(f"unknown flag{'s:' * several} {'; '.join(phrases)} (--help lists all)")
     return problems
 
 
 def _shown(name: str) -> str:
-    return name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}..."
+    shown = repr(name[:_LONGEST_NAME])[1:-1]  # what would move a terminal's cursor is written out
+    return shown if len(name) <= _LONGEST_NAME else f"{shown}..."

@@ -49,10 +49,11 @@ def command_for(task: Task, model_dir: Path) -> str:
             words = ["--input_file=QUESTIONS.json"]
         case _:
             words = ["TEXT"] if len(task.text_columns) < 2 else ["TEXT", "SECOND_TEXT"]
-    python, folder = _from_here(Path(sys.executable)), _from_here(model_dir)
+    python, folder = from_here(Path(sys.executable)), from_here(model_dir)
     return shlex.join([str(python), "-m", "albert.predict", f"--model_dir={folder}", *words])
 
 
-def _from_here(path: Path) -> Path:
+def from_here(path: Path) -> Path:
+    """`path` as short as it may be written in the current folder."""
     here = Path.cwd()
     return path.relative_to(here) if path.is_relative_to(here) else path

@@ -8,9 +8,12 @@ import ctypes
 import gc
 from collections.abc import Collection, Iterator
 
+import tensorflow as tf
+from tensorflow.python.eager import record
 from tensorflow.python.framework import config, ops
 
 from albert.engine.devices import keep_order_of_sums
+from albert.errors import UserError
 
 _OF_CUSTOM_GRADIENTS = "CustomGradient-"
 
@@ -19,14 +22,17 @@ _OF_CUSTOM_GRADIENTS = "CustomGradient-"
 def leaving_as_found() -> Iterator[None]:
     """Around a run: frees its graphs and memory, and TensorFlow computes behind it as before.
 
-    Which devices TensorFlow sees cannot be changed back once it computes.
+    Which devices TensorFlow sees cannot be changed back once it computes. A `tf.GradientTape` outside records nothing.
+    Raises UserError where TensorFlow is told to compute in a way that no run can have.
     """
+    _check_way_of_computing()
     gradients, functions = frozenset(_gradients()), len(_python_functions())
     rounds_to_tf32 = config.tensor_float_32_execution_enabled()
     is_deterministic = config.is_op_determinism_enabled()
     optimizes = keep_order_of_sums()
     try:
-        yield
+        with record.stop_recording():
+            yield
     finally:
         config.enable_tensor_float_32_execution(rounds_to_tf32)
         if not is_deterministic:
@@ -36,6 +42,18 @@ def leaving_as_found() -> Iterator[None]:
         free_graphs(gradients)
         gc.collect()
         give_memory_back()
+
+
+def _check_way_of_computing() -> None:
+    if not tf.executing_eagerly():
+        problem = "TensorFlow builds a graph here (tf.Graph, tf.function or disable_eager_execution)"
+    elif tf.config.functions_run_eagerly():
+        problem = "tf.config.run_functions_eagerly(True) is in force, which computes in another order"
+    elif tf.distribute.has_strategy():
+        problem = "this is the scope of another tf.distribute.Strategy"
+    else:
+        return
+    raise UserError(f"{problem}: begin the run outside of it.")
 
 
 def free_graphs(kept: Collection[str] = ()) -> bool:

@@ -1,7 +1,9 @@
 """What a run changes of its process is put back."""
 
+import contextlib
 import gc
 import weakref
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from tensorflow.python.framework import config, ops
 
 from albert.engine import devices
 from albert.engine.shared_process import free_graphs, leaving_as_found
+from albert.errors import UserError
 
 
 def _build_graph() -> weakref.ref:
@@ -96,3 +99,34 @@ def test_tensorflow_computes_as_before_also_after_an_error():
         config.enable_op_determinism()
         devices.keep_float32()
         devices.keep_order_of_sums(chosen)
+
+
+@contextlib.contextmanager
+def _functions_run_eagerly() -> Iterator[None]:
+    tf.config.run_functions_eagerly(True)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(False)
+
+
+@pytest.mark.parametrize(
+    ("way", "said"),
+    [
+        (lambda: tf.Graph().as_default(), "TensorFlow builds a graph here"),
+        (_functions_run_eagerly, "run_functions_eagerly.* is in force"),
+        (lambda: tf.distribute.OneDeviceStrategy("/cpu:0").scope(), "the scope of another tf.distribute.Strategy"),
+    ],
+)
+def test_where_no_run_can_compute_it_is_refused(way, said):
+    with way(), pytest.raises(UserError, match=f"{said}.*: begin the run outside of it"), leaving_as_found():
+        pytest.fail("it began")
+
+
+def test_a_tape_outside_of_a_run_records_nothing_of_it():
+    x = tf.constant(3.0)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        with leaving_as_found():
+            y = x * x
+    assert tape.gradient(y, x) is None

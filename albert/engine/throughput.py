@@ -26,13 +26,19 @@ class Speed:
     padding_share: float = math.nan
 
     def summary(self) -> str:
-        """One phrase for logs and progress bars: "0.41 s/step, 78.0 examples/s, 921 tokens/s, 8.3 % padding"."""
+        """One phrase for logs: "0.41 s/step, 78.0 examples/s, 921 tokens/s, 8.3 % padding"."""
         if math.isnan(self.seconds_per_step):
-            return "speed not measured yet"
-        parts = [f"{self.seconds_per_step:.3g} s/step", f"{self.examples_per_second:.1f} examples/s"]
+            return self.short_summary()
+        parts = [self.short_summary()]
         if not math.isnan(self.padding_share):
             parts += [f"{self.tokens_per_second:.0f} tokens/s", f"{100 * self.padding_share:.1f} % padding"]
         return ", ".join(parts)
+
+    def short_summary(self) -> str:
+        """One for progress bars, in which there is less room: "0.41 s/step, 78.0 examples/s"."""
+        if math.isnan(self.seconds_per_step):
+            return "speed not measured yet"
+        return f"{self.seconds_per_step:.3g} s/step, {self.examples_per_second:.1f} examples/s"
 
 
 def time_left(seconds: float) -> str:

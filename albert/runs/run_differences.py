@@ -34,7 +34,7 @@ _OTHER_NAMES = {
     "hold_out": "the hold-out",
     "hold_out.share": "`validation_split`",
     "hold_out.seed": "`seed`",
-    "hold_out.num_kept": "the number of sets of labels whose rows are all the same and stay in training",
+    "hold_out.num_kept": "what an earlier version held out, sets of labels whose rows are all the same,",
     "samples.train": "`max_train_samples`",
     "samples.dev": "`max_eval_samples`",
 }

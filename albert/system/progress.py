@@ -32,6 +32,8 @@ def progress_bar(*arguments: Any, **options: Any) -> "tqdm":
     channel = channel_of(os.environ.get(PROGRESS_BAR, ""))
     if channel:
         options |= {"file": channel, "ncols": channel.columns}
+    elif sys.stderr is None:  # it was closed when the process began
+        options["disable"] = True
     return tqdm(*arguments, **options)
 
 

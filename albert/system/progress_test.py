@@ -91,3 +91,11 @@ def test_a_line_of_a_log_is_written_above_the_bar_on_the_same_terminal():
         assert not cleared.strip()
         assert cleared.endswith("\r")
         assert drawn.startswith("\rtrain:   0%|")
+
+
+def test_where_standard_error_was_closed_no_bar_is_drawn(monkeypatch):
+    monkeypatch.delenv(PROGRESS_BAR, raising=False)
+    monkeypatch.setattr("sys.stderr", None)
+    with progress_bar(range(3), disable=None) as bar:
+        assert list(bar) == [0, 1, 2]
+        assert bar.disable

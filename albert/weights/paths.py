@@ -9,12 +9,12 @@ from pathlib import Path
 
 from albert.engine import checkpoint_files
 from albert.errors import UserError
-from albert.system.files import digest_ends
-from albert.system.text_encoding import substitute
+from albert.system.text_encoding import open_regular, substitute
 from albert.weights import hugging_face, keras_hub, model_garden, tensor_files
 from albert.weights.named_tensors import Reader
 from albert.weights.stored_tensors import check_is_itself, first_bytes, shards_of
 
+_BYTES_OF_BLOCK = 2**20
 _ENDING = re.compile(r"\.(index|meta|data-\d{5}-of-\d{5})$")
 _STEP = re.compile(r"model\.ckpt-(\d{1,18})")
 _SHARDS = re.compile(r"\.data-\d{5}-of-(\d{5})$")
@@ -89,7 +89,7 @@ def format_of(prefix: Path) -> str:
 def digest_of(prefix: Path) -> str:
     """Of the weights at what `checkpoint_prefix` found: other weights have another one. Raises UserError.
 
-    Of a checkpoint that is its index, which has the checksum of every tensor; of large files their ends.
+    Of a checkpoint that is its index, which has the checksum of every tensor.
     """
     files = [prefix]
     if checkpoint_files.exists(prefix):
@@ -99,7 +99,9 @@ def digest_of(prefix: Path) -> str:
     total = hashlib.sha256()
     for path in files:
         try:
-            digest_ends(path, total)
+            with open_regular(path) as file:
+                while block := file.read(_BYTES_OF_BLOCK):
+                    total.update(block)
         except OSError as error:
             raise UserError(f"`init_checkpoint`={path} cannot be read: {error.strerror}.") from error
     return total.hexdigest()
