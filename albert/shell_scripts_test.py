@@ -587,6 +587,9 @@ def test_help_has_defaults(checkout, script):
         (GLUE, {"EPOCHS": "1"}, ["EPOCHS is ignored: did you mean TSP? (training steps)"]),
         (GLUE, {"TASKS": "MRPC"}, ["TASKS is ignored: did you mean TASK? (a task"]),
         ("multi_run_albert_race.sh", {"SEEDS": "1"}, ["SEEDS is ignored: did you mean SEED? ("]),
+        (OWN, {"VALID_FILE": "a"}, ["VALID_FILE is ignored: did you mean VALIDATION_FILE?"]),
+        (OWN, {"METRIC": "f1"}, ["METRIC is ignored: write --metric_for_best_model=f1 behind the name of the script."]),
+        (GLUE, {"METRIC": "f1"}, []),
         (OWN, {"SEEDS": "1"}, []),
         (GLUE, {"SEEDS": "1"}, []),
         # Somebody else's, then.
@@ -616,8 +619,25 @@ def test_other_names_are_no_variables_and_mean_some(checkout):
     pairs = dict(pair.split("=") for pair in names.split())
     helps = [checkout.run(script, "--help").stdout for script in FINE_TUNING_SCRIPTS]
     listed = [set(re.findall(r"^  ([A-Z_]+)(?:=\S+)?  +\w", text, re.M)) for text in helps]
-    assert {name for meant in pairs.values() for name in meant.split("/")} <= set().union(*listed)
+    meant = {name for names in pairs.values() for name in names.split("/")}
+    flags = {name for name in meant if name.startswith("--")}
+    assert {name.removeprefix("--") for name in flags} <= {flag.name for flag in fine_tuning.CLASSIFIER.flags}
+    assert meant - flags <= set().union(*listed)
     assert pairs.keys() & set.intersection(*listed) == set()
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ("albert-base-v2", "./download_pretrained_models.sh --version=2 base and set ALBERT_DIR=base in its place, or"),
+        ("albert/albert-xlarge-v1", "--version=1 xlarge and set ALBERT_DIR=xlarge VERSION=1 in its place, or"),
+        ("nowhere", "no folder nowhere: run ./download_pretrained_models.sh (one of Hugging Face: --help), or set"),
+    ],
+)
+def test_a_model_by_its_name_is_answered_with_the_command_that_fetches_it(checkout, model, said):
+    result = checkout.run(OWN, MODEL_DIR=model)
+    assert result.returncode == 2
+    assert said in result.stderr
 
 
 def test_several_seeds_have_a_variable_of_their_own(checkout):

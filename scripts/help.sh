@@ -39,15 +39,22 @@ show_help() {
 }
 
 # Names that other programs have for a variable; where there are several, the first one that the script reads is meant.
+# What is a flag, for own data, is named by it.
 other_names=(
   EPOCHS=EPOCH/TSP NUM_EPOCHS=EPOCH/TSP TRAIN_EPOCHS=EPOCH/TSP NUM_TRAIN_EPOCHS=EPOCH/TSP
   STEPS=TSP/EPOCH NUM_STEPS=TSP/EPOCH MAX_STEPS=TSP/EPOCH TRAIN_STEP=TSP/EPOCH TRAIN_STEPS=TSP/EPOCH
   NUM_TRAIN_STEPS=TSP/EPOCH WARMUP=WPSP/WPP WARMUP_STEP=WPSP/WPP WARMUP_STEPS=WPSP/WPP WARMUP_PROPORTION=WPP/WPSP
   BATCH=BS BATCH_SIZE=BS TRAIN_BATCH_SIZE=BS EVAL_BATCH_SIZE=EBS LEARNING_RATE=LR
-  MAX_SEQ_LENGTH=MSL MAX_SEQ_LEN=MSL MAX_LENGTH=MSL MAX_LEN=MSL SEQ_LENGTH=MSL
+  MAX_SEQ_LENGTH=MSL MAX_SEQ_LEN=MSL MAX_LENGTH=MSL MAX_LEN=MSL MAXLEN=MSL SEQ_LENGTH=MSL SEQ_LEN=MSL
   NUM_GPU=NUM_GPUS N_GPU=NUM_GPUS N_GPUS=NUM_GPUS GPUS=NUM_GPUS NUM_GPU_CORES=NUM_GPUS WORKERS=NUM_WORKERS
   SEEDS=SEED TASKS=TASK TASK_NAME=TASK OUTPUT=OUTPUT_DIR MODEL=MODEL_DIR CHECKPOINT=INIT_CHECKPOINT DROPOUT=ALBERT_DP
-  SAVE_STEPS=SAVE VOCAB=SPM_MODEL LOG_FILE=LOG DATA=DATA_DIR/TRAIN_FILE TRAIN=TRAIN_FILE
+  SAVE_STEPS=SAVE EVAL_STEPS=SAVE VOCAB=SPM_MODEL LOG_FILE=LOG DATA=DATA_DIR/TRAIN_FILE TRAIN=TRAIN_FILE
+  LEARNING_RATES=LR WARMUP_RATIO=WPP/WPSP GRAD_ACCUM=ACCUM GRADIENT_ACCUMULATION_STEPS=ACCUM GPU=NUM_GPUS
+  MODELDIR=MODEL_DIR OUTPUTDIR=OUTPUT_DIR TRAINFILE=TRAIN_FILE TESTFILE=TEST_FILE TEST=TEST_FILE
+  VALID_FILE=VALIDATION_FILE VAL_FILE=VALIDATION_FILE DEV_FILE=VALIDATION_FILE EVAL_FILE=VALIDATION_FILE
+  VALIDATIONFILE=VALIDATION_FILE VALIDATION=VALIDATION_FILE DEV=VALIDATION_FILE
+  CLASS_WEIGHTS=--class_weights METRIC=--metric_for_best_model PATIENCE=--early_stopping_patience
+  LABEL_COLUMN=--label_column_name TEXT_COLUMN=--text_column_names TEXT_COLUMNS=--text_column_names
 )
 
 # warn_of_other_names SCRIPT: says which variables of the environment have such names, where the one that is meant is
@@ -61,6 +68,10 @@ warn_of_other_names() {
     if [[ -z ${!name:-} || ${text_of_variable[$name]+set} ]]; then continue; fi
     IFS=/ read -ra candidates <<<"${pair#*=}"
     for meant in "${candidates[@]}"; do
+      if [[ $meant == --* && ${text_of_variable[VALIDATION_FILE]+set} ]]; then
+        printf '%s: %s is ignored: write %s=%s behind the name of the script.\n' "${0##*/}" "$name" "$meant" "${!name}" >&2
+        break
+      fi
       if [[ ${text_of_variable[$meant]+set} ]]; then
         if [[ -z ${!meant:-} ]]; then
           printf '%s: %s is ignored: did you mean %s? (%s)\n' "${0##*/}" "$name" "$meant" "${text_of_variable[$meant]}" >&2

@@ -189,6 +189,18 @@ name_cache() {
   if [[ $MODEL_NAME == "${ALBERT_DIR}_v$VERSION" && -z $SPM_MODEL ]]; then printf '%s\n' "$CACHED_DIR/$1"; fi
 }
 
+# how_to_fetch_model: prints what to run for a MODEL_DIR that is called like one of Google's models, or for any other.
+how_to_fetch_model() {
+  if [[ $MODEL_DIR =~ ^(albert/)?(albert[-_])?(base|large|xlarge|xxlarge)([-_]v([12]))?$ ]]; then
+    local size=${BASH_REMATCH[3]} version=${BASH_REMATCH[5]:-2}
+    printf 'run ./download_pretrained_models.sh --version=%s %s and set ALBERT_DIR=%s' "$version" "$size" "$size"
+    [[ $version == "$VERSION" ]] || printf ' VERSION=%s' "$version"
+    printf ' in its place'
+  else
+    printf 'run ./download_pretrained_models.sh (one of Hugging Face: --help)'
+  fi
+}
+
 # read_recipe TASK: checks the rest, stops if anything is wrong, sets up, and sets recipe_rate, recipe_batch,
 # recipe_accum, recipe_length and recipe_duration, for what is said of a run and the names of its folders.
 read_recipe() {
@@ -199,8 +211,7 @@ read_recipe() {
       complain "no file $file: set CONFIG or SPM_MODEL to one that is there, or MODEL_DIR."
   done
   if [[ -z $CONFIG || -z $SPM_MODEL || -z ${INIT_CHECKPOINT+set} ]] && ! is_wrong ALBERT_DIR VERSION; then
-    [[ -d $MODEL_DIR ]] ||
-      complain "no folder $MODEL_DIR: run ./download_pretrained_models.sh (one of Hugging Face: --help), or set MODEL_DIR."
+    [[ -d $MODEL_DIR ]] || complain "no folder $MODEL_DIR: $(how_to_fetch_model), or set MODEL_DIR."
   fi
   stop_if_wrong
   "$root/scripts/setup.sh"
