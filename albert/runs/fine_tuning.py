@@ -41,7 +41,14 @@ from albert.runs.assembly import (
 from albert.runs.dev_reports import DevReports
 from albert.runs.divergence import warn_of_rate
 from albert.runs.left_model import LeftModel, warn_of_other_length
-from albert.runs.output_dir import PACKING_VERSION, SHAPE_COST, claim_output_dir, recorded_packing, still_claimed
+from albert.runs.output_dir import (
+    PACKING_VERSION,
+    ROWS,
+    SHAPE_COST,
+    claim_output_dir,
+    recorded_packing,
+    still_claimed,
+)
 from albert.runs.split_data import SplitData
 from albert.serving import imported
 from albert.serving.description import DESCRIPTION, ModelDescription, read_description
@@ -300,7 +307,7 @@ def identity_of_run(
         if chosen != task.best_metric:  # runs from before there was a choice have no such entry
             identity["evaluation"]["metric_for_best_model"] = chosen
     if rows := task.identity_of_rows():
-        identity["rows"] = rows
+        identity[ROWS] = rows
     return identity
 
 

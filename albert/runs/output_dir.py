@@ -24,6 +24,8 @@ from albert.system.text_encoding import read_regular
 RUN_SETTINGS = "run_settings.json"
 # How a run packs its batches (`row_shapes`), which it keeps to its end.
 PACKING_VERSION, SHAPE_COST = "packing_version", "shape_cost"
+# Which rows of own data a run trains and evaluates on.
+ROWS, HOLD_OUT, SAMPLES = "rows", "hold_out", "samples"
 # The digest of what `init_checkpoint` holds when a run begins, which runs of before do not say.
 INIT_WEIGHTS = "init_weights"
 _WITH_SHAPE_COST = 3  # the first version that has one
@@ -176,7 +178,7 @@ def _claim(directory: Path, identity: Mapping[str, Mapping[str, object]]) -> Non
                 "Choose another `output_dir`; `init_checkpoint` reads a model from where it is."
             )
         found = _read(path)
-        identity = _as_begun(identity, found)
+    identity = _as_begun(identity, found)
     parts = [part for part in identity if part in found]
     differing = dict.fromkeys(line for part in parts for line in differences(found[part], identity[part]))
     if differing:
@@ -193,7 +195,9 @@ def _claim(directory: Path, identity: Mapping[str, Mapping[str, object]]) -> Non
 
 def _as_begun(identity: Mapping[str, Mapping[str, object]], found: Mapping[str, Mapping[str, object]]) -> dict:
     """`identity` with the packing that the training in `found` began with, and without what that does not say."""
-    if "training" not in found or "training" not in identity:
+    if "training" not in identity:
+        return _with_rows_of_training(identity, found)
+    if "training" not in found:
         return dict(identity)
     training, recorded = dict(identity["training"]), found["training"]
     if INIT_WEIGHTS not in recorded:
@@ -203,6 +207,21 @@ def _as_begun(identity: Mapping[str, Mapping[str, object]], found: Mapping[str, 
         training = {name: value for name, value in training.items() if name not in packing}
         training |= {name: value for name, value in recorded.items() if name in packing}
     return {**identity, "training": training}
+
+
+def _with_rows_of_training(
+    identity: Mapping[str, Mapping[str, object]], found: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Mapping[str, object]]:
+    """Where only rows to evaluate on are chosen, all other choices are those of the training in `found`, if any."""
+    chosen: Mapping[str, Any] = identity.get(ROWS, {})
+    if chosen.keys() != {HOLD_OUT, SAMPLES}:
+        return dict(identity)
+    rest = {name: part for name, part in identity.items() if name != ROWS}
+    trained = found.get(ROWS, {})
+    if not isinstance(trained.get(SAMPLES), dict):
+        return rest
+    of_training = {split: count for split, count in trained[SAMPLES].items() if split != "dev"}
+    return {**rest, ROWS: {**trained, **chosen, SAMPLES: of_training | chosen[SAMPLES]}}
 
 
 def _holds_work(directory: Path) -> bool:

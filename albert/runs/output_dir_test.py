@@ -275,3 +275,24 @@ def test_a_packing_that_only_a_newer_program_has_is_refused(trained):
     _claim(trained, _with("training", **{PACKING_VERSION: 2}))
     with pytest.raises(UserError, match="packing_version 9, this program has 1, 2, 3"):
         recorded_packing(trained)
+
+
+def test_rows_to_evaluate_on_are_those_of_the_training_there(tmp_path):
+    rows = {"columns": ["text"], "hold_out": None, "samples": {"train": 5, "dev": 9}}
+    evaluated = {"model": IDENTITY["model"], "rows": {"hold_out": None, "samples": {"dev": 9}}}
+    _claim(tmp_path, {**IDENTITY, "rows": rows})
+    (tmp_path / "model.ckpt-4.index").touch()
+    before = (tmp_path / RUN_SETTINGS).read_text()
+    _claim(tmp_path, evaluated)
+    assert (tmp_path / RUN_SETTINGS).read_text() == before
+    for other, said in (
+        ({"dev": 8}, "`max_eval_samples` is 9 there and 8 here"),
+        ({}, "`max_eval_samples` is 9 there"),
+    ):
+        with pytest.raises(UserError, match=f"holds another run: {said}"):
+            _claim(tmp_path, evaluated | {"rows": {"hold_out": None, "samples": other}})
+
+
+def test_rows_that_are_only_evaluated_on_are_not_recorded(tmp_path):
+    _claim(tmp_path, {"model": IDENTITY["model"], "rows": {"hold_out": None, "samples": {"dev": 9}}})
+    assert json.loads((tmp_path / RUN_SETTINGS).read_text()).keys() == {"model"}

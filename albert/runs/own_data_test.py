@@ -110,6 +110,14 @@ def test_a_run_continues_only_with_its_own_rows(finished, tmp_path):
     for flags, name in zip(cases, ("`validation_split`", "`max_train_samples`"), strict=True):
         with pytest.raises(UserError, match=f"holds another run: {name} is"):
             _run(copy, "train", "eval", **flags)
+    # Another file, and the same one without the hold-out or with fewer rows, would replace the run's results.
+    alone = {"train_file": None, "train_step": None, "train_batch_size": None, "learning_rate": None}
+    for more, said in (
+        ({}, "the hold-out is .* there and not set here"),
+        ({"max_eval_samples": 5}, ".*the hold-out is"),
+    ):
+        with pytest.raises(UserError, match=f"holds another run: {said}"):
+            _run(copy, "eval", validation_file=copy / "tickets.csv", **alone, **more)
     # All rows are trained on without evaluation, so that none of them is left to evaluate on later.
     with pytest.raises(UserError, match=r"the hold-out is .* there and not set here"):
         _run(copy, "train")

@@ -101,11 +101,11 @@ class OwnDataTask(TextTask):
         }
 
     def identity_of_rows(self) -> dict[str, Any]:
-        """The columns, labels and rows of training; {} where nothing says of what the model was trained on."""
-        if "train" not in self.parts:
-            return {}
+        """The columns, labels and rows of training; without it the choice of rows to evaluate on, if there are any."""
         identity = self.identity()
         samples = {split: count for split, count in identity["samples"].items() if split != "test"}
+        if "train" not in self.parts:
+            return {"hold_out": None, "samples": samples} if "dev" in self.parts else {}
         return {name: value for name, value in identity.items() if name not in ("name", "seed")} | {"samples": samples}
 
     @property
