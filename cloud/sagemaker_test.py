@@ -297,7 +297,7 @@ def test_a_job_uploads_its_source_and_is_started(stubbed, capsys, monkeypatch):
         stub.assert_no_pending_responses()
     monkeypatch.setattr(sagemaker_job, "send", lambda *_: "the-job")
     sagemaker_pretraining.start(job)
-    said = "the-job: 32 examples/GPU x 4 micro-batches x 8 GPUs x 1 instances = 1024 examples/step\n"
+    said = "the-job: 32 examples/GPU x 4 micro-batches x 8 GPUs x 1 instance = 1,024 examples/step\n"
     assert capsys.readouterr().out == said
 
 
