@@ -22,7 +22,7 @@ from albert.runs.sweep.testing import sweep_command, write_toy_glue
 from albert.system.locks import LOCK
 
 ROOT = Path(__file__).parent.parent
-SWEEP = ("--task_name=CoLA,RTE", "--seeds=1,2", "--set", "learning_rate=1e-3,3e-3", "--nodo_predict")
+SWEEP = ("--task_name=CoLA,RTE", "--seeds=1,2", "--set", "learning_rate=1e-3", "--nodo_predict")
 RUNS = (
     *(
         "--train_step=12",
@@ -113,4 +113,4 @@ def test_a_sweep_that_is_killed_and_one_of_its_runs_too_resumes_to_the_same_tabl
     undisturbed(sweep_command(reference, *SWEEP, runs=(*RUNS, f"--cached_dir={tmp_path / 'cache'}")))
     assert (killed / "sweep/table.md").read_text() == (reference / "sweep/table.md").read_text()
     assert scores(killed) == scores(reference)
-    assert len(finished(killed)) == len(finished(reference)) == 8
+    assert len(finished(killed)) == len(finished(reference)) == 4
