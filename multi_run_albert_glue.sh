@@ -3,7 +3,8 @@
 #
 #   TASK=MRPC ALBERT_DIR=base NUM_GPUS=8 ./multi_run_albert_glue.sh [more flags of albert.run_multigpus_classifier]
 #
-# Several tasks, seeds or learning rates are a sweep (docs/sweeps.md), which has a run on GPUS_PER_RUN GPUs for each:
+# Several tasks, seeds, learning rates or weight decays are a sweep (docs/sweeps.md), which has a run on GPUS_PER_RUN
+# GPUs for each:
 #
 #   TASK=all SEEDS=1,2,3 LR=1e-5,2e-5 NUM_GPUS=8 ./multi_run_albert_glue.sh [more flags of albert.sweep and of its runs]
 #
@@ -19,6 +20,7 @@ source "$root/scripts/sweep.sh"
 TASK=${TASK:-CoLA}              # a task of GLUE, such as MRPC; several with commas, or all: a sweep
 GPUS_PER_RUN=${GPUS_PER_RUN:-1} # of each run in a sweep
 # LR: peak learning rate; several with commas: a sweep
+# WEIGHT_DECAY: of all weights but biases and layer norms, default: 0.01; several with commas: a sweep
 # GLUE_DIR: older name of DATA_DIR
 EBS=${EBS:-32}  # per GPU, for evaluation and prediction
 WPSP=${WPSP:-}  # warm-up steps

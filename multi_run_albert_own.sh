@@ -4,7 +4,8 @@
 #
 #   TRAIN_FILE=tickets.csv ALBERT_DIR=base NUM_GPUS=8 ./multi_run_albert_own.sh [more flags of albert.run_multigpus_classifier]
 #
-# Several seeds or learning rates are a sweep (docs/sweeps.md), which has a run on GPUS_PER_RUN GPUs for each:
+# Several seeds, learning rates or weight decays are a sweep (docs/sweeps.md), which has a run on GPUS_PER_RUN GPUs for
+# each:
 #
 #   TRAIN_FILE=tickets.csv SEEDS=1,2,3 LR=1e-5,2e-5 ./multi_run_albert_own.sh [more flags of albert.sweep and of its runs]
 #
@@ -24,6 +25,7 @@ source "$root/scripts/sweep.sh"
 
 GPUS_PER_RUN=${GPUS_PER_RUN:-1} # of each run in a sweep
 # LR: peak learning rate; several with commas: a sweep
+# WEIGHT_DECAY: of all weights but biases and layer norms, default: 0.01; several with commas: a sweep
 EBS=${EBS:-32}   # per GPU, for evaluation and prediction
 EPOCH=${EPOCH:-} # how often each row is seen
 WPP=${WPP:-}     # part of the steps that is warm-up

@@ -11,29 +11,38 @@ pretrained without it, and adding it changes the first ~1/(1 - beta2) = 1,000 st
 
 import dataclasses
 import functools
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import tensorflow as tf
 
 from albert.ops.compiled import CompiledOnce, read_compiler_options, replicas_share_code
 
-# Upstream clips the gradient of the whole model to this norm.
-CLIP_NORM = 1.0
 # Slots of variable `name` are checkpointed as `<name>/adam_m` and `<name>/adam_v`, for both optimizers.
 SLOT_NAMES = ("adam_m", "adam_v")
 # A variable whose name contains one of these neither decays nor, under LAMB, gets a trust ratio.
 EXCLUDE_FROM_WEIGHT_DECAY = ("LayerNorm", "layer_norm", "bias")
+# What the rate does after the warm-up.
+SCHEDULES = ("linear", "cosine", "constant")
 
 
 @dataclasses.dataclass(frozen=True)
 class LearningRateSchedule:
-    """Linear warm-up over polynomial decay to zero.
+    """Linear warm-up, then polynomial decay to zero, or another of SCHEDULES.
 
-    For step t counted from 0: init_lr (t - s) / w while t - s < w, otherwise init_lr (1 - min(t, n) / n)^p.
-    Decay counts from step 0 and not from the end of the warm-up, so the rate never reaches init_lr: it rises to
-    init_lr (w - 1) / w and then steps down to init_lr (1 - w / n)^p. Before step s it is negative. All as upstream.
+    For step t counted from 0: init_lr (t - s) / w while t - s < w. Before step s it is negative, as upstream.
+    From then on, with n steps in all, T = min(t, n), and d = s + w the end of the warm-up (0 without one):
+
+        linear     init_lr (1 - T / n)^p
+        cosine     init_lr (1 + cos(pi (T - d) / (n - d))) / 2, and init_lr while T < d or where n <= d
+        constant   init_lr
+
+    `linear` is upstream's. It counts from step 0 and not from the end of the warm-up, so the rate never reaches
+    init_lr: it rises to init_lr (w - 1) / w and then steps down to init_lr (1 - w / n)^p.
+    `cosine` is SGDR's without restarts (Loshchilov & Hutter 2017, equation 5, with minimum 0) and, as `constant`, what
+    transformers computes: `get_cosine_schedule_with_warmup` with half a cycle, `get_constant_schedule_with_warmup`.
     """
 
     init_lr: float
@@ -41,26 +50,45 @@ class LearningRateSchedule:
     num_warmup_steps: int = 0
     poly_power: float = 1.0
     start_warmup_step: int = 0
+    kind: str = "linear"
+
+    def __post_init__(self) -> None:
+        if self.kind not in SCHEDULES:
+            raise ValueError(f"`lr_scheduler_type`={self.kind} is unknown; known are {', '.join(SCHEDULES)}")
 
     def __call__(self, step: tf.Tensor) -> tf.Tensor:
         """The rate [] float32 of the update that turns step `step` into `step + 1`."""
-        progress = tf.cast(tf.minimum(tf.cast(step, tf.int64), self.num_train_steps), tf.float32)
-        decayed = self.init_lr * tf.pow(1.0 - progress / float(self.num_train_steps), self.poly_power)
+        decayed = self.init_lr * self._share_after_warm_up(step)
         if not self.num_warmup_steps:
             return decayed
         warmed = tf.cast(tf.cast(step, tf.int64) - self.start_warmup_step, tf.float32)
         warming_up = warmed < float(self.num_warmup_steps)
         return tf.where(warming_up, self.init_lr * (warmed / float(self.num_warmup_steps)), decayed)
 
+    def _share_after_warm_up(self, step: tf.Tensor) -> tf.Tensor:
+        """The rate [] float32 after the warm-up as a share of `init_lr`."""
+        if self.kind == "constant":
+            return tf.ones([])
+        progress = tf.cast(tf.minimum(tf.cast(step, tf.int64), self.num_train_steps), tf.float32)
+        if self.kind == "linear":
+            return tf.pow(1.0 - progress / float(self.num_train_steps), self.poly_power)
+        begin = self.start_warmup_step + self.num_warmup_steps if self.num_warmup_steps else 0
+        fallen = tf.maximum(progress - float(begin), 0.0) / float(max(1, self.num_train_steps - begin))
+        return 0.5 * (1.0 + tf.cos(math.pi * fallen))
+
 
 @dataclasses.dataclass(frozen=True)
 class AdamWeightDecayOptimizer:
-    """AdamW without bias correction; decay is multiplied by the learning rate."""
+    """AdamW without bias correction; decay is multiplied by the learning rate.
+
+    The defaults are ALBERT's. `max_grad_norm` 0 is no clipping, as in transformers' `TrainingArguments`.
+    """
 
     weight_decay_rate: float = 0.01
     beta_1: float = 0.9
     beta_2: float = 0.999
     epsilon: float = 1e-6
+    max_grad_norm: float = 1.0
     exclude_from_weight_decay: tuple[str, ...] = EXCLUDE_FROM_WEIGHT_DECAY
 
     name: ClassVar[str] = "adamw"
@@ -68,13 +96,17 @@ class AdamWeightDecayOptimizer:
     has_trust_ratio: ClassVar[bool] = False
 
     def clip(self, norm: tf.Tensor) -> tf.Tensor:
-        """What a gradient of norm `norm` [] is multiplied by so that its norm is at most CLIP_NORM.
+        """What a gradient of norm `norm` [] is multiplied by so that its norm is at most `max_grad_norm`.
+
+        Without clipping this is 1, also for a norm that is not finite: `update` is told to leave such a step out.
 
         The norm is that of the summed, dense gradient of all variables. Upstream takes sparse embedding gradients row
         by row before summing them, which counts a token that occurs twice differently; a gradient that is summed over
         replicas has no such rows.
         """
-        return CLIP_NORM / tf.maximum(norm, CLIP_NORM)
+        if not self.max_grad_norm:
+            return tf.ones_like(norm)
+        return self.max_grad_norm / tf.maximum(norm, self.max_grad_norm)
 
     def update(
         self,
@@ -174,8 +206,8 @@ def _compiled_update(optimizer: AdamWeightDecayOptimizer) -> Callable[..., None]
 OPTIMIZERS = {optimizer.name: optimizer for optimizer in (AdamWeightDecayOptimizer, LAMBOptimizer)}
 
 
-def create_optimizer(name: str) -> AdamWeightDecayOptimizer:
-    """`adamw` or `lamb` with ALBERT's constants. Raises ValueError for another name."""
+def create_optimizer(name: str, **constants: Any) -> AdamWeightDecayOptimizer:
+    """`adamw` or `lamb`, with ALBERT's constants but for `constants`. Raises ValueError for another name."""
     if name not in OPTIMIZERS:
         raise ValueError(f"`optimizer`={name} is unknown; known are {', '.join(OPTIMIZERS)}")
-    return OPTIMIZERS[name]()
+    return OPTIMIZERS[name](**constants)

@@ -163,6 +163,7 @@ def test_shared_settings_can_be_overridden_in_every_script(checkout, tmp_path, s
         "DTYPE": ("dtype", "bfloat16"),
         "DEVICE": ("device", "cpu"),
         "OPTIMIZER": ("optimizer", "lamb"),
+        "WEIGHT_DECAY": ("weight_decay", "0"),
         "STRATEGY": ("strategy_type", "one"),
         "ACCUM": ("gradient_accumulation_steps", "2"),
         "PACK": ("pack_sequences", "false"),
@@ -569,7 +570,7 @@ def test_help_lists_every_variable_and_sets_nothing_up(checkout, script, word):
     assert {"OPTIMIZER", "EBS"} < read
     write_executable(setup, "#!/bin/sh\n")
     checkout.run(script)
-    named = set(checkout.variables().values()) - {"set:learning_rate"}
+    named = set(checkout.variables().values()) - {"set:learning_rate", "set:weight_decay"}
     assert (read | named) - set(listed) == {"MODEL_NAME"}
 
 
@@ -590,6 +591,8 @@ def test_help_has_defaults(checkout, script):
         (OWN, {"VALID_FILE": "a"}, ["VALID_FILE is ignored: did you mean VALIDATION_FILE?"]),
         (OWN, {"METRIC": "f1"}, ["METRIC is ignored: write --metric_for_best_model=f1 behind the name of the script."]),
         (GLUE, {"METRIC": "f1"}, []),
+        (GLUE, {"MAX_GRAD_NORM": "0"}, ["MAX_GRAD_NORM is ignored: write --max_grad_norm=0 behind the name of the"]),
+        (GLUE, {"WD": "0"}, ["WD is ignored: did you mean WEIGHT_DECAY? ("]),
         (OWN, {"SEEDS": "1"}, []),
         (GLUE, {"SEEDS": "1"}, []),
         # Somebody else's, then.
@@ -1063,6 +1066,7 @@ def test_several_tasks_seeds_and_rates_are_a_sweep(checkout, tmp_path):
         ({"TASK": "MRPC,RTE"}, {"task_name": "MRPC,RTE", "seeds": "42", "gpus": None, "grid": ()}),
         ({"TASK": "MRPC", "SEEDS": "5"}, {"task_name": "MRPC", "seeds": "5"}),
         ({"LR": "1e-5,3e-5", "SEED": "7"}, {"task_name": "CoLA", "seeds": "7", "grid": ("learning_rate=1e-05,3e-05",)}),
+        ({"WEIGHT_DECAY": "0,0.1", "TASK": "RTE"}, {"task_name": "RTE", "grid": ("weight_decay=0.0,0.1",)}),
         ({"SEEDS": "1,2", "DEVICE": "cpu", "NUM_GPUS": "2"}, {"gpus": 0}),
         ({"SEEDS": "1", "GPUS_PER_RUN": "2", "DO_PREDICT": "false"}, {"gpus_per_run": 2, "do_predict": False}),
         ({"SEEDS": "1", "OUTPUT_DIR": "/tmp/s"}, {"output_dir": Path("/tmp/s")}),

@@ -39,7 +39,7 @@ show_help() {
 }
 
 # Names that other programs have for a variable; where there are several, the first one that the script reads is meant.
-# What is a flag, for own data, is named by it.
+# What is a flag is named by it: one of flags_of_all in every script, others for own data.
 other_names=(
   EPOCHS=EPOCH/TSP NUM_EPOCHS=EPOCH/TSP TRAIN_EPOCHS=EPOCH/TSP NUM_TRAIN_EPOCHS=EPOCH/TSP
   STEPS=TSP/EPOCH NUM_STEPS=TSP/EPOCH MAX_STEPS=TSP/EPOCH TRAIN_STEP=TSP/EPOCH TRAIN_STEPS=TSP/EPOCH
@@ -54,8 +54,13 @@ other_names=(
   VALID_FILE=VALIDATION_FILE VAL_FILE=VALIDATION_FILE DEV_FILE=VALIDATION_FILE EVAL_FILE=VALIDATION_FILE
   VALIDATIONFILE=VALIDATION_FILE VALIDATION=VALIDATION_FILE DEV=VALIDATION_FILE
   CLASS_WEIGHTS=--class_weights METRIC=--metric_for_best_model PATIENCE=--early_stopping_patience
+  WD=WEIGHT_DECAY WEIGHTDECAY=WEIGHT_DECAY WEIGHT_DECAYS=WEIGHT_DECAY
+  MAX_GRAD_NORM=--max_grad_norm LR_SCHEDULER_TYPE=--lr_scheduler_type LR_SCHEDULER=--lr_scheduler_type
+  ADAM_EPSILON=--adam_epsilon ADAM_BETA1=--adam_beta1 ADAM_BETA2=--adam_beta2
   LABEL_COLUMN=--label_column_name TEXT_COLUMN=--text_column_names TEXT_COLUMNS=--text_column_names
 )
+
+flags_of_all=' --max_grad_norm --lr_scheduler_type --adam_epsilon --adam_beta1 --adam_beta2 '
 
 # warn_of_other_names SCRIPT: says which variables of the environment have such names, where the one that is meant is
 # not set. They may be another program's: nothing is refused.
@@ -68,7 +73,7 @@ warn_of_other_names() {
     if [[ -z ${!name:-} || ${text_of_variable[$name]+set} ]]; then continue; fi
     IFS=/ read -ra candidates <<<"${pair#*=}"
     for meant in "${candidates[@]}"; do
-      if [[ $meant == --* && ${text_of_variable[VALIDATION_FILE]+set} ]]; then
+      if [[ $meant == --* ]] && [[ $flags_of_all == *" $meant "* || ${text_of_variable[VALIDATION_FILE]+set} ]]; then
         printf '%s: %s is ignored: write %s=%s behind the name of the script.\n' "${0##*/}" "$name" "$meant" "${!name}" >&2
         break
       fi

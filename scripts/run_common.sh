@@ -17,11 +17,13 @@ case ${1:-} in
 esac
 warn_of_other_names "${BASH_SOURCE[-1]}"
 
-# A script with SEEDS among its variables starts a sweep where there are several seeds or rates.
+# A script with SEEDS among its variables starts a sweep where there are several seeds, rates or weight decays.
 # shellcheck disable=SC2034 # for scripts/sweep.sh, as is given_keep
-given_gpus=${NUM_GPUS:-} rates=''
+given_gpus=${NUM_GPUS:-} rates='' decays=''
 # shellcheck disable=SC2034
 if [[ ${text_of_variable[SEEDS]+set} && ${LR:-} == *,* ]]; then rates=$LR LR=''; fi
+# shellcheck disable=SC2034
+if [[ ${text_of_variable[SEEDS]+set} && ${WEIGHT_DECAY:-} == *,* ]]; then decays=$WEIGHT_DECAY WEIGHT_DECAY=''; fi
 
 trap 'exit 130' INT # without it, bash goes on if what it runs meanwhile did not get the signal, too
 
@@ -69,6 +71,7 @@ ALBERT_DP=${ALBERT_DP:-}      # dropout of the encoder
 given_keep=${KEEP:-}
 KEEP=${KEEP:-5}               # checkpoints that stay, the best apart
 OPTIMIZER=${OPTIMIZER:-adamw} # adamw or lamb
+WEIGHT_DECAY=${WEIGHT_DECAY:-} # of all weights but biases and layer norms; default: 0.01
 SEED=${SEED:-42}              # of the order of the data, dropout and the new layer
 
 # What is done
@@ -119,6 +122,7 @@ elif [[ ! $SEED =~ ^-?[0-9]{1,18}$ ]]; then
   complain_of SEED "is not a seed: use a whole number."
 fi
 check_number LR "a learning rate"
+check_number WEIGHT_DECAY "a weight decay"
 check_number ALBERT_DP "a dropout probability"
 
 # The variables that set flags. Messages name them, because nobody wrote the flags. A script adds its own.
@@ -128,7 +132,7 @@ flag_variables=(
   dtype=DTYPE pack_sequences=PACK recompute_activations=RECOMPUTE
   train_batch_size=BS gradient_accumulation_steps=ACCUM eval_batch_size=EBS predict_batch_size=EBS
   max_seq_length=MSL learning_rate=LR save_checkpoints_steps=SAVE keep_checkpoint_max=KEEP
-  albert_dropout_prob=ALBERT_DP optimizer=OPTIMIZER seed=SEED
+  albert_dropout_prob=ALBERT_DP optimizer=OPTIMIZER weight_decay=WEIGHT_DECAY seed=SEED
   do_train=DO_TRAIN do_eval=DO_EVAL do_predict=DO_PREDICT cached_dir=CACHED_DIR output_dir=OUTPUT_DIR
 )
 # refuse OTHER VARIABLE...: complains of a variable that belongs to the other scripts, and names what to set here.
@@ -280,6 +284,7 @@ set_run_flags() {
     ${ACCUM:+--gradient_accumulation_steps="$ACCUM"}
     ${MSL:+--max_seq_length="$MSL"}
     ${LR:+--learning_rate="$LR"}
+    ${WEIGHT_DECAY:+--weight_decay="$WEIGHT_DECAY"}
     ${SAVE:+--save_checkpoints_steps="$SAVE"}
     ${ALBERT_DP:+--albert_dropout_prob="$ALBERT_DP"}
   )

@@ -1,10 +1,12 @@
 # shellcheck shell=bash
-# What the scripts that sweep share: several seeds, rates or tasks are runs side by side. Sourced behind
+# What the scripts that sweep share: several seeds, rates, weight decays or tasks are runs side by side. Sourced behind
 # scripts/run_common.sh, never run; a script that does has SEEDS among its variables.
 
 root=${root:?} # of whoever sources this
 flag_variables+=(seeds=SEEDS gpus=NUM_GPUS gpus_per_run=GPUS_PER_RUN)
 if [[ -n $rates ]]; then flag_variables+=(set:learning_rate=LR); fi
+# shellcheck disable=SC2154 # scripts/run_common.sh has set decays
+if [[ -n $decays ]]; then flag_variables+=(set:weight_decay=WEIGHT_DECAY); fi
 
 # part_arguments ARGUMENT...: sets sweep_flags and run_arguments, in front of -- and behind it. Where there is none, a
 # flag belongs to the one that has it.
@@ -26,9 +28,9 @@ part_arguments() {
   run_arguments=("${arguments[@]:1}")
 }
 
-# is_sweep: whether there are several seeds or rates.
+# is_sweep: whether there are several seeds, rates or weight decays.
 is_sweep() {
-  [[ -n $SEEDS || -n $rates ]]
+  [[ -n $SEEDS || -n $rates || -n $decays ]]
 }
 
 # check_sweep: stops if anything is wrong, also what only a sweep does not take.
@@ -43,7 +45,8 @@ check_sweep() {
 }
 
 # sweep NAME TASKS FLAG...: after check_sweep and part_arguments; runs albert.sweep on TASKS, nothing for own data, with
-# all seeds and rates. FLAG... are of every run, besides those that fine_tune gives. Each run has a log beside its folder.
+# all seeds, rates and weight decays. FLAG... are of every run, besides those that fine_tune gives. Each run has a log
+# beside its folder.
 sweep() {
   local name=${1//,/+} tasks=$2 gpu=''
   shift 2
@@ -60,6 +63,7 @@ sweep() {
     ${tasks:+--task_name="$tasks"} \
     --seeds="${SEEDS:-$SEED}" \
     ${rates:+--set=learning_rate="$rates"} \
+    ${decays:+--set=weight_decay="$decays"} \
     ${given_gpus:+--gpus="$given_gpus"} \
     --gpus_per_run="$GPUS_PER_RUN" \
     ${sweep_flags+"${sweep_flags[@]}"} \

@@ -58,6 +58,12 @@ class FineTuningKeywords(TypedDict, total=False):
     warmup_step: int | None
     learning_rate: float | None
     optimizer: Literal["adamw", "lamb"] | None
+    lr_scheduler_type: Literal["linear", "cosine", "constant"] | None
+    weight_decay: float | None
+    max_grad_norm: float | None
+    adam_beta1: float | None
+    adam_beta2: float | None
+    adam_epsilon: float | None
     train_batch_size: int | None
     gradient_accumulation_steps: int | None
     seed: int | None

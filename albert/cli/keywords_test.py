@@ -102,6 +102,8 @@ def test_values_are_written_as_the_command_line_reads_them():
     assert (settings.train.learning_rate, settings.train.seed, settings.train.train_steps) == (2e-5, 7, 50)
     assert (settings.data.keep_accents, settings.data.do_lower_case, settings.speed.use_xla) == (True, False, None)
     assert (settings.speed.profile_steps, settings.data.cached_dir) == ((10, 20), Path("c d"))
+    others = call_of({**GLUE, "weight_decay": 0, "max_grad_norm": 0.5, "lr_scheduler_type": "cosine"}).parse()[1].train
+    assert (others.weight_decay, others.max_grad_norm, others.lr_scheduler_type) == (0.0, 0.5, "cosine")
     assert "--train_batch_size=0.1" in _arguments(**GLUE, train_batch_size=0.1)
 
 

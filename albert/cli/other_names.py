@@ -35,7 +35,8 @@ _KEPT_BEST = (Always("keep_checkpoint_max", "the best checkpoint is always kept,
 _LABELS = (Always("label_column_name", "labels are always those of the training data"),)
 _TENSORBOARD = (Always("log_steps", "TensorBoard's events are always written to --output_dir"),)
 _RESUMES = (Always("overwrite_output_dir", "the same command always resumes what is in its --output_dir"),)
-_SCHEDULE = ("poly_power", Always("learning_rate", "after the warm-up the rate always falls linearly to 0"))
+_POWER = ("poly_power", Always("lr_scheduler_type", "the power of a linear fall is always 1"))
+_END_OF_FALL = (Always("lr_scheduler_type", "a rate that falls always falls to 0"),)
 _TPU = (Always("device", "TPUs are not supported"),)
 _TRAINS = "gradient_accumulation_steps"  # a flag of all programs that train, and of no other
 
@@ -69,19 +70,23 @@ OTHER_NAMES: Mapping[str, tuple[Target, ...]] = {
     "attention_probs_dropout_prob": ("albert_dropout_prob",),
     **dict.fromkeys(("hidden_dropout", "attention_dropout"), ("albert_dropout_prob",)),
     "classifier_dropout": ("dropout_prob", "albert_dropout_prob"),
+    **dict.fromkeys(("weight_decay_rate", "wd", "l2", "l2_reg", "decay"), ("weight_decay",)),
+    **dict.fromkeys(("beta_1", "beta1", "adam_beta_1", "opt_beta1"), ("adam_beta1",)),
+    **dict.fromkeys(("beta_2", "beta2", "adam_beta_2", "opt_beta2"), ("adam_beta2",)),
+    **dict.fromkeys(("betas", "adam_betas", "opt_betas"), ("adam_beta1 (and --adam_beta2)",)),
+    **dict.fromkeys(("epsilon", "eps", "adam_eps", "optimizer_epsilon", "opt_eps"), ("adam_epsilon",)),
+    **dict.fromkeys(("clip_norm", "clip_grad_norm", "gradient_clip_val", "gradient_clipping"), ("max_grad_norm",)),
+    **dict.fromkeys(("clipnorm", "global_clipnorm", "grad_clip", "clip_grad", "max_norm"), ("max_grad_norm",)),
+    **dict.fromkeys(("lr_scheduler", "scheduler", "scheduler_type", "lr_schedule"), ("lr_scheduler_type",)),
+    **dict.fromkeys(("schedule", "sched", "lr_decay", "lr_decay_style"), ("lr_scheduler_type",)),
+    **dict.fromkeys(("polynomial_decay_schedule_power", "power", "lr_power"), _POWER),
+    **dict.fromkeys(("polynomial_decay_schedule_lr_end", "lr_end", "min_lr", "end_learning_rate"), _END_OF_FALL),
     **dict.fromkeys(
-        ("weight_decay", "weight_decay_rate"),
-        (Always("optimizer", "weight decay is always 0.01"),),
+        ("cosine_schedule_num_cycles", "num_cycles", "lr_scheduler_kwargs"),
+        ("poly_power", Always("lr_scheduler_type", "a kind of schedule has no options of its own")),
     ),
-    **dict.fromkeys(("adam_beta1", "beta_1", "beta1"), (Always("optimizer", "beta 1 is always 0.9"),)),
-    **dict.fromkeys(("adam_beta2", "beta_2", "beta2"), (Always("optimizer", "beta 2 is always 0.999"),)),
-    **dict.fromkeys(("adam_epsilon", "adam_eps", "epsilon"), (Always("optimizer", "epsilon is always 1e-6"),)),
-    **dict.fromkeys(
-        ("max_grad_norm", "clip_norm", "clip_grad_norm", "gradient_clip_val"),
-        (Always("optimizer", "gradients are always clipped to a norm of 1"),),
-    ),
-    **dict.fromkeys(("lr_scheduler", "lr_scheduler_type", "scheduler", "polynomial_decay_schedule_power"), _SCHEDULE),
     "adafactor": ("optimizer",),
+    "optim_args": ("adam_epsilon (and --adam_beta1, --adam_beta2, --weight_decay)",),
     **dict.fromkeys(("label_smoothing", "smoothing"), ("label_smoothing_factor",)),
     **dict.fromkeys(("class_weight", "loss_weights", "weight"), ("class_weights",)),
     **dict.fromkeys(("patience", "early_stopping", "use_early_stopping"), ("early_stopping_patience",)),

@@ -97,15 +97,17 @@ def test_what_nobody_calls_so_leads_nowhere():
         (["--lr=1"], "unknown flag --lr: did you mean --learning_rate, which comes behind --?"),
         (["--num_gpus=1"], "unknown flag --num_gpus: did you mean --gpus?"),
         (
-            ["--seed=1", "--warmup_step=2", "--lr=3", "--qqqq", "--weight_decay=0"],
+            ["--seed=1", "--warmup_step=2", "--lr=3", "--qqqq", "--wd=0", "--min_lr=0", "--weight_decay=0"],
             "--seed is set by the sweep: use --seeds; --warmup_step is a flag of the runs: give it behind --; "
             "unknown flag --lr: did you mean --learning_rate, which comes behind --? (--help lists all); "
-            "unknown flag --weight_decay: leave it out, weight decay is always 0.01 (--help lists all); "
+            "unknown flag --wd: did you mean --weight_decay, which comes behind --? (--help lists all); "
+            "unknown flag --min_lr: leave it out, a rate that falls always falls to 0 (--help lists all); "
+            "--weight_decay is a flag of the runs: give it behind --; "
             "unknown flag --qqqq (--help lists all)",
         ),
         (
-            ["--output_dir=a", "--task_name=RTE", "--", "--weight_decay=1"],
-            "the runs have no flag --weight_decay: leave it out, weight decay is always 0.01",
+            ["--output_dir=a", "--task_name=RTE", "--", "--min_lr=1"],
+            "the runs have no flag --min_lr: leave it out, a rate that falls always falls to 0",
         ),
         (["--output_dir=a", "--task_name=RTE", "--", "--lr=1"], "no flag --lr: did you mean --learning_rate?"),
         (["--output_dir=a", "--task_name=RTE", "--", "--learnin_rate=1"], "did you mean --learning_rate?"),
@@ -158,12 +160,17 @@ MEANT = {
     "did you mean --early_stopping_threshold?": "early_stopping_delta",
     "did you mean --skip_nonfinite_steps?": "logging_nan_inf_filter",
     "did you mean --class_weights?": "weight",
-    "leave it out, weight decay is always 0.01": "weight_decay",
-    "leave it out, beta 1 is always 0.9": "adam_beta1",
-    "leave it out, beta 2 is always 0.999": "adam_beta2",
-    "leave it out, epsilon is always 1e-6": "adam_epsilon",
-    "leave it out, gradients are always clipped to a norm of 1": "max_grad_norm",
-    "leave it out, after the warm-up the rate always falls linearly to 0": "lr_scheduler_type scheduler",
+    "did you mean --weight_decay?": "weight_decay_rate wd",
+    "did you mean --adam_beta1?": "beta_1",
+    "did you mean --adam_beta2?": "beta_2",
+    "did you mean --adam_beta1 (and --adam_beta2)?": "adam_betas",
+    "did you mean --adam_epsilon?": "epsilon",
+    "did you mean --adam_epsilon (and --adam_beta1, --adam_beta2, --weight_decay)?": "optim_args",
+    "did you mean --max_grad_norm?": "clip_norm gradient_clip_val global_clipnorm",
+    "did you mean --lr_scheduler_type?": "scheduler lr_scheduler",
+    "leave it out, the power of a linear fall is always 1": "polynomial_decay_schedule_power",
+    "leave it out, a rate that falls always falls to 0": "polynomial_decay_schedule_lr_end min_lr",
+    "leave it out, a kind of schedule has no options of its own": "lr_scheduler_kwargs cosine_schedule_num_cycles",
     "leave it out, the best checkpoint is always kept, and used at the end": "load_best_model_at_end save_best_model",
     "leave it out, of each metric it is known whether larger is better": "greater_is_better",
     "leave it out, the same command always resumes what is in its --output_dir": "resume_from_checkpoint",
@@ -190,7 +197,7 @@ def test_flags_of_other_libraries_are_told_what_is_here(name, said):
 @pytest.mark.parametrize(
     ("module", "name", "said"),
     [
-        ("run_pretraining", "lr_scheduler_type", "did you mean --poly_power?"),
+        ("run_pretraining", "polynomial_decay_schedule_power", "did you mean --poly_power?"),
         ("run_pretraining", "metric_for_best_model", "leave it out, the best is always chosen by the task's own "
          "metric"),
         ("create_pretraining_data", "num_proc", "did you mean --num_workers?"),
@@ -208,9 +215,9 @@ def test_what_is_here_depends_on_the_program(module, name, said):
     ("arguments", "said"),
     [
         (
-            ["--lr=1", "--epochs", "3", "--weight_decay=0.1", "--qqqq", "--lr=2"],
+            ["--lr=1", "--epochs", "3", "--min_lr=0.1", "--qqqq", "--lr=2"],
             "unknown flags: --lr, did you mean --learning_rate?; --epochs, did you mean --num_train_epochs?; "
-            "--weight_decay, leave it out, weight decay is always 0.01; --qqqq (--help lists all)",
+            "--min_lr, leave it out, a rate that falls always falls to 0; --qqqq (--help lists all)",
         ),
         # With the other problems of the command, but not with what is missing: that may be what is meant.
         (

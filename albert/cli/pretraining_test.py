@@ -95,6 +95,11 @@ def test_what_is_wrong_is_reported_once_and_as_it_was_given(folder):
         (["--init_from_group0"], "--init_from_group0 needs --init_checkpoint"),
         (["--num_train_steps=10"], "--num_warmup_steps=3125 is more than --num_train_steps=10"),
         (["--poly_power=0"], "--poly_power=0.0 must be above 0"),
+        (
+            ["--poly_power=2", "--lr_scheduler_type=cosine"],
+            "--poly_power=2 is for --lr_scheduler_type=linear, not cosine",
+        ),
+        (["--weight_decay=-1"], "--weight_decay=-1.0 must be in [0, 1e+30]"),
         (["--start_warmup_step=-1"], "--start_warmup_step=-1 must be at least 0"),
         (["--max_eval_steps=0"], "--max_eval_steps=0 must be at least 1"),
         (["--train_batch_size=0"], "--train_batch_size=0 must be at least 1"),

@@ -28,6 +28,23 @@ def test_the_issues_command_is_understood():
     assert (seeds_of(found.seeds), task_names(found.task_name)) == ((1, 2, 3), ("MRPC", "RTE"))
 
 
+def test_a_sweep_varies_weight_decay_and_schedule():
+    grid = ("--set", "weight_decay=0,1e-2", "--set", "lr_scheduler_type=linear,cosine")
+    found = request("--task_name=MRPC", *grid, "--", "--max_grad_norm=0")
+    assert found.grid == ("weight_decay=0.0,0.01", "lr_scheduler_type=linear,cosine")
+    flags = {"weight_decay": "0.0", "lr_scheduler_type": "cosine", "max_grad_norm": "0"}
+    needed = {
+        "task_name": "MRPC",
+        "data_dir": "d",
+        "output_dir": "o",
+        "model_dir": str(SAMPLE_DATA / "albert_tiny"),
+        "do_train": "true",
+    }
+    parsed = parsed_run("run_multigpus_classifier", needed | flags)
+    assert (parsed.settings.train.weight_decay, parsed.settings.train.max_grad_norm) == (0.0, 0.0)
+    assert {name: parsed.deciding[name] for name in flags} == flags | {"max_grad_norm": "0.0"}
+
+
 @pytest.mark.parametrize("flag", [flag for flag in SWEEP.flags if flag.kind is bool], ids=lambda flag: flag.name)
 @pytest.mark.parametrize("form", ["--{}", "--no{}", "-{}", "--{}=true"])
 def test_a_flag_that_the_sweep_has_is_its_own_where_nothing_parts_them(flag, form):

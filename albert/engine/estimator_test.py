@@ -5,6 +5,7 @@ import json
 import logging
 import math
 import signal
+from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -76,12 +77,12 @@ class LightHead:
         return EstimatorSpec(mode, features["example_ids"], features["example_weights"], loss, predictions)
 
 
-def _light_estimator(model_dir, replicas=1, learning_rate=SCHEDULE, **config):
+def _light_estimator(model_dir, replicas=1, learning_rate=SCHEDULE, constants=MappingProxyType({}), **config):
     """An estimator whose model is no ALBERT, for what is the same with any model."""
     return Estimator(
         model_fn=LightHead.model_fn,
         create_weights=LightHead.create_weights,
-        optimizer=create_optimizer("adamw"),
+        optimizer=create_optimizer("adamw", **constants),
         learning_rate=learning_rate,
         replicas=create_replicas("mirror", replicas, "cpu"),
         config=RunConfig(model_dir, ROWS, **{"save_checkpoints_steps": 1000, **config}),
@@ -205,6 +206,24 @@ def test_any_number_of_replicas_gives_what_one_device_gives(tmp_path, optimizer,
             assert len(others) == replicas - 1
             for other in others:
                 np.testing.assert_array_equal(other, first)
+
+
+def test_two_replicas_give_what_one_device_gives_without_a_clip_too(tmp_path):
+    def train(replicas, max_grad_norm):
+        constants = {"max_grad_norm": max_grad_norm, "weight_decay_rate": 0.3, "beta_1": 0.7}
+        schedule = dataclasses.replace(SCHEDULE, kind="cosine")
+        folder = tmp_path / f"{replicas}_{max_grad_norm}"
+        return _train(_light_estimator(folder, replicas, schedule, constants), replicas, last=8)
+
+    expected, records = train(1, 0.0)
+    found, _ = train(2, 0.0)
+    _assert_same_training(found, expected)
+    # By hand: 8 of 20 steps, 5 of them warm-up.
+    rates = [*(t / 5 for t in range(5)), *((1 + math.cos(math.pi * t / 15)) / 2 for t in range(3))]
+    np.testing.assert_allclose([r.learning_rate for r in records], 1e-3 * np.array(rates), rtol=1e-5)
+    assert min(r.gradient_norm for r in records) > 0.1
+    clipped, _ = train(1, 0.1)
+    assert np.abs(clipped["output_weights/adam_m"]).max() < 0.9 * np.abs(expected["output_weights/adam_m"]).max()
 
 
 def test_padding_rows_do_not_count_even_when_a_replica_has_nothing_else(tmp_path):

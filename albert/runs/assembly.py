@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import tensorflow as tf
 
 from albert.albert_config import AlbertConfig, read_config
-from albert.custom_optimization import LearningRateSchedule, create_optimizer
+from albert.custom_optimization import AdamWeightDecayOptimizer, LearningRateSchedule, create_optimizer
 from albert.engine.cluster import alone_among
 from albert.engine.devices import make_deterministic
 from albert.engine.distribution import Replicas, create_replicas
@@ -28,7 +28,7 @@ from albert.runs.dev_reports import DevReports
 from albert.runs.divergence import warn_of_divergence
 from albert.runs.model_fn import build_model_fn
 from albert.runs.output_dir import INIT_WEIGHTS
-from albert.settings import Settings, TrainSettings
+from albert.settings import ONCE_CONSTANT, PretrainingTrainSettings, Settings, TrainSettings
 from albert.system.printing import counted
 from albert.weights.loading import load_weights
 from albert.weights.paths import checkpoint_prefix, digest_of, format_of, open_weights
@@ -144,6 +144,9 @@ def identity_of_training(settings: Settings, num_replicas: int) -> dict[str, obj
         del train[how_long]
     for factor in ("per_replica_batch_size", "gradient_accumulation_steps"):
         del train[factor]
+    for once_constant, value in ONCE_CONSTANT.items():  # runs from before there was a choice have no such entry
+        if train[once_constant] == value:
+            del train[once_constant]
     start = settings.model.init_checkpoint
     return {
         **train,
@@ -158,7 +161,6 @@ def build_estimator(
     head: Head,
     replicas: Replicas,
     settings: Settings,
-    schedule: LearningRateSchedule,
     num_of_group: int = 0,
     loss: Loss | None = None,
     expects_new_head: bool = False,
@@ -183,8 +185,8 @@ def build_estimator(
             loss,
         ),
         create_weights=lambda: AlbertModel(config, head.variable_specs, train.seed).weights,
-        optimizer=create_optimizer(train.optimizer),
-        learning_rate=schedule,
+        optimizer=optimizer_of(train),
+        learning_rate=schedule_of(train),
         replicas=replicas,
         config=RunConfig(
             model_dir=settings.output_dir,
@@ -201,6 +203,27 @@ def build_estimator(
         ),
         warm_start=lambda weights: start_from_checkpoint(weights, settings, num_of_group, expects_new_head),
     )
+
+
+def optimizer_of(train: TrainSettings) -> AdamWeightDecayOptimizer:
+    """The update rule that `train` asks for."""
+    return create_optimizer(
+        train.optimizer,
+        weight_decay_rate=train.weight_decay,
+        beta_1=train.adam_beta1,
+        beta_2=train.adam_beta2,
+        epsilon=train.adam_epsilon,
+        max_grad_norm=train.max_grad_norm,
+    )
+
+
+def schedule_of(train: TrainSettings) -> LearningRateSchedule:
+    """The learning rate that `train` asks for; 1 step in all where nothing is trained."""
+    steps, kind = train.train_steps or 1, train.lr_scheduler_type
+    schedule = LearningRateSchedule(train.learning_rate, steps, train.warmup_steps, kind=kind)
+    if not isinstance(train, PretrainingTrainSettings):
+        return schedule
+    return dataclasses.replace(schedule, poly_power=train.poly_power, start_warmup_step=train.start_warmup_step)
 
 
 def training_computation(

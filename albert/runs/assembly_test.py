@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
-from albert.custom_optimization import LearningRateSchedule
 from albert.engine.cluster import Cluster
 from albert.engine.distribution import Replicas, create_replicas
 from albert.heads.pooled import ClassificationHead
@@ -72,7 +71,7 @@ def test_only_deterministic_runs_add_up_embedding_gradients_by_sorting(monkeypat
     settings = dataclasses.replace(GOOD_SETTINGS, speed=speed)
     config = tiny_config()
     head = ClassificationHead(config, num_labels=2)
-    assembly.build_estimator(config, head, Replicas(tf.distribute.get_strategy()), settings, LearningRateSchedule(1, 1))
+    assembly.build_estimator(config, head, Replicas(tf.distribute.get_strategy()), settings)
     assert [computation.gather for computation in computations] == [gather]
 
 

@@ -15,7 +15,6 @@ import numpy as np
 import tensorflow as tf
 
 from albert.albert_config import AlbertConfig
-from albert.custom_optimization import LearningRateSchedule
 from albert.data import input_pipeline
 from albert.data.columns import read_integers
 from albert.data.input_pipeline import BatchShape, Source
@@ -93,11 +92,9 @@ def run(task: Task, settings: Settings) -> dict[str, float]:
         splits = workers.together(lambda: load_splits(task, tokenizer, settings, sources))
         settings = count_steps(task, splits, settings, replicas)
 
-        train = settings.train
-        schedule = LearningRateSchedule(train.learning_rate, train.train_steps or 1, train.warmup_steps)
         loss = workers.together(lambda: loss_of_training(task, settings, splits))
         head, is_new = head_for(task.output, config), expects_new_head(task, settings)
-        estimator = build_estimator(config, head, replicas, settings, schedule, loss=loss, expects_new_head=is_new)
+        estimator = build_estimator(config, head, replicas, settings, loss=loss, expects_new_head=is_new)
         inputs = InputFunctions(task, splits, settings, replicas, *packing)
         dev_reports = eval_spec = None
         if settings.do_eval and splits["dev"].can_be_scored:

@@ -260,10 +260,16 @@ def test_a_new_head_is_a_warning_only_where_the_start_should_have_one(copied, ca
 
 def test_another_run_is_refused_with_what_differs_and_nothing_is_changed(copied):
     before = {path.name: path.read_bytes() for path in (copied / "out").iterdir()}
+    others = {"weight_decay": 0, "max_grad_norm": 0, "lr_scheduler_type": "cosine", "adam_beta2": 0.99}
+    others |= {"max_seq_length": 24, "albert_dropout_prob": 0.25, "train_batch_size": 8}
     with pytest.raises(UserError) as raised:
-        _run(copied, "train", learning_rate=0.5, max_seq_length=24, albert_dropout_prob=0.25, train_batch_size=8)
+        _run(copied, "train", learning_rate=0.5, **others)
     for difference in (
         "`learning_rate` is 0.001 there and 0.5 here",
+        "`weight_decay` is 0.01 there and 0.0 here",
+        "`max_grad_norm` is 1.0 there and 0.0 here",
+        "`lr_scheduler_type` is 'linear' there and 'cosine' here",
+        "`adam_beta2` is 0.999 there and 0.99 here",
         "`max_seq_length` is 32 there and 24 here",
         "albert_config.hidden_dropout_prob is 0.0 there and 0.25 here",
         "the batch over all replicas is 8 there and 16 here",
@@ -271,6 +277,19 @@ def test_another_run_is_refused_with_what_differs_and_nothing_is_changed(copied)
     ):
         assert difference in str(raised.value)
     assert {path.name: path.read_bytes() for path in (copied / "out").iterdir()} == before
+
+
+def test_without_weight_decay_a_run_is_another_one_and_says_so(copied):
+    out = copied / "without"
+    _run(copied, "train", output_dir=out, weight_decay=0)
+    tensors, usual = (checkpoint_files.load_tensors(folder / "model.ckpt-12") for folder in (out, copied / "out"))
+    name = "bert/embeddings/word_embeddings"
+    assert tensors.keys() == usual.keys()
+    assert 1e-6 < np.abs(tensors[name] - usual[name]).max() < 1e-2
+    recorded, of_usual = (json.loads((folder / "run_settings.json").read_text()) for folder in (out, copied / "out"))
+    assert recorded["training"] == {**of_usual["training"], "weight_decay": 0.0}
+    with pytest.raises(UserError, match=r"`weight_decay` is 0\.0 there and 0\.01 here"):
+        _run(copied, "train", output_dir=out)
 
 
 def test_overwriting_moves_the_old_run_aside_and_trains_again(copied):

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from albert.albert_config import AlbertConfig
-from albert.custom_optimization import LearningRateSchedule
 from albert.data import pretraining_batches
 from albert.data.input_pipeline import BatchShape
 from albert.data.pretraining_records import RecordFiles, RecordFormat, open_records
@@ -51,11 +50,8 @@ def run(settings: PretrainingSettings) -> dict[str, float]:
     tokenizer = workers.on_chief(lambda: tokenizer_of_records(settings, records))
     with workers.on_chief(lambda: claim(config, settings, replicas, records)) or contextlib.nullcontext() as lock:
         train = settings.train
-        schedule = LearningRateSchedule(
-            train.learning_rate, train.num_steps, train.warmup_steps, train.poly_power, train.start_warmup_step
-        )
         num_of_group = config.num_hidden_groups if settings.init_from_group0 else 0
-        estimator = build_estimator(config, PretrainingHead(config), replicas, settings, schedule, num_of_group)
+        estimator = build_estimator(config, PretrainingHead(config), replicas, settings, num_of_group)
         train_input_fn = None
         if settings.do_train:
             warn_of_rate(train.learning_rate)

@@ -21,7 +21,7 @@ from tensorboard.plugins.hparams import summary_v2  # what its `api` exports, wh
 from albert.engine.evaluations import Evaluation
 from albert.engine.throughput import StepRecord, Throughput
 from albert.errors import UserError
-from albert.settings import Settings
+from albert.settings import ONCE_CONSTANT, Settings
 from albert.system.files import advice_on, append_text, as_os_error, write_bytes, write_text, write_texts
 from albert.system.json_text import parse_json
 from albert.system.printing import counted
@@ -34,6 +34,15 @@ if TYPE_CHECKING:  # drawing is imported where something is drawn
 _STOPPED = "Stopped early at step"
 # Seconds of training steps: of all, or where a run was resumed, of those since then.
 _WHOLE_TIME, _LAST_TIME = "Total time", "Time since the last start"
+# What a report calls these settings, where they are not what they always were at first.
+_TITLES = {
+    "lr_scheduler_type": "Learning rate schedule",
+    "weight_decay": "Weight decay",
+    "max_grad_norm": "Max gradient norm",
+    "adam_beta1": "Adam beta 1",
+    "adam_beta2": "Adam beta 2",
+    "adam_epsilon": "Adam epsilon",
+}
 TRAINING_LOG = "training_log.jsonl"
 CURVE = "training_curve.png"
 
@@ -114,6 +123,7 @@ def hyperparameters(settings: Settings, num_replicas: int) -> dict[str, bool | i
         "num_replicas": num_replicas,
         "learning_rate": train.learning_rate,
         "optimizer": train.optimizer,
+        **{name: getattr(train, name) for name in ONCE_CONSTANT},
         "train_steps": train.train_steps,
         "warmup_steps": train.warmup_steps,
         "seed": train.seed,
@@ -200,6 +210,11 @@ class Results:
             "Seed": train.seed,
             "Training steps": train.train_steps,
             "Warmup steps": train.warmup_steps,
+            **{
+                title: getattr(train, name)
+                for name, title in _TITLES.items()
+                if getattr(train, name) != ONCE_CONSTANT[name]
+            },
         }
 
     def trained(self, throughput: Throughput, stopped_at: int | None = None, is_resumed: bool = False) -> None:

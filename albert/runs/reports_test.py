@@ -150,6 +150,12 @@ def test_tensorboard_compares_runs_by_their_settings(tmp_path):
         "num_replicas": 2,
         "learning_rate": 1e-5,
         "optimizer": "adamw",
+        "lr_scheduler_type": "linear",
+        "weight_decay": 0.01,
+        "max_grad_norm": 1.0,
+        "adam_beta1": 0.9,
+        "adam_beta2": 0.999,
+        "adam_epsilon": 1e-6,
         "train_steps": 10,
         "warmup_steps": 2,
         "seed": 42,
@@ -221,6 +227,17 @@ def test_the_best_metric_follows_the_comparison(tmp_path):
     assert summary["hyperparameters"]["Speed"] == 40
     assert summary["best"] == {"f1": 0.75, "eval_loss": 0.25, "global_step": 20}
     assert [(e["global_step"], e["is_best"]) for e in summary["evaluations"]] == [(10, True), (20, True), (30, False)]
+
+
+def test_results_name_what_differs_from_the_constants_of_before(tmp_path):
+    others = {"weight_decay": 0.0, "max_grad_norm": 0.5, "lr_scheduler_type": "cosine", "adam_epsilon": 1e-8}
+    train = dataclasses.replace(GOOD_SETTINGS.train, **others)
+    results = reports.Results(dataclasses.replace(GOOD_SETTINGS, output_dir=tmp_path, train=train), "f1", 2)
+    results.trained(Throughput(8))
+    results.evaluated([], {"f1": 0.5, "global_step": 0})
+    text = (tmp_path / "eval_results.txt").read_text()
+    lines = "Learning rate schedule = cosine\nWeight decay = 0.0\nMax gradient norm = 0.5\nAdam epsilon = 1e-08\n"
+    assert f"Warmup steps = 2\n{lines}best f1" in text
 
 
 def test_a_resumed_run_does_not_call_the_time_of_its_last_part_the_total(tmp_path):

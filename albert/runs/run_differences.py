@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator, Mapping
 
 from albert.settings import (
+    ONCE_CONSTANT,
     DataSettings,
     ModelSettings,
     ObjectiveSettings,
@@ -62,7 +63,8 @@ def _as_given(kept: Mapping[str, object]) -> dict[str, object]:
 
 def _phrases(theirs: Mapping[str, object], ours: Mapping[str, object], prefix: str = "") -> Iterator[str]:
     for key in sorted({*theirs, *ours}):
-        there, here, name = theirs.get(key), ours.get(key), prefix + key
+        name = prefix + key
+        there, here = (values.get(key, ONCE_CONSTANT.get(name)) for values in (theirs, ours))
         if isinstance(there, dict) and isinstance(here, dict):
             yield from _phrases(there, here, f"{name}.")
         elif there != here and name in _CONTENTS:

@@ -42,6 +42,16 @@ from albert.runs.run_differences import differences
             ],
         ),
         ({"albert_config": {"a": 1}}, {"albert_config": {"a": 2}}, ["albert_config.a is 1 there and 2 here"]),
+        # What a record does not name has the value that was a constant when it was written.
+        (
+            {"weight_decay": 0.1, "optimizer": "adamw"},
+            {"max_grad_norm": 0.0, "lr_scheduler_type": "cosine", "optimizer": "adamw"},
+            [
+                "--lr_scheduler_type is 'linear' there and 'cosine' here",
+                "--max_grad_norm is 1.0 there and 0.0 here",
+                "--weight_decay is 0.1 there and 0.01 here",
+            ],
+        ),
         ({"layers": [1, 2]}, {"layers": (1, 2)}, []),
     ],
 )

@@ -7,6 +7,7 @@ may count sequences of a whole step; settings count per replica and micro-batch.
 from albert.settings.pretraining import PretrainingData, PretrainingSettings, PretrainingTrainSettings
 from albert.settings.run import (
     DTYPES,
+    ONCE_CONSTANT,
     DataSettings,
     ModelSettings,
     ObjectiveSettings,
@@ -18,6 +19,7 @@ from albert.settings.run import (
 
 __all__ = [
     "DTYPES",
+    "ONCE_CONSTANT",
     "DataSettings",
     "ModelSettings",
     "ObjectiveSettings",

@@ -38,13 +38,15 @@ class Bounds:
         """What is wrong with `value`, as "must be at least 1"; None if nothing is.
 
         A number with a fraction is compared as the float32 that it will be computed as: 1e39 is infinite, 1e-60 is 0.
+        One that becomes 0 is refused: 0 may have a meaning of its own.
         """
         low, high, number = (_as_float32(v) if isinstance(value, float) else v for v in (self.low, self.high, value))
         # NaN fails both comparisons.
         is_high_enough = number > low if self.low_excluded else number >= low
         is_low_enough = number < high if self.high_excluded else number <= high
         if is_high_enough and is_low_enough:
-            return None
+            is_lost = number == 0 and value != 0
+            return f"must be 0 or at least {_text(_SMALLEST_FLOAT32)}" if is_lost else None
         if self.is_interval:
             opening, closing = "(" if self.low_excluded else "[", ")" if self.high_excluded else "]"
             return f"must be in {opening}{_text(self.low)}, {_text(self.high)}{closing}"

@@ -56,9 +56,21 @@ class PretrainingTrainSettings(TrainSettings):
         "Steps of linear warm-up.", TRAINING, default=3125, bounds=at_least(0), flag="num_warmup_steps"
     )
     poly_power: float = setting(
-        "Power of the polynomial by which the learning rate falls.", TRAINING, default=1.0, bounds=above_0(LARGE)
+        "Power of the polynomial by which the learning rate falls, with `lr_scheduler_type`=linear.",
+        TRAINING,
+        default=1.0,
+        bounds=above_0(LARGE),
     )
     start_warmup_step: int = setting("Step at which the warm-up begins.", TRAINING, default=0, bounds=at_least(0))
+
+    def problems(self) -> list[str]:
+        """What cannot work, each as one phrase."""
+        found = super().problems()
+        if self.poly_power != 1 and self.lr_scheduler_type != "linear":
+            found.append(
+                f"`poly_power`={self.poly_power:g} is for `lr_scheduler_type`=linear, not {self.lr_scheduler_type}"
+            )
+        return found
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,6 +4,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import ClassVar
 
 from albert.errors import UserError
@@ -32,6 +33,17 @@ from albert.system.printing import counted
 # "auto" is bfloat16 on GPUs that compute in it, otherwise float32.
 DTYPES = ("float32", "bfloat16", "auto")
 
+# Settings of `TrainSettings` that were constants at first. At these values `run_settings.json` has none of them.
+ONCE_CONSTANT: Mapping[str, float | str] = MappingProxyType(
+    {
+        "lr_scheduler_type": "linear",
+        "weight_decay": 0.01,
+        "max_grad_norm": 1.0,
+        "adam_beta1": 0.9,
+        "adam_beta2": 0.999,
+        "adam_epsilon": 1e-6,
+    }
+)
 # More than any machine holds, and few enough that their products are exact integers everywhere.
 MAX_BATCH = 1_000_000
 # Replicas of one process: GPUs of one machine, or logical devices of its CPU, which take a thread pool each.
@@ -148,6 +160,43 @@ class TrainSettings:
     warmup_steps: int = setting("Steps of linear warm-up.", TRAINING, default=0, bounds=at_least(0), flag="warmup_step")
     learning_rate: float = setting("Peak learning rate.", TRAINING, default=5e-5, bounds=above_0(LARGE))
     optimizer: str = setting("Optimizer.", TRAINING, default="adamw", choices=("adamw", "lamb"))
+    lr_scheduler_type: str = setting(
+        "Learning rate after the warm-up. linear: falls to 0, on the line that begins at its peak in step 0, as in "
+        "Google's code. cosine: falls from its peak to 0 along half a wave. constant: stays at its peak.",
+        TRAINING,
+        default="linear",
+        choices=("linear", "cosine", "constant"),
+    )
+    weight_decay: float = setting(
+        "Weight decay of all weights but biases and layer norms, times the learning rate; 0: none.",
+        TRAINING,
+        default=0.01,
+        bounds=between(0, LARGE),
+    )
+    max_grad_norm: float = setting(
+        "Largest norm of a step's gradient, that of all weights; a larger one is scaled down to it. 0: no clipping.",
+        TRAINING,
+        default=1.0,
+        bounds=between(0, LARGE),
+    )
+    adam_beta1: float = setting(
+        "Share of the mean gradient (first moment) that a step keeps, in AdamW and LAMB.",
+        TRAINING,
+        default=0.9,
+        bounds=DROPOUT,
+    )
+    adam_beta2: float = setting(
+        "Share of the mean squared gradient (second moment) that a step keeps.",
+        TRAINING,
+        default=0.999,
+        bounds=DROPOUT,
+    )
+    adam_epsilon: float = setting(
+        "Added to the root of the mean squared gradient, by which a step is divided.",
+        TRAINING,
+        default=1e-6,
+        bounds=above_0(LARGE),
+    )
     per_replica_batch_size: int = setting(
         "Examples per replica and micro-batch.",
         TRAINING,

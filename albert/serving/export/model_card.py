@@ -40,7 +40,8 @@ _METRICS = {
 }
 _SETTINGS = (
     *("Training steps", "Stopped early at step", "Warmup steps"),
-    *("Global batch size", "Learning rate", "Optimizer", "Seed"),
+    *("Global batch size", "Learning rate", "Learning rate schedule", "Optimizer", "Weight decay", "Max gradient norm"),
+    *("Adam beta 1", "Adam beta 2", "Adam epsilon", "Seed"),
 )
 _FOLDER = "path/to/this/folder"
 _MAX_LABELS = 50
