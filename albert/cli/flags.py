@@ -189,7 +189,7 @@ class Values:
     def check(self, problems: Iterable[str] = ()) -> None:
         """Raises UserError with the flags' problems and further ones, each once, if there are any."""
         found = (self.program.in_flags(problem, self.filled) for problem in (*self.problems, *problems))
-        raise_for(list(dict.fromkeys(found)))
+        raise_for(list(found))
 
 
 def declared(kind: type, *names: str, without: Sequence[str] = ()) -> tuple[Flag, ...]:
@@ -264,9 +264,9 @@ def _without_unread(value: Any) -> Any:
 
 
 def raise_for(problems: Sequence[str]) -> None:
-    """Raises UserError with all `problems`, if there are any."""
+    """Raises UserError with all `problems`, each once, if there are any."""
     if problems:
-        raise UserError(_shortened("; ".join(problems)))
+        raise UserError(_shortened("; ".join(dict.fromkeys(problems))))
 
 
 def _detached_booleans(

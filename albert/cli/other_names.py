@@ -39,6 +39,12 @@ _POWER = ("poly_power", Always("lr_scheduler_type", "the power of a linear fall 
 _END_OF_FALL = (Always("lr_scheduler_type", "a rate that falls always falls to 0"),)
 _TPU = (Always("device", "TPUs are not supported"),)
 _TRAINS = "gradient_accumulation_steps"  # a flag of all programs that train, and of no other
+_INNER = (Always(_TRAINS, "it is about the inner workings of PyTorch or its trainer"),)
+_WHOLE = (Always("strategy_type", "each replica always has the whole model"),)
+_HUB = (Always(_TRAINS, "nothing is ever uploaded; albert.export_model makes a folder for a hub"),)
+_FROM_HUB = (Always("model_dir", "a model is always read from a folder, where a download has put it"),)
+_STATE = (Always("keep_checkpoint_max", "a checkpoint always has all that training resumes with"),)
+_LOG = (Always("log_steps", "the log always has progress and warnings"),)
 
 # Names that other libraries and earlier ALBERT programs have for a flag, with ours: the first that a program has. One
 # with a value is meant with it, and one with a unit counts something else.
@@ -50,6 +56,7 @@ OTHER_NAMES: Mapping[str, tuple[Target, ...]] = {
         ("steps", "num_steps", "max_steps", "total_steps", "train_step", "train_steps", "max_train_steps"), _STEPS
     ),
     "num_train_steps": _STEPS,
+    "num_train_epochs": _EPOCHS,
     **dict.fromkeys(("warmup", "warmup_step", "warmup_steps", "num_warmup_steps"), _WARMUP),
     **dict.fromkeys(("warmup_ratio", "warmup_fraction", "warmup_proportion"), tuple(reversed(_WARMUP))),
     **dict.fromkeys(("bs", "batch", "batch_size", "train_batch", "mini_batch_size"), _BATCH),
@@ -103,11 +110,19 @@ OTHER_NAMES: Mapping[str, tuple[Target, ...]] = {
     **dict.fromkeys(("manual_seed", "shuffle_seed", "set_seed"), _SEED),
     **dict.fromkeys(("shuffle", "shuffle_train_dataset"), (Always(_TRAINS, "training examples are always shuffled"),)),
     "logging_nan_inf_filter": ("skip_nonfinite_steps",),
+    "dataloader_drop_last": (Always(_TRAINS, "a step is always full, and no example is left out of training"),),
+    "auto_find_batch_size": (
+        Always("recompute_activations", "for less memory give more --gradient_accumulation_steps and a smaller batch"),
+    ),
+    "average_tokens_across_devices": (Always(_TRAINS, "the loss is always the mean over all replicas' examples"),),
+    "neftune_noise_alpha": (Always(_TRAINS, "embeddings never get noise"),),
+    "optim_target_modules": (Always("optimizer", "all weights are always trained"),),
     # The model
     **dict.fromkeys(("model", "model_name", "model_path", "model_name_or_path"), ("model_dir",)),
     **dict.fromkeys(("pretrained_model", "pretrained_model_name_or_path", "bert_model"), ("model_dir",)),
     **dict.fromkeys(("hub_module", "albert_hub_module_handle"), ("model_dir",)),
     "ignore_mismatched_sizes": ("discard_classifier_weights",),
+    **dict.fromkeys(("model_revision", "trust_remote_code", "use_auth_token", "token"), _FROM_HUB),
     **dict.fromkeys(
         ("use_fast_tokenizer", "use_fast"), (Always("spm_model_file", "there is one tokenizer, which is fast"),)
     ),
@@ -169,6 +184,13 @@ OTHER_NAMES: Mapping[str, tuple[Target, ...]] = {
     **dict.fromkeys(("test", "predict", "do_test", "prediction"), ("do_predict",)),
     **dict.fromkeys(("out", "output", "out_dir", "output_path", "save_dir", "output_file", "output_dir"), _RESULTS),
     **dict.fromkeys(("resume_from_checkpoint", "resume", "continue_training", "auto_resume"), _RESUMES),
+    "ignore_data_skip": (Always("overwrite_output_dir", "a run that resumes always goes on with the next examples"),),
+    **dict.fromkeys(("save_only_model", "restore_callback_states_from_checkpoint"), _STATE),
+    "save_on_each_node": (Always("strategy_type", "the first worker alone always saves"),),
+    "save_safetensors": (Always(_TRAINS, "checkpoints are always TensorFlow's; albert.export_model has others"),),
+    **dict.fromkeys(("push_to_hub", "push_to_hub_model_id", "push_to_hub_organization", "push_to_hub_token"), _HUB),
+    **dict.fromkeys(("hub_model_id", "hub_strategy", "hub_token", "hub_private_repo"), _HUB),
+    **dict.fromkeys(("hub_always_push", "hub_revision"), _HUB),
     "best_model_dir": ("output_dir",),
     **dict.fromkeys(("load_best_model_at_end", "save_best_model", "load_best_model"), _KEPT_BEST),
     **dict.fromkeys(("overwrite", "overwrite_output"), ("overwrite_output_dir",)),
@@ -179,10 +201,20 @@ OTHER_NAMES: Mapping[str, tuple[Target, ...]] = {
     **dict.fromkeys(("eval_strategy", "evaluation_strategy"), _EVALUATED),
     **dict.fromkeys(("evaluate_during_training", "eval_during_train", "save_eval_checkpoints"), _EVALUATED),
     **dict.fromkeys(("evaluate_during_training_steps", "eval_every"), ("save_checkpoints_steps",)),
+    "eval_delay": _EVALUATED,
+    "eval_on_start": (Always("save_checkpoints_steps", "the first evaluation is always that of the first checkpoint"),),
+    "prediction_loss_only": (Always("do_eval", "an evaluation always has the loss and the metrics"),),
     **dict.fromkeys(("save_total_limit", "max_to_keep", "num_keep_checkpoint"), ("keep_checkpoint_max",)),
     **dict.fromkeys(("logging_steps", "log_interval", "log_every"), ("log_steps",)),
     "logging_strategy": ("log_steps (in steps)",),
     "logging_first_step": (Always("log_steps", "the first step is always logged"),),
+    **dict.fromkeys(("log_level", "log_level_replica", "log_on_each_node"), _LOG),
+    **dict.fromkeys(
+        ("include_tokens_per_second", "include_num_input_tokens_seen"),
+        (Always("log_steps", "tokens are always counted, in the log and in training_log.jsonl"),),
+    ),
+    "run_name": ("output_dir (whose name TensorBoard shows)",),
+    **dict.fromkeys(("project", "trackio_space_id", "wandb_project"), _TENSORBOARD),
     **dict.fromkeys(("report_to", "logging_dir", "tensorboard_dir", "log_dir", "with_tracking"), _TENSORBOARD),
     **dict.fromkeys(
         ("disable_tqdm", "silent"), (Always(_TRAINS, "a bar is only shown on a terminal, and a log never has one"),)
@@ -199,6 +231,18 @@ OTHER_NAMES: Mapping[str, tuple[Target, ...]] = {
     **dict.fromkeys(
         ("local_rank", "ddp_backend", "multi_node", "nnodes", "num_machines"), ("strategy_type=multi_worker",)
     ),
+    "ddp_timeout": ("stuck_seconds",),
+    "use_mps_device": (Always("device", "GPUs of other makers than NVIDIA are not supported"),),
+    **dict.fromkeys(("fsdp", "fsdp_config", "fsdp_min_num_params", "fsdp_transformer_layer_cls_to_wrap"), _WHOLE),
+    **dict.fromkeys(("deepspeed", "mp_parameters", "parallelism_config"), _WHOLE),
+    **dict.fromkeys(("use_ipex", "torchdynamo", "torch_compile_backend", "torch_compile_mode"), _INNER),
+    **dict.fromkeys(("use_liger_kernel", "liger_kernel_config", "gradient_checkpointing_kwargs"), _INNER),
+    **dict.fromkeys(("ddp_find_unused_parameters", "ddp_bucket_cap_mb", "ddp_broadcast_buffers"), _INNER),
+    **dict.fromkeys(("dataloader_pin_memory", "dataloader_persistent_workers"), _INNER),
+    **dict.fromkeys(("dataloader_prefetch_factor", "torch_empty_cache_steps", "past_index", "ray_scope"), _INNER),
+    **dict.fromkeys(("accelerator_config", "skip_memory_metrics", "use_legacy_prediction_loop"), _INNER),
+    **dict.fromkeys(("batch_eval_metrics", "eval_do_concat_batches", "eval_use_gather_object"), _INNER),
+    **dict.fromkeys(("include_for_metrics", "include_inputs_for_metrics", "debug", "tpu_metrics_debug"), _INNER),
     **dict.fromkeys(("use_tpu", "tpu", "tpu_name", "tpu_zone", "gcp_project", "num_tpu_cores", "master"), _TPU),
     **dict.fromkeys(("iterations_per_loop", "tpu_num_cores", "tpu_job_name"), _TPU),
     **dict.fromkeys(("pack", "packing", "group_by_length"), ("pack_sequences",)),

@@ -73,6 +73,8 @@ def test_every_name_leads_somewhere_and_is_the_flag_of_another_program_at_most()
         (CLASSIFIER, "--learing_rate=1", "--learning_rate"),
         ("run_multigpus_squad_v2", "--warmup_steps=1", "--warmup_proportion"),
         ("run_multigpus_race", "--epochs=1", "--train_step (in steps)"),
+        ("run_multigpus_race", "--num_train_epochs=1", "--train_step (in steps)"),
+        ("run_pretraining", "--num_train_epochs=1", "--num_train_steps (in steps)"),
         ("run_pretraining", "--warmup_steps=1", "--num_warmup_steps"),
         ("run_pretraining", "--epochs=1", "--num_train_steps (in steps)"),
         ("create_pretraining_data", "--seed=1", "--random_seed"),
@@ -124,7 +126,7 @@ def test_a_sweep_leads_to_its_own_flags_and_to_those_of_the_runs(arguments, mess
 # simpletransformers, by what the classifier has for them.
 MEANT = {
     "did you mean --save_checkpoints_steps (each checkpoint is evaluated)?": """
-        eval_strategy evaluation_strategy evaluate_during_training save_eval_checkpoints""",
+        eval_strategy evaluation_strategy eval_delay evaluate_during_training save_eval_checkpoints""",
     "did you mean --save_checkpoints_steps (in steps)?": "save_strategy save_model_every_epoch",
     "did you mean --save_checkpoints_steps?": """
         save_steps eval_steps checkpointing_steps evaluate_during_training_steps""",
@@ -184,6 +186,20 @@ MEANT = {
     "leave it out, training examples are always shuffled": "shuffle_train_dataset",
     "leave it out, data that changed are always read again": "overwrite_cache reprocess_input_data",
     "leave it out, there is one tokenizer, which is fast": "use_fast_tokenizer",
+    "leave it out, it is about the inner workings of PyTorch or its trainer": """
+        torch_compile_mode ddp_find_unused_parameters dataloader_pin_memory accelerator_config debug""",
+    "leave it out, each replica always has the whole model": "fsdp deepspeed",
+    "leave it out, nothing is ever uploaded; albert.export_model makes a folder for a hub": "push_to_hub hub_model_id",
+    "leave it out, a model is always read from a folder, where a download has put it": "model_revision",
+    "leave it out, a checkpoint always has all that training resumes with": "save_only_model",
+    "leave it out, a run that resumes always goes on with the next examples": "ignore_data_skip",
+    "leave it out, a step is always full, and no example is left out of training": "dataloader_drop_last",
+    "leave it out, for less memory give more --gradient_accumulation_steps and a smaller batch": "auto_find_batch_size",
+    "leave it out, the log always has progress and warnings": "log_level",
+    "leave it out, tokens are always counted, in the log and in training_log.jsonl": "include_tokens_per_second",
+    "leave it out, the first evaluation is always that of the first checkpoint": "eval_on_start",
+    "did you mean --output_dir (whose name TensorBoard shows)?": "run_name",
+    "did you mean --stuck_seconds?": "ddp_timeout",
     "leave it out, TPUs are not supported": """
         use_tpu tpu_name tpu_zone gcp_project master num_tpu_cores iterations_per_loop""",
 }
@@ -225,6 +241,7 @@ def test_what_is_here_depends_on_the_program(module, name, said):
             "unknown flags: --output, did you mean --output_dir?; --model_name_or_path, did you mean --model_dir? "
             "(--help lists all); --seed=x is not a whole number; --optimizer=sgd is unknown; known are adamw, lamb",
         ),
+        (["--seed=x", "--qqqq", "--seed=x"], "unknown flag --qqqq (--help lists all); --seed=x is not a whole number"),
         (["--nodo_trian", "--do_train"], "unknown flag --nodo_trian: did you mean --do_train? (--help lists all)"),
     ],
 )
