@@ -7,6 +7,7 @@ settings' dataclasses, which declare them (`albert.settings.fields`). All proble
 
 import dataclasses
 import itertools
+import os
 import re
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -26,6 +27,8 @@ from albert.system.homes import expanded
 T = TypeVar("T")
 
 _LONGEST_VALUE = 200
+# Of Linux and its file systems, in bytes; a path with the zero that ends it.
+_LONGEST_FILE_NAME, _LONGEST_PATH = 255, 4096
 _LONG_WORD = re.compile(r"(\S{200})\S{300,}")
 _SETTING = re.compile("`([a-z0-9_]+)`(=?)")
 # Texts that are tokenised or stored, and names that TensorFlow takes, which are UTF-8. Files of other names, as other
@@ -71,7 +74,7 @@ class Flag:
             return _two_steps(text)
         if self.kind in (int, float):
             return _number(text, self.kind)
-        return expanded(text) if self.kind is Path else text
+        return _path(text) if self.kind is Path else text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -364,6 +367,14 @@ def _number(text: str, kind: type) -> int | float:
         return int(text, _BASES.get(text[:2], 10)) if kind is int else float(text)
     except ValueError:
         raise ValueError("is not a whole number" if kind is int else "is not a number") from None
+
+
+def _path(text: str) -> Path:
+    path = expanded(text)
+    encoded = os.fsencode(path)
+    if len(encoded) >= _LONGEST_PATH or any(len(name) > _LONGEST_FILE_NAME for name in encoded.split(b"/")):
+        raise ValueError(f"is too long: a name has at most {_LONGEST_FILE_NAME} bytes, a path {_LONGEST_PATH - 1}")
+    return path
 
 
 def _two_steps(text: str) -> tuple[int, int]:

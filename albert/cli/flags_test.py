@@ -362,6 +362,12 @@ def test_a_flag_of_another_program_stops_this_one(program, argument):
         ("--seed", "seed"),
         ("word", "unexpected argument 'word'"),
         ("--flagfile=/nowhere/flags", "/nowhere/flags"),
+        (
+            "--model_dir=" + "x" * 256,
+            r"^--model_dir=x{200}\.\.\. is too long: a name has at most 255 bytes, a path 4095",
+        ),
+        ("--train_file=" + "\u00e9" * 128, "--train_file=\u00e9{128} is too long: a name"),
+        ("--cached_dir=" + "x/" * 2049, "--cached_dir=(x/){100}... is too long: a name"),
         ("--output_dir=caf\udce9", "--output_dir=caf.* is not UTF-8; set the terminal to it"),
         ("--label_delimiter=\udce9", "--label_delimiter=.* is not UTF-8"),
     ],

@@ -146,6 +146,7 @@ def refusal(capsys, folder: Path, **flags: object) -> str:
         ({"output_file": ","}, "--output_file=',' names no file"),
         ({"output_file": TEXT}, f"--output_file={TEXT} is one of the files of --input_file"),
         ({"input_file": "/nowhere/*.txt"}, "--input_file: no file matches '/nowhere/*.txt'"),
+        ({"input_file": "x" * 300}, "--input_file: no file matches 'xxx"),
         ({"spm_model_file": TEXT}, f"--spm_model_file={TEXT} is not a whole SentencePiece model"),
         ({"spm_model_file": None, "vocab_file": TEXT}, f"--vocab_file={TEXT}, line 10: 'The' stands on"),
     ],

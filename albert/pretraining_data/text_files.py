@@ -5,6 +5,7 @@ import glob
 import hashlib
 import io
 import logging
+import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -42,7 +43,7 @@ def expand_patterns(patterns: str, setting: str) -> list[Path]:
     for pattern in named:
         path = expanded(pattern, f"`{setting}`")
         matches = _matches(str(path))
-        if not matches and path.is_dir():
+        if not matches and os.path.isdir(path):  # noqa: PTH112
             raise UserError(
                 f"`{setting}`: {pattern!r} is a folder and no file. Name the files in it: `{setting}`='{path / '*'}'."
             )
@@ -148,6 +149,8 @@ def _fault(line: str, found: re.Match[str]) -> str:
 
 def _matches(pattern: str) -> list[Path]:
     path = Path(pattern)
-    # A name such as "part[1].txt" may be meant as it stands. Path.glob takes no absolute pattern.
-    found = [path] if path.exists() else map(Path, sorted(glob.glob(pattern, recursive=True)))  # noqa: PTH207
+    # A name such as "part[1].txt" may be meant as it stands. Path.exists raises an error for a name that is too long.
+    is_name = os.path.exists(path)  # noqa: PTH110
+    # Path.glob takes no absolute pattern.
+    found = [path] if is_name else map(Path, sorted(glob.glob(pattern, recursive=True)))  # noqa: PTH207
     return [match for match in found if not match.is_dir()]
