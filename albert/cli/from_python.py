@@ -29,6 +29,7 @@ from albert.settings import Settings
 from albert.settings.fields import GROUPS
 from albert.system import compilation_cache
 from albert.system.imports import importing_tensorflow_for_others
+from albert.system.progress import clear_bars
 from albert.system.signals import Interrupted
 from albert.tasks.base import Task
 
@@ -39,6 +40,7 @@ _PACKAGE = str(Path(__file__).parents[1]) + os.sep
 # What a run sets for TensorFlow, which reads it once.
 _VARIABLES = ("TF_XLA_FLAGS", "TF_CPP_MIN_LOG_LEVEL")
 _running = threading.Lock()
+Filter = Callable[[logging.LogRecord], bool]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -211,21 +213,33 @@ def _logging(worded: Callable[[str], str]) -> Iterator[None]:
         root.addHandler(handler)
         if root.level == logging.WARNING:  # Python's own choice
             root.setLevel(logging.INFO)
-    worded_handlers = list(root.handlers)
-    for each in worded_handlers:
-        each.addFilter(in_words)
+    filters: list[tuple[logging.Handler, Filter]] = [(each, in_words) for each in root.handlers]
+    filters += [(each, _bars_cleared(each)) for each in root.handlers if isinstance(each, logging.StreamHandler)]
+    for each, is_passed in filters:
+        each.addFilter(is_passed)
     tensorflow.addFilter(is_telling)
     tensorflow.setLevel(max(tensorflow.level, logging.WARNING))
     try:
         yield
     finally:
         tensorflow.removeFilter(is_telling)
-        for each in worded_handlers:
-            each.removeFilter(in_words)
+        for each, is_passed in filters:
+            each.removeFilter(is_passed)
         if handler:
             root.removeHandler(handler)
         for logger, level in levels.items():
             logger.setLevel(level)
+
+
+def _bars_cleared(handler: logging.StreamHandler) -> Filter:
+    """A filter that lets every line of the handler pass, and keeps bars out of it."""
+
+    def is_passed(record: logging.LogRecord) -> bool:
+        if not isinstance(handler, AboveBars):
+            clear_bars(handler.stream)
+        return True
+
+    return is_passed
 
 
 # --- What the keywords are, for help() and notebooks ------------------------------------------------------------------

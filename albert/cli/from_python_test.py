@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import errno
 import gc
+import io
 import json
 import logging
 import os
@@ -23,6 +24,7 @@ import pytest
 import tensorflow as tf
 from tensorflow.python.framework import config, ops
 from tensorflow.python.framework.func_graph import FuncGraph
+from tqdm import tqdm
 
 import albert
 from albert.cli import from_python
@@ -205,6 +207,20 @@ def test_handlers_of_the_caller_get_lines_in_pythons_words_at_their_level(folder
     messages = [record.getMessage() for record in caplog.records]
     assert "No init_checkpoint: starting from random weights." in messages
     assert [message for message in messages if message.endswith("Raise max_seq_length to train on what follows.")]
+
+
+def test_a_line_of_a_callers_handler_does_not_begin_behind_a_bar():
+    out = io.StringIO()
+    handler = logging.StreamHandler(out)
+    with _without_handlers():
+        logging.getLogger().addHandler(handler)
+        with from_python._logging(str), tqdm(total=2, file=out, ncols=40) as bar:
+            bar.refresh()
+            logging.warning("a line")
+        assert handler.filters == []
+    before, line, _ = out.getvalue().partition("a line\n")
+    assert line
+    assert before.endswith(" \r")
 
 
 # Stopping ------------------------------------------------------------------------------------------------------------

@@ -1,12 +1,15 @@
 import contextlib
 import io
 import os
+import sys
+import types
+import warnings
 from collections.abc import Iterator
 
 import pytest
 from tqdm import tqdm
 
-from albert.system.progress import PROGRESS_BAR, Channel, above_bars, channel_of, progress_bar
+from albert.system.progress import PROGRESS_BAR, Channel, above_bars, channel_of, clear_bars, in_notebook, progress_bar
 
 
 @contextlib.contextmanager
@@ -99,3 +102,93 @@ def test_where_standard_error_was_closed_no_bar_is_drawn(monkeypatch):
     with progress_bar(range(3), disable=None) as bar:
         assert list(bar) == [0, 1, 2]
         assert bar.disable
+
+
+class ZMQInteractiveShell:
+    """What a kernel's shell is called."""
+
+
+class ColabShell(ZMQInteractiveShell):
+    """Colab's is derived from it."""
+
+
+class TerminalInteractiveShell:
+    """What that of `ipython` in a terminal is called."""
+
+
+class OutStream(io.StringIO):
+    """What a kernel's standard error is called: no terminal."""
+
+
+def _in_kernel(monkeypatch, shell: object, stream: io.StringIO) -> None:
+    monkeypatch.delenv(PROGRESS_BAR, raising=False)
+    monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: shell))
+    monkeypatch.setattr("sys.stderr", stream)
+
+
+def test_only_the_output_of_a_cell_is_a_notebook(monkeypatch):
+    for shell, stream, expected in (
+        (ZMQInteractiveShell(), OutStream(), True),
+        (ColabShell(), OutStream(), True),
+        (ZMQInteractiveShell(), io.StringIO(), False),  # captured
+        (TerminalInteractiveShell(), io.StringIO(), False),
+        (None, OutStream(), False),  # IPython is imported, but does not run
+    ):
+        _in_kernel(monkeypatch, shell, stream)
+        assert in_notebook() == expected
+    monkeypatch.setitem(sys.modules, "IPython", types.ModuleType("IPython"))  # while it is imported
+    assert not in_notebook()
+    monkeypatch.delitem(sys.modules, "IPython")
+    assert not in_notebook()
+    assert "IPython" not in sys.modules
+
+
+def test_a_notebook_without_widgets_gets_lines_that_are_written_over(monkeypatch):
+    cell = OutStream()
+    _in_kernel(monkeypatch, ZMQInteractiveShell(), cell)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with progress_bar(desc="train", total=2, disable=None) as bar:
+            bar.update(1)
+            for _ in progress_bar([1], "eval", disable=None, leave=False):
+                pass
+            with above_bars(sys.stderr):
+                print("a line", file=sys.stderr)
+            bar.update(1)
+    written = cell.getvalue()
+    assert "\x1b" not in written  # a cell moves no cursor up
+    shown = [line.rpartition("\r")[2].strip() for line in written.split("\n") if line.rpartition("\r")[2]]
+    assert shown[0] == "a line"
+    assert shown[1].startswith("train: 100%|")
+    assert len(shown) == 2
+    assert "eval:   0%|" in written
+    assert max(map(len, written.replace("\n", "\r").split("\r"))) == 100
+
+
+def test_a_notebook_shows_a_hidden_bar_no_more_than_a_terminal(monkeypatch):
+    cell = OutStream()
+    _in_kernel(monkeypatch, ZMQInteractiveShell(), cell)
+    list(progress_bar([1, 2], disable=True))
+    assert cell.getvalue() == ""
+
+
+def test_where_tqdm_has_widgets_the_bar_is_one(monkeypatch):
+    class tqdm_notebook(tqdm):  # noqa: N801
+        pass
+
+    _in_kernel(monkeypatch, ZMQInteractiveShell(), OutStream())
+    monkeypatch.setitem(sys.modules, "tqdm.auto", types.SimpleNamespace(tqdm=tqdm_notebook))
+    with progress_bar(total=2, disable=None) as bar:
+        assert type(bar) is tqdm_notebook
+        assert bar.ncols != 100  # the widget is as wide as the cell
+
+
+def test_a_line_that_another_writes_begins_where_the_bar_was():
+    out = io.StringIO()
+    with tqdm(desc="train", total=2, file=out, ncols=40) as bar:
+        bar.refresh()
+        clear_bars(io.StringIO())  # another file: the bar stays
+        assert out.getvalue().endswith("[00:00<?, ?it/s]")
+        clear_bars(out)
+        print("a line", file=out)
+    assert out.getvalue().partition("a line\n")[0].endswith(" \r")
