@@ -4,7 +4,7 @@ import dataclasses
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
@@ -25,6 +25,7 @@ from albert.serving.uses import ANSWERS, CHOICES, LABELS, check_use
 from albert.settings import DTYPES, DataSettings
 from albert.system.json_text import short_repr
 from albert.system.printing import counted, part_of
+from albert.system.progress import in_notebook, progress_bar
 from albert.tasks.base import Choice, Labels, MultiLabels, Output, Score, Span
 from albert.tasks.cuts import CutTexts
 from albert.tasks.race import RaceExample, RaceTask
@@ -34,6 +35,9 @@ from albert.tasks.squad.predictions import predict_v1, predict_v2
 from albert.tasks.squad.task import SquadTask, windows_by_question
 from albert.tasks.text import pair_features
 from albert.vocabulary_fit import UnknownPieces
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 # How many examples are features and outputs at the same time, so that memory does not grow with their number.
 _EXAMPLES_AT_A_TIME = 2048
@@ -157,12 +161,14 @@ class Predictor:
 
     def __call__(
         self,
-        texts: str | Sequence[str],
-        text_pairs: str | Sequence[str] | None = None,
+        texts: str | Iterable[str],
+        text_pairs: str | Iterable[str] | None = None,
         top_k: int | None = 1,
         threshold: float = DEFAULT_THRESHOLD,
     ) -> list[Any]:
         """{"label", "score"} of each text, or pair of texts, in their order, as transformers' pipelines give.
+
+        Texts are a list, a column of a table (a Series of pandas), an array of NumPy, or what else gives one by one.
 
         With `top_k` other than 1, a list of such for each text, the best first; 0 or None, as there,
         gives all. For a model of several labels a text always has that list, of the labels with at least `threshold`.
@@ -176,13 +182,14 @@ class Predictor:
         firsts, seconds = _as_list(texts, "texts"), None if text_pairs is None else _as_list(text_pairs, "text_pairs")
         self._check_pairs(firsts, seconds)
         found: list[Any] = []
-        for examples in self._text_records(firsts, seconds):
-            probabilities = self._compute(PREDICTIONS, self._grouped, examples)["probabilities"]
-            found += label_results(output, probabilities.reshape(len(examples), -1), top_k, threshold)
+        with _bar(len(firsts)) as bar:
+            for examples in self._text_records(firsts, seconds):
+                probabilities = self._compute(PREDICTIONS, self._grouped, examples, bar)["probabilities"]
+                found += label_results(output, probabilities.reshape(len(examples), -1), top_k, threshold)
         return found if top_k != 1 or isinstance(output, MultiLabels) else [results[0] for results in found]
 
     def encode(
-        self, texts: str | Sequence[str], text_pairs: str | Sequence[str] | None = None, pooling: str = POOLED
+        self, texts: str | Iterable[str], text_pairs: str | Iterable[str] | None = None, pooling: str = POOLED
     ) -> np.ndarray:
         """Embeddings float32 [n, H] of texts, or pairs: the pooled output, or the mean of a text's token vectors."""
         self._check_pooling(pooling)
@@ -190,8 +197,9 @@ class Predictor:
         if seconds is not None:
             _check_as_many(firsts, seconds)
         parts = [np.zeros((0, self.hidden_size), np.float32)]
-        for examples in self._text_records(firsts, seconds):
-            parts.append(self._compute(pooling, self._single, examples)[pooling])
+        with _bar(len(firsts)) as bar:
+            for examples in self._text_records(firsts, seconds):
+                parts.append(self._compute(pooling, self._single, examples, bar)[pooling])
         return np.concatenate(parts)
 
     def _check_pooling(self, pooling: str) -> None:
@@ -254,7 +262,10 @@ class Predictor:
         lengths = dict.fromkeys(range(len(questions)), 0)
         lengths |= {int(record["question_index"][0]): int(record["query_len"][0]) for record in records}
         cuts.add(length if length > cuts.limit else None for length in lengths.values())
-        outputs = self._compute(PREDICTIONS, self._grouped, [[record] for record in records]) if records else {}
+        outputs = {}
+        if records:
+            with _bar(len(records)) as bar:
+                outputs = self._compute(PREDICTIONS, self._grouped, [[record] for record in records], bar)
         columns = ("question_index", "token_is_max_context", "tok_start_to_orig_index", "tok_end_to_orig_index")
         host = [{name: np.array(record[name]) for name in columns} for record in records]
         windows = windows_by_question(len(questions), host)
@@ -308,14 +319,15 @@ class Predictor:
         self._count_cuts(records)
         if not records:
             return []
-        probabilities = self._compute(PREDICTIONS, self._grouped, records)["probabilities"]
+        with _bar(len(records)) as bar:
+            probabilities = self._compute(PREDICTIONS, self._grouped, records, bar)["probabilities"]
         rows = zip(examples, probabilities, strict=True)
         return [choice_results(example.options, row, top_k) for example, row in rows]
 
     # Computing --------------------------------------------------------------------------------------------------------
 
-    def _compute(self, what: str, shapes: Shapes, examples: Sequence[Sequence[Record]]) -> Arrays:
-        """The outputs of N examples of k records each, by name: [N, ...] in their order."""
+    def _compute(self, what: str, shapes: Shapes, examples: Sequence[Sequence[Record]], bar: "tqdm") -> Arrays:
+        """The outputs of N examples of k records each, by name: [N, ...] in their order; `bar` counts the examples."""
         lengths = np.array([[len(record["input_ids"]) for record in records] for records in examples])
         columns = self._columns(None if what == PREDICTIONS else what)
         merged: Arrays = {}
@@ -324,6 +336,7 @@ class Predictor:
             outputs = self._forward(what, lay_out(batch, records, columns))
             for name, values in outputs.items():
                 _put(merged, name, values[: len(batch.examples)], batch.examples, len(examples), shapes.widest)
+            bar.update(len(batch.examples))
         if count := count_not_numbers(merged):
             raise UserError(
                 f"the model in {self._model.folder} computes no numbers (NaN) for "
@@ -359,21 +372,33 @@ def _put(merged: Arrays, name: str, values: np.ndarray, examples: np.ndarray, to
 _AS_WIDE_AS_ROWS = ("start_log_prob", "end_log_prob")
 
 
-def _as_list(texts: str | Sequence[str], name: str) -> list[str]:
+def _bar(total: int) -> "tqdm":
+    """Counts the examples of a call, where it takes longer than a second. In a notebook: programs have their own."""
+    hidden = None if in_notebook() else True
+    return progress_bar(desc="predict", total=total, unit=" texts", delay=1, disable=hidden, leave=False)
+
+
+def _as_list(texts: str | Iterable[str], name: str) -> list[str]:
     # A set has no order in which results could come; a table, as an iterator, gives the names of its columns.
-    is_table = getattr(texts, "ndim", 1) != 1
+    if is_table := getattr(texts, "ndim", 1) != 1 or hasattr(texts, "column_names"):
+        hint = f"; give a column of it: {name}=table['text']"
     if is_table or isinstance(texts, Mapping | Set | bytes) or not isinstance(texts, Iterable):
-        raise TypeError(f"{name}: {type(texts).__name__} is no list of texts")
-    return [_as_text(text, name) for text in ([texts] if isinstance(texts, str) else texts)]
+        raise TypeError(f"{name}: {type(texts).__name__} is no list of texts{hint if is_table else ''}")
+    if isinstance(texts, str):
+        return [_as_text(texts, name)]
+    return [_as_text(text, name, number) for number, text in enumerate(texts)]
 
 
-def _as_text(text: object, name: str) -> str:
+def _as_text(text: object, name: str, number: int | None = None) -> str:
+    """The text. Raises TypeError or UserError, naming its place in a list from 0, where it is none."""
+    place = name if number is None else f"{name}[{number}]"
     if not isinstance(text, str):
-        raise TypeError(f"{name}: {type(text).__name__} is not a text")
+        shown = f" ({text!r})" if isinstance(text, bool | int | float) else ""
+        raise TypeError(f"{place}: {type(text).__name__}{shown} is not a text")
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise UserError(f"{name}: {short_repr(text)} has half of a surrogate pair, which is not a character") from None
+        raise UserError(f"{place}: {short_repr(text)} has half of a surrogate pair, which is not a character") from None
     return text
 
 

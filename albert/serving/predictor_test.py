@@ -1,8 +1,10 @@
 """Models of every kind as Python objects; expected numbers are those that `do_predict` wrote of the same models."""
 
 import dataclasses
+import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tqdm import tqdm
 
 import albert
 from albert.errors import UserError
@@ -221,7 +224,7 @@ def test_what_is_not_the_model_s_use_is_told(models, agreement):
         (lambda: albert.load(models / "squad")("a"), "gives no labels: it answers questions"),
         (lambda: agreement.answer("a", "b"), "gives no answers: it reads texts"),
         (lambda: albert.load(models / "race").answer("a", "b"), "gives no answers: it chooses among the options"),
-        (lambda: agreement(["a", "b\ud800"]), r"texts: 'b\\ud800' has half of a surrogate pair"),
+        (lambda: agreement(["a", "b\ud800"]), r"texts\[1\]: 'b\\ud800' has half of a surrogate pair"),
         (lambda: agreement.encode("\udfff"), r"texts: '\\udfff' has half of a surrogate pair"),
         (lambda: agreement("a", top_k=-1), "`top_k`=-1 must be a whole number of at least 0, which means all"),
         (lambda: agreement("a", top_k=1.5), "`top_k`=1.5 must be a whole number"),
@@ -241,8 +244,15 @@ def test_what_is_not_the_model_s_use_is_told(models, agreement):
     ):
         with pytest.raises(UserError, match=message):
             call()
-    with pytest.raises(TypeError, match="texts: int is not a text"):
-        agreement([1])
+    for texts, said in (
+        ([1], r"\[0\]: int \(1\)"),
+        (["a", float("nan")], r"\[1\]: float \(nan\)"),
+        (["a", None], "NoneType"),
+    ):
+        with pytest.raises(TypeError, match=f"^texts.*{said} is not a text$"):
+            agreement(texts)
+    with pytest.raises(TypeError, match=r"^text_pairs\[1\]: bytes is not a text$"):
+        agreement.encode(["a", "b"], np.array(["a", b"b"], object))
 
     class DataFrame(list):
         ndim = 2
@@ -250,8 +260,53 @@ def test_what_is_not_the_model_s_use_is_told(models, agreement):
     no_lists = ({"a": 1}, {"a", "b"}, b"a", None, 1, np.array("a"), np.array([["a", "b"]]), DataFrame(["column"]))
     for texts in no_lists:
         kind = type(texts).__name__
-        with pytest.raises(TypeError, match=f"texts: {kind} is no list of texts"):
+        hint = re.escape("; give a column of it: texts=table['text']") if hasattr(texts, "ndim") else ""
+        with pytest.raises(TypeError, match=f"^texts: {kind} is no list of texts{hint}$"):
             agreement(texts)
+
+
+class _Series:
+    """A column of a table, as pandas has it: one dimension, and a length that is no truth."""
+
+    ndim = 1
+
+    def __init__(self, texts: list):
+        self.texts = texts
+
+    def __iter__(self):
+        return iter(self.texts)
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def __bool__(self) -> bool:
+        raise ValueError("the truth of a Series is ambiguous")
+
+
+@pytest.mark.slow
+def test_columns_of_tables_are_texts(agreement):
+    texts = ["the horse laughs .", "the horses laugh ."]
+    expected = agreement(texts)
+    for column in (_Series(texts), np.array(texts), np.array(texts, object), iter(texts)):
+        assert agreement(column) == expected
+    np.testing.assert_array_equal(agreement.encode(_Series(texts)), agreement.encode(texts))
+
+
+@pytest.mark.slow
+def test_a_long_call_in_a_notebook_has_a_bar(agreement, monkeypatch):
+    bars = []
+
+    def progress_bar(**options):
+        bars.append(tqdm(**{**options, "delay": 0, "disable": False, "file": io.StringIO()}))
+        assert options["disable"] is None
+        return bars[-1]
+
+    agreement(["a"])
+    monkeypatch.setattr("albert.serving.predictor.in_notebook", lambda: True)
+    monkeypatch.setattr("albert.serving.predictor.progress_bar", progress_bar)
+    agreement(["the horse laughs ."] * 70)
+    agreement.encode(["a"] * 3)
+    assert [(bar.n, bar.total) for bar in bars] == [(70, 70), (3, 3)]
 
 
 def _counts(predictor, name: str) -> tuple[int, int, int]:
