@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack, get_type_hints
 
+from albert.cli import in_memory
 from albert.cli.fine_tuning import CLASSIFIER, FINE_TUNING_PROGRAMS
 from albert.cli.keyword_types import FineTuningKeywords
 from albert.cli.keywords import FUNCTION, TASKS_OF, Call, call_of, in_keywords
@@ -259,6 +260,7 @@ def _listed() -> str:
             tasks = () if first is CLASSIFIER else [TASKS_OF[program.module] for program in programs[flag.name]]
             parts = [f"{flag.name}:", f"({', '.join(tasks)})" if tasks else "", first.in_flags(flag.text)]
             parts += [f"One of {', '.join(flag.choices)}."] if flag.choices else []
+            parts += [f"Or {in_memory.kind_of(flag.name)}."] if in_memory.kind_of(flag.name) else []
             text = in_keywords(" ".join(filter(None, parts)), {}, flags).replace("Without the flag", "Without it")
             lines += textwrap.wrap(text, 110, initial_indent=" " * 6, subsequent_indent=" " * 10)
     return "\n".join(lines)

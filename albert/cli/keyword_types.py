@@ -1,13 +1,17 @@
 """The types of `albert.fine_tune`'s keywords, for editors: a test holds them equal to the flags. No TensorFlow."""
 
 import os
-from collections.abc import Sequence
-from typing import Literal, TypedDict
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypedDict
 
+from albert.cli.in_memory import Dataset, Frame
 from albert.tasks.base import Task
 
 # Of a file or a folder.
 Name = str | os.PathLike[str]
+# A file, or what it would hold: a DataFrame, a `datasets.Dataset`, a list of dictionaries.
+Table = Name | Frame | Dataset | Sequence[Mapping[str, Any]]
+Weights = str | Mapping[Any, float]
 
 
 class FineTuningKeywords(TypedDict, total=False):
@@ -26,9 +30,9 @@ class FineTuningKeywords(TypedDict, total=False):
     max_unknown_share: float | None
     keep_accents: bool | None
     max_seq_length: int | None
-    train_file: Name | None
-    validation_file: Name | None
-    test_file: Name | None
+    train_file: Table | None
+    validation_file: Table | None
+    test_file: Table | None
     validation_split: float | None
     text_column_names: str | Sequence[str] | None
     label_column_name: str | None
@@ -73,7 +77,7 @@ class FineTuningKeywords(TypedDict, total=False):
     early_stopping_patience: int | None
     early_stopping_threshold: float | None
     metric_for_best_model: str | None
-    class_weights: str | None
+    class_weights: Weights | None
     label_smoothing_factor: float | None
     # Devices
     strategy_type: Literal["one", "mirror", "multi_worker"] | None

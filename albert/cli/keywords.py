@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from albert.cli import in_memory
 from albert.cli.fine_tuning import (
     CLASSIFIER,
     FINE_TUNING_PROGRAMS,
@@ -27,13 +28,14 @@ from albert.cli.task_names import SQUAD_TASKS, is_race, squad_version
 from albert.cli.variables import COMMAND
 from albert.errors import UserError
 from albert.settings import Settings
+from albert.system.homes import expanded
 from albert.tasks.base import Task
 from albert.tasks.race import RaceTask
 from albert.tasks.recipes import recipe_for
 from albert.tasks.registry import get_task, task_names
 
 FUNCTION = "albert.fine_tune"
-OWN_FILES = ("train_file", "validation_file", "test_file")
+OWN_FILES = in_memory.TABLES
 
 # Which may be a list, for what the flag has with commas.
 _LISTS = ("text_column_names", "profile_steps")
@@ -55,6 +57,7 @@ _PHRASES = (
     ("--help lists all flags", f"help({FUNCTION}) lists all"),
     ("--help lists all", f"help({FUNCTION}) lists all"),
     ("the same command", "the same call"),
+    ('or a JSON file {"label": weight, ...}', '{"label": weight, ...}, or a JSON file of that,'),
 )
 _FLAG = re.compile(rf"{COMMAND}|--([^\W\d][\w-]*)")
 _WORD = re.compile(r"=([\w.+-]*\w)")
@@ -64,13 +67,14 @@ _WORD = re.compile(r"=([\w.+-]*\w)")
 class Call:
     """Keywords as the command line of a program: `arguments` are --flag=value each.
 
-    `keywords` are those that were given and are not None, as they were given.
+    `keywords` are those that were given and are not None, as they were given, but the paths of those that are `kept`.
     """
 
     program: Program
     arguments: tuple[str, ...]
     keywords: Mapping[str, Any]
     parser: Callable[[Sequence[str]], tuple[Task, Settings]]
+    kept: Sequence[in_memory.Kept] = ()
 
     @property
     def argv(self) -> list[str]:
@@ -89,22 +93,43 @@ class Call:
     def worded(self, text: str) -> str:
         """`text` with keywords in place of settings and flags: `seed`=x and --seed=x are seed='x'."""
         text = self.program.in_flags(text, self._filled)
-        return in_words(text, self.keywords, {flag.name: flag for flag in self.program.flags})
+        text = in_words(text, self.keywords, {flag.name: flag for flag in self.program.flags})
+        for kept in self.kept:
+            text = kept.worded(text)
+        return text
 
 
 def call_of(keywords: Mapping[str, Any]) -> Call:
     """What `keywords` ask for, with what a caller in Python expects where they do not say.
 
-    Raises UserError for keywords that no program knows or only another task has, and for a value that no flag can have.
+    Writes what is in memory and a flag has in a file. Raises UserError for keywords that no program knows or only
+    another task has, and for a value that no flag can have.
     """
     given = {name: value for name, value in keywords.items() if value is not None}
     program, parser = _program_of(given.get("task_name"))
     raise_for([*_unknown(keywords, program), *_of_other_tasks(given, program), *_unreadable(given, program)])
+    kept = _kept(given, program)
+    given |= {each.name: each.path for each in kept}
     filled = given | {name: value for name, value in _defaults(given, program).items() if name not in given}
     known = {flag.name: flag for flag in program.flags}
     in_program = [name for name in filled if name != "task_name" or name in known]
     arguments = tuple(f"--{name}={_text(known.get(name), filled[name])}" for name in in_program)
-    return Call(program, arguments, given, parser)
+    return Call(program, arguments, given, parser, kept)
+
+
+def _kept(given: Mapping[str, Any], program: Program) -> list[in_memory.Kept]:
+    """The tables and weights that are in memory, written. Raises UserError where something else is missing, too."""
+    found = [name for name, value in given.items() if _is_in_memory(name, value, program)]
+    if not found:
+        return []
+    raise_for(_missing(given, program))
+    default = next(flag.default for flag in program.flags if flag.name == "cached_dir")
+    folder = expanded(_text(None, given.get("cached_dir") or default), "cached_dir")
+    return [in_memory.keep(name, given[name], folder) for name in found]
+
+
+def _is_in_memory(name: str, value: Any, program: Program) -> bool:
+    return program is CLASSIFIER and in_memory.is_in_memory(name, value)
 
 
 def in_words(text: str, given: Mapping[str, Any], flags: Mapping[str, Flag]) -> str:
@@ -239,8 +264,11 @@ def _unreadable(given: Mapping[str, Any], program: Program) -> list[str]:
             found.append(f"unknown keyword {name}: write {of.name}=False")
         elif name not in flags and name not in program.other_names and name != "task_name":
             continue  # it is named already
+        elif _is_in_memory(name, value, program):
+            continue  # what is in it is looked at when it is written
         elif not (isinstance(value, list | tuple) or _is_plain(value) or _is_task(name, value)):
-            found.append(f"{name} must be {_kind(flags.get(name))}, not {type(value).__name__}")
+            others = (in_memory.kind_of(name) if program is CLASSIFIER else "") and f", {in_memory.kind_of(name)}"
+            found.append(f"{name} must be {_kind(flags.get(name))}{others}, not {type(value).__name__}")
         elif unreadable := _no_argument(flags.get(name), value):
             found.append(f"{name} {unreadable}")
         elif problem := _problem(name, value, flags.get(name)):

@@ -14,8 +14,8 @@ import pytest
 import albert
 from albert.cli.fine_tuning import FINE_TUNING_PROGRAMS, parse_classifier_flags, parse_race_flags, parse_squad_flags
 from albert.cli.flags import Flag
-from albert.cli.keyword_types import FineTuningKeywords, Name
-from albert.cli.keywords import call_of
+from albert.cli.keyword_types import FineTuningKeywords, Name, Table, Weights
+from albert.cli.keywords import OWN_FILES, call_of
 from albert.errors import UserError
 from albert.settings.fields import GROUPS
 from albert.tasks.base import Task
@@ -48,7 +48,8 @@ def _hint(flag: Flag) -> object:
     if flag.choices:
         return Literal[flag.choices] | None
     others = {Path: Name, tuple: str | Sequence[int]}
-    of_names = {"text_column_names": str | Sequence[str], "task_name": str | Task}
+    of_names = {"text_column_names": str | Sequence[str], "task_name": str | Task, "class_weights": Weights}
+    of_names |= dict.fromkeys(OWN_FILES, Table)
     return of_names.get(flag.name, others.get(flag.kind, flag.kind)) | None
 
 
@@ -178,8 +179,8 @@ def test_none_is_a_keyword_that_is_not_given():
         ({**GLUE, "train_step": 8.5}, "^train_step=8.5 is not a whole number$"),
         ({**GLUE, "learning_rate": "fast"}, "^learning_rate='fast' is not a number$"),
         ({**GLUE, "learning_rate": [1e-5, 2e-5]}, r"^learning_rate=\[1e-05, 2e-05\] must be one value, not several$"),
-        ({**GLUE, "class_weights": {"a": 2}}, "^class_weights must be a text or a path, not dict$"),
-        ({"train_file": np.zeros([2, 2]), "output_dir": "o"}, "^train_file must be a text or a path, not ndarray$"),
+        ({**GLUE, "cached_dir": {"a": 2}}, "^cached_dir must be a text or a path, not dict$"),
+        ({"train_file": np.zeros([2, 2])}, "^train_file must be a text or a path, a DataFrame, .*, not ndarray$"),
         ({**GLUE, "epochs": {}}, r"^unknown keyword epochs: did you mean num_train_epochs\?"),
         ({**GLUE, "nosuch": None}, r"^unknown keyword nosuch \(help"),
         (

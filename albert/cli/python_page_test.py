@@ -1,6 +1,7 @@
 """The code in docs/python.md, and of a task in docs/extending.md, runs as it is written; only the sizes are smaller."""
 
 import csv
+import json
 import re
 import shutil
 from pathlib import Path
@@ -14,7 +15,7 @@ from albert.testing import SAMPLE_DATA, TESTDATA
 
 ROOT = Path(__file__).parents[2]
 INPUTS = TESTDATA / "earlier_runs/inputs"
-LABELS = ("billing", "delivery", "login")
+LABELS = ("billing", "delivery", "login", "praise", "returns")
 LIMIT = pytest.mark.timeout(500)
 
 
@@ -25,7 +26,9 @@ def folder(tmp_path, monkeypatch) -> Path:
     for name, number in (("tickets", 60), ("more", 9), ("new", 6)):
         with (tmp_path / f"{name}.csv").open("w") as file:
             rows = csv.writer(file)
-            rows.writerows([("text", "label"), *((f"a message about {i}", LABELS[i % 3]) for i in range(number))])
+            rows.writerows(
+                [("text", "label"), *((f"a message about {i}", LABELS[i % len(LABELS)]) for i in range(number))]
+            )
     for split in ("train", "dev", "test"):
         target = tmp_path / f"glue_data/MRPC/{split}.tsv"
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -36,12 +39,16 @@ def folder(tmp_path, monkeypatch) -> Path:
         (tmp_path / "reviews").mkdir(exist_ok=True)
         (tmp_path / f"reviews/{split}.txt").write_text("good|I liked it\nbad|I did not\n" * 8)
     monkeypatch.chdir(tmp_path)
+    # Pictures have tests of their own, and take a third of the time of runs as small as these.
+    monkeypatch.setattr("albert.runs.reports.draw_curve", lambda *_: None)
+    monkeypatch.setattr("albert.runs.dev_reports.draw_confusion", lambda *_: b"")
     whole = albert.fine_tune
 
     def fine_tune(**settings: Any) -> object:
         small = {"device": "cpu", "max_seq_length": 32, "train_batch_size": 8, "gradient_accumulation_steps": 1}
         small |= {"max_query_length": 8} if settings.get("task_name") == "squad2.0" else {}
-        small |= {"train_step": 4} if settings.get("task_name") == "MRPC" else {}
+        trained = settings.get("task_name", "own" if "train_file" in settings else None)
+        small |= {"train_step": 4} if trained in ("own", "MRPC") else {}
         return whole(**(small | settings))
 
     monkeypatch.setattr(albert, "fine_tune", fine_tune, raising=False)
@@ -77,6 +84,23 @@ def test_the_code_of_the_page_runs(folder, capsys, caplog):
     tables = [path for path in names["predicted"].files if path.suffix == ".csv"]
     assert f"# {tables}" in code
     assert names["best_rate"] in (5e-5, 1e-4)
+    _check_tables(names)
+
+
+def _check_tables(names: dict[str, Any]) -> None:
+    """The run on rows in memory has weights, is finished, and no other rows continue it."""
+    settings = {"model_dir": "sample_data/albert_tiny", "output_dir": "out/weighted"}
+    weights = {"billing": 2.0, **dict.fromkeys(LABELS[1:], 1.0)}
+    identity = json.loads(Path("out/weighted/run_settings.json").read_text())
+    assert "[2.0, 1.0, 1.0, 1.0, 1.0]" in json.dumps(identity)
+    again = albert.fine_tune(train_file=names["rows"], class_weights=weights, **settings)
+    assert again.metrics == names["weighted"].metrics
+    Path("rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in names["rows"]))
+    Path("weights.json").write_text(json.dumps(weights, indent=2))
+    as_files = albert.fine_tune(train_file="rows.jsonl", class_weights="weights.json", **settings)
+    assert (as_files.metrics, as_files.best_step) == (again.metrics, again.best_step)
+    with pytest.raises(UserError, match=r"^output_dir='out/weighted' holds another run: the data differ"):
+        albert.fine_tune(train_file=names["rows"][:-1], class_weights=weights, **settings)
 
 
 @LIMIT
