@@ -15,6 +15,7 @@ import signal
 import sys
 import textwrap
 import threading
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack, get_type_hints
@@ -23,6 +24,7 @@ from albert.cli import in_memory
 from albert.cli.fine_tuning import CLASSIFIER, FINE_TUNING_PROGRAMS
 from albert.cli.keyword_types import FineTuningKeywords
 from albert.cli.keywords import FUNCTION, TASKS_OF, Call, call_of, in_keywords
+from albert.cli.on_log import Function, OnLog
 from albert.cli.predict import from_here
 from albert.cli.program import AboveBars, Lines, keeping_compiled_code
 from albert.errors import UserError
@@ -31,7 +33,7 @@ from albert.settings.fields import GROUPS
 from albert.system import compilation_cache
 from albert.system.imports import importing_tensorflow_for_others
 from albert.system.progress import clear_bars
-from albert.system.signals import Interrupted
+from albert.system.signals import AskedToStop, Interrupted
 from albert.tasks.base import Task
 
 if TYPE_CHECKING:
@@ -69,7 +71,7 @@ class FinishedRun:
         return load(self.model_dir)
 
 
-def fine_tune(**settings: Unpack[FineTuningKeywords]) -> FinishedRun:
+def fine_tune(*, on_log: Function | None = None, **settings: Unpack[FineTuningKeywords]) -> FinishedRun:
     """Trains, evaluates and predicts, in this process, and returns the metrics and where the model is.
 
         run = albert.fine_tune(train_file="reviews.csv", model_dir="albert-base", output_dir="out/reviews")
@@ -80,16 +82,25 @@ def fine_tune(**settings: Unpack[FineTuningKeywords]) -> FinishedRun:
     Where they are not given, the call trains and evaluates with what there is, by the task's recipe; it predicts if
     `test_file` is given. None is the same as leaving a keyword out.
 
+    `on_log` is called with a dictionary after every `log_steps`-th step (`step`, `loss`, `gradient_norm`,
+    `learning_rate`) and after every evaluation (`step` and the metrics). What it raises ends the training: the state is
+    saved, the call raises that, too, and the same call continues.
+
     Imports TensorFlow, and leaves the log, the environment and signal handlers as they were. Raises
     `albert.errors.UserError`, in one line, for what is wrong, and KeyboardInterrupt when the state is saved after
     Ctrl-C.
     """
+    if on_log is not None and not callable(on_log):
+        raise UserError(f"on_log must be a function of one dictionary, not {type(on_log).__name__}")
     if not _running.acquire(blocking=False):
         raise UserError("another thread of this process fine-tunes: wait until it is done, or use another process")
     try:
-        outcome = _attempt(settings)
+        outcome = _attempt(settings, on_log)
     finally:
         _running.release()
+    if isinstance(outcome, AskedToStop):
+        assert outcome.__cause__, "it is raised from what on_log raised"
+        raise outcome.__cause__
     if isinstance(outcome, Interrupted):
         raise _answer_to(outcome)
     if isinstance(outcome, UserError):
@@ -97,12 +108,14 @@ def fine_tune(**settings: Unpack[FineTuningKeywords]) -> FinishedRun:
     return outcome
 
 
-def _attempt(settings: Mapping[str, Any]) -> FinishedRun | UserError | Interrupted:
+def _attempt(
+    settings: Mapping[str, Any], on_log: Function | None
+) -> FinishedRun | UserError | Interrupted | AskedToStop:
     """The run, or what to raise: an error that was not raised in it does not hold what it had in memory."""
     call = None
     try:
         call = call_of(settings)
-        return _run(call)
+        return _run(call, on_log)
     except UserError as error:
         problem = call.worded(str(error)) if call else str(error)
     except OSError as error:
@@ -112,6 +125,9 @@ def _attempt(settings: Mapping[str, Any]) -> FinishedRun | UserError | Interrupt
     except Interrupted as stop:
         message = f"{stop}; the same call, without overwrite_output_dir, continues from there"
         return Interrupted(message, stop.signal_number)
+    except AskedToStop as stop:
+        traceback.clear_frames(stop.__traceback__)  # what on_log raised leads to them, and a notebook keeps that
+        return stop.with_traceback(None)
     return UserError(" ".join(problem.split()))
 
 
@@ -126,7 +142,7 @@ def _answer_to(stop: Interrupted) -> KeyboardInterrupt:
     return KeyboardInterrupt(str(stop))
 
 
-def _run(call: Call) -> FinishedRun:
+def _run(call: Call, on_log: Function | None) -> FinishedRun:
     if call.keywords.get("strategy_type") == "multi_worker":
         raise UserError(
             "`strategy_type`=multi_worker: several workers are several processes, and this is one. Start them on the "
@@ -142,9 +158,10 @@ def _run(call: Call) -> FinishedRun:
                 from albert.engine.shared_process import leaving_as_found
                 from albert.runs.fine_tuning import run
 
+            followers = [OnLog(on_log, settings.train.log_steps)] if on_log else []
             before = _files(settings.output_dir)
             with leaving_as_found():
-                metrics = run(task, settings)
+                metrics = run(task, settings, followers)
         found = _files(settings.output_dir)
         written = tuple(sorted(path for path in found if found[path] != before.get(path)))
         finished = _finished(settings, metrics, written)
@@ -272,6 +289,7 @@ def _signature() -> inspect.Signature:
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=hint)
         for name, hint in hints.items()
     ]
+    parameters.append(inspect.signature(fine_tune).parameters["on_log"])
     return inspect.Signature(parameters, return_annotation=FinishedRun)
 
 

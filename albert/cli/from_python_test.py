@@ -226,10 +226,20 @@ def test_a_line_of_a_callers_handler_does_not_begin_behind_a_bar():
 # Stopping ------------------------------------------------------------------------------------------------------------
 
 
+class _Enough(Exception):
+    """What a caller ends a training with."""
+
+
 @LIMIT
 @pytest.mark.training
-def test_ctrl_c_saves_and_raises_and_the_same_call_continues(folder, monkeypatch):
-    whole = albert.fine_tune(**_keywords(folder, output_dir=folder / "whole"))
+def test_ctrl_c_and_on_log_stop_a_run_that_the_same_call_continues(folder, monkeypatch):
+    told: list[dict[str, float]] = []
+    whole = albert.fine_tune(**_keywords(folder, output_dir=folder / "whole", log_steps=6), on_log=told.append)
+    assert [(values["step"], "loss" in values) for values in told] == [
+        *((4, False), (6, True), (8, False)),
+        *((12, True), (12, False)),
+    ]
+    assert whole.metrics in [{name: value for name, value in values.items() if name != "step"} for values in told]
     before = _process()
     with monkeypatch.context() as patch:
         send_signals(patch, {6: signal.SIGINT})
@@ -238,6 +248,21 @@ def test_ctrl_c_saves_and_raises_and_the_same_call_continues(folder, monkeypatch
     assert raised.value.__context__ is None
     assert _process() == before
     assert _steps(folder / "out")[-1] in range(4, 9)  # signals are seen between calls of the compiled loop
+    asked, threads = _Enough("of it"), []
+
+    def on_log(values: dict[str, float]) -> None:
+        threads.append(threading.current_thread())
+        if values["step"] == 9:
+            raise asked
+
+    with pytest.raises(_Enough) as enough:
+        albert.fine_tune(**_keywords(folder, log_steps=1), on_log=on_log)
+    assert enough.value is asked
+    gc.collect()
+    assert not [found for found in gc.get_objects() if isinstance(found, Source)]  # what was raised holds no data
+    assert {*threads} == {threading.current_thread()}
+    assert _process() == before
+    assert _steps(folder / "out")[-1] in range(9, 13)
     run = albert.fine_tune(**_keywords(folder))
     assert run.metrics == whole.metrics
     assert _bytes(folder / "out") == _bytes(folder / "whole")

@@ -65,7 +65,7 @@ def test_the_keywords_that_editors_know_are_the_flags_with_their_types():
 
 def test_a_notebook_shows_every_keyword_and_what_it_means():
     signature = inspect.signature(albert.fine_tune)
-    assert signature.parameters.keys() == _flags().keys()
+    assert signature.parameters.keys() == _flags().keys() | {"on_log"}
     listed = [line.strip().partition(":")[0] for line in albert.fine_tune.__doc__.splitlines() if line[:6].isspace()]
     assert set(listed) >= {*_flags()}
     assert {f"{group}:" for group in GROUPS if f"\n    {group}:\n" in albert.fine_tune.__doc__} == {
@@ -171,6 +171,7 @@ def test_none_is_a_keyword_that_is_not_given():
         ({**GLUE, "max_seq_lenght": 9}, r"unknown keyword max_seq_lenght: did you mean max_seq_length"),
         ({**GLUE, "learning-rate": 9}, "unknown keyword learning-rate"),
         ({**GLUE, "help": True}, "^unknown keyword help "),
+        ({**GLUE, "on_log": True}, "^on_log must be a function of one dictionary, not bool$"),
         ({**GLUE, "flagfile": "x"}, "^unknown keyword flagfile "),
         ({**GLUE, "nodo_eval": True}, "^unknown keyword nodo_eval: write do_eval=False$"),
         ({**GLUE, "train_batch_size": 0}, "^train_batch_size=0 must be at least 1$"),

@@ -9,7 +9,7 @@ import dataclasses
 import functools
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -32,7 +32,7 @@ from albert.errors import UserError
 from albert.system.callback_errors import reraise_user_errors
 from albert.system.printing import counted
 from albert.system.progress import progress_bar
-from albert.system.signals import Interrupted, StopOnSignal
+from albert.system.signals import AskedToStop, Interrupted, StopOnSignal
 
 __all__ = ["Estimator", "EstimatorSpec", "EvalSpec", "ModeKeys", "ModelFn", "RunConfig", "StepRecord"]
 
@@ -181,7 +181,7 @@ class Estimator:
         Raises:
           UserError: the loss or the gradient stopped being finite (checkpoints stay as they are), a disk is full, all
             checkpoints are damaged, or the batch of a step cannot be read; batches that no step needs do not matter.
-          Interrupted: SIGINT or SIGTERM came; the state was saved, and the same call continues from it.
+          Interrupted, AskedToStop: a signal came, or an observer raised it; the state was saved, and is continued from.
         """
         workers = self._workers
         self._start_or_resume()
@@ -204,7 +204,8 @@ class Estimator:
         profiler = Profiler(self._config.model_dir, self._config.profile_steps)
         nonfinite = NonfiniteSteps(self._config.skip_nonfinite_steps, input_fn, self._config.model_dir, workers)
         workers.start_watching()
-        with StopOnSignal() as stop, bar, profiler if workers.is_chief else contextlib.nullcontext():
+        saved = self._saved_when_asked_to_stop(max_steps)
+        with StopOnSignal() as stop, bar, profiler if workers.is_chief else contextlib.nullcontext(), saved:
             while self.global_step < max_steps:
                 # How many steps a call makes depends on time, and on where the profile begins.
                 count = workers.agree(
@@ -222,6 +223,17 @@ class Estimator:
                     self._raise_if_stopped(stop, max_steps)
                     if self._stops_early(eval_spec, max_steps):
                         break
+
+    @contextlib.contextmanager
+    def _saved_when_asked_to_stop(self, max_steps: int) -> Iterator[None]:
+        """Saves the state where an observer raises AskedToStop, which goes on."""
+        try:
+            yield
+        except AskedToStop:
+            if self.global_step not in self.checkpoint_steps:
+                self._save(max_steps)
+            logging.info("Asked to stop after step %d of %d, which is saved.", self.global_step, max_steps)
+            raise
 
     def _warn_of_negative_rate(self) -> None:
         """Warns where the first step goes up the gradient, as the original's schedule has it before the warm-up."""

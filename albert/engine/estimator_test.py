@@ -19,7 +19,7 @@ from albert.engine.estimator import Estimator, EstimatorSpec, EvalSpec, ModeKeys
 from albert.errors import UserError
 from albert.heads import pooled
 from albert.runs.model_fn import build_model_fn
-from albert.system.signals import Interrupted
+from albert.system.signals import AskedToStop, Interrupted
 from albert.testing import TESTDATA, below, golden, tiny_config, with_layout
 from albert.weights.loading import load_weights
 
@@ -313,6 +313,29 @@ def test_a_stop_between_two_evaluations_changes_neither_the_best_nor_what_is_kep
     assert best["global_step"] == 8
     for name, value in expected.items():
         np.testing.assert_array_equal(best[name], value, err_msg=name)
+
+
+def test_an_observer_that_asks_to_stop_finds_everything_saved(tmp_path):
+    whole, _ = _train(_light_estimator(tmp_path / "whole", save_checkpoints_steps=4), last=8)
+
+    class Asking(Log):
+        def on_steps(self, records):
+            if records[-1].step == 6:
+                raise AskedToStop
+
+        def on_evaluation(self, evaluation):
+            raise AskedToStop
+
+    for name, spec, saved in (("step", None, [4, 6]), ("evaluation", _scored([0.5]), [4])):
+        asked = _light_estimator(tmp_path / name, save_checkpoints_steps=4)
+        asked.throughput.steps_for = lambda seconds: 1
+        with pytest.raises(AskedToStop):
+            asked.train(lambda a, b: _shards(1, a, b), 8, spec, [Asking()])
+        assert asked.checkpoint_steps == saved
+        assert [evaluation.step for evaluation in asked.evaluations] == ([4] if spec else [])
+    resumed, _ = _train(_light_estimator(tmp_path / "step", save_checkpoints_steps=4), last=8)
+    for key, value in whole.items():
+        np.testing.assert_array_equal(resumed[key], value, err_msg=key)
 
 
 def test_a_signal_during_the_last_evaluation_is_honoured(tmp_path):

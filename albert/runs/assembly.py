@@ -261,11 +261,12 @@ def train_and_evaluate(
     observers: Sequence[TrainingObserver] = (),
     dev_reports: DevReports | None = None,
     examples: Mapping[str, int] = MappingProxyType({}),
+    followers: Sequence[TrainingObserver] = (),
 ) -> dict[str, float]:
     """Trains if asked to, writes results, log and curve; metrics of the best checkpoint, {} without an `eval_spec`.
 
-    `observers` follow the training, before those that write its log and its events. `dev_reports` are written with the
-    results, as are the numbers of `examples` of the splits.
+    `observers` follow the training, before those that write its log and its events, `followers` after them, since they
+    may stop it. `dev_reports` are written with the results, as are the numbers of `examples` of the splits.
     """
     replicas = estimator.replicas
     workers = replicas.workers
@@ -277,7 +278,7 @@ def train_and_evaluate(
         def open_logs() -> list[TrainingObserver]:
             board = reports.TensorBoard(settings.output_dir, reports.hyperparameters(settings, replicas.count))
             log = reports.TrainingLog(settings.output_dir, settings.train.num_steps)
-            return [*observers, log, board, *([dev_reports] if dev_reports else [])]
+            return [*observers, log, board, *([dev_reports] if dev_reports else []), *followers]
 
         estimator.train(train_input_fn, settings.train.num_steps, eval_spec, workers.on_chief(open_logs) or ())
     trained_to = estimator.global_step  # before the best checkpoint is taken

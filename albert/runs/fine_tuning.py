@@ -8,7 +8,7 @@ import dataclasses
 import functools
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ from albert.data.input_pipeline import BatchShape, Source
 from albert.data.row_shapes import NEWEST_PACKING, RowShapes, shape_cost
 from albert.data.source_files import SourceFiles
 from albert.engine.distribution import Replicas
-from albert.engine.estimator import Estimator, EvalSpec
+from albert.engine.estimator import Estimator, EvalSpec, TrainingObserver
 from albert.errors import UserError
 from albert.heads import head_for
 from albert.heads.weighted_loss import WeightedCrossEntropy
@@ -62,10 +62,10 @@ from albert.vocabulary_fit import warn_of_vocabulary
 from albert.weights.paths import HUGGING_FACE, KERAS_HUB, checkpoint_prefix, format_of
 
 
-def run(task: Task, settings: Settings) -> dict[str, float]:
+def run(task: Task, settings: Settings, followers: Sequence[TrainingObserver] = ()) -> dict[str, float]:
     """Does what `settings` ask for and returns the dev metrics of the best checkpoint (empty without --do_eval).
 
-    Raises UserError for every error the user can fix, and Interrupted after a signal.
+    Raises UserError for every error the user can fix, Interrupted after a signal, AskedToStop from one of `followers`.
     """
     config = load_config(settings)
     data = settings.data
@@ -113,6 +113,7 @@ def run(task: Task, settings: Settings) -> dict[str, float]:
             [*still_claimed(lock), left_model],
             dev_reports,
             {split: splits[split].num_examples for split in ("train", "dev") if split in splits},
+            followers,
         )
         if metrics:
             leave_model(estimator, left_model, metrics)  # what evaluating without training tuned

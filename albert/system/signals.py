@@ -25,6 +25,13 @@ class Interrupted(Exception):
         self.signal_number = signal_number
 
 
+class AskedToStop(Exception):
+    """Somebody who follows the training wants it to end, for the reason that is this exception's cause.
+
+    The training loop saves its state before it passes this on.
+    """
+
+
 class StopOnSignal:
     """While active, the first SIGINT, SIGTERM or SIGHUP only sets `requested`; a second does what it always did.
 
