@@ -34,13 +34,22 @@ _OTHER = "of type"
 _DIGITS = 16  # of a digest in a name
 
 
-class Frame(Protocol):
+class PandasFrame(Protocol):
     """A DataFrame of pandas, as far as it is read."""
 
     columns: Any
 
     def itertuples(self, index: bool = ..., name: str | None = ...) -> Iterable[tuple[Any, ...]]:
         """The rows."""
+
+
+class PolarsFrame(Protocol):
+    """A DataFrame of polars, as far as it is read."""
+
+    columns: Any
+
+    def iter_rows(self) -> Iterator[Any]:
+        """The rows, as tuples."""
 
 
 class Dataset(Protocol):
@@ -148,7 +157,7 @@ def _as_row(found: re.Match[str]) -> str:
 
 
 def _is_frame(value: Any) -> bool:
-    return hasattr(value, "itertuples") and hasattr(value, "columns")
+    return hasattr(value, "columns") and (hasattr(value, "itertuples") or hasattr(value, "iter_rows"))
 
 
 def _is_dataset(value: Any) -> bool:
@@ -181,7 +190,8 @@ def _frame_rows(name: str, frame: Any) -> Iterator[dict[str, Any]]:
             raise _unnamed(name, column)
         if names.count(column) > 1:
             raise UserError(f"{name}: two columns are called {short_repr(column)}; name every column")
-    for row in frame.itertuples(index=False, name=None):
+    rows = frame.itertuples(index=False, name=None) if hasattr(frame, "itertuples") else frame.iter_rows()
+    for row in rows:
         yield dict(zip(names, row, strict=True))
 
 

@@ -1,7 +1,6 @@
 """Tables and class weights of Python as files: what is in them, what their rows are called, what is refused.
 
-The test environment has neither pandas nor datasets: `Frame` and `Dataset` have what is read of them, and give cells of
-NumPy as these do.
+The test environment has no pandas, polars or datasets: `Frame`, `Polars` and `Dataset` have what is read of them.
 """
 
 import datetime
@@ -26,7 +25,7 @@ NAMES = (*in_memory.TABLES, in_memory.WEIGHTS)
 
 
 class Frame:
-    """As a DataFrame: columns, and rows as tuples; without a truth."""
+    """As a DataFrame of pandas: columns, and rows as tuples; without a truth."""
 
     def __init__(self, rows: list[dict], columns: list | None = None):
         self.columns = columns or list(rows[0])
@@ -45,6 +44,20 @@ class Frame:
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.columns)
+
+
+class Polars:
+    """As a DataFrame of polars."""
+
+    def __init__(self, rows: list[dict]):
+        self.columns = list(rows[0])
+        self.rows = rows
+
+    def iter_rows(self) -> Iterator[tuple]:
+        return (tuple(row.values()) for row in self.rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
 
 
 class Dataset(list):
@@ -82,7 +95,7 @@ def _written(folder: Path, table: Any) -> str:
 def test_every_kind_of_table_is_the_same_file_of_json_lines(tmp_path):
     expected = "".join(json.dumps(row) + "\n" for row in ROWS)
     paths = set()
-    for table in (ROWS, tuple(ROWS), Frame(ROWS), Dataset(ROWS)):
+    for table in (ROWS, tuple(ROWS), Frame(ROWS), Polars(ROWS), Dataset(ROWS)):
         kept = keep("train_file", table, tmp_path)
         paths.add(kept.path)
         assert kept.path.read_text() == expected

@@ -4,13 +4,13 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypedDict
 
-from albert.cli.in_memory import Dataset, Frame
+from albert.cli.in_memory import Dataset, PandasFrame, PolarsFrame
 from albert.tasks.base import Task
 
 # Of a file or a folder.
 Name = str | os.PathLike[str]
 # A file, or what it would hold: a DataFrame, a `datasets.Dataset`, a list of dictionaries.
-Table = Name | Frame | Dataset | Sequence[Mapping[str, Any]]
+Table = Name | PandasFrame | PolarsFrame | Dataset | Sequence[Mapping[str, Any]]
 Weights = str | Mapping[Any, float]
 
 

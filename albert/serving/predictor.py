@@ -380,10 +380,10 @@ def _bar(total: int) -> "tqdm":
 
 def _as_list(texts: str | Iterable[str], name: str) -> list[str]:
     # A set has no order in which results could come; a table, as an iterator, gives the names of its columns.
-    if is_table := getattr(texts, "ndim", 1) != 1 or hasattr(texts, "column_names"):
-        hint = f"; give a column of it: {name}=table['text']"
+    is_table = getattr(texts, "ndim", 1) != 1 or hasattr(texts, "columns") or hasattr(texts, "column_names")
     if is_table or isinstance(texts, Mapping | Set | bytes) or not isinstance(texts, Iterable):
-        raise TypeError(f"{name}: {type(texts).__name__} is no list of texts{hint if is_table else ''}")
+        hint = f"; give a column of it: {name}=table['text']" if is_table else ""
+        raise TypeError(f"{name}: {type(texts).__name__} is no list of texts{hint}")
     if isinstance(texts, str):
         return [_as_text(texts, name)]
     return [_as_text(text, name, number) for number, text in enumerate(texts)]

@@ -257,10 +257,16 @@ def test_what_is_not_the_model_s_use_is_told(models, agreement):
     class DataFrame(list):
         ndim = 2
 
-    no_lists = ({"a": 1}, {"a", "b"}, b"a", None, 1, np.array("a"), np.array([["a", "b"]]), DataFrame(["column"]))
+    class Dataset(list):
+        column_names = ("column",)
+
+    tables = np.array("a"), np.array([["a", "b"]]), DataFrame(["column"]), Dataset([{"column": "a"}])
+    no_lists = ({"a": 1}, {"a", "b"}, b"a", None, 1, *tables)
     for texts in no_lists:
         kind = type(texts).__name__
-        hint = re.escape("; give a column of it: texts=table['text']") if hasattr(texts, "ndim") else ""
+        hint = (
+            re.escape("; give a column of it: texts=table['text']") if any(texts is table for table in tables) else ""
+        )
         with pytest.raises(TypeError, match=f"^texts: {kind} is no list of texts{hint}$"):
             agreement(texts)
 

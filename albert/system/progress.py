@@ -50,12 +50,12 @@ def in_notebook() -> bool:
     Not where it is captured or redirected.
     """
     get_ipython = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)
-    return _is_a(get_ipython(), "ZMQInteractiveShell") and _is_a(sys.stderr, "OutStream")
+    return _is_called(type(get_ipython()), "ZMQInteractiveShell") and _is_called(type(sys.stderr), "OutStream")
 
 
-def _is_a(value: object, name: str) -> bool:
-    """Whether the class of `value`, or one that it is derived from, is called `name`; nothing is imported for that."""
-    return any(base.__name__ == name for base in type(value).__mro__)
+def _is_called(kind: type, name: str) -> bool:
+    """Whether a class, or one that it is derived from, has this name: nothing is imported to find out."""
+    return any(base.__name__ == name for base in kind.__mro__)
 
 
 def _notebook_bar(*arguments: Any, **options: Any) -> "tqdm":
@@ -64,7 +64,7 @@ def _notebook_bar(*arguments: Any, **options: Any) -> "tqdm":
         warnings.simplefilter("ignore")  # without ipywidgets it tells how to install them
         from tqdm.auto import tqdm
     options["disable"] = False
-    if _is_a(tqdm(disable=True), "tqdm_notebook"):
+    if _is_called(tqdm, "tqdm_notebook"):
         return tqdm(*arguments, **options)
     # The width that tqdm would find is that of the terminal in which the notebook's server was started. A bar within
     # another one is written over it: in a cell no cursor goes up.
