@@ -220,8 +220,14 @@ def _unknown(keywords: Mapping[str, Any], program: Program) -> list[str]:
     known = {"task_name", *program.other_names, *_OF_PARSERS}
     known |= {name for each in FINE_TUNING_PROGRAMS for name in each.flag_of}
     known |= {f"no{flag.name}" for flag in program.flags if flag.kind is bool}
-    said = unknown_flags([name for name in keywords if name not in known], own.keys())
+    said = unknown_flags([name for name in keywords if name not in known], own.keys(), _of_functions)
     return [in_words(text, {}, own) for text in said]
+
+
+def _of_functions(name: str) -> str | None:
+    """What to say of the name that other libraries have for a function which hears of the training."""
+    is_meant = name.lower().endswith(("callback", "callbacks"))
+    return f"unknown keyword {name}: did you mean on_log? (help({FUNCTION}) lists all)" if is_meant else None
 
 
 def _missing(given: Mapping[str, Any], program: Program) -> list[str]:

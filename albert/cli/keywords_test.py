@@ -171,6 +171,8 @@ def test_none_is_a_keyword_that_is_not_given():
         ({**GLUE, "max_seq_lenght": 9}, r"unknown keyword max_seq_lenght: did you mean max_seq_length"),
         ({**GLUE, "learning-rate": 9}, "unknown keyword learning-rate"),
         ({**GLUE, "help": True}, "^unknown keyword help "),
+        ({**GLUE, "callbacks": [print]}, r"^unknown keyword callbacks: did you mean on_log\?"),
+        ({**GLUE, "train_dataset": []}, r"^unknown keyword train_dataset: did you mean train_file\?"),
         ({**GLUE, "on_log": True}, "^on_log must be a function of one dictionary, not bool$"),
         ({**GLUE, "flagfile": "x"}, "^unknown keyword flagfile "),
         ({**GLUE, "nodo_eval": True}, "^unknown keyword nodo_eval: write do_eval=False$"),

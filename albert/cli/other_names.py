@@ -143,6 +143,9 @@ OTHER_NAMES: Mapping[str, tuple[Target, ...]] = {
     **dict.fromkeys(("task", "dataset", "dataset_name", "glue_task"), ("task_name", "train_file")),
     **dict.fromkeys(("data", "data_file", "data_path", "input", "input_path", "input_file"), _INPUT),
     **dict.fromkeys(("train_data", "train_path", "train_data_file", "training_file"), ("train_file", "input_file")),
+    "train_dataset": ("train_file",),
+    **dict.fromkeys(("eval_dataset", "validation_dataset", "dev_dataset", "eval_data"), ("validation_file",)),
+    **dict.fromkeys(("test_dataset", "predict_dataset"), ("test_file",)),
     **dict.fromkeys(("eval_file", "dev_file", "val_file", "valid_file", "validation_data", "eval_data_file"), _DEV),
     **dict.fromkeys(("test_data", "test_path", "predict_data"), ("test_file", "predict_file", "input_file")),
     **dict.fromkeys(("val_split", "dev_split", "test_size", "validation_split_percentage"), ("validation_split",)),
@@ -217,7 +220,8 @@ OTHER_NAMES: Mapping[str, tuple[Target, ...]] = {
     **dict.fromkeys(("project", "trackio_space_id", "wandb_project"), _TENSORBOARD),
     **dict.fromkeys(("report_to", "logging_dir", "tensorboard_dir", "log_dir", "with_tracking"), _TENSORBOARD),
     **dict.fromkeys(
-        ("disable_tqdm", "silent"), (Always(_TRAINS, "a bar is only shown on a terminal, and a log never has one"),)
+        ("disable_tqdm", "silent"),
+        (Always(_TRAINS, "a bar is only shown on a terminal or in a notebook, never in a log"),),
     ),
     **dict.fromkeys(("topk", "k"), ("top_k",)),
     **dict.fromkeys(("include_inputs", "keep_inputs", "keep_columns"), ("with_inputs",)),

@@ -179,7 +179,7 @@ MEANT = {
     "leave it out, TensorBoard's events are always written to --output_dir": """
         report_to logging_dir with_tracking tensorboard_dir""",
     "leave it out, the first step is always logged": "logging_first_step",
-    "leave it out, a bar is only shown on a terminal, and a log never has one": "disable_tqdm silent",
+    "leave it out, a bar is only shown on a terminal or in a notebook, never in a log": "disable_tqdm silent",
     "leave it out, all processors are always used": "dataloader_num_workers num_proc process_count",
     "leave it out, other columns are always left out": "remove_unused_columns",
     "leave it out, labels are always those of the training data": "label_names num_labels labels_list",
