@@ -7,12 +7,11 @@ from pathlib import Path
 from albert.cli.fine_tuning import SHARED_DATA
 from albert.cli.flags import Program, Values, declared, parse
 from albert.cli.model_dir import VOCABULARY_DIR, with_model_dir
-from albert.cli.own_data import classes_of, known_in, without_idle_split
+from albert.cli.own_data import classes_of, known_in, task_of_files, without_idle_split
 from albert.cli.task_names import SQUAD_TASKS, is_race, squad_version
 from albert.errors import UserError
 from albert.settings import DataSettings, TrainSettings
 from albert.tasks.base import Split, Task
-from albert.tasks.own.build import own_data_task
 from albert.tasks.own.settings import OwnDataSettings
 from albert.tasks.race import RaceTask, options_in
 from albert.tasks.registry import get_task, task_names
@@ -73,7 +72,7 @@ def parse_feature_flags(argv: Sequence[str]) -> tuple[Task, DataSettings]:
         # Without rows to train on, the labels are those of the model, as in evaluating and predicting.
         known = None if values["train_file"] else known_in(values["model_dir"])
         order = classes_of(values["model_dir"])
-        task = own_data_task(values.make(OwnDataSettings), values["seed"], _own_splits(values), known, order)
+        task = task_of_files(values.make(OwnDataSettings), values["seed"], _own_splits(values), known, order)
     return task, settings
 
 

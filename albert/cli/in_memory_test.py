@@ -18,6 +18,8 @@ from albert.cli import in_memory
 from albert.cli.in_memory import is_in_memory, keep
 from albert.cli.keywords import call_of
 from albert.errors import UserError
+from albert.tasks.own.settings import OwnDataSettings
+from albert.tasks.tags.build import tags_task
 from albert.testing import SAMPLE_DATA
 
 ROWS = [{"text": f"text {i}, with “quotes”\nand lines", "label": "yes" if i % 2 else "no"} for i in range(20)]
@@ -278,3 +280,13 @@ def test_only_tables_of_own_data_may_be_in_memory(tmp_path):
         assert not is_in_memory(name, "path")
         assert not is_in_memory(name, Path("path"))
         assert is_in_memory(name, {}) == (name == in_memory.WEIGHTS)
+
+
+def test_lists_of_words_with_tags_are_rows_too(tmp_path):
+    rows = [{"tokens": np.array(["Anna", "sings"]), "ner_tags": ["B-PER", "O"]}, {"tokens": ["a"], "ner_tags": []}]
+    kept = keep("train_file", rows, tmp_path)
+    with pytest.raises(UserError) as refused:
+        tags_task(OwnDataSettings(train_file=kept.path), 42, ("train",))
+    assert kept.worded(str(refused.value)).startswith("row 1 of train_file: 'ner_tags' has 0 tags for 1 words")
+    kept = keep("train_file", rows[:1], tmp_path)
+    assert tags_task(OwnDataSettings(train_file=kept.path), 42, ("train",)).output.names == ("B-PER", "O")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from albert.cli.flags import Values
@@ -9,10 +10,11 @@ from albert.errors import UserError
 from albert.serving import hugging_face
 from albert.serving.description import DESCRIPTION, read_description
 from albert.serving.model_files import HUGGING_FACE_CONFIG
-from albert.tasks.base import Labels, MultiLabels, Score, Split
+from albert.tasks.base import Labels, MultiLabels, Score, Split, Tags, Task
 from albert.tasks.own.build import Known, own_data_task
 from albert.tasks.own.settings import OwnDataSettings
 from albert.tasks.own.task import OwnDataTask
+from albert.tasks.tags.build import is_of_tags, tags_task
 
 _DEFAULT_EPOCHS = 3.0
 _FILES = ("train_file", "validation_file", "test_file")
@@ -65,7 +67,7 @@ def with_epochs(values: Values) -> Values:
     return values.replace(num_train_epochs=_DEFAULT_EPOCHS if epochs is None else epochs, train_step=None)
 
 
-def own_data_of(values: Values) -> OwnDataTask:
+def own_data_of(values: Values) -> Task:
     """The task of the files that are named; warns of what is named and not used.
 
     Raises UserError for what cannot be used in the files.
@@ -78,7 +80,15 @@ def own_data_of(values: Values) -> OwnDataTask:
     splits = [split for split, is_wanted in wanted.items() if is_wanted]
     is_read = values["do_train"] and not values["discard_classifier_weights"]
     order = classes_of(values["init_checkpoint"]) if is_read else ()
-    return own_data_task(values.make(OwnDataSettings), values["seed"], splits, _known(values), order)
+    return task_of_files(values.make(OwnDataSettings), values["seed"], splits, _known(values), order)
+
+
+def task_of_files(
+    settings: OwnDataSettings, seed: int, splits: Collection[Split], known: Known | None, order: Sequence[str]
+) -> Task:
+    """The task of texts with labels, or of texts whose words have tags; see `own_data_task`."""
+    make = tags_task if is_of_tags(settings, known) else own_data_task
+    return make(settings, seed, splits, known, order)
 
 
 def folder_of_model(values: Values) -> Path | None:
@@ -104,7 +114,7 @@ def _known(values: Values) -> Known | None:
 def known_in(folder: Path | None) -> Known | None:
     """What the model in `folder` predicts of texts; None where it does not, or there is none."""
     description = read_description(folder) if folder else None
-    if description is None or not isinstance(description.output, Labels | MultiLabels | Score):
+    if description is None or not isinstance(description.output, Labels | MultiLabels | Score | Tags):
         return None
     assert folder, "a description is in a folder"
     return Known(description.output, description.text_columns, folder / DESCRIPTION)
@@ -114,7 +124,9 @@ def classes_of(checkpoint: Path | None) -> tuple[str, ...]:
     """The classes, in their order, of Hugging Face's classifier at `checkpoint`; () where there is none."""
     config = _folder_of(checkpoint) / HUGGING_FACE_CONFIG if checkpoint else None
     description = hugging_face.describe(config) if config and config.is_file() else None
-    return description.output.names if description and isinstance(description.output, Labels | MultiLabels) else ()
+    return (
+        description.output.names if description and isinstance(description.output, Labels | MultiLabels | Tags) else ()
+    )
 
 
 def _folder_of(checkpoint: Path) -> Path:

@@ -4,7 +4,8 @@ from albert.albert_config import AlbertConfig
 from albert.heads.base import Head
 from albert.heads.pooled import ChoiceHead, ClassificationHead, MultiLabelHead, RegressionHead
 from albert.heads.span import SpanHead, SpanHeadV2
-from albert.tasks.base import Choice, Labels, MultiLabels, Output, Score, Span
+from albert.heads.tags import TagHead
+from albert.tasks.base import Choice, Labels, MultiLabels, Output, Score, Span, Tags
 
 
 def head_for(output: Output, config: AlbertConfig) -> Head:
@@ -16,6 +17,8 @@ def head_for(output: Output, config: AlbertConfig) -> Head:
             return MultiLabelHead(config, num_labels=len(names))
         case Score():
             return RegressionHead(config)
+        case Tags(names):
+            return TagHead(config, num_tags=len(names))
         case Choice(count, dropout_rate):
             return ChoiceHead(config, dropout_rate=dropout_rate, num_choices=count)
         case Span("1.1"):

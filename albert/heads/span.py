@@ -8,13 +8,14 @@ answer has the logit IMPOSSIBLE: for SQuAD 2.0 those of `p_mask`, for both those
 
 import dataclasses
 from collections.abc import Mapping
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import tensorflow as tf
 
 from albert.albert_config import AlbertConfig
 from albert.heads.base import FIRST_HEAD_SITE, NO_FEATURES, OUTPUT_STDDEV, Features
-from albert.modeling import EncoderOutput, TokenLayout, VariableSpec, Weights, dense, dense_specs, layer_norm_specs
+from albert.heads.tokens import Tokens
+from albert.modeling import EncoderOutput, VariableSpec, Weights, dense, dense_specs, layer_norm_specs
 from albert.ops.dropout import DropoutKey, sequence_dropout
 from albert.ops.fused import LAYER_NORM_EPSILON
 
@@ -23,50 +24,6 @@ IMPOSSIBLE = -1e30
 # Upstream's default when it trains; evaluation has none.
 ANSWER_CLASS_DROPOUT = 0.1
 ANSWER_CLASS_SITE = FIRST_HEAD_SITE + 1
-
-
-class _Tokens(NamedTuple):
-    """The T positions of all rows, and where the n sequences' S positions are among them."""
-
-    vectors: tf.Tensor  # float32 [T, H], the encoder's output
-    layout: TokenLayout
-    places: tf.Tensor  # int32 [n, S]
-    is_inside: tf.Tensor  # bool [n, S]: whether the sequence is so long
-
-    @classmethod
-    def of(cls, encoded: EncoderOutput, least_width: int = 1) -> "_Tokens":
-        """With S = L, or `least_width` if that is more."""
-        assert encoded.sequence_output is not None, "a head that reads tokens has them"
-        layout, (_, length, hidden) = encoded.layout, encoded.sequence_output.shape
-        vectors = tf.reshape(tf.cast(encoded.sequence_output, tf.float32), [-1, hidden])
-        if length is None:  # an exported graph takes rows of any length
-            positions = tf.range(tf.maximum(tf.shape(encoded.sequence_output)[1], least_width))
-        else:
-            positions = tf.range(max(length, least_width))
-        places = tf.minimum(layout.sequence_starts[:, None] + positions, tf.shape(vectors)[0] - 1)
-        return cls(vectors, layout, places, positions < layout.sequence_lengths[:, None])
-
-    def spread(self, values: tf.Tensor) -> tf.Tensor:
-        """[n, ...] -> [T, ...]: each token gets what its sequence has."""
-        return tf.gather(values, tf.maximum(self._sequence_numbers(), 0))
-
-    def in_rows(self, values: tf.Tensor) -> tf.Tensor:
-        """[n, S] -> [T]: each token gets what its sequence has at the token's position."""
-        firsts = tf.maximum(self._sequence_numbers(), 0) * tf.shape(values)[1]
-        return tf.gather(tf.reshape(values, [-1]), firsts + tf.reshape(self.layout.position_ids, [-1]))
-
-    def sums(self, values: tf.Tensor) -> tf.Tensor:
-        """[T, ...] -> [n, ...]: summed over the tokens of each sequence."""
-        return tf.math.unsorted_segment_sum(values, self._sequence_numbers(), tf.shape(self.places)[0])
-
-    def at(self, positions: tf.Tensor) -> tf.Tensor:
-        """[n, H]: the vectors at `positions` [n] of each sequence; of its last token where it is shorter."""
-        last = tf.maximum(self.layout.sequence_lengths - 1, 0)
-        return tf.gather(self.vectors, self.layout.sequence_starts + tf.minimum(positions, last))
-
-    def _sequence_numbers(self) -> tf.Tensor:
-        """int32 [T], -1 where no token is."""
-        return tf.reshape(self.layout.sequence_ids, [-1]) - 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,7 +63,7 @@ class SpanHead:
 
         Raises ValueError where `softmax_over_padding` meets packed rows, if their number is known.
         """
-        tokens = _Tokens.of(encoded)
+        tokens = Tokens.of(encoded)
         logits = tf.matmul(tokens.vectors, weights["cls/squad/output_weights"], transpose_b=True)
         logits = tf.gather(tf.nn.bias_add(logits, weights["cls/squad/output_bias"]), tokens.places)  # [n, S, 2]
         if self.softmax_over_padding:
@@ -170,7 +127,7 @@ class SpanHeadV2:
 
         `features["p_mask"]` is int32 [R, L], 1 for tokens that cannot be an answer.
         """
-        tokens = _Tokens.of(encoded, max(self.start_n_top, self.end_n_top))
+        tokens = Tokens.of(encoded, max(self.start_n_top, self.end_n_top))
         is_masked = tf.gather(tf.reshape(features["p_mask"], [-1]), tokens.places) != 0
         is_possible = tokens.is_inside & ~is_masked  # [n, S]
         token_start_logits = dense(tokens.vectors, weights, "start_logits/dense")[:, 0]  # [T]
@@ -211,7 +168,7 @@ class _EndScorer:
     part from the tokens is the same for every start, its part from the start the same for every token of a sequence.
     """
 
-    def __init__(self, tokens: _Tokens, is_possible: tf.Tensor, weights: Weights):
+    def __init__(self, tokens: Tokens, is_possible: tf.Tensor, weights: Weights):
         self._tokens, self._is_possible = tokens, is_possible
         of_token, self._of_start = tf.split(weights["end_logits/dense_0/kernel"], 2)
         self._token_part = tf.nn.bias_add(tf.matmul(tokens.vectors, of_token), weights["end_logits/dense_0/bias"])
@@ -232,7 +189,7 @@ class _EndScorer:
 
 
 def _no_answer_logits(
-    weights: Weights, tokens: _Tokens, start_logits: tf.Tensor, dropout_key: DropoutKey | None, dropout_rate: float
+    weights: Weights, tokens: Tokens, start_logits: tf.Tensor, dropout_key: DropoutKey | None, dropout_rate: float
 ) -> tf.Tensor:
     """[n], from the mean token, weighted by its probability of being the start, and the first token."""
     probabilities = tokens.in_rows(tf.nn.softmax(start_logits))  # [T]

@@ -11,7 +11,7 @@ from albert.engine.evaluations import Evaluation
 from albert.engine.throughput import StepRecord
 from albert.runs.confusion_picture import MAX_CLASSES, draw_confusion
 from albert.runs.split_data import SplitData
-from albert.tasks.base import Example, Labels, MultiLabels
+from albert.tasks.base import Example, Labels, MultiLabels, Tags
 from albert.tasks.class_reports import (
     MAX_CONFUSION_CLASSES,
     classification_report,
@@ -21,6 +21,7 @@ from albert.tasks.class_reports import (
     score_without_reading,
 )
 from albert.tasks.squad.metrics import score_without_answers
+from albert.tasks.tags.task import TagsTask
 from albert.tasks.text import TextTask, labels_of
 
 Predictions = Mapping[str, np.ndarray]
@@ -44,11 +45,11 @@ class DevReports:
     def labels(self) -> Sequence[str]:
         """The names of the task's labels; none if it predicts other things."""
         output = self._data.task.output
-        return output.names if isinstance(output, Labels | MultiLabels) else ()
+        return output.names if isinstance(output, Labels | MultiLabels | Tags) else ()
 
     def score(self, predictions: Predictions) -> dict[str, float]:
         """The task's metrics."""
-        if isinstance(self._data.task, TextTask):
+        if isinstance(self._data.task, TextTask | TagsTask):
             self._latest = self._step(), predictions
         return self._data.score(predictions)
 
@@ -68,7 +69,7 @@ class DevReports:
 
         Of several workers, for whom `agree` decides, the first has followed the training, but all must predict again.
         """
-        if not isinstance(self._data.task, TextTask):
+        if not isinstance(self._data.task, TextTask | TagsTask):
             return {}
         kept = [found for found in (self._best, self._latest) if found and found[0] == metrics["global_step"]]
         if agree(lambda: bool(kept)):
@@ -78,16 +79,19 @@ class DevReports:
     def files(self, predictions: Predictions) -> dict[str, str | bytes]:
         """The files on the best checkpoint by name, from its `predictions`; none for tasks of other kinds."""
         task = self._data.task
+        if isinstance(task, TagsTask):
+            return dict(task.report_files(self._data.items, predictions, self._data.records))
         return report_files(task, self._data.items, predictions) if isinstance(task, TextTask) else {}
 
     def warn_where_nothing_is_learnt(self, metrics: Mapping[str, float]) -> None:
         """Logs a warning where always giving the same answer would score as well."""
         task = self._data.task
-        constant = (
-            score_without_reading(task, self._data.items)
-            if isinstance(task, TextTask)
-            else score_without_answers(metrics, task.best_metric)
-        )
+        if isinstance(task, TagsTask):
+            constant = task.score_without_reading(self._data.items)
+        elif isinstance(task, TextTask):
+            constant = score_without_reading(task, self._data.items)
+        else:
+            constant = score_without_answers(metrics, task.best_metric)
         if constant is None:
             return
         reached = metrics[task.best_metric]

@@ -16,7 +16,7 @@ from albert.errors import UserError
 from albert.settings.fields import MAX_INT32
 from albert.system.json_text import parse_json, short_repr
 from albert.system.text_encoding import read_regular
-from albert.tasks.base import Choice, Labels, MultiLabels, Output, Score, Span
+from albert.tasks.base import Choice, Labels, MultiLabels, Output, Score, Span, Tags
 from albert.tasks.own.columns import check_label
 from albert.tasks.squad.task import SquadTask
 from albert.tasks.squad.windows import SPECIAL_TOKENS
@@ -33,6 +33,7 @@ _PROBLEM_TYPES = {
     "classification": "single_label_classification",
     "multi_label": "multi_label_classification",
     "regression": "regression",
+    "tags": "token_classification",
 }
 _SPAN_HEADS = {"1.1": "span_v1", "2.0": "span_v2"}
 
@@ -111,6 +112,8 @@ def _output_values(output: Output) -> dict[str, Any]:
             return _named_labels("classification", names)
         case MultiLabels(names, delimiter):
             return _named_labels("multi_label", names) | {"label_delimiter": delimiter}
+        case Tags(names, sets_punctuation_apart):
+            return _named_labels("tags", names) | {"sets_punctuation_apart": sets_punctuation_apart}
         case Score(low, high):
             bounds = {"low": low if math.isfinite(low) else None, "high": high if math.isfinite(high) else None}
             return {"head": "regression", "problem_type": _PROBLEM_TYPES["regression"], **bounds}
@@ -146,7 +149,7 @@ def _description(values: Mapping[str, Any]) -> ModelDescription:
     if _whole(values, "text_columns", 0) != len(columns):
         raise ValueError(f"text_columns is {values['text_columns']}, but {len(columns)} have names")
     digest, dtype = _value(values, "tokenizer_digest", str), _value(values, "dtype", str)
-    is_of_texts = isinstance(output, Labels | MultiLabels | Score)
+    is_of_texts = isinstance(output, Labels | MultiLabels | Score | Tags)
     is_unsaid = not columns and not digest  # another library's model, converted
     if bool(columns) != is_of_texts and not (is_of_texts and is_unsaid):
         raise ValueError(f"text_columns is {len(columns)}, which a model with the head {values['head']} never has")
@@ -183,6 +186,8 @@ def _output(values: Mapping[str, Any]) -> Output:
             return Labels(_labels(values))
         case "multi_label":
             return MultiLabels(_labels(values), _delimiter(values))
+        case "tags":
+            return Tags(_labels(values), _value(values, "sets_punctuation_apart", bool))
         case "regression":
             low, high = (_bound(values, name, limit) for name, limit in (("low", -math.inf), ("high", math.inf)))
             if not low < high:

@@ -4,20 +4,28 @@ from pathlib import Path
 
 from albert.errors import UserError
 from albert.serving.description import DESCRIPTION, ModelDescription
-from albert.tasks.base import Choice, Labels, MultiLabels, Score, Span
+from albert.tasks.base import Choice, Labels, MultiLabels, Score, Span, Tags
 
-LABELS, ANSWERS, CHOICES = "labels", "answers", "choices"
+LABELS, ANSWERS, CHOICES, TAGS = "labels", "answers", "choices", "tags"
 
-_USE_OF: dict[type, str] = {Labels: LABELS, MultiLabels: LABELS, Score: LABELS, Span: ANSWERS, Choice: CHOICES}
+_USE_OF: dict[type, str] = {
+    Labels: LABELS,
+    MultiLabels: LABELS,
+    Score: LABELS,
+    Span: ANSWERS,
+    Choice: CHOICES,
+    Tags: TAGS,
+}
 GIVES = {
     LABELS: "reads texts (as arguments, or in `input_file`) and gives labels",
     ANSWERS: "answers questions (`question` with `context_file`, or `input_file` in SQuAD's JSON format)",
+    TAGS: "reads texts (as arguments, or in `input_file`) and gives their words tags",
     CHOICES: "chooses among the options of questions (`input_file` in RACE's JSON format)",
 }
 
 
 def use_of(folder: Path, description: ModelDescription | None) -> str:
-    """LABELS, ANSWERS or CHOICES. Raises UserError for a model that does not predict."""
+    """LABELS, ANSWERS, CHOICES or TAGS. Raises UserError for a model that does not predict."""
     if description is None:
         raise UserError(
             f"{folder} has no {DESCRIPTION}: it holds a pretrained model, which gives embeddings alone (`embeddings`). "
@@ -41,6 +49,8 @@ def check_choice_of_results(
     has_several = isinstance(description.output, MultiLabels)
     if has_several and top_k is not None:
         raise UserError(f"`top_k`={top_k}, but {model} gives any number of labels: those with at least `threshold`.")
+    if isinstance(description.output, Tags) and top_k is not None:
+        raise UserError(f"`top_k`={top_k}, but {model} gives every word one tag.")
     if isinstance(description.output, Score) and top_k not in (None, 1):
         raise UserError(f"`top_k`={top_k}, but {model} gives one score and no labels.")
     if not has_several and threshold is not None:

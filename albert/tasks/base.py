@@ -148,7 +148,19 @@ class Span:
     dropout_rate: float = 0.1
 
 
-Output = Labels | Score | Choice | Span | MultiLabels
+@dataclasses.dataclass(frozen=True)
+class Tags:
+    """A tag for each word of a text, numbered in the order of their names.
+
+    `sets_punctuation_apart`: whether marks beside a word are words of their own, as in the texts of training; a text
+    whose words nobody gives is cut so.
+    """
+
+    names: tuple[str, ...]
+    sets_punctuation_apart: bool = True
+
+
+Output = Labels | Score | Choice | Span | MultiLabels | Tags
 
 
 # --- The task -------------------------------------------------------------------------------------------------------
@@ -160,7 +172,7 @@ class Task(abc.ABC):
     Predictions are arrays over all N examples of a split, in the order of `read`. For `Labels` with C names and for
     `Choice` with C sequences: "logits" and "probabilities" [N, C] float32, "predictions" [N] int32. For `Score`:
     "logits" and "predictions" [N] float32, "probabilities" [N, 1]. For `MultiLabels` with C names: all three [N, C],
-    "predictions" 0 or 1. For `Span`: see `heads.span`.
+    "predictions" 0 or 1. For `Span`: see `heads.span`; for `Tags`: see `heads.tags`.
     """
 
     name: str

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from albert.data.schema import HostRecord
 from albert.system.printing import counted, part_of
 from albert.tasks.base import Task
 
@@ -23,15 +24,18 @@ def scores_of_labelled(
     labelled: Sequence[int],
     row: str = "row",
     place: str = "",
+    records: Sequence[HostRecord] = (),
 ) -> dict[str, str]:
     """TEST_SCORES as JSON: the metrics over the items numbered `labelled`. The log has them, or that there are none.
 
-    `row` is what an item is called, and `place` where their labels would be.
+    `row` is what an item is called, and `place` where their labels would be. `records` are those of all items, one for
+    each, where the scores need them.
     """
     scores: dict[str, float] = {}
     if labelled:
         chosen = {name: np.asarray(values)[list(labelled)] for name, values in predictions.items()}
-        scores = task.score([items[number] for number in labelled], chosen)
+        of_labelled = [records[number] for number in labelled] if records else ()
+        scores = task.score([items[number] for number in labelled], chosen, of_labelled)
         shown = ", ".join(f"{name} = {value:.4f}" for name, value in scores.items())
         _LOG.info("test: %s over those with a label, %s.", shown, part_of(len(labelled), len(items), row))
     else:

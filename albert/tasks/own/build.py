@@ -12,12 +12,13 @@ from albert.data.source_files import FileState
 from albert.errors import UserError
 from albert.system.json_text import short_repr
 from albert.system.printing import counted, part_of
-from albert.tasks.base import Labels, MultiLabels, Score, Split
+from albert.tasks.base import Labels, MultiLabels, Score, Split, Tags
 from albert.tasks.own.columns import (
     MAX_CLASSES,
     MULTI,
     REGRESSION,
     SINGLE,
+    TAGGING,
     Columns,
     ProblemType,
     choose_columns,
@@ -54,7 +55,7 @@ _MAX_NAMES = 320_000  # bytes: `model.json` has each name twice, and is at most 
 class Known:
     """What a model predicts, by the file `path`, and the columns of its texts: one or two; () where nobody says."""
 
-    output: Labels | MultiLabels | Score
+    output: Labels | MultiLabels | Score | Tags
     text_columns: tuple[str, ...]
     path: Path
 
@@ -80,10 +81,11 @@ def own_data_task(
     many rows each has, and what is odd about them. Raises UserError for the first row that cannot be used, and for
     labels that training does not know.
     """
-    files = _files(settings, wanted, known)
-    _check_kind(settings, known)
+    files = files_of(settings, wanted, known)
+    check_kind(settings, known)
     columns = _columns(files, settings, known)
     if known:
+        assert not isinstance(known.output, Tags), "tags.build makes such tasks"
         settings = dataclasses.replace(
             settings,
             problem_type=problem_type_of(known.output),
@@ -104,7 +106,7 @@ def own_data_task(
         _check_labels(look.found, output, known_from, is_resumed=known is not None and "train" in files)
     held = None
     if "dev" in wanted and "dev" not in files:
-        assert train, "_files demands a file"
+        assert train, "files_of demands a file"
         held = hold_out(train.found, problem_type, settings.validation_split, seed)
         looked_at["dev"] = train
     fitting = metrics_for(output)
@@ -125,6 +127,11 @@ def own_data_task(
     )
 
 
+def kind_of_output(output: Labels | MultiLabels | Score | Tags) -> str:
+    """One of PROBLEM_TYPES."""
+    return TAGGING if isinstance(output, Tags) else problem_type_of(output)
+
+
 def problem_type_of(output: Labels | MultiLabels | Score) -> ProblemType:
     """What the labels of a model are."""
     return SINGLE if isinstance(output, Labels) else REGRESSION if isinstance(output, Score) else MULTI
@@ -136,8 +143,8 @@ class _Look:
     state: FileState
 
 
-def _files(settings: OwnDataSettings, wanted: Collection[Split], known: Known | None) -> dict[Split, Path]:
-    """The files to look at. Raises UserError where one is needed and not given."""
+def files_of(settings: OwnDataSettings, wanted: Collection[Split], known: Known | None) -> dict[Split, Path]:
+    """The files to look at, by split. Raises UserError where one is needed and not given."""
     files: dict[Split, Path | None] = {
         "train": settings.train_file,
         "dev": settings.validation_file if "dev" in wanted else None,
@@ -157,11 +164,12 @@ def _files(settings: OwnDataSettings, wanted: Collection[Split], known: Known | 
     return found
 
 
-def _check_kind(settings: OwnDataSettings, known: Known | None) -> None:
-    if known and settings.problem_type not in (None, problem_type_of(known.output)):
+def check_kind(settings: OwnDataSettings, known: Known | None) -> None:
+    """Raises UserError where `problem_type` is not that of the model that is there."""
+    if known and settings.problem_type not in (None, kind_of_output(known.output)):
         raise UserError(
             f"`problem_type`={settings.problem_type}, but the model of {known.path} is one of "
-            f"{problem_type_of(known.output)}."
+            f"{kind_of_output(known.output)}."
         )
 
 
@@ -202,10 +210,11 @@ def _output(
     """What is predicted, and the file that says so."""
     if known:
         output = known.output
+        assert not isinstance(output, Tags), "refused before"
         if isinstance(output, MultiLabels):
             output = dataclasses.replace(output, delimiter=settings.label_delimiter or output.delimiter)
         return output, str(known.path)
-    assert train, "_files demands a file"
+    assert train, "files_of demands a file"
     found = train.found
     path = found.table.path
     if found.problem_type == REGRESSION:

@@ -16,7 +16,9 @@ ProblemType = Literal["single_label_classification", "multi_label_classification
 SINGLE: ProblemType = "single_label_classification"
 MULTI: ProblemType = "multi_label_classification"
 REGRESSION: ProblemType = "regression"
-PROBLEM_TYPES = (REGRESSION, SINGLE, MULTI)
+# A tag for each word of a text, which tasks.tags reads.
+TAGGING = "token_classification"
+PROBLEM_TYPES = (REGRESSION, SINGLE, MULTI, TAGGING)
 
 # What data sets call their texts, most common first. Pairs come before a part of them: QNLI has a question beside its
 # sentence.

@@ -174,6 +174,11 @@ def read_lines(path: Path, tally: RowTally) -> Iterator[Row]:
         yield Row(line, cells)
 
 
+def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """(number from 1, text with its line feed) of every line of a text file. Raises UserError as the readers do."""
+    return _lines(path)
+
+
 def cells_of_line(line: int, text: str, tally: RowTally) -> tuple[str, ...]:
     """What stands between tabs on a line of plain text, without its line end."""
     text = text.removesuffix("\n").removesuffix("\r")

@@ -71,6 +71,12 @@ def hold_out(found: Survey, problem_type: ProblemType, share: float, seed: int) 
     return HoldOut(share, seed, thresholds | kept, len(kept))
 
 
+def hold_out_of_all(fingerprints: np.ndarray, share: float, seed: int) -> HoldOut:
+    """Holds out `share` of the rows with these fingerprints (uint64), whatever their labels are; rounded as above."""
+    threshold = _threshold(np.sort(fingerprints), share)
+    return HoldOut(share, seed, {} if threshold is None else {_REST: threshold})
+
+
 def _threshold(fingerprints: np.ndarray, share: float) -> int | None:
     """The largest of the sorted `fingerprints` that is held out; None if none is."""
     count = len(fingerprints)

@@ -6,7 +6,7 @@ from pathlib import Path
 from albert.settings.fields import DATA, Bounds, at_least, problems_of, setting
 from albert.tasks.own.columns import PROBLEM_TYPES
 
-_TABLE = ".csv, .tsv, .json or .jsonl (an object a line)"
+_TABLE = ".csv, .tsv, .json or .jsonl (an object a line); words with tags also .conll, .iob, .bio"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,11 +34,15 @@ class OwnDataSettings:
         default=None,
     )
     label_column_name: str | None = setting(
-        "Column with the label. Without the flag: label, labels, class, category or target.", DATA, default=None
+        "Column with the label. Without the flag: label, labels, class, category or target; of tags ner_tags, tags or "
+        "labels, in CoNLL the last (columns have numbers there, from 1).",
+        DATA,
+        default=None,
     )
     problem_type: str | None = setting(
         "Without the flag: regression if all labels are numbers and one has a decimal point, "
-        "multi_label_classification if labels are lists, otherwise single_label_classification.",
+        "multi_label_classification if labels are lists, token_classification for CoNLL files and lists of words with "
+        "lists of tags, otherwise single_label_classification.",
         DATA,
         default=None,
         choices=PROBLEM_TYPES,

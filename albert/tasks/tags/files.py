@@ -1,0 +1,281 @@
+"""Texts as words with tags: CoNLL files, a word a line, and JSON Lines with lists. No TensorFlow.
+
+Rows are read one by one. Whatever is none raises UserError in one line, with the file and the line. Knows no task.
+"""
+
+import dataclasses
+import itertools
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from albert.errors import UserError
+from albert.system.json_text import short_repr
+from albert.tasks.own.cells import kind_of, label_of, text_of
+from albert.tasks.own.columns import check_label
+from albert.tasks.own.files import (
+    JSON,
+    all_column_names,
+    choose_from_header,
+    describe_unknown,
+    list_names,
+    numbered_lines,
+    read_columns,
+)
+from albert.tasks.rows import RowTally
+
+CONLL = (".conll", ".conllu", ".iob", ".iob2", ".bio", ".iobes", ".bioes")
+# Endings of CoNLL files that other files have, too: they are read where tags are asked for.
+MAYBE_CONLL = (".txt", ".tsv")
+CONLLU = ".conllu"
+
+_WORDS = ("tokens", "words")
+_TAGS = ("ner_tags", "tags", "labels", "label", "ner", "pos_tags", "upos")
+# The word and its tag by column, from 1, and -1 for the last.
+_CONLL_COLUMNS, _CONLLU_COLUMNS = ("1", "-1"), ("2", "4")
+_CONLLU_WIDTH = 10
+_DOCUMENT = "-DOCSTART-"
+MAX_WORDS = 20_000
+
+
+class TagRow(NamedTuple):
+    """The words of a text with their tags, if it has any: `number` counts from 0, `line` is the first one, from 1."""
+
+    number: int
+    line: int
+    words: tuple[str, ...]
+    tags: tuple[str, ...] | None
+
+
+@dataclasses.dataclass(frozen=True)
+class TagColumns:
+    """The columns that are read, by name, in CoNLL by number. `tags` is None where the texts have none."""
+
+    words: str
+    tags: str | None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Both, or the one."""
+        return (self.words,) if self.tags is None else (self.words, self.tags)
+
+
+@dataclasses.dataclass(frozen=True)
+class TagFile:
+    """A file and the columns that are read of it. `needs_tags`: every text must have tags."""
+
+    path: Path
+    columns: TagColumns
+    needs_tags: bool = True
+
+    @property
+    def is_json(self) -> bool:
+        """Whether it is JSON Lines."""
+        return self.path.suffix.lower() in JSON
+
+    def rows(self, tally: RowTally) -> Iterator[TagRow]:
+        """The texts, one by one. Raises UserError with file and line for one that cannot be used."""
+        rows = self._json_rows(tally) if self.is_json else self._conll_rows()
+        first = next(rows, None)
+        if first is None:
+            raise UserError(f"{self.path} has no words; write a word and its tag a line, an empty line between texts.")
+        yield from itertools.chain([first], rows)
+
+    def _json_rows(self, tally: RowTally) -> Iterator[TagRow]:
+        columns = self.columns
+        needed, optional = (columns.names, ()) if self.needs_tags else ((columns.words,), columns.names[1:])
+        for number, row in enumerate(read_columns(self.path, needed, tally, optional)):
+            cells = dict(zip(columns.names, row.cells, strict=False))
+            name = columns.words
+            try:
+                words = _words(cells[name])
+                name = columns.tags or ""
+                tags = _tags(cells.get(name), len(words), self.needs_tags)
+            except ValueError as error:
+                raise UserError(
+                    f"{self.path}, line {row.line}: {short_repr(name)} {error}; correct or remove the row."
+                ) from None
+            yield TagRow(number, row.line, words, tags)
+
+    def _conll_rows(self) -> Iterator[TagRow]:
+        number, first, words, tags = 0, 0, list[str](), list[str]()
+        width: tuple[int, int] | None = None  # columns, and the line that has them
+        for line, text in itertools.chain(numbered_lines(self.path), [(0, "")]):
+            cells = self._cells(line, text)
+            if cells is None:
+                continue
+            if not cells:
+                if words:
+                    yield TagRow(number, first, tuple(words), tuple(tags) if tags else None)
+                    number, words, tags = number + 1, [], []
+                continue
+            width = width or (len(cells), line)
+            if len(cells) != width[0]:
+                raise self._other_width(line, cells, *width)
+            first = first if words else line
+            word, tag = self._word_and_tag(line, cells)
+            words.append(word)
+            if tag is not None:
+                tags.append(tag)
+            if len(words) > MAX_WORDS:
+                raise UserError(
+                    f"{self.path}, line {first}: a text of more than {MAX_WORDS:,} words begins here; write an empty "
+                    "line between sentences."
+                )
+
+    def _cells(self, line: int, text: str) -> list[str] | None:
+        """Of a line of CoNLL: [] of one that ends a text, None of one that is no word."""
+        text = text.rstrip("\r\n")
+        if not text.strip():
+            return []
+        is_conllu = self.path.suffix.lower() == CONLLU
+        if is_conllu and text.startswith("#"):
+            return None
+        # A word in a file with tabs may have a blank in it.
+        cells = [cell.strip(" ") for cell in text.split("\t")] if "\t" in text else text.split(" ")
+        cells = cells if "\t" in text else [cell for cell in cells if cell]
+        if cells[0] == _DOCUMENT:
+            return []
+        if is_conllu:
+            if len(cells) != _CONLLU_WIDTH:
+                raise UserError(f"{self.path}, line {line}: {len(cells)} columns; CoNLL-U has {_CONLLU_WIDTH}.")
+            if not cells[0].isdigit():  # several words written as one, or a word that is not written
+                return None
+        return cells
+
+    def _word_and_tag(self, line: int, cells: list[str]) -> tuple[str, str | None]:
+        names = self.columns.names
+        places = [int(name) - (int(name) > 0) for name in names]
+        if len(cells) == 1 and len(places) == 2 and places[1] in (-1, 1):
+            if self.needs_tags:
+                raise UserError(
+                    f"{self.path}, line {line}: the word {short_repr(cells[0])} has no tag; write it behind the word, "
+                    "a blank or a tab between them."
+                )
+            places = places[:1]
+        if beyond := [
+            name for name, place in zip(names, places, strict=False) if not -len(cells) <= place < len(cells)
+        ]:
+            raise UserError(f"{self.path}, line {line}: no column {beyond[0]}; there are {len(cells)}.")
+        found = [cells[place] for place in places]
+        try:
+            for cell in found:
+                text_of(cell)
+            if "" in found:
+                raise ValueError("has an empty column")
+            for tag in found[1:]:
+                check_label(tag)
+        except ValueError as error:
+            raise UserError(f"{self.path}, line {line} {error}; correct the line.") from None
+        return found[0], found[1] if len(found) > 1 else None
+
+    def _other_width(self, line: int, cells: list[str], width: int, where: int) -> UserError:
+        what = f"the word {short_repr(cells[0])} has no tag" if len(cells) == 1 else f"{len(cells)} columns"
+        return UserError(
+            f"{self.path}, line {line}: {what}, but line {where} has {width} columns; write a word a line, its tag in "
+            "the last column, and an empty line between texts."
+        )
+
+
+def _words(cell: Any) -> tuple[str, ...]:
+    """Raises ValueError saying what else a cell holds, to follow the name of its column."""
+    if not isinstance(cell, list):
+        raise ValueError(f"holds {'a text' if isinstance(cell, str) else kind_of(cell)}, not a list of words")
+    if not cell:
+        raise ValueError("is an empty list")
+    if len(cell) > MAX_WORDS:
+        raise ValueError(f"has {len(cell):,} words; {MAX_WORDS:,} are allowed")
+    for number, word in enumerate(cell):
+        try:
+            if not text_of(word).strip(" \t\r\n"):
+                raise ValueError("is empty")
+        except ValueError as error:
+            raise ValueError(f"[{number}] {error}") from None
+    return tuple(cell)
+
+
+def _tags(cell: Any, num_words: int, needs_tags: bool) -> tuple[str, ...] | None:
+    if cell is None and not needs_tags:
+        return None
+    if not isinstance(cell, list):
+        raise ValueError(f"holds {'a text' if isinstance(cell, str) else kind_of(cell)}, not a list of tags")
+    if len(cell) != num_words:
+        raise ValueError(f"has {len(cell)} tags for {num_words} words")
+    found = []
+    for number, value in enumerate(cell):
+        try:
+            tag = label_of(value)
+            if not isinstance(tag, str):
+                raise ValueError("holds a list, not a tag")
+            if not tag:
+                raise ValueError("is empty")
+            check_label(tag)
+        except ValueError as error:
+            raise ValueError(f"[{number}] {error}") from None
+        found.append(tag)
+    return tuple(found)
+
+
+# --- Which files hold tags, and in which columns ----------------------------------------------------------------------
+
+
+def holds_words(path: Path) -> bool:
+    """Whether a file holds words apart, by its ending or by its first object."""
+    return path.suffix.lower() in CONLL or holds_lists_of_words(path, needs_tags=False)
+
+
+def holds_lists_of_words(path: Path, needs_tags: bool = True) -> bool:
+    """Whether the first object of a JSON file has words, and tags if it `needs_tags`, as lists, and no text."""
+    if path.suffix.lower() not in JSON:
+        return False
+    try:
+        (first,) = itertools.islice(read_columns(path, (), RowTally(path), (*_WORDS, *_TAGS, "text")), 1)
+    except UserError:  # told where it is read
+        return False
+    *lists, text = first.cells
+    words, tags = lists[: len(_WORDS)], lists[len(_WORDS) :]
+    has_words, has_tags = (any(isinstance(cell, list) for cell in some) for some in (words, tags))
+    return text is None and has_words and (has_tags or not needs_tags)
+
+
+def choose_tag_columns(path: Path, words: str | None, tags: str | None, needs_tags: bool) -> TagColumns:
+    """Those that are `words` and `tags`, or the usual ones. Raises UserError where there are none such."""
+    ending = path.suffix.lower()
+    if ending in JSON:
+        return _choose_keys(path, words, tags, needs_tags)
+    if ending not in (*CONLL, *MAYBE_CONLL):
+        endings = ", ".join((*CONLL, *MAYBE_CONLL, *JSON))
+        raise UserError(f"{path}{describe_unknown(path)}; words with tags are in {endings}.")
+    usual = _CONLLU_COLUMNS if ending == CONLLU else _CONLL_COLUMNS
+    for name, given in (("text_column_names", words), ("label_column_name", tags)):
+        if given and not _is_number(given):
+            raise UserError(
+                f"`{name}`={given}: the columns of {path} have no names; give a number, from 1, or -1 for the last."
+            )
+    return TagColumns(words or usual[0], tags or usual[1])
+
+
+def _is_number(text: str) -> bool:
+    digits = text.removeprefix("-")
+    return digits.isascii() and digits.isdigit() and len(digits) < 4 and int(digits) > 0
+
+
+def _choose_keys(path: Path, words: str | None, tags: str | None, needs_tags: bool) -> TagColumns:
+    keys, _ = choose_from_header(path, lambda header: header.names)
+
+    def chosen(setting: str, named: str | None, usual: Sequence[str], what: str) -> str | None:
+        nonlocal keys
+        candidates = (named,) if named else usual
+        if not any(name in keys for name in candidates):
+            keys = all_column_names(path, keys) or tuple(keys)
+        found = next((name for name in candidates if name in keys), None)
+        if found is None and (named or needs_tags or setting == "text_column_names"):
+            raise UserError(
+                f"{path}: no list of {what} ({', '.join(candidates)}); its keys are {list_names(keys)}. Name it with "
+                f"`{setting}`."
+            )
+        return found
+
+    found = chosen("text_column_names", words, _WORDS, "words")
+    assert found, "it is needed"
+    return TagColumns(found, chosen("label_column_name", tags, [name for name in _TAGS if name != found], "tags"))

@@ -1,0 +1,169 @@
+"""One look at all texts of a file with tags before a run: the tags, a fingerprint of each text, and what is odd."""
+
+import collections
+import dataclasses
+import logging
+from array import array
+from collections.abc import Collection
+
+import numpy as np
+
+from albert.errors import UserError
+from albert.system.json_text import short_repr
+from albert.system.printing import counted, part_of
+from albert.tasks.own.columns import MAX_CLASSES, is_integer, looks_alike
+from albert.tasks.own.files import log_reading
+from albert.tasks.own.survey import Fingerprints
+from albert.tasks.rows import RowTally
+from albert.tasks.tags.entities import OUTSIDE, are_chunks, place_and_type
+from albert.tasks.tags.files import TagFile, TagRow
+from albert.tasks.tags.words import is_mark
+
+_LOG = logging.getLogger(__name__)
+
+# Of a tag with one word, where others have many: a spelling mistake looks so.
+_MANY_WORDS, _SHOWN = 20, 5
+# Marks that are set apart or not, whatever else is: full stops also end abbreviations.
+_CLEAR_MARKS = frozenset(",;:!?")
+
+
+@dataclasses.dataclass
+class TagSurvey:
+    """What a look at all texts of a file found; arrays have an entry for each text.
+
+    `counts` are the words with each tag, `first_lines` the first text's with it. `has_tags` counts texts with tags.
+    """
+
+    file: TagFile
+    lines: array = dataclasses.field(default_factory=lambda: array("I"))
+    texts: array = dataclasses.field(default_factory=lambda: array("Q"))
+    rows: array = dataclasses.field(default_factory=lambda: array("Q"))
+    counts: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
+    first_lines: dict[str, int] = dataclasses.field(default_factory=dict)
+    num_words: int = 0
+    has_tags: int = 0
+    inside_first: tuple[int, int] = (0, 0)  # entities that begin with I-: how many, and the line of the first's text
+    begun: int = 0  # those that begin with B- behind something else than an entity of their type
+    marks_apart: int = 0
+    marks_beside: int = 0
+
+    @property
+    def num_rows(self) -> int:
+        """Texts of the file."""
+        return len(self.lines)
+
+    @property
+    def sets_punctuation_apart(self) -> bool:
+        """Whether marks are words of their own, more often than not."""
+        return self.marks_apart >= self.marks_beside
+
+    def add(self, row: TagRow, fingerprints: Fingerprints) -> None:
+        """Looks at one more text. Raises UserError where there are too many different tags."""
+        self.lines.append(row.line)
+        self.texts.append(fingerprints.of(row.words))
+        self.rows.append(fingerprints.of(row.words, row.tags))
+        self.num_words += len(row.words)
+        for word in row.words:
+            if word[-1] in _CLEAR_MARKS:
+                self.marks_apart += len(word) == 1
+                self.marks_beside += not all(map(is_mark, word))
+        if row.tags is None:
+            return
+        self.has_tags += 1
+        self.counts.update(row.tags)
+        for tag in row.tags:
+            self.first_lines.setdefault(tag, row.line)
+        self._look_at_beginnings(row)
+        if len(self.counts) > MAX_CLASSES:
+            raise UserError(
+                f"{self.file.path}, line {row.line}: more than {MAX_CLASSES:,} different tags; is it the right column? "
+                "(`label_column_name` names another.)"
+            )
+
+    def _look_at_beginnings(self, row: TagRow) -> None:
+        before = (OUTSIDE, "")
+        for tag in row.tags or ():
+            place, type_ = place_and_type(tag)
+            if place in "BI" and (before[0] == OUTSIDE or before[1] != type_):
+                if place == "B":
+                    self.begun += 1
+                else:
+                    count, line = self.inside_first
+                    self.inside_first = (count + 1, line or row.line)
+            before = (place, type_)
+
+
+def survey_tags(file: TagFile, seed: int) -> TagSurvey:
+    """Reads all texts of `file`. Raises UserError for the first that cannot be used; logs what is worth knowing."""
+    found, fingerprints, tally = TagSurvey(file), Fingerprints(seed), RowTally(file.path)
+    if file.is_json:
+        needed = file.columns.names if file.needs_tags else (file.columns.words,)
+        log_reading(file.path, needed, file.columns.names[len(needed) :])
+    for row in file.rows(tally):
+        found.add(row, fingerprints)
+    tally.log()
+    if are_chunks(found.counts):
+        _warn_of_mixed_beginnings(found)
+    return found
+
+
+def _warn_of_mixed_beginnings(found: TagSurvey) -> None:
+    """Warns where entities begin both with B- and with I-, of which each scheme has one."""
+    count, line = found.inside_first
+    if count and found.begun:
+        _LOG.warning(
+            "%s: %s of %s entities begin with I- and the others with B-, the first in the text of line %d; all are "
+            "entities",
+            *(found.file.path, f"{count:,}", f"{count + found.begun:,}", line),
+        )
+
+
+def warn_of_odd_tags(found: TagSurvey) -> None:
+    """Warns of tags that hardly differ, of tags with a single word, and of numbers in place of tags."""
+    path, counts = found.file.path, found.counts
+    alike: dict[str, list[str]] = {}
+    for name in counts:
+        alike.setdefault(looks_alike(name), []).append(name)
+    for names in alike.values():
+        if len(names) > 1:
+            shown = ", ".join(f"{short_repr(name)} {counts[name]:,}" for name in sorted(names))
+            _LOG.warning("%s: tags that differ in capitals or blanks alone are kept apart; words: %s", path, shown)
+    single = sorted(name for name, count in counts.items() if count == 1)
+    if single and found.num_words >= _MANY_WORDS * len(counts):
+        shown = ", ".join(f"{short_repr(name)} (line {found.first_lines[name]})" for name in single[:_SHOWN])
+        more = f" and {len(single) - _SHOWN} more" if len(single) > _SHOWN else ""
+        _LOG.warning(
+            "%s: %s with a single word, which may be a spelling mistake: %s%s; a line is that on which its text begins",
+            *(path, counted(len(single), "tag"), shown, more),
+        )
+    marked = {name for name in counts if name != OUTSIDE and are_chunks((name, OUTSIDE))}
+    others = sorted(counts.keys() - marked - {OUTSIDE})
+    if marked and others and sum(counts[name] for name in marked) > sum(counts[name] for name in others):
+        shown = ", ".join(f"{short_repr(name)} (line {found.first_lines[name]})" for name in others[:_SHOWN])
+        _LOG.warning(
+            "%s: most tags mark entities, as %s does, but others do not, so that words are scored and no entities: %s",
+            *(path, short_repr(max(marked, key=lambda name: counts[name])), shown),
+        )
+    if all(map(is_integer, counts)):
+        _LOG.warning(
+            "%s: the tags are numbers, in which no entities can be counted; write their names, such as B-PER",
+            path,
+        )
+
+
+def warn_of_tag_leak(found: TagSurvey, is_member: np.ndarray, train: TagSurvey, is_trained: np.ndarray) -> None:
+    """Warns of texts of a split that the model is trained on: the scores on them say nothing of other texts."""
+    texts = np.array(found.texts, np.uint64)
+    leaked = np.isin(texts, np.array(train.texts, np.uint64)[is_trained]) & is_member
+    if leaked.any():
+        _LOG.warning(
+            "%s: %s that are also trained on (%s), the first on line %d: their scores say nothing of other texts",
+            *(found.file.path, part_of(int(leaked.sum()), int(is_member.sum()), "text")),
+            *(train.file.path, found.lines[int(leaked.argmax())]),
+        )
+
+
+def unknown_tag(found: TagSurvey, names: Collection[str]) -> tuple[int, str] | None:
+    """The first line of a text with a tag that is none of `names`, and that tag; None where there is none."""
+    unknown = [(line, name) for name, line in found.first_lines.items() if name not in names]
+    return min(unknown) if unknown else None

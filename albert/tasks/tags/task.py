@@ -1,0 +1,263 @@
+"""Texts of one's own with a tag for each word, as a task; `build.tags_task` makes it."""
+
+import dataclasses
+import json
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from albert.data.schema import Column, HostRecord, Record
+from albert.data.source_files import FileState
+from albert.errors import UserError
+from albert.settings import DataSettings
+from albert.system.json_text import short_repr
+from albert.system.printing import part_of
+from albert.tasks.base import Split, Tags, Task
+from albert.tasks.metrics import EVAL_LOSS
+from albert.tasks.own.columns import TAGGING
+from albert.tasks.own.selection import HoldOut, Sample, Sampler
+from albert.tasks.own.survey import Fingerprints
+from albert.tasks.rows import RowTally
+from albert.tasks.scoring import scores_of_labelled
+from albert.tasks.tags.entities import OUTSIDE, are_chunks
+from albert.tasks.tags.files import TagFile, TagRow
+from albert.tasks.tags.reports import named, predictions_conll, predictions_jsonl, tag_report, tag_scores
+from albert.tasks.tags.words import NO_PIECE, pieces_of
+from albert.tokenization import Tokenizer
+
+_LOG = logging.getLogger(__name__)
+_LISTED_TAGS = 20
+_NO_TAGS = Tags(())  # a field without a default would have the base class's property
+
+
+@dataclasses.dataclass(frozen=True)
+class Sentence:
+    """The words of a text, and the numbers of their tags where it has some."""
+
+    guid: str
+    words: tuple[str, ...]
+    tags: tuple[int, ...] | None
+
+
+@dataclasses.dataclass(frozen=True)
+class TagPart:
+    """The texts of one split: all of a file, or those that are held out of it, or the others; of these a sample.
+
+    `state` is that of the file when its texts were looked at.
+    """
+
+    file: TagFile
+    state: FileState
+    held_out: bool | None = None
+    sample: Sample | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TagsTask(Task):
+    """A tag for every word of texts. A record is a text; its "tag_ids" are those of `heads.tags.TagHead`.
+
+    "first_pieces" are the places of the first pieces of all W words in the row, NO_PIECE for a word without: it is
+    predicted as "O", and counts in all scores. `known_from` says where the tags come from, for messages. `seed` decides
+    which texts are held out and sampled.
+    """
+
+    output: Tags = _NO_TAGS
+    best_metric: str
+    parts: Mapping[Split, TagPart]
+    known_from: str
+    seed: int
+    hold_out: HoldOut | None = None
+
+    name: ClassVar[str] = "own"  # type: ignore[misc]  # the same for all
+    text_columns: ClassVar[tuple[str, ...]] = ("text",)
+    feature_spec: ClassVar[Mapping[str, Column]] = {
+        "input_ids": Column("tokens", "int32"),
+        "segment_ids": Column("tokens", "int32"),
+        "tag_ids": Column("tokens", "int32"),
+        "first_pieces": Column("host", "int32"),
+    }
+
+    @property
+    def splits(self) -> tuple[Split, ...]:
+        """The splits that there are files for."""
+        return tuple(self.parts)
+
+    def with_best_metric(self, name: str) -> Self:
+        """The same with `name` as `best_metric`. Raises UserError, listing what fits, where it does not."""
+        fitting = (*tag_scores(self.output.names, (), ()), EVAL_LOSS)
+        if name not in fitting:
+            raise UserError(
+                f"`metric_for_best_model`={name} does not fit tags of these names: use one of {', '.join(fitting)}."
+            )
+        return dataclasses.replace(self, best_metric=name)
+
+    def source_files(self, split: Split, data_dir: Path) -> tuple[Path, ...]:
+        """The file of a split; held out texts are in that of train. Raises UserError where there is none."""
+        if split not in self.parts:
+            flag = {"train": "`train_file`", "dev": "`validation_file`", "test": "`test_file`"}[split]
+            raise UserError(f"There are no own data for {split}: give {flag}.")
+        return (self.parts[split].file.path,)
+
+    def read(self, split: Split, data_dir: Path) -> Iterator[Sentence]:
+        """The texts of a split, one by one. Raises UserError naming file and line."""
+        (path,) = self.source_files(split, data_dir)
+        part, fingerprints = self.parts[split], Fingerprints(self.seed)
+        if FileState.of(path) != part.state:
+            raise UserError(f"{path} was changed since its rows were counted. Start again.")
+        sampler = Sampler(part.sample)
+        for row in part.file.rows(RowTally(path)):
+            if part.held_out is not None or part.sample is not None:
+                fingerprint = fingerprints.of(row.words, row.tags)
+                if part.held_out is not None and self._is_held_out(fingerprint) != part.held_out:
+                    continue
+                if not sampler.takes(fingerprint):
+                    continue
+            yield Sentence(str(row.number), row.words, self._numbers_of(row, path))
+
+    def featurize(self, example: Sentence, tokenizer: Tokenizer, settings: DataSettings) -> list[Record]:
+        """The one record of a text."""
+        record, firsts = pieces_of(example.words, tokenizer, settings.max_seq_length)
+        tag_ids = [0] * len(record["input_ids"])
+        for first, tag in zip(firsts, example.tags or (), strict=False):
+            if first != NO_PIECE:
+                tag_ids[first] = 1 + tag
+        return [{**record, "tag_ids": tag_ids, "first_pieces": firsts}]
+
+    def identity(self) -> dict[str, Any]:
+        """The columns, the tags and the choice of texts."""
+        first = next(iter(self.parts.values()))
+        return {
+            "name": self.name,
+            "columns": first.file.columns.names,
+            "labels": self.output.names,
+            "problem_type": TAGGING,
+            "hold_out": self.hold_out and self.hold_out.identity(),
+            "samples": {split: part.sample.count for split, part in self.parts.items() if part.sample},
+            "seed": self.seed if any(part.sample for part in self.parts.values()) else None,
+        }
+
+    def identity_of_rows(self) -> dict[str, Any]:
+        """The columns, tags and texts of training; without it the choice of texts to evaluate on, if there are any."""
+        identity = self.identity()
+        samples = {split: count for split, count in identity["samples"].items() if split != "test"}
+        if "train" not in self.parts:
+            return {"hold_out": None, "samples": samples} if "dev" in self.parts else {}
+        return {name: value for name, value in identity.items() if name not in ("name", "seed")} | {"samples": samples}
+
+    def can_score(self, items: Sequence[Sentence]) -> bool:
+        """Whether any text has tags."""
+        return any(item.tags is not None for item in items)
+
+    def check_records(self, source: Path, items: Sequence[Sentence], records: Sequence[HostRecord]) -> None:
+        """Warns of the words of texts to predict that have no piece in their row."""
+        places = np.concatenate([np.zeros(0, np.int32), *(record["first_pieces"] for record in records)])
+        lost = int((places == NO_PIECE).sum())
+        if lost:
+            _LOG.warning(
+                "%s: %s without a piece within `max_seq_length`: each is predicted as %s, and counts in the scores",
+                *(source, part_of(lost, len(places), "word"), OUTSIDE),
+            )
+
+    def predicted(self, predictions: Mapping[str, np.ndarray], records: Sequence[HostRecord]) -> list[np.ndarray]:
+        """The numbers of the tags of all words, an array a text: for a word without a piece that of "O", or -1."""
+        names = self.output.names
+        otherwise = names.index(OUTSIDE) if OUTSIDE in names else -1
+        return [
+            np.where(record["first_pieces"] == NO_PIECE, otherwise, tags[np.maximum(record["first_pieces"], 0)])
+            for tags, record in zip(np.asarray(predictions["tags"]), records, strict=True)
+        ]
+
+    def score(
+        self, items: Sequence[Sentence], predictions: Mapping[str, np.ndarray], records: Sequence[HostRecord] = ()
+    ) -> dict[str, float]:
+        """The metrics of `reports.tag_scores`, over the texts that have tags."""
+        gold, predicted = self._labelled(items, self.predicted(predictions, records))
+        return tag_scores(self.output.names, gold, predicted) if gold else {}
+
+    def result_files(
+        self, items: Sequence[Sentence], predictions: Mapping[str, np.ndarray], records: Sequence[HostRecord] = ()
+    ) -> dict[str, str]:
+        """`test_predictions.conll`, or .jsonl where the texts come from JSON, and `test_scores.json`."""
+        labelled = [number for number, item in enumerate(items) if item.tags is not None]
+        return {
+            **self.predictions_file("test", items, self.predicted(predictions, records)),
+            **scores_of_labelled(self, items, predictions, labelled, row="text", records=records),
+        }
+
+    def report_files(
+        self, items: Sequence[Sentence], predictions: Mapping[str, np.ndarray], records: Sequence[HostRecord]
+    ) -> dict[str, str]:
+        """`dev_predictions.conll` or .jsonl, and `classification_report.json`: scores by type of entity, or by tag."""
+        found = self.predicted(predictions, records)
+        gold, predicted = self._labelled(items, found)
+        report = tag_report(self.output.names, gold, predicted)
+        return {
+            **self.predictions_file("dev", items, found),
+            "classification_report.json": json.dumps(report, indent=2, ensure_ascii=False) + "\n",
+        }
+
+    def score_without_reading(self, items: Sequence[Sentence]) -> float | None:
+        """The best metric of always giving the most frequent tag; None where the metric is the loss."""
+        if self.best_metric == EVAL_LOSS:
+            return None
+        gold, _ = self._labelled(items, [np.zeros(0)] * len(items))
+        counts = np.bincount(np.concatenate(gold), minlength=len(self.output.names))
+        always = [np.full(len(tags), counts.argmax()) for tags in gold]
+        if are_chunks(self.output.names) and self.best_metric != "accuracy":
+            return 0.0  # such as "O" everywhere: no entity
+        return tag_scores(self.output.names, gold, always)[self.best_metric]
+
+    def predictions_file(
+        self, split: Split, items: Sequence[Sentence], predicted: Sequence[np.ndarray]
+    ) -> dict[str, str]:
+        """`<split>_predictions.conll`, or .jsonl where the texts come from JSON."""
+        names = self.output.names
+        is_json = self.parts[split].file.is_json
+        gold = [None if item.tags is None else [names[tag] for tag in item.tags] for item in items]
+        write = predictions_jsonl if is_json else predictions_conll
+        text = write([item.words for item in items], gold, named(names, predicted))
+        return {f"{split}_predictions.{'jsonl' if is_json else 'conll'}": text}
+
+    def _labelled(
+        self, items: Sequence[Sentence], predicted: Sequence[np.ndarray]
+    ) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """The tags of the texts that have some, and what is predicted of these."""
+        pairs = [(np.array(item.tags), ours) for item, ours in zip(items, predicted, strict=True) if item.tags]
+        return [theirs for theirs, _ in pairs], [ours for _, ours in pairs]
+
+    def _is_held_out(self, fingerprint: int) -> bool:
+        assert self.hold_out, "a part of a file needs a hold-out"
+        return self.hold_out.holds(None, fingerprint)
+
+    @cached_property
+    def _numbers(self) -> Mapping[str, int]:
+        return {name: number for number, name in enumerate(self.output.names)}
+
+    def _numbers_of(self, row: TagRow, path: Path) -> tuple[int, ...] | None:
+        if row.tags is None:
+            return None
+        try:
+            return tuple(self._numbers[tag] for tag in row.tags)
+        except KeyError as error:
+            raise unknown_tag_error(path, row.line, error.args[0], self.output.names, self.known_from) from None
+
+
+def unknown_tag_error(
+    path: Path, line: int, tag: str, names: Sequence[str], known_from: str, is_resumed: bool = False
+) -> UserError:
+    """What to say of a tag that was not trained on; `is_resumed` as in `own.task.unknown_label`."""
+    more = f" and {len(names) - _LISTED_TAGS} more" if len(names) > _LISTED_TAGS else ""
+    remedy = "Correct the tag, or name the column of tags with `label_column_name`"
+    if is_resumed:
+        remedy = (
+            "An earlier run left that model: to train with other tags choose another `output_dir`, or start again "
+            "with `overwrite_output_dir`, which moves it aside"
+        )
+    return UserError(
+        f"{path}: tag {short_repr(tag)}, first in the text of line {line}, does not occur in {known_from}; known are "
+        f"{', '.join(names[:_LISTED_TAGS])}{more}. {remedy}."
+    )
