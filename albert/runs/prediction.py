@@ -28,6 +28,7 @@ from albert.serving.outputs import (
     Rows,
     Sink,
     Table,
+    TagLines,
     VectorFile,
     check_beside,
     is_array,
@@ -35,19 +36,21 @@ from albert.serving.outputs import (
     opened,
     vector_lines,
 )
-from albert.serving.request import DEFAULT_THRESHOLD, STDIN, PredictRequest
+from albert.serving.request import DEFAULT_THRESHOLD, JSON_LINES, STDIN, PredictRequest
 from albert.serving.results import Result
-from albert.serving.uses import ANSWERS, CHOICES, GIVES, LABELS, check_choice_of_results, use_of
+from albert.serving.uses import ANSWERS, CHOICES, GIVES, LABELS, TAGS, check_choice_of_results, use_of
 from albert.system.files import WholeFile
 from albert.system.imports import importing_tensorflow
 from albert.system.printing import counted
 from albert.system.progress import progress_bar
 from albert.system.signals import exit_on_termination
 from albert.system.text_encoding import read_regular, whole_text, with_file
-from albert.tasks.base import Choice, Labels, MultiLabels, Score, Span
+from albert.tasks.base import Choice, Labels, MultiLabels, Score, Span, Tags
 from albert.tasks.race import RaceExample, read_questions
+from albert.tasks.rows import RowTally
 from albert.tasks.squad.files import Paragraph, Question, read_paragraphs
 from albert.tasks.squad.task import SquadTask
+from albert.tasks.tags.files import TagFile, choose_tag_columns, holds_words
 from albert.tasks.text import is_blank
 
 if TYPE_CHECKING:
@@ -122,7 +125,9 @@ def _records(request: PredictRequest, description: ModelDescription | None) -> t
     assert description, "use_of demands one"
     check_choice_of_results(f"the model in {request.model_dir}", description, request.top_k, request.threshold)
     top_k = 1 if request.top_k is None else request.top_k
-    pieces, predict = {LABELS: _labels, ANSWERS: _answers, CHOICES: _choices}[use](request, description, top_k)
+    pieces, predict = {LABELS: _labels, ANSWERS: _answers, CHOICES: _choices, TAGS: _tags}[use](
+        request, description, top_k
+    )
     rows = _rows(request, description, top_k)
 
     def write_all(sink: Sink, predictor: "Predictor", pieces: Iterator[Piece]) -> int:
@@ -143,6 +148,9 @@ def _rows(request: PredictRequest, description: ModelDescription, top_k: int) ->
     has_one = top_k == 1 and not isinstance(output, MultiLabels)
     if request.with_inputs:
         return _rows_beside(request, description, top_k)
+    if isinstance(output, Tags):
+        _check_form_of_tags(request)
+        return TagLines(has_one) if request.output_file is None and request.input_file is None else JsonLines(has_one)
     if is_table(request.output_file):
         if isinstance(output, MultiLabels):
             return LabelsTable(output)
@@ -161,6 +169,13 @@ def _rows_beside(request: PredictRequest, description: ModelDescription, top_k: 
     """The form of the results beside the rows of the input's table."""
     output, path = description.output, request.input_file
     assert path, "what the request demands"
+    if isinstance(output, Tags):
+        _check_form_of_tags(request)
+        names = names_of_columns(path, request.text_column_names, description.text_columns)
+        beside = JsonLines(True, path)
+        beside.added = ("predicted_entities", "predicted_words")
+        check_beside(str(path), names, beside.added)
+        return beside
     if isinstance(output, Span | Choice):
         raise UserError(f"`with_inputs` is for labels of texts, but the model in {request.model_dir} gives others.")
     has_one = top_k == 1 and not isinstance(output, MultiLabels)
@@ -192,6 +207,35 @@ def _labels(request: PredictRequest, description: ModelDescription, top_k: int) 
         return [row if isinstance(row, list) else [row] for row in found]
 
     return _texts(request, description.num_texts, description.text_columns), predict
+
+
+def _check_form_of_tags(request: PredictRequest) -> None:
+    if is_table(request.output_file):
+        raise UserError(
+            f"`output_file`={request.output_file}: tags are lists, which a table cannot hold; name a file that ends in "
+            f"{JSON_LINES}."
+        )
+
+
+def _tags(request: PredictRequest, description: ModelDescription, top_k: int) -> tuple[Iterator[Piece], Predict]:
+    if request.question is not None:
+        raise UserError(f"a question is given, but the model in {request.model_dir} {GIVES[TAGS]}.")
+
+    def predict(predictor: "Predictor", piece: Piece) -> list[list[Result]]:
+        texts = [item.first if isinstance(item, Texts) else item.words for item in piece]
+        return [[found] for found in predictor.tag(texts)]
+
+    path = request.input_file
+    if path is None or path == STDIN or not holds_words(path):
+        return _texts(request, description.num_texts, description.text_columns), predict
+    if request.with_inputs:
+        raise UserError(f"`with_inputs`: {path} holds words, which stand beside their tags already; leave it out.")
+    try:
+        columns = choose_tag_columns(path, request.text_column_names, None, needs_tags=False)
+        rows = TagFile(path, columns, needs_tags=False).rows(RowTally(path))
+        return _in_pieces(rows, _ROWS_AT_A_TIME), predict
+    except OSError as error:
+        raise UserError(f"`input_file`={path} cannot be read: {error.strerror}.") from error
 
 
 def _answers(request: PredictRequest, description: ModelDescription, top_k: int) -> tuple[Iterator[Piece], Predict]:

@@ -24,7 +24,7 @@ from albert.serving.outputs import ReaderGone, StandardOutput
 from albert.system.imports import importing_tensorflow
 from albert.system.printing import part_of
 from albert.system.signals import exit_on_termination
-from albert.tasks.base import Labels, MultiLabels
+from albert.tasks.base import Labels, MultiLabels, Tags
 
 if TYPE_CHECKING:
     from albert.serving.predictor import Predictor
@@ -83,7 +83,7 @@ def _about(
 ) -> dict[str, Any]:
     output = predictor.output
     about: dict[str, Any] = {"task": description.task_name if description else None, "gives": reader.use}
-    if not settings.embeddings and isinstance(output, Labels | MultiLabels):
+    if not settings.embeddings and isinstance(output, Labels | MultiLabels | Tags):
         about["labels"] = list(output.names)
     if settings.embeddings:
         about |= {"pooling": settings.embeddings, "length": predictor.hidden_size}

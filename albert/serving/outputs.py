@@ -13,6 +13,7 @@ import numpy as np
 from albert.errors import UserError
 from albert.serving.request import CSV, NPY
 from albert.serving.results import Result
+from albert.serving.sentences import tag_line
 from albert.system.csv_text import csv_lines
 from albert.system.files import WholeFile, cannot_write, whole_file
 from albert.system.json_text import short_repr
@@ -112,6 +113,14 @@ class PlainLines(Rows):
             found = [(" ".join(str(r.get("label", r.get("answer"))).split()), f"{r['score']:.4f}") for r in row]
             lines.append("\t".join(cell for cells in found for cell in cells) + "\n")
         return "".join(lines).encode()
+
+
+class TagLines(Rows):
+    """A line for each text: its entities, or its words with their tags, for people."""
+
+    def form(self, rows: Sequence[Sequence[Result]], inputs: Sequence[Row] = ()) -> bytes:
+        """The bytes of some rows."""
+        return "".join(f"{tag_line(row[0])}\n" for row in rows).encode()
 
 
 class Table(Rows):

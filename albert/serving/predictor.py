@@ -20,19 +20,21 @@ from albert.serving.forward import PREDICTIONS, Arrays, Forward, device_name
 from albert.serving.loading import load_model
 from albert.serving.request import DEFAULT_THRESHOLD, POOLED, POOLINGS
 from albert.serving.results import Result, answer_results, choice_results, label_results
+from albert.serving.sentences import as_sentences, tag_results
 from albert.serving.shapes import Batch, Shapes, lay_out
-from albert.serving.uses import ANSWERS, CHOICES, LABELS, check_use
+from albert.serving.uses import ANSWERS, CHOICES, LABELS, TAGS, check_use
 from albert.settings import DTYPES, DataSettings
 from albert.system.json_text import short_repr
 from albert.system.printing import counted, part_of
 from albert.system.progress import in_notebook, progress_bar
-from albert.tasks.base import Choice, Labels, MultiLabels, Output, Score, Span
+from albert.tasks.base import Choice, Labels, MultiLabels, Output, Score, Span, Tags
 from albert.tasks.cuts import CutTexts
 from albert.tasks.race import RaceExample, RaceTask
 from albert.tasks.squad import metrics
 from albert.tasks.squad.files import Paragraph, Question
 from albert.tasks.squad.predictions import predict_v1, predict_v2
 from albert.tasks.squad.task import SquadTask, windows_by_question
+from albert.tasks.tags.words import pieces_of
 from albert.tasks.text import pair_features
 from albert.vocabulary_fit import UnknownPieces
 
@@ -172,8 +174,13 @@ class Predictor:
 
         With `top_k` other than 1, a list of such for each text, the best first; 0 or None, as there,
         gives all. For a model of several labels a text always has that list, of the labels with at least `threshold`.
-        A regression's label is "LABEL_0".
+        A regression's label is "LABEL_0". A model of tags gives what `tag` gives.
         """
+        if isinstance(self.output, Tags):
+            if text_pairs is not None or top_k != 1:
+                what = "text_pairs" if text_pairs is not None else "top_k"
+                raise UserError(f"the model of {self._model.folder} gives words tags: it has no use for `{what}`.")
+            return self.tag(texts)
         check_use(self._model.folder, self.description, LABELS)
         top_k = _as_count(top_k)
         _check_share("threshold", threshold)
@@ -229,6 +236,32 @@ class Predictor:
             raise UserError(f"the model of {self._model.folder} reads {named}, but {given} given.")
         if pairs is not None:
             _check_as_many(texts, pairs)
+
+    # Tags -------------------------------------------------------------------------------------------------------------
+
+    def tag(self, texts: str | Iterable[str | Iterable[str]]) -> list[Result]:
+        """{"entities", "words"} of each text, a string or a list of words, in their order; see `tag_results`.
+
+        A string is cut into words as `tasks.tags.words.words_of` says. Words beyond `max_seq_length` tokens are "O".
+        """
+        check_use(self._model.folder, self.description, TAGS)
+        output, tokenizer = self.output, self._model.tokenizer
+        assert isinstance(output, Tags), "what gives tags"
+        sentences = as_sentences(texts, output.sets_punctuation_apart)
+        found: list[Result] = []
+        with _bar(len(sentences)) as bar:
+            for begin in range(0, len(sentences), _EXAMPLES_AT_A_TIME):
+                some = sentences[begin : begin + _EXAMPLES_AT_A_TIME]
+                words = [[word.text for word in sentence.words] for sentence in some]
+                rows = [pieces_of(of_text, tokenizer, self._model.max_seq_length) for of_text in words]
+                for (record, _), of_text in zip(rows, words, strict=True):
+                    self.unknown.add([record["input_ids"]], of_text)
+                examples = [[record] for record, _ in rows]
+                self._count_cuts(examples)
+                outputs = self._compute(PREDICTIONS, self._grouped, examples, bar)
+                columns = zip(some, rows, outputs["tags"], outputs["tag_probabilities"], strict=True)
+                found += [tag_results(output, text, places, *values) for text, (_, places), *values in columns]
+        return found
 
     # Questions --------------------------------------------------------------------------------------------------------
 
@@ -361,15 +394,15 @@ def _put(merged: Arrays, name: str, values: np.ndarray, examples: np.ndarray, to
     """Puts the rows of `examples` into the array of all. What is as wide as a row of tokens is padded to `widest`."""
     if name not in merged:
         trailing = (widest,) if name in _AS_WIDE_AS_ROWS else values.shape[1:]
-        merged[name] = np.full((total, *trailing), IMPOSSIBLE if name in _AS_WIDE_AS_ROWS else 0, values.dtype)
+        merged[name] = np.full((total, *trailing), _AS_WIDE_AS_ROWS.get(name, 0), values.dtype)
     if name in _AS_WIDE_AS_ROWS:
         merged[name][examples, : values.shape[1]] = values
     else:
         merged[name][examples] = values
 
 
-# Outputs of `heads.span.SpanHead`.
-_AS_WIDE_AS_ROWS = ("start_log_prob", "end_log_prob")
+# Outputs of `heads.span.SpanHead` and `heads.tags.TagHead`, and what stands where no token is.
+_AS_WIDE_AS_ROWS = {"start_log_prob": IMPOSSIBLE, "end_log_prob": IMPOSSIBLE, "tags": 0, "tag_probabilities": 0}
 
 
 def _bar(total: int) -> "tqdm":

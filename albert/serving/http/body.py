@@ -1,6 +1,7 @@
 """The body of a request becomes rows that a model computes, or one line that says why not. No TensorFlow.
 
     {"texts": ["..."], "text_pairs": ["..."], "top_k": 1, "threshold": 0.5}    what gives labels, or vectors
+    {"texts": ["..."]}                                                         what gives words tags
     {"questions": ["..."], "contexts": ["..."], "top_k": 1}                    what answers questions
     {"questions": ["..."], "contexts": ["..."], "options": [["...", ...]]}     what chooses among options
 
@@ -18,9 +19,9 @@ from albert.serving.description import MAX_LABELS, ModelDescription
 from albert.serving.http.settings import Limits
 from albert.serving.inputs import Texts
 from albert.serving.request import DEFAULT_THRESHOLD
-from albert.serving.uses import ANSWERS, CHOICES, LABELS, check_choice_of_results, use_of
+from albert.serving.uses import ANSWERS, CHOICES, LABELS, TAGS, check_choice_of_results, use_of
 from albert.system.json_text import parse_json, short_repr
-from albert.tasks.base import Choice, Labels, MultiLabels, Score
+from albert.tasks.base import Choice, Labels, MultiLabels, Score, Tags
 from albert.tasks.race import RaceExample
 
 VECTORS = "vectors"
@@ -30,6 +31,7 @@ MAX_RESULTS = 100_000
 
 _FIELDS = {
     LABELS: ("texts", "text_pairs"),
+    TAGS: ("texts",),
     VECTORS: ("texts", "text_pairs"),
     ANSWERS: ("questions", "contexts"),
     CHOICES: ("questions", "contexts", "options"),
@@ -110,7 +112,7 @@ class BodyReader:
     @property
     def _options_taken(self) -> tuple[str, ...]:
         """Of the members of a body beside lists, those that mean something for the model."""
-        if self.use == VECTORS or isinstance(self._output, Score):
+        if self.use == VECTORS or isinstance(self._output, Score | Tags):
             return ()
         return (THRESHOLD,) if isinstance(self._output, MultiLabels) else (TOP_K,)
 
