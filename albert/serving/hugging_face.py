@@ -14,7 +14,7 @@ from albert.interchange.tokenizer_json import TOKENIZER_JSON
 from albert.serving.description import MAX_LABELS, ModelDescription, check_names
 from albert.system.json_text import parse_json, short_repr
 from albert.system.text_encoding import read_regular
-from albert.tasks.base import Choice, Labels, MultiLabels, Output, Score, Span
+from albert.tasks.base import Choice, Labels, MultiLabels, Output, Score, Span, Tags
 from albert.weights.tensor_files import NAMES, damaged, read_tensors
 
 _Answer = TypeVar("_Answer")
@@ -109,7 +109,10 @@ def _output(architecture: object, values: Mapping[str, Any], config_file: Path) 
             logging.info("%s does not say how many options a question has: %d are taken.", config_file, _NUM_CHOICES)
             return Choice(_NUM_CHOICES)
         case "AlbertForTokenClassification":
-            logging.warning("%s: labels of tokens are not predicted here; the model gives embeddings.", config_file)
+            names = _names(values)
+            if len(names) < 2:
+                raise ValueError(f"id2label has {len(names)} label, but a word's tag is one of two or more")
+            return Tags(names)
     return None
 
 
@@ -166,7 +169,8 @@ def _options(output: Output, longest: int) -> dict[str, int | float | None]:
     return {}
 
 
-def _labels(values: Mapping[str, Any]) -> Output:
+def _names(values: Mapping[str, Any]) -> tuple[str, ...]:
+    """The names of the labels. Raises ValueError for what cannot be such."""
     # The library leaves the default out, and names what a file only counts.
     count = values.get("num_labels") or 2
     if type(count) is not int or not 1 <= count <= MAX_LABELS:
@@ -179,6 +183,11 @@ def _labels(values: Mapping[str, Any]) -> Output:
     names = tuple(by_id[str(number)] for number in range(len(by_id)))
     # As in a model.json, which an export of the model has.
     check_names(names)
+    return names
+
+
+def _labels(values: Mapping[str, Any]) -> Output:
+    names = _names(values)
     kind = values.get("problem_type")
     match kind:
         case "regression" | None if len(names) == 1:

@@ -12,7 +12,7 @@ from albert.cli.fine_tuning import parse_classifier_flags
 from albert.errors import UserError
 from albert.serving.imported import check_labels
 from albert.serving.model_folder import find_casing, find_model
-from albert.tasks.base import Choice, Labels, MultiLabels, Score, Span
+from albert.tasks.base import Choice, Labels, MultiLabels, Score, Span, Tags
 
 MODELS = Path(__file__).parents[1] / "testdata/interchange"
 VOCABULARY = Path(__file__).parents[1] / "testdata/agreement/agreement.model"
@@ -111,10 +111,12 @@ def test_without_a_named_class_weights_that_cannot_be_read_are_not_taken_for_pre
         find_model(folder)
 
 
-def test_a_classifier_of_tokens_only_embeds_and_says_so(tmp_path, caplog):
-    folder = folder_of("for_pretraining", tmp_path, architectures=["AlbertForTokenClassification"])
-    assert find_model(folder).description is None
-    assert "labels of tokens are not predicted here" in caplog.text
+def test_a_classifier_of_tokens_gives_tags(tmp_path):
+    output = find_model(folder_of("for_token_classification", tmp_path)).description.output
+    assert output == Tags(("B-LOC", "B-PER", "I-LOC", "I-PER", "O"))
+    one = folder_of("for_token_classification", tmp_path, id2label={"0": "O"})
+    with pytest.raises(UserError, match=r"config\.json: id2label has 1 label, but a word's tag is one of two or more"):
+        find_model(one)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 from albert.errors import UserError
 from albert.serving import hugging_face, keras_hub
 from albert.serving.description import ModelDescription
-from albert.tasks.base import Labels, MultiLabels, Output
+from albert.tasks.base import Labels, MultiLabels, Output, Tags
 
 
 def describe(config_file: Path) -> ModelDescription | None:
@@ -23,9 +23,10 @@ def check_labels(config_file: Path, output: Output, is_unread: bool) -> None:
     `is_unread`: whether that head is not used at all.
     """
     description = None if is_unread or not config_file.is_file() else describe(config_file)
-    if description is None or not isinstance(output, Labels | MultiLabels):
+    if description is None or not isinstance(output, Labels | MultiLabels | Tags):
         return
-    theirs = description.output.names if isinstance(description.output, Labels | MultiLabels) else ()
+    comparable = Tags if isinstance(output, Tags) else Labels | MultiLabels
+    theirs = getattr(description.output, "names", ()) if isinstance(description.output, comparable) else ()
     if len(theirs) != len(output.names) or [name.casefold() for name in theirs] == [n.casefold() for n in output.names]:
         return  # another number of classes is reported when the weights are read
     said = f"{config_file}: the classes are {', '.join(theirs)}, but here they are {', '.join(output.names)}"

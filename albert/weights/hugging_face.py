@@ -6,13 +6,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from albert.errors import UserError
-from albert.system.json_text import short_text
+from albert.system.json_text import parse_json, short_text
+from albert.system.text_encoding import read_regular
 from albert.weights.named_tensors import NamedTensors, check_division, stored
 from albert.weights.names import WORD_TABLE
 from albert.weights.tensor_files import damaged, read_tensors
 from albert.weights.variables import VARIABLES
 
 CONFIG = "config.json"
+TOKEN_CLASSIFIER = "AlbertForTokenClassification"
+_TAG_HEAD = {"classifier.weight": "cls/tags/output_weights", "classifier.bias": "cls/tags/output_bias"}
 _NUMBER = r"(?P<{}>0|[1-9]\d{{0,5}})"
 _TABLE_ENDING = "embeddings.word_embeddings.weight"
 _OLD_SPELLINGS = {"gamma": "weight", "beta": "bias"}
@@ -46,7 +49,7 @@ def open_weights(path: Path) -> Iterator[NamedTensors]:
 
 def _read_names(path: Path) -> NamedTensors:
     tensors = read_tensors(path)
-    names = _our_names(list(tensors))
+    names = _our_names(list(tensors), _is_tagger(path.parent / CONFIG))
     if WORD_TABLE not in [ours for _, ours, _ in names]:
         first = ", ".join(short_text(name) for name in sorted(tensors)[:3])
         raise UserError(f"{path} holds no ALBERT: no embeddings.word_embeddings.weight; it begins with {first}.")
@@ -57,16 +60,27 @@ def _read_names(path: Path) -> NamedTensors:
     return found
 
 
-def _our_names(names: list[str]) -> list[tuple[str, str, bool]]:
+def _our_names(names: list[str], is_tagger: bool) -> list[tuple[str, str, bool]]:
     """(their name, ours, whether it is transposed) of each."""
     outer = _outer_scope(names)
     inside = [name.removeprefix(outer) for name in names]
-    # A token classifier's head is not ours: it reads no pooler, which its file does not have.
+    # A token classifier's head has the name of a text classifier's, but it reads no pooler, which its file does not
+    # have; those of old versions have one, and say in the configuration what they are.
     has_pooler = any(name.removeprefix("albert.").startswith("pooler.") for name in inside)
+    renamed = _TAG_HEAD if is_tagger or not has_pooler else {}
     return [
-        (theirs, name, False) if name.startswith("classifier.") and not has_pooler else (theirs, *_our_name(name))
+        (theirs, renamed[name], False) if name in renamed else (theirs, *_our_name(name))
         for theirs, name in zip(names, inside, strict=True)
-    ]  # fmt: skip
+    ]
+
+
+def _is_tagger(config_file: Path) -> bool:
+    """Whether the configuration beside the weights says that they are a token classifier's."""
+    try:
+        values = parse_json(read_regular(config_file))
+    except (OSError, ValueError):  # told where it is needed
+        return False
+    return isinstance(values, dict) and values.get("architectures") == [TOKEN_CLASSIFIER]
 
 
 def _outer_scope(names: list[str]) -> str:

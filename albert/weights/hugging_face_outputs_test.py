@@ -11,7 +11,7 @@ from safetensors.numpy import load_file, save_file
 
 from albert.albert_config import AlbertConfig
 from albert.errors import UserError
-from albert.heads import pooled, span
+from albert.heads import pooled, span, tags
 from albert.heads.pretraining import PretrainingHead
 from albert.modeling import AlbertModel, TokenLayout, encode
 from albert.testing import TESTDATA, below, golden
@@ -68,6 +68,27 @@ def test_a_reader_of_questions_whose_pooler_is_fresh():
     for name in ("start_log_prob", "end_log_prob"):
         recorded = tf.nn.log_softmax(OUTPUTS[f"tiny/squad_v1/{name}"])
         np.testing.assert_allclose(tf.nn.log_softmax(found[name]), recorded, **TOLERANCE)
+
+
+def test_a_tagger_of_words(tmp_path):
+    recorded = golden("interchange/for_token_classification/head_and_outputs")
+    tensors = load_file(MODELS / "for_question_answering/model.safetensors")  # the encoder is the same
+    encoder = {name: value for name, value in tensors.items() if not name.startswith("qa_outputs")}
+    head = {name: recorded[name] for name in ("classifier.weight", "classifier.bias")}
+    save_file(encoder | head, tmp_path / "model.safetensors")
+    shutil.copy(MODELS / "for_token_classification/config.json", tmp_path)
+
+    tagger = tags.TagHead(config_of("for_token_classification"), num_tags=5)
+    weights = AlbertModel(tagger.config, tagger.variable_specs).weights
+    report = load_weights(tmp_path / "model.safetensors", weights)
+    assert report.fresh == ("bert/pooler/dense/kernel", "bert/pooler/dense/bias")
+    found = encoded("for_token_classification", weights, "tiny")
+    logits = tf.reshape(tagger.token_logits(weights, found), [4, 12, 5])
+    np.testing.assert_allclose(logits, recorded["logits"], **TOLERANCE)
+    # There -100 is no label, and the loss of a row without any is no number.
+    labels = {"tag_ids": tf.constant(np.maximum(recorded["labels"] + 1, 0))}
+    losses = tagger.per_example_loss(tagger.predict(weights, found, features=labels), labels)
+    np.testing.assert_allclose(losses, np.nan_to_num(recorded["losses"]), rtol=1e-6, atol=1e-5)
 
 
 def test_pretraining_heads(caplog):

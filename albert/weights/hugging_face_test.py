@@ -113,11 +113,17 @@ def test_weights_beside_an_adapter_that_is_not_merged_are_refused_by_their_names
     assert f"{OURS}/attention_1/self/query/kernel" not in read(write(tmp_path, tensors))
 
 
-def test_a_token_classifier_has_no_head_of_ours(tmp_path):
-    tensors = {name: value for name, value in load_file(PRETRAINING).items() if "pooler" not in name}
-    names = read(write(tmp_path, tensors | {"classifier.weight": np.zeros((5, 32), np.float32)}))
-    assert "classifier.weight" in names
-    assert "output_weights" not in names
+def test_a_token_classifier_is_told_from_a_classifier_of_texts(tmp_path):
+    """By the pooler that it lacks; old versions wrote one, but say what they are in the configuration."""
+    tensors = load_file(PRETRAINING) | {"classifier.weight": np.zeros((5, 32), np.float32)}
+    without_pooler = {name: value for name, value in tensors.items() if "pooler" not in name}
+    heads = ("output_weights", "cls/tags/output_weights")
+    config = json.loads(PRETRAINING.with_name("config.json").read_text())
+    assert [name in read(write(tmp_path, tensors)) for name in heads] == [True, False]
+    assert [name in read(write(tmp_path, without_pooler)) for name in heads] == [False, True]
+    path = write(tmp_path, tensors)
+    (tmp_path / "config.json").write_text(json.dumps(config | {"architectures": ["AlbertForTokenClassification"]}))
+    assert [name in read(path) for name in heads] == [False, True]
 
 
 def shards(folder):

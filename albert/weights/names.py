@@ -18,7 +18,6 @@ POOLER = ("bert/pooler/dense/kernel", "bert/pooler/dense/bias")
 _READS_POOLER = ("cls/seq_relationship/", "output_weights", "classifier/")
 # Heads of the tasks and of pretraining, whichever the model has, and those that Hugging Face's files call so.
 _HEADS = ("cls/", "output_weights", "output_bias", "start_logits/", "end_logits/", "answer_class/", "predictions.")
-_TOKEN_CLASSIFIER = ("classifier.weight", "classifier.bias")
 # Constants, which some converters save beside the weights.
 _CONSTANTS = ("/position_ids",)
 
@@ -200,4 +199,4 @@ def has_use_for_pooler(names: Collection[str]) -> bool:
 
 def is_of_known_head(name: str) -> bool:
     """Whether a canonical name is that of a head which this project knows, used or not."""
-    return name.startswith(_HEADS) or name in _TOKEN_CLASSIFIER
+    return name.startswith(_HEADS)

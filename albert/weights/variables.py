@@ -144,4 +144,6 @@ VARIABLES = (
     *_output("cls/squad/", "qa_outputs"),
     # Classification, regression and choice alike.
     *_output("", "classifier", "task/layers/dense"),
+    # The same name in another class, which `weights.hugging_face` tells apart.
+    *_output("cls/tags/", "classifier"),
 )  # fmt: skip

@@ -9,6 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from albert.heads.span import SpanHead, SpanHeadV2
+from albert.heads.tags import TagHead
 from albert.modeling import Computation, EncoderOutput, TokenLayout, Weights, encode
 from albert.ops.fused import PLAIN
 from albert.serving.export.checkpoint import weights_of
@@ -64,6 +65,10 @@ class ModelGraph(tf.Module):
             is_masked = ~is_context & (layout.position_ids > 0)
             features = {"p_mask": tf.cast(is_masked, tf.int32)}
             return model.head.predict(weights, encoded, features=features)
+        if isinstance(model.head, TagHead):
+            logits = model.head.token_logits(weights, encoded)
+            logits = tf.reshape(logits, [*tf.unstack(tf.shape(input_ids)), model.head.num_tags])
+            return {"logits": logits, "probabilities": tf.nn.softmax(logits)}
         found = model.head.predict(weights, encoded)
         width = 1 if found["logits"].shape.rank == 1 else found["logits"].shape[1]
         return {name: tf.reshape(found[name], [-1, width]) for name in ("logits", "probabilities")}

@@ -22,13 +22,15 @@ from albert.serving.loading import PRETRAINING_HEADS, LoadedModel
 from albert.serving.model_folder import vocabulary_name
 from albert.serving.results import SCORE_LABEL
 from albert.system.files import write_bytes, write_text
-from albert.tasks.base import Choice, Labels, MultiLabels, Score, Span
+from albert.tasks.base import Choice, Labels, MultiLabels, Score, Span, Tags
 from albert.weights.hugging_face import CONFIG
 from albert.weights.hugging_face_export import check_representable, write_weights
 from albert.weights.names import POOLER
 
 CARD = "README.md"
-ENCODER = "AlbertModel"
+ENCODER, TAGGER = "AlbertModel", "AlbertForTokenClassification"
+# What the library makes without a pooler, though a checkpoint has one.
+_WITHOUT_POOLER = ("AlbertForQuestionAnswering", TAGGER)
 _PROBLEM_TYPES = {
     Labels: "single_label_classification",
     MultiLabels: "multi_label_classification",
@@ -51,7 +53,7 @@ def write(model: LoadedModel, folder: Path, request: ExportRequest) -> None:
     for name, text in texts.items():
         write_text(folder / name, text)
     write_bytes(folder / vocabulary_name(model.tokenizer), model.tokenizer.vocabulary_bytes)
-    has_pooler = model.has_pooler and architecture != "AlbertForQuestionAnswering"
+    has_pooler = model.has_pooler and architecture not in _WITHOUT_POOLER
     weights = {name: value for name, value in model.weights.items() if has_pooler or name not in POOLER}
     write_weights(folder, model.config, weights, is_encoder=architecture == ENCODER)
     if architecture == ENCODER and not has_pooler:
@@ -69,6 +71,8 @@ def architecture_of(model: LoadedModel) -> str:
     match model.description and model.description.output:
         case Labels() | MultiLabels() | Score():
             return "AlbertForSequenceClassification"
+        case Tags():
+            return TAGGER
         case Choice():
             return "AlbertForMultipleChoice"
         case Span("1.1"):
@@ -102,9 +106,10 @@ def config_of(model: LoadedModel, architecture: str) -> dict[str, Any]:
         "dtype": "float32",
     }
     output = model.description.output if model.description else None
-    if isinstance(output, Labels | MultiLabels | Score):
+    if isinstance(output, Labels | MultiLabels | Score | Tags):
         names = (SCORE_LABEL,) if isinstance(output, Score) else output.names
-        values["problem_type"] = _PROBLEM_TYPES[type(output)]
+        if not isinstance(output, Tags):  # which the library's configuration has no problem type for
+            values["problem_type"] = _PROBLEM_TYPES[type(output)]
         values["id2label"] = {str(number): name for number, name in enumerate(names)}
         values["label2id"] = {name: number for number, name in enumerate(names)}
     return values

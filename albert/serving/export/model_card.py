@@ -13,7 +13,7 @@ from albert.serving.loading import LoadedModel
 from albert.system.json_text import parse_json
 from albert.system.printing import counted
 from albert.system.text_encoding import read_regular
-from albert.tasks.base import Choice, Labels, MultiLabels, Score, Span
+from albert.tasks.base import Choice, Labels, MultiLabels, Score, Span, Tags
 from albert.tasks.own.task import OwnDataTask
 from albert.tokenization import SentencePieceTokenizer
 
@@ -22,12 +22,17 @@ _PIPELINES = {
     "AlbertForSequenceClassification": "text-classification",
     "AlbertForQuestionAnswering": "question-answering",
     "AlbertForMultipleChoice": "multiple-choice",
+    "AlbertForTokenClassification": "token-classification",
     "AlbertForMaskedLM": "fill-mask",
     "AlbertForPreTraining": "fill-mask",
     "AlbertModel": "feature-extraction",
 }
 # Those that every version has, with what must be said.
-_CALLS = {"text-classification": ", truncation=True", "fill-mask": ""}
+_CALLS = {
+    "text-classification": ", truncation=True",
+    "token-classification": ', aggregation_strategy="first"',
+    "fill-mask": "",
+}
 # The library's names of metrics, by words in ours.
 _METRICS = {
     "accuracy": "accuracy",
@@ -114,6 +119,9 @@ def _title_of_own(description: ModelDescription) -> str:
             kind = "multi-label " * isinstance(description.output, MultiLabels)
             named = f": {_listed(names)}" if len(names) <= _MAX_LABELS_IN_TITLE else f" with {len(names)} labels"
             return f"ALBERT {kind}{inputs} classifier{named}"
+        case Tags(names):
+            named = f": {_listed(names)}" if len(names) <= _MAX_LABELS_IN_TITLE else f" with {len(names)} tags"
+            return f"ALBERT that tags words{named}"
         case _:
             return f"ALBERT that scores a {inputs}"
 
@@ -146,6 +154,11 @@ def _does(description: ModelDescription) -> str:
             return (
                 f"It reads {text} and gives any number of {len(names_of_labels)} labels, "
                 f"each with its own probability: {_listed(names_of_labels)}."
+            )
+        case Tags(names_of_tags):
+            return (
+                f"It reads the words of a text and gives each one of {len(names_of_tags)} tags, at the word's first "
+                f"piece: {_listed(names_of_tags)}."
             )
         case Score(low, high):
             is_bounded = math.isfinite(low) and math.isfinite(high)  # a model of that library does not say
@@ -216,7 +229,7 @@ def _limits(model: LoadedModel, best: _Values, results: _Values) -> str:
     points = []
     output = model.description.output if model.description else None
     length = model.description.max_seq_length if model.description else 0
-    if isinstance(output, Labels | MultiLabels | Score):
+    if isinstance(output, Labels | MultiLabels | Score | Tags):
         points.append(f"Texts are cut to {length:,} tokens; what follows is not read.")
     if isinstance(output, Choice):
         points.append(

@@ -10,9 +10,10 @@ import tensorflow as tf
 
 from albert.errors import UserError
 from albert.heads.span import SpanHead
+from albert.heads.tags import TagHead
 from albert.modeling import TokenLayout, encode
 from albert.serving.loading import LoadedModel, load_model
-from albert.tasks.base import Choice, Span
+from albert.tasks.base import Choice, Span, Tags
 from albert.tasks.text import build_pair_features
 from albert.weights.names import POOLER
 
@@ -22,6 +23,7 @@ Rows = Mapping[str, np.ndarray]
 # By the model, float32:
 #   labels, score     logits [n, C] or [n, 1]
 #   choice            logits [n / k, k]
+#   tags              logits [n, L, C], of padding too
 #   SQuAD 1.1         start_logits, end_logits [n, L], of padding too
 #   SQuAD 2.0         the float32 ones of `heads.span.SpanHeadV2.predict`; which positions they are of is not compared
 #   anything else     sequence_output [n, L, H]; pooled_output [n, H] where the model has a pooler
@@ -94,6 +96,10 @@ def reference(model: LoadedModel) -> Callable[[Rows], Outputs]:
                 features = {"p_mask": tf.constant(is_masked.astype(np.int32))}
                 found = model.head.predict(model.weights, encoded, features=features)
                 return compared({name: values.numpy() for name, values in found.items()})
+            case Tags(names):
+                assert isinstance(model.head, TagHead), "what gives tags"
+                logits = model.head.token_logits(model.weights, encoded).numpy()
+                return {"logits": logits.reshape(*rows["input_ids"].shape, len(names))}
             case None:
                 assert encoded.sequence_output is not None, "all tokens were asked for"
                 pooled = {"pooled_output": encoded.pooled_output.numpy()} if model.has_pooler else {}
