@@ -13,7 +13,7 @@
 # Every setting is a variable of the environment; --help lists them.
 set -euo pipefail
 SEEDS=${SEEDS:-}                     # several seeds with commas: a sweep
-TRAIN_FILE=${TRAIN_FILE:-}           # table of texts and labels: .csv, .tsv, .json or .jsonl
+TRAIN_FILE=${TRAIN_FILE:-}           # texts and labels: .csv, .tsv, .json or .jsonl; words and tags: also .conll
 VALIDATION_FILE=${VALIDATION_FILE:-} # without it, a tenth of TRAIN_FILE is held out
 TEST_FILE=${TEST_FILE:-}             # a table to predict
 DO_PREDICT=${DO_PREDICT:-${TEST_FILE:+true}} # write predictions; default: with TEST_FILE
@@ -39,7 +39,7 @@ flag_variables+=(
 )
 
 [[ -n $TRAIN_FILE$VALIDATION_FILE$TEST_FILE ]] ||
-  complain "TRAIN_FILE is not set: name a table of texts and labels (.csv, .tsv, .json or .jsonl)."
+  complain "TRAIN_FILE is not set: name a table of texts and labels (.csv, .tsv, .json or .jsonl), or words with tags (.conll)."
 for variable in TRAIN_FILE VALIDATION_FILE TEST_FILE; do
   [[ -z ${!variable} || -f ${!variable} ]] ||
     complain "no file ${!variable}: set $variable to a table of texts and labels."

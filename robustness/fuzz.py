@@ -33,7 +33,7 @@ from robustness.fuzz_cases import Reader, Verdict, judge, make_case, write_case
 
 READER_NAMES = (
     *("flags", "glue", "squad", "race", "mrpc", "config", "vocab", "sentencepiece", "zip", "tar", "cache", "records"),
-    *("checkpoint", "own_table", "own_json", "model_json", "part_of_model"),
+    *("checkpoint", "own_table", "own_json", "own_tags", "model_json", "part_of_model"),
     *("run_settings", "evaluations", "training_log", "eval_results"),
     *("safetensors", "pytorch", "object_graph", "keras_hub", "keras_metadata", "tokenizer_json"),
 )

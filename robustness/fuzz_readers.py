@@ -31,6 +31,8 @@ from robustness.fuzz_glue import TABLES, glue_seeds, read_glue
 from robustness.fuzz_model_json import MODEL_JSON
 from robustness.fuzz_mutations import JSON, LINES, Mutator, change_message
 from robustness.fuzz_own import ABOUT_THE_WHOLE, change_fields, count_own, json_seeds, read_own, table_seeds
+from robustness.fuzz_tags import ABOUT_THE_WHOLE as ABOUT_TAGS
+from robustness.fuzz_tags import count_tags, read_tags, tag_seeds
 
 ROOT = Path(__file__).parents[1]
 TESTDATA = ROOT / "albert" / "testdata"
@@ -371,6 +373,15 @@ READERS: tuple[Reader, ...] = (
         mutators=_mutators(JSON, LINES),
         line_based=True,
         about_the_whole=ABOUT_THE_WHOLE,
+    ),
+    Reader(
+        name="own_tags",
+        seeds=tag_seeds,
+        read=read_tags,
+        count=count_tags,
+        mutators=_mutators(LINES, JSON, (change_fields,) * 2),
+        line_based=True,
+        about_the_whole=ABOUT_TAGS,
     ),
     MODEL_JSON,
     Reader(name="config", seeds=_config_seeds, read=_read_config, mutators=_mutators(JSON, JSON)),

@@ -36,7 +36,10 @@ class FineTuningKeywords(TypedDict, total=False):
     validation_split: float | None
     text_column_names: str | Sequence[str] | None
     label_column_name: str | None
-    problem_type: Literal["regression", "single_label_classification", "multi_label_classification"] | None
+    problem_type: (
+        Literal["regression", "single_label_classification", "multi_label_classification", "token_classification"]
+        | None
+    )
     label_delimiter: str | None
     max_train_samples: int | None
     max_eval_samples: int | None

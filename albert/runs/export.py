@@ -25,7 +25,8 @@ from albert.system.signals import exit_on_termination
 if TYPE_CHECKING:
     from albert.serving.loading import LoadedModel
 
-# Largest difference between an output of the export and of the model.
+# Largest difference between an output of the export and of the model; where outputs are larger than 1, as the logits of
+# every token of a row can be, this part of the largest.
 TOLERANCE = 1e-5
 # What to do with each format.
 _NEXT = {
@@ -69,7 +70,7 @@ def _load(request: ExportRequest) -> "LoadedModel":
 
 
 def _check(model: "LoadedModel", exported: Callable[..., Any]) -> float:
-    """The largest difference of an output. Raises UserError above TOLERANCE."""
+    """The largest difference of an output. Raises UserError above TOLERANCE, see there."""
     import numpy as np
 
     from albert.serving.export.reference import reference, sample_rows
@@ -81,9 +82,10 @@ def _check(model: "LoadedModel", exported: Callable[..., Any]) -> float:
         raise UserError(f"the export gives {shapes[1]}, but the model {shapes[0]}; nothing was written.")
     # NumPy's maximum, because of NaN and another number Python's is the one that comes first.
     difference = float(np.max([np.max(np.abs(found[name] - values), initial=0.0) for name, values in expected.items()]))
-    if not difference <= TOLERANCE:  # which NaN is not
+    allowed = TOLERANCE * max(1.0, *(float(np.max(np.abs(values), initial=0.0)) for values in expected.values()))
+    if not difference <= allowed:  # which NaN is not
         raise UserError(
-            f"the export's outputs differ from the model's by {difference:.1e}, more than {TOLERANCE:.0e}; nothing was "
+            f"the export's outputs differ from the model's by {difference:.1e}, more than {allowed:.0e}; nothing was "
             "written."
         )
     return difference

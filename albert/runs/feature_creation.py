@@ -14,7 +14,7 @@ from albert.settings import DataSettings
 from albert.system.files import write_bytes
 from albert.system.json_text import short_repr
 from albert.system.printing import counted
-from albert.tasks.base import Labels, Split, Task
+from albert.tasks.base import Labels, Split, Tags, Task
 from albert.tokenization import load_tokenizer
 from albert.vocabulary_fit import warn_of_vocabulary
 
@@ -67,6 +67,9 @@ def _section(task: Task, split: Split, settings: DataSettings, data: SplitData) 
         lines.append(f"  unknown pieces: {cache.unknown.unknown:,} of {cache.unknown.total:,} ({100 * share:.2g} %)")
     if isinstance(task.output, Labels) and split != "test":
         lines += _label_lines(task.output.names, read_integers(cache, "label_ids"))
+    if isinstance(task.output, Tags) and split != "test":
+        tag_ids = read_integers(cache, "tag_ids")  # 0 where no word begins
+        lines += _label_lines(task.output.names, tag_ids[tag_ids > 0] - 1)
     return "\n".join([*lines, *_histogram(counts, settings.max_seq_length)])
 
 

@@ -13,6 +13,7 @@ from albert.heads import head_for
 from albert.heads.base import Head
 from albert.heads.pretraining import PretrainingHead
 from albert.heads.span import SpanHead
+from albert.heads.tags import TagHead
 from albert.modeling import AlbertModel, VariableSpec
 from albert.serving.description import DESCRIPTION, ModelDescription
 from albert.serving.hugging_face import is_cut_as_here
@@ -94,7 +95,7 @@ def load_model(folder: Path, device: str, with_pretraining_heads: bool = False) 
     with tf.device(device):
         weights = AlbertModel(config, specs, seed=None).weights
     report = load_weights(prefix, weights)
-    fresh = [name for name in report.fresh if not (name in POOLER and isinstance(head, SpanHead))]
+    fresh = [name for name in report.fresh if not (name in POOLER and isinstance(head, SpanHead | TagHead))]
     if head and fresh:
         raise _other_model(prefix, f"has no {', '.join(fresh)}", folder)
     for text in report.remarks:

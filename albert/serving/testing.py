@@ -12,7 +12,7 @@ from albert.heads.pretraining import PretrainingHead
 from albert.modeling import AlbertModel
 from albert.serving.description import ModelDescription
 from albert.serving.model_folder import contents_of
-from albert.tasks.base import Choice, Labels, MultiLabels, Output, Score, Span
+from albert.tasks.base import Choice, Labels, MultiLabels, Output, Score, Span, Tags
 from albert.testing import AGREEMENT
 from albert.tokenization import Tokenizer, load_tokenizer
 
@@ -34,6 +34,7 @@ MODELS: dict[str, tuple[AlbertConfig, Output | None]] = {
     "classification": (CONFIG, Labels(("no", "y e s", "vielleicht – ä"))),
     "multi_label": (GROUPS, MultiLabels(("a", "b", "c", "d"))),
     "regression": (SQUARE, Score(0, 5)),
+    "tags": (CONFIG, Tags(("B-X", "I-X", "O"))),
     "choice": (CONFIG, Choice(4)),
     "span_v1": (CONFIG, Span("1.1")),
     "span_v2": (CONFIG, Span("2.0")),
@@ -45,6 +46,8 @@ _OPTIONS: dict[type, dict[str, int | float | None]] = {
     Span: {"doc_stride": 8, "max_query_length": 8},
     Choice: {"max_qa_length": 20},
 }
+_PAIR = ("first", "second")
+_TEXT_COLUMNS: dict[type, tuple[str, ...]] = {Labels: _PAIR, MultiLabels: _PAIR, Score: _PAIR, Tags: ("text",)}
 # What each pretrained model lacks of the heads.
 _WITHOUT = {"masked_lm": ("cls/seq_relationship",), "encoder": ("cls/",)}
 
@@ -67,7 +70,7 @@ def write_random_model(folder: Path, name: str, tokenizer: Tokenizer, **changes:
     description = output and ModelDescription(
         task_name="pets",
         output=output,
-        text_columns=("first", "second") if isinstance(output, Labels | MultiLabels | Score) else (),
+        text_columns=_TEXT_COLUMNS.get(type(output), ()),
         max_seq_length=config.max_position_embeddings,
         do_lower_case=tokenizer.do_lower_case,
         keep_accents=tokenizer.keep_accents,

@@ -197,7 +197,10 @@ def _is_json(path: Path) -> bool:
     """Whether a table is JSON Lines, by its name's end. Raises UserError where that is none that is known."""
     ending = path.suffix.lower()
     if ending not in TABLES:
-        raise UserError(f"{path}{describe_unknown(path)}; use {', '.join(TABLES)}. JSON files have one object a line.")
+        tags = ", or `problem_type`=token_classification for a word and its tag a line" * (ending == ".txt")
+        raise UserError(
+            f"{path}{describe_unknown(path)}; use {', '.join(TABLES)}{tags}. JSON files have one object a line."
+        )
     return ending in JSON
 
 
