@@ -227,7 +227,7 @@ def _tags(request: PredictRequest, description: ModelDescription, top_k: int) ->
 
     path = request.input_file
     if path is None or path == STDIN or not holds_words(path):
-        return _texts(request, description.num_texts, description.text_columns), predict
+        return _texts(request, 1, description.text_columns), predict  # another library's model does not say how many
     if request.with_inputs:
         raise UserError(f"`with_inputs`: {path} holds words, which stand beside their tags already; leave it out.")
     try:

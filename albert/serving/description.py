@@ -153,6 +153,8 @@ def _description(values: Mapping[str, Any]) -> ModelDescription:
     is_unsaid = not columns and not digest  # another library's model, converted
     if bool(columns) != is_of_texts and not (is_of_texts and is_unsaid):
         raise ValueError(f"text_columns is {len(columns)}, which a model with the head {values['head']} never has")
+    if isinstance(output, Tags) and len(columns) > 1:
+        raise ValueError(f"text_columns is {len(columns)}, but words of one text have tags")
     if dtype not in ("float32", "bfloat16"):
         raise ValueError(f"dtype is {short_repr(dtype)}, not float32 or bfloat16")
     options = {name: check(values, name) for name, check in _OPTIONS.items() if name in values}

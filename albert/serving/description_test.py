@@ -7,7 +7,7 @@ from albert.errors import UserError
 from albert.serving.description import DESCRIPTION, MAX_LABELS, ModelDescription, read_description
 from albert.settings import DataSettings
 from albert.settings.fields import MAX_INT32
-from albert.tasks.base import Choice, Labels, MultiLabels, Score, Span
+from albert.tasks.base import Choice, Labels, MultiLabels, Score, Span, Tags
 from albert.tasks.own.columns import MAX_LABEL
 from albert.tasks.squad.task import SquadTask
 
@@ -39,6 +39,8 @@ def described(**changes):
         described(text_columns=(), tokenizer_digest=""),  # of another library, converted
         described(output=Score(0.0, 5.0)),
         described(output=Score(-math.inf, math.inf), text_columns=("text",), dtype="bfloat16"),
+        described(output=Tags(("B-X", "O")), text_columns=("text",)),
+        described(output=Tags(("B-X", "O"), sets_punctuation_apart=False), text_columns=(), tokenizer_digest=""),
         described(output=Choice(3), text_columns=(), options={"max_qa_length": 64}),
         described(
             output=Span("1.1"),
@@ -95,6 +97,11 @@ def test_the_order_of_ids_in_the_file_does_not_matter(tmp_path):
         ({"format": 2}, "format is 2, but this version reads 1"),
         ({"format": True}, "format is True, which is no whole number"),
         ({"head": "tagging"}, "head is 'tagging', not one of classification, multi_label, regression"),
+        ({"head": "tags", "problem_type": "token_classification"}, "it has no sets_punctuation_apart"),
+        (
+            {"head": "tags", "problem_type": "token_classification", "sets_punctuation_apart": True},
+            "text_columns is 2, but words of one text have tags",
+        ),
         ({"head": "regression"}, "problem_type is 'single_label_classification', but regression has regression"),
         ({"head": None}, "head is None, which is no text"),
         ({"id2label": {"0": "a"}}, "id2label has 1 labels"),

@@ -27,6 +27,7 @@ _TEXTS = (
     *(("sentence1", "sentence2"), ("premise", "hypothesis"), ("question", "sentence"), ("question1", "question2")),
     ("sentence",),
 )
+USUAL_TEXTS = tuple(name for names in _TEXTS for name in names)
 _LABELS = ("label", "labels", "class", "category", "target")
 
 MAX_CLASSES = 10_000
@@ -63,7 +64,7 @@ def choose_columns(
     Logs those that are spelled otherwise. Raises UserError where `choose_texts` or `choose_label` does.
     """
     named = (texts, *map(str.strip, texts.split(","))) if texts else ()
-    asked = (*named, *known, *(name for names in _TEXTS for name in names))
+    asked = (*named, *known, *USUAL_TEXTS)
 
     def choose(header: Header) -> Columns:
         found = choose_texts(path, header.names, texts, known)

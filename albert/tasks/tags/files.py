@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from albert.errors import UserError
 from albert.system.json_text import short_repr
 from albert.tasks.own.cells import kind_of, label_of, text_of
-from albert.tasks.own.columns import check_label
+from albert.tasks.own.columns import USUAL_TEXTS, check_label
 from albert.tasks.own.files import (
     JSON,
     all_column_names,
@@ -225,17 +225,22 @@ def holds_words(path: Path) -> bool:
 
 
 def holds_lists_of_words(path: Path, needs_tags: bool = True) -> bool:
-    """Whether the first object of a JSON file has words, and tags if it `needs_tags`, as lists, and no text."""
+    """Whether the first object of a JSON file has words, and tags if it `needs_tags`, as lists, and no text.
+
+    What has a text is classified, as before there were tags.
+    """
     if path.suffix.lower() not in JSON:
         return False
     try:
-        (first,) = itertools.islice(read_columns(path, (), RowTally(path), (*_WORDS, *_TAGS, "text")), 1)
+        (first,) = itertools.islice(read_columns(path, (), RowTally(path), (*_WORDS, *_TAGS, *USUAL_TEXTS)), 1)
     except UserError:  # told where it is read
         return False
-    *lists, text = first.cells
-    words, tags = lists[: len(_WORDS)], lists[len(_WORDS) :]
+    words, tags, texts = (
+        first.cells[start:stop]
+        for start, stop in itertools.pairwise((0, len(_WORDS), len(_WORDS) + len(_TAGS), len(first.cells)))
+    )
     has_words, has_tags = (any(isinstance(cell, list) for cell in some) for some in (words, tags))
-    return text is None and has_words and (has_tags or not needs_tags)
+    return all(text is None for text in texts) and has_words and (has_tags or not needs_tags)
 
 
 def choose_tag_columns(path: Path, words: str | None, tags: str | None, needs_tags: bool) -> TagColumns:

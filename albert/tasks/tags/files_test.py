@@ -123,6 +123,7 @@ def test_lists_of_words_are_told_from_texts(tmp_path):
         ({"tokens": ["a"]}, False, True),
         ({"text": "a", "tokens": ["a"], "tags": ["x"]}, False, False),
         ({"text": "a", "labels": ["x"]}, False, False),
+        ({"sentence": "a", "tokens": ["a"], "labels": ["x"]}, False, False),
         ({"tokens": "a", "tags": "O"}, False, False),
     ):
         path.write_text(json.dumps(row))
