@@ -134,15 +134,19 @@ def _part(
 
 
 def _log(looked_at: Mapping[Split, TagSurvey], members: Mapping[Split, np.ndarray]) -> None:
-    """Says which columns are read, and how many texts are in which split."""
+    """Says what is in each file, and how many of its texts are in which split."""
+    told: list[TagSurvey] = []
     for split, found in looked_at.items():
-        columns = " and ".join(found.file.columns.names)
-        texts = part_of(int(members[split].sum()), found.num_rows, "text")
-        names = in_order(found.counts)
-        more = f" and {len(names) - _LISTED_TAGS} more" if len(names) > _LISTED_TAGS else ""
-        shown = ", ".join(f"{name} {found.counts[name]:,}" for name in names[:_LISTED_TAGS]) + more
-        tags = f", all with the tags {shown}" if shown else ", without tags"
-        _LOG.info(
-            "%s: %s of %s (columns %s: %s), %s%s",
-            *(split, texts, found.file.path, columns, TAGGING, counted(found.num_words, "word"), tags),
-        )
+        path = found.file.path
+        if not any(found is other for other in told):
+            told.append(found)
+            columns, words = " and ".join(found.file.columns.names), counted(found.num_words, "word")
+            _LOG.info("%s: %s in %s%s.", path, words, f"columns {columns}", _tag_counts(found))
+        _LOG.info("%s: %s of %s", split, part_of(int(members[split].sum()), found.num_rows, "text"), path)
+
+
+def _tag_counts(found: TagSurvey) -> str:
+    names = in_order(found.counts)
+    more = f" and {len(names) - _LISTED_TAGS} more" if len(names) > _LISTED_TAGS else ""
+    shown = ", ".join(f"{name} {found.counts[name]:,}" for name in names[:_LISTED_TAGS]) + more
+    return f", {TAGGING}: {shown}" if shown else ", without tags"
