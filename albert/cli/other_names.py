@@ -155,6 +155,8 @@ OTHER_NAMES: Mapping[str, tuple[Target, ...]] = {
     **dict.fromkeys(("num_labels", "labels_list", "label_list", "label_names"), _LABELS),
     **dict.fromkeys(("do_regression", "regression", "is_regression"), ("problem_type=regression",)),
     **dict.fromkeys(("multi_label", "is_multi_label"), ("problem_type=multi_label_classification",)),
+    "label_all_tokens": (Always("problem_type", "of a word's pieces the first alone has its tag"),),
+    "return_entity_level_metrics": (Always("problem_type", "classification_report.json has each type of entity"),),
     "text_column_delimiter": (Always("text_column_names", "a table's name says how its columns are parted"),),
     "length_column_name": (Always("pack_sequences", "lengths are always counted"),),
     "remove_unused_columns": (Always("text_column_names", "other columns are always left out"),),

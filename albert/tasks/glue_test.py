@@ -476,3 +476,9 @@ def test_the_row_in_the_documentation_is_that_of_the_table():
     text = (Path(__file__).parents[2] / "docs/extending.md").read_text(encoding="utf-8")
     example = re.search(r"```python\n(   GlueTask\(.*?)```", text, re.DOTALL)[1]
     assert eval(example.strip(), {"GlueTask": glue.GlueTask, "Labels": Labels}) == get_task("rte")
+
+
+@pytest.mark.parametrize("name", ["ner", "POS", "conll2003", "token-classification"])
+def test_tags_of_words_are_no_task_of_glue(name):
+    with pytest.raises(UserError, match=f"`task_name`={name}: words with tags are own data. Name a CoNLL file"):
+        get_task(name)

@@ -8,6 +8,8 @@ _TASKS: dict[str, Task] = {task.name: task for task in glue.TASKS}
 
 # Names in use elsewhere for the same tasks.
 _OTHER_NAMES = {"mnli-mm": "mismnli", "diagnostic": "ax"}
+# What other programs call tags of words, which are own data here.
+_TAGS = ("ner", "pos", "chunk", "conll2003", "token_classification")
 
 
 def task_names() -> tuple[str, ...]:
@@ -22,6 +24,11 @@ def get_task(name: str) -> Task:
     """
     wanted = _spelling(name)
     names = {_spelling(known): known for known in _TASKS} | {_spelling(k): v for k, v in _OTHER_NAMES.items()}
+    if wanted in map(_spelling, _TAGS):
+        raise UserError(
+            f"`task_name`={name}: words with tags are own data. Name a CoNLL file, or one of JSON with lists, with "
+            "`train_file`."
+        )
     if wanted not in names:
         raise UserError(f"`task_name`={name} is not a task. Choose one of: {', '.join(_TASKS)}.")
     return _TASKS[names[wanted]]
