@@ -138,6 +138,8 @@ def test_tags_that_mark_no_entities_among_others_that_do_are_told(tmp_path, capl
     caplog.clear()
     _task(train_file=_conll(tmp_path / "a.conll", "a/1 b/0"))
     assert "the tags are numbers, in which no entities can be counted" in caplog.text
+    _task(train_file=_conll(tmp_path / "a.conll", *(f"w{n}/lemma{n} and/and" for n in range(60))))
+    assert "61 different tags in 120 words, the first 'lemma0': is it the right column?" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,8 @@ _LOG = logging.getLogger(__name__)
 
 # Of a tag with one word, where others have many: a spelling mistake looks so.
 _MANY_WORDS, _SHOWN = 20, 5
+# Up to so many, a tenth of the words may have a tag of their own.
+_MANY_TAGS = 50
 # Marks that are set apart or not, whatever else is: full stops also end abbreviations.
 _CLEAR_MARKS = frozenset(",;:!?")
 
@@ -31,7 +33,7 @@ _CLEAR_MARKS = frozenset(",;:!?")
 class TagSurvey:
     """What a look at all texts of a file found; arrays have an entry for each text.
 
-    `counts` are the words with each tag, `first_lines` the first text's with it. `has_tags` counts texts with tags.
+    `counts` are the words with each tag, `first_lines` the first text's with it.
     """
 
     file: TagFile
@@ -41,7 +43,6 @@ class TagSurvey:
     counts: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
     first_lines: dict[str, int] = dataclasses.field(default_factory=dict)
     num_words: int = 0
-    has_tags: int = 0
     inside_first: tuple[int, int] = (0, 0)  # entities that begin with I-: how many, and the line of the first's text
     begun: int = 0  # those that begin with B- behind something else than an entity of their type
     marks_apart: int = 0
@@ -69,7 +70,6 @@ class TagSurvey:
                 self.marks_beside += not all(map(is_mark, word))
         if row.tags is None:
             return
-        self.has_tags += 1
         self.counts.update(row.tags)
         for tag in row.tags:
             self.first_lines.setdefault(tag, row.line)
@@ -143,6 +143,11 @@ def warn_of_odd_tags(found: TagSurvey) -> None:
         _LOG.warning(
             "%s: most tags mark entities, as %s does, but others do not, so that words are scored and no entities: %s",
             *(path, short_repr(max(marked, key=lambda name: counts[name])), shown),
+        )
+    if len(counts) > max(_MANY_TAGS, found.num_words // 10):
+        sizes = counted(len(counts), "different tag"), counted(found.num_words, "word")
+        _LOG.warning(
+            "%s: %s in %s, the first %s: is it the right column?", path, *sizes, short_repr(next(iter(counts)))
         )
     if all(map(is_integer, counts)):
         _LOG.warning(
