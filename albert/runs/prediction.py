@@ -50,7 +50,7 @@ from albert.tasks.race import RaceExample, read_questions
 from albert.tasks.rows import RowTally
 from albert.tasks.squad.files import Paragraph, Question, read_paragraphs
 from albert.tasks.squad.task import SquadTask
-from albert.tasks.tags.files import TagFile, choose_tag_columns, holds_words
+from albert.tasks.tags.files import MAYBE_CONLL, TagFile, choose_tag_columns, holds_words, looks_like_conll
 from albert.tasks.text import is_blank
 
 if TYPE_CHECKING:
@@ -227,6 +227,12 @@ def _tags(request: PredictRequest, description: ModelDescription, top_k: int) ->
 
     path = request.input_file
     if path is None or path == STDIN or not holds_words(path):
+        assert isinstance(description.output, Tags), "what gives tags"
+        if path and path.suffix.lower() in MAYBE_CONLL and looks_like_conll(path, description.output.names):
+            raise UserError(
+                f"`input_file`={path}: its lines are words with tags, but a {path.suffix} is read as texts; rename it "
+                f"to {path.stem}.conll."
+            )
         return _texts(request, 1, description.text_columns), predict  # another library's model does not say how many
     if request.with_inputs:
         raise UserError(f"`with_inputs`: {path} holds words, which stand beside their tags already; leave it out.")

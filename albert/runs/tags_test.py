@@ -132,13 +132,15 @@ def test_the_program_writes_a_row_for_each_text(finished, model, tmp_path, capsy
     assert [row["predicted_words"] for row in beside] == [row["words"] for row in expected]
     lines = predicted("the horse laughs .", "laugh").splitlines()
     assert len(lines) == 2
+    (tmp_path / "tagged.txt").write_text("the O\nhorse B-A\n\nlaughs O\n")
     for flag, message in (
+        (f"--input_file={tmp_path / 'tagged.txt'}", "its lines are words with tags, .* rename it to tagged.conll"),
         ("--output_file=a.csv", "tags are lists, which a table cannot hold; name a file that ends in .jsonl"),
         ("--top_k=2", "gives every word one tag"),
-        ("--threshold=0.2", "does not give several labels"),
+        ("--threshold=0.2", "`threshold`=0.2, but .* gives every word one tag"),
     ):
         with pytest.raises(UserError, match=message):
-            predicted(flag, "a text")
+            predicted(flag, *(() if flag.startswith("--input_file") else ("a text",)))
 
 
 @pytest.mark.slow

@@ -49,8 +49,9 @@ def check_choice_of_results(
     has_several = isinstance(description.output, MultiLabels)
     if has_several and top_k is not None:
         raise UserError(f"`top_k`={top_k}, but {model} gives any number of labels: those with at least `threshold`.")
-    if isinstance(description.output, Tags) and top_k is not None:
-        raise UserError(f"`top_k`={top_k}, but {model} gives every word one tag.")
+    for name, value in (("top_k", top_k), ("threshold", threshold)):
+        if isinstance(description.output, Tags) and value is not None:
+            raise UserError(f"`{name}`={value}, but {model} gives every word one tag.")
     if isinstance(description.output, Score) and top_k not in (None, 1):
         raise UserError(f"`top_k`={top_k}, but {model} gives one score and no labels.")
     if not has_several and threshold is not None:

@@ -5,7 +5,7 @@ Rows are read one by one. Whatever is none raises UserError in one line, with th
 
 import dataclasses
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,6 +36,7 @@ _CONLL_COLUMNS, _CONLLU_COLUMNS = ("1", "-1"), ("2", "4")
 _CONLLU_WIDTH = 10
 _DOCUMENT = "-DOCSTART-"
 MAX_WORDS = 20_000
+_LOOKED_AT = 10  # lines
 
 
 class TagRow(NamedTuple):
@@ -241,6 +242,13 @@ def holds_lists_of_words(path: Path, needs_tags: bool = True) -> bool:
     )
     has_words, has_tags = (any(isinstance(cell, list) for cell in some) for some in (words, tags))
     return all(text is None for text in texts) and has_words and (has_tags or not needs_tags)
+
+
+def looks_like_conll(path: Path, tags: Collection[str]) -> bool:
+    """Whether the first lines of a text file are words with one of `tags` behind each."""
+    lines = (text.split() for _, text in numbered_lines(path))
+    first = list(itertools.islice((cells for cells in lines if cells and cells[0] != _DOCUMENT), _LOOKED_AT))
+    return bool(first) and all(len(cells) > 1 and cells[-1] in tags for cells in first)
 
 
 def choose_tag_columns(path: Path, words: str | None, tags: str | None, needs_tags: bool) -> TagColumns:
