@@ -179,7 +179,9 @@ def _named_texts(path: Path, header: Sequence[str], named: str) -> tuple[str, ..
 
 
 def _header_hint(path: Path) -> str:
-    return "" if path.suffix.lower().startswith(".json") else " The first line must be a header with the column names."
+    ending = path.suffix.lower()
+    tags = f" A word and its tag a line need `problem_type`={TAGGING}." if ending == ".tsv" else ""
+    return "" if ending.startswith(".json") else f" The first line must be a header with the column names.{tags}"
 
 
 # --- Labels -----------------------------------------------------------------------------------------------------------

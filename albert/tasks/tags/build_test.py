@@ -10,7 +10,7 @@ import pytest
 from albert.errors import UserError
 from albert.settings import DataSettings
 from albert.tasks.base import Labels, Tags
-from albert.tasks.own.build import Known
+from albert.tasks.own.build import Known, own_data_task
 from albert.tasks.own.settings import OwnDataSettings
 from albert.tasks.tags.build import is_of_tags, tags_task
 from albert.tasks.tags.words import NO_PIECE
@@ -158,6 +158,13 @@ def test_tags_that_mark_no_entities_among_others_that_do_are_told(tmp_path, capl
 def test_files_say_whether_they_hold_tags(tmp_path, name, content, settings, is_tags):
     (tmp_path / name).write_text(content)
     assert is_of_tags(OwnDataSettings(train_file=tmp_path / name, **settings), None) is is_tags
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.tsv"])
+def test_a_file_that_may_be_conll_is_answered_with_the_problem_type(tmp_path, name):
+    (tmp_path / name).write_text("a\tO\nb\tB-X\n")
+    with pytest.raises(UserError, match="`problem_type`=token_classification"):
+        own_data_task(OwnDataSettings(train_file=tmp_path / name), 42, ("train",))
 
 
 def test_every_word_is_scored_once_whatever_is_cut(tmp_path, caplog):
