@@ -32,6 +32,8 @@ _LINE = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|\b(on )?line (\d+)\b"
 # What stands for a value that is no text, number or list of them: the reader refuses it where the column is read.
 _OTHER = "of type"
 _DIGITS = 16  # of a digest in a name
+# Columns of lists of words, whose tags are in another column.
+_WORDS = ("tokens", "words")
 
 
 class PandasFrame(Protocol):
@@ -168,6 +170,7 @@ def _lines(name: str, table: Any) -> Iterator[str]:
     """A line of JSON for each row. Raises UserError for what is no row."""
     if not len(table):
         raise UserError(f"{name} has no rows; give one for each text")
+    named = _names_of_tags(table)
     for number, row in enumerate(_frame_rows(name, table) if _is_frame(table) else table):
         if not isinstance(row, Mapping):
             raise UserError(
@@ -178,9 +181,30 @@ def _lines(name: str, table: Any) -> Iterator[str]:
             if not isinstance(key, str):
                 raise _unnamed(f"row {number} of {name}", key)
         try:
-            yield json.dumps({key: _cell(value) for key, value in row.items()}) + "\n"
+            cells = {key: _cell(value) for key, value in row.items()}
+            yield json.dumps(cells | {key: _tags(cells.get(key), names) for key, names in named.items()}) + "\n"
         except (ValueError, RecursionError):  # a number with thousands of digits, a list that holds itself
             raise UserError(f"row {number} of {name} holds a number that is too long, or lists too deep") from None
+
+
+def _names_of_tags(table: Any) -> dict[str, list[str]]:
+    """The names behind the numbers of tags, by column, where a `datasets.Dataset` has lists of its `ClassLabel`."""
+    features = getattr(table, "features", None)
+    found: dict[str, list[str]] = {}
+    if not isinstance(features, Mapping) or not any(name in features for name in _WORDS):
+        return found
+    for column, feature in features.items():
+        names = getattr(getattr(feature, "feature", None), "names", None)
+        if isinstance(names, list) and all(isinstance(name, str) for name in names):
+            found[column] = names
+    return found
+
+
+def _tags(cell: Any, names: list[str]) -> Any:
+    """A list of the names of tags, which the dataset holds as numbers; what is none stays as it is."""
+    if not isinstance(cell, list):
+        return cell
+    return [names[tag] if type(tag) is int and 0 <= tag < len(names) else tag for tag in cell]
 
 
 def _frame_rows(name: str, frame: Any) -> Iterator[dict[str, Any]]:

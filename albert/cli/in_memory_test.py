@@ -282,6 +282,25 @@ def test_only_tables_of_own_data_may_be_in_memory(tmp_path):
         assert is_in_memory(name, {}) == (name == in_memory.WEIGHTS)
 
 
+class Feature:
+    """As a feature of `datasets`: a list of `feature`, or a `ClassLabel` with `names`."""
+
+    def __init__(self, **values: Any):
+        vars(self).update(values)
+
+
+def test_numbers_of_tags_are_named_where_a_dataset_names_them(tmp_path):
+    """As in load_dataset("conll2003"). Labels of texts are numbers there and here."""
+    names = ["O", "B-PER"]
+    table = Dataset([{"tokens": ["Anna", "sings"], "ner_tags": [1, 0]}, {"tokens": ["a"], "ner_tags": [-1]}])
+    table.features = {"tokens": Feature(feature=Feature()), "ner_tags": Feature(feature=Feature(names=names))}
+    rows = [json.loads(line) for line in keep("train_file", table, tmp_path).path.read_text().splitlines()]
+    assert [row["ner_tags"] for row in rows] == [["B-PER", "O"], [-1]]
+    table = Dataset([{"text": "a", "label": [1, 0]}])
+    table.features = {"text": Feature(), "label": Feature(feature=Feature(names=names))}
+    assert json.loads(keep("train_file", table, tmp_path).path.read_text())["label"] == [1, 0]
+
+
 def test_lists_of_words_with_tags_are_rows_too(tmp_path):
     rows = [{"tokens": np.array(["Anna", "sings"]), "ner_tags": ["B-PER", "O"]}, {"tokens": ["a"], "ner_tags": []}]
     kept = keep("train_file", rows, tmp_path)
