@@ -32,9 +32,10 @@ set -euo pipefail
 cd -- {folder}
 export PYTHONPATH={root}${{PYTHONPATH:+:$PYTHONPATH}} PYTHONSAFEPATH=1 PYTHONUNBUFFERED=1
 command=$(sed -n "${{SLURM_ARRAY_TASK_ID}}p" {commands_file})
-bash -c "$command" &
+bash -c "$command"$'\\nexit $?' & # a shell that stays: without more to do it would become the program
 child=$!
-# Slurm's signal reaches this shell alone: the program saves and ends with 128 + the signal's number.
+# Slurm's signal reaches this shell alone: it goes on to what that one runs, the program, and not to the processes which
+# that has started. The program saves and ends with 128 + the signal's number.
 trap 'pkill -TERM -P "$child" || kill -TERM "$child"' TERM
 code=0
 wait "$child" || code=$?

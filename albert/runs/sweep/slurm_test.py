@@ -88,8 +88,9 @@ def test_an_element_that_waits_while_another_script_is_written_does_the_run_of_i
     assert {len(starts_of(path)) for path in (folder / "sweep/MRPC/recipe").glob("seed?")} == {1}
 
 
-def test_a_run_that_slurm_stops_saves_and_is_queued_again(folder):
-    script = write_script(folder, "--task_name=MRPC", "--seeds=1", behaviour={"": "wait"})
+@pytest.mark.parametrize("behaviour", ["wait", "helped"])  # "helped": as while other processes prepare its data
+def test_a_run_that_slurm_stops_saves_and_is_queued_again(folder, behaviour):
+    script = write_script(folder, "--task_name=MRPC", "--seeds=1", behaviour={"": behaviour})
     process = run(script, 1, folder)
     run_folder = folder / "sweep/MRPC/recipe/seed1"
     deadline = time.monotonic() + 60

@@ -119,7 +119,8 @@ class PretendingCommand:
     """The command line of a program that writes what a run leaves, after `STEPS` steps of no time.
 
     `behaviour` says by the name of a run's folder (MRPC/recipe/seed1) or a part of it what it does instead: "fail",
-    "killed", "wait" (until a signal, on which it saves and exits), "predicting" (which a signal simply ends) or "slow".
+    "killed", "wait" (until a signal, on which it saves and exits), "helped" (the same, and fails where a process that
+    it has started ends), "predicting" (which a signal simply ends) or "slow".
     """
 
     def __init__(self, script: Path, behaviour: Mapping[str, str]):
@@ -185,19 +186,25 @@ def pretend(arguments: list[str]) -> None:
     if behaviour == "predicting":
         (folder / "waits").touch()
         time.sleep(60)
-    if behaviour in ("wait", "bad"):
-        signal.signal(signal.SIGTERM, lambda number, frame: stopped(folder, number))
+    if behaviour in ("wait", "helped", "bad"):
+        helper = os.spawnlp(os.P_NOWAIT, "sleep", "sleep", "60") if behaviour == "helped" else None
+        signal.signal(signal.SIGTERM, lambda number, frame: stopped(folder, number, helper))
         if behaviour == "bad":
             write_run(folder, {"evaluations.json": contents["evaluations.json"].replace("0.", "0.0")})
         (folder / "waits").touch()
-        time.sleep(60)
+        if helper:
+            os.waitpid(helper, 0)
+        else:
+            time.sleep(60)
         sys.exit(3)
     write_run(folder, contents)
 
 
-def stopped(folder: Path, number: int) -> None:
+def stopped(folder: Path, number: int, helper: "int | None") -> None:
     """Saves, and ends as a run does."""
     (folder / "saved").touch()
+    if helper:
+        os.kill(helper, signal.SIGKILL)
     sys.exit(128 + number)
 
 
