@@ -14,13 +14,14 @@ from albert.cli.flags import Flag, Program, declared, parse
 from albert.cli.other_names import Always, did_you_mean, similar, suggestions
 from albert.errors import UserError
 from albert.runs.sweep.conduct import Sweep
+from albert.runs.sweep.jobs import CLASS_WEIGHTS
 from albert.runs.sweep.plan import CLASSIFIER, OWN_DATA, RACE, SQUAD, ParsedRun
 from albert.runs.sweep.request import RANDOM, TPE, SweepRequest
 from albert.runs.sweep.search import space_of, values_of
 from albert.settings import Settings
 from albert.settings.fields import DEVICES, SPEED
 from albert.tasks.base import Task
-from albert.tasks.objective import with_metric
+from albert.tasks.objective import LossChoice, with_metric
 
 SWEEP = Program(
     "sweep",
@@ -178,6 +179,9 @@ def parsed_run(module: str, flags: Mapping[str, str]) -> ParsedRun:
     replicas = 1 if settings.strategy_type == "one" else settings.num_replicas
     deciding["task_name"] = task.name
     deciding["examples per step"] = str(settings.train.global_batch_size(replicas))
+    weights = LossChoice.of(task, settings.objective).class_weights
+    if isinstance(weights, tuple):  # of a file, whose name says nothing of them
+        deciding[CLASS_WEIGHTS] = ", ".join(map(repr, weights))
     return ParsedRun(with_metric(task, settings.objective), settings, deciding)
 
 

@@ -110,19 +110,31 @@ def test_a_finished_run_is_never_run_again(folder, caplog):
     assert len(all_starts(folder)) == 9
 
 
-@pytest.mark.parametrize("change", ["flag", "data", "model"])
+@pytest.mark.parametrize("change", ["flag", "data", "test data", "weights", "model"])
 def test_a_run_of_other_flags_data_or_models_is_not_taken_for_this_one(folder, change):
     argv = sweep_command(folder, "--task_name=MRPC", "--seeds=1")
+    weights = folder / "weights.json"
+    weights.write_text('{"0": 1, "1": 2}')
+    argv.append(f"--class_weights={weights}")
     config = folder / "config.json"
     config.write_text((Path(__file__).parents[2] / "testdata/agreement/albert_config.json").read_text())
     argv.append(f"--albert_config_file={config}")
     conduct(folder, argv)
     if change == "data":
         write_toy_glue(folder / "data", {"train": 13})
+    elif change == "test data":
+        write_toy_glue(folder / "data", {"test": 6})
+    elif change == "weights":
+        weights.write_text('{"0": 1, "1": 3}')
     elif change == "model":
         config.write_text(config.read_text() + "\n")
     conduct(folder, [*argv, "--train_step=900"] if change == "flag" else argv)
     assert all_starts(folder) == {"MRPC/recipe/seed1": 2}
+    record = folder / "sweep/MRPC/recipe/seed1/sweep_run.json"
+    known = json.loads(record.read_text())
+    for name in ("data of prediction", "class weights"):  # which earlier versions did not write
+        del known[name]
+    record.write_text(json.dumps(known))
     conduct(folder, [*argv, "--train_step=900"] if change == "flag" else argv)
     assert all_starts(folder) == {"MRPC/recipe/seed1": 2}
 
@@ -411,7 +423,7 @@ def test_a_run_that_starts_from_another_is_finished_whatever_seeds_a_command_nam
 
 @pytest.mark.slow
 def test_what_depends_on_the_data_of_another_task_runs_again_when_these_change(folder):
-    argv = sweep_command(folder, "--task_name=MNLI,RTE", "--from_mnli", "--seeds=1", "--nodo_predict")
+    argv = sweep_command(folder, "--task_name=MNLI,RTE", "--from_mnli", "--seeds=1")
     conduct(folder, argv)
 
     def change(name):
@@ -420,13 +432,14 @@ def test_what_depends_on_the_data_of_another_task_runs_again_when_these_change(f
         conduct(folder, argv)
         return {name.partition("/")[0]: count for name, count in all_starts(folder).items()}
 
-    assert change("dev_mismatched.tsv") == {"MNLI": 1, "RTE": 1, "misMNLI": 2}
-    assert change("train.tsv") == {"MNLI": 2, "RTE": 2, "misMNLI": 3}
+    assert change("dev_mismatched.tsv") == {"MNLI": 1, "RTE": 1, "misMNLI": 2, "AX": 1}
+    assert change("test_mismatched.tsv") == {"MNLI": 1, "RTE": 1, "misMNLI": 3, "AX": 1}
+    assert change("train.tsv") == {"MNLI": 2, "RTE": 2, "misMNLI": 4, "AX": 2}
     for path in folder.glob("sweep/*/recipe/seed1/sweep_run.json"):  # as earlier versions wrote it
         record = json.loads(path.read_text())
         path.write_text(json.dumps({name: text for name, text in record.items() if not name.startswith("data of")}))
     conduct(folder, argv)
-    assert set(all_starts(folder).values()) == {2, 3}
+    assert set(all_starts(folder).values()) == {2, 4}
 
 
 def test_what_starts_from_a_failed_run_is_left_out_and_named(folder):

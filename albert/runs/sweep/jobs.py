@@ -17,9 +17,12 @@ RECORD = "sweep_run.json"
 EVAL_RESULTS = "eval_results.json"
 EVALUATIONS = "evaluations.json"
 START = "init_checkpoint"  # in the identity of a run that begins from another's model
-# The digests of what else decides a result than the run's own data: those of the run whose model it begins from, and
-# those that the model is evaluated on. Records of earlier versions do not have them, and count as if they did.
-DATA_OF_START, DATA_OF_EVALUATION = "data of start", "data of evaluation"
+# What else decides a result than the flags and the data of training: the digests of the data of the run whose model it
+# begins from, of those that the model is evaluated on, and of those that it predicts, and the weights in the file that
+# `class_weights` names. Records of earlier versions do not have them, and count as if they did.
+DATA_OF_START, DATA_OF_EVALUATION, DATA_OF_PREDICTION = "data of start", "data of evaluation", "data of prediction"
+CLASS_WEIGHTS = "class weights"
+_LATER = (DATA_OF_START, DATA_OF_EVALUATION, DATA_OF_PREDICTION, CLASS_WEIGHTS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,7 +110,7 @@ class Job:
         recorded = self._recorded()
         if not isinstance(recorded, dict):
             return False
-        later = {name: self.identity[name] for name in (DATA_OF_START, DATA_OF_EVALUATION) if name in self.identity}
+        later = {name: self.identity[name] for name in _LATER if name in self.identity}
         recorded = {**later, **recorded}
         if self.after and START in recorded:
             # Earlier records say of every seed where the first one of the call began: in the same folder but for the

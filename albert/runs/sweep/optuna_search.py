@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from albert.errors import UserError
-from albert.runs.sweep.jobs import Job, read_evaluations
+from albert.runs.sweep.jobs import CLASS_WEIGHTS, Job, read_evaluations
 from albert.runs.sweep.plan import Planner, Setting, TaskOfSweep, Trained
 from albert.runs.sweep.request import SweepRequest
 from albert.runs.sweep.results import row_of
@@ -154,17 +154,22 @@ class TpeQueue:
             study = self._study(task, self._request.output_dir)
         except (ValueError, KeyError) as error:
             raise UserError(f"{journal} is damaged ({error}): move it away; finished runs stay finished.") from error
+        deciding = dict(task.parsed.deciding)
+        weights = deciding.pop(CLASS_WEIGHTS, "")
         asked = {
             "seeds": ",".join(map(str, sorted(self._seeds))),
             "set": ",".join(f"{name}={value}" for name, value in self._fixed),
             "space": "; ".join(sorted(f"{s.name} {s.kind or ','.join(s.choices)}" for s in self._spaces)),
-            "flags of the runs": "; ".join(f"{name}={value}" for name, value in sorted(task.parsed.deciding.items())),
+            "flags of the runs": "; ".join(f"{name}={value}" for name, value in sorted(deciding.items())),
             "data": task.data_digest,
+            **({CLASS_WEIGHTS: weights} if weights else {}),
         }
         known = study.user_attrs.get(_SEARCH)
         if known is None:
             study.set_user_attr(_SEARCH, asked)
-        elif different := [name for name, value in asked.items() if known.get(name) != value]:
+            return study
+        known = {CLASS_WEIGHTS: weights, **known}  # which earlier versions did not say
+        if different := [name for name, value in asked.items() if known.get(name) != value]:
             raise UserError(
                 f"{journal} is of a search for {task.name} with another {', '.join(different)}, whose scores do not "
                 "fit: give the same, or another `output_dir`."

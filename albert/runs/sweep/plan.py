@@ -10,7 +10,14 @@ from typing import NamedTuple
 
 from albert.data.source_files import SourceFiles
 from albert.errors import UserError
-from albert.runs.sweep.jobs import DATA_OF_EVALUATION, DATA_OF_START, EVAL_RESULTS, START, Job
+from albert.runs.sweep.jobs import (
+    DATA_OF_EVALUATION,
+    DATA_OF_PREDICTION,
+    DATA_OF_START,
+    EVAL_RESULTS,
+    START,
+    Job,
+)
 from albert.runs.sweep.request import ALL, SweepRequest
 from albert.settings import Settings
 from albert.settings.fields import SEED, problem_of
@@ -50,7 +57,8 @@ Parse = Callable[[str, Mapping[str, str]], ParsedRun]
 class TaskOfSweep:
     """One task: the name of its folder, its program, and the flags of every one of its runs.
 
-    `predicts` tells whether its runs predict a test set.
+    `predicts` tells whether its runs predict a test set, and `predicted_digest` is that of one which `data_digest` is
+    not of.
     """
 
     name: str
@@ -59,6 +67,7 @@ class TaskOfSweep:
     parsed: ParsedRun
     predicts: bool
     data_digest: str
+    predicted_digest: str = ""
 
     @property
     def task(self) -> Task:
@@ -179,9 +188,11 @@ def _find_task(name: str, request: SweepRequest, parse: Parse) -> TaskOfSweep:
     predicts = request.do_predict and _has_data(parsed, parsed.task.predict_split)
     # Of own data also the test file, whose rows may be scored.
     digest = _digest_of_data(parsed, ("train", "dev", "test") if own and predicts else ("train", "dev"))
+    is_apart = predicts and not own and parsed.task.predict_split == "test"
+    predicted = _digest_of_data(parsed, ("test",)) if is_apart else ""
     # The programs for SQuAD evaluate by predicting.
     flags |= {} if isinstance(parsed.task.output, Span) else {"do_predict": _word(predicts)}
-    return TaskOfSweep(name, module, flags, parsed, predicts, digest)
+    return TaskOfSweep(name, module, flags, parsed, predicts, digest, predicted)
 
 
 def _first_models(request: SweepRequest) -> dict[str, str]:
@@ -261,6 +272,8 @@ class Planner:
         identity |= {"model": _digest_of_model(parsed.settings, is_made=start is not None)}
         if start:  # what was parsed may be of another seed
             identity |= {START: flags[START], DATA_OF_START: start.task.data_digest}
+        if task.predicted_digest:
+            identity |= {DATA_OF_PREDICTION: task.predicted_digest}
         products: tuple[str, ...] = (EVAL_RESULTS,)
         if task.predicts:
             products += _files_of_predictions(task.task)
@@ -288,16 +301,22 @@ def _evaluation(title: str, folder: Path, trained: Job, besides: "_Besides", fla
         "do_predict": _word(besides.products[-1] != EVAL_RESULTS),
         "init_checkpoint": str(trained.folder / BEST),
     }
-    identity = {**trained.identity, **({DATA_OF_EVALUATION: besides.data_digest} if besides.data_digest else {})}
+    identity = {name: value for name, value in trained.identity.items() if name != DATA_OF_PREDICTION}
+    digests = {DATA_OF_EVALUATION: besides.data_digest, DATA_OF_PREDICTION: besides.predicted_digest}
+    identity |= {name: digest for name, digest in digests.items() if digest}
     return Job(title, folder, CLASSIFIER, own, identity, besides.products, 0.0, trained)
 
 
 class _Besides(NamedTuple):
-    """A task that models of another one are evaluated on, the files that this leaves, and the digest of its dev set."""
+    """A task that models of another one are evaluated on, the files that this leaves, the digests of dev and test set.
+
+    A digest is "" where that set is not read.
+    """
 
     name: str
     products: tuple[str, ...]
     data_digest: str
+    predicted_digest: str
 
 
 def _evaluated_besides(
@@ -311,13 +330,14 @@ def _evaluated_besides(
             own = {"task_name": other, "output_dir": str(request.output_dir)}
             parsed = parse(task.module, {**_first_models(request), **task.flags, **_EVALUATING, **own})
             products: tuple[str, ...] = ()
-            digest = ""
+            digest = predicted = ""
             if "dev" in parsed.task.splits and _has_data(parsed, "dev"):
                 products += (EVAL_RESULTS,)
                 digest = _digest_of_data(parsed, ("dev",))
             if request.do_predict and _has_data(parsed, "test"):
                 products += _files_of_predictions(parsed.task)
-            found[name] += [_Besides(other, products, digest)] if products else []
+                predicted = _digest_of_data(parsed, ("test",))
+            found[name] += [_Besides(other, products, digest, predicted)] if products else []
     return found
 
 
