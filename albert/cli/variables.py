@@ -11,7 +11,7 @@ FLAG_VARIABLES = "ALBERT_FLAG_VARIABLES"
 # A program's command, to be copied: its name and the flags behind it, some in the shell's quotes. They stay. It comes
 # first, so that nothing else sees them.
 _QUOTED = r"""'[^']*'(?:"'"'[^']*')*"""
-COMMAND = rf"(?:\.py|\.sh|-m \S+)(?: (?:{_QUOTED}|--\S*?(?=[,;:.]?(?:\s|$))))+"
+COMMAND = rf"(?:\.py|\.sh|-m \S+)(?: (?:{_QUOTED}|--(?:{_QUOTED}|\S)*?(?=[,;:.]?(?:\s|$))))+"
 _FLAG = re.compile(rf"{COMMAND}|--(set) ([a-z0-9_]+)(=)|--([a-z0-9_]+)(?:(=| to )(\d+)\b|(=?))")
 
 

@@ -27,6 +27,7 @@ ENVIRONMENT[FLAG_VARIABLES] += "max_seq_length=-l set:learning_rate=LR eval_batc
         ("--set seed=1,x: a value is no number", "--set seed=1,x: a value is no number"),
         ("--set learning_rate takes the place", "--set learning_rate takes the place"),
         ("--data_dir=x; download_glue_data.py --data_dir=x", "DATA_DIR=x; download_glue_data.py --data_dir=x"),
+        ("x.py --data_dir='x y --data_dir=z' fetches", "x.py --data_dir='x y --data_dir=z' fetches"),
     ],
 )
 def test_flags_that_a_script_sets_are_called_as_its_variables(text, expected):

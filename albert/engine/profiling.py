@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import shlex
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -67,7 +68,9 @@ class Profiler:
                 (self._directory / _PROFILES).mkdir(parents=True, exist_ok=True)
                 profile.rename(self._directory / _PROFILES / profile.name)
         shutil.rmtree(self._temporary, ignore_errors=True)
-        logging.info("Profile of steps %d %s: tensorboard --logdir %s", self._begun_at, end, self._directory)
+        logging.info(
+            "Profile of steps %d %s: tensorboard --logdir %s", self._begun_at, end, shlex.quote(str(self._directory))
+        )
 
     @contextlib.contextmanager
     def _errors_named(self) -> Iterator[None]:

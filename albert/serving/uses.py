@@ -1,5 +1,6 @@
 """What a model can be used for, by what it predicts, and the line for everything else. No TensorFlow."""
 
+import shlex
 from pathlib import Path
 
 from albert.errors import UserError
@@ -27,10 +28,11 @@ GIVES = {
 def use_of(folder: Path, description: ModelDescription | None) -> str:
     """LABELS, ANSWERS, CHOICES or TAGS. Raises UserError for a model that does not predict."""
     if description is None:
+        command = f"TRAIN_FILE=... MODEL_DIR={shlex.quote(str(folder))} ./multi_run_albert_own.sh"
         raise UserError(
             f"{folder} has no {DESCRIPTION}: it holds a pretrained model, which gives embeddings alone (`embeddings`). "
-            f"Fine-tune it first, for example TRAIN_FILE=... MODEL_DIR={folder} ./multi_run_albert_own.sh. If you have "
-            "fine-tuned it with an old version of this project, repeat that command: it adds the file."
+            f"Fine-tune it first, for example {command}. If you have fine-tuned it with an old version of this "
+            "project, repeat that command: it adds the file."
         )
     return _USE_OF[type(description.output)]
 

@@ -4,6 +4,7 @@ No task's name is compared with anything: what differs between tasks is data in 
 """
 
 import dataclasses
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,7 @@ class GlueTask(TextTask):
         except OSError as error:
             raise UserError(
                 f"{path} cannot be read ({error.strerror}): task {self.name} reads {self.folder}/{file_name} in "
-                f"`data_dir`={data_dir}; {self.origin.format(data_dir=data_dir)}."
+                f"`data_dir`={data_dir}; {self.origin.format(data_dir=shlex.quote(str(data_dir)))}."
             ) from error
         return (path,)
 

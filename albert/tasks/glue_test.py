@@ -346,8 +346,10 @@ def test_fault_in_a_file_is_one_line(tmp_path, task, split, content, message):
 
 
 def test_missing_file_names_the_program_that_fetches_it(tmp_path):
-    with pytest.raises(UserError, match=r"MRPC/train\.tsv cannot be read \(No such file.*download_glue_data\.py"):
-        get_task("mrpc").read("train", tmp_path)
+    folder = tmp_path / "my data"
+    fetches = f"download_glue_data.py --data_dir='{folder}' fetches it"  # to be copied
+    with pytest.raises(UserError, match=rf"MRPC/train\.tsv cannot be read \(No such file.*{re.escape(fetches)}\.$"):
+        get_task("mrpc").read("train", folder)
     with pytest.raises(UserError, match=r"make_agreement_data\.py"):
         get_task("agreement").source_files("train", tmp_path / "none")
 

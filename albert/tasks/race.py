@@ -7,6 +7,7 @@ option. Knows nothing of caches, batches or devices.
 import dataclasses
 import functools
 import logging
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -217,9 +218,10 @@ class RaceTask(Task):
         if merged or singles:
             return (merged,) if merged else singles
         problem = f"has neither {MERGED} nor files such as 1.txt" if folder.is_dir() else "is not there"
+        command = f"python3 download_glue_data.py --data_dir={shlex.quote(str(data_dir))} --tasks RACE"
         raise UserError(
             f"{folder} {problem}: task {self.name} reads RACE/{{train,dev,test}}/{{middle,high}}/*.txt in "
-            f"`data_dir`={data_dir}; python3 download_glue_data.py --data_dir={data_dir} --tasks RACE fetches it."
+            f"`data_dir`={data_dir}; {command} fetches it."
         )
 
     def _read(self, files: Mapping[str, tuple[Path, ...]], split: Split, data_dir: Path) -> Iterator[RaceExample]:

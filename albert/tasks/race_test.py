@@ -296,9 +296,10 @@ def test_merged_file_without_articles_is_refused(tmp_path):
 
 
 def test_missing_folders_say_what_is_expected_and_how_to_get_it(tmp_path):
+    tmp_path = tmp_path / "my data"
     expected = (
         f"task race reads RACE/{{train,dev,test}}/{{middle,high}}/*.txt in `data_dir`={tmp_path}; "
-        f"python3 download_glue_data.py --data_dir={tmp_path} --tasks RACE fetches it."
+        f"python3 download_glue_data.py --data_dir='{tmp_path}' --tasks RACE fetches it."
     )
     for call in (RaceTask().read, RaceTask().source_files):
         with pytest.raises(UserError) as error:

@@ -282,10 +282,11 @@ def test_everything_missing_is_named_before_the_first_run_starts(folder):
 
 
 def test_a_folder_of_data_that_is_not_there_is_one_problem(folder):
-    argv = [*sweep_command(folder, "--task_name=all", "--seeds=1"), f"--data_dir={folder / 'nowhere'}"]
-    with pytest.raises(UserError, match=r"^`data_dir`=.*nowhere is not there: name the folder of the data") as raised:
+    argv = [*sweep_command(folder, "--task_name=all", "--seeds=1"), f"--data_dir={folder / 'my data'}"]
+    with pytest.raises(UserError, match=r"^`data_dir`=.*my data is not there: name the folder of the data") as raised:
         conduct(folder, argv)
     assert str(raised.value).count("is not there") == 1
+    assert f"; python3 download_glue_data.py --data_dir='{folder / 'my data'}' fetches tasks" in str(raised.value)
 
 
 def test_a_space_of_fewer_settings_than_trials_is_named(folder, caplog):

@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import logging
 import re
+import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -178,7 +179,8 @@ def _find_task(name: str, request: SweepRequest, parse: Parse) -> TaskOfSweep:
     parsed = parse(module, {**_first_models(request), **flags, "output_dir": str(request.output_dir)})
     data_dir = parsed.settings.data.data_dir
     if not own and data_dir and not data_dir.is_dir():  # one problem, however many tasks
-        fetch = f"; python3 download_glue_data.py --data_dir={data_dir} fetches tasks" * (module == CLASSIFIER)
+        command = f"python3 download_glue_data.py --data_dir={shlex.quote(str(data_dir))}"
+        fetch = f"; {command} fetches tasks" * (module == CLASSIFIER)
         raise UserError(f"`data_dir`={data_dir} is not there: name the folder of the data{fetch}")
     ranked = ranked_of(parsed.task)
     if ranked:
