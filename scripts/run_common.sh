@@ -31,6 +31,7 @@ for variable in CURRENT_PWD MODEL_DIR CONFIG SPM_MODEL INIT_CHECKPOINT CACHED_DI
   SQUAD_DIR RACE_DIR TRAIN_FILE VALIDATION_FILE TEST_FILE PREDICT_FILE; do
   expand_home "$variable"
 done
+while [[ ${OUTPUT_DIR:-} == ?*/ ]]; do OUTPUT_DIR=${OUTPUT_DIR%/}; done # its log is beside it, not in it
 
 # The model
 ALBERT_DIR=${ALBERT_DIR:-base} # base, large, xlarge or xxlarge: which of Google's models
