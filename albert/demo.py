@@ -21,7 +21,10 @@ from albert.cli.demo import DTYPES, parse
 from albert.cli.pretraining import RUN_PRETRAINING, parse_pretraining_flags
 from albert.cli.program import main, named_by_caller
 from albert.cli.variables import FLAG_VARIABLES
+from albert.data.source_files import SourceFiles
 from albert.errors import UserError
+from albert.pretraining_data.text_files import expand_patterns
+from albert.system.files import write_text
 from albert.system.imports import importing_tensorflow
 from albert.system.printing import print_as_far_as_read
 from albert.tasks.recipes import Recipe, recipe_for
@@ -248,9 +251,7 @@ def _pretrain(options: argparse.Namespace, model: Model, devices: Devices, outpu
     data = output / "data" / _name_of_data(options.input or corpus, model)
     if options.input:
         corpus = data / "corpus.txt"
-        if not corpus.exists():
-            pattern = options.input / "*.txt" if options.input.is_dir() else options.input
-            _call(prepare_corpus.cli, {"input": pattern, "output": corpus})
+        _prepare_corpus(options.input, corpus)
     records = {name: data / f"{name}.tf_record" for name in ("train", "eval")}
     for seed, (name, path) in enumerate(records.items()):
         if path.exists():
@@ -267,6 +268,21 @@ def _pretrain(options: argparse.Namespace, model: Model, devices: Devices, outpu
     there = {"input_file": records["train"], "eval_input_file": records["eval"]}
     _call(run_pretraining.cli, run_flags | there, options.flags)
     _show(output)
+
+
+def _prepare_corpus(text: Path, corpus: Path) -> None:
+    """Makes the corpus of a file, or of a folder's *.txt, unless an earlier call has made it of the same text."""
+    pattern = text / "*.txt" if text.is_dir() else text
+    digest = SourceFiles.read(expand_patterns(str(pattern), "input")).digest
+    noted = corpus.with_name(f"{corpus.name}.made_of")  # earlier versions noted nothing
+    if not corpus.exists():
+        _call(prepare_corpus.cli, {"input": pattern, "output": corpus})
+        write_text(noted, f"{digest}\n")
+    elif noted.exists() and noted.read_text(encoding="utf-8").strip() != digest:
+        raise UserError(
+            f"-i {text}: the text is not the one that {corpus} was made of, with which a run in this folder continues. "
+            "Choose another folder with -o."
+        )
 
 
 def _pretraining_flags(

@@ -108,6 +108,7 @@ def test_pretraining_goes_from_text_to_records_to_a_run(calls, tmp_path):
 
 def test_pretraining_on_a_folder_of_books_splits_them_first(calls, tmp_path):
     (tmp_path / "books").mkdir()
+    (tmp_path / "books/one.txt").write_text("A text.\n")
     run("pretraining", "-i", str(tmp_path / "books"), "-o", str(tmp_path / "out"), "-d", "bf16")
     assert [program for program, _ in calls] == [
         "prepare_corpus",
@@ -119,6 +120,20 @@ def test_pretraining_on_a_folder_of_books_splits_them_first(calls, tmp_path):
     assert calls[3][1]["dtype"] == "bfloat16"
     for _, given in calls[1:]:
         assert (given["max_seq_length"], given["max_predictions_per_seq"]) == ("32", "5")
+
+
+def test_a_text_that_changed_is_not_passed_over_for_the_records_of_before(calls, tmp_path):
+    text, words = tmp_path / "one.txt", ("pretraining", "-i", str(tmp_path / "one.txt"), "-o", str(tmp_path / "out"))
+    text.write_text("A text.\n")
+    for _ in range(2):
+        run(*words)
+    assert [program for program, _ in calls].count("prepare_corpus") == 1
+    text.write_text("Another text.\n")
+    with pytest.raises(UserError, match=r"one\.txt: the text is not the one that .*corpus\.txt was made of.* with -o"):
+        run(*words)
+    (note,) = tmp_path.glob("out/data/*/corpus.txt.made_of")
+    note.unlink()  # as earlier versions left it
+    run(*words)
 
 
 @pytest.mark.parametrize(
