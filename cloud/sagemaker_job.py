@@ -214,6 +214,11 @@ def _check(program: Program, arguments: Sequence[str]) -> None:
             program, ["", *arguments], lambda values: values.replace(albert_config_file=Path("in the model"))
         )
         values.check()
+        if values["overwrite_output_dir"]:
+            raise UserError(
+                "--overwrite_output_dir would begin anew after every restart of the job: leave it out, or give the job "
+                "another --name"
+            )
     except UserError as error:
         raise UserError(f"albert.{program.module}: {error}") from error
 

@@ -209,6 +209,12 @@ def test_the_squad_program_understands_the_command(file_system, version):
         ("pretraining", ["--", "--flagfile=/gone"], ["--flagfile=/gone cannot be read"]),
         ("pretraining", ["--", "--log_stepps=3"], ["albert.run_pretraining", "log_stepps"]),
         ("pretraining", ["--", *["--seed=3"] * 100], ["at most 100 arguments"]),
+        ("pretraining", ["--", "--overwrite_output_dir"], ["--overwrite_output_dir", "anew after every restart"]),
+        (
+            "finetuning",
+            ["--spot", "--", "-overwrite_output_dir=1"],
+            ["--overwrite_output_dir", "anew after every restart"],
+        ),
         ("finetuning", ["--load_from=scratch"], ["--load_from=scratch", "google"]),
         ("finetuning", ["--squad_version=debug"], ["--squad_version=debug", "squadv1, squadv2"]),
     ],

@@ -141,7 +141,7 @@ def test_the_time_limit_stops_the_workers_and_requeues_what_is_not_done(queue, c
     assert "the time limit is near" in said
 
 
-@pytest.mark.parametrize("flag", ["--overwrite_output_dir", "--overwrite_output_dir=true"])
+@pytest.mark.parametrize("flag", ["--overwrite_output_dir", "--overwrite_output_dir=true", "-overwrite_output_dir"])
 def test_what_would_begin_again_at_every_restart_is_refused(queue, flag):
     code, said = queue.run(*ARGUMENTS, flag, CODE="0")
     assert (code, len(said.splitlines()), "--overwrite_output_dir" in said) == (2, 1, True)
