@@ -67,9 +67,10 @@ def fetch(server, tmp_path, monkeypatch, capfd):
 
 def test_a_model_is_fetched_once_with_what_it_is_read_from(server, fetch, tmp_path):
     add_repository(server)
-    status, output, errors = fetch("base")  # as Google's archives are called
+    status, output, errors = fetch("base", "albert/albert-base-v2")  # as Google's archives are called, and as the hub's
     assert status == 0, errors
     assert "albert-base-v2: fetched" in output
+    assert "1 fetched, 0 already there, 0 failed." in output
     folder = tmp_path / "albert-base-v2"
     assert {path.name for path in folder.iterdir() if not path.name.startswith(".")} == FETCHED
     assert all((folder / name).read_bytes() == FILES[name] for name in FETCHED)

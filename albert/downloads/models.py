@@ -83,7 +83,7 @@ def _fetch_from_hub(parser: Parser, parsed: argparse.Namespace, names: Iterable[
     if parsed.base_url is not None:
         parser.error("--base_url is for Google's archives: a mirror of the hub is named by the variable HF_ENDPOINT")
     wanted, failed = [], False
-    for repository in repositories.values():
+    for repository in dict.fromkeys(repositories.values()):  # once, however often it is named
         try:
             wanted.append((hub.model(str(repository), parsed.timeout), root))
         except DownloadError as error:
