@@ -75,4 +75,18 @@ class LeftModel:
             dtype=self.settings.model.dtype,
             options=self.task.options(scores),
         )
+        if not self.settings.do_train:
+            description = self._as_trained(description)
         write_model_folder(self.settings.output_dir, self.config, self.tokenizer, description)
+
+    def _as_trained(self, description: ModelDescription) -> ModelDescription:
+        """What the folder says of the model's training already stays: evaluating and predicting change none of it."""
+        try:
+            found = read_description(self.settings.output_dir)
+        except UserError:  # damaged, and written again
+            return description
+        if found is None or type(found.output) is not type(description.output):
+            return description
+        lengths = {name: value for name, value in found.options.items() if name in _LENGTHS}
+        options = {**description.options, **lengths}
+        return dataclasses.replace(description, output=found.output, text_columns=found.text_columns, options=options)

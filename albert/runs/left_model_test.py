@@ -2,12 +2,14 @@ import dataclasses
 
 import pytest
 
-from albert.runs.left_model import warn_of_other_length
-from albert.serving.description import DESCRIPTION, ModelDescription
-from albert.tasks.base import Labels
+from albert.albert_config import AlbertConfig
+from albert.runs.left_model import LeftModel, warn_of_other_length
+from albert.serving.description import DESCRIPTION, ModelDescription, read_description
+from albert.tasks.base import Labels, Span
 from albert.tasks.registry import get_task
 from albert.tasks.squad.task import SquadTask
-from albert.testing import GOOD_SETTINGS
+from albert.testing import AGREEMENT, GOOD_SETTINGS
+from albert.tokenization import load_tokenizer
 
 
 def _settings(folder, *, length, checkpoint=None, do_train=False):
@@ -63,3 +65,34 @@ def test_other_windows_and_answers_than_in_training_are_told(tmp_path, caplog):
     caplog.clear()
     warn_of_other_length(get_task("mrpc"), settings)  # which is refused elsewhere
     assert caplog.messages == []
+
+
+def test_evaluating_changes_nothing_that_is_said_of_the_training_but_the_threshold(tmp_path):
+    config = AlbertConfig.from_json_file(AGREEMENT / "albert_config.json")
+    tokenizer = load_tokenizer(AGREEMENT / "agreement.model", None, True, False)
+
+    def leave(do_train, threshold, **named):
+        task, settings = SquadTask(version="2.0", **named), _settings(tmp_path, length=128, do_train=do_train)
+        LeftModel(task, config, tokenizer, settings).write({"null_score_diff_threshold": threshold})
+        found = read_description(tmp_path)
+        assert found
+        return found
+
+    trained = leave(True, 1.5, doc_stride=64, max_answer_length=20, start_n_top=3)
+    evaluated = leave(False, 2.5, doc_stride=32, max_query_length=16)
+    assert evaluated.output == Span("2.0", 3)
+    assert evaluated.options == {**trained.options, "null_score_diff_threshold": 2.5}
+    assert dataclasses.replace(evaluated, options=trained.options) == trained
+    assert leave(True, 2.5, doc_stride=32).options["doc_stride"] == 32
+    (tmp_path / DESCRIPTION).write_text("{")  # damaged
+    assert leave(False, 2.5, doc_stride=16).options["doc_stride"] == 16
+
+
+def test_evaluating_rows_with_other_columns_leaves_those_of_the_training(tmp_path):
+    config = AlbertConfig.from_json_file(AGREEMENT / "albert_config.json")
+    tokenizer = load_tokenizer(AGREEMENT / "agreement.model", None, True, False)
+    task = dataclasses.replace(get_task("sst-2"), header=("body", "label"))
+    LeftModel(task, config, tokenizer, _settings(tmp_path, length=128, do_train=True)).write({})
+    before = (tmp_path / DESCRIPTION).read_bytes()
+    LeftModel(get_task("sst-2"), config, tokenizer, _settings(tmp_path, length=128)).write({})
+    assert (tmp_path / DESCRIPTION).read_bytes() == before
