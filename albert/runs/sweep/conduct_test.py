@@ -110,12 +110,15 @@ def test_a_finished_run_is_never_run_again(folder, caplog):
     assert len(all_starts(folder)) == 9
 
 
-@pytest.mark.parametrize("change", ["flag", "data", "test data", "weights", "model"])
+@pytest.mark.parametrize("change", ["flag", "data", "test data", "weights", "model", "module"])
 def test_a_run_of_other_flags_data_or_models_is_not_taken_for_this_one(folder, change):
     argv = sweep_command(folder, "--task_name=MRPC", "--seeds=1")
     weights = folder / "weights.json"
     weights.write_text('{"0": 1, "1": 2}')
-    argv.append(f"--class_weights={weights}")
+    module = folder / "module/variables/variables.index"  # as TensorFlow's hub has a model
+    module.parent.mkdir(parents=True)
+    module.write_text("checksums")
+    argv += [f"--class_weights={weights}", f"--init_checkpoint={folder / 'module'}"]
     config = folder / "config.json"
     config.write_text((Path(__file__).parents[2] / "testdata/agreement/albert_config.json").read_text())
     argv.append(f"--albert_config_file={config}")
@@ -126,6 +129,8 @@ def test_a_run_of_other_flags_data_or_models_is_not_taken_for_this_one(folder, c
         write_toy_glue(folder / "data", {"test": 6})
     elif change == "weights":
         weights.write_text('{"0": 1, "1": 3}')
+    elif change == "module":
+        module.write_text("others")
     elif change == "model":
         config.write_text(config.read_text() + "\n")
     conduct(folder, [*argv, "--train_step=900"] if change == "flag" else argv)

@@ -13,7 +13,7 @@ from typing import Any
 
 from albert.errors import UserError
 from albert.runs.sweep.jobs import CLASS_WEIGHTS, Job, read_evaluations
-from albert.runs.sweep.plan import Planner, Setting, TaskOfSweep, Trained
+from albert.runs.sweep.plan import Planner, Setting, TaskOfSweep, Trained, digest_of_weights
 from albert.runs.sweep.request import SweepRequest
 from albert.runs.sweep.results import row_of
 from albert.runs.sweep.search import Space, space_of, values_of
@@ -162,13 +162,15 @@ class TpeQueue:
             "space": "; ".join(sorted(f"{s.name} {s.kind or ','.join(s.choices)}" for s in self._spaces)),
             "flags of the runs": "; ".join(f"{name}={value}" for name, value in sorted(deciding.items())),
             "data": task.data_digest,
-            **({CLASS_WEIGHTS: weights} if weights else {}),
         }
+        later = {"model": digest_of_weights(task.parsed.settings)}
+        later |= {CLASS_WEIGHTS: weights} if weights else {}
+        asked |= later
         known = study.user_attrs.get(_SEARCH)
         if known is None:
             study.set_user_attr(_SEARCH, asked)
             return study
-        known = {CLASS_WEIGHTS: weights, **known}  # which earlier versions did not say
+        known = {**later, **known}  # which earlier versions did not say
         if different := [name for name, value in asked.items() if known.get(name) != value]:
             raise UserError(
                 f"{journal} is of a search for {task.name} with another {', '.join(different)}, whose scores do not "

@@ -12,7 +12,14 @@ from albert.cli.sweep import parse_sweep_flags, parsed_run
 from albert.errors import UserError
 from albert.runs.sweep.conduct import Sweep
 from albert.runs.sweep.optuna_search import _Open, _report
-from albert.runs.sweep.testing import conduct, pretending_command, starts_of, sweep_command, write_toy_glue
+from albert.runs.sweep.testing import (
+    AGREEMENT,
+    conduct,
+    pretending_command,
+    starts_of,
+    sweep_command,
+    write_toy_glue,
+)
 
 optuna = pytest.importorskip("optuna")
 
@@ -136,15 +143,24 @@ def test_trials_that_have_the_same_setting_share_their_runs(folder):
         (("--seeds=1,2",), (), "seeds"),
         (("--set=optimizer=lamb",), (), "set"),
         ((), ("--train_step=900",), "flags of the runs"),
+        ((), ("--albert_config_file={folder}/config.json",), "model"),
+        ((), ("--class_weights={folder}/weights.json",), "class weights"),
     ],
 )
 def test_a_study_of_another_search_is_refused(folder, flags, runs, different):
-    first = sweep_command(folder, "--task_name=MRPC", "--seeds=1", *SEARCH, "--trials=1")
-    conduct(folder, first)
+    config, weights = folder / "config.json", folder / "weights.json"
+    config.write_bytes((AGREEMENT / "albert_config.json").read_bytes())
+    weights.write_text('{"0": 1, "1": 2}')
+    runs = [flag.format(folder=folder) for flag in runs]
+    kept = [flag for flag in runs if "json" in flag]  # what changes is in the file
+    conduct(folder, sweep_command(folder, "--task_name=MRPC", "--seeds=1", *SEARCH, "--trials=1", runs=kept))
+    config.write_text(config.read_text() + "\n")
+    weights.write_text('{"0": 1, "1": 3}')
     with pytest.raises(UserError, match=f"is of a search for MRPC with another {different}, whose scores"):
         conduct(folder, sweep_command(folder, "--task_name=MRPC", "--seeds=1", *SEARCH, *flags, runs=runs))
     wider = ("--search=tpe", "--trials=1", "--space", "learning_rate=log:1e-6:1e-2")
-    assert conduct(folder, sweep_command(folder, "--task_name=MRPC", "--seeds=1", *wider)) == []
+    if not kept:
+        assert conduct(folder, sweep_command(folder, "--task_name=MRPC", "--seeds=1", *wider)) == []
 
 
 def test_a_damaged_journal_is_named(folder):

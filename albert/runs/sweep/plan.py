@@ -35,6 +35,7 @@ _DATA_DIRS = {CLASSIFIER: "glue_data", RACE: ".", **dict.fromkeys(SQUAD.values()
 
 _EVALUATING = {"do_train": "false", "recipe": "false", "discard_classifier_weights": "false"}
 BEST = "model.ckpt-best"
+_WEIGHTS = (".index", ".safetensors", ".bin", ".h5")  # the index of a checkpoint has the checksum of every tensor
 
 # What differs between two runs of a task, by flag.
 Setting = tuple[tuple[str, str], ...]
@@ -359,14 +360,24 @@ def _cost(parsed: ParsedRun) -> float:
     return size / 4 * (train.num_train_epochs or 1)
 
 
-def _digest_of_model(settings: Settings, is_made: bool) -> str:
-    """Of the files that a run starts from; of weights that another run makes only the name."""
+def digest_of_weights(settings: Settings) -> str:
+    """Of configuration, vocabulary and weights that runs start from; what else lies in the folder does not count."""
+    return _digest_of_model(settings, is_made=False, endings=_WEIGHTS)
+
+
+def _digest_of_model(settings: Settings, is_made: bool, endings: tuple[str, ...] = ("",)) -> str:
+    """Of the files that a run starts from, those in a folder by their `endings`; of weights that another run makes only
+    the name.
+    """
     total = hashlib.sha256()
     start = settings.model.init_checkpoint
     found: list[Path] = []
     if start and not is_made:
-        # The index of a checkpoint has the checksum of every tensor.
-        found = sorted(start.glob("*")) if start.is_dir() else [start, start.with_name(f"{start.name}.index")]
+        # That of a hub module is in a folder of its own.
+        found = [start, start.with_name(f"{start.name}.index")]
+        if start.is_dir():
+            found = [path for path in sorted(start.glob("*")) if path.name.endswith(endings)]
+            found.append(start / "variables/variables.index")
     for path in (settings.model.albert_config_file, settings.data.spm_model_file, settings.data.vocab_file, *found):
         if path and path.is_file() and ".data-" not in path.name:
             digest_ends(path, total)
