@@ -429,23 +429,27 @@ def test_a_run_that_starts_from_another_is_finished_whatever_seeds_a_command_nam
 
 @pytest.mark.slow
 def test_what_depends_on_the_data_of_another_task_runs_again_when_these_change(folder):
-    argv = sweep_command(folder, "--task_name=MNLI,RTE", "--from_mnli", "--seeds=1")
+    weights = folder / "weights.safetensors"
+    weights.write_text("first")
+    start = (f"--init_checkpoint={weights}",)
+    argv = sweep_command(folder, "--task_name=MNLI,RTE", "--from_mnli", "--seeds=1", runs=start)
     conduct(folder, argv)
 
     def change(name):
-        path = folder / "data/MNLI" / name
-        path.write_text(path.read_text().replace(" cat ", " horse "))
+        path = folder / name
+        path.write_text(path.read_text().replace(" cat ", " horse ") + "others" * (path == weights))
         conduct(folder, argv)
         return {name.partition("/")[0]: count for name, count in all_starts(folder).items()}
 
-    assert change("dev_mismatched.tsv") == {"MNLI": 1, "RTE": 1, "misMNLI": 2, "AX": 1}
-    assert change("test_mismatched.tsv") == {"MNLI": 1, "RTE": 1, "misMNLI": 3, "AX": 1}
-    assert change("train.tsv") == {"MNLI": 2, "RTE": 2, "misMNLI": 4, "AX": 2}
+    assert change("data/MNLI/dev_mismatched.tsv") == {"MNLI": 1, "RTE": 1, "misMNLI": 2, "AX": 1}
+    assert change("data/MNLI/test_mismatched.tsv") == {"MNLI": 1, "RTE": 1, "misMNLI": 3, "AX": 1}
+    assert change("data/MNLI/train.tsv") == {"MNLI": 2, "RTE": 2, "misMNLI": 4, "AX": 2}
+    assert change(weights.name) == {"MNLI": 3, "RTE": 3, "misMNLI": 5, "AX": 3}
     for path in folder.glob("sweep/*/recipe/seed1/sweep_run.json"):  # as earlier versions wrote it
         record = json.loads(path.read_text())
-        path.write_text(json.dumps({name: text for name, text in record.items() if not name.startswith("data of")}))
+        path.write_text(json.dumps({name: text for name, text in record.items() if " of " not in name}))
     conduct(folder, argv)
-    assert set(all_starts(folder).values()) == {2, 4}
+    assert set(all_starts(folder).values()) == {3, 5}
 
 
 def test_what_starts_from_a_failed_run_is_left_out_and_named(folder):

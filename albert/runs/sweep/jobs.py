@@ -17,12 +17,13 @@ RECORD = "sweep_run.json"
 EVAL_RESULTS = "eval_results.json"
 EVALUATIONS = "evaluations.json"
 START = "init_checkpoint"  # in the identity of a run that begins from another's model
-# What else decides a result than the flags and the data of training: the digests of the data of the run whose model it
-# begins from, of those that the model is evaluated on, and of those that it predicts, and the weights in the file that
-# `class_weights` names. Records of earlier versions do not have them, and count as if they did.
-DATA_OF_START, DATA_OF_EVALUATION, DATA_OF_PREDICTION = "data of start", "data of evaluation", "data of prediction"
+# What else decides a result than the flags, the model and the data of training: the digests of data and model of the
+# run whose model it begins from, of the data that the model is evaluated on and that it predicts, and the weights in
+# the file that `class_weights` names. Records of earlier versions do not have them, and count as if they did.
+DATA_OF_START, MODEL_OF_START = "data of start", "model of start"
+DATA_OF_EVALUATION, DATA_OF_PREDICTION = "data of evaluation", "data of prediction"
 CLASS_WEIGHTS = "class weights"
-_LATER = (DATA_OF_START, DATA_OF_EVALUATION, DATA_OF_PREDICTION, CLASS_WEIGHTS)
+_LATER = (DATA_OF_START, MODEL_OF_START, DATA_OF_EVALUATION, DATA_OF_PREDICTION, CLASS_WEIGHTS)
 
 
 @dataclasses.dataclass(frozen=True)

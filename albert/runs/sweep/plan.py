@@ -16,6 +16,7 @@ from albert.runs.sweep.jobs import (
     DATA_OF_PREDICTION,
     DATA_OF_START,
     EVAL_RESULTS,
+    MODEL_OF_START,
     START,
     Job,
 )
@@ -275,6 +276,7 @@ class Planner:
         identity |= {"model": _digest_of_model(parsed.settings, is_made=start is not None)}
         if start:  # what was parsed may be of another seed
             identity |= {START: flags[START], DATA_OF_START: start.task.data_digest}
+            identity |= {MODEL_OF_START: start.job.identity["model"]}
         if task.predicted_digest:
             identity |= {DATA_OF_PREDICTION: task.predicted_digest}
         products: tuple[str, ...] = (EVAL_RESULTS,)
