@@ -39,7 +39,7 @@ from albert.runs.assembly import (
 )
 from albert.runs.dev_reports import DevReports
 from albert.runs.divergence import warn_of_rate
-from albert.runs.left_model import LeftModel, warn_of_other_length
+from albert.runs.left_model import LeftModel, check_lengths
 from albert.runs.output_dir import (
     PACKING_VERSION,
     ROWS,
@@ -73,7 +73,7 @@ def run(task: Task, settings: Settings, followers: Sequence[TrainingObserver] = 
     warn_of_vocabulary(tokenizer)
     check_model(config, settings)
     check_labels_of_checkpoint(task, settings)
-    warn_of_other_length(task, settings)
+    check_lengths(task, settings)
     check_vocabulary(config, tokenizer, settings)
     replicas = join_replicas(settings)
     workers = replicas.workers

@@ -16,6 +16,40 @@ from albert.tokenization import Tokenizer
 
 # Of the options of tasks those that say how texts become rows, and rows answers.
 _LENGTHS = ("doc_stride", "max_query_length", "max_answer_length", "max_qa_length")
+# Those that decide what is trained on.
+_OF_RECORDS = ("doc_stride", "max_query_length", "max_qa_length")
+
+
+def check_lengths(task: Task, settings: Settings) -> None:
+    """Compares the lengths of rows with those that the model was trained on, as the two functions below."""
+    check_records_of_training(task, settings)
+    warn_of_other_length(task, settings)
+
+
+def check_records_of_training(task: Task, settings: Settings) -> None:
+    """Raises UserError where a training would go on with other rows than it began with, of the same data.
+
+    The folder's description says of which lengths they were; `run_settings.json` does not.
+    """
+    folder = settings.output_dir
+    begun = settings.do_train and not settings.overwrite_output_dir and any(folder.glob("model.ckpt-*.index"))
+    try:
+        found = read_description(folder) if begun else None
+    except UserError:  # said where it matters
+        return
+    if found is None or found.task_name != task.name:  # another task is refused as such
+        return
+    both = {name: (found.options[name], value) for name, value in task.options({}).items() if name in found.options}
+    differing = [
+        f"`{name}` is {there} there and {here} here"
+        for name, (there, here) in both.items()
+        if name in _OF_RECORDS and there != here
+    ]
+    if differing:
+        raise UserError(
+            f"`output_dir`={folder} holds another run: {'; '.join(differing)}. Choose another `output_dir`, repeat "
+            "that run's settings, or add `overwrite_output_dir` to move it aside."
+        )
 
 
 def warn_of_other_length(task: Task, settings: Settings) -> None:

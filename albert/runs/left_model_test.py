@@ -3,9 +3,11 @@ import dataclasses
 import pytest
 
 from albert.albert_config import AlbertConfig
-from albert.runs.left_model import LeftModel, warn_of_other_length
+from albert.errors import UserError
+from albert.runs.left_model import LeftModel, check_records_of_training, warn_of_other_length
 from albert.serving.description import DESCRIPTION, ModelDescription, read_description
 from albert.tasks.base import Labels, Span
+from albert.tasks.race import RaceTask
 from albert.tasks.registry import get_task
 from albert.tasks.squad.task import SquadTask
 from albert.testing import AGREEMENT, GOOD_SETTINGS
@@ -96,3 +98,31 @@ def test_evaluating_rows_with_other_columns_leaves_those_of_the_training(tmp_pat
     before = (tmp_path / DESCRIPTION).read_bytes()
     LeftModel(get_task("sst-2"), config, tokenizer, _settings(tmp_path, length=128)).write({})
     assert (tmp_path / DESCRIPTION).read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("trained", "task", "differing"),
+    [
+        (SquadTask(version="2.0"), SquadTask(version="2.0", doc_stride=64), "`doc_stride` is 128 there and 64 here"),
+        (SquadTask(version="2.0"), SquadTask(version="2.0", max_query_length=32), "`max_query_length` is 64 there and"),
+        (RaceTask(), RaceTask(max_qa_length=32), "`max_qa_length` is 128 there and 32 here"),
+        (SquadTask(version="2.0"), SquadTask(version="2.0", max_answer_length=10), None),
+        (SquadTask(version="1.1"), SquadTask(version="2.0", doc_stride=64), None),  # told by its name
+    ],
+)
+def test_training_does_not_go_on_with_rows_of_other_lengths(tmp_path, trained, task, differing):
+    description = ModelDescription(
+        trained.name, trained.output, (), 384, True, False, "0" * 64, "float32", trained.options({})
+    )
+    (tmp_path / DESCRIPTION).write_text(description.to_json())
+    settings = _settings(tmp_path, length=384, do_train=True)
+    check_records_of_training(task, settings)  # nothing is trained yet
+    (tmp_path / "model.ckpt-1.index").touch()
+    check_records_of_training(trained, settings)
+    check_records_of_training(task, dataclasses.replace(settings, overwrite_output_dir=True))
+    check_records_of_training(task, dataclasses.replace(settings, do_train=False))  # which is told and done
+    if not differing:
+        check_records_of_training(task, settings)
+        return
+    with pytest.raises(UserError, match=f"holds another run: {differing}"):
+        check_records_of_training(task, settings)
