@@ -20,7 +20,13 @@ check_whole TSP 1 999999999 "a number of steps"
 refuse "TSP, a number of steps" EPOCH
 refuse "WPSP, a number of steps" WPP
 
-# The data, and what is made of it. For other lengths set CACHED_DIR, or the names to nothing.
+usual_data='' # for name_cache
+if [[ -z ${DATA_DIR:-}${RACE_DIR:-}$MSL && $MQL == 128 ]]; then
+  # shellcheck disable=SC2034
+  usual_data=true
+fi
+
+# The data, and what is made of it.
 flag_variables+=(
   data_dir=DATA_DIR train_feature_file=TRAIN_FEATURE_FILE eval_feature_file=EVAL_FEATURE_FILE max_qa_length=MQL
   train_step=TSP warmup_step=WPSP

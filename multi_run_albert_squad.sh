@@ -31,6 +31,12 @@ flag_variables+=(
   doc_stride=DOC_STRIDE max_query_length=MQL num_train_epochs=EPOCH warmup_proportion=WPP
 )
 
+usual_data='' # for name_cache
+if [[ -z ${DATA_DIR:-}${SQUAD_DIR:-}${TRAIN_FILE:-}${PREDICT_FILE:-} && $DOC_STRIDE == 128 && $MQL == 64 ]]; then
+  # shellcheck disable=SC2034
+  usual_data=true
+fi
+
 # SQUAD_DIR: older name of DATA_DIR
 DATA_DIR=${DATA_DIR:-${SQUAD_DIR:-$CURRENT_PWD/SQuAD}}           # folder of both files; default: SQuAD/
 TRAIN_FILE=${TRAIN_FILE:-$DATA_DIR/train-v$SQUAD_VERSION.json}   # questions to train on
@@ -47,8 +53,7 @@ if is_true "$DO_EVAL" || is_true "$DO_PREDICT"; then check_file PREDICT_FILE "$P
 
 read_recipe "$TASK"
 
-# What is made of the data. Another length of rows makes other caches; for another stride or length of questions set
-# CACHED_DIR, or the names to nothing.
+# What is made of the data.
 length=${MSL:-$recipe_length}
 TRAIN_FEATURE_FILE=${TRAIN_FEATURE_FILE-$(name_cache "${TASK}_train_$length.tf_record")}         # cache of TRAIN_FILE
 PREDICT_FEATURE_FILE=${PREDICT_FEATURE_FILE-$(name_cache "${TASK}_dev_$length.tf_record")}           # cache of PREDICT_FILE

@@ -1237,6 +1237,27 @@ def test_squad_scripts_settings_can_be_overridden(checkout):
     assert {flag: flags[flag] for flag, _ in settings.values()} == dict(settings.values())
 
 
+@pytest.mark.parametrize(
+    ("script", "variables", "arguments"),
+    [
+        ("multi_run_albert_squad.sh", {"TRAIN_FILE": "mine.json"}, ()),
+        ("multi_run_albert_squad.sh", {"DOC_STRIDE": "64"}, ()),
+        ("multi_run_albert_squad.sh", {"MQL": "32"}, ()),
+        ("multi_run_albert_squad.sh", {}, ("--doc_stride=64",)),
+        ("multi_run_albert_race.sh", {"MSL": "128"}, ()),
+        ("multi_run_albert_race.sh", {"MQL": "64"}, ()),
+        ("multi_run_albert_race.sh", {"DATA_DIR": "."}, ()),
+    ],
+)
+def test_caches_of_other_data_and_lengths_are_found_by_what_they_are_made_of(checkout, script, variables, arguments):
+    (checkout.root / "mine.json").touch()
+    result = checkout.run(script, *arguments, cwd=checkout.root, **variables)
+    assert result.returncode == 0, result.stderr
+    named = {name: value for name, value in checkout.flags().items() if name.endswith(("_feature_file", "_left_file"))}
+    assert len(named) >= 2
+    assert set(named.values()) == {""}
+
+
 def test_squad_script_needs_only_the_files_it_will_read(checkout, tmp_path):
     (tmp_path / "questions.json").touch()
     given = {"SQUAD_DIR": "elsewhere", "PREDICT_FILE": "questions.json"}

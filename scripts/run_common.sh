@@ -188,10 +188,23 @@ become_python() {
 # with_python ARGUMENT...: runs our interpreter.
 with_python() { (become_python "$@"); }
 
-# name_cache FILE: prints FILE in CACHED_DIR, the predecessor's name for a cache of Google's models, which share a
-# vocabulary; for another MODEL_DIR or SPM_MODEL nothing. Caches without names are told apart by all they depend on.
+# Flags behind the script's name with which a cache is of other data, lengths or another vocabulary than its name says.
+readonly flags_of_caches=(
+  data_dir train_file predict_file max_seq_length doc_stride max_query_length max_qa_length high_only middle_only
+  model_dir spm_model_file vocab_file do_lower_case keep_accents
+)
+
+# name_cache FILE: prints FILE in CACHED_DIR, the predecessor's name for a cache of the usual data and lengths, by the
+# script's usual_data, and of Google's models, which share a vocabulary; for all others nothing. Caches without names are
+# told apart by all they depend on, where one with a name could only be refused.
 name_cache() {
-  if [[ $MODEL_NAME == "${ALBERT_DIR}_v$VERSION" && -z $SPM_MODEL ]]; then printf '%s\n' "$CACHED_DIR/$1"; fi
+  local flag
+  for flag in "${flags_of_caches[@]}"; do
+    if [[ $given_flags == *" $flag "* ]]; then return; fi
+  done
+  if [[ ${usual_data:-} && $MODEL_NAME == "${ALBERT_DIR}_v$VERSION" && -z $SPM_MODEL ]]; then
+    printf '%s\n' "$CACHED_DIR/$1"
+  fi
 }
 
 # how_to_fetch_model: prints what to run for a MODEL_DIR that is called like one of Google's models, or for any other.
