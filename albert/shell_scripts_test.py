@@ -1460,10 +1460,7 @@ def test_demos_help_installs_nothing(checkout, words):
     ],
 )
 def test_setup_says_in_one_line_what_is_wrong(checkout, arguments, variables, words):
-    shutil.copy(ROOT / "scripts" / "setup.sh", checkout.root / "scripts" / "setup.sh")
-    for name in ("pyproject.toml", "requirements.txt"):
-        shutil.copy(ROOT / name, checkout.root / name)
-    shutil.rmtree(checkout.root / ".venv")
+    _prepare_setup(checkout)
     write_executable(
         checkout.bin / "python-too-old", '#!/bin/sh\n[ "$1" = --version ] && echo Python 3.8.1 || exit 1\n'
     )
@@ -1472,6 +1469,23 @@ def test_setup_says_in_one_line_what_is_wrong(checkout, arguments, variables, wo
     assert len(result.stderr.splitlines()) == 1
     assert all(word in result.stderr for word in words), result.stderr
     assert not (checkout.root / ".venv").exists()
+
+
+def test_setup_takes_an_interpreter_in_a_folder_with_a_blank(checkout):
+    _prepare_setup(checkout)
+    python = checkout.root / "my tools/python"
+    python.parent.mkdir()
+    write_executable(python, '#!/bin/sh\n[ "$1" != -m ]\n')  # with which no environment can be made
+    result = checkout.run("scripts/setup.sh", PYTHON=str(python))
+    assert (result.returncode, "could not make" in result.stderr) == (2, True), result.stderr
+
+
+def _prepare_setup(checkout: Checkout) -> None:
+    """The set-up itself, in a checkout where it has made nothing yet."""
+    shutil.copy(ROOT / "scripts" / "setup.sh", checkout.root / "scripts" / "setup.sh")
+    for name in ("pyproject.toml", "requirements.txt"):
+        shutil.copy(ROOT / name, checkout.root / name)
+    shutil.rmtree(checkout.root / ".venv")
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--dev", "-h"]])

@@ -68,8 +68,9 @@ is_supported_python() {
 
 # Prints the interpreter to make the environment with.
 find_python() {
-  local candidate
-  for candidate in ${PYTHON:-python3 python3.13 python3.12 python3.11}; do
+  local candidate candidates=(python3 python3.13 python3.12 python3.11)
+  if [[ ${PYTHON:-} ]]; then candidates=("$PYTHON"); fi
+  for candidate in "${candidates[@]}"; do
     if is_supported_python "$candidate"; then
       printf '%s\n' "$candidate"
       return
