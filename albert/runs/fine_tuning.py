@@ -48,6 +48,7 @@ from albert.runs.output_dir import (
     recorded_packing,
     still_claimed,
 )
+from albert.runs.run_differences import SCORING
 from albert.runs.split_data import SplitData
 from albert.serving import imported
 from albert.serving.description import DESCRIPTION, ModelDescription, read_description
@@ -298,6 +299,7 @@ def identity_of_run(
             SHAPE_COST: shape_cost(config.hidden_size, replicas.is_on_gpus, bool(settings.speed.use_xla)),
             "head": {name: value for name, value in vars(head_for(task.output, config)).items() if name != "config"}
             | LossChoice.of(task, settings.objective).identity(),
+            **({SCORING: scoring} if (scoring := task.scoring()) else {}),
         }
     if settings.do_eval:
         identity["evaluation"] = {"data_sha256": digests["dev"]}

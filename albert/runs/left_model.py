@@ -8,6 +8,8 @@ from albert.albert_config import AlbertConfig
 from albert.engine.evaluations import Evaluation
 from albert.engine.throughput import StepRecord
 from albert.errors import UserError
+from albert.runs.output_dir import recorded_training
+from albert.runs.run_differences import SCORING
 from albert.serving.description import ModelDescription, read_description
 from albert.serving.model_folder import write_model_folder
 from albert.settings import Settings
@@ -21,9 +23,10 @@ _OF_RECORDS = ("doc_stride", "max_query_length", "max_qa_length")
 
 
 def check_lengths(task: Task, settings: Settings) -> None:
-    """Compares the lengths of rows with those that the model was trained on, as the two functions below."""
+    """Compares the lengths of rows, and how they are scored, with what the folder says, as the functions below."""
     check_records_of_training(task, settings)
     warn_of_other_length(task, settings)
+    warn_of_other_scoring(task, settings)
 
 
 def check_records_of_training(task: Task, settings: Settings) -> None:
@@ -70,6 +73,21 @@ def warn_of_other_length(task: Task, settings: Settings) -> None:
                 told = (name, used[name], folder, trained[name])
                 logging.warning("`%s`=%d, but the model in %s was trained with %d.", *told)
         return
+
+
+def warn_of_other_scoring(task: Task, settings: Settings) -> None:
+    """Warns where a training that goes on, or is done, keeps scores which may not be those that are asked for.
+
+    A run that began with another scoring than the default says so, and `claim_output_dir` compares it.
+    """
+    begun = {} if settings.overwrite_output_dir else recorded_training(settings.output_dir)
+    scoring = task.scoring()
+    if settings.do_train and settings.do_eval and scoring and begun and SCORING not in begun:
+        logging.warning(
+            "%s is of a run that does not say that it began with %s: the checkpoints that are evaluated keep their "
+            "scores. Without `do_train` the best one is scored anew.",
+            *(settings.output_dir, ", ".join(f"`{name}`={value}" for name, value in scoring.items())),
+        )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,10 +1,11 @@
 import dataclasses
+import json
 
 import pytest
 
 from albert.albert_config import AlbertConfig
 from albert.errors import UserError
-from albert.runs.left_model import LeftModel, check_records_of_training, warn_of_other_length
+from albert.runs.left_model import LeftModel, check_records_of_training, warn_of_other_length, warn_of_other_scoring
 from albert.serving.description import DESCRIPTION, ModelDescription, read_description
 from albert.tasks.base import Labels, Span
 from albert.tasks.race import RaceTask
@@ -126,3 +127,20 @@ def test_training_does_not_go_on_with_rows_of_other_lengths(tmp_path, trained, t
         return
     with pytest.raises(UserError, match=f"holds another run: {differing}"):
         check_records_of_training(task, settings)
+
+
+def test_scores_that_a_run_keeps_and_that_may_be_others_are_told(tmp_path, caplog):
+    settings = dataclasses.replace(_settings(tmp_path, length=384, do_train=True), do_eval=True)
+    chinese, usual = SquadTask(version="1.1", score_language="zh"), SquadTask(version="1.1")
+    warn_of_other_scoring(chinese, settings)  # a new run
+    (tmp_path / "model.ckpt-1.index").touch()
+    for training, told in (({"seed": 1}, True), ({"seed": 1, "scoring": {"score_language": "zh"}}, False)):
+        (tmp_path / "run_settings.json").write_text(json.dumps({"training": training}))
+        caplog.clear()
+        warn_of_other_scoring(usual, settings)
+        warn_of_other_scoring(chinese, dataclasses.replace(settings, do_train=False))  # which scores anew
+        warn_of_other_scoring(chinese, dataclasses.replace(settings, overwrite_output_dir=True))
+        assert caplog.messages == []
+        warn_of_other_scoring(chinese, settings)
+        said = f"{tmp_path} is of a run that does not say that it began with `score_language`=zh: "
+        assert [message.startswith(said) for message in caplog.messages] == [True] * told

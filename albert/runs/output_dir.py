@@ -14,7 +14,7 @@ from typing import Any
 
 from albert.data.row_shapes import PACKINGS
 from albert.errors import UserError
-from albert.runs.run_differences import differences
+from albert.runs.run_differences import SCORING, differences
 from albert.settings import Settings
 from albert.system.files import delete_leftovers, finish_texts, write_text
 from albert.system.json_text import parse_json, short_repr
@@ -200,8 +200,9 @@ def _as_begun(identity: Mapping[str, Mapping[str, object]], found: Mapping[str, 
     if "training" not in found:
         return dict(identity)
     training, recorded = dict(identity["training"]), found["training"]
-    if INIT_WEIGHTS not in recorded:
-        training.pop(INIT_WEIGHTS, None)
+    for later in (INIT_WEIGHTS, SCORING):
+        if later not in recorded:
+            training.pop(later, None)
     if PACKING_VERSION in training:
         packing = (PACKING_VERSION, SHAPE_COST)
         training = {name: value for name, value in training.items() if name not in packing}

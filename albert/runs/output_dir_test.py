@@ -277,6 +277,19 @@ def test_a_packing_that_only_a_newer_program_has_is_refused(trained):
         recorded_packing(trained)
 
 
+def test_a_run_keeps_the_scoring_that_it_began_with_or_that_nobody_knows(tmp_path, trained):
+    _claim(
+        trained, _with("training", scoring={"score_language": "zh"})
+    )  # it may have begun with that, before it said so
+    assert "scoring" not in json.loads((trained / RUN_SETTINGS).read_text())["training"]
+    began = _with("training", scoring={"score_language": "zh"})
+    _claim(tmp_path / "other", began)
+    (tmp_path / "other/model.ckpt-4.index").touch()
+    _claim(tmp_path / "other", began)
+    with pytest.raises(UserError, match="`score_language` is 'zh' there and not set here"):
+        _claim(tmp_path / "other")
+
+
 def test_rows_to_evaluate_on_are_those_of_the_training_there(tmp_path):
     rows = {"columns": ["text"], "hold_out": None, "samples": {"train": 5, "dev": 9}}
     evaluated = {"model": IDENTITY["model"], "rows": {"hold_out": None, "samples": {"dev": 9}}}

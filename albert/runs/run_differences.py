@@ -32,6 +32,8 @@ _OTHER_NAMES = {
     "head.dropout_rate": "`dropout_prob`",
     "head.start_n_top": "`start_n_top`",
     "head.end_n_top": "`end_n_top`",
+    **{f"scoring.{name}": f"`{name}`" for name in ("max_answer_length", "score_language", "original_thresholds")},
+    "scoring.null_score_diff_threshold": "`null_score_diff_threshold`",
     "hold_out": "the hold-out",
     "hold_out.share": "`validation_split`",
     "hold_out.seed": "`seed`",
@@ -39,6 +41,8 @@ _OTHER_NAMES = {
     "samples.train": "`max_train_samples`",
     "samples.dev": "`max_eval_samples`",
 }
+# How the dev set is scored, where that is not the default; which runs of before do not say.
+SCORING = "scoring"
 # Digests, which say nothing to a reader.
 _CONTENTS = {
     "data_sha256": "the data differ",
@@ -65,6 +69,8 @@ def _phrases(theirs: Mapping[str, object], ours: Mapping[str, object], prefix: s
     for key in sorted({*theirs, *ours}):
         name = prefix + key
         there, here = (values.get(key, ONCE_CONSTANT.get(name)) for values in (theirs, ours))
+        if key == SCORING:  # which has only what is not the default
+            there, here = there or {}, here or {}
         if isinstance(there, dict) and isinstance(here, dict):
             yield from _phrases(there, here, f"{name}.")
         elif there != here and name in _CONTENTS:

@@ -41,6 +41,12 @@ from albert.runs.run_differences import differences
                 "--max_train_samples is 50 there and not set here",
             ],
         ),
+        (
+            {"scoring": {"score_language": "zh", "max_answer_length": 20}},
+            {"scoring": {"score_language": "ja"}},
+            ["`max_answer_length` is 20 there and not set here", "`score_language` is 'zh' there and 'ja' here"],
+        ),
+        ({"scoring": {"score_language": "zh"}}, {}, ["`score_language` is 'zh' there and not set here"]),
         ({"albert_config": {"a": 1}}, {"albert_config": {"a": 2}}, ["albert_config.a is 1 there and 2 here"]),
         # What a record does not name has the value that was a constant when it was written.
         (

@@ -245,6 +245,10 @@ class Task(abc.ABC):
         """
         return {}
 
+    def scoring(self) -> dict[str, Any]:
+        """What of its settings decides how predictions are scored, as JSON-able data, where it is not the default."""
+        return {}
+
     @abc.abstractmethod
     def score(
         self, items: Sequence[Any], predictions: Mapping[str, np.ndarray], records: Sequence[HostRecord] = ()

@@ -203,6 +203,12 @@ class SquadTask(Task):
         """What decides the records beside the file: the windows. Versions differ in the loss only."""
         return {"task": "squad", "doc_stride": self.doc_stride, "max_query_length": self.max_query_length}
 
+    def scoring(self) -> dict[str, Any]:
+        """The longest answer, the language, and the threshold that was given or how it is tuned."""
+        names = ("max_answer_length", "score_language", "null_score_diff_threshold", "original_thresholds")
+        usual = {field.name: field.default for field in dataclasses.fields(self)}
+        return {name: value for name in names if (value := getattr(self, name)) != usual[name]}
+
     @property
     def output(self) -> Span:
         """Start and end in 1.1; in 2.0 beams of both, and whether there is an answer at all."""

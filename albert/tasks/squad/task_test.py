@@ -256,6 +256,12 @@ def test_reading_and_featurizing_import_no_tensorflow(testdata):
     subprocess.run([sys.executable, "-c", code], check=True, cwd=testdata.parent.parent)
 
 
+def test_scoring_holds_what_is_not_the_default():
+    assert SquadTask(version="2.0", doc_stride=64, n_best_size=5).scoring() == {}
+    chosen = {"max_answer_length": 10, "score_language": "zh", "null_score_diff_threshold": 0.0}
+    assert SquadTask(version="2.0", **chosen).scoring() == chosen
+
+
 def test_identity_holds_the_options_that_change_records():
     plain = json.dumps(_task().identity())
     assert plain == json.dumps(_task("1.1").identity())
