@@ -1,6 +1,7 @@
 """A job: one run of a program in a folder of its own, and how to tell whether it is finished. No TensorFlow."""
 
 import dataclasses
+import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -90,6 +91,19 @@ class Job:
         if self._recorded() != self.identity:
             self._write_record()
 
+    def begin_unattended(self) -> Path | None:
+        """As `begin`, for a program after which nothing calls `confirm`: the record to be put in place of the folder's.
+
+        None where the folder has it. Its name is of its contents: what is begun later with other flags has another one.
+        """
+        self.begin()
+        if self._is_recorded():
+            return None
+        text = self._record()
+        path = self.folder / f"{Path(RECORD).stem}-{hashlib.sha256(text.encode()).hexdigest()[:8]}.json"
+        write_text(path, text)
+        return path
+
     def is_finished(self) -> bool:
         """Whether its folder has all that a finished run with this identity leaves."""
         if not all((self.folder / name).is_file() for name in self.products):
@@ -122,7 +136,10 @@ class Job:
         return recorded == self.identity
 
     def _write_record(self) -> None:
-        write_text(self.folder / RECORD, json.dumps(dict(self.identity), indent=2, sort_keys=True) + "\n")
+        write_text(self.folder / RECORD, self._record())
+
+    def _record(self) -> str:
+        return json.dumps(dict(self.identity), indent=2, sort_keys=True) + "\n"
 
     def _recorded(self) -> object:
         return _json_of(self.folder / RECORD)

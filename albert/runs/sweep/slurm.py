@@ -2,10 +2,10 @@
 
 import hashlib
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from albert.runs.sweep.jobs import Job
+from albert.runs.sweep.jobs import RECORD, Job
 from albert.runs.sweep.plan import Trained
 from albert.runs.sweep.request import SweepRequest
 from albert.runs.sweep.scheduler import Command
@@ -59,11 +59,12 @@ def files_for(request: SweepRequest, runs: Sequence[Trained], command: Command, 
     chains = _chains(runs)
     if not chains:
         return {}
-    for job in (job for chain in chains for job in chain):
-        job.begin()
     folder = request.output_dir.resolve()
     device = device_flags(request)
-    lines = [" && ".join(shlex.join(command(job.module, job.all_flags(device))) for job in chain) for chain in chains]
+    lines = [
+        " && ".join(shlex.join(words) for job in chain for words in _commands_of(job, command, device))
+        for chain in chains
+    ]
     text = "".join(f"{line}\n" for line in lines)
     name = COMMANDS.replace("*", f"-{hashlib.sha256(text.encode()).hexdigest()[:8]}")
     gpus = 0 if request.gpus == 0 else request.gpus_per_run
@@ -80,6 +81,13 @@ def files_for(request: SweepRequest, runs: Sequence[Trained], command: Command, 
         commands_file=shlex.quote(str(folder / name)),
     )
     return {SCRIPT: script, name: text}
+
+
+def _commands_of(job: Job, command: Command, device: Mapping[str, str]) -> list[list[str]]:
+    """The program, and where its folder says that it is another run's, what notes that it is done."""
+    program = command(job.module, job.all_flags(device))
+    record = job.begin_unattended()
+    return [program, ["cp", "--", str(record), str(job.folder / RECORD)]] if record else [program]
 
 
 def _chains(runs: Sequence[Trained]) -> list[list[Job]]:

@@ -88,6 +88,23 @@ def test_an_element_that_waits_while_another_script_is_written_does_the_run_of_i
     assert {len(starts_of(path)) for path in (folder / "sweep/MRPC/recipe").glob("seed?")} == {1}
 
 
+@pytest.mark.slow
+def test_a_run_that_slurm_does_again_for_other_data_is_finished_then(folder):
+    argv = sweep_command(folder, "--task_name=MNLI", "--seeds=1")
+    assert conduct(folder, argv) == []
+    write_toy_glue(folder / "data", {"test": 6})
+    submitted = shutil.copy(write_script(folder, "--task_name=MNLI", "--seeds=1"), folder / "copy")
+    write_toy_glue(folder / "data", {"test": 7})
+    script = write_script(folder, "--task_name=MNLI", "--seeds=1")
+    # What was submitted before does not pass for what is written now; here it reads the data of now all the same.
+    assert run(submitted, 1, folder).wait(timeout=60) == 0
+    assert commands_of(write_script(folder, "--task_name=MNLI", "--seeds=1")).count("pretend.py") == 3
+    assert run(script, 1, folder).wait(timeout=60) == 0
+    write_script(folder, "--task_name=MNLI", "--seeds=1")
+    assert not script.exists()  # nothing is left
+    assert {len(starts_of(path)) for path in folder.glob("sweep/*/recipe/seed1")} == {3}
+
+
 @pytest.mark.parametrize("behaviour", ["wait", "helped"])  # "helped": as while other processes prepare its data
 def test_a_run_that_slurm_stops_saves_and_is_queued_again(folder, behaviour):
     script = write_script(folder, "--task_name=MRPC", "--seeds=1", behaviour={"": behaviour})
