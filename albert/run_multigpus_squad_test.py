@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +132,17 @@ def test_one_replica_answers_as_two_do_and_builds_no_features_again(trained):
     assert load(trained / "one/predictions.json") == load(trained / "out/predictions.json")
     one, two = (load(trained / out / "null_odds.json") for out in ("one", "out"))
     assert one == pytest.approx(two, abs=1e-4)
+
+
+@pytest.mark.training
+def test_another_threshold_scores_the_best_checkpoint_of_a_finished_run_anew(trained, tmp_path):
+    shutil.copytree(trained / "out", tmp_path / "out")
+    flags = {"num_gpu_cores": 1, "train_batch_size": 8, "output_dir": tmp_path / "out"}
+    said = run_process("2.0", command(trained, "2.0", null_score_diff_threshold=-1e9, **flags))
+    assert "is of a run that does not say that it began with --null_score_diff_threshold=-1000000000.0: " in said
+    assert set(load(tmp_path / "out/predictions.json").values()) == {""}
+    best = load(tmp_path / "out/eval_results.json")["best"]
+    assert best["exact"] == pytest.approx(100 * best["NoAns_total"] / best["total"])
 
 
 def test_questions_without_gold_answers_are_answered_and_no_score_is_claimed(trained, tmp_path):

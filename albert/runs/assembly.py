@@ -262,11 +262,13 @@ def train_and_evaluate(
     dev_reports: DevReports | None = None,
     examples: Mapping[str, int] = MappingProxyType({}),
     followers: Sequence[TrainingObserver] = (),
+    scores_anew: bool = False,
 ) -> dict[str, float]:
     """Trains if asked to, writes results, log and curve; metrics of the best checkpoint, {} without an `eval_spec`.
 
     `observers` follow the training, before those that write its log and its events, `followers` after them, since they
     may stop it. `dev_reports` are written with the results, as are the numbers of `examples` of the splits.
+    `scores_anew` as for `evaluate`.
     """
     replicas = estimator.replicas
     workers = replicas.workers
@@ -282,7 +284,7 @@ def train_and_evaluate(
 
         estimator.train(train_input_fn, settings.train.num_steps, eval_spec, workers.on_chief(open_logs) or ())
     trained_to = estimator.global_step  # before the best checkpoint is taken
-    metrics = evaluate(estimator, eval_spec, settings) if eval_spec else {}
+    metrics = evaluate(estimator, eval_spec, settings, scores_anew) if eval_spec else {}
     predictions = dev_reports.predictions(metrics, workers.agree) if eval_spec and dev_reports else {}
 
     def write_reports() -> None:
@@ -307,9 +309,14 @@ def train_and_evaluate(
     return metrics
 
 
-def evaluate(estimator: Estimator, eval_spec: EvalSpec, settings: Settings) -> dict[str, float]:
-    """Dev metrics of the best checkpoint: those of this training, otherwise from evaluating the checkpoints on disk."""
-    if settings.do_train and estimator.evaluations.best:
+def evaluate(
+    estimator: Estimator, eval_spec: EvalSpec, settings: Settings, scores_anew: bool = False
+) -> dict[str, float]:
+    """Dev metrics of the best checkpoint: those of this training, otherwise from evaluating the checkpoints on disk.
+
+    `scores_anew`: also after a training, whose scores may be of another kind.
+    """
+    if settings.do_train and estimator.evaluations.best and not scores_anew:
         return dict(estimator.evaluations.best.metrics)
     estimator.evaluate_checkpoints(eval_spec)
     restore_best(estimator, settings)

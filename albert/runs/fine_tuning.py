@@ -39,7 +39,7 @@ from albert.runs.assembly import (
 )
 from albert.runs.dev_reports import DevReports
 from albert.runs.divergence import warn_of_rate
-from albert.runs.left_model import LeftModel, check_lengths
+from albert.runs.left_model import LeftModel, check_lengths, may_have_other_scores
 from albert.runs.output_dir import (
     PACKING_VERSION,
     ROWS,
@@ -103,8 +103,7 @@ def run(task: Task, settings: Settings, followers: Sequence[TrainingObserver] = 
             eval_spec = build_eval_spec(inputs, dev_reports.score)
         check_early_stopping(settings, eval_spec)
         left_model = LeftModel(task, config, tokenizer, settings)
-        best = estimator.evaluations.best
-        leave_model(estimator, left_model, best.metrics if best else {})
+        leave_model(estimator, left_model)
         metrics = train_and_evaluate(
             estimator,
             inputs.train,
@@ -115,6 +114,7 @@ def run(task: Task, settings: Settings, followers: Sequence[TrainingObserver] = 
             dev_reports,
             {split: splits[split].num_examples for split in ("train", "dev") if split in splits},
             followers,
+            workers.agree(lambda: may_have_other_scores(task, settings)),
         )
         if metrics:
             leave_model(estimator, left_model, metrics)  # what evaluating without training tuned
@@ -145,12 +145,17 @@ def load_splits(
     return {split: SplitData.load(task, split, tokenizer, settings.data, source) for split, source in sources.items()}
 
 
-def leave_model(estimator: Estimator, left_model: LeftModel, scores: Mapping[str, float]) -> None:
-    """Writes what makes the output directory a model, where there is a checkpoint or will be one."""
+def leave_model(estimator: Estimator, left_model: LeftModel, scores: Mapping[str, float] | None = None) -> None:
+    """Writes what makes the output directory a model, where there is a checkpoint or will be one.
+
+    `scores` are the best evaluation's; None: those of the best one so far.
+    """
+    best = estimator.evaluations.best
+    known = scores if scores is not None else best.metrics if best else {}
 
     def write() -> None:
         if left_model.settings.do_train or estimator.checkpoint_steps:
-            left_model.write(scores)
+            left_model.write(known)
 
     estimator.replicas.workers.on_chief(write)
 

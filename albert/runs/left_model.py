@@ -75,18 +75,22 @@ def warn_of_other_length(task: Task, settings: Settings) -> None:
         return
 
 
-def warn_of_other_scoring(task: Task, settings: Settings) -> None:
-    """Warns where a training that goes on, or is done, keeps scores which may not be those that are asked for.
+def may_have_other_scores(task: Task, settings: Settings) -> bool:
+    """Whether a training that goes on, or is done, has scores which may not be those that are asked for.
 
     A run that began with another scoring than the default says so, and `claim_output_dir` compares it.
     """
     begun = {} if settings.overwrite_output_dir else recorded_training(settings.output_dir)
-    scoring = task.scoring()
-    if settings.do_train and settings.do_eval and scoring and begun and SCORING not in begun:
+    return settings.do_train and settings.do_eval and bool(task.scoring() and begun) and SCORING not in begun
+
+
+def warn_of_other_scoring(task: Task, settings: Settings) -> None:
+    """Warns where a run `may_have_other_scores`."""
+    if may_have_other_scores(task, settings):
         logging.warning(
             "%s is of a run that does not say that it began with %s: the checkpoints that are evaluated keep their "
-            "scores. Without `do_train` the best one is scored anew.",
-            *(settings.output_dir, ", ".join(f"`{name}`={value}" for name, value in scoring.items())),
+            "scores, by which the best one is chosen; that one is scored anew.",
+            *(settings.output_dir, ", ".join(f"`{name}`={value}" for name, value in task.scoring().items())),
         )
 
 
