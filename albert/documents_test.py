@@ -499,3 +499,4 @@ def test_pages_use_the_fields_words(page):
     text = without_blocks(text_of(page)).lower()
     found = {word: instead for word, instead in WORDS.items() if re.search(rf"\b{re.escape(word)}\b", text)}
     assert found == {}, "write instead"
+    assert re.findall(r"^(?:<{7}|>{7}) .*", text_of(page), re.MULTILINE) == [], "two versions were not merged"
