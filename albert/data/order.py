@@ -5,10 +5,14 @@ same for any number of replicas.
 """
 
 import functools
+import threading
 
 import numpy as np
 
 from albert.data import counter_hash
+
+_DRAWN_AT_ONCE = 1 << 20  # hashing needs several arrays of so many numbers besides
+_ordering = threading.Lock()
 
 
 def epoch_order(count: int, seed: int, epoch: int) -> np.ndarray:
@@ -17,8 +21,12 @@ def epoch_order(count: int, seed: int, epoch: int) -> np.ndarray:
     Sorts a counter hash of (seed, epoch, record) instead of asking NumPy for a permutation, whose algorithm may change
     with NumPy's version and with it the data of a resumed run.
     """
-    epoch_key = _hash(_hash(seed) ^ epoch)
-    return np.argsort(counter_hash.draw(_as_key(epoch_key), np.arange(count)), kind="stable").astype(np.int64)
+    epoch_key = _as_key(_hash(_hash(seed) ^ epoch))
+    drawn = np.empty(count, np.uint64)
+    for first in range(0, count, _DRAWN_AT_ONCE):
+        part = drawn[first : first + _DRAWN_AT_ONCE]
+        part[:] = counter_hash.draw(epoch_key, np.arange(first, first + len(part)))
+    return np.argsort(drawn, kind="stable").astype(np.int64, copy=False)
 
 
 def _hash(number: int) -> int:
@@ -30,8 +38,15 @@ def _as_key(number: int) -> np.ndarray:
     return np.array([number & 0xFFFFFFFFFFFFFFFF], np.uint64)
 
 
-@functools.lru_cache(maxsize=2)  # a batch that straddles two epochs needs both
 def _remembered_epoch_order(count: int, seed: int, epoch: int) -> np.ndarray:
+    # One at a time: the threads that read the first batches ask at once, and an order of 100 million records takes 2 GB
+    # while it is made.
+    with _ordering:
+        return _last_epoch_orders(count, seed, epoch)
+
+
+@functools.lru_cache(maxsize=2)  # a batch that straddles two epochs needs both
+def _last_epoch_orders(count: int, seed: int, epoch: int) -> np.ndarray:
     order = epoch_order(count, seed, epoch)
     order.flags.writeable = False
     return order

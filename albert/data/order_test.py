@@ -1,8 +1,12 @@
 """Which records make up step t."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
+from albert.data import order as order_module
 from albert.data.order import epoch_order, train_indices
 
 COUNT = 26
@@ -52,3 +56,25 @@ def test_the_stream_does_not_depend_on_how_it_is_cut_into_batches():
         return np.concatenate([train_indices(step, size, COUNT, seed=1) for step in range(60 // size)]).tolist()
 
     assert stream(1) == stream(4) == stream(12) == stream(30)
+
+
+def test_threads_that_ask_at_the_same_time_make_an_order_once(monkeypatch):
+    # Of 100 million records each order takes gigabytes while it is made.
+    made = []
+
+    def slow_epoch_order(count, seed, epoch):
+        made.append(epoch)
+        time.sleep(0.05)  # in which the others ask
+        return epoch_order(count, seed, epoch)
+
+    monkeypatch.setattr(order_module, "epoch_order", slow_epoch_order)
+    with ThreadPoolExecutor(4) as threads:
+        batches = list(threads.map(lambda step: train_indices(step, 4, COUNT, seed=7_000), range(4)))
+    assert made == [0]
+    assert np.concatenate(batches).tolist() == epoch_order(COUNT, 7_000, 0)[:16].tolist()
+
+
+def test_an_order_that_is_hashed_in_parts_is_the_same(monkeypatch):
+    whole = epoch_order(COUNT, seed=1, epoch=0).tolist()
+    monkeypatch.setattr(order_module, "_DRAWN_AT_ONCE", 4)
+    assert epoch_order(COUNT, seed=1, epoch=0).tolist() == whole
