@@ -19,6 +19,9 @@ from albert.system.printing import counted
 
 # Below the ports that Linux gives to outgoing connections (32768 and up), of which one might be taken.
 BASE_PORT = 12_000
+# Jobs of Slurm, and steps of one, that share a node: each has a block of so many ports there, or several.
+_PORTS_OF_BLOCK, _BLOCKS = 8, 1000
+_BLOCKS_BETWEEN_STEPS = 97
 MAX_WORKERS = 1024  # far more than train together well, and few enough to name the missing ones
 _HOW = (
     'set TF_CONFIG on each worker, as {"cluster": {"worker": ["host0:12000", "host1:12000"]}, "task": {"type": '
@@ -195,10 +198,19 @@ def _from_slurm(environment: Mapping[str, str]) -> Cluster:
             f"1 to {MAX_WORKERS} can train together"
         )
     _check_distribution(environment, index, places[index])
-    # Jobs that share a node get ports of their own, but for one of a thousand.
-    base = BASE_PORT + job % 1000
+    base = _first_port(job, environment.get("SLURM_STEP_ID", ""), max(tasks))
     launch = ".".join(environment.get(f"SLURM_{name}", "0") for name in ("JOB_ID", "STEP_ID", "RESTART_COUNT"))
     return Cluster(tuple(f"{host}:{base + local}" for host, local in places), index, launch)
+
+
+def _first_port(job: int, step: str, most_tasks: int) -> int:
+    """Of each node's ports for this step. Jobs and steps that share a node have others, but for one of a thousand.
+
+    Those most likely to do so have neighbouring numbers: elements of an array, steps that run beside each other.
+    """
+    blocks = -(-most_tasks // _PORTS_OF_BLOCK)
+    number = job + _BLOCKS_BETWEEN_STEPS * (int(step) if re.fullmatch(r"\d{1,12}", step, re.ASCII) else 0)
+    return BASE_PORT + number * blocks % (_BLOCKS - blocks + 1) * _PORTS_OF_BLOCK
 
 
 def _number(environment: Mapping[str, str], name: str) -> int:

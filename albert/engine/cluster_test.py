@@ -127,9 +127,27 @@ def _no_scontrol(monkeypatch):
 def test_slurms_tasks_are_numbered_along_the_nodes_in_their_order():
     # By text n10 comes before n9; the index does not.
     cluster = cluster_from_environment(slurm("n[9-10],b", "2(x2),1", 2, SLURMD_NODENAME="n10", SLURM_LOCALID="0"))
-    # The port is 12000 + job % 1000 + the number on the node.
-    assert cluster.addresses == ("n9:12567", "n9:12568", "n10:12567", "n10:12568", "b:12567")
+    # The first port is 12000 + 8 * ((job + 97 * step) % 1000).
+    assert cluster.addresses == ("n9:18088", "n9:18089", "n10:18088", "n10:18089", "b:18088")
     assert (cluster.index, cluster.launch) == (2, "1234567.2.0")
+
+
+@pytest.mark.parametrize("tasks", [1, 2, 8, 20, 300])
+def test_jobs_with_neighbouring_numbers_and_steps_of_a_job_have_other_ports_on_a_node(tasks):
+    def ports(**given: int) -> set[str]:
+        job = {f"SLURM_{name}": str(number) for name, number in given.items()}
+        return set(cluster_from_environment(slurm("a", str(tasks), **job)).addresses)
+
+    first = ports(JOB_ID=500, STEP_ID=0)
+    assert len(first) == tasks
+    assert not first & ports(JOB_ID=501, STEP_ID=0)
+    assert not first & ports(JOB_ID=500, STEP_ID=1)
+
+
+def test_slurms_ports_stay_below_those_of_outgoing_connections():
+    jobs = [slurm("a", "1023", SLURM_JOB_ID=str(job)) for job in range(0, 10**6, 997)]
+    ports = [int(cluster_from_environment(job).addresses[-1].split(":")[1]) for job in jobs]
+    assert max(ports) < 32_768
 
 
 def test_a_job_that_slurm_starts_again_is_another_launch():
@@ -174,9 +192,9 @@ def test_slurms_own_command_expands_where_it_is_there(tmp_path, monkeypatch):
     script.write_text('#!/bin/sh\n[ "$1 $2 $3" = "show hostnames odd{1..2}" ] || exit 1\necho odd1\necho odd2\n')
     script.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.defpath}")
-    assert cluster_from_environment(slurm("odd{1..2}", "1(x2)")).addresses == ("odd1:12567", "odd2:12567")
+    assert cluster_from_environment(slurm("odd{1..2}", "1(x2)")).addresses == ("odd1:18088", "odd2:18088")
     # It may be there and not work, as in a container.
-    assert cluster_from_environment(slurm("n[1-2]", "1(x2)")).addresses == ("n1:12567", "n2:12567")
+    assert cluster_from_environment(slurm("n[1-2]", "1(x2)")).addresses == ("n1:18088", "n2:18088")
 
 
 @pytest.mark.parametrize(
