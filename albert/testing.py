@@ -96,6 +96,19 @@ def full_disk(max_file_bytes: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def few_open_files(room: int = 32) -> Iterator[None]:
+    """This process may open only `room` files more, unless it asks the system for more."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    used = {int(path.name) for path in Path("/proc/self/fd").iterdir()}
+    free = [number for number in range(len(used) + room) if number not in used]  # the lowest one is taken first
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free[room - 1] + 1, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+@contextlib.contextmanager
 def tiny_disk(directory: Path, size: str) -> Iterator[Path]:
     """An empty disk of `size` ("64k") at `directory`, really full when it is; skips the test where none can be made.
 

@@ -28,6 +28,7 @@ from albert.data.record_encoding import Feature, record_features
 from albert.data.record_file import RecordFile, scan
 from albert.errors import UserError
 from albert.system.files import as_os_error
+from albert.system.open_files import make_room_for_files
 from albert.system.printing import counted, part_of
 from albert.system.progress import progress_bar
 from albert.system.text_encoding import open_regular
@@ -130,6 +131,7 @@ def open_records(paths: Sequence[Path], record_format: RecordFormat, kept: Path 
     another length, or has an id that the model does not; or where the files hold nothing.
     """
     paths = without_manifests(tuple(paths))
+    make_room_for_files(len(paths), f"There are {counted(len(paths), 'file')} of records")
     known = checked_records.read(kept, dataclasses.asdict(record_format))
     total_bytes = sum(path.stat().st_size for path in paths if path.exists())
     unmasked = _WithoutMasks()

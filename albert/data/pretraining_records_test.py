@@ -19,7 +19,7 @@ from albert.data.record_file import RecordWriter, framed
 from albert.data.testing import LENGTH, PREDICTIONS, VOCABULARY, random_columns, write_records
 from albert.errors import UserError
 from albert.system.files import whole_file
-from albert.testing import TESTDATA
+from albert.testing import TESTDATA, few_open_files
 
 FORMAT = RecordFormat(LENGTH, PREDICTIONS, VOCABULARY)
 # google-research/albert wrote it: 16 records of 64 positions with up to 10 predictions, 30,000 pieces.
@@ -57,6 +57,16 @@ def test_records_of_several_files_are_numbered_through_and_read_in_any_order(tmp
     assert "token_boundary" not in parsed
     for name, values in parsed.items():
         np.testing.assert_array_equal(values, columns[name][numbers])
+
+
+def test_there_may_be_more_files_than_the_system_lets_a_process_open_unasked(tmp_path):
+    columns = random_columns(40)
+    paths = [
+        write_records(tmp_path / f"{i}", {name: values[i : i + 1] for name, values in columns.items()})
+        for i in range(40)
+    ]
+    with few_open_files():
+        assert open_records(paths, FORMAT).count == 40
 
 
 def test_the_digest_depends_on_records_and_their_order_but_not_on_files(tmp_path):

@@ -55,6 +55,7 @@ from albert.settings.fields import (
 from albert.system.files import cannot_write, delete_leftovers, whole_file
 from albert.system.homes import expanded
 from albert.system.locks import LOCK, OutputLock
+from albert.system.open_files import make_room_for_files
 from albert.system.printing import counted
 from albert.system.processes import MAX_WORKERS, number_of_workers, parallel_map
 from albert.system.progress import progress_bar
@@ -149,6 +150,7 @@ def create(settings: CreationSettings) -> None:
     tokenizer = load_tokenizer(
         settings.spm_model_file, settings.vocab_file, settings.do_lower_case, settings.keep_accents
     )
+    make_room_for_files(2 * len(outputs), f"`output_file` names {counted(len(outputs), 'file')}, each with a manifest")
     for path in outputs:
         path.parent.mkdir(parents=True, exist_ok=True)
     warn_of_vocabulary(tokenizer)

@@ -19,7 +19,7 @@ import tensorflow as tf
 from albert.create_pretraining_data import cli
 from albert.data.pretraining_manifest import RecordsManifest
 from albert.data.pretraining_records import RecordFormat, open_records
-from albert.testing import full_disk
+from albert.testing import few_open_files, full_disk
 
 TESTDATA = Path(__file__).parent.parent / "testdata"
 TEXT = TESTDATA / "pretraining_data" / "text.txt"
@@ -68,6 +68,13 @@ def test_records_are_dealt_to_files_in_turn(tmp_path, some_records):
     shares = [read(tmp_path / name) for name in ("records", "new/folder/b", "c")]
     dealt = itertools.chain.from_iterable(itertools.zip_longest(*shares))
     assert [record for record in dealt if record is not None] == some_records
+
+
+def test_there_may_be_more_files_than_the_system_lets_a_process_open_unasked(tmp_path, some_records):
+    paths = [tmp_path / "records", *(tmp_path / f"records-{number:02}" for number in range(1, 30))]
+    with few_open_files():
+        created(tmp_path, output_file=",".join(map(str, paths)))
+    assert sorted(itertools.chain.from_iterable(map(read, paths))) == sorted(some_records)
 
 
 def test_a_seed_gives_the_same_records_and_another_seed_others(tmp_path, some_records):

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 # What can be done about an error of the file system, by its number.
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FORBIDDEN = (errno.EACCES, errno.EPERM)
+_TOO_MANY_OPEN = (errno.EMFILE, errno.ENFILE)
 _WRONG_NAME = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EEXIST)
 # The folder of files that are whole and only have to be moved to their places beside it.
 _READY = "results.ready"
@@ -85,6 +86,8 @@ def advice_on(error: OSError, other: str = "choose another directory") -> str:
         return f"Give yourself the right to write there or {other}"
     if error.errno == errno.EROFS:
         return f"Only reading is possible there: {other}"
+    if error.errno in _TOO_MANY_OPEN:
+        return "Raise the limit of open files (ulimit -n)"
     if error.errno in _WRONG_NAME:
         return f"Move what is in the way or {other}"
     return f"Check the disk or {other}"
