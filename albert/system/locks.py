@@ -14,11 +14,13 @@ import contextlib
 import datetime
 import errno
 import fcntl
+import itertools
 import logging
 import os
 import socket
 import stat
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -32,6 +34,9 @@ LOCK = "run.lock"
 
 # What file systems answer that have no locks.
 _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL)
+# What NFS answers about an open file that another machine has removed.
+_REMOVED = (errno.ENOENT, errno.ESTALE)
+_TIMES_REMOVED, _PAUSE_SECONDS = 50, 0.1
 _folders_without_locks: set[Path] = set()  # that were warned about
 
 
@@ -109,7 +114,7 @@ class FileLock:
 
     def _lock(self, wait: bool) -> int | str:
         """The descriptor of the locked file, or who has the lock."""
-        while True:
+        for attempt in itertools.count(1):
             descriptor = _opened(self._path)
             is_ours = False
             try:
@@ -118,6 +123,9 @@ class FileLock:
             except BlockingIOError:
                 return os.pread(descriptor, 1000, 0).decode(errors="replace").strip() or "a process that has just begun"
             except OSError as error:
+                if error.errno == errno.ESTALE and attempt < _TIMES_REMOVED:
+                    time.sleep(_PAUSE_SECONDS)  # until this machine hears that the name is another file's, or nobody's
+                    continue
                 if error.errno not in _NO_LOCKS:
                     raise
                 _warn_once(self._path.parent)
@@ -128,6 +136,7 @@ class FileLock:
             if is_ours:
                 return descriptor
             # Its holder removed the file in between: once more, with the one that is there now.
+        raise AssertionError("counting has no end")
 
 
 class OutputLock(FileLock):
@@ -175,8 +184,10 @@ def _opened(path: Path) -> int:
 def _is_at(descriptor: int, path: Path) -> bool:
     try:
         return os.path.samestat(os.fstat(descriptor), path.lstat())
-    except FileNotFoundError:
-        return False
+    except OSError as error:
+        if error.errno in _REMOVED:
+            return False
+        raise
 
 
 def _start_of(path: Path) -> bytes | None:

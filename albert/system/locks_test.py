@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from albert.errors import UserError
+from albert.system import locks
 from albert.system.locks import LOCK, FileLock, OutputLock
 
 ROOT = Path(__file__).parents[2]
@@ -101,6 +102,45 @@ def test_a_lock_that_was_removed_while_another_waited_for_it_is_not_taken_for_th
         monkeypatch.undo()
         with pytest.raises(UserError, match="is in use"):
             OutputLock(tmp_path)
+
+
+def _stale(*_arguments: object) -> None:
+    """What NFS answers about an open file that another machine has removed."""
+    raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+
+
+def test_who_waits_for_a_lock_that_another_machine_removes_gets_it(tmp_path, monkeypatch):
+    (tmp_path / LOCK).write_text("of another machine")
+    flock, answers = fcntl.flock, [_stale, _stale]  # the name may be known to this machine a while longer
+
+    def removed_by_another(descriptor, operation):
+        if answers:
+            (tmp_path / LOCK).unlink()
+            answers.pop()()
+        flock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", removed_by_another)
+    with FileLock(tmp_path / LOCK) as lock:
+        assert lock.take(wait=True) is None
+        monkeypatch.undo()
+        assert f"process {os.getpid()} on" in FileLock(tmp_path / LOCK).take()
+
+
+def test_a_held_lock_that_another_machine_removed_is_taken_again(tmp_path, monkeypatch):
+    with OutputLock(tmp_path) as lock:
+        (tmp_path / LOCK).unlink()
+        fstat, answers = os.fstat, [_stale]
+        monkeypatch.setattr(os, "fstat", lambda descriptor: (answers.pop() if answers else fstat)(descriptor))
+        assert lock.keep() is None
+        monkeypatch.undo()
+        assert f"process {os.getpid()} on" in FileLock(tmp_path / LOCK).take()
+
+
+def test_a_file_system_that_never_finds_the_lock_is_reported(tmp_path, monkeypatch):
+    monkeypatch.setattr(fcntl, "flock", _stale)
+    monkeypatch.setattr(locks, "_PAUSE_SECONDS", 0)
+    with pytest.raises(UserError, match=r"cannot write .*/run\.lock: Stale file handle"):
+        OutputLock(tmp_path)
 
 
 def test_a_directory_that_cannot_be_made_or_written_is_named(tmp_path):
