@@ -441,7 +441,10 @@ def _temporary_folder(outputs: list[Path]) -> Iterator[Path]:
     finally:
         _empty(folder)
         lock.release()
-        folder.rmdir()
+        # NFS keeps files that are still mapped, as they are where an error ends the work, under other names. That must
+        # not hide the error; the next process takes the folder over.
+        with contextlib.suppress(OSError):
+            folder.rmdir()
 
 
 def _empty(folder: Path) -> None:

@@ -340,6 +340,20 @@ def test_a_full_disk_leaves_nothing_behind(capsys, tmp_path):
         assert f"cannot write {tmp_path}/records: " in line
 
 
+def test_a_folder_that_cannot_be_removed_hides_no_error(capsys, tmp_path, monkeypatch, some_records):
+    unlink = Path.unlink
+
+    def unlink_on_nfs(path: Path, missing_ok: bool = False) -> None:  # where "ids" is still mapped
+        path.rename(path.with_name(".nfs0001")) if path.name == "ids" else unlink(path, missing_ok)
+
+    with monkeypatch.context() as patched, full_disk(20_000):
+        patched.setattr(Path, "unlink", unlink_on_nfs)
+        assert cli(["create_pretraining_data", *arguments(tmp_path)]) == 2
+    assert f"error: cannot write {tmp_path}/records: File too large" in capsys.readouterr().err
+    assert created(tmp_path) == some_records
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["records", "records.json"]
+
+
 @contextlib.contextmanager
 def at_work(folder: Path, workers: int) -> Iterator[subprocess.Popen[str]]:
     """A process with processes of its own, which have begun to make very many records; all are killed at the end."""
