@@ -6,9 +6,11 @@ A checkpoint is a prefix with two files, `<prefix>.index` and `<prefix>.data-000
 """
 
 import contextlib
+import glob
 import os
 import re
 import shutil
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -59,16 +61,33 @@ def open_checkpoint(prefix: Path) -> Iterator[Any]:
             "Give the prefix without .index; ./download_pretrained_models.sh fetches Google's models."
         )
     data, index = (Path(f"{prefix}{suffix}") for suffix in SUFFIXES)
+    name = str(prefix)
     try:
         check_index(index, data.stat().st_size)
-        yield tf.train.load_checkpoint(str(prefix))
+        with _plainly_named(prefix) as name:
+            yield tf.train.load_checkpoint(name)
     # The reader's C++ errors come as built-in exceptions; a file that is too short is an IndexError.
     except (tf.errors.OpError, OSError, RuntimeError, ValueError, IndexError) as error:
         # Where there is no memory for what was read, as on a small GPU, the file is not damaged.
         if isinstance(error, UserError | tf.errors.ResourceExhaustedError):
             raise
-        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        reason = str(error).splitlines()[0].replace(name, str(prefix))[:200] if str(error) else type(error).__name__
         raise DamagedCheckpoint(f"checkpoint {prefix} cannot be read, it may be damaged: {reason}") from error
+
+
+@contextlib.contextmanager
+def _plainly_named(prefix: Path) -> Iterator[str]:
+    """A prefix of the same files that TensorFlow finds them by.
+
+    It takes a prefix for a pattern, in which a bracket or a backslash of a folder's name does not stand for itself.
+    """
+    if not re.search(r"[\[\\]", str(prefix)):
+        yield str(prefix)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        for suffix in SUFFIXES:
+            Path(folder, f"checkpoint{suffix}").symlink_to(Path(f"{prefix}{suffix}").absolute())
+        yield f"{folder}/checkpoint"
 
 
 def save(prefix: Path, tensors: Mapping[str, object]) -> None:
@@ -121,7 +140,7 @@ def _placing(prefix: Path) -> Iterator[Path]:
             "the checkpoints written before are intact, and the same command continues from them."
         ) from error
     finally:
-        for leftover in temporary.parent.glob(f"{temporary.name}*"):
+        for leftover in temporary.parent.glob(f"{glob.escape(temporary.name)}*"):
             leftover.unlink(missing_ok=True)
 
 

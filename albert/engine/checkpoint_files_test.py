@@ -26,6 +26,19 @@ def test_what_is_saved_is_read_back_by_name(tmp_path):
     ]
 
 
+@pytest.mark.parametrize("name", ["run[1]/model.ckpt-7", "a\\b/c", "[/*?/c", "model[7]"])
+def test_names_that_are_patterns_to_tensorflow_are_read_as_well(tmp_path, name):
+    checkpoint_files.save(tmp_path / name, {"x": np.float32(1)})
+    assert checkpoint_files.load_tensors(tmp_path / name)["x"] == 1
+    checkpoint_files.copy(tmp_path / name, tmp_path / name)  # whose temporary files are the same ones
+    assert len(list((tmp_path / name).parent.iterdir())) == 2
+    data = Path(f"{tmp_path / name}.data-00000-of-00001")
+    data.write_bytes(bytes(len(data.read_bytes())))
+    with pytest.raises(UserError, match="it may be damaged") as raised:
+        checkpoint_files.load_tensors(tmp_path / name)
+    assert str(raised.value).startswith(f"checkpoint {tmp_path / name} cannot")
+
+
 def test_copies_are_independent_of_what_happens_to_the_source(tmp_path):
     checkpoint_files.save(tmp_path / "a", {"x": np.float32(1)})
     checkpoint_files.copy(tmp_path / "a", tmp_path / "best")
