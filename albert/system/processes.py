@@ -5,8 +5,10 @@ import functools
 import multiprocessing
 import multiprocessing.connection
 import multiprocessing.context
+import multiprocessing.util
 import os
 import sys
+import tempfile
 import threading
 import types
 from collections.abc import Callable, Generator, Iterable
@@ -27,6 +29,9 @@ _ITEMS_AHEAD_PER_WORKER = 2  # bounds what waits in memory for a worker, or for 
 # Unless more are asked for: each takes some 90 MB, and the one process that writes keeps up with about eight.
 _MAX_WORKERS = 8
 MAX_WORKERS = 256  # that may be asked for
+_SHORT_NAMED = ("/tmp", "/var/tmp", "/dev/shm")  # a folder with an unguessable name is made in one
+_OWN_FOLDER = len("/pymp-12345678")
+_LONGEST_FOLDER = 107 - _OWN_FOLDER - len("/listener-12345678")
 
 
 def number_of_workers(given: int) -> int:
@@ -38,12 +43,13 @@ def parallel_map(work: Callable[[T], R], items: Iterable[T], num_workers: int) -
     """`work(item)` for each of `items`, in their order, computed by `num_workers` processes; by this one if that is 1.
 
     By this one too if `work` cannot be sent to others, which do not import the program's main module: importing a
-    script that has no `if __name__ == "__main__":` is running it again, and starting processes again.
+    script that has no `if __name__ == "__main__":` is running it again, and starting processes again. And if no process
+    can be started, because no folder for temporary files has a short name.
 
     `items` is read only a few ahead of the results. `work` is sent to each process once. What it raises reaches the
     caller. Raises UserError if a process dies.
     """
-    if num_workers == 1 or not _can_be_sent(work):
+    if num_workers == 1 or not _can_be_sent(work) or not _can_be_started():
         yield from map(work, items)
         return
     in_flight: collections.deque[Future] = collections.deque()
@@ -70,6 +76,25 @@ def _can_be_sent(work: Callable) -> bool:
         return b"__main__" not in bytes(ForkingPickler.dumps(work))
     except Exception:  # of many kinds: a function without a name, an open file
         return False
+
+
+def _can_be_started() -> bool:
+    """Whether the library that starts processes can name the socket by which it does.
+
+    It has a folder of its own where temporary files are. The name of a socket has 107 bytes at most, and TMPDIR may
+    leave too few of them, as on clusters: then that folder is made where names are short.
+    """
+    for folder in (None, *_SHORT_NAMED):
+        before = tempfile.tempdir
+        try:
+            tempfile.tempdir = folder or before
+            if len(os.fsencode(tempfile.gettempdir())) <= _LONGEST_FOLDER:
+                return len(os.fsencode(multiprocessing.util.get_temp_dir())) <= _LONGEST_FOLDER + _OWN_FOLDER
+        except OSError:
+            continue  # it is not there, or not for us
+        finally:
+            tempfile.tempdir = before
+    return False
 
 
 class _ProcessWithoutMain(multiprocessing.context.ForkServerProcess):

@@ -89,3 +89,24 @@ def test_items_are_read_only_a_few_ahead():
 def test_workers_are_as_many_as_processors_unless_said():
     assert number_of_workers(3) == 3
     assert number_of_workers(0) == len(os.sched_getaffinity(0))
+
+
+LONG_NAMED = """
+import os, sys
+from albert.system import processes
+if sys.argv[1] == "nowhere":
+    processes._SHORT_NAMED = ("/nowhere",)
+readers = processes.parallel_map(os.readlink, ["/proc/self"] * 3, 2)
+print(list(processes.parallel_map(str, range(3), 2)), str(os.getpid()) in readers)
+"""
+
+
+@pytest.mark.parametrize(("short_named", "is_alone"), [("somewhere", False), ("nowhere", True)])
+def test_temporary_files_may_lie_where_names_are_too_long_for_sockets(tmp_path, short_named, is_alone):
+    folder = tmp_path / ("long" * 20)
+    folder.mkdir()
+    command = [sys.executable, "-c", LONG_NAMED, short_named]
+    environment = {**os.environ, "TMPDIR": str(folder), "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=60)
+    assert done.stdout == f"['0', '1', '2'] {is_alone}\n", done.stderr
+    assert list(folder.iterdir()) == []
