@@ -2,6 +2,7 @@
 
 import collections
 import functools
+import logging
 import multiprocessing
 import multiprocessing.connection
 import multiprocessing.context
@@ -19,6 +20,8 @@ from typing import Any, TypeVar
 
 from albert.errors import UserError
 from albert.system.signals import ignore_terminal
+
+_LOG = logging.getLogger(__name__)
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -43,17 +46,18 @@ def parallel_map(work: Callable[[T], R], items: Iterable[T], num_workers: int) -
     """`work(item)` for each of `items`, in their order, computed by `num_workers` processes; by this one if that is 1.
 
     By this one too if `work` cannot be sent to others, which do not import the program's main module: importing a
-    script that has no `if __name__ == "__main__":` is running it again, and starting processes again. And if no process
-    can be started, because no folder for temporary files has a short name.
+    script that has no `if __name__ == "__main__":` is running it again, and starting processes again. And, after a
+    warning, where the system lets no processes share anything.
 
     `items` is read only a few ahead of the results. `work` is sent to each process once. What it raises reaches the
     caller. Raises UserError if a process dies.
     """
-    if num_workers == 1 or not _can_be_sent(work) or not _can_be_started():
+    pool = _pool(work, num_workers) if num_workers > 1 and _can_be_sent(work) else None
+    if pool is None:
         yield from map(work, items)
         return
     in_flight: collections.deque[Future] = collections.deque()
-    with ProcessPoolExecutor(num_workers, _ContextWithoutMain(), _start_worker, (work,)) as pool:
+    with pool:
         try:
             for item in items:
                 in_flight.append(pool.submit(_work_in_worker, item))
@@ -78,7 +82,19 @@ def _can_be_sent(work: Callable) -> bool:
         return False
 
 
-def _can_be_started() -> bool:
+def _pool(work: Callable, num_workers: int) -> ProcessPoolExecutor | None:
+    """Processes that do `work`; None, after a warning, where none can be started."""
+    reason: object = "no folder for temporary files has a name that is short enough for a socket"
+    if _has_place_for_socket():
+        try:
+            return ProcessPoolExecutor(num_workers, _ContextWithoutMain(), _start_worker, (work,))
+        except (OSError, NotImplementedError, ImportError) as error:  # no semaphores, which are in /dev/shm
+            reason = f"semaphores, which lie in /dev/shm: {getattr(error, 'strerror', None) or error}"
+    _LOG.warning("Data are prepared by one process instead of %d: there can be no others (%s).", num_workers, reason)
+    return None
+
+
+def _has_place_for_socket() -> bool:
     """Whether the library that starts processes can name the socket by which it does.
 
     It has a folder of its own where temporary files are. The name of a socket has 107 bytes at most, and TMPDIR may

@@ -1,5 +1,6 @@
 """Work dealt to processes."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -89,6 +90,17 @@ def test_items_are_read_only_a_few_ahead():
 def test_workers_are_as_many_as_processors_unless_said():
     assert number_of_workers(3) == 3
     assert number_of_workers(0) == len(os.sched_getaffinity(0))
+
+
+def test_where_processes_cannot_share_anything_one_does_the_work(monkeypatch, caplog):
+    def no_semaphores(*_arguments: object, **_options: object) -> None:  # as in a container without /dev/shm
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr("multiprocessing.synchronize.SemLock.__init__", no_semaphores)
+    assert list(parallel_map(fails_at_3, range(3), 2)) == [0, 1, 2]
+    (record,) = caplog.records
+    assert "by one process instead of 2" in record.getMessage()
+    assert "/dev/shm: Read-only file system" in record.getMessage()
 
 
 LONG_NAMED = """
