@@ -57,6 +57,13 @@ class Cluster:
         """Whether this is worker 0, which writes files and decides for all."""
         return self.index == 0
 
+    @property
+    def place_on_host(self) -> tuple[int, int]:
+        """Which of the workers with this one's host it is, from 0, and how many they are."""
+        hosts = [split_address(address)[0] for address in self.addresses]
+        own = hosts[self.index]
+        return hosts[: self.index].count(own), hosts.count(own)
+
     def name(self, index: int) -> str:
         """A worker as messages name it: "worker 1 (host:port)"."""
         return f"worker {index} ({self.addresses[index]})"

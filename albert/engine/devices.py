@@ -37,8 +37,12 @@ def resolve(device: str, num_replicas: int) -> str:
     return "cpu"
 
 
-def gpus(count: int) -> list[str]:
-    """The names of the first `count` GPUs, which alone are used from now on. Raises UserError where there are fewer."""
+def gpus(count: int, place: tuple[int, int] = (0, 1)) -> list[str]:
+    """The names of `count` GPUs, which alone are used from now on. Raises UserError where there are fewer.
+
+    They are the first ones; where this process is worker i of n on its machine, its `place`, and the machine's GPUs are
+    enough for all, the i-th part: Slurm shows all of a job's GPUs to each task, unless it is told to bind them.
+    """
     visible = tf.config.list_physical_devices("GPU")
     if not visible:
         raise UserError(f"`device`=gpu, but {NO_GPU}")
@@ -47,11 +51,13 @@ def gpus(count: int) -> list[str]:
             f"`num_replicas`={count} needs as many GPUs, but TensorFlow finds {len(visible)}: lower it, or see whether "
             "nvidia-smi lists more and CUDA_VISIBLE_DEVICES hides them."
         )
+    worker, workers = place
+    first = worker * count if workers * count <= len(visible) else 0
     keep_order_of_sums()
     try:
         # Only those that are used: TensorFlow would open a context on every other GPU too.
-        tf.config.set_visible_devices(visible[:count], "GPU")
-        for gpu in visible[:count]:
+        tf.config.set_visible_devices(visible[first : first + count], "GPU")
+        for gpu in visible[first : first + count]:
             tf.config.experimental.set_memory_growth(gpu, True)
     except RuntimeError as error:  # TensorFlow computes already, and takes memory in the way that it began with
         used = len(tf.config.list_logical_devices("GPU"))

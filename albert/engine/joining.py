@@ -59,7 +59,7 @@ def join(num_replicas: int, device: str, joining: Joining) -> tuple[tf.distribut
     Raises UserError where they do not meet, or where a fact differs.
     """
     cluster = cluster_from_environment(os.environ)
-    _take_devices(num_replicas, device)
+    _take_devices(num_replicas, device, cluster)
     facts = {
         "the program (digest of its code)": _digest_of_code(),
         "the version of Python": platform.python_version(),
@@ -87,9 +87,9 @@ def join(num_replicas: int, device: str, joining: Joining) -> tuple[tf.distribut
     return strategy, SeveralWorkers(cluster, exchange_over(strategy), waiting, watchdog.start)
 
 
-def _take_devices(num_replicas: int, device: str) -> None:
+def _take_devices(num_replicas: int, device: str, cluster: Cluster) -> None:
     if device == "gpu":
-        devices.gpus(num_replicas)
+        devices.gpus(num_replicas, cluster.place_on_host)
     elif num_replicas == 1:
         devices.logical_cpus(1)
     else:

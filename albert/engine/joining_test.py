@@ -6,7 +6,7 @@ import signal
 import pytest
 import tensorflow as tf
 
-from albert.engine import joining
+from albert.engine import devices, joining
 from albert.engine.cluster import Cluster
 from albert.errors import UserError
 from albert.system.endings import LostWorker
@@ -77,7 +77,7 @@ def test_the_digest_of_the_code_is_of_every_module_and_of_no_test(monkeypatch, t
 
 def test_replicas_on_the_cpu_are_one_for_each_worker():
     with pytest.raises(UserError, match=r"`num_replicas`=2, but without GPUs a worker .* has one replica"):
-        joining._take_devices(2, "cpu")
+        joining._take_devices(2, "cpu", CLUSTER)
 
 
 @pytest.mark.parametrize(
@@ -100,3 +100,27 @@ def test_lines_name_the_worker_and_those_of_others_than_the_chief_are_warnings(m
     root.info("%d %%", 50)
     root.warning("bad")
     assert lines == expected
+
+
+@pytest.mark.parametrize(
+    ("index", "each", "visible", "taken"),
+    [
+        (0, 1, "ABC", "A"),
+        (2, 1, "ABC", "C"),  # the third of host a, which has three GPUs
+        (1, 1, "ABC", "B"),
+        (1, 1, "C", "C"),  # each sees its own
+        (3, 1, "AB", "A"),  # alone on host b
+        (1, 2, "ABCDEF", "CD"),
+        (1, 2, "CDEF", "CD"),
+    ],
+)
+def test_workers_of_one_machine_that_see_all_its_gpus_take_different_ones(monkeypatch, index, each, visible, taken):
+    # As srun shows a job's GPUs to each of its tasks. NCCL refuses two workers on one GPU.
+    found: list[str] = []
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: list(visible))
+    monkeypatch.setattr(tf.config, "set_visible_devices", lambda gpus, kind: found.extend(gpus))
+    monkeypatch.setattr(tf.config.experimental, "set_memory_growth", lambda gpu, grows: None)
+    monkeypatch.setattr(devices, "keep_order_of_sums", lambda: None)
+    monkeypatch.setattr(devices, "keep_float32", lambda: None)
+    joining._take_devices(each, "gpu", Cluster(("a:1", "a:2", "a:3", "b:1"), index))
+    assert "".join(found) == taken
