@@ -197,6 +197,16 @@ def test_problems_are_told_together(tmp_path, capsys):
     assert (tmp_path / "file").read_text() == "mine"
 
 
+@pytest.mark.parametrize("name", ["a[1]/b", "a\\b"])
+def test_folders_in_which_tensorflow_finds_no_model_are_refused_for_its_formats(tmp_path, name):
+    def problems(form: str) -> list[str]:
+        return ExportRequest(tmp_path, tmp_path / name, form).problems()
+
+    for form in ("savedmodel", "model_garden"):
+        assert f"a bracket or a backslash, as `format`={form} needs" in problems(form)[0]
+    assert not problems("huggingface") + problems("checkpoint") + problems("onnx")
+
+
 def test_no_model_is_told_before_tensorflow_is_imported(tmp_path, capsys):
     command = ["export_model", f"--model_dir={tmp_path}", f"--output_dir={tmp_path / 'out'}", "--format=checkpoint"]
     assert cli(command) == 2

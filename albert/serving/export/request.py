@@ -49,4 +49,10 @@ class ExportRequest:
                 found.append(f"`output_dir`={self.output_dir} is there and is no folder: choose another")
             elif any(self.output_dir.iterdir()):
                 found.append(f"`output_dir`={self.output_dir} is not empty: choose another, or empty it")
+        # It takes names for patterns; this project's own programs read such a folder all the same.
+        if self.format in ("savedmodel", "model_garden") and set("[\\") & set(str(self.output_dir.absolute())):
+            found.append(
+                f"`output_dir`={self.output_dir.absolute()}: TensorFlow finds no model in a folder whose name has a "
+                f"bracket or a backslash, as `format`={self.format} needs; choose another"
+            )
         return found
