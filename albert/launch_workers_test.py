@@ -291,12 +291,13 @@ sys.stderr.write(f"{sys.stderr.isatty()}\\n\\r 50%|bar\\r100%|bar\\n")
 
 # Says whether a bar is told, and draws one.
 BAR_OF_OURS = """
-import os, sys
+import os, sys, time
 from albert.system.progress import progress_bar
 bar = progress_bar(desc="train", total=1, disable=None)
 bar.update(1)
 bar.refresh()
 print("told" if os.environ["ALBERT_PROGRESS_BAR"] else "not told", flush=True)
+time.sleep(0.5)  # of states that arrive together, only the last is drawn: that there is no bar any more
 """
 
 
