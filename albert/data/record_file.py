@@ -85,17 +85,21 @@ class RecordFile:
     lengths: np.ndarray
     checksums: np.ndarray
     advice: str
+    _offsets: np.ndarray = dataclasses.field(init=False, repr=False)  # int64 [count], of the data
+
+    def __post_init__(self) -> None:
+        # Here, and not when they are first needed, which is in many threads at once; in one array, of many records.
+        offsets = self.lengths.astype(np.int64)
+        offsets += _HEADER_BYTES + _FOOTER_BYTES
+        np.cumsum(offsets, out=offsets)
+        offsets -= self.lengths
+        offsets -= _FOOTER_BYTES
+        object.__setattr__(self, "_offsets", offsets)
 
     @property
     def count(self) -> int:
         """Number of records."""
         return len(self.lengths)
-
-    @functools.cached_property
-    def _offsets(self) -> np.ndarray:
-        """int64 [count], of the data, past the record's header."""
-        ends = np.cumsum(self.lengths.astype(np.int64) + (_HEADER_BYTES + _FOOTER_BYTES))
-        return ends - self.lengths - _FOOTER_BYTES
 
     def number_at(self, offset: int) -> int:
         """The record that begins at byte `offset` of the file."""

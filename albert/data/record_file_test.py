@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,21 @@ def opened(path):
     """`path` as a RecordFile."""
     with path.open("rb", buffering=0) as stream:
         yield RecordFile(path, stream, *scan(path, stream.fileno()), "Do this.")
+
+
+def test_where_records_begin_is_computed_once_and_in_little_memory(path):
+    # Of 100 million records a thread that computed it needed 2.4 GB; from Python 3.12 on, where cached properties have
+    # no lock, all threads that read the first batches did.
+    lengths = np.full(1_000_000, 10, np.uint32)
+    with path.open("rb", buffering=0) as stream:
+        tracemalloc.start()
+        file = RecordFile(path, stream, lengths, lengths, "Do this.")
+        held, peak = tracemalloc.get_traced_memory()
+        assert file.number_at(26 * 999_999) == 999_999
+        assert tracemalloc.get_traced_memory()[0] < held + 10_000
+        tracemalloc.stop()
+    assert held < 9 * len(lengths)
+    assert peak < 17 * len(lengths)
 
 
 # From one byte up: every header and checksum lies across two pieces once.
