@@ -43,6 +43,10 @@ from albert.errors import UserError
 from albert.system.callback_errors import record_user_errors
 from albert.system.printing import counted
 
+# Shards that may wait for a replica to take them. TensorFlow's own choice doubles whenever they run out after there
+# were so many, as they do after every evaluation of a run that its input slows down, until the memory is full.
+SHARDS_AHEAD = 64
+
 
 @dataclasses.dataclass(frozen=True)
 class BatchShape:
@@ -279,7 +283,7 @@ def _dataset(
     elements = tf.data.Dataset.range(len(steps) * len(replicas))
     make_batch = tf.autograph.experimental.do_not_convert(make_batch)
     batches = elements.map(make_batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    return batches.prefetch(tf.data.AUTOTUNE)
+    return batches.prefetch(SHARDS_AHEAD)
 
 
 def _element_specs(

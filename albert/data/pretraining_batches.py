@@ -18,7 +18,7 @@ Integers are int32 unless said otherwise. To train with several micro-batches ev
 import numpy as np
 import tensorflow as tf
 
-from albert.data.input_pipeline import BatchShape
+from albert.data.input_pipeline import SHARDS_AHEAD, BatchShape
 from albert.data.order import train_indices
 from albert.data.pretraining_records import RecordFiles
 from albert.system.callback_errors import record_user_errors
@@ -59,7 +59,7 @@ def train_dataset(
     steps = tf.data.Dataset.range(first_step, last_step)
     make_step = tf.autograph.experimental.do_not_convert(make_step)
     batches = steps.map(make_step, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    return batches.unbatch().prefetch(tf.data.AUTOTUNE)
+    return batches.unbatch().prefetch(SHARDS_AHEAD)
 
 
 def eval_dataset(
@@ -84,7 +84,7 @@ def eval_dataset(
 
     make_shard = tf.autograph.experimental.do_not_convert(make_shard)
     shards = tf.data.Dataset.range(num_steps * len(replicas))
-    return shards.map(make_shard, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
+    return shards.map(make_shard, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(SHARDS_AHEAD)
 
 
 def _read(records: RecordFiles, element: tf.Tensor, numbers_of, size: int) -> tuple[tf.Tensor, _Columns]:

@@ -1,11 +1,14 @@
 """Which records make up a step, who computes them, and that the parts of a step add up to the whole."""
 
+import time
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from albert.custom_optimization import LearningRateSchedule, create_optimizer
-from albert.data.input_pipeline import BatchShape
+from albert.data import pretraining_batches
+from albert.data.input_pipeline import SHARDS_AHEAD, BatchShape
 from albert.data.order import train_indices
 from albert.data.pretraining_batches import eval_dataset, train_dataset
 from albert.data.pretraining_records import RecordFiles, RecordFormat, open_records
@@ -146,3 +149,24 @@ def test_a_step_without_any_masked_piece_trains_the_order_alone(tmp_path):
     (shard,) = train_dataset(records, BatchShape(4, 1), SEED, 0, 1)
     spec = build_model_fn(config, head)(shard, ModeKeys.TRAIN, weights, tf.constant(0, tf.int64))
     np.testing.assert_array_equal(spec.per_example_loss, spec.predictions["sentence_order_loss"])
+
+
+@pytest.mark.slow
+def test_no_more_batches_wait_however_often_they_have_run_out(records, monkeypatch):
+    # As after each evaluation: what is made meanwhile is taken faster than it is made. TensorFlow's own choice of how
+    # many may wait was 10, 18, 34, 66, 130 and so on.
+    made = []
+    monkeypatch.setattr(pretraining_batches, "train_indices", lambda *of: made.append(of) or train_indices(*of))
+    options = tf.data.Options()
+    options.autotune.enabled = False  # as the engine has it
+    iterator = iter(train_dataset(records, BatchShape(2, 1), SEED, 0, 10_000).with_options(options))
+    taken = 0
+    for _ in range(9):
+        before = -1
+        while len(made) > before:
+            before = len(made)
+            time.sleep(0.1)
+        assert len(made) - taken <= SHARDS_AHEAD + 20  # and some that are being made
+        for _ in range(len(made) - taken + 50):
+            next(iterator)
+            taken += 1
