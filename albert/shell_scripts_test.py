@@ -141,6 +141,13 @@ class Checkout:
         return parsed if isinstance(parsed, Settings) else parsed[1]
 
 
+def said_in(log: Path) -> str:
+    """What the log of one run has below the line that begins it."""
+    begins, _, said = log.read_text().partition("\n")
+    assert begins.startswith("=== ")
+    return said
+
+
 @pytest.fixture
 def checkout(tmp_path) -> Checkout:
     return Checkout(tmp_path)
@@ -180,7 +187,7 @@ def test_shared_settings_can_be_overridden_in_every_script(checkout, tmp_path, s
     assert (flags["predict_batch_size"], flags["log_steps"]) == ("7", "2")
     # STRATEGY=one is one replica on any number of GPUs.
     assert "examples/step" not in result.stdout  # nothing is trained
-    assert (tmp_path / "an output.log").read_text() == "stub output\n"
+    assert said_in(tmp_path / "an output.log") == "stub output\n"
 
 
 @pytest.mark.slow
@@ -539,6 +546,22 @@ def test_a_run_that_never_began_leaves_nothing_and_one_that_did_everything(check
 
 
 @pytest.mark.parametrize("script", FINE_TUNING_SCRIPTS)
+def test_each_runs_part_of_a_log_begins_with_its_time_and_its_command(checkout, script):
+    log = checkout.root / "of two runs.log"
+    named = {"LOG": str(log), "OUTPUT_DIR": "it's new", "LR": "1e-4", "LANG": "C"}
+    for argument in ("--log_steps=2", "--class_weights=a=1 b=2"):
+        assert checkout.run(script, argument, command=[f"./{script}"], cwd=checkout.root, **named).returncode == 0
+    parts = log.read_text().split("\n\n")
+    for part, argument in zip(parts, ("--log_steps=2", "--class_weights=a=1 b=2"), strict=True):
+        begins, said = part.splitlines()
+        found = re.fullmatch(r"=== \d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4} (.*)", begins)
+        of_data = [f"TRAIN_FILE={checkout.root}/tickets.csv"] if script == OWN else []
+        called = [f"LOG={log}", "LR=1e-4", "OUTPUT_DIR=it's new", *of_data, f"./{script}", argument]
+        assert shlex.split(found[1]) == called
+        assert said == "stub output"
+
+
+@pytest.mark.parametrize("script", FINE_TUNING_SCRIPTS)
 def test_a_program_that_was_killed_is_told_with_the_usual_reason_on_the_terminal_and_in_the_log(checkout, script):
     result = checkout.run(script, STUB_EXIT_CODE="137", LOG=str(checkout.root / "log"))
     assert result.returncode == 137
@@ -752,7 +775,7 @@ def test_a_signal_reaches_the_program_once_and_the_script_ends_as_it_does(checko
         assert (code, said.splitlines()[-1]) == (128 + number, f"saved after {number:d}")
         assert not run.is_running()
         if "SEEDS" not in variables:
-            assert (checkout.root / "out.log").read_text() == f"saved after {number:d}\n"
+            assert said_in(checkout.root / "out.log") == f"saved after {number:d}\n"
 
 
 @pytest.mark.slow
@@ -796,7 +819,7 @@ def test_a_program_whose_script_was_killed_is_asked_to_save(checkout):
         run.script.kill()
         Path(f"{run.call}.end").touch()
         run.wait_for(lambda: not run.is_running())
-        run.wait_for(lambda: (checkout.root / "out.log").read_text() == "saved after 15\n")
+        run.wait_for(lambda: said_in(checkout.root / "out.log") == "saved after 15\n")
 
 
 @pytest.mark.training
@@ -889,7 +912,7 @@ def test_a_terminal_has_a_bar_below_the_lines_and_the_log_the_lines(checkout, sc
         code, screen = run.end()
     assert code == 130
     lines = ["before", *(f"step {number}" for number in range(1, 5)), "saved after 2"]
-    assert (checkout.root / "out.log").read_text().splitlines() == lines
+    assert said_in(checkout.root / "out.log").splitlines() == lines
     # Each state of the bar and each line begins where another bar was. The terminal echoes Ctrl-C.
     seen = re.split(r"\r\x1b\[K|\n", screen.replace("^C", ""))
     assert [part for part in seen if part in lines] == lines
@@ -943,7 +966,7 @@ def test_without_a_terminal_there_is_no_bar_anywhere(checkout):
     with Run(checkout, OWN, ALBERT_PROGRESS_BAR="1:80") as run:
         os.kill(run.script.pid, signal.SIGTERM)
         code, said = run.end()
-    log = (checkout.root / "out.log").read_text()
+    log = said_in(checkout.root / "out.log")
     assert code == 143
     assert said.endswith(log)
     assert log == "before\nstep 1\nstep 2\nstep 3\nstep 4\nsaved after 15\n"

@@ -16,6 +16,7 @@ case ${1:-} in
     ;;
 esac
 warn_of_other_names "${BASH_SOURCE[-1]}"
+script_arguments=("$@")
 
 # A script with SEEDS among its variables starts a sweep where there are several seeds, rates or weight decays.
 # shellcheck disable=SC2034 # for scripts/sweep.sh, as is given_keep
@@ -274,6 +275,38 @@ prepare_folders() {
     die "cannot write to OUTPUT_DIR=$OUTPUT_DIR or LOG=$LOG: ${reason##*: }."
 }
 
+# script_command: prints how this script was called: the variables that it reads, its name, its arguments. All that
+# environ has was set by whoever called it; the shell's own values are defaults by now.
+script_command() {
+  local variable word command=''
+  local -A environment=()
+  while IFS= read -r -d '' variable; do
+    environment[${variable%%=*}]=${variable#*=}
+  done 2>/dev/null </proc/$$/environ || true
+  for variable in "${!environment[@]}"; do
+    if [[ ${text_of_variable[$variable]+set} ]]; then printf '%s\n' "$variable"; fi
+  done | sort | while IFS= read -r variable; do
+    printf '%s=%s ' "$variable" "$(in_quotes "${environment[$variable]}")"
+  done
+  for word in "$0" ${script_arguments+"${script_arguments[@]}"}; do
+    command+="$(in_quotes "$word") "
+  done
+  printf '%s\n' "${command% }"
+}
+
+# in_quotes WORD: prints it for a command line.
+in_quotes() {
+  if [[ $1 =~ ^[A-Za-z0-9_.,:=/+@%-]+$ ]]; then printf '%s' "$1"; else printf '%s' "${1@Q}"; fi
+}
+
+# begin_part_of_log: writes a line above this run's part of LOG: when it begins, as which command; a blank line in front
+# of all but the first. As albert/system/logged_output.py does for the runs of a sweep.
+begin_part_of_log() {
+  local blank=''
+  if [[ -s $LOG ]]; then blank=$'\n'; fi
+  printf '%s=== %(%Y-%m-%d %H:%M:%S %z)T %s\n' "$blank" -1 "$(script_command)" >>"$LOG"
+}
+
 # set_run_flags: sets run_flags, what one run and the runs of a sweep are told alike.
 set_run_flags() {
   local model_dir=$MODEL_DIR
@@ -394,6 +427,7 @@ fine_tune() {
   OUTPUT_DIR=${OUTPUT_DIR:-$(default_output_dir "$name" "$GBS" "$rate")}
   LOG=${LOG:-$OUTPUT_DIR.log}
   prepare_folders
+  begin_part_of_log
 
   echo "$(describe_run "$name" "$batch" "$accum" "$duration"); log in $LOG"
 

@@ -5,6 +5,7 @@ import contextvars
 import logging
 import os
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -160,11 +161,18 @@ def keeping_compiled_code(
 
 
 class Lines(logging.Formatter):
-    """A line of the log, in the words of whoever called."""
+    """A line of the log, in the words of whoever called. Its time has the date, too, from the second day on."""
 
     def __init__(self, worded: Callable[[str], str]):
         super().__init__("%(asctime)s %(mark)s%(message)s", datefmt="%H:%M:%S")
         self._worded = worded
+        self._first_day = time.localtime()[:3]
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802 logging's name
+        """The time of a line."""
+        if time.localtime(record.created)[:3] != self._first_day:
+            datefmt = f"%Y-%m-%d {datefmt}"
+        return super().formatTime(record, datefmt)
 
     def format(self, record: logging.LogRecord) -> str:
         record.mark = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""

@@ -7,13 +7,14 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from albert.cli.fine_tuning import CLASSIFIER, parse_classifier_flags
 from albert.cli.flags import HelpRequested
-from albert.cli.program import main
+from albert.cli.program import Lines, main
 from albert.errors import UserError
 from albert.system.signals import Interrupted
 
@@ -69,7 +70,16 @@ def test_warnings_are_marked_in_the_log_and_other_lines_have_the_time_alone(caps
     assert main(["program", "--flag"], lambda argv: argv, work) == 0
     lines = [line.partition(" ") for line in capsys.readouterr().err.splitlines()]
     assert [line for _, _, line in lines] == ["step 1", "warning: `max_seq_length` is odd"]
-    assert all(re.fullmatch(r"\d\d:\d\d:\d\d", time) for time, _, _ in lines)
+    assert all(re.fullmatch(r"\d\d:\d\d:\d\d", clock) for clock, _, _ in lines)
+
+
+def test_lines_of_the_second_day_have_the_date():
+    lines = Lines(str)
+    record = logging.makeLogRecord({"msg": "step 1", "levelno": logging.INFO, "created": time.time()})
+    assert re.fullmatch(r"\d\d:\d\d:\d\d step 1", lines.format(record))
+    record.created += 48 * 3600
+    day = time.strftime("%Y-%m-%d", time.localtime(record.created))
+    assert re.fullmatch(rf"{day} \d\d:\d\d:\d\d step 1", lines.format(record))
 
 
 def test_a_mistake_in_the_flags_ends_like_one_in_the_work(capsys):

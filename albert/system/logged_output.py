@@ -4,13 +4,26 @@ Stands in for `tee -a` where somebody watches: only the screen gets the bar, whi
 """
 
 import contextlib
+import datetime
 import os
 import selectors
+import shlex
 import sys
+from collections.abc import Sequence
 
 from albert.system.prefixed_output import BarSource, Screen
 
 _READ_BYTES = 1 << 16
+
+# Begins the line above each run's part of a log (also written by scripts/run_common.sh).
+PART = "=== "
+
+
+def part_line(command: Sequence[str], is_first: bool) -> bytes:
+    """The line above a run's part of a log: when it began, as which command; a blank line in front of all but one."""
+    words = " ".join(shlex.join(command).splitlines())
+    line = f"{PART}{datetime.datetime.now().astimezone():%Y-%m-%d %H:%M:%S %z} {words}\n"
+    return ("" if is_first else "\n").encode() + line.encode(errors="surrogateescape")
 
 
 def show_and_log(source: int, log_file: str, bar: int) -> int:

@@ -183,6 +183,10 @@ def test_a_failed_run_is_named_with_its_last_line_and_the_others_run(folder, cap
     assert conduct(folder, argv) == []
     assert {row["state"] for row in rows(folder)} == {"finished"}
     assert sorted(all_starts(folder).values()) == [1, 1, 2, 2]
+    # The log of a run that began twice: a line in front of each part has its time and its command.
+    lines = (folder / "sweep/CoLA/recipe/seed1.log").read_text().splitlines()
+    begins = [line for line in lines if re.match(r"=== \d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4} .*--seed=1", line)]
+    assert (lines[0], len(begins)) == (begins[0], 2)
 
 
 def test_runs_of_which_none_is_finished_do_not_replace_the_results_of_others(folder, capsys, caplog):

@@ -11,6 +11,7 @@ from typing import TextIO
 
 from albert.runs.sweep.jobs import Job, read_evaluations
 from albert.system.json_text import parse_json
+from albert.system.logged_output import PART
 
 _LOG_EVERY_SECONDS = 60.0
 _LAST_BYTES = 4096
@@ -104,7 +105,7 @@ def last_step(folder: Path) -> tuple[int, int | None] | None:
 
 
 def last_words(log: Path) -> str:
-    """The last line of a log that says something."""
+    """The last line that the run which was logged last has said."""
     try:
         with log.open("rb") as file:
             file.seek(0, 2)
@@ -112,7 +113,8 @@ def last_words(log: Path) -> str:
             lines = file.read().decode(errors="replace").splitlines()
     except OSError:
         return "it wrote no log"
-    return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
+    last = next((line.strip() for line in reversed(lines) if line.strip()), PART)
+    return "it said nothing" if last.startswith(PART) else last
 
 
 def duration(seconds: float) -> str:

@@ -9,6 +9,7 @@ import pytest
 from albert.runs.sweep import progress
 from albert.runs.sweep.jobs import Job, read_evaluations, read_outcome
 from albert.runs.sweep.progress import Display, Progress, duration, last_step, last_words
+from albert.system.logged_output import part_line
 
 
 def log_steps(folder, *steps: int) -> None:
@@ -59,6 +60,8 @@ def test_the_last_words_are_the_last_line_that_is_not_blank(tmp_path):
     log.write_bytes(b"one\n" * 5000 + b" error: \xff\n \n")
     assert last_words(log) == "error: \ufffd"
     log.write_text("\n")
+    assert last_words(log) == "it said nothing"
+    log.write_bytes(b"of an earlier run\n" + part_line(["python", "-m", "it"], is_first=False))
     assert last_words(log) == "it said nothing"
 
 

@@ -24,6 +24,7 @@ from albert.runs.sweep.slots import Slot
 from albert.system.endings import likely_reason
 from albert.system.files import cannot_write
 from albert.system.locks import LOCK, FileLock
+from albert.system.logged_output import part_line
 from albert.system.signals import StopOnSignal
 
 _PACKAGE_ROOT = Path(__file__).parents[3]
@@ -194,11 +195,13 @@ class Scheduler:
             text = f"{damaged} is damaged: {job.name} runs again, from where its checkpoints are"
             self.display.say(text, logging.WARNING)
         job.begin()
+        command = self.command(job.module, job.all_flags(slot.flags))
         try:
             log = job.log.open("ab")
+            log.write(part_line(command, is_first=log.tell() == 0))
+            log.flush()
         except OSError as error:
             raise cannot_write(job.log, error) from error
-        command = self.command(job.module, job.all_flags(slot.flags))
         process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
