@@ -16,13 +16,15 @@ SEEDS=${SEEDS:-}                     # several seeds with commas: a sweep
 TRAIN_FILE=${TRAIN_FILE:-}           # texts and labels: .csv, .tsv, .json or .jsonl; words and tags: also .conll
 VALIDATION_FILE=${VALIDATION_FILE:-} # without it, a tenth of TRAIN_FILE is held out
 TEST_FILE=${TEST_FILE:-}             # a table to predict
-DO_PREDICT=${DO_PREDICT:-${TEST_FILE:+true}} # write predictions; default: with TEST_FILE
-DO_PREDICT=${DO_PREDICT:-false}
+given_predict=${DO_PREDICT:-}
 # shellcheck source=scripts/run_common.sh
 source "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/scripts/run_common.sh"
 # shellcheck source=scripts/sweep.sh
 source "$root/scripts/sweep.sh"
 
+if [[ ! $given_predict ]]; then DO_PREDICT=''; fi
+DO_PREDICT=${DO_PREDICT:-${TEST_FILE:+true}} # write predictions; default: with TEST_FILE
+DO_PREDICT=${DO_PREDICT:-false}
 GPUS_PER_RUN=${GPUS_PER_RUN:-1} # of each run in a sweep
 # LR: peak learning rate; several with commas: a sweep
 # WEIGHT_DECAY: of all weights but biases and layer norms, default: 0.01; several with commas: a sweep

@@ -495,7 +495,7 @@ def test_names_that_look_like_options_are_names(checkout, script):
     assert result.returncode == 0, result.stderr
     assert checkout.flags()["output_dir"] == "-rf"
     assert (checkout.root.parent / "-rf").is_dir()
-    assert (checkout.root.parent / "--version").read_text() == "stub output\n"
+    assert said_in(checkout.root.parent / "--version") == "stub output\n"
 
 
 @pytest.mark.parametrize("script", [*FINE_TUNING_SCRIPTS, "demo_albert"])
@@ -1380,7 +1380,12 @@ def test_own_script_takes_the_recipe_and_is_called_after_its_file(checkout):
         (OWN, ["--norecipe"], {}, "own_tickets"),
         (OWN, ["--early_stopping_patience=2"], {"EPOCH": "50"}, "own_tickets"),
         (GLUE, ["-train_step=9"], {"TASK": "MRPC"}, "MRPC"),
-        (GLUE, ["--task_name=CoLA"], {"TASK": "MRPC"}, GLUE),
+        (
+            GLUE,
+            ["--task_name=CoLA"],
+            {"TASK": "MRPC", "TSP": "9"},
+            "CoLA: 16 examples/replica x 1 replica = 16 examples/step, 9 steps",
+        ),
         # Nothing is trained.
         (OWN, [], {"DO_TRAIN": "false"}, "own_tickets"),
         (OWN, ["--nodo_train"], {}, "own_tickets"),
@@ -1391,6 +1396,37 @@ def test_the_first_line_says_of_a_run_what_is_true(checkout, script, arguments, 
     result = checkout.run(script, *arguments, OUTPUT_DIR="out", **variables)
     assert result.returncode == 0, result.stderr
     assert result.stdout.splitlines()[0] == f"{said}; log in out.log"
+
+
+@pytest.mark.parametrize("way", ["--{}={}", "-{} {}", "--flagfile"])
+def test_a_flag_that_says_where_or_of_what_a_run_is_names_its_folder_and_log(checkout, way):
+    (checkout.root / "b.csv").write_text("text,label\na,x\nb,y\n")
+    (checkout.root / "other").mkdir()
+    for file in checkout.model.iterdir():
+        shutil.copy(file, checkout.root / "other")
+    named = {
+        "train_file": "b.csv", "test_file": "tickets.csv", "seed": "7", "learning_rate": "1e-3", "model_dir": "other"
+    }  # fmt: skip
+    if way == "--flagfile":
+        (checkout.root / "my flags").write_text("".join(f"--{name}={value}\n" for name, value in named.items()))
+        arguments = ["--flagfile=my flags"]
+    else:
+        arguments = [word for pair in named.items() for word in way.format(*pair).split()]
+    result = checkout.run(OWN, *arguments, cwd=checkout.root, TRAIN_FILE="", SEED="1", LR="2e-5")
+    output = f"{checkout.root}/albert_output/own_b_other_32_1e-3_seed7"
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.splitlines()[0].endswith(f"; log in {output}.log")
+    assert Path(output).is_dir()
+    assert checkout.flags()["do_predict"] == "true"
+    result = checkout.run(OWN, "--output_dir=here", cwd=checkout.root, OUTPUT_DIR="there")
+    assert result.stdout.splitlines()[0].endswith("; log in here.log")
+    assert not list(checkout.root.glob("there*"))
+
+
+def test_what_is_wrong_with_a_followed_flag_names_the_flag(checkout):
+    result = checkout.run(OWN, "--seed=x", "--learning_rate=1,2", SEED="1")
+    assert result.stderr == f"{OWN}: --seed=x is not a seed: use a whole number.\n"
+    assert result.returncode == 2
 
 
 def test_own_scripts_files_and_epochs_can_be_given(checkout, tmp_path):

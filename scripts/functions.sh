@@ -3,12 +3,16 @@
 
 problems='' # lines of `complain`, each with its end
 wrong=' '   # variables of `complain_of`, with blanks around each
+written_as=() # VARIABLE=--flag, for what was given as a flag
 
-# complain MESSAGE: one clear line, which `stop_if_wrong` prints together with all others. Options of ./demo_albert are
-# named in place of the variables that it sets from them; one with a colon has another number (albert/cli/variables.py),
-# which it has checked.
+# complain MESSAGE: one clear line, which `stop_if_wrong` prints together with all others. It names what a person wrote:
+# a flag, or an option of ./demo_albert, in place of the variable that is set from it. An option with a colon has another
+# number (albert/cli/variables.py), which the demo has checked.
 complain() {
   local message=$1 option
+  for option in ${written_as+"${written_as[@]}"}; do
+    message=${message//"${option%%=*}="/"${option#*=}="}
+  done
   for option in ${ALBERT_DEMO_OPTIONS:-}; do
     [[ $option == *:* ]] || message=${message//"${option%%=*}="/"${option#*=} "}
   done

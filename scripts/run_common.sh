@@ -18,6 +18,50 @@ esac
 warn_of_other_names "${BASH_SOURCE[-1]}"
 script_arguments=("$@")
 
+# Flags behind the script's name that say what a run is of or where its files are: the script follows them, too, in what
+# it checks and in the names of folders and logs.
+followed_flags=(
+  output_dir=OUTPUT_DIR train_file=TRAIN_FILE validation_file=VALIDATION_FILE test_file=TEST_FILE data_dir=DATA_DIR
+  predict_file=PREDICT_FILE task_name=TASK seeds=SEEDS seed=SEED learning_rate=LR max_seq_length=MSL model_dir=MODEL_DIR
+  albert_config_file=CONFIG spm_model_file=SPM_MODEL init_checkpoint=INIT_CHECKPOINT
+)
+
+# The script's arguments, with the lines of files of flags behind the names of these.
+all_arguments=()
+for argument; do
+  all_arguments+=("$argument")
+  if [[ $argument == *-flagfile=* && -f ${argument#*=} ]]; then
+    mapfile -t lines <"${argument#*=}"
+    all_arguments+=(${lines+"${lines[@]}"})
+  fi
+done
+
+# follow_flags ARGUMENT...: sets the variables of this script that are meant by the flags among them.
+follow_flags() {
+  local pair flag variable
+  while (($#)); do
+    for pair in "${followed_flags[@]}"; do
+      flag=${pair%%=*} variable=${pair#*=}
+      [[ ${text_of_variable[$variable]+set} ]] || continue # not of this script
+      if [[ $1 =~ ^--?$flag=(.+)$ ]]; then
+        follow "$flag" "$variable" "${BASH_REMATCH[1]}"
+      elif [[ $1 =~ ^--?$flag$ && ${2:-} ]]; then
+        follow "$flag" "$variable" "$2"
+      fi
+    done
+    shift
+  done
+}
+
+# follow FLAG VARIABLE VALUE: sets the variable. Several rates are a sweep's, which no run has as a flag.
+follow() {
+  if [[ $1 == learning_rate && $3 == *,* ]]; then return; fi
+  printf -v "$2" '%s' "$3"
+  written_as+=("$2=--$1")
+}
+
+follow_flags ${all_arguments+"${all_arguments[@]}"}
+
 # A script with SEEDS among its variables starts a sweep where there are several seeds, rates or weight decays.
 # shellcheck disable=SC2034 # for scripts/sweep.sh, as is given_keep
 given_gpus=${NUM_GPUS:-} rates='' decays=''
@@ -157,13 +201,7 @@ note_flags() {
   done
 }
 
-note_flags "$@"
-for argument; do # those that are in a file were written as flags, too
-  if [[ $argument == *-flagfile=* && -f ${argument#*=} ]]; then
-    mapfile -t lines <"${argument#*=}"
-    note_flags ${lines+"${lines[@]}"}
-  fi
-done
+note_flags ${all_arguments+"${all_arguments[@]}"} # those that are in a file were written as flags, too
 
 # list_flag_variables: prints flag_variables without given_flags. A variable that ./demo_albert sets from one of its
 # options is called as the option.
@@ -398,7 +436,7 @@ pause() {
 
 # Flags behind the script's name with which the numbers of describe_run are no longer those of the run: it says less.
 readonly changing_flags=(
-  recipe do_train model_dir albert_config_file train_batch_size gradient_accumulation_steps num_gpu_cores strategy_type
+  recipe do_train train_batch_size gradient_accumulation_steps num_gpu_cores strategy_type
   num_train_epochs train_step early_stopping_patience
 )
 
@@ -412,7 +450,6 @@ describe_run() {
   for flag in "${changing_flags[@]}"; do
     [[ $given_flags != *" $flag "* ]] || said=$1
   done
-  [[ $given_flags != *' task_name '* ]] || said=${0##*/}
   printf '%s\n' "$said"
 }
 
