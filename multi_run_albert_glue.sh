@@ -49,7 +49,7 @@ done
 if [[ -z $folder ]]; then
   complain_of TASK "is not known: use CoLA, SST-2, MRPC, STS-B, QQP, MNLI, misMNLI, QNLI, RTE or WNLI."
 elif [[ ! -d $DATA_DIR/$folder ]]; then
-  complain "no folder $DATA_DIR/$folder: run ./download_glue_data.py, or set DATA_DIR to the folder that holds $folder."
+  complain "no folder $DATA_DIR/$folder: run ./download_glue_data.py --tasks=$folder, or set DATA_DIR to the folder that holds $folder."
 fi
 
 read_recipe "$TASK"

@@ -31,8 +31,8 @@ GPUS_PER_RUN=${GPUS_PER_RUN:-1} # of each run in a sweep
 EBS=${EBS:-32}   # per GPU, for evaluation and prediction
 EPOCH=${EPOCH:-} # how often each row is seen
 WPP=${WPP:-}     # part of the steps that is warm-up
-check_number EPOCH "a number of epochs"
-check_number WPP "a share of the steps"
+check_number EPOCH "a number of epochs" "3 or 0.5"
+check_number WPP "a share of the steps" 0.1
 refuse "EPOCH, a number of epochs" TSP
 refuse "WPP, a share of the steps" WPSP
 

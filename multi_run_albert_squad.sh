@@ -20,8 +20,8 @@ EPOCH=${EPOCH:-}              # how often each window is seen
 WPP=${WPP:-}                  # part of the steps that is warm-up
 check_whole DOC_STRIDE 1 999999 "a number of tokens"
 check_whole MQL 1 999999 "a number of tokens"
-check_number EPOCH "a number of epochs"
-check_number WPP "a share of the steps"
+check_number EPOCH "a number of epochs" "3 or 0.5"
+check_number WPP "a share of the steps" 0.1
 refuse "EPOCH, a number of epochs" TSP
 refuse "WPP, a share of the steps" WPSP
 

@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -84,6 +85,22 @@ def test_options_become_flags_and_further_flags_are_handed_on(calls, tmp_path):
     expected = {"dtype": "bfloat16", "train_batch_size": "4", "max_seq_length": "24", "save_checkpoints_steps": "5"}
     assert expected.items() <= given.items()
     assert given["seed"] == "3"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--epochs", "3"], "--epochs 3: write --num_train_epochs=3 (./demo_albert help)"),
+        (["-t", "squad", "--epochs", "3"], "--epochs 3: the option is -e 3 (./demo_albert help)"),
+        (["pretraining", "--num-steps", "3"], "--num-steps 3: the option is -s 3 (./demo_albert help)"),
+        (["--log_steps", "3"], "--log_steps 3: a flag has its value behind =, as --log_steps=3 (./demo_albert help)"),
+        (["finetuning", "MRPC"], "MRPC is not known (./demo_albert help)"),
+        (["-e", "3"], "-e 3 is for -t squad: write --num_train_epochs=3 here"),
+    ],
+)
+def test_an_option_under_another_name_is_answered_with_its_own(words, said):
+    with pytest.raises(UserError, match=f"^{re.escape(said)}$"):
+        demo_options.parse(["demo", *words])
 
 
 def test_a_run_without_a_folder_gets_one_of_its_own(calls, monkeypatch, tmp_path):

@@ -666,6 +666,32 @@ def test_a_model_by_its_name_is_answered_with_the_command_that_fetches_it(checko
     assert said in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        (
+            {"ALBERT_DIR": "albert-base-v1"},
+            "ALBERT_DIR=albert-base-v1 is the name of a model: use ALBERT_DIR=base VERSION=1.",
+        ),
+        (
+            {"ALBERT_DIR": "albert/albert-large-v2", "VERSION": "1"},
+            "ALBERT_DIR=albert/albert-large-v2 is the name of a model: use ALBERT_DIR=large VERSION=2.",
+        ),
+        ({"ALBERT_DIR": "/usr"}, "ALBERT_DIR=/usr is a folder: use MODEL_DIR=/usr, or base, large, xlarge or xxlarge."),
+        (
+            {"ALBERT_DIR": "large"},
+            "_large_v2: run ./download_pretrained_models.sh --version=2 large, or set MODEL_DIR.",
+        ),
+        ({"EPOCH": "three"}, "EPOCH=three is not a number of epochs: use a number such as 3 or 0.5."),
+    ],
+)
+def test_what_is_wrong_is_answered_with_what_is_meant(checkout, variables, said):
+    result = checkout.run(OWN, **variables)
+    assert result.returncode == 2
+    assert len(result.stderr.splitlines()) == 1
+    assert result.stderr.endswith(f"{said}\n")
+
+
 def test_several_seeds_have_a_variable_of_their_own(checkout):
     for script in SWEEPING_SCRIPTS:
         said = checkout.run(script, SEED="1,2").stderr
@@ -1052,7 +1078,7 @@ def test_glue_script_takes_the_data_folder_under_its_old_name_too(checkout, tmp_
 @pytest.mark.parametrize(
     ("variables", "words"),
     [
-        ({"TASK": "RTE"}, ["/glue_data/RTE", "./download_glue_data.py"]),
+        ({"TASK": "RTE"}, ["/glue_data/RTE", "./download_glue_data.py --tasks=RTE,"]),
         ({"TASK": "SQuAD"}, ["TASK=SQuAD", "CoLA"]),
     ],
 )

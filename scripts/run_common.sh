@@ -130,6 +130,7 @@ DO_PREDICT=${DO_PREDICT:-true} # write predictions
 # LOG: file that gets what the program says, without its progress bar; default: OUTPUT_DIR.log
 # INIT_CHECKPOINT: weights to begin with, in place of those of MODEL_DIR; set to nothing: random ones
 CURRENT_PWD=${CURRENT_PWD:-$root} # folder of the defaults of data, models, caches and results; default: the checkout
+given_model=${MODEL_DIR:-}
 MODEL_NAME=${MODEL_DIR:+$(basename -- "$(realpath -m -- "$MODEL_DIR")")} # in the default name of the output folder
 MODEL_NAME=${MODEL_NAME:-${ALBERT_DIR}_v${VERSION}}
 MODEL_DIR=${MODEL_DIR:-$CURRENT_PWD/pretrained_model/albert_${ALBERT_DIR}_v${VERSION}} # folder of the model: downloaded, or left by a run
@@ -137,9 +138,21 @@ CONFIG=${CONFIG:-}                                            # albert_config.js
 SPM_MODEL=${SPM_MODEL:-}                                      # vocabulary, in place of that of MODEL_DIR
 CACHED_DIR=${CACHED_DIR:-$CURRENT_PWD/cached_albert_tfrecord} # what is made of the data, for the next run
 
+# google_model NAME: sets size and version if it is called like one of Google's models, as on Hugging Face or here.
+google_model() {
+  [[ $1 =~ ^(albert/)?(albert[-_])?(base|large|xlarge|xxlarge)([-_]v([12]))?$ ]] || return 1
+  size=${BASH_REMATCH[3]} version=${BASH_REMATCH[5]:-$VERSION}
+  [[ $version =~ ^[12]$ ]]
+}
+
 # Both become part of folder names.
-[[ $ALBERT_DIR =~ ^[A-Za-z0-9][A-Za-z0-9._-]*$ ]] ||
+if [[ ! -d $MODEL_DIR && ! $ALBERT_DIR =~ ^(base|large|xlarge|xxlarge)$ ]] && google_model "$ALBERT_DIR"; then
+  complain_of ALBERT_DIR "is the name of a model: use ALBERT_DIR=$size VERSION=$version."
+elif [[ -d $ALBERT_DIR && ! -d $MODEL_DIR && ! $given_model ]]; then
+  complain_of ALBERT_DIR "is a folder: use MODEL_DIR=$ALBERT_DIR, or base, large, xlarge or xxlarge."
+elif [[ ! $ALBERT_DIR =~ ^[A-Za-z0-9][A-Za-z0-9._-]*$ ]]; then
   complain_of ALBERT_DIR "is not a model size: use base, large, xlarge or xxlarge."
+fi
 [[ $VERSION =~ ^[A-Za-z0-9._-]+$ ]] || complain_of VERSION "is not a version: use 1 or 2."
 check_choice DEVICE auto gpu cpu
 if is_wrong NUM_WORKERS; then
@@ -167,9 +180,9 @@ if [[ $SEED =~ ^[0-9]+(,[0-9]+)+$ && ${text_of_variable[SEEDS]+set} ]]; then
 elif [[ ! $SEED =~ ^-?[0-9]{1,18}$ ]]; then
   complain_of SEED "is not a seed: use a whole number."
 fi
-check_number LR "a learning rate"
-check_number WEIGHT_DECAY "a weight decay"
-check_number ALBERT_DP "a dropout probability"
+check_number LR "a learning rate" 2e-5
+check_number WEIGHT_DECAY "a weight decay" 0.01
+check_number ALBERT_DP "a dropout probability" 0.1
 
 # The variables that set flags. Messages name them, because nobody wrote the flags. A script adds its own.
 flag_variables=(
@@ -246,10 +259,13 @@ name_cache() {
   fi
 }
 
-# how_to_fetch_model: prints what to run for a MODEL_DIR that is called like one of Google's models, or for any other.
+# how_to_fetch_model: prints what to run for a MODEL_DIR or ALBERT_DIR that is called like one of Google's models, or for
+# any other.
 how_to_fetch_model() {
-  if [[ $MODEL_DIR =~ ^(albert/)?(albert[-_])?(base|large|xlarge|xxlarge)([-_]v([12]))?$ ]]; then
-    local size=${BASH_REMATCH[3]} version=${BASH_REMATCH[5]:-2}
+  local size version
+  if [[ ! $given_model ]] && google_model "$ALBERT_DIR"; then
+    printf 'run ./download_pretrained_models.sh --version=%s %s' "$version" "$size"
+  elif google_model "$MODEL_DIR"; then
     printf 'run ./download_pretrained_models.sh --version=%s %s and set ALBERT_DIR=%s' "$version" "$size" "$size"
     [[ $version == "$VERSION" ]] || printf ' VERSION=%s' "$version"
     printf ' in its place'

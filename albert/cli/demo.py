@@ -90,10 +90,43 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     elif not words or (words[0].startswith("-") and words[0] not in ("-h", "--help")):
         words.insert(0, "finetuning")
     options, flags = demo_parser().parse_known_args(words)
-    if unknown := [word for word in flags if not word.startswith("--")]:
-        raise UserError(f"{unknown[0]} is not known (./demo_albert help)")
+    for place, word in enumerate(flags):
+        if not word.startswith("--"):
+            before = flags[place - 1] if place else ""
+            raise UserError(f"{_unknown(before, word, options)} (./demo_albert help)")
+    if options.command == "finetuning" and options.task == "sample" and options.epochs is not None:
+        raise UserError(f"-e {options.epochs:g} is for -t squad: write --num_train_epochs={options.epochs:g} here")
     options.words, options.flags = words, flags
     return options
+
+
+# Long names that people expect for an option.
+_LONG_NAMES = {
+    "-b": ("batch", "batch_size", "train_batch_size"),
+    "-c": ("save", "save_steps", "save_checkpoints_steps"),
+    "-d": ("dtype", "precision"),
+    "-e": ("epochs", "num_epochs", "num_train_epochs"),
+    "-i": ("input", "input_file"),
+    "-l": ("length", "max_length", "max_seq_length"),
+    "-m": ("model", "model_name"),
+    "-o": ("output", "output_dir"),
+    "-s": ("steps", "num_steps", "max_steps", "num_train_steps"),
+    "-t": ("task", "task_name"),
+    "-w": ("warmup", "warmup_steps", "num_warmup_steps"),
+}
+
+
+def _unknown(before: str, word: str, options: argparse.Namespace) -> str:
+    """What to say of `word`, which is no option and no flag, behind `before`."""
+    if not before.startswith("--") or "=" in before or word.startswith("-"):
+        return f"{word} is not known"
+    known = {"finetuning": "bcdelmot", "pretraining": "bcdimostw"}[options.command]
+    for option, names in _LONG_NAMES.items():
+        if before[2:].replace("-", "_") in names and option[1] in known:
+            if option == "-e" and options.task == "sample":
+                return f"{before} {word}: write --num_train_epochs={word}"
+            return f"{before} {word}: the option is {option} {word}"
+    return f"{before} {word}: a flag has its value behind =, as {before}={word}"
 
 
 def _positive(text: str) -> int:

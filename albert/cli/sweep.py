@@ -225,10 +225,7 @@ def _next_flag_of_runs(waiting: list[str], named: Mapping[str, Flag]) -> tuple[s
         raise UserError(f"the runs have no flag --{name}{did_you_mean(similar(name, named))}")
     if name in _INSTEAD:
         raise UserError(_not_for_runs(name))
-    if (name, value) == ("strategy_type", "multi_worker"):
-        raise UserError(
-            "--strategy_type=multi_worker is not for a sweep, whose runs are one process each: leave it out"
-        )
+    _check_is_for_one_process(name, [value])
     if not has_value and named[name].kind is not bool:
         raise UserError(f"--{name} behind -- has no value: write --{name}=VALUE")
     return name, value if has_value else value or "true"
@@ -248,15 +245,25 @@ def _normalised(text: str, flag: str, named: Mapping[str, Flag]) -> str:
     if flag == "space":
         space = space_of(text)
         values = space.choices or (repr(space.low), repr(space.high))
-    try:
-        read = [_text(named[name].read(value)) for value in values]
-    except ValueError as error:
-        raise UserError(f"--{flag} {text}: a value {error}") from None
+    _check_is_for_one_process(name, values)
+    read = []
+    for value in values:
+        try:
+            read.append(_text(named[name].read(value)))
+        except ValueError as error:
+            raise UserError(f"--{flag} {text}: {value or 'a value'} {error}") from None
     if len(set(read)) < len(read):
         raise UserError(f"--{flag} {text} has a value twice")
     if flag == "space" and not space.choices:
         return text
     return f"{name}={','.join(read)}"
+
+
+def _check_is_for_one_process(name: str, values: Sequence[str]) -> None:
+    if name == "strategy_type" and "multi_worker" in values:
+        raise UserError(
+            "--strategy_type=multi_worker is not for a sweep, whose runs are one process each: leave it out"
+        )
 
 
 def _text(value: object) -> str:

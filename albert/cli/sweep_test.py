@@ -89,7 +89,9 @@ def test_all_tasks_are_those_that_train_on_rows_of_their_own():
         (("--set", ""), "--set= is empty; give a value, or leave the flag out"),
         (("--set", "", "--set", "learning_rate"), "leave the flag out; --set learning_rate: give values"),
         (("--search=random", "--space="), "--space= is empty; give a value"),
-        (("--set", "learning_rate=1e-5,x"), "--set learning_rate=1e-5,x: a value is not a number"),
+        (("--set", "learning_rate=1e-5,x"), "--set learning_rate=1e-5,x: x is not a number"),
+        (("--set", "learning_rate=1e-5,,2e-5"), "--set learning_rate=1e-5,,2e-5: a value is empty"),
+        (("--set", "strategy_type=mirror,multi_worker"), "whose runs are one process each"),
         (("--set", "learning_rate=1e-5,0.00001"), "has a value twice"),
         (("--space", "learning_rate=log:1e-5:1e-4"), "--space is for --search=random"),
         (("--search=random",), "--search=random needs --space"),
@@ -108,7 +110,10 @@ def test_what_is_wrong_is_said_before_anything_begins(flags, problem):
 @pytest.mark.parametrize(
     ("flags", "problem"),
     [
-        (("--task_name=MRPC", "--seeds=1,x"), "--seeds=1,x are not whole numbers"),
+        (
+            ("--task_name=MRPC", "--seeds=1,x"),
+            "--seeds=1,x are not whole numbers with commas between them, as 1,2,3: 'x' is none",
+        ),
         (("--task_name=MRPC", "--seeds=1,9223372036854775808"), "9223372036854775808 must be"),
         (("--task_name=MRPC,",), "--task_name=MRPC, has a comma without a task beside it"),
         (("--task_name=MRPC", "--seeds=1,1"), "--seeds=1,1 names a seed twice"),

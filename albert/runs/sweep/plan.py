@@ -112,10 +112,15 @@ def label_of(setting: Setting) -> str:
 
 def seeds_of(text: str) -> tuple[int, ...]:
     """The seeds that `1,2,3` names. Raises UserError for what is none, and for one that is named twice."""
-    try:
-        seeds = tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise UserError(f"`seeds`={text} are not whole numbers with commas between them, as 1,2,3") from None
+    numbers = []
+    for part in text.split(","):
+        try:
+            numbers.append(int(part))
+        except ValueError:
+            wrong = f"{part!r} is none" if len(part) <= 40 else "one of them is none"
+            said = f"`seeds`={text} are not whole numbers with commas between them, as 1,2,3: {wrong}"
+            raise UserError(said) from None
+    seeds = tuple(numbers)
     if len(set(seeds)) < len(seeds):
         raise UserError(f"`seeds`={text} names a seed twice")
     for seed in seeds:
