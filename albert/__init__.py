@@ -6,6 +6,8 @@ Importing this package does nothing: TensorFlow is imported by the modules that 
 command-line parser answer at once.
 """
 
+from __future__ import annotations  # for an old Python, which is told so, and the demo's help
+
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +37,7 @@ def load(
     device: str = "auto",
     dtype: str | None = None,
     pack_sequences: bool = True,
-) -> "Predictor":
+) -> Predictor:
     """The model in the folder `model_dir`, ready to predict; the other arguments are those of `Predictor`.
 
         predictor = albert.load("albert_output/mrpc")

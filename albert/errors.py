@@ -1,5 +1,7 @@
 """The one exception for mistakes of the person who runs a program."""
 
+from __future__ import annotations
+
 
 class UserError(ValueError):
     """A mistake in what the user gave us; reaches the terminal as one line, without a traceback, with exit code 2.
@@ -8,4 +10,8 @@ class UserError(ValueError):
     by its field, in backquotes: "`per_replica_batch_size`=0 must be at least 1". Only the command line knows which flag
     a program has for it, and writes that instead: "--train_batch_size=0 must be at least 1". So a message may name as
     many settings as it needs, and reads well for those who call the package from Python.
+
+    `problems` are those of the message, where it has several: the terminal shows each in a line of its own.
     """
+
+    problems: tuple[str, ...] = ()

@@ -524,6 +524,17 @@ def test_no_script_hides_a_failure_behind_the_log(checkout, script):
     assert checkout.run(script, STUB_EXIT_CODE="2").returncode == 2
 
 
+def test_a_reader_that_stops_reading_does_not_end_the_log(checkout):
+    program = checkout.root / ".venv" / "bin" / "python"
+    write_executable(
+        program, program.read_text().replace('echo "stub output"', "echo one; sleep 0.2; echo two; echo three")
+    )
+    command = ["bash", "-c", f"./{OWN} | head -n 2 >/dev/null; exit ${{PIPESTATUS[0]}}"]
+    result = checkout.run(OWN, command=command, cwd=checkout.root, LOG="log", OUTPUT_DIR="out")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert said_in(checkout.root / "log") == "one\ntwo\nthree\n"
+
+
 @pytest.mark.parametrize("script", FINE_TUNING_SCRIPTS)
 def test_a_run_that_never_began_leaves_nothing_and_one_that_did_everything(checkout, script):
     output, log = checkout.root / "run", checkout.root / "run.log"

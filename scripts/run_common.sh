@@ -395,7 +395,7 @@ set_run_flags() {
 # script goes on to the program, once: that has a process group of its own, so that it gets none of what a terminal sends
 # to the script's. A second signal would end it without saving.
 run_logged() {
-  local log tee bar='' size name child='' waiting='' ends_with_script=() code=0 waits=true
+  local log tee keeps_on bar='' size name child='' waiting='' ends_with_script=() code=0 waits=true
   unset ALBERT_PROGRESS_BAR
   # In both cases it can still say how it ended.
   # Where somebody watches, a progress bar for the screen comes through a pipe that the log is not made of. What reads
@@ -407,7 +407,9 @@ run_logged() {
     size=$(stty size <&2 2>/dev/null) || size='0 0'
     export ALBERT_PROGRESS_BAR=$bar:${size#* } # albert/system/progress.py
   else
-    exec {log}> >(trap '' INT TERM HUP QUIT && exec tee -a -- "$LOG")
+    if tee -p </dev/null >/dev/null 2>&1; then keeps_on=true; fi
+    # With -p, where tee has it, the log gets all lines even if `| head` or a pager closes.
+    exec {log}> >(trap '' INT TERM HUP QUIT && exec tee -a ${keeps_on+-p} -- "$LOG")
     tee=$!
   fi
   # Where nothing can be passed on, because the script itself was killed.

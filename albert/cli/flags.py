@@ -220,7 +220,7 @@ def parse(
     problems: list[str] = []
     parsed = program.define(problems)
     arguments = list(with_flags_of_files(argv[1:]))
-    raise_for(list(_detached_booleans(parsed, arguments, _SAID if program.arguments else _SAID | _SAID_OTHERWISE)))
+    detached = list(_detached_booleans(parsed, arguments, _SAID if program.arguments else _SAID | _SAID_OTHERWISE))
     try:
         unknown, rest = _without_unknown(parsed([*argv[:1], *arguments], known_only=True)[1:])
     except (absl_flags.Error, ValueError, OSError) as error:
@@ -228,9 +228,9 @@ def parse(
     if parsed.help:
         raise HelpRequested(help_text(program))
     by_flag = {flag.name: _without_unread(parsed[flag.name].value) for flag in program.flags}
-    if unknown:  # and nothing of what is missing: it may be what is meant
+    if unknown or detached:  # and nothing of what is missing: it may be what is meant
         said = unknown_flags(unknown, {flag.name for flag in program.flags}, of_unknown)
-        raise_for([*said, *problems, *_out_of_bounds(program, by_flag)])
+        raise_for([*detached, *said, *problems, *_out_of_bounds(program, by_flag)])
     if rest and not program.arguments:
         raise UserError(_shortened(f"unexpected argument {rest[0]!r}: everything is given as --flag=value"))
     given = frozenset(flag.name for flag in program.flags if parsed[flag.name].present)
@@ -245,11 +245,11 @@ def parse(
 
 
 def _without_unknown(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The names of flags among what is no known flag, and the other arguments, without the -- that may be there."""
+    """The flags among what is no known flag, as NAME=VALUE, and the other arguments, without the -- if it is there."""
     place = arguments.index("--") if "--" in arguments else len(arguments)
     flags = [argument for argument in arguments[:place] if argument.startswith("-") and argument.strip("-")]
     others = [argument for argument in arguments[:place] if argument not in flags]
-    return [flag.lstrip("-").partition("=")[0] for flag in flags], [*others, *arguments[place + 1 :]]
+    return [flag.lstrip("-") for flag in flags], [*others, *arguments[place + 1 :]]
 
 
 def _out_of_bounds(program: Program, by_flag: Mapping[str, Any]) -> Iterator[str]:
@@ -269,7 +269,10 @@ def _without_unread(value: Any) -> Any:
 def raise_for(problems: Sequence[str]) -> None:
     """Raises UserError with all `problems`, each once, if there are any."""
     if problems:
-        raise UserError(_shortened("; ".join(dict.fromkeys(problems))))
+        shortened = [_shortened(problem) for problem in dict.fromkeys(problems)]
+        error = UserError("; ".join(shortened))
+        error.problems = tuple(shortened)
+        raise error
 
 
 def _detached_booleans(

@@ -52,7 +52,7 @@ _LONGEST_VALUE = 200
 # What messages call a command line, and what it is here.
 _PHRASES = (
     ("unknown flag ", "unknown keyword "),
-    ("unknown flags", "unknown keywords"),
+    ("more unknown flags", "more unknown keywords"),
     ("leave the flag out", "leave the keyword out"),
     ("--help lists all flags", f"help({FUNCTION}) lists all"),
     ("--help lists all", f"help({FUNCTION}) lists all"),
@@ -220,7 +220,8 @@ def _unknown(keywords: Mapping[str, Any], program: Program) -> list[str]:
     known = {"task_name", *program.other_names, *_OF_PARSERS}
     known |= {name for each in FINE_TUNING_PROGRAMS for name in each.flag_of}
     known |= {f"no{flag.name}" for flag in program.flags if flag.kind is bool}
-    said = unknown_flags([name for name in keywords if name not in known], own.keys(), _of_functions)
+    given = [f"{name}={value is not False}" for name, value in keywords.items() if name not in known]
+    said = unknown_flags(given, own.keys(), _of_functions)
     return [in_words(text, {}, own) for text in said]
 
 

@@ -185,10 +185,11 @@ def test_none_is_a_keyword_that_is_not_given():
         ({**GLUE, "cached_dir": {"a": 2}}, "^cached_dir must be a text or a path, not dict$"),
         ({"train_file": np.zeros([2, 2])}, "^train_file must be a text or a path, a DataFrame, .*, not ndarray$"),
         ({**GLUE, "epochs": {}}, r"^unknown keyword epochs: did you mean num_train_epochs\?"),
+        ({**GLUE, "fp16": False}, r"^unknown keyword fp16: did you mean dtype='float32'\?"),
         ({**GLUE, "nosuch": None}, r"^unknown keyword nosuch \(help"),
         (
             {**GLUE, "lr": 3, "x\x1by": [], "seed": []},
-            r"^unknown keywords: lr, did you mean .*; x.x1by .*; seed=\[\] must",
+            r"^unknown keyword lr: did you mean .*; unknown keyword x.x1by .*; seed=\[\] must",
         ),
         ({**GLUE, "cached_dir": "a\0"}, "holds a character with the number 0$"),
         ({**GLUE, "cached_dir": "\ud800"}, "holds half a character$"),

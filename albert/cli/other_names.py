@@ -278,33 +278,49 @@ def similar(name: str, flags: Collection[str]) -> tuple[Target, ...]:
     return suggestions(name, flags) or tuple(alike)
 
 
-def did_you_mean(found: Sequence[Target], joint: str = ": ") -> str:
-    """The end of a message, behind `joint`: what was found, as a question, or as what is always so; "" for nothing."""
+# What people write behind a flag to turn it off, and what that is here where it is not so anyway.
+_OFF = ("false", "f", "0", "no", "off", "none")
+_WHEN_OFF = {"dtype=bfloat16": "dtype=float32"}
+
+
+def did_you_mean(found: Sequence[Target], value: str = "") -> str:
+    """The end of a message: what was found, as a question, or as what is always so; "" for nothing.
+
+    `value` is what the unknown flag was given.
+    """
     if not found:
         return ""
     [first] = found
-    return f"{joint}leave it out, {first.said}" if isinstance(first, Always) else f"{joint}did you mean --{first}?"
+    if isinstance(first, Always):
+        return f": leave it out, {first.said}"
+    if "=" in first and value.lower() in _OFF:
+        if first not in _WHEN_OFF:
+            return f": leave it out, nothing is so without --{first}"
+        first = _WHEN_OFF[first]
+    return f": did you mean --{first}?"
 
 
 def unknown_flags(
-    names: Sequence[str], flags: Collection[str], otherwise: Callable[[str], str | None] = lambda name: None
+    given: Sequence[str], flags: Collection[str], otherwise: Callable[[str], str | None] = lambda name: None
 ) -> list[str]:
     """What to say of flags that are none of `flags`, as problems: what is meant by each.
 
-    `otherwise` may say it of one in another way; None leaves it to this function.
+    They are `given` as NAME or NAME=VALUE. `otherwise` may say it of a name in another way; None leaves it to this
+    function.
     """
-    names = list(dict.fromkeys(names))
+    values = {name: value for name, _, value in (each.partition("=") for each in reversed(given))}
+    names = list(dict.fromkeys(each.partition("=")[0] for each in given))
     said = {name: text for name in names if (text := otherwise(name))}
     rest = [name for name in names if name not in said]
-    problems = list(dict.fromkeys(said.values()))
-    if rest:
-        several = len(rest) > 1
-        joint = ", " if several else ": "
-        phrases = [f"--{_shown(name)}{did_you_mean(similar(name, flags), joint)}" for name in rest[:_MOST_NAMES]]
-        if more := len(rest) - len(phrases):
-            phrases.append(f"and {more:,} more")
-        problems.append(f"unknown flag{'s:' * several} {'; '.join(phrases)} (--help lists all)")
-    return problems
+    problems = [
+        f"unknown flag --{_shown(name)}{did_you_mean(similar(name, flags), values[name])}"
+        for name in rest[:_MOST_NAMES]
+    ]
+    if more := len(rest) - len(problems):
+        problems.append(f"and {more:,} more unknown flags")
+    if problems:
+        problems[-1] += " (--help lists all)"
+    return [*dict.fromkeys(said.values()), *problems]
 
 
 def _shown(name: str) -> str:

@@ -232,16 +232,24 @@ def test_what_is_here_depends_on_the_program(module, name, said):
     [
         (
             ["--lr=1", "--epochs", "3", "--min_lr=0.1", "--qqqq", "--lr=2"],
-            "unknown flags: --lr, did you mean --learning_rate?; --epochs, did you mean --num_train_epochs?; "
-            "--min_lr, leave it out, a rate that falls always falls to 0; --qqqq (--help lists all)",
+            "unknown flag --lr: did you mean --learning_rate?; "
+            "unknown flag --epochs: did you mean --num_train_epochs?; "
+            "unknown flag --min_lr: leave it out, a rate that falls always falls to 0; "
+            "unknown flag --qqqq (--help lists all)",
         ),
         # With the other problems of the command, but not with what is missing: that may be what is meant.
         (
             ["--output=a", "--seed=x", "--optimizer=sgd", "--model_name_or_path", "b"],
-            "unknown flags: --output, did you mean --output_dir?; --model_name_or_path, did you mean --model_dir? "
+            "unknown flag --output: did you mean --output_dir?; "
+            "unknown flag --model_name_or_path: did you mean --model_dir? "
             "(--help lists all); --seed=x is not a whole number; --optimizer=sgd is unknown; known are adamw, lamb",
         ),
         (["--seed=x", "--qqqq", "--seed=x"], "unknown flag --qqqq (--help lists all); --seed=x is not a whole number"),
+        (
+            ["--do_train", "false", "--lr=1"],
+            "--do_train false: a boolean flag has its value behind =. Write --do_train=false or --nodo_train; "
+            "unknown flag --lr: did you mean --learning_rate? (--help lists all)",
+        ),
         (["--nodo_trian", "--do_train"], "unknown flag --nodo_trian: did you mean --do_train? (--help lists all)"),
     ],
 )
@@ -249,6 +257,28 @@ def test_all_unknown_flags_are_told_together(arguments, said):
     with pytest.raises(UserError) as refused:
         parse(PROGRAMS[CLASSIFIER], [CLASSIFIER, *arguments])
     assert str(refused.value) == said
+    assert "; ".join(refused.value.problems) == said  # each a line of the terminal
+
+
+@pytest.mark.parametrize(
+    ("argument", "said"),
+    [
+        ("--fp16=False", "did you mean --dtype=float32?"),
+        ("--bf16=true", "did you mean --dtype=bfloat16?"),
+        ("--use_cpu=false", "leave it out, nothing is so without --device=cpu"),
+        ("--do_regression=0", "leave it out, nothing is so without --problem_type=regression"),
+        ("--gradient_checkpointing=false", "did you mean --recompute_activations?"),
+    ],
+)
+def test_what_is_turned_off_is_not_answered_with_how_to_turn_it_on(argument, said):
+    assert _refusal(CLASSIFIER, argument) == f"unknown flag {argument.partition('=')[0]}: {said} (--help lists all)"
+
+
+def test_no_more_than_some_unknown_flags_are_listed():
+    with pytest.raises(UserError) as refused:
+        parse(PROGRAMS[CLASSIFIER], [CLASSIFIER, *(f"--zz{number}=1" for number in range(2000))])
+    assert len(refused.value.problems) == 21
+    assert refused.value.problems[-1] == "and 1,980 more unknown flags (--help lists all)"
 
 
 def test_a_program_of_texts_takes_those_behind_two_dashes_for_no_flags():

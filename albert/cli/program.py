@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from albert.cli import start
 from albert.cli.flags import HelpRequested, Program
 from albert.cli.model_dir import filled_in
 from albert.cli.predict import command_for
@@ -21,7 +22,7 @@ from albert.settings import DataSettings, PretrainingSettings, Settings, SpeedSe
 from albert.system import compilation_cache
 from albert.system.endings import LOST_WORKER, LostWorker, leave, leaves_at_once
 from albert.system.imports import importing_tensorflow
-from albert.system.printing import print_as_far_as_read
+from albert.system.printing import print_as_far_as_read, say
 from albert.system.progress import above_bars
 from albert.system.signals import Interrupted
 from albert.tasks.base import Task
@@ -30,6 +31,9 @@ T = TypeVar("T")
 
 USER_ERROR = 2
 BUG = 1
+
+# Which every program may import. What only some need says so itself.
+_PACKAGES = ("tensorflow", "sentencepiece", "matplotlib")
 
 # What is said behind the end of a run that was asked to stop.
 _HOW_TO_CONTINUE = contextvars.ContextVar(
@@ -72,26 +76,33 @@ def _wording(program: Program | None, argv: Sequence[str]) -> Callable[[str], st
 def _worked(work: Callable[[], None], worded: Callable[[str], str]) -> int:
     """Works, and returns the exit code."""
     try:
+        start.take_interrupts()
         work()
     except HelpRequested as request:
         help_text = str(request)
         return _worked(lambda: print_as_far_as_read(help_text), worded)
     except UserError as error:
-        print(f"error: {' '.join(worded(str(error)).split())}", file=sys.stderr)
+        for problem in error.problems or (str(error),):
+            say(f"error: {' '.join(worded(problem).split())}")
         return USER_ERROR
     except OSError as error:
         if error.filename is None:
             raise
-        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
+        say(f"error: {error.filename}: {error.strerror}")
+        return USER_ERROR
+    except ModuleNotFoundError as error:
+        if error.name not in _PACKAGES:
+            raise
+        say(f"error: {sys.executable} has no {error.name}: {start.way_out()}")
         return USER_ERROR
     except LostWorker as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}")
         return LOST_WORKER
     except Interrupted as stop:
-        print(f"{stop}{_HOW_TO_CONTINUE.get()}", file=sys.stderr)
+        say(f"{stop}{_HOW_TO_CONTINUE.get()}")
         return 128 + stop.signal_number
     except KeyboardInterrupt:
-        print("stopped; what was saved before is intact.", file=sys.stderr)
+        say("stopped; what was saved before is intact.")
         return 130
     return 0
 

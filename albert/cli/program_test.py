@@ -90,6 +90,21 @@ def test_a_mistake_in_the_flags_ends_like_one_in_the_work(capsys):
     assert capsys.readouterr().err == "error: unknown flag\n"
 
 
+def test_several_mistakes_have_a_line_each(capsys):
+    error = UserError("`seed`=x; `dtype`=y")
+    error.problems = ("`seed`=x", "`dtype`=y")
+    assert _end(error) == 2
+    assert capsys.readouterr().err == "error: `seed`=x\nerror: `dtype`=y\n"
+
+
+def test_whoever_stops_reading_messages_changes_no_exit_code():
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "albert.predict", "--nosuch"]
+    assert subprocess.run(command, stderr=writing, timeout=60, check=False).returncode == 2
+    os.close(writing)
+
+
 TINY = Path(__file__).parents[2] / "sample_data/albert_tiny"
 
 

@@ -62,7 +62,7 @@ _NOT_DECIDING = (
     *("data_dir", "model_dir", "albert_config_file", "spm_model_file", "vocab_file"),
 )
 _DECIDING = ("dtype",)
-_UNKNOWN = re.compile(r"unknown flags?:? --")
+_UNKNOWN = re.compile(r"unknown flag --")
 _DATA = ("data_dir", "predict_file", *OWN_DATA)
 _OF_SEARCHES = {"trials": (RANDOM, TPE), "search_seed": (RANDOM, TPE), "prune": (TPE,)}
 

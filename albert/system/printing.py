@@ -3,6 +3,7 @@
 import os
 import sys
 from pathlib import Path
+from typing import TextIO
 
 from albert.system.files import cannot_write
 
@@ -25,7 +26,19 @@ def print_as_far_as_read(text: str) -> None:
     try:
         print(text, flush=True)
     except OSError as error:
-        # Python flushes once more at its exit, and would complain then.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _let_flush(sys.stdout)
         if not isinstance(error, BrokenPipeError):
             raise cannot_write(Path("standard output"), error) from error
+
+
+def say(text: str) -> None:
+    """Prints `text` to standard error, if anybody reads that."""
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except OSError:
+        _let_flush(sys.stderr)
+
+
+def _let_flush(stream: TextIO) -> None:
+    """Lets Python flush once more at its exit, where it would complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
