@@ -32,7 +32,11 @@ _MARKS: tuple[tuple[bytes, str], ...] = (
     ("\ufeff".encode().decode("cp1252").encode(), "UTF-8 that was encoded as UTF-8 twice; write it again, once"),
     (b"PK\x03\x04", "a zip archive (as .xlsx and .docx are too); unpack it with: unzip, or save its table as text"),
     (b"PK\x05\x06", "an empty zip archive"),
-    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "a file of an old Office program; save it as text"),
+    (
+        b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
+        "a file of an old Office program (as .xls and .doc are); open it there and save a table as CSV, other text as "
+        "plain text",
+    ),
     (b"%PDF-", "a PDF; a text file is needed"),
     (b"{\\rtf", "rich text (RTF); save it as plain text"),
     (b"PAR1\x15", "a Parquet table; write it as text"),
@@ -60,6 +64,18 @@ _SUBSTITUTE_PATTERNS = (
         "an HTML page, as a server sends in place of a file; fetch the file itself",
     ),
 )
+# Names of parts of the zip archives that office programs write, and how such a file begins.
+_SPREADSHEET = "a spreadsheet (as .xlsx and .ods are); open it in a spreadsheet program and save it as CSV in UTF-8"
+_OFFICE = (
+    (
+        re.compile(rb"PK\x03\x04.*(?:xl/|mimetypeapplication/vnd\.oasis\.opendocument\.spreadsheet)", re.DOTALL),
+        _SPREADSHEET,
+    ),
+    (
+        re.compile(rb"PK\x03\x04.*(?:word/|ppt/|mimetypeapplication/vnd\.oasis\.opendocument)", re.DOTALL),
+        "a document of an office program (as .docx and .odt are); open it there and save it as plain text",
+    ),
+)
 _HALF_SURROGATE = re.compile(rb"\xed[\xa0-\xbf]")
 _CONTROLS = re.compile(rb"[\x00-\x08\x0e-\x1f]")
 
@@ -79,8 +95,9 @@ def what_is(start: bytes) -> str | None:
     To be put after "is". None for what may be UTF-8 text.
     """
     start = start[:START_BYTES]
+    of_office = (description for pattern, description in _OFFICE if pattern.match(start))
     by_mark = (description for mark, description in _MARKS if start.startswith(mark))
-    return next(by_mark, None) or substitute(start) or _wide_text(without_marks(start))
+    return next(of_office, None) or next(by_mark, None) or substitute(start) or _wide_text(without_marks(start))
 
 
 def with_file(advice: object, path: Path) -> str:

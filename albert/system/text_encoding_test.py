@@ -68,6 +68,16 @@ def _zip() -> bytes:
     return buffer.getvalue()
 
 
+def _office(*parts: str, mimetype: str = "") -> bytes:
+    """As office programs write their files; what they hold is compressed."""
+    with zipfile.ZipFile(buffer := io.BytesIO(), "w", zipfile.ZIP_DEFLATED) as file:
+        if mimetype:
+            file.writestr(zipfile.ZipInfo("mimetype"), f"application/vnd.oasis.opendocument.{mimetype}")
+        for part in parts:
+            file.writestr(part, f"<{part}/>" * 99)
+    return buffer.getvalue()
+
+
 def _tar() -> bytes:
     with tarfile.open(fileobj=(buffer := io.BytesIO()), mode="w") as file:
         file.addfile(tarfile.TarInfo("train.tsv"))
@@ -82,6 +92,15 @@ def _tar() -> bytes:
         (lzma.compress(b"text"), "compressed with xz; unpack it with: unxz"),
         (b"\x28\xb5\x2f\xfd\0", "compressed with zstd; unpack it with: unzstd"),
         (_zip(), "a zip archive"),
+        (
+            _office("[Content_Types].xml", "_rels/.rels", "xl/workbook.xml"),
+            "a spreadsheet (as .xlsx and .ods are); open",
+        ),
+        (_office("docProps/app.xml", "xl/worksheets/sheet1.xml"), "a spreadsheet"),
+        (_office("content.xml", mimetype="spreadsheet"), "a spreadsheet"),
+        (_office("[Content_Types].xml", "word/document.xml"), "a document of an office program"),
+        (_office("content.xml", mimetype="text"), "a document of an office program"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1\0", "a file of an old Office program (as .xls"),
         (_tar(), "a tar archive; unpack it with: tar xf"),
         (b"7z\xbc\xaf\x27\x1c\0\4", "a 7-Zip archive"),
         (b"%PDF-1.7\n", "a PDF"),

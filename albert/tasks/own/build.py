@@ -316,7 +316,17 @@ def _label_counts(found: Survey, members: np.ndarray) -> str:
         return ""
     names = in_order(counts)
     more = f" and {counted(len(names) - _LISTED_LABELS, 'more label')}" if len(names) > _LISTED_LABELS else ""
-    return ": " + ", ".join(f"{name} {counts[name]:,}" for name in names[:_LISTED_LABELS]) + more
+    # A number beside one that ends a label would be read as one of both.
+    end_in_digits = any(name[-1:].isdigit() for name in names)
+    shown = [
+        f"{_called(name)}: {counted(counts[name], 'row')}" if end_in_digits else f"{name} {counts[name]:,}"
+        for name in names[:_LISTED_LABELS]
+    ]
+    return ": " + ", ".join(shown) + more
+
+
+def _called(label: str) -> str:
+    return label if any(map(str.isalpha, label)) else f"label {label}"
 
 
 def _warn(looked_at: Mapping[Split, _Look], members: Mapping[Split, np.ndarray]) -> None:

@@ -134,6 +134,12 @@ def test_the_log_names_the_file_of_each_split(tmp_path, caplog):
     assert f"test: 1,200 of 1,200 rows of {test}: x 600, y 600" in caplog.messages
 
 
+def test_counts_of_labels_that_are_numbers_are_told_apart_from_them(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    _task(tmp_path, [("a", "1"), ("b", "5"), ("c", "5")])
+    assert f"train: 3 of 3 rows of {tmp_path / 'train.csv'}: label 1: 1 row, label 5: 2 rows" in caplog.messages
+
+
 def _assert_refused(words, make):
     with pytest.raises(UserError) as refused:
         make()
@@ -355,7 +361,7 @@ def test_the_hold_out_is_the_same_rows_in_any_order_and_the_same_share_of_each_l
     assert train | dev == {(text, int(label[-1])) for text, label in rows}
     assert "train: 1,800 of 2,000 rows" in caplog.text
     assert "dev: 200 of 2,000 rows" in caplog.text
-    assert "label 0 40, label 1 40" in caplog.text
+    assert "label 0: 40 rows, label 1: 40 rows" in caplog.text
     random.Random(0).shuffle(rows)
     assert _split(_task(tmp_path, rows, wanted=("train", "dev"))) == [train, dev]
     # With another seed, others; without evaluation none.
