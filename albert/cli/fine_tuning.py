@@ -42,6 +42,8 @@ from albert.tasks.squad.task import SquadTask
 # Training lasts a number of steps in one program, a number of epochs in others, either in the classifier.
 _STEPS = ("train_steps", "warmup_steps")
 _EPOCHS = ("num_train_epochs", "warmup_proportion")
+# What a recipe says of evaluation and prediction, too.
+_NOT_OF_TRAINING = ("max_seq_length",)
 _STEPS_OR_EPOCHS = (("train_step", "num_train_epochs"), ("warmup_step", "warmup_proportion"))  # flags
 
 
@@ -304,13 +306,16 @@ def _with_recipe(values: Values, task_name: str) -> Values:
         batch = recipe.batch_on(replicas, max(1, values["gradient_accumulation_steps"]) if is_given else None)
         settings["per_replica_batch_size"], settings["gradient_accumulation_steps"] = batch
         examples, wanted = math.prod(batch) * replicas, recipe.global_batch_size
-        if examples != wanted:
+        if examples != wanted and values["do_train"]:
             logging.warning(
                 "%s a step: the recipe's %d cannot be divided over the replicas.", counted(examples, "example"), wanted
             )
     chosen = values.defaults_from(settings)
-    shown = " ".join(f"--{flag}={value}" for flag, value in chosen.items())
-    logging.info("From the recipe of %s for a model of %s size: %s", task_name, size or "another", shown or "nothing")
+    told = chosen if values["do_train"] else {name: chosen[name] for name in _NOT_OF_TRAINING if name in chosen}
+    shown = " ".join(f"--{flag}={value}" for flag, value in told.items())
+    if shown or values["do_train"]:
+        size_of_model = size or "another"
+        logging.info("From the recipe of %s for a model of %s size: %s", task_name, size_of_model, shown or "nothing")
     return values.replace(**chosen)
 
 

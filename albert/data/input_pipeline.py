@@ -41,7 +41,6 @@ from albert.data.schema import Column
 from albert.data.tfrecord_cache import RecordCache
 from albert.errors import UserError
 from albert.system.callback_errors import record_user_errors
-from albert.system.printing import counted
 
 # Shards that may wait for a replica to take them. TensorFlow's own choice doubles whenever they run out after there
 # were so many, as they do after every evaluation of a run that its input slows down, until the memory is full.
@@ -207,10 +206,10 @@ def train_shapes(source: Source, shape: BatchShape, seed: int) -> RowShapes:
     shapes = source.packing.choose(lengths, longest, source.max_seq_length, source.shape_cost)
     computed = sum(len(parts) * math.prod(shapes.fit(parts)[:2]) for parts in lengths)
     logging.info(
-        "Packing: %s/replica in rows x tokens %s instead of %d x %d; %.1f %% padding instead of %.1f %%.",
-        counted(shape.per_replica_batch_size, "example"), shapes, num_sequences, source.max_seq_length,
+        "Packing: %.1f %% padding instead of %.1f %%, in rows x tokens %s.",
         100 * (1 - sum(int(parts.sum()) for parts in lengths) / computed),
         100 * (1 - source.cache.token_counts.mean() / source.max_seq_length),
+        shapes,
     )  # fmt: skip
     return shapes
 

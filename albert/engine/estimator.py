@@ -462,8 +462,9 @@ class Estimator:
         if not self._has_evaluated:  # a line before each evaluation would double what a log says of them
             self._has_evaluated = True
             count = eval_spec.num_examples
+            what = f" step {self.global_step}" if self.global_step else ""  # else weights of no run
             on = "" if count is None else f" on {counted(count, 'example')}"
-            logging.info("Evaluating step %d%s; the first time takes longer: it is compiled.", self.global_step, on)
+            logging.info("Evaluating%s%s; the first time takes longer: it is compiled.", what, on)
         mode = ModeKeys.EVAL if eval_spec.has_labels else ModeKeys.PREDICT
         outputs = self._outputs.collect(eval_spec.input_fn, mode)
         losses = outputs.pop("per_example_loss", None)

@@ -31,7 +31,7 @@ from albert.runs.output_dir import INIT_WEIGHTS
 from albert.settings import ONCE_CONSTANT, PretrainingTrainSettings, Settings, TrainSettings
 from albert.system.printing import counted
 from albert.weights.loading import load_weights
-from albert.weights.paths import checkpoint_prefix, digest_of, format_of, open_weights
+from albert.weights.paths import checkpoint_prefix, digest_of, open_weights
 
 S = TypeVar("S", bound=Settings)
 # In models of this hidden size and larger ones, a gradient of the shared matrices for each layer takes more memory than
@@ -68,8 +68,6 @@ def resolve(settings: S, replicas: Replicas) -> S:
     use_xla = replicas.is_on_gpus if settings.speed.use_xla is None else settings.speed.use_xla
     path = settings.model.init_checkpoint
     prefix = path and checkpoint_prefix(path)
-    if prefix and prefix != path:
-        logging.info("`init_checkpoint`=%s: the checkpoint %s is read (%s).", path, prefix, format_of(prefix))
     replicas.workers.compare(lambda: {"`dtype`": dtype, "`use_xla`": str(use_xla)})  # decided by each one's devices
     return dataclasses.replace(
         settings,
@@ -299,9 +297,10 @@ def train_and_evaluate(
             results.evaluated(estimator.evaluations, metrics)
         warn_of_divergence(settings, metrics)
         if best_metric in metrics:
+            step = metrics["global_step"]
+            what = f"Best checkpoint: step {step:.0f}" if step else f"Evaluated {settings.model.init_checkpoint}"
             logging.info(
-                "Best checkpoint: step %d, %s = %.4f. Results: %s",
-                metrics["global_step"], best_metric, metrics[best_metric], settings.output_dir,
+                "%s, %s = %.4f. Results: %s", what, best_metric, metrics[best_metric], settings.output_dir
             )  # fmt: skip
         reports.draw_curve(settings.output_dir, estimator.evaluations, best_metric)
 

@@ -115,7 +115,7 @@ def write_model_folder(
     for name, data in missing.items():
         write_bytes(folder / name, data)
     if missing and not is_ours:
-        logging.info("Model folder: %s holds %s.", folder, ", ".join(contents))
+        logging.debug("Model folder: %s holds %s.", folder, ", ".join(contents))
 
 
 def _content(path: Path) -> bytes | None:

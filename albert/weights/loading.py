@@ -40,7 +40,7 @@ _SLOT_NAMES = {"lamb_m", "lamb_v", "AdamWeightDecayOptimizer", "AdamWeightDecayO
     ("LAMBOptimizer_1", "Adam", "Adam_1", "Momentum"), *(optimizer.slot_names for optimizer in OPTIMIZERS.values())
 )
 _TRAINING_SCALARS = {GLOBAL_STEP, "beta1_power", "beta2_power", "good_steps", "loss_scale", "current_loss_scale"}
-_SHOWN_UNUSED = 40
+_SHOWN_UNUSED = 5
 _SHOWN_UNREAD = 3
 _BYTES_WITH_PROGRESS = 100_000_000
 _BYTES_AT_ONCE = 16 << 20
@@ -59,27 +59,32 @@ class LoadReport:
     remarks: tuple[str, ...] = ()
 
     def log(self, prefix: Path, expects_new_head: bool = False) -> None:
-        """One line with the counts; warnings on what is unusual; the fresh variables; the unused entries.
+        """One line on what was loaded; warnings on what is unusual.
 
-        Fresh variables are a warning too, unless `expects_new_head` and they are the whole head.
+        Fresh variables are a warning, unless `expects_new_head` and they are the whole head.
         """
-        logging.info(
-            "%s (%s): %s loaded, %d newly initialised, %s unused", prefix, format_of(prefix),
-            counted(len(self.loaded), "variable"), len(self.fresh), counted(len(self.unused), "entr", "ies", "y"),
-        )  # fmt: skip
+        are_a_head = not any(name.startswith("bert/") for name in self.fresh)
+        is_whole = all(name.startswith("bert/") for name in self.loaded)
+        is_expected = expects_new_head and are_a_head and is_whole
+        fresh = f"newly initialised (not in the checkpoint or discarded): {', '.join(self.fresh)}"
+        parts = [f"{counted(len(self.loaded), 'variable')} loaded"]
+        if self.unused:
+            parts.append(f"{counted(len(self.unused), 'entr', 'ies', 'y')} unused ({self._unused()})")
+        if self.fresh and is_expected:
+            parts.append(f"{len(self.fresh)} {fresh}")
+        logging.info("%s (%s): %s", prefix, format_of(prefix), ", ".join(parts))
         for remark in self.remarks:
             logging.warning("%s: %s.", prefix, remark)
-        if self.fresh:
-            are_a_head = not any(name.startswith("bert/") for name in self.fresh)
-            is_whole = all(name.startswith("bert/") for name in self.loaded)
-            logging.log(
-                logging.INFO if expects_new_head and are_a_head and is_whole else logging.WARNING,
-                "newly initialised (not in the checkpoint or discarded): %s", ", ".join(self.fresh),
-            )  # fmt: skip
-        if self.unused:
-            shown = ", ".join(short_text(name) for name in self.unused[:_SHOWN_UNUSED])
-            more = f", and {len(self.unused) - _SHOWN_UNUSED} more" if len(self.unused) > _SHOWN_UNUSED else ""
-            logging.info("unused entries of the checkpoint: %s%s", shown, more)
+        if self.fresh and not is_expected:
+            logging.warning("%s: %s", prefix, fresh)
+
+    def _unused(self) -> str:
+        """The names of unused entries; of many, what they begin with."""
+        shown = [short_text(name) for name in self.unused]
+        if len(shown) > _SHOWN_UNUSED:
+            shown = list(dict.fromkeys("/".join([*name.split("/")[:2], "..."]) for name in shown))
+        more = f", and {len(shown) - _SHOWN_UNUSED} more" if len(shown) > _SHOWN_UNUSED else ""
+        return ", ".join(shown[:_SHOWN_UNUSED]) + more
 
 
 def assignment_map(

@@ -209,6 +209,19 @@ def test_a_whole_new_head_is_a_warning_only_where_none_is_expected(
     assert record.levelname == level
 
 
+def test_one_line_says_what_became_of_a_pretrained_checkpoint(tmp_path, caplog):
+    caplog.set_level("INFO")
+    heads = [f"cls/predictions/{name}" for name in "abcde"] + ["cls/seq_relationship/output_bias"]
+    LoadReport({"bert/a": "bert/a"}, ("output_weights", "output_bias"), tuple(heads)).log(tmp_path / "x", True)
+    assert caplog.messages[0].endswith(
+        "1 variable loaded, 6 entries unused (cls/predictions/..., cls/seq_relationship/...), "
+        "2 newly initialised (not in the checkpoint or discarded): output_weights, output_bias"
+    )
+    LoadReport({"bert/a": "bert/a"}, (), ("b", "c")).log(tmp_path / "x", True)
+    assert caplog.messages[1].endswith(": 1 variable loaded, 2 entries unused (b, c)")
+    assert len(caplog.messages) == 2
+
+
 def test_training_state_beside_the_weights_is_passed_over(tmp_path, tiny):
     slots = {}
     for slot in ("adam_m", "lamb_v", "AdamWeightDecayOptimizer_1", "ExponentialMovingAverage", "unknown_slot"):
