@@ -226,6 +226,16 @@ def test_more_workers_than_gpus_are_refused(checkout, script):
     _assert_one_line_of_error(checkout, result, ["NUM_WORKERS=3", "only 2 GPUs", "DEVICE=cpu"])
 
 
+@pytest.mark.parametrize(("listed", "replicas"), [("", 1), ("pp", 1), ("p", 1), ("..", 3), (".pp.", 2), ("pp..", 2)])
+def test_a_divided_gpu_is_no_whole_one(checkout, listed, replicas):
+    """`listed`: what nvidia-smi lists behind a first GPU, GPUs as dots and parts of the one in front as p."""
+    lines = {".": "GPU 1: NVIDIA A100 (UUID: GPU-1)", "p": "  MIG 3g.20gb     Device  0: (UUID: MIG-1)"}
+    shown = "\n".join(lines[letter] for letter in f".{listed}")
+    write_executable(checkout.bin / "nvidia-smi", f"#!/bin/sh\ncat <<END\n{shown}\nEND\n")
+    assert checkout.run(OWN).returncode == 0
+    assert checkout.flags()["num_gpu_cores"] == str(replicas)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("script", FINE_TUNING_SCRIPTS)
 def test_one_worker_is_no_worker(checkout, script):

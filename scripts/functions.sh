@@ -104,11 +104,19 @@ is_true() {
 }
 
 # count_gpus: prints how many NVIDIA GPUs this process may use: those that nvidia-smi lists, no more than
-# CUDA_VISIBLE_DEVICES names.
+# CUDA_VISIBLE_DEVICES names. Where all are divided (MIG), a process can use one of the parts.
 count_gpus() {
-  local listed=0 named
+  local listed=0 parts=0 is_whole='' line named
   if command -v nvidia-smi >/dev/null 2>&1; then
-    listed=$(nvidia-smi -L 2>/dev/null | grep -c '^GPU ' || true)
+    while IFS= read -r line; do
+      if [[ $line == 'GPU '* ]]; then
+        listed=$((listed + 1)) is_whole=true
+      elif [[ $line =~ ^' '+MIG' ' ]]; then
+        parts=$((parts + 1))
+        if [[ $is_whole ]]; then listed=$((listed - 1)) is_whole=''; fi
+      fi
+    done < <(nvidia-smi -L 2>/dev/null || true)
+    if ((listed == 0 && parts > 0)); then listed=1; fi
   fi
   if [[ -n ${CUDA_VISIBLE_DEVICES+set} ]]; then
     # CUDA ignores everything from the first -1 on.

@@ -37,6 +37,8 @@ _TENSORBOARD = (Always("log_steps", "TensorBoard's events are always written to 
 _RESUMES = (Always("overwrite_output_dir", "the same command always resumes what is in its --output_dir"),)
 _POWER = ("poly_power", Always("lr_scheduler_type", "the power of a linear fall is always 1"))
 _END_OF_FALL = (Always("lr_scheduler_type", "a rate that falls always falls to 0"),)
+_SAMPLES = "samples are of own data, in albert.run_multigpus_classifier; here all rows are used"
+_NO_SAMPLES = (Always("train_feature_file", _SAMPLES), Always("doc_stride", _SAMPLES))
 _TPU = (Always("device", "TPUs are not supported"),)
 _TRAINS = "gradient_accumulation_steps"  # a flag of all programs that train, and of no other
 _INNER = (Always(_TRAINS, "it is about the inner workings of PyTorch or its trainer"),)
@@ -160,9 +162,15 @@ OTHER_NAMES: Mapping[str, tuple[Target, ...]] = {
     "text_column_delimiter": (Always("text_column_names", "a table's name says how its columns are parted"),),
     "length_column_name": (Always("pack_sequences", "lengths are always counted"),),
     "remove_unused_columns": (Always("text_column_names", "other columns are always left out"),),
-    **dict.fromkeys(("max_train_examples", "train_samples"), ("max_train_samples",)),
-    **dict.fromkeys(("max_eval_examples", "max_val_samples"), ("max_eval_samples",)),
-    **dict.fromkeys(("max_predict_examples", "max_test_samples"), ("max_predict_samples",)),
+    **{
+        name: (f"max_{split}_samples", *_NO_SAMPLES)
+        for split, others in (
+            ("train", ("train_samples",)),
+            ("eval", ("max_val_samples",)),
+            ("predict", ("max_test_samples",)),
+        )
+        for name in (f"max_{split}_samples", f"max_{split}_examples", *others)
+    },
     **dict.fromkeys(("cache_dir", "data_cache"), ("cached_dir",)),
     **dict.fromkeys(
         ("overwrite_cache", "reprocess_input_data", "no_cache"),

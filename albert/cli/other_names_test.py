@@ -220,6 +220,9 @@ def test_flags_of_other_libraries_are_told_what_is_here(name, said):
         ("run_multigpus_squad_v1", "version_2_with_negative", "leave it out, SQuAD 2.0 has a program of its own, "
          "albert.run_multigpus_squad_v2"),
         ("run_multigpus_squad_v2", "version_2_with_negative", "leave it out, this program is always for SQuAD 2.0"),
+        ("run_multigpus_squad_v1", "max_train_samples", "leave it out, samples are of own data, in "
+         "albert.run_multigpus_classifier; here all rows are used"),
+        (CLASSIFIER, "max_val_samples", "did you mean --max_eval_samples?"),
         ("run_multigpus_squad_v2", "stride", "did you mean --doc_stride?"),
     ],
 )  # fmt: skip

@@ -83,7 +83,8 @@ class Display:
 
     def _clear(self) -> None:
         if self._drawn:
-            self._stream.write(f"\x1b[{self._drawn}A\x1b[J")
+            # From the first column: a terminal shows ^C where the cursor is.
+            self._stream.write(f"\r\x1b[{self._drawn}A\x1b[J")
             self._stream.flush()
             self._drawn = 0
 

@@ -75,7 +75,7 @@ def test_on_a_terminal_lines_are_drawn_over(tmp_path, monkeypatch):
     display.show(lines[:1], waiting=0)
     display.close()
     drawn = "first: starting\na name that is long\n3 waiting\n"
-    assert terminal.getvalue() == f"{drawn}\x1b[3A\x1b[Jfirst: starting\n\x1b[1A\x1b[J"
+    assert terminal.getvalue() == f"{drawn}\r\x1b[3A\x1b[Jfirst: starting\n\r\x1b[1A\x1b[J"
 
 
 def test_durations_are_for_people():

@@ -169,7 +169,7 @@ class Scheduler:
                 failures += self._reap(queue)
                 self._end_early(queue)
                 self.display.show([each.progress for each in self._running], queue.waiting)
-            self.display.close()
+            self.display.close()  # before what is said of its end
             stop.raise_if_requested("the sweep is stopped, its runs have saved")
         return failures
 
@@ -279,6 +279,7 @@ class Scheduler:
             seconds_to_save = 0
             raise
         finally:
+            self.display.close()
             self._ask_to_stop()
             for each in self._running:
                 try:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import re
 import subprocess
 from collections.abc import Mapping, Sequence
 
@@ -63,6 +64,10 @@ def _of_gpus(names: Sequence[str], per_run: int) -> list[Slot]:
         raise UserError(
             f"`gpus_per_run`={per_run}, but only {counted(len(names), 'GPU')} may be used. Give at most that many."
         )
+    if per_run > 1 and any(name.startswith("MIG-") for name in names):
+        raise UserError(
+            f"`gpus_per_run`={per_run}, but GPUs are divided here (MIG), and a process can use one part: leave it out."
+        )
     return [Slot(gpus=tuple(names[first : first + per_run])) for first in range(0, len(names) - per_run + 1, per_run)]
 
 
@@ -82,13 +87,27 @@ def visible_gpus(environment: Mapping[str, str] = os.environ) -> list[str]:
         listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False).stdout
     except OSError:
         return []
-    count = sum(line.startswith("GPU ") for line in listed.splitlines())
+    devices = _listed_devices(listed)
     named = environment.get("CUDA_VISIBLE_DEVICES")
     if named is None:
-        return [str(number) for number in range(count)]
+        return devices
     names = []
     for name in (part.strip() for part in named.split(",")):
         if not name or name.startswith("-"):
             break  # CUDA ignores everything from the first invalid one on
         names.append(name)
-    return names[:count]
+    return names[: len(devices)]
+
+
+def _listed_devices(listed: str) -> list[str]:
+    """What `nvidia-smi -L` lists: GPUs by their numbers; of a GPU that is divided (MIG) its parts, by their names."""
+    devices, number = [], 0
+    for line in listed.splitlines():
+        if line.startswith("GPU "):
+            devices.append(str(number))
+            number += 1
+        elif part := re.match(r"\s+MIG .*\(UUID: (MIG-[^)]+)\)", line):
+            if devices[-1:] == [str(number - 1)]:
+                devices.pop()  # no process can use it as a whole
+            devices.append(part[1])
+    return devices

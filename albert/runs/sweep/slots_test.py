@@ -43,6 +43,25 @@ def test_cuda_ignores_what_follows_an_invalid_name():
     assert visible_gpus({"CUDA_VISIBLE_DEVICES": ""}) == []
 
 
+def test_the_parts_of_divided_gpus_have_a_run_each(tmp_path, monkeypatch):
+    # As nvidia-smi -L lists a GPU in two parts, and a whole one.
+    program = tmp_path / "nvidia-smi"
+    program.write_text(
+        "#!/bin/sh\ncat <<END\n"
+        "GPU 0: NVIDIA A100-PCIE-40GB (UUID: GPU-c0)\n"
+        "  MIG 3g.20gb     Device  0: (UUID: MIG-11)\n"
+        "  MIG 3g.20gb     Device  1: (UUID: MIG-12)\n"
+        "GPU 1: NVIDIA A100-PCIE-40GB (UUID: GPU-c1)\nEND\n"
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert names() == [("MIG-11",), ("MIG-12",), ("1",)]
+    assert names({"CUDA_VISIBLE_DEVICES": "MIG-12"}) == [("MIG-12",)]
+    assert names(gpus=2) == [("MIG-11",), ("MIG-12",)]
+    with pytest.raises(UserError, match="a process can use one part"):
+        names(gpus_per_run=2)
+
+
 def test_without_gpus_cores_are_shared_out(monkeypatch):
     monkeypatch.setattr(slots, "visible_gpus", lambda environment: [])
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(20)))
