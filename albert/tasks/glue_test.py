@@ -332,6 +332,8 @@ STS_ROW = "0\tg\tf\ty\to\ts\ts\tone\ttwo\t"
         ("sts-b", "dev", STS_HEADER + STS_ROW + "nan\n", "line 2: score 'nan' is not from 0 to 5"),
         ("sst-2", "dev", b"sentence\tlabel\ngood\t1\ncaf\xe9 \t0\n", "line 3: not UTF-8 .*at byte 4"),
         ("sst-2", "dev", "sentence\tlabel\n".encode("utf-16"), "is UTF-16 text; convert it with: iconv"),
+        ("sst-2", "dev", "sentense\tlabel\na\t1\n", "; column 1 is 'sentense', call it 'sentence'"),
+        ("sts-b", "dev", STS_HEADER.replace("score", "scor"), "; column 10 is 'scor', call it 'score'"),
         ("sst-2", "dev", "good\t1\nbad\t0\n", "line 1: expected a header"),
         ("sst-2", "test", "0\tgood\n1\tbad\n", "line 1: expected a header"),
     ],

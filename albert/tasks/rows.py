@@ -175,6 +175,12 @@ def _advice(text: str, columns: list[str], layout: Layout) -> str:
     names = {name.casefold() for official in layout.header for name in (official, *OTHER_NAMES.get(official, ()))}
     if names.isdisjoint(column.strip().casefold() for column in columns):
         return "if that is a row, put the header before it, otherwise name the columns so"
+    misnamed = [
+        place for place in layout.read if place < len(columns) and not _is_name(columns[place], layout.header[place])
+    ]
+    if len(misnamed) == 1 and len(columns) >= len(layout.header):
+        [place] = misnamed
+        return f"column {place % len(columns) + 1} is {short_repr(columns[place])}, call it '{layout.header[place]}'"
     return "put the columns in this order, under these names"
 
 

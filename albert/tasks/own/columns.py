@@ -103,6 +103,12 @@ def _texts_in(path: Path, header: Sequence[str], named: str | None, known: Seque
         return _named_texts(path, header, named)
     # The model's own columns come first, however they are spelled.
     found = (_spelled_texts(header, [known]) if known else None) or _spelled_texts(header, _TEXTS)
+    several = next((names for name in known if len(names := alike(header, name)) > 1 and name not in header), None)
+    if several:
+        raise UserError(
+            f"{path}: {list_names(several)} could all be the model's column of texts: say which with "
+            "`text_column_names`, or rename the others."
+        )
     if found:
         return found
     usual = "; ".join(" and ".join(names) for names in _TEXTS)
@@ -145,7 +151,12 @@ def choose_label(
     found = next((name for name in candidates if name in header), None)
     if found is None and not is_spelled:
         spelled = next(filter(None, (alike(header, name) for name in candidates)), [])
-        found = spelled[0] if len(spelled) == 1 and (named or spelled[0] not in texts) else None
+        if len(spelled) > 1:
+            raise UserError(
+                f"{path}: {list_names(spelled)} could all be the label: say which with `label_column_name`, or rename "
+                "the others."
+            )
+        found = spelled[0] if spelled and (named or spelled[0] not in texts) else None
     if found is None and named:
         way_out = "" if is_needed else " Leave the name out if there are no labels."
         raise UserError(

@@ -105,12 +105,22 @@ def test_columns_are_found_between_other_separators_and_under_other_capitals(tmp
         ("text;stars\na;1\n", "no column for the label .*; its columns are 'text', 'stars'"),
         ("text|a;label\n1|2;3\n", "the only column is called 'text|a;label'"),
         ("Text,TEXT,sentence1,label\na,b,c,1\n", "no column for the text .*'Text', 'TEXT'"),
-        ("text,Label,LABEL\na,1,2\n", "no column for the label .*'Label', 'LABEL'"),
+        ("text,Label,LABEL\na,1,2\n", "'Label', 'LABEL' could all be the label: say which with `label"),
     ],
 )
 def test_columns_that_are_not_there_or_not_clear_are_refused(tmp_path, content, words):
     with pytest.raises(UserError, match=words):
         choose_columns(_csv(tmp_path, content), None, needs_label=True)
+
+
+def test_columns_that_could_all_be_the_models_do_not_give_way_to_a_usual_one(tmp_path):
+    for other in ("text", "x"):
+        with pytest.raises(UserError, match="'Review', 'REVIEW' could all be the model's column of texts: say which"):
+            choose_columns(_csv(tmp_path, f"Review,REVIEW,{other}\na,b,c\n"), None, ("review",))
+    clear = _csv(tmp_path, "Review,REVIEW,review,text\na,b,c,d\n")
+    assert choose_columns(clear, None, ("review",)).texts == ("review",)
+    with pytest.raises(UserError, match="could all be the label"):
+        choose_columns(_csv(tmp_path, "Text,Label,LABEL\na,1,2\n"), None, needs_label=False)
 
 
 def test_two_separators_that_give_the_columns_decide_nothing(tmp_path):
