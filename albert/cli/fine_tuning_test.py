@@ -45,6 +45,14 @@ def test_the_recipe_fills_what_is_not_given(caplog):
     assert "warmup_step" not in line
 
 
+def test_without_training_the_recipe_is_told_as_far_as_it_matters(caplog):
+    caplog.set_level(logging.INFO)
+    settings = _classifier("--recipe", "--nodo_train", "--do_eval")
+    assert settings.train.learning_rate == recipe_for("mrpc", "tiny").learning_rate  # as of the run that trained
+    _classifier("--recipe", "--nodo_train", "--do_eval", "--max_seq_length=64")
+    assert caplog.messages == ["From the recipe of mrpc for a model of tiny size: --max_seq_length=128"]
+
+
 def test_a_default_that_is_given_wins_too():
     assert _classifier("--recipe", "--train_step=1000").train.train_steps == 1000
 

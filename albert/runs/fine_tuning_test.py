@@ -164,13 +164,17 @@ def test_a_run_stopped_by_signals_is_resumed_and_ends_bitwise_equal(copied, monk
 # Starting from a checkpoint -------------------------------------------------------------------------------------------
 
 
-def test_a_fine_tuned_model_is_evaluated_and_predicts_without_training(copied):
+def test_a_fine_tuned_model_is_evaluated_and_predicts_without_training(copied, caplog):
+    caplog.set_level("INFO")
     prefix = copied / "out/model.ckpt-best"
     metrics = _run(copied, "eval", "predict", output_dir=copied / "other", init_checkpoint=prefix)
     expected = json.loads((copied / "metrics.json").read_text())
     assert metrics == {**expected, "global_step": 0}
     assert (copied / "other/test_results.tsv").read_text() == (copied / "out/test_results.tsv").read_text()
     assert not (copied / "other/training_curve.png").exists()
+    said = [message for message in caplog.messages if message.startswith(("Evaluat", "Best"))]
+    assert said[0].startswith("Evaluating on ")  # and not "step 0"
+    assert [message.partition(", eval")[0] for message in said[1:]] == [f"Evaluated {prefix}"]
 
 
 def test_a_model_of_other_classes_is_not_evaluated_as_one_of_these(copied, caplog):
