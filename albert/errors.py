@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 
 class UserError(ValueError):
     """A mistake in what the user gave us; reaches the terminal as one line, without a traceback, with exit code 2.
@@ -15,3 +20,10 @@ class UserError(ValueError):
     """
 
     problems: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, problems: Sequence[str]) -> UserError:
+        """One that says several things."""
+        error = cls("; ".join(problems))
+        error.problems = tuple(problems)
+        return error

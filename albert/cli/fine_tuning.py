@@ -268,7 +268,7 @@ def parse_race_flags(argv: Sequence[str]) -> tuple[RaceTask, Settings]:
     try:
         task = values.make(RaceTask, num_options=options_in(values["data_dir"] or Path()))
     except UserError as error:
-        problems += str(error).rstrip(".").split("; ")
+        problems += error.problems or [str(error)]
     values.check(problems)
     assert task, "a task that cannot be made is a problem"
     return task, settings

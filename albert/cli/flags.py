@@ -180,8 +180,8 @@ class Values:
         return dataclasses.replace(self, by_flag={**self.by_flag, **by_flag})
 
     def with_problem(self, error: UserError) -> "Values":
-        """The same with one problem more."""
-        return dataclasses.replace(self, problems=(*self.problems, str(error).rstrip(".")))
+        """The same with the problems of `error`, too."""
+        return dataclasses.replace(self, problems=(*self.problems, *_problems_of(error)))
 
     def defaults_from(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """By flag, the `settings` (by field) for which the program has a flag that was not given; None sets nothing."""
@@ -266,13 +266,14 @@ def _without_unread(value: Any) -> Any:
     return [each for each in value if each is not None] if isinstance(value, list) else value
 
 
+def _problems_of(error: UserError) -> list[str]:
+    return [problem.rstrip(".") for problem in error.problems or (str(error),)]
+
+
 def raise_for(problems: Sequence[str]) -> None:
     """Raises UserError with all `problems`, each once, if there are any."""
     if problems:
-        shortened = [_shortened(problem) for problem in dict.fromkeys(problems)]
-        error = UserError("; ".join(shortened))
-        error.problems = tuple(shortened)
-        raise error
+        raise UserError.of([_shortened(problem) for problem in dict.fromkeys(problems)])
 
 
 def _detached_booleans(

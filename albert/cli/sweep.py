@@ -142,10 +142,10 @@ def sweep(request: SweepRequest) -> None:
     try:
         failures = Sweep(request, parsed_run, command_of).run()
     except UserError as error:
-        message = str(error)
+        problems = list(error.problems or (str(error),))
         for program in (SWEEP, *_PROGRAMS.values()):
-            message = program.in_flags(message)
-        raise UserError(message) from error
+            problems = [program.in_flags(problem) for problem in problems]
+        raise UserError.of(problems) from error
     if failures:
         raise SystemExit(1)
 

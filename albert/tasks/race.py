@@ -94,7 +94,7 @@ class RaceTask(Task):
         if not 2 <= self.num_options <= len(LETTERS):
             problems.append(f"num_options={self.num_options} must be in [2, {len(LETTERS)}]")
         if problems:
-            raise UserError("; ".join(problems) + ".")
+            raise UserError.of(problems)
 
     @property
     def sequences_per_example(self) -> int:

@@ -154,7 +154,7 @@ def find_tasks(request: SweepRequest, parse: Parse) -> list[TaskOfSweep]:
         except UserError as error:
             problems.append(str(error).rstrip("."))
     if problems:
-        raise UserError("; ".join(dict.fromkeys(problems)))
+        raise UserError.of(list(dict.fromkeys(problems)))
     names = {task.name for task in tasks}
     if request.from_mnli and (MNLI not in names or not names & set(HELPED_BY_MNLI)):
         raise UserError(f"`from_mnli` needs MNLI, and one of {', '.join(HELPED_BY_MNLI)}, among `task_name`.")
@@ -221,7 +221,7 @@ def _digest_of_data(parsed: ParsedRun, splits: Sequence[Split]) -> str:
         except UserError as error:
             problems.append(str(error).rstrip("."))
     if problems:
-        raise UserError("; ".join(problems))
+        raise UserError.of(problems)
     return SourceFiles.read(files).digest
 
 

@@ -175,7 +175,7 @@ class SquadTask(Task):
         (`questions_without_windows`). Raises UserError for `problems`.
         """
         if problems := self.problems(settings):
-            raise UserError("; ".join(problems) + ".")
+            raise UserError.of(problems)
         document = tokenize_document(item.context, tokenizer)
         if document is None:
             return []
