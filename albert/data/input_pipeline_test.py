@@ -169,8 +169,8 @@ def test_packed_batches_come_in_few_shapes_with_little_padding(source, caplog):
     )
     assert tokens / positions > 0.85 > source.cache.token_counts.mean() / MAX_SEQ_LENGTH
     (line,) = [record.getMessage() for record in caplog.records if "Packing" in record.getMessage()]
-    assert "8 examples/replica in" in line
-    assert " instead of 8 x 8; " in line
+    assert " % padding instead of 39.9 %, in rows x tokens " in line
+    assert " 8 x 8" in line
 
 
 def test_a_batch_larger_than_the_split_is_one_clear_error(source):
