@@ -221,7 +221,24 @@ def _own_data(values: Values) -> tuple[Task, Settings]:
     values.check(settings.problems())
     task = own_data_of(values)
     values.check(objective_problems(task, settings.objective))
+    if "train" in task.parts:
+        settings = _settings(_with_smaller_batch(values, task.parts["train"].num_examples))
     return task, settings
+
+
+def _with_smaller_batch(values: Values, num_examples: int) -> Values:
+    """The values with a batch that so few examples fill, where a batch that nobody asked for has more."""
+    if "train_batch_size" in values.given or not values["do_train"]:
+        return values
+    replicas, micro_batches = number_of_replicas(values), values["gradient_accumulation_steps"]
+    batch, smaller = values["train_batch_size"], num_examples // (replicas * micro_batches)
+    if not 0 < smaller < batch:
+        return values  # what no smaller batch helps is an error when training begins
+    logging.info(
+        "%s a step instead of %d: there are only %d to train on.",
+        counted(smaller * replicas * micro_batches, "example"), batch * replicas * micro_batches, num_examples,
+    )  # fmt: skip
+    return values.replace(train_batch_size=smaller)
 
 
 def parse_squad_flags(argv: Sequence[str], version: Literal["1.1", "2.0"]) -> tuple[SquadTask, Settings]:

@@ -10,11 +10,12 @@ from albert.errors import UserError
 from albert.serving import hugging_face
 from albert.serving.description import DESCRIPTION, read_description
 from albert.serving.model_files import HUGGING_FACE_CONFIG
-from albert.tasks.base import Labels, MultiLabels, Score, Split, Tags, Task
+from albert.tasks.base import Labels, MultiLabels, Score, Split, Tags
 from albert.tasks.own.build import Known, own_data_task
 from albert.tasks.own.settings import OwnDataSettings
 from albert.tasks.own.task import OwnDataTask
 from albert.tasks.tags.build import is_of_tags, tags_task
+from albert.tasks.tags.task import TagsTask
 
 _DEFAULT_EPOCHS = 3.0
 _FILES = ("train_file", "validation_file", "test_file")
@@ -67,7 +68,7 @@ def with_epochs(values: Values) -> Values:
     return values.replace(num_train_epochs=_DEFAULT_EPOCHS if epochs is None else epochs, train_step=None)
 
 
-def own_data_of(values: Values) -> Task:
+def own_data_of(values: Values) -> OwnDataTask | TagsTask:
     """The task of the files that are named; warns of what is named and not used.
 
     Raises UserError for what cannot be used in the files.
@@ -85,7 +86,7 @@ def own_data_of(values: Values) -> Task:
 
 def task_of_files(
     settings: OwnDataSettings, seed: int, splits: Collection[Split], known: Known | None, order: Sequence[str]
-) -> Task:
+) -> OwnDataTask | TagsTask:
     """The task of texts with labels, or of texts whose words have tags; see `own_data_task`."""
     make = tags_task if is_of_tags(settings, known) else own_data_task
     return make(settings, seed, splits, known, order)

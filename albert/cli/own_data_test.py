@@ -183,3 +183,32 @@ def test_labels_have_the_order_of_an_imported_classifiers_classes(tmp_path, tabl
     assert _parse(tmp_path, *flags)[0].output == Labels(("y", "x"))
     assert _parse(tmp_path, *flags, "--discard_classifier_weights")[0].output == Labels(("x", "y"))
     assert _parse(tmp_path, *flags, "--label_column_name=number")[0].output == Labels(("0", "1"))
+
+
+@pytest.mark.parametrize(
+    ("flags", "batch", "micro_batches"),
+    [
+        (["--recipe"], 4, 1),
+        ([], 4, 1),
+        (["--num_gpu_cores=2", "--device=cpu"], 2, 1),
+        (["--gradient_accumulation_steps=3"], 1, 3),
+        (["--validation_split=0.5", "--do_eval"], 2, 1),
+        (["--max_train_samples=3"], 3, 1),
+        # What was asked for is as it was, and so is what no smaller batch can help: an error when training begins.
+        (["--train_batch_size=8"], 8, 1),
+        (["--gradient_accumulation_steps=5"], 32, 5),
+    ],
+)
+def test_a_batch_that_nobody_asked_for_is_no_larger_than_the_data(tmp_path, table, caplog, flags, batch, micro_batches):
+    caplog.set_level("INFO")
+    _, settings = _parse(tmp_path, f"--train_file={table}", "--do_train", "--max_seq_length=16", *flags)
+    train = settings.train
+    assert (train.per_replica_batch_size, train.gradient_accumulation_steps) == (batch, micro_batches)
+    assert ("to train on." in caplog.text) == (batch <= 4)
+
+
+def test_so_is_it_with_tags(tmp_path):
+    path = tmp_path / "rows.conll"
+    path.write_text("".join(f"word{number} {'AB'[number % 2]}\n\n" for number in range(5)))
+    _, settings = _parse(tmp_path, f"--train_file={path}", "--do_train", "--recipe")
+    assert settings.train.per_replica_batch_size == 5

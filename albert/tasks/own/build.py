@@ -290,7 +290,8 @@ def _part(look: _Look, split: Split, members: np.ndarray, settings: OwnDataSetti
             "none can be held out. Give `validation_file`."
         )
     fingerprints = np.array(look.found.rows, np.uint64)[members]
-    return Part(look.found.table, look.state, held_out, sample(fingerprints, counts[split]))
+    chosen = sample(fingerprints, counts[split])
+    return Part(look.found.table, look.state, chosen.count if chosen else len(fingerprints), held_out, chosen)
 
 
 def _log_rows(

@@ -29,11 +29,12 @@ _LISTED_LABELS = 10
 class Part:
     """The rows of one split: all of a table, or those that are held out of it, or the others; of these a sample.
 
-    `state` is that of the file when its rows were looked at.
+    `state` is that of the file when its rows were looked at, `num_examples` how many of them are in the split.
     """
 
     table: Table
     state: FileState
+    num_examples: int
     held_out: bool | None = None
     sample: Sample | None = None
 

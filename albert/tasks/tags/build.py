@@ -130,7 +130,8 @@ def _part(
         )
     held_out = None if held is None or split == "test" else split == "dev"
     fingerprints = np.array(found.rows, np.uint64)[members]
-    return TagPart(found.file, state, held_out, sample(fingerprints, counts[split]))
+    chosen = sample(fingerprints, counts[split])
+    return TagPart(found.file, state, chosen.count if chosen else len(fingerprints), held_out, chosen)
 
 
 def _log(looked_at: Mapping[Split, TagSurvey], members: Mapping[Split, np.ndarray]) -> None:

@@ -47,11 +47,12 @@ class Sentence:
 class TagPart:
     """The texts of one split: all of a file, or those that are held out of it, or the others; of these a sample.
 
-    `state` is that of the file when its texts were looked at.
+    `state` is that of the file when its texts were looked at, `num_examples` how many of them are in the split.
     """
 
     file: TagFile
     state: FileState
+    num_examples: int
     held_out: bool | None = None
     sample: Sample | None = None
 
