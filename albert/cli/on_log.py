@@ -14,10 +14,7 @@ Function = Callable[[dict[str, float]], object]
 
 
 class OnLog:
-    """Tells `function` of every `log_steps`-th step and of every evaluation, in the thread that trains.
-
-    Unlike those of the log's lines, these steps do not depend on how many the compiled loop makes at a time.
-    """
+    """Tells `function` of every `log_steps`-th step and of every evaluation, in the thread that trains."""
 
     def __init__(self, function: Function, log_steps: int):
         self._function = function

@@ -288,8 +288,8 @@ class Estimator:
         return step > 0 and (step % self._config.save_checkpoints_steps == 0 or step == max_steps)
 
     def _steps_until_boundary(self, max_steps: int) -> int:
-        interval = self._config.save_checkpoints_steps
-        boundary = min(max_steps, (self.global_step // interval + 1) * interval)
+        intervals = self._config.save_checkpoints_steps, self._config.log_steps
+        boundary = min(max_steps, *((self.global_step // interval + 1) * interval for interval in intervals))
         return min(boundary - self.global_step, self.throughput.steps_for(SECONDS_PER_CALL))
 
     def _run_steps(self, iterator, count: int) -> list[StepRecord]:

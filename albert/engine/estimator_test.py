@@ -4,6 +4,7 @@ import dataclasses
 import json
 import logging
 import math
+import re
 import signal
 from types import MappingProxyType
 
@@ -583,6 +584,14 @@ def test_a_line_has_the_time_left_from_when_the_speed_is_known(tmp_path, caplog)
     assert [line.split(":")[0] for line in lines] == ["step 1", "step 2", "step 4", "step 6"]
     assert ["speed not measured yet" in line for line in lines] == [True, True, False, False]
     assert [line.endswith(" left") for line in lines] == [False, False, True, False]  # after step 6 none is left
+
+
+def test_lines_are_of_the_steps_that_were_asked_for_however_many_a_call_makes(tmp_path, caplog):
+    caplog.set_level("INFO")
+    estimator = _light_estimator(tmp_path, save_checkpoints_steps=5, log_steps=3)
+    estimator.throughput.steps_for = lambda seconds: 4
+    _train(estimator, last=11)
+    assert re.findall(r"step (\d+): loss", caplog.text) == ["3", "6", "9"]
 
 
 def test_a_checkpoint_of_another_model_is_refused_with_both_shapes(tmp_path):
