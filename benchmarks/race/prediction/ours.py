@@ -22,6 +22,7 @@ from albert.serving.description import ModelDescription
 from albert.serving.forward import PREDICTIONS
 from albert.serving.model_folder import write_model_folder
 from albert.settings import Settings
+from albert.system.progress import progress_bar
 from albert.tasks.base import Labels
 from albert.tokenization import load_tokenizer
 from benchmarks.race.common import MODELS, Job, Rows, serve
@@ -93,7 +94,8 @@ class Ours:
         computed = sum(batch.shape.positions for batch in plan)
 
         def predict() -> int:
-            found = predictor._compute(PREDICTIONS, predictor._grouped, examples)
+            with progress_bar(total=len(examples), disable=True) as bar:
+                found = predictor._compute(PREDICTIONS, predictor._grouped, examples, bar)
             _check(found["probabilities"], self._rows.count)
             return computed
 
