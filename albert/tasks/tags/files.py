@@ -127,6 +127,11 @@ class TagFile:
     def _cells(self, line: int, text: str) -> list[str] | None:
         """Of a line of CoNLL: [] of one that ends a text, None of one that is no word."""
         text = text.rstrip("\r\n")
+        if "\r" in text:
+            raise UserError(
+                f"{self.path}, line {line}: a carriage return within the line; save the file with line feeds (\\n or "
+                "\\r\\n) at the ends of lines."
+            )
         if not text.strip():
             return []
         is_conllu = self.path.suffix.lower() == CONLLU

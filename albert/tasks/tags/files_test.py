@@ -78,6 +78,8 @@ def test_lists_in_json_have_usual_names_or_those_given(tmp_path):
         ("a.conll", "a O\nb\n", r"line 2: the word 'b' has no tag, but line 1 has 2 columns"),
         ("a.conll", "a\nb\n", r"line 1: the word 'a' has no tag; write it behind the word"),
         ("a.conll", "a O\n\nb X O\n", r"line 3: 3 columns, but line 1 has 2 columns"),
+        ("a.conll", "a B-X\rb O\r\rc O\r", r"line 1: a carriage return within the line; save the file with line feeds"),
+        ("a.tsv", "a\tB-X\rb\tO\n", r"line 1: a carriage return within the line"),
         ("a.tsv", "a\t\n", r"line 1 has an empty column"),
         ("a.tsv", "\tO\n", r"line 1 has an empty column"),
         ("a.conll", "a \x01O\n", r"line 1 holds a label with a control character"),

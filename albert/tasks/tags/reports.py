@@ -81,9 +81,10 @@ def named(names: Sequence[str], numbers: Sequence[np.ndarray]) -> list[list[str]
 def predictions_conll(words: Tagged, gold: Sequence[Sequence[str] | None], predicted: Tagged) -> str:
     """A line for each word: the word, its tag where the text has tags, what was predicted; empty lines between texts.
 
-    Blanks stand between columns, as the script conlleval expects, or tabs if a word has a blank in it.
+    Blanks stand between columns, as the script conlleval expects, or tabs if a word or a tag has a blank in it.
     """
-    separator = "\t" if any(" " in word for text in words for word in text) else " "
+    columns_of_texts = (*words, *(tags for tags in gold if tags is not None), *predicted)
+    separator = "\t" if any(" " in cell for cells in columns_of_texts for cell in cells) else " "
     lines = []
     for text, theirs, ours in zip(words, gold, predicted, strict=True):
         columns = zip(text, theirs, ours, strict=True) if theirs is not None else zip(text, ours, strict=True)
