@@ -8,7 +8,7 @@ from albert.albert_config import AlbertConfig
 from albert.engine.evaluations import Evaluation
 from albert.engine.throughput import StepRecord
 from albert.errors import UserError
-from albert.runs.output_dir import recorded_training
+from albert.runs.output_dir import record_scoring, recorded_training
 from albert.runs.run_differences import SCORING
 from albert.serving.description import ModelDescription, read_description
 from albert.serving.model_folder import write_model_folder
@@ -113,7 +113,8 @@ class LeftModel:
         """Steps change only weights."""
 
     def on_evaluation(self, evaluation: Evaluation) -> None:
-        """Takes what was tuned on the best evaluation."""
+        """Takes what was tuned on the best evaluation, and records how it was scored."""
+        record_scoring(self.settings.output_dir, self.task.scoring())
         if evaluation.is_best:
             self.write(evaluation.metrics)
 

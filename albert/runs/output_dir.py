@@ -142,6 +142,20 @@ def recorded_training(directory: Path) -> Mapping[str, object]:
         return {}
 
 
+def record_scoring(directory: Path, scoring: Mapping[str, Any]) -> None:
+    """Writes into the record of the training in the claimed `directory` how it is scored, if that says nothing of it.
+
+    So later calls compare it, whoever began the run: an earlier version, or a call with the default.
+    """
+    if not scoring:
+        return
+    path = directory / RUN_SETTINGS
+    found = _read(path)
+    training = found.get("training", {})
+    if training and SCORING not in training:
+        _write(path, {**found, "training": {**training, SCORING: dict(scoring)}})
+
+
 def recorded_packing(directory: Path) -> tuple[int, float]:
     """The packing that training in the claimed `directory` began with: its version and `row_shapes.shape_cost`.
 
@@ -190,7 +204,11 @@ def _claim(directory: Path, identity: Mapping[str, Mapping[str, object]]) -> Non
     delete_leftovers(directory)
     claimed = {**found, **identity}
     if claimed != found:
-        write_text(path, json.dumps(claimed, indent=2, sort_keys=True) + "\n")
+        _write(path, claimed)
+
+
+def _write(path: Path, claimed: Mapping[str, object]) -> None:
+    write_text(path, json.dumps(claimed, indent=2, sort_keys=True) + "\n")
 
 
 def _as_begun(identity: Mapping[str, Mapping[str, object]], found: Mapping[str, Mapping[str, object]]) -> dict:

@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 
 from albert.errors import UserError
-from albert.runs.output_dir import PACKING_VERSION, RUN_SETTINGS, SHAPE_COST, claim_output_dir, recorded_packing
+from albert.runs.output_dir import (
+    PACKING_VERSION,
+    RUN_SETTINGS,
+    SHAPE_COST,
+    claim_output_dir,
+    record_scoring,
+    recorded_packing,
+)
 from albert.system.locks import LOCK, OutputLock
 from albert.testing import GOOD_SETTINGS
 
@@ -282,7 +289,14 @@ def test_a_run_keeps_the_scoring_that_it_began_with_or_that_nobody_knows(tmp_pat
         trained, _with("training", scoring={"score_language": "zh"})
     )  # it may have begun with that, before it said so
     assert "scoring" not in json.loads((trained / RUN_SETTINGS).read_text())["training"]
+    record_scoring(trained, {})
+    assert "scoring" not in json.loads((trained / RUN_SETTINGS).read_text())["training"]
+    record_scoring(trained, {"score_language": "zh"})  # a checkpoint was evaluated so
+    record_scoring(trained, {"score_language": "ja"})  # which no claim would let happen
+    with pytest.raises(UserError, match="`score_language` is 'zh' there and not set here"):
+        _claim(trained)
     began = _with("training", scoring={"score_language": "zh"})
+    _claim(trained, began)
     _claim(tmp_path / "other", began)
     (tmp_path / "other/model.ckpt-4.index").touch()
     _claim(tmp_path / "other", began)
