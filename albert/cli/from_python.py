@@ -93,7 +93,7 @@ def fine_tune(*, on_log: Function | None = None, **settings: Unpack[FineTuningKe
     if on_log is not None and not callable(on_log):
         raise UserError(f"on_log must be a function of one dictionary, not {type(on_log).__name__}")
     if not _running.acquire(blocking=False):
-        raise UserError("another thread of this process fine-tunes: wait until it is done, or use another process")
+        raise UserError("this process fine-tunes already: wait until it is done, or use another process")
     try:
         outcome = _attempt(settings, on_log)
     finally:

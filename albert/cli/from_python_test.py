@@ -186,7 +186,7 @@ def test_it_runs_in_the_thread_of_a_loop_and_beside_it(folder):
         try:
             while not from_python._running.locked():
                 await asyncio.sleep(0.01)
-            with pytest.raises(UserError, match="another thread of this process fine-tunes"):
+            with pytest.raises(UserError, match="this process fine-tunes already"):
                 albert.fine_tune(**_keywords(folder))
             return run, await beside
         finally:
