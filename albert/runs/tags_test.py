@@ -164,5 +164,5 @@ def test_a_run_continues_only_with_its_own_texts_and_tags(finished, tmp_path):
     with pytest.raises(UserError, match="holds another run: `max_train_samples` is"):
         _run(copy, "train", "eval", max_train_samples=9, **files)
     (copy / "train.conll").write_text("a B-Z\nb O\n")
-    with pytest.raises(UserError, match=r"tag 'B-Z', first in the text of line 1, does not occur in .*model.json"):
+    with pytest.raises(UserError, match=r"line 1: tag 'B-Z' does not occur in .*model.json"):
         _run(copy, "train", "eval", **files)

@@ -16,7 +16,14 @@ from albert.tasks.own.selection import HoldOut, hold_out_of_all, sample
 from albert.tasks.own.settings import OwnDataSettings
 from albert.tasks.tags.files import CONLL, TagFile, choose_tag_columns, holds_lists_of_words
 from albert.tasks.tags.reports import tag_scores
-from albert.tasks.tags.survey import TagSurvey, survey_tags, unknown_tag, warn_of_odd_tags, warn_of_tag_leak
+from albert.tasks.tags.survey import (
+    TagSurvey,
+    survey_tags,
+    unknown_tag,
+    warn_of_mixed_beginnings,
+    warn_of_odd_tags,
+    warn_of_tag_leak,
+)
 from albert.tasks.tags.task import TagPart, TagsTask, unknown_tag_error
 
 _LOG = logging.getLogger(__name__)
@@ -55,7 +62,9 @@ def tags_task(
     for found in looked_at.values():
         if unknown := unknown_tag(found, output.names):
             is_resumed = known is not None and "train" in files
-            raise unknown_tag_error(found.file.path, *unknown, output.names, known_from, is_resumed)
+            raise unknown_tag_error(found.file, *unknown, output.names, known_from, is_resumed)
+    for found in looked_at.values():  # an unknown tag in the middle of an entity would part it
+        warn_of_mixed_beginnings(found)
     held = None
     if "dev" in wanted and "dev" not in files:
         held = hold_out_of_all(np.array(looked_at["train"].rows, np.uint64), settings.validation_split, seed)
@@ -124,14 +133,22 @@ def _part(
         "test": settings.max_predict_samples,
     }
     if not members.any():
-        raise UserError(
-            f"{found.file.path}: no texts are left for {split}: no two of them differ, so that none can be held out. "
-            "Give `validation_file`."
-        )
+        raise UserError(f"{found.file.path}: no texts are left for {split}: {_why_none_differ(found)}")
     held_out = None if held is None or split == "test" else split == "dev"
     fingerprints = np.array(found.rows, np.uint64)[members]
     chosen = sample(fingerprints, counts[split])
     return TagPart(found.file, state, chosen.count if chosen else len(fingerprints), held_out, chosen)
+
+
+def _why_none_differ(found: TagSurvey) -> str:
+    """Why no text can be held out, and what to do."""
+    if found.num_rows > 1:
+        return "no two of them differ, so that none can be held out. Give `validation_file`."
+    parts = "write an object for each" if found.file.is_json else "an empty line ends a text: put one behind each"
+    return (
+        f"the file is a single text of {counted(found.num_words, 'word')}, so that none can be held out. If it is "
+        f"several, {parts}; otherwise give `validation_file`."
+    )
 
 
 def _log(looked_at: Mapping[Split, TagSurvey], members: Mapping[Split, np.ndarray]) -> None:

@@ -79,10 +79,10 @@ def test_a_file_that_changed_since_is_not_read(tmp_path):
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        (
-            {"validation_file": "b/B-Y"},
-            r"tag 'B-Y', first in the text of line 1, does not occur in .*a.conll;",
-        ),
+        ({"validation_file": "b/O I/B-X me/B-Y"}, r"b.conll, line 3: tag 'B-Y' does not occur in .*a.conll;"),
+        ({"validation_file": "word/Tag a/O"}, r"line 1: tag 'Tag' does not .* If this line is a header, delete it:"),
+        ({"validation_split": 0.5, "train_file": "a/O b/B-X"}, "a single text of 2 words, .*: put one behind each;"),
+        ({"validation_split": 0.5, "train_file": ("a/O b/B-X",) * 2}, "no two of them differ"),
         ({"label_delimiter": "|"}, "`label_delimiter` has no effect"),
         ({"problem_type": "token_classification", "train_file": "a/O b/O"}, "the only tag is 'O'"),
     ],
@@ -90,9 +90,12 @@ def test_a_file_that_changed_since_is_not_read(tmp_path):
 def test_what_does_not_fit_is_refused(tmp_path, files, message):
     train = _conll(tmp_path / "a.conll", *_texts(3))
     given = {
-        name: _conll(tmp_path / "b.conll", text) if name.endswith("file") else text for name, text in files.items()
+        name: _conll(tmp_path / "b.conll", *([text] if isinstance(text, str) else text))
+        if name.endswith("file")
+        else text
+        for name, text in files.items()
     }
-    wanted = ("train", "dev") if "validation_file" in files else ("train",)
+    wanted = ("train", "dev") if any(name.startswith("validation") for name in files) else ("train",)
     with pytest.raises(UserError, match=message) as refused:
         _task(wanted, **{"train_file": train, **given})
     assert "\n" not in str(refused.value)
@@ -115,16 +118,30 @@ def test_a_model_that_is_there_decides_the_tags(tmp_path):
 
 
 def test_what_is_odd_is_in_one_warning_each(tmp_path, caplog):
-    texts = [*_texts(40), "a/I-X b/O", "d/B-Z"]
+    texts = [*_texts(40), "a/I-X b/O", "c/O d/B-Z"]
     train = _conll(tmp_path / "a.conll", *texts)
     _task(("train", "dev"), train_file=train, validation_file=_conll(tmp_path / "b.conll", texts[0], "new/O"))
     assert [message.partition(": ")[2] for message in caplog.messages] == [
-        "1 of 42 entities begin with I- and the others with B-, the first in the text of line 161; all are entities",
-        "2 tags with a single word, which may be a spelling mistake: 'B-Z' (line 164), 'I-X' (line 161); a line is "
-        "that on which its text begins",
+        "2 tags occur only once each and may be spelling mistakes: 'B-Z' (line 165), 'I-X' (line 161)",
+        "1 of 42 entities begin with I- and the others with B-, the first on line 161; all are entities",
         f"1 of 2 texts that are also trained on ({train}), the first on line 1: their scores say nothing of other "
         "texts",
     ]
+
+
+def test_what_follows_from_an_unknown_tag_is_not_told_before_it(tmp_path, caplog):
+    files = (_conll(tmp_path / name, text) for name, text in (("a.conll", "a/B-X b/I-X"), ("b.conll", "a/B-X b/I-Y")))
+    with pytest.raises(UserError, match="line 2: tag 'I-Y' does not occur"):
+        _task(("train", "dev"), **dict(zip(("train_file", "validation_file"), files, strict=True)))
+    assert not caplog.records
+
+
+def test_a_first_line_that_looks_like_a_header_is_told(tmp_path, caplog):
+    _task(train_file=_conll(tmp_path / "a.conll", "word/NER", *_texts(3)))
+    assert "a.conll, line 1: the tag 'NER' occurs only here, as in a header" in caplog.messages[0]
+    caplog.clear()
+    _task(train_file=_conll(tmp_path / "a.conll", *_texts(3), "the/POS"))  # a part of speech, too
+    assert "header" not in caplog.text
 
 
 def test_tags_that_mark_no_entities_among_others_that_do_are_told(tmp_path, caplog):

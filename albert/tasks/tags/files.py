@@ -40,12 +40,20 @@ _LOOKED_AT = 10  # lines
 
 
 class TagRow(NamedTuple):
-    """The words of a text with their tags, if it has any: `number` counts from 0, `line` is the first one, from 1."""
+    """The words of a text with their tags, if it has any: `number` counts from 0, `line` is the first one, from 1.
+
+    `lines` are those of the words, in CoNLL; () where all are on `line`.
+    """
 
     number: int
     line: int
     words: tuple[str, ...]
     tags: tuple[str, ...] | None
+    lines: tuple[int, ...] = ()
+
+    def line_of(self, place: int) -> int:
+        """The line of the word at `place`."""
+        return self.lines[place] if self.lines else self.line
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,7 +107,7 @@ class TagFile:
             yield TagRow(number, row.line, words, tags)
 
     def _conll_rows(self) -> Iterator[TagRow]:
-        number, first, words, tags = 0, 0, list[str](), list[str]()
+        number, first, words, tags, lines = 0, 0, list[str](), list[str](), list[int]()
         width: tuple[int, int] | None = None  # columns, and the line that has them
         for line, text in itertools.chain(numbered_lines(self.path), [(0, "")]):
             cells = self._cells(line, text)
@@ -107,8 +115,8 @@ class TagFile:
                 continue
             if not cells:
                 if words:
-                    yield TagRow(number, first, tuple(words), tuple(tags) if tags else None)
-                    number, words, tags = number + 1, [], []
+                    yield TagRow(number, first, tuple(words), tuple(tags) if tags else None, tuple(lines))
+                    number, words, tags, lines = number + 1, [], [], []
                 continue
             width = width or (len(cells), line)
             if len(cells) != width[0]:
@@ -116,6 +124,7 @@ class TagFile:
             first = first if words else line
             word, tag = self._word_and_tag(line, cells)
             words.append(word)
+            lines.append(line)
             if tag is not None:
                 tags.append(tag)
             if len(words) > MAX_WORDS:

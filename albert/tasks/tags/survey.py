@@ -4,7 +4,7 @@ import collections
 import dataclasses
 import logging
 from array import array
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -27,13 +27,17 @@ _MANY_WORDS, _SHOWN = 20, 5
 _MANY_TAGS = 50
 # Marks that are set apart or not, whatever else is: full stops also end abbreviations.
 _CLEAR_MARKS = frozenset(",;:!?")
+# What people call a column of tags.
+_HEADERS = frozenset(
+    "tag tags label labels ner ner_tag ner_tags pos pos_tag pos_tags upos xpos iob bio entity entities".split()
+)
 
 
 @dataclasses.dataclass
 class TagSurvey:
     """What a look at all texts of a file found; arrays have an entry for each text.
 
-    `counts` are the words with each tag, `first_lines` the first text's with it.
+    `counts` are the words with each tag, `first_lines` the lines of the first words with it.
     """
 
     file: TagFile
@@ -43,7 +47,7 @@ class TagSurvey:
     counts: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
     first_lines: dict[str, int] = dataclasses.field(default_factory=dict)
     num_words: int = 0
-    inside_first: tuple[int, int] = (0, 0)  # entities that begin with I-: how many, and the line of the first's text
+    inside_first: tuple[int, int] = (0, 0)  # entities that begin with I-: how many, and the line of the first
     begun: int = 0  # those that begin with B- behind something else than an entity of their type
     marks_apart: int = 0
     marks_beside: int = 0
@@ -71,8 +75,9 @@ class TagSurvey:
         if row.tags is None:
             return
         self.counts.update(row.tags)
-        for tag in row.tags:
-            self.first_lines.setdefault(tag, row.line)
+        for place, tag in enumerate(row.tags):
+            if tag not in self.first_lines:
+                self.first_lines[tag] = row.line_of(place)
         self._look_at_beginnings(row)
         if len(self.counts) > MAX_CLASSES:
             raise UserError(
@@ -82,19 +87,19 @@ class TagSurvey:
 
     def _look_at_beginnings(self, row: TagRow) -> None:
         before = (OUTSIDE, "")
-        for tag in row.tags or ():
+        for number, tag in enumerate(row.tags or ()):
             place, type_ = place_and_type(tag)
             if place in "BI" and (before[0] == OUTSIDE or before[1] != type_):
                 if place == "B":
                     self.begun += 1
                 else:
                     count, line = self.inside_first
-                    self.inside_first = (count + 1, line or row.line)
+                    self.inside_first = (count + 1, line or row.line_of(number))
             before = (place, type_)
 
 
 def survey_tags(file: TagFile, seed: int) -> TagSurvey:
-    """Reads all texts of `file`. Raises UserError for the first that cannot be used; logs what is worth knowing."""
+    """Reads all texts of `file`. Raises UserError for the first that cannot be used; logs what was done with rows."""
     found, fingerprints, tally = TagSurvey(file), Fingerprints(seed), RowTally(file.path)
     if file.is_json:
         needed = file.columns.names if file.needs_tags else (file.columns.words,)
@@ -102,18 +107,15 @@ def survey_tags(file: TagFile, seed: int) -> TagSurvey:
     for row in file.rows(tally):
         found.add(row, fingerprints)
     tally.log()
-    if are_chunks(found.counts):
-        _warn_of_mixed_beginnings(found)
     return found
 
 
-def _warn_of_mixed_beginnings(found: TagSurvey) -> None:
+def warn_of_mixed_beginnings(found: TagSurvey) -> None:
     """Warns where entities begin both with B- and with I-, of which each scheme has one."""
     count, line = found.inside_first
-    if count and found.begun:
+    if count and found.begun and are_chunks(found.counts):
         _LOG.warning(
-            "%s: %s of %s entities begin with I- and the others with B-, the first in the text of line %d; all are "
-            "entities",
+            "%s: %s of %s entities begin with I- and the others with B-, the first on line %d; all are entities",
             *(found.file.path, f"{count:,}", f"{count + found.begun:,}", line),
         )
 
@@ -129,20 +131,27 @@ def warn_of_odd_tags(found: TagSurvey) -> None:
             shown = ", ".join(f"{short_repr(name)} {counts[name]:,}" for name in sorted(names))
             _LOG.warning("%s: tags that differ in capitals or blanks alone are kept apart; words: %s", path, shown)
     single = sorted(name for name, count in counts.items() if count == 1)
-    if single and found.num_words >= _MANY_WORDS * len(counts):
-        shown = ", ".join(f"{short_repr(name)} (line {found.first_lines[name]})" for name in single[:_SHOWN])
-        more = f" and {len(single) - _SHOWN} more" if len(single) > _SHOWN else ""
+    headers = [name for name in single if is_like_header(found.file, found.first_lines[name], name)]
+    for name in headers:
+        single.remove(name)
         _LOG.warning(
-            "%s: %s with a single word, which may be a spelling mistake: %s%s; a line is that on which its text begins",
-            *(path, counted(len(single), "tag"), shown, more),
+            "%s, line 1: the tag %s occurs only here, as in a header; these files have none: delete the line if it is "
+            "one",
+            *(path, short_repr(name)),
+        )
+    if single and found.num_words >= _MANY_WORDS * len(counts):
+        more = f" and {len(single) - _SHOWN} more" if len(single) > _SHOWN else ""
+        occur = "tag occurs only once and may be" if len(single) == 1 else "tags occur only once each and may be"
+        mistakes = "a spelling mistake" if len(single) == 1 else "spelling mistakes"
+        _LOG.warning(
+            "%s: %d %s %s: %s%s", path, len(single), occur, mistakes, _with_lines(found, single[:_SHOWN]), more
         )
     marked = {name for name in counts if name != OUTSIDE and are_chunks((name, OUTSIDE))}
     others = sorted(counts.keys() - marked - {OUTSIDE})
     if marked and others and sum(counts[name] for name in marked) > sum(counts[name] for name in others):
-        shown = ", ".join(f"{short_repr(name)} (line {found.first_lines[name]})" for name in others[:_SHOWN])
         _LOG.warning(
             "%s: most tags mark entities, as %s does, but others do not, so that words are scored and no entities: %s",
-            *(path, short_repr(max(marked, key=lambda name: counts[name])), shown),
+            *(path, short_repr(max(marked, key=lambda name: counts[name])), _with_lines(found, others[:_SHOWN])),
         )
     if len(counts) > max(_MANY_TAGS, found.num_words // 10):
         sizes = counted(len(counts), "different tag"), counted(found.num_words, "word")
@@ -154,6 +163,15 @@ def warn_of_odd_tags(found: TagSurvey) -> None:
             "%s: the tags are numbers, in which no entities can be counted; write their names, such as B-PER",
             path,
         )
+
+
+def is_like_header(file: TagFile, line: int, tag: str) -> bool:
+    """Whether a tag on `line` of a file without header is what columns of tags are called."""
+    return not file.is_json and line == 1 and looks_alike(tag).replace("-", "_") in _HEADERS
+
+
+def _with_lines(found: TagSurvey, names: Sequence[str]) -> str:
+    return ", ".join(f"{short_repr(name)} (line {found.first_lines[name]})" for name in names)
 
 
 def warn_of_tag_leak(found: TagSurvey, is_member: np.ndarray, train: TagSurvey, is_trained: np.ndarray) -> None:
@@ -169,6 +187,6 @@ def warn_of_tag_leak(found: TagSurvey, is_member: np.ndarray, train: TagSurvey, 
 
 
 def unknown_tag(found: TagSurvey, names: Collection[str]) -> tuple[int, str] | None:
-    """The first line of a text with a tag that is none of `names`, and that tag; None where there is none."""
+    """The first line with a tag that is none of `names`, and that tag; None where there is none."""
     unknown = [(line, name) for name, line in found.first_lines.items() if name not in names]
     return min(unknown) if unknown else None

@@ -26,6 +26,7 @@ from albert.tasks.scoring import scores_of_labelled
 from albert.tasks.tags.entities import OUTSIDE, are_chunks
 from albert.tasks.tags.files import TagFile, TagRow
 from albert.tasks.tags.reports import named, predictions_conll, predictions_jsonl, tag_report, tag_scores
+from albert.tasks.tags.survey import is_like_header
 from albert.tasks.tags.words import NO_PIECE, pieces_of
 from albert.tokenization import Tokenizer
 
@@ -117,7 +118,7 @@ class TagsTask(Task):
                     continue
                 if not sampler.takes(fingerprint):
                     continue
-            yield Sentence(str(row.number), row.words, self._numbers_of(row, path))
+            yield Sentence(str(row.number), row.words, self._numbers_of(row, part.file))
 
     def featurize(self, example: Sentence, tokenizer: Tokenizer, settings: DataSettings) -> list[Record]:
         """The one record of a text."""
@@ -238,17 +239,19 @@ class TagsTask(Task):
     def _numbers(self) -> Mapping[str, int]:
         return {name: number for number, name in enumerate(self.output.names)}
 
-    def _numbers_of(self, row: TagRow, path: Path) -> tuple[int, ...] | None:
+    def _numbers_of(self, row: TagRow, file: TagFile) -> tuple[int, ...] | None:
         if row.tags is None:
             return None
         try:
             return tuple(self._numbers[tag] for tag in row.tags)
         except KeyError as error:
-            raise unknown_tag_error(path, row.line, error.args[0], self.output.names, self.known_from) from None
+            (tag,) = error.args
+            line = row.line_of(row.tags.index(tag))
+            raise unknown_tag_error(file, line, tag, self.output.names, self.known_from) from None
 
 
 def unknown_tag_error(
-    path: Path, line: int, tag: str, names: Sequence[str], known_from: str, is_resumed: bool = False
+    file: TagFile, line: int, tag: str, names: Sequence[str], known_from: str, is_resumed: bool = False
 ) -> UserError:
     """What to say of a tag that was not trained on; `is_resumed` as in `own.task.unknown_label`."""
     more = f" and {len(names) - _LISTED_TAGS} more" if len(names) > _LISTED_TAGS else ""
@@ -258,7 +261,9 @@ def unknown_tag_error(
             "An earlier run left that model: to train with other tags choose another `output_dir`, or start again "
             "with `overwrite_output_dir`, which moves it aside"
         )
+    elif is_like_header(file, line, tag):
+        remedy = "If this line is a header, delete it: these files have none"
     return UserError(
-        f"{path}: tag {short_repr(tag)}, first in the text of line {line}, does not occur in {known_from}; known are "
+        f"{file.path}, line {line}: tag {short_repr(tag)} does not occur in {known_from}; known are "
         f"{', '.join(names[:_LISTED_TAGS])}{more}. {remedy}."
     )
