@@ -252,7 +252,10 @@ def test_warnings_name_rows_and_what_they_quote_stays(tmp_path, caplog):
         ({"no": 1, "yes": math.nan}, "class_weights: the weight of 'yes' is None, not a number above 0"),
         ({1: 1, "1": 2}, "class_weights: two weights for the label '1'"),
         ({None: 1}, "class_weights: None is no label"),
-        ([1.0, 2.0], "class_weights=[1.0, 2.0] must be one value, not several"),
+        (
+            [1.0, 2.0],
+            "class_weights=[1.0, 2.0] must be a dictionary of labels and weights, such as {'label': 1.0, ...}",
+        ),
         (3j, "class_weights must be a text or a path, a dictionary of labels and weights, not complex"),
     ],
 )

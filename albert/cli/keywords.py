@@ -285,6 +285,8 @@ def _unreadable(given: Mapping[str, Any], program: Program) -> list[str]:
 
 def _problem(name: str, value: Any, flag: Flag | None) -> str | None:
     if isinstance(value, list | tuple):
+        if name == in_memory.WEIGHTS:
+            return f"must be {in_memory.kind_of(name)}, such as {{'label': 1.0, ...}}"
         if name not in _LISTS:
             return "must be one value, not several"
         parts = list(value)

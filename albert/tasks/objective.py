@@ -18,12 +18,20 @@ from albert.settings.fields import LARGE
 from albert.system.homes import expanded
 from albert.system.json_text import parse_json, short_repr
 from albert.system.text_encoding import open_regular
-from albert.tasks.base import Labels, Task
+from albert.tasks.base import Choice, Labels, MultiLabels, Score, Span, Tags, Task
 
 _LOG = logging.getLogger(__name__)
 
 _MAX_FILE_BYTES = 1 << 20
 _SHOWN = 10
+# What a task without labels of texts has.
+_KINDS = {
+    MultiLabels: "several labels",
+    Score: "scores",
+    Choice: "options to choose from",
+    Span: "answers in a text",
+    Tags: "tags of words",
+}
 
 NONE: Literal["none"] = "none"
 BALANCED: Literal["balanced"] = "balanced"
@@ -48,7 +56,8 @@ class LossChoice:
             asked.append(f"`label_smoothing_factor`={settings.label_smoothing_factor:g}")
         if asked and not isinstance(task.output, Labels):
             raise UserError(
-                f"{' and '.join(asked)} need examples with one of several labels, which task {task.name} has not."
+                f"{' and '.join(asked)} {'works' if len(asked) == 1 else 'work'} with one label per text, not with "
+                f"{_KINDS[type(task.output)]}: leave {'it' if len(asked) == 1 else 'them'} out."
             )
         weights: Literal["balanced"] | tuple[float, ...] | None = None
         if choice == BALANCED:
@@ -82,8 +91,9 @@ def balanced_weights(names: Sequence[str], label_ids: np.ndarray) -> tuple[float
     counts = np.bincount(label_ids, minlength=len(names))
     missing = [name for name, count in zip(names, counts, strict=True) if not count]
     if missing:
-        shown = ", ".join(map(short_repr, missing[:_SHOWN])) + (", ..." if len(missing) > _SHOWN else "")
-        _LOG.warning("No training example has label %s: nothing is learnt of it, whatever `class_weights` are.", shown)
+        shown = f"label {_listed(missing)}" if len(missing) == 1 else f"one of the labels {_listed(missing)}"
+        what = "it" if len(missing) == 1 else "them"
+        _LOG.warning("No training example has %s: nothing is learnt of %s, whatever `class_weights` are.", shown, what)
     share = len(label_ids) / max(1, int(np.count_nonzero(counts)))
     return tuple(share / int(count) if count else 0.0 for count in counts)
 
@@ -104,9 +114,9 @@ def read_class_weights(path: Path, names: Sequence[str]) -> tuple[float, ...]:
             raise ValueError("not a JSON object")
         unknown, missing = ([n for n in some if n not in others] for some, others in ((found, names), (names, found)))
         if unknown:
-            raise ValueError(f"label {_listed(unknown)} is unknown")
+            raise ValueError(f"{_are(unknown)} unknown")
         if missing:
-            raise ValueError(f"label {_listed(missing)} is missing")
+            raise ValueError(f"{_are(missing)} missing")
         for name, weight in found.items():
             if type(weight) not in (int, float) or not 0 < weight <= LARGE:
                 raise ValueError(f"the weight of {short_repr(name)} is {short_repr(weight)}, not a number above 0")
@@ -135,6 +145,10 @@ def with_metric(task: Task, settings: ObjectiveSettings) -> Task:
     """The task with the best metric that the settings name, if any. Raises UserError where that does not fit."""
     name = settings.metric_for_best_model
     return task if name is None else task.with_best_metric(name)
+
+
+def _are(names: Sequence[str]) -> str:
+    return f"label {_listed(names)} is" if len(names) == 1 else f"labels {_listed(names)} are"
 
 
 def _listed(names: Sequence[str]) -> str:

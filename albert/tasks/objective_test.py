@@ -11,7 +11,7 @@ import pytest
 
 from albert.errors import UserError
 from albert.settings import ObjectiveSettings
-from albert.tasks.base import Labels, MultiLabels
+from albert.tasks.base import Labels, MultiLabels, Tags
 from albert.tasks.objective import (
     LossChoice,
     balanced_weights,
@@ -90,7 +90,11 @@ def test_balanced_weights_have_mean_one_over_the_examples(caplog):
 
 def test_a_class_without_examples_is_named(caplog):
     assert balanced_weights("abc", np.array([0, 0, 2])) == (0.75, 0.0, 1.5)
-    assert "No training example has label 'b'" in caplog.text
+    balanced_weights("abc", np.array([0]))
+    assert [message.partition(", ")[0].partition("No training example has ")[2] for message in caplog.messages] == [
+        "label 'b': nothing is learnt of it",
+        "one of the labels 'b'",
+    ]
 
 
 def test_weights_come_from_a_file_in_the_order_of_the_labels(tmp_path, caplog):
@@ -113,7 +117,8 @@ def test_without_a_choice_the_identity_of_a_run_is_what_it_was():
     ("content", "message"),
     [
         ('{"a": 1}', "label 'b' is missing"),
-        ('{"a": 1, "b": 1, "c": 2, "d": 2}', "label 'c', 'd' is unknown"),
+        ("{}", "labels 'a', 'b' are missing"),
+        ('{"a": 1, "b": 1, "c": 2, "d": 2}', "labels 'c', 'd' are unknown"),
         ('{"a": 1, "b": 0}', "the weight of 'b' is 0, not a number above 0"),
         ('{"a": 1, "b": -1.5}', "the weight of 'b' is -1.5, not a number above 0"),
         ('{"a": 1, "b": true}', "the weight of 'b' is True, not a number above 0"),
@@ -146,11 +151,14 @@ def test_a_missing_file_says_what_else_is_possible(tmp_path):
 def test_everything_that_does_not_fit_is_reported_together():
     settings = ObjectiveSettings("f1", "balanced", 0.1)
     assert objective_problems(get_task("sts-b"), settings) == [
-        "`class_weights`=balanced and `label_smoothing_factor`=0.1 need examples with one of several labels, which "
-        "task sts-b has not",
+        "`class_weights`=balanced and `label_smoothing_factor`=0.1 work with one label per text, not with scores: "
+        "leave them out",
         "`metric_for_best_model`=f1 does not fit task sts-b: use one of pearson, spearman, rmse, MSE, eval_loss",
     ]
-    assert objective_problems(SEVERAL, ObjectiveSettings(class_weights="balanced"))
+    of_tags = dataclasses.replace(SEVERAL, output=Tags(("O", "X"), True))
+    for task, kind in ((SEVERAL, "several labels"), (of_tags, "tags of words"), (RaceTask(), "options to choose from")):
+        (problem,) = objective_problems(task, ObjectiveSettings(class_weights="balanced"))
+        assert problem == f"`class_weights`=balanced works with one label per text, not with {kind}: leave it out"
     assert objective_problems(dataclasses.replace(SEVERAL, output=Labels(("a", "b"))), settings) == []
 
 
