@@ -58,6 +58,7 @@ from albert.system.printing import counted
 from albert.tasks.base import Labels, Split, Task
 from albert.tasks.objective import LossChoice, with_metric
 from albert.tasks.own.files import list_names
+from albert.tasks.scoring import TEST_SCORES
 from albert.tokenization import Tokenizer, load_tokenizer
 from albert.vocabulary_fit import warn_of_vocabulary
 from albert.weights.paths import HUGGING_FACE, KERAS_HUB, checkpoint_prefix, format_of
@@ -170,10 +171,17 @@ def predict(estimator: Estimator, inputs: "InputFunctions") -> None:
 
     def write() -> None:
         files = inputs.splits[split].result_files(predictions)
-        write_texts(settings.output_dir, files)
+        write_results(settings.output_dir, files)
         logging.info("Wrote the predictions: %s.", ", ".join(str(settings.output_dir / name) for name in files))
 
     estimator.replicas.workers.on_chief(write)
+
+
+def write_results(output_dir: Path, files: Mapping[str, str]) -> None:
+    """Writes the texts of a split's predictions; scores of earlier ones go where these have none."""
+    if TEST_SCORES not in files:
+        (output_dir / TEST_SCORES).unlink(missing_ok=True)
+    write_texts(output_dir, files)
 
 
 def check_labels_of_checkpoint(task: Task, settings: Settings) -> None:

@@ -27,6 +27,12 @@ def _run(folder: Path, *actions: str, **flags: object) -> dict[str, float]:
     return fine_tuning.run(task, settings)
 
 
+def test_predictions_without_scores_leave_none_of_earlier_ones(tmp_path):
+    for files in ({"test_scores.json": "1"}, {"test_results.tsv": "2"}):
+        fine_tuning.write_results(tmp_path, files)
+        assert [path.name for path in tmp_path.glob("test_scores.json")] == [name for name in files if "scores" in name]
+
+
 def _steps(out: Path) -> list[int]:
     return [row["step"] for row in reports.read_training_log(out / "training_log.jsonl")]
 

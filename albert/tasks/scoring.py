@@ -26,20 +26,19 @@ def scores_of_labelled(
     place: str = "",
     records: Sequence[HostRecord] = (),
 ) -> dict[str, str]:
-    """TEST_SCORES as JSON: the metrics over the items numbered `labelled`. The log has them, or that there are none.
+    """TEST_SCORES as JSON: the metrics over the items numbered `labelled`; {} where none is. The log has them, too.
 
     `row` is what an item is called, and `place` where their labels would be. `records` are those of all items, one for
     each, where the scores need them.
     """
-    scores: dict[str, float] = {}
-    if labelled:
-        chosen = {name: np.asarray(values)[list(labelled)] for name, values in predictions.items()}
-        of_labelled = [records[number] for number in labelled] if records else ()
-        scores = task.score([items[number] for number in labelled], chosen, of_labelled)
-        shown = ", ".join(f"{name} = {value:.4f}" for name, value in scores.items())
-        _LOG.info("test: %s over those with a label, %s.", shown, part_of(len(labelled), len(items), row))
-    else:
+    if not labelled:
         _LOG.info("test: nothing is scored: no label was found%s of its %s.", place, counted(len(items), row))
+        return {}
+    chosen = {name: np.asarray(values)[list(labelled)] for name, values in predictions.items()}
+    of_labelled = [records[number] for number in labelled] if records else ()
+    scores = task.score([items[number] for number in labelled], chosen, of_labelled)
+    shown = ", ".join(f"{name} = {value:.4f}" for name, value in scores.items())
+    _LOG.info("test: %s over those with a label, %s.", shown, part_of(len(labelled), len(items), row))
     # NaN, as of a correlation of one row, is no JSON.
     metrics = {name: value if math.isfinite(value) else None for name, value in scores.items()}
     return {TEST_SCORES: json.dumps({"rows": len(labelled), "metrics": metrics}, indent=2) + "\n"}
