@@ -15,6 +15,7 @@ from albert.tasks.tags.entities import OUTSIDE, are_chunks, entities_of
 from albert.tasks.tags.words import NO_PIECE, Word, words_of
 
 Result = dict[str, Any]
+NO_ENTITY = "-"
 
 
 class Words(NamedTuple):
@@ -95,8 +96,11 @@ def tag_results(
 
 
 def tag_line(result: Result) -> str:
-    """The result of a text for people: its entities, each with type and score, or its words with their tags."""
+    """The result of a text for people: its entities, each with type and score, or its words with their tags.
+
+    NO_ENTITY for a text whose words are all outside of entities.
+    """
     if not result["entities"] and any(word["entity"] != OUTSIDE for word in result["words"]):
         return " ".join(f"{word['word']}/{word['entity']}" for word in result["words"])
     cells = ((" ".join(e["word"].split()), e["entity_group"], f"{e['score']:.4f}") for e in result["entities"])
-    return "\t".join(cell for row in cells for cell in row)
+    return "\t".join(cell for row in cells for cell in row) or NO_ENTITY

@@ -43,6 +43,7 @@ def test_parts_of_speech_are_no_entities():
     found = _results(Tags(("NN", "VB"), sets_punctuation_apart=False), "dogs bark.", [1, 2], [0, 0, 1], [1, 1, 1])
     assert found["entities"] == []
     assert tag_line(found) == "dogs/NN bark./VB"
+    assert tag_line(_results(Tags(NAMES), "in it", [1, 2], [NAMES.index("O")] * 3, [1, 1, 1])) == "-"
     # A run of a tag beside "O" is one.
     found = _results(Tags(("LOC", "O")), "in New York", [1, 2, 3], [0, 1, 0, 0], [1, 1, 1, 1])
     assert [e["word"] for e in found["entities"]] == ["New York"]
