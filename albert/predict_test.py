@@ -203,6 +203,7 @@ def test_questions_with_options_have_the_choices_that_a_run_made(capsys, models)
         ("agreement", ["a", "--top_k=-1"], "--top_k=-1 must be at least 0"),
         ("agreement", ["a", "--with_inputs"], "--with_inputs writes rows of a table: give one as --input_file"),
         ("agreement", ["--input_file=a.txt", "--with_inputs"], "--with_inputs writes rows of a table"),
+        ("agreement", ["--input_file=a.conll", "--with_inputs"], "a.conll holds words: leave it out, each word is"),
         ("agreement", ["--input_file=a.jsonl", "--output_file=b.csv", "--with_inputs"], "that ends in .jsonl"),
         ("agreement", ["--input_file=a.csv", "--with_inputs", "--embeddings=mean"], "is not for --embeddings"),
         ("agreement", ["a", "--output_dir=x"], "output_dir"),

@@ -12,7 +12,7 @@ from robustness.fuzz_cases import Rows, Seed
 
 ABOUT_THE_WHOLE = (
     *("cannot be read", "is empty", "has no rows", "has no words", "is UTF-", "no texts are left", "the only tag is"),
-    *("its keys are", "unknown file type"),
+    *("its keys are", "unknown file type", "is a table"),
 )
 
 _NEWS = ("EU/B-ORG", "rejects/O", "German/B-MISC", "call/O", "./O")

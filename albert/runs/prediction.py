@@ -36,7 +36,7 @@ from albert.serving.outputs import (
     opened,
     vector_lines,
 )
-from albert.serving.request import DEFAULT_THRESHOLD, JSON_LINES, STDIN, PredictRequest
+from albert.serving.request import DEFAULT_THRESHOLD, JSON_LINES, STDIN, PredictRequest, of_words
 from albert.serving.results import Result
 from albert.serving.uses import ANSWERS, CHOICES, GIVES, LABELS, TAGS, check_choice_of_results, use_of
 from albert.system.files import WholeFile
@@ -235,7 +235,7 @@ def _tags(request: PredictRequest, description: ModelDescription, top_k: int) ->
             )
         return _texts(request, 1, description.text_columns), predict  # another library's model does not say how many
     if request.with_inputs:
-        raise UserError(f"`with_inputs`: {path} holds words, which stand beside their tags already; leave it out.")
+        raise UserError(f"{of_words(path)}.")
     try:
         columns = choose_tag_columns(path, request.text_column_names, None, needs_tags=False)
         rows = TagFile(path, columns, needs_tags=False).rows(RowTally(path))

@@ -7,7 +7,7 @@ from pathlib import Path
 from albert.serving.description import MAX_LABELS
 from albert.settings import DTYPES
 from albert.settings.fields import DATA, DEVICES, MODEL, OUTPUT, SHARE, SPEED, WHAT, at_least, problems_of, setting
-from albert.tasks.own.files import JSON, TABLES
+from albert.tasks.own.files import CONLL, JSON, TABLES
 
 STDIN = Path("-")
 CSV, JSON_LINES, NPY = ".csv", ".jsonl", ".npy"
@@ -116,6 +116,8 @@ class PredictRequest(ModelUse):
         if self.embeddings:
             return ["`with_inputs` is not for `embeddings`"]
         ending = self.input_file.suffix.lower() if self.input_file else ""
+        if ending in CONLL:
+            return [of_words(self.input_file)]
         if ending not in TABLES:
             return [f"`with_inputs` writes rows of a table: give one as `input_file` ({', '.join(TABLES)})"]
         if ending in JSON and self.output_file is not None and self.output_file.suffix.lower() == CSV:
@@ -135,6 +137,11 @@ class PredictRequest(ModelUse):
         if os.path.lexists(self.output_file) and not self.output_file.is_file():
             return [f"`output_file`={self.output_file} is there and is no file: move it away, or choose another"]
         return []
+
+
+def of_words(path: Path | None) -> str:
+    """What to say of `with_inputs` for a file of words, which is no table of texts."""
+    return f"`with_inputs` is for texts, but {path} holds words: leave it out, each word is written with its tag anyway"
 
 
 def _is_same(path: Path, other: Path | None) -> bool:

@@ -42,6 +42,7 @@ _WRITE_COMMAS = "write commas there, or tabs in a file whose name ends in .tsv"
 _AROUND_NAMES = '\ufeff" \t\r\n'
 JSON = (".json", ".jsonl")
 TABLES = (*_DELIMITERS, *JSON)
+CONLL = (".conll", ".conllu", ".iob", ".iob2", ".bio", ".iobes", ".bioes")  # of words with tags: albert/tasks/tags
 
 
 class Row(NamedTuple):
@@ -197,9 +198,12 @@ def _is_json(path: Path) -> bool:
     """Whether a table is JSON Lines, by its name's end. Raises UserError where that is none that is known."""
     ending = path.suffix.lower()
     if ending not in TABLES:
-        tags = ", or `problem_type`=token_classification for a word and its tag a line" * (ending == ".txt")
+        if ending in CONLL:
+            raise UserError(f"{path} is for words with tags; use {', '.join(TABLES)} for texts with labels.")
+        tags = "`problem_type`=token_classification" if ending == ".txt" else CONLL[0]
+        lines = " JSON files have one object a line." if "json" in ending else ""
         raise UserError(
-            f"{path}{describe_unknown(path)}; use {', '.join(TABLES)}{tags}. JSON files have one object a line."
+            f"{path}{describe_unknown(path)}; use {', '.join(TABLES)}, or {tags} for a word and its tag a line.{lines}"
         )
     return ending in JSON
 

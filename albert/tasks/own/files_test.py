@@ -63,7 +63,18 @@ LONG = "x" * (MAX_FIELD + 1)
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("a.txt", "a\n", ["unknown file type", ".csv, .tsv", ".jsonl"]),
+        (
+            "a.txt",
+            "a\n",
+            [".csv, .tsv, .json, .jsonl, or `problem_type`=token_classification for a word and its tag a li"],
+        ),
+        (
+            "a.dat",
+            "a\n",
+            ["unknown file type; use .csv, .tsv, .json, .jsonl, or .conll for a word and its tag a line."],
+        ),
+        ("a.ndjson", "{}\n", ["or .conll for a word and its tag a line. JSON files have one object a line."]),
+        ("a.iob2", "a O\n", ["is for words with tags; use .csv"]),
         ("a.csv", "", ["is empty"]),
         ("a.csv", "\n\n", ["is empty"]),
         ("a.csv", "text,label\n", ["has no rows"]),

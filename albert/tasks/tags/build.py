@@ -12,9 +12,10 @@ from albert.system.printing import counted, part_of
 from albert.tasks.base import Split, Tags
 from albert.tasks.own.build import Known, check_kind, files_of
 from albert.tasks.own.columns import TAGGING, in_order
+from albert.tasks.own.files import CONLL
 from albert.tasks.own.selection import HoldOut, hold_out_of_all, sample
 from albert.tasks.own.settings import OwnDataSettings
-from albert.tasks.tags.files import CONLL, TagFile, choose_tag_columns, holds_lists_of_words
+from albert.tasks.tags.files import TagFile, choose_tag_columns, holds_lists_of_words
 from albert.tasks.tags.reports import tag_scores
 from albert.tasks.tags.survey import (
     TagSurvey,

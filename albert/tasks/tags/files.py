@@ -14,7 +14,9 @@ from albert.system.json_text import short_repr
 from albert.tasks.own.cells import kind_of, label_of, text_of
 from albert.tasks.own.columns import USUAL_TEXTS, check_label
 from albert.tasks.own.files import (
+    CONLL,
     JSON,
+    TABLES,
     all_column_names,
     choose_from_header,
     describe_unknown,
@@ -24,7 +26,6 @@ from albert.tasks.own.files import (
 )
 from albert.tasks.rows import RowTally
 
-CONLL = (".conll", ".conllu", ".iob", ".iob2", ".bio", ".iobes", ".bioes")
 # Endings of CoNLL files that other files have, too: they are read where tags are asked for.
 MAYBE_CONLL = (".txt", ".tsv")
 CONLLU = ".conllu"
@@ -272,6 +273,13 @@ def choose_tag_columns(path: Path, words: str | None, tags: str | None, needs_ta
         return _choose_keys(path, words, tags, needs_tags)
     if ending not in (*CONLL, *MAYBE_CONLL):
         endings = ", ".join((*CONLL, *MAYBE_CONLL, *JSON))
+        if ending in TABLES:
+            remedy = (
+                "write a word and its tag a line, an empty line between texts, to a file called so"
+                if needs_tags
+                else "the texts of a table are predicted by albert.predict, with the model that the run leaves"
+            )
+            raise UserError(f"{path} is a table, but words with tags are in {endings}: {remedy}.")
         raise UserError(f"{path}{describe_unknown(path)}; words with tags are in {endings}.")
     usual = _CONLLU_COLUMNS if ending == CONLLU else _CONLL_COLUMNS
     for name, given in (("text_column_names", words), ("label_column_name", tags)):

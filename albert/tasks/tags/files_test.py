@@ -100,7 +100,8 @@ def test_lists_in_json_have_usual_names_or_those_given(tmp_path):
         ("a.json", [{"tokens": ["a"], "tags": ["O"]}, {"tokens": ["a"]}], r"line 2: no 'tags'; its keys are"),
         ("a.json", [{"tokens": ["a"], "x": ["O"]}], r"no list of tags \(ner_tags, .*its keys are 'tokens', 'x'. Name"),
         ("a.json", [{"x": ["a"], "tags": ["O"]}], r"no list of words \(tokens, words\); its keys are 'x', 'tags'"),
-        ("a.csv", "a,O\n", r"unknown file type; words with tags are in .conll"),
+        ("a.csv", "a,O\n", r"a table, but words with tags are in .conll.*: write a word and its tag a line, an empty"),
+        ("a.dat", "a,O\n", r"unknown file type; words with tags are in .conll"),
     ],
 )  # fmt: skip
 def test_what_is_no_text_with_tags_is_refused(tmp_path, name, content, message):
@@ -116,6 +117,11 @@ def test_what_is_no_text_with_tags_is_refused(tmp_path, name, content, message):
 def test_columns_of_conll_are_numbers(tmp_path, given, message):
     with pytest.raises(UserError, match=message):
         _read(tmp_path / "a.conll", "a O\n", tags=given)
+
+
+def test_a_table_to_predict_is_answered_with_the_program_that_predicts_it(tmp_path):
+    with pytest.raises(UserError, match=r"a\.csv is a table, .* the texts of a table are predicted by albert\.predict"):
+        choose_tag_columns(tmp_path / "a.csv", None, None, needs_tags=False)
 
 
 def test_lists_of_words_are_told_from_texts(tmp_path):
