@@ -71,7 +71,7 @@ class FinishedRun:
         return load(self.model_dir)
 
 
-def fine_tune(*, on_log: Function | None = None, **settings: Unpack[FineTuningKeywords]) -> FinishedRun:
+def fine_tune(*values: Any, on_log: Function | None = None, **settings: Unpack[FineTuningKeywords]) -> FinishedRun:
     """Trains, evaluates and predicts, in this process, and returns the metrics and where the model is.
 
         run = albert.fine_tune(train_file="reviews.csv", model_dir="albert-base", output_dir="out/reviews")
@@ -90,6 +90,12 @@ def fine_tune(*, on_log: Function | None = None, **settings: Unpack[FineTuningKe
     `albert.errors.UserError`, in one line, for what is wrong, and KeyboardInterrupt when the state is saved after
     Ctrl-C.
     """
+    if values:
+        given = ", ".join(repr(value) if isinstance(value, str | Path) else type(value).__name__ for value in values)
+        raise TypeError(
+            f"fine_tune takes keywords alone, not fine_tune({given}): name each value, such as train_file=..., "
+            "model_dir=..., output_dir=..."
+        )
     if on_log is not None and not callable(on_log):
         raise UserError(f"on_log must be a function of one dictionary, not {type(on_log).__name__}")
     if not _running.acquire(blocking=False):

@@ -56,6 +56,11 @@ def _hint(flag: Flag) -> object:
 # What there is -------------------------------------------------------------------------------------------------------
 
 
+def test_a_positional_value_is_answered_with_keywords():
+    with pytest.raises(TypeError, match=r"keywords alone, not fine_tune\('t\.csv', list\): .* such as train_file="):
+        albert.fine_tune("t.csv", [])
+
+
 def test_the_keywords_that_editors_know_are_the_flags_with_their_types():
     expected = {name: _hint(flags[0]) for name, flags in _flags().items()}
     assert get_type_hints(FineTuningKeywords) == expected
