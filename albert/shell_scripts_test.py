@@ -676,9 +676,14 @@ def test_other_names_are_no_variables_and_mean_some(checkout):
 @pytest.mark.parametrize(
     ("model", "said"),
     [
-        ("albert-base-v2", "./download_pretrained_models.sh --version=2 base and set ALBERT_DIR=base in its place, or"),
-        ("albert/albert-xlarge-v1", "--version=1 xlarge and set ALBERT_DIR=xlarge VERSION=1 in its place, or"),
-        ("nowhere", "no folder nowhere: run ./download_pretrained_models.sh (one of Hugging Face: --help), or set"),
+        ("albert-base-v2", "./download_pretrained_models.sh --version=2 base and set ALBERT_DIR=base in its place.\n"),
+        ("albert/albert-xlarge-v1", "--version=1 xlarge and set ALBERT_DIR=xlarge VERSION=1 in its place.\n"),
+        (
+            "nowhere",
+            "no folder nowhere: set MODEL_DIR to the folder of a model. To fetch one, run "
+            "./download_pretrained_models.sh base, or ./download_pretrained_models.sh --source=huggingface "
+            "OWNER/NAME.\n",
+        ),
     ],
 )
 def test_a_model_by_its_name_is_answered_with_the_command_that_fetches_it(checkout, model, said):
@@ -701,7 +706,17 @@ def test_a_model_by_its_name_is_answered_with_the_command_that_fetches_it(checko
         ({"ALBERT_DIR": "/usr"}, "ALBERT_DIR=/usr is a folder: use MODEL_DIR=/usr, or base, large, xlarge or xxlarge."),
         (
             {"ALBERT_DIR": "large"},
-            "_large_v2: run ./download_pretrained_models.sh --version=2 large, or set MODEL_DIR.",
+            "_large_v2: run ./download_pretrained_models.sh --version=2 large, or set MODEL_DIR to the folder of a "
+            "model.",
+        ),
+        (
+            {"ALBERT_DIR": "huge"},
+            "ALBERT_DIR=huge is not a size of Google's models: use base, large, xlarge or xxlarge, or set MODEL_DIR "
+            "to the folder of a model.",
+        ),
+        (
+            {"VERSION": "3"},
+            "VERSION=3 is not a version of Google's models: use 1 or 2, or set MODEL_DIR to the folder of a model.",
         ),
         ({"EPOCH": "three"}, "EPOCH=three is not a number of epochs: use a number such as 3 or 0.5."),
     ],

@@ -218,18 +218,24 @@ name_cache() {
   fi
 }
 
-# how_to_fetch_model: prints what to run for a MODEL_DIR or ALBERT_DIR that is called like one of Google's models, or for
-# any other.
-how_to_fetch_model() {
-  local size version
-  if [[ ! $given_model ]] && google_model "$ALBERT_DIR"; then
-    printf 'run ./download_pretrained_models.sh --version=%s %s' "$version" "$size"
-  elif google_model "$MODEL_DIR"; then
-    printf 'run ./download_pretrained_models.sh --version=%s %s and set ALBERT_DIR=%s' "$version" "$size" "$size"
-    [[ $version == "$VERSION" ]] || printf ' VERSION=%s' "$version"
-    printf ' in its place'
+# complain_of_model: says that the folder MODEL_DIR is not there, and how to get one: by the size in ALBERT_DIR, or by a
+# MODEL_DIR that is called like one of Google's models.
+complain_of_model() {
+  local size version command=./download_pretrained_models.sh
+  if [[ $given_model ]] && google_model "$MODEL_DIR"; then
+    size="--version=$version $size and set ALBERT_DIR=$size"
+    [[ $version == "$VERSION" ]] || size+=" VERSION=$version"
+    complain "no folder $MODEL_DIR: run $command $size in its place."
+  elif [[ $given_model ]]; then
+    size="$command base, or $command --source=huggingface OWNER/NAME"
+    complain "no folder $MODEL_DIR: set MODEL_DIR to the folder of a model. To fetch one, run $size."
+  elif google_model "$ALBERT_DIR"; then
+    complain "no folder $MODEL_DIR: run $command --version=$version $size, or set MODEL_DIR to the folder of a model."
+  elif [[ $ALBERT_DIR =~ ^(base|large|xlarge|xxlarge)$ ]]; then
+    complain_of VERSION "is not a version of Google's models: use 1 or 2, or set MODEL_DIR to the folder of a model."
   else
-    printf 'run ./download_pretrained_models.sh (one of Hugging Face: --help)'
+    complain_of ALBERT_DIR \
+      "is not a size of Google's models: use base, large, xlarge or xxlarge, or set MODEL_DIR to the folder of a model."
   fi
 }
 
@@ -243,7 +249,7 @@ read_recipe() {
       complain "no file $file: set CONFIG or SPM_MODEL to one that is there, or MODEL_DIR."
   done
   if [[ -z $CONFIG || -z $SPM_MODEL || -z ${INIT_CHECKPOINT+set} ]] && ! is_wrong ALBERT_DIR VERSION; then
-    [[ -d $MODEL_DIR ]] || complain "no folder $MODEL_DIR: $(how_to_fetch_model), or set MODEL_DIR."
+    [[ -d $MODEL_DIR ]] || complain_of_model
   fi
   stop_if_wrong
   "$root/scripts/setup.sh"
