@@ -41,13 +41,12 @@ if threading.current_thread() is threading.main_thread():
 TRAINING_FIXTURES = {"finished", "trained", "padded"}
 # Those that run a program for every kind of model.
 SLOW_FIXTURES = {"models"}
-# What these files compile stays in memory, and is most of what tests hold: they come first, to different processes.
+# What these files compile stays in memory, and is most of what tests hold: they come first, each to another process.
 FIRST_FILES = (
     "albert/engine/training_step_test.py",
     "albert/engine/compiled_step_test.py",
     "albert/engine/estimator_test.py",
     "albert/runs/pretraining_test.py",
-    "albert/cli/from_python_test.py",
 )
 
 

@@ -83,6 +83,12 @@ def _process() -> dict[str, object]:
     }
 
 
+def _sources() -> int:
+    """How many sources of batches something still holds."""
+    gc.collect()
+    return sum(isinstance(found, Source) for found in gc.get_objects())
+
+
 @contextlib.contextmanager
 def _without_handlers() -> Iterator[None]:
     """A process whose log nobody has set up, unlike that of tests."""
@@ -158,9 +164,8 @@ def test_runs_one_after_the_other_leave_neither_graphs_nor_data(folder):
     graphs, data = [], []
     for number, run in enumerate([*runs, *runs[:2]]):
         albert.fine_tune(**{**run, "output_dir": folder / f"out{number}"})
-        gc.collect()
+        data.append(_sources())
         graphs.append(sum(isinstance(found, FuncGraph) for found in gc.get_objects()))
-        data.append(sum(isinstance(found, Source) for found in gc.get_objects()))
     assert graphs[3:] == [graphs[2]] * 2
     assert data == [data[0]] * 5
 
@@ -255,11 +260,11 @@ def test_ctrl_c_and_on_log_stop_a_run_that_the_same_call_continues(folder, monke
         if values["step"] == 9:
             raise asked
 
+    kept = _sources()  # by other tests of this process
     with pytest.raises(_Enough) as enough:
         albert.fine_tune(**_keywords(folder, log_steps=1), on_log=on_log)
     assert enough.value is asked
-    gc.collect()
-    assert not [found for found in gc.get_objects() if isinstance(found, Source)]  # what was raised holds no data
+    assert _sources() == kept  # what was raised holds no data
     assert {*threads} == {threading.current_thread()}
     assert _process() == before
     assert _steps(folder / "out")[-1] in range(9, 13)
