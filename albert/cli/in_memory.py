@@ -31,6 +31,7 @@ _PHRASES = (("null (null)", "nothing (None or NaN)"), ("not a text in quotes", "
 _LINE = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|\b(on )?line (\d+)\b""")
 # What stands for a value that is no text, number or list of them: the reader refuses it where the column is read.
 _OTHER = "of type"
+_OF_TYPE = re.compile(rf"an object \(\{{'{_OTHER}': '([^']*)'\}}\)")
 _DIGITS = 16  # of a digest in a name
 # Columns of lists of words, whose tags are in another column.
 _WORDS = ("tokens", "words")
@@ -81,6 +82,7 @@ class Kept:
             text = _LINE.sub(_as_row, re.sub(f"^{path}", self.name, text))
             for of_json, here in _PHRASES:
                 text = text.replace(of_json, here)
+            text = _OF_TYPE.sub(r"a value of type \1", text)
         text = re.sub(f"{self.name}='{path}'", self.name, text)
         # Behind an equals sign it is part of a command line, which needs the file.
         return re.sub(rf"(?<![=\w/]){path}", self.name, text)

@@ -193,7 +193,7 @@ def test_labels_of_weights_are_spelled_as_in_tables(tmp_path):
         ([*ROWS, {"text": "a", "label": math.inf}], "row 20 of train_file: column 'label' holds a number (Infinity)"),
         (
             [*ROWS, {"text": "a", "label": b"no"}],
-            "row 20 of train_file: column 'label' holds an object ({'of type': 'b",
+            "row 20 of train_file: column 'label' holds a value of type bytes",
         ),
         ([*ROWS, {"text": "a\ud800", "label": "no"}], "row 20 of train_file: column 'text' holds half of a surrogate"),
         ([*ROWS, {"text": "a"}], "row 20 of train_file: no 'label'; its keys are 'text'."),
@@ -309,6 +309,6 @@ def test_lists_of_words_with_tags_are_rows_too(tmp_path):
     kept = keep("train_file", rows, tmp_path)
     with pytest.raises(UserError) as refused:
         tags_task(OwnDataSettings(train_file=kept.path), 42, ("train",))
-    assert kept.worded(str(refused.value)).startswith("row 1 of train_file: 'ner_tags' has 0 tags for 1 words")
+    assert kept.worded(str(refused.value)).startswith("row 1 of train_file: 'ner_tags' has 0 tags for 1 word;")
     kept = keep("train_file", rows[:1], tmp_path)
     assert tags_task(OwnDataSettings(train_file=kept.path), 42, ("train",)).output.names == ("B-PER", "O")

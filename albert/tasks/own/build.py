@@ -24,7 +24,8 @@ from albert.tasks.own.columns import (
     choose_columns,
     in_order,
 )
-from albert.tasks.own.selection import HoldOut, hold_out, sample
+from albert.tasks.own.parts import Part, part_of_file, state_of
+from albert.tasks.own.selection import HoldOut, hold_out
 from albert.tasks.own.settings import OwnDataSettings
 from albert.tasks.own.survey import (
     Survey,
@@ -36,7 +37,7 @@ from albert.tasks.own.survey import (
     warn_of_similar,
     warn_of_single,
 )
-from albert.tasks.own.task import OwnDataTask, Part, unknown_label
+from albert.tasks.own.task import OwnDataTask, unknown_label
 from albert.tasks.text import metrics_for
 
 _LOG = logging.getLogger(__name__)
@@ -197,10 +198,7 @@ def _look(path: Path, columns: Columns, settings: OwnDataSettings, seed: int, ne
     problem_type = settings.problem_type
     assert problem_type is None or problem_type in (SINGLE, MULTI, REGRESSION), problem_type
     table = Table(path, columns, problem_type, settings.label_delimiter, needs_label)
-    try:
-        state = FileState.of(path)
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}.") from error
+    state = state_of(path)
     return _Look(survey(table, seed), state)
 
 
@@ -277,21 +275,16 @@ def _members(found: Survey, split: Split, held: HoldOut | None) -> np.ndarray:
     return is_held if split == "dev" else ~is_held
 
 
-def _part(look: _Look, split: Split, members: np.ndarray, settings: OwnDataSettings, held: HoldOut | None) -> Part:
-    counts = {
-        "train": settings.max_train_samples,
-        "dev": settings.max_eval_samples,
-        "test": settings.max_predict_samples,
-    }
-    held_out = None if held is None or split == "test" else split == "dev"
+def _part(
+    look: _Look, split: Split, members: np.ndarray, settings: OwnDataSettings, held: HoldOut | None
+) -> Part[Table]:
     if not members.any():
         raise UserError(
             f"{look.found.table.path}: no rows are left for {split}: no two rows with the same label differ, so that "
             "none can be held out. Give `validation_file`."
         )
     fingerprints = np.array(look.found.rows, np.uint64)[members]
-    chosen = sample(fingerprints, counts[split])
-    return Part(look.found.table, look.state, chosen.count if chosen else len(fingerprints), held_out, chosen)
+    return part_of_file(look.found.table, look.state, split, fingerprints, settings, held)
 
 
 def _log_rows(

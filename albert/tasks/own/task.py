@@ -9,15 +9,14 @@ from typing import Any
 import numpy as np
 
 from albert.data.schema import HostRecord
-from albert.data.source_files import FileState
 from albert.errors import UserError
 from albert.system.json_text import short_repr
 from albert.tasks.base import Example, Labels, MultiLabels, Score, Split
 from albert.tasks.class_reports import predictions_csv
 from albert.tasks.own.columns import MULTI, REGRESSION, SINGLE, Columns, ProblemType
-from albert.tasks.own.selection import HoldOut, Sample, Sampler
-from albert.tasks.own.survey import OTHER_COLUMN, Fingerprints, Label, Table
-from albert.tasks.rows import RowTally
+from albert.tasks.own.parts import ChosenRows, Keyed, Part
+from albert.tasks.own.selection import HoldOut
+from albert.tasks.own.survey import OTHER_COLUMN, Table
 from albert.tasks.scoring import scores_of_labelled
 from albert.tasks.text import TextTask, probabilities_table
 
@@ -25,22 +24,8 @@ _NO_LABELS = Labels(())  # a field without a default would have the base class's
 _LISTED_LABELS = 10
 
 
-@dataclasses.dataclass(frozen=True)
-class Part:
-    """The rows of one split: all of a table, or those that are held out of it, or the others; of these a sample.
-
-    `state` is that of the file when its rows were looked at, `num_examples` how many of them are in the split.
-    """
-
-    table: Table
-    state: FileState
-    num_examples: int
-    held_out: bool | None = None
-    sample: Sample | None = None
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class OwnDataTask(TextTask):
+class OwnDataTask(ChosenRows, TextTask):
     """Texts of one's own with one label, several labels or a score; `build.own_data_task` makes it.
 
     `known_from` says where the labels come from, for messages. `seed` decides which rows are held out and sampled.
@@ -50,43 +35,21 @@ class OwnDataTask(TextTask):
     output: Labels | MultiLabels | Score = _NO_LABELS
     submission_file: str = ""
     columns: Columns
-    parts: Mapping[Split, Part]
+    parts: Mapping[Split, Part[Table]]
     known_from: str
     seed: int
     hold_out: HoldOut | None = None
-
-    @property
-    def splits(self) -> tuple[Split, ...]:
-        """The splits that there are files for."""
-        return tuple(self.parts)
 
     @property
     def problem_type(self) -> ProblemType:
         """What the labels are."""
         return SINGLE if isinstance(self.output, Labels) else REGRESSION if isinstance(self.output, Score) else MULTI
 
-    def source_files(self, split: Split, data_dir: Path) -> tuple[Path, ...]:
-        """The file of a split; held out rows are in that of train. Raises UserError where there is none."""
-        if split not in self.parts:
-            flag = {"train": "`train_file`", "dev": "`validation_file`", "test": "`test_file`"}[split]
-            raise UserError(f"There are no own data for {split}: give {flag}.")
-        return (self.parts[split].table.path,)
-
     def read(self, split: Split, data_dir: Path) -> Iterator[Example]:
         """The rows of a split, one by one. Raises UserError naming file and line."""
-        (path,) = self.source_files(split, data_dir)
-        part, fingerprints = self.parts[split], Fingerprints(self.seed)
-        if FileState.of(path) != part.state:
-            raise UserError(f"{path} was changed since its rows were counted. Start again.")
-        sampler = Sampler(part.sample)
-        for row in part.table.rows(RowTally(path)):
-            if part.held_out is not None or part.sample is not None:
-                fingerprint = fingerprints.of(row.texts, row.label)
-                if part.held_out is not None and self._is_held_out(row.label, fingerprint) != part.held_out:
-                    continue
-                if not sampler.takes(fingerprint):
-                    continue
-            label = None if row.label is None else self._parsed(row.label, part.table, row.line)
+        for row in self.chosen_rows(split, data_dir):
+            table = self.parts[split].file
+            label = None if row.label is None else self._parsed(row.label, table, row.line)
             yield Example(str(row.number), row.texts[0], row.texts[1] if len(row.texts) > 1 else None, label)
 
     def identity(self) -> dict[str, Any]:
@@ -96,18 +59,8 @@ class OwnDataTask(TextTask):
             "columns": self.columns.names,
             "labels": None if isinstance(self.output, Score) else self.output.names,
             "problem_type": self.problem_type,
-            "hold_out": self.hold_out and self.hold_out.identity(),
-            "samples": {split: part.sample.count for split, part in self.parts.items() if part.sample},
-            "seed": self.seed if any(part.sample for part in self.parts.values()) else None,
+            **self.identity_of_choice(),
         }
-
-    def identity_of_rows(self) -> dict[str, Any]:
-        """The columns, labels and rows of training; without it the choice of rows to evaluate on, if there are any."""
-        identity = self.identity()
-        samples = {split: count for split, count in identity["samples"].items() if split != "test"}
-        if "train" not in self.parts:
-            return {"hold_out": None, "samples": samples} if "dev" in self.parts else {}
-        return {name: value for name, value in identity.items() if name not in ("name", "seed")} | {"samples": samples}
 
     @property
     def text_columns(self) -> tuple[str, ...]:
@@ -135,9 +88,9 @@ class OwnDataTask(TextTask):
             return []  # empty cells of a file without labels, which would be read as rows of no label
         return labelled
 
-    def _is_held_out(self, label: Label, fingerprint: int) -> bool:
-        assert self.hold_out, "a part of a table needs a hold-out"
-        return self.hold_out.holds(label, fingerprint)
+    def key_of(self, row: Any) -> Keyed:
+        """Its texts and its label, of each of which a part is held out."""
+        return Keyed(row.texts, row.label, row.label)
 
     @cached_property
     def _numbers(self) -> Mapping[str, int]:

@@ -2,18 +2,17 @@
 
 import logging
 from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 
-from albert.data.source_files import FileState
 from albert.errors import UserError
 from albert.system.printing import counted, part_of
 from albert.tasks.base import Split, Tags
 from albert.tasks.own.build import Known, check_kind, files_of
 from albert.tasks.own.columns import TAGGING, in_order
 from albert.tasks.own.files import CONLL
-from albert.tasks.own.selection import HoldOut, hold_out_of_all, sample
+from albert.tasks.own.parts import part_of_file, state_of
+from albert.tasks.own.selection import HoldOut, hold_out_of_all
 from albert.tasks.own.settings import OwnDataSettings
 from albert.tasks.tags.files import TagFile, choose_tag_columns, holds_lists_of_words
 from albert.tasks.tags.reports import tag_scores
@@ -25,7 +24,7 @@ from albert.tasks.tags.survey import (
     warn_of_odd_tags,
     warn_of_tag_leak,
 )
-from albert.tasks.tags.task import TagPart, TagsTask, unknown_tag_error
+from albert.tasks.tags.task import TagsTask, unknown_tag_error
 
 _LOG = logging.getLogger(__name__)
 _LISTED_TAGS = 20
@@ -57,7 +56,7 @@ def tags_task(
     for split, path in files.items():
         needs_tags = split != "test"
         columns = choose_tag_columns(path, settings.text_column_names, settings.label_column_name, needs_tags)
-        states[split] = _state_of(path)
+        states[split] = state_of(path)
         looked_at[split] = survey_tags(TagFile(path, columns, needs_tags), seed)
     output, known_from = _output(looked_at.get("train"), known, order)
     for found in looked_at.values():
@@ -72,7 +71,13 @@ def tags_task(
         looked_at["dev"], states["dev"] = looked_at["train"], states["train"]
     members = {split: _members(found, split, held) for split, found in looked_at.items()}
     used = [split for split in looked_at if split in wanted or (split == "train" and held)]
-    parts = {split: _part(looked_at[split], states[split], split, members[split], settings, held) for split in used}
+    parts = {}
+    for split in used:
+        found = looked_at[split]
+        if not members[split].any():
+            raise UserError(f"{found.file.path}: no texts are left for {split}: {_why_none_differ(found)}")
+        fingerprints = np.array(found.rows, np.uint64)[members[split]]
+        parts[split] = part_of_file(found.file, states[split], split, fingerprints, settings, held)
     _log(looked_at, members)
     if "train" in looked_at:
         for split in ("dev", "test"):
@@ -87,13 +92,6 @@ def tags_task(
         seed=seed,
         hold_out=held,
     )
-
-
-def _state_of(path: Path) -> FileState:
-    try:
-        return FileState.of(path)
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}.") from error
 
 
 def _output(train: TagSurvey | None, known: Known | None, order: Sequence[str]) -> tuple[Tags, str]:
@@ -118,27 +116,6 @@ def _members(found: TagSurvey, split: Split, held: HoldOut | None) -> np.ndarray
         return np.ones(found.num_rows, bool)
     is_held = np.fromiter((held.holds(None, row) for row in found.rows), bool, found.num_rows)
     return is_held if split == "dev" else ~is_held
-
-
-def _part(
-    found: TagSurvey,
-    state: FileState,
-    split: Split,
-    members: np.ndarray,
-    settings: OwnDataSettings,
-    held: HoldOut | None,
-) -> TagPart:
-    counts = {
-        "train": settings.max_train_samples,
-        "dev": settings.max_eval_samples,
-        "test": settings.max_predict_samples,
-    }
-    if not members.any():
-        raise UserError(f"{found.file.path}: no texts are left for {split}: {_why_none_differ(found)}")
-    held_out = None if held is None or split == "test" else split == "dev"
-    fingerprints = np.array(found.rows, np.uint64)[members]
-    chosen = sample(fingerprints, counts[split])
-    return TagPart(found.file, state, chosen.count if chosen else len(fingerprints), held_out, chosen)
 
 
 def _why_none_differ(found: TagSurvey) -> str:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from albert.errors import UserError
 from albert.system.json_text import short_repr
+from albert.system.printing import counted
 from albert.tasks.own.cells import kind_of, label_of, text_of
 from albert.tasks.own.columns import USUAL_TEXTS, check_label
 from albert.tasks.own.files import (
@@ -216,7 +217,7 @@ def _tags(cell: Any, num_words: int, needs_tags: bool) -> tuple[str, ...] | None
     if not isinstance(cell, list):
         raise ValueError(f"holds {'a text' if isinstance(cell, str) else kind_of(cell)}, not a list of tags")
     if len(cell) != num_words:
-        raise ValueError(f"has {len(cell)} tags for {num_words} words")
+        raise ValueError(f"has {counted(len(cell), 'tag')} for {counted(num_words, 'word')}")
     found = []
     for number, value in enumerate(cell):
         try:

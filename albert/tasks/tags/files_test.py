@@ -89,7 +89,7 @@ def test_lists_in_json_have_usual_names_or_those_given(tmp_path):
         ("a.conll", "a O\n" * 20_001, r"line 1: a text of more than 20,000 words begins here"),
         ("a.conllu", "1\ta\n", r"line 1: 2 columns; CoNLL-U has 10"),
         ("a.json", [{"tokens": ["a"], "tags": ["O"]}, {"tokens": ["a", "b"], "tags": ["O"]}],
-         r"line 2: 'tags' has 1 tags for 2 words"),
+         r"line 2: 'tags' has 1 tag for 2 words"),
         ("a.json", [{"tokens": ["a", " "], "tags": ["O", "O"]}], r"line 1: 'tokens' \[1\] is empty"),
         ("a.json", [{"tokens": ["a"], "tags": [""]}], r"line 1: 'tags' \[0\] is empty"),
         ("a.json", [{"tokens": [], "tags": []}], r"line 1: 'tokens' is an empty list"),

@@ -11,7 +11,6 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from albert.data.schema import Column, HostRecord, Record
-from albert.data.source_files import FileState
 from albert.errors import UserError
 from albert.settings import DataSettings
 from albert.system.json_text import short_repr
@@ -19,9 +18,8 @@ from albert.system.printing import part_of
 from albert.tasks.base import Split, Tags, Task
 from albert.tasks.metrics import EVAL_LOSS
 from albert.tasks.own.columns import TAGGING
-from albert.tasks.own.selection import HoldOut, Sample, Sampler
-from albert.tasks.own.survey import Fingerprints
-from albert.tasks.rows import RowTally
+from albert.tasks.own.parts import ChosenRows, Keyed, Part
+from albert.tasks.own.selection import HoldOut
 from albert.tasks.scoring import scores_of_labelled
 from albert.tasks.tags.entities import OUTSIDE, are_chunks
 from albert.tasks.tags.files import TagFile, TagRow
@@ -44,22 +42,8 @@ class Sentence:
     tags: tuple[int, ...] | None
 
 
-@dataclasses.dataclass(frozen=True)
-class TagPart:
-    """The texts of one split: all of a file, or those that are held out of it, or the others; of these a sample.
-
-    `state` is that of the file when its texts were looked at, `num_examples` how many of them are in the split.
-    """
-
-    file: TagFile
-    state: FileState
-    num_examples: int
-    held_out: bool | None = None
-    sample: Sample | None = None
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TagsTask(Task):
+class TagsTask(ChosenRows, Task):
     """A tag for every word of texts. A record is a text; its "tag_ids" are those of `heads.tags.TagHead`.
 
     "first_pieces" are the places of the first pieces of all W words in the row, NO_PIECE for a word without: it is
@@ -69,7 +53,7 @@ class TagsTask(Task):
 
     output: Tags = _NO_TAGS
     best_metric: str
-    parts: Mapping[Split, TagPart]
+    parts: Mapping[Split, Part[TagFile]]
     known_from: str
     seed: int
     hold_out: HoldOut | None = None
@@ -83,11 +67,6 @@ class TagsTask(Task):
         "first_pieces": Column("host", "int32"),
     }
 
-    @property
-    def splits(self) -> tuple[Split, ...]:
-        """The splits that there are files for."""
-        return tuple(self.parts)
-
     def with_best_metric(self, name: str) -> Self:
         """The same with `name` as `best_metric`. Raises UserError, listing what fits, where it does not."""
         fitting = (*tag_scores(self.output.names, (), ()), EVAL_LOSS)
@@ -97,28 +76,10 @@ class TagsTask(Task):
             )
         return dataclasses.replace(self, best_metric=name)
 
-    def source_files(self, split: Split, data_dir: Path) -> tuple[Path, ...]:
-        """The file of a split; held out texts are in that of train. Raises UserError where there is none."""
-        if split not in self.parts:
-            flag = {"train": "`train_file`", "dev": "`validation_file`", "test": "`test_file`"}[split]
-            raise UserError(f"There are no own data for {split}: give {flag}.")
-        return (self.parts[split].file.path,)
-
     def read(self, split: Split, data_dir: Path) -> Iterator[Sentence]:
         """The texts of a split, one by one. Raises UserError naming file and line."""
-        (path,) = self.source_files(split, data_dir)
-        part, fingerprints = self.parts[split], Fingerprints(self.seed)
-        if FileState.of(path) != part.state:
-            raise UserError(f"{path} was changed since its rows were counted. Start again.")
-        sampler = Sampler(part.sample)
-        for row in part.file.rows(RowTally(path)):
-            if part.held_out is not None or part.sample is not None:
-                fingerprint = fingerprints.of(row.words, row.tags)
-                if part.held_out is not None and self._is_held_out(fingerprint) != part.held_out:
-                    continue
-                if not sampler.takes(fingerprint):
-                    continue
-            yield Sentence(str(row.number), row.words, self._numbers_of(row, part.file))
+        for row in self.chosen_rows(split, data_dir):
+            yield Sentence(str(row.number), row.words, self._numbers_of(row, self.parts[split].file))
 
     def featurize(self, example: Sentence, tokenizer: Tokenizer, settings: DataSettings) -> list[Record]:
         """The one record of a text."""
@@ -137,18 +98,8 @@ class TagsTask(Task):
             "columns": first.file.columns.names,
             "labels": self.output.names,
             "problem_type": TAGGING,
-            "hold_out": self.hold_out and self.hold_out.identity(),
-            "samples": {split: part.sample.count for split, part in self.parts.items() if part.sample},
-            "seed": self.seed if any(part.sample for part in self.parts.values()) else None,
+            **self.identity_of_choice(),
         }
-
-    def identity_of_rows(self) -> dict[str, Any]:
-        """The columns, tags and texts of training; without it the choice of texts to evaluate on, if there are any."""
-        identity = self.identity()
-        samples = {split: count for split, count in identity["samples"].items() if split != "test"}
-        if "train" not in self.parts:
-            return {"hold_out": None, "samples": samples} if "dev" in self.parts else {}
-        return {name: value for name, value in identity.items() if name not in ("name", "seed")} | {"samples": samples}
 
     def can_score(self, items: Sequence[Sentence]) -> bool:
         """Whether any text has tags."""
@@ -231,9 +182,9 @@ class TagsTask(Task):
         pairs = [(np.array(item.tags), ours) for item, ours in zip(items, predicted, strict=True) if item.tags]
         return [theirs for theirs, _ in pairs], [ours for _, ours in pairs]
 
-    def _is_held_out(self, fingerprint: int) -> bool:
-        assert self.hold_out, "a part of a file needs a hold-out"
-        return self.hold_out.holds(None, fingerprint)
+    def key_of(self, row: TagRow) -> Keyed:
+        """Its words and their tags; texts are held out whatever their tags are."""
+        return Keyed(row.words, row.tags, None)
 
     @cached_property
     def _numbers(self) -> Mapping[str, int]:
