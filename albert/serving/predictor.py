@@ -2,7 +2,7 @@
 
 import dataclasses
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,9 +22,9 @@ from albert.serving.request import DEFAULT_THRESHOLD, POOLED, POOLINGS
 from albert.serving.results import Result, answer_results, choice_results, label_results
 from albert.serving.sentences import as_sentences, tag_results
 from albert.serving.shapes import Batch, Shapes, lay_out
+from albert.serving.texts import as_list, as_text
 from albert.serving.uses import ANSWERS, CHOICES, LABELS, TAGS, check_use
 from albert.settings import DTYPES, DataSettings
-from albert.system.json_text import short_repr
 from albert.system.printing import counted, part_of
 from albert.system.progress import in_notebook, progress_bar
 from albert.tasks.base import Choice, Labels, MultiLabels, Output, Score, Span, Tags
@@ -186,7 +186,7 @@ class Predictor:
         _check_share("threshold", threshold)
         output = self.output
         assert isinstance(output, Labels | MultiLabels | Score), "what gives labels"
-        firsts, seconds = _as_list(texts, "texts"), None if text_pairs is None else _as_list(text_pairs, "text_pairs")
+        firsts, seconds = as_list(texts, "texts"), None if text_pairs is None else as_list(text_pairs, "text_pairs")
         self._check_pairs(firsts, seconds)
         found: list[Any] = []
         with _bar(len(firsts)) as bar:
@@ -200,7 +200,7 @@ class Predictor:
     ) -> np.ndarray:
         """Embeddings float32 [n, H] of texts, or pairs: the pooled output, or the mean of a text's token vectors."""
         self._check_pooling(pooling)
-        firsts, seconds = _as_list(texts, "texts"), None if text_pairs is None else _as_list(text_pairs, "text_pairs")
+        firsts, seconds = as_list(texts, "texts"), None if text_pairs is None else as_list(text_pairs, "text_pairs")
         if seconds is not None:
             _check_as_many(firsts, seconds)
         parts = [np.zeros((0, self.hidden_size), np.float32)]
@@ -270,8 +270,8 @@ class Predictor:
 
         `start` and `end` are characters of `context`; "" is no answer.
         """
-        asked = Question("", _as_text(question, "question"), (), False)
-        ((results),) = self.answer_all([Paragraph(_as_text(context, "context"), (asked,), "", 0, False)], top_k)
+        asked = Question("", as_text(question, "question"), (), False)
+        ((results),) = self.answer_all([Paragraph(as_text(context, "context"), (asked,), "", 0, False)], top_k)
         return results if top_k != 1 else results[0]
 
     def answer_all(self, paragraphs: Sequence[Paragraph], top_k: int | None = 1) -> list[list[Result]]:
@@ -328,8 +328,8 @@ class Predictor:
 
         A "_" in the question is where the options belong.
         """
-        texts = [_as_text(text, name) for text, name in ((context, "context"), (question, "question"))]
-        example = RaceExample("", texts[0], texts[1], tuple(_as_list(options, "options")), None, "")
+        texts = [as_text(text, name) for text, name in ((context, "context"), (question, "question"))]
+        example = RaceExample("", texts[0], texts[1], tuple(as_list(options, "options")), None, "")
         (results,) = self.choose_all([example], top_k)
         return results if top_k != 1 else results[0]
 
@@ -409,30 +409,6 @@ def _bar(total: int) -> "tqdm":
     """Counts the examples of a call, where it takes longer than a second. In a notebook: programs have their own."""
     hidden = None if in_notebook() else True
     return progress_bar(desc="predict", total=total, unit=" texts", delay=1, disable=hidden, leave=False)
-
-
-def _as_list(texts: str | Iterable[str], name: str) -> list[str]:
-    # A set has no order in which results could come; a table, as an iterator, gives the names of its columns.
-    is_table = getattr(texts, "ndim", 1) != 1 or hasattr(texts, "columns") or hasattr(texts, "column_names")
-    if is_table or isinstance(texts, Mapping | Set | bytes) or not isinstance(texts, Iterable):
-        hint = f"; give a column of it: {name}=table['text']" if is_table else ""
-        raise TypeError(f"{name}: {type(texts).__name__} is no list of texts{hint}")
-    if isinstance(texts, str):
-        return [_as_text(texts, name)]
-    return [_as_text(text, name, number) for number, text in enumerate(texts)]
-
-
-def _as_text(text: object, name: str, number: int | None = None) -> str:
-    """The text. Raises TypeError or UserError, naming its place in a list from 0, where it is none."""
-    place = name if number is None else f"{name}[{number}]"
-    if not isinstance(text, str):
-        shown = f" ({text!r})" if isinstance(text, bool | int | float) else ""
-        raise TypeError(f"{place}: {type(text).__name__}{shown} is not a text")
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise UserError(f"{place}: {short_repr(text)} has half of a surrogate pair, which is not a character") from None
-    return text
 
 
 def _as_count(top_k: int | None) -> int:

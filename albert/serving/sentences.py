@@ -3,13 +3,12 @@
 A text is one string, which is cut into words here, or a list of words.
 """
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from albert.errors import UserError
-from albert.system.json_text import short_repr
+from albert.serving.texts import as_text, is_ordered, one_by_one
 from albert.tasks.base import Tags
 from albert.tasks.tags.entities import OUTSIDE, are_chunks, entities_of
 from albert.tasks.tags.words import NO_PIECE, Word, words_of
@@ -31,36 +30,22 @@ def as_sentences(texts: object, sets_punctuation_apart: bool) -> list[Words]:
     A list of words is a text with a blank between them. Raises TypeError for what is no text, UserError for characters
     that are none.
     """
-    if isinstance(texts, str):
-        texts = [texts]
-    # A table gives the names of its columns.
-    is_table = getattr(texts, "ndim", 1) != 1 or hasattr(texts, "columns") or hasattr(texts, "column_names")
-    if is_table or isinstance(texts, Mapping | Set | bytes) or not isinstance(texts, Iterable):
-        hint = "; give a column of it: texts=table['text']" if is_table else ""
-        raise TypeError(f"texts: {type(texts).__name__} is no list of texts{hint}")
-    return [_sentence(text, f"texts[{number}]", sets_punctuation_apart) for number, text in enumerate(texts)]
+    several = [texts] if isinstance(texts, str) else one_by_one(texts, "texts")
+    return [_sentence(text, f"texts[{number}]", sets_punctuation_apart) for number, text in enumerate(several)]
 
 
 def _sentence(text: object, place: str, sets_punctuation_apart: bool) -> Words:
     if isinstance(text, str):
-        return Words(_checked(text, place), tuple(words_of(text, sets_punctuation_apart)))
-    if isinstance(text, Mapping | Set | bytes) or not isinstance(text, Iterable):
+        return Words(as_text(text, place), tuple(words_of(text, sets_punctuation_apart)))
+    if not is_ordered(text):
         raise TypeError(f"{place}: {type(text).__name__} is neither a text nor a list of words")
     words, start = [], 0
     for word in text:
         if not isinstance(word, str):
             raise TypeError(f"{place}: {type(word).__name__} is not a word")
-        words.append(Word(_checked(word, place), start, start + len(word)))
+        words.append(Word(as_text(word, place), start, start + len(word)))
         start += len(word) + 1
     return Words(" ".join(word.text for word in words), tuple(words))
-
-
-def _checked(text: str, place: str) -> str:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise UserError(f"{place}: {short_repr(text)} has half of a surrogate pair, which is not a character") from None
-    return text
 
 
 def tag_results(

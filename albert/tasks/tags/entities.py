@@ -63,7 +63,7 @@ def entities_of(tags: Iterable[str]) -> list[Entity]:
 
 
 class Counts(NamedTuple):
-    """Entities of a type: how many are right, predicted, and there."""
+    """Entities of a type, or words with a tag: how many are right, predicted, and there."""
 
     correct: int
     predicted: int

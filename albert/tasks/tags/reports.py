@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from albert.tasks.tags.entities import are_chunks, count_entities, total
+from albert.tasks.tags.entities import Counts, are_chunks, count_entities, total
 
 Tagged = Sequence[Sequence[str]]
 
@@ -45,7 +45,7 @@ def tag_report(names: Sequence[str], gold: Sequence[np.ndarray], predicted: Sequ
         report["micro"] = total(counts).figures()
     else:
         columns = zip(names, of_words.T.tolist(), strict=True)
-        report["classes"] = {name: _figures(*map(int, column)) for name, column in columns if sum(column)}
+        report["classes"] = {name: Counts(*map(int, column)).figures() for name, column in columns if sum(column)}
     figures = list(report["classes"].values())
     means = {
         key: float(np.mean([one[key] for one in figures])) if figures else 0.0 for key in ("precision", "recall", "f1")
@@ -53,15 +53,6 @@ def tag_report(names: Sequence[str], gold: Sequence[np.ndarray], predicted: Sequ
     report["macro"] = {**means, "support": sum(one["support"] for one in figures)}
     report["accuracy"] = float(of_words[0].sum() / max(1, of_words[2].sum()))
     return report
-
-
-def _figures(correct: int, predicted: int, gold: int) -> dict[str, float]:
-    return {
-        "precision": correct / max(1, predicted),
-        "recall": correct / max(1, gold),
-        "f1": 2 * correct / max(1, predicted + gold),
-        "support": gold,
-    }
 
 
 def _counts(num_tags: int, gold: Sequence[np.ndarray], predicted: Sequence[np.ndarray]) -> np.ndarray:
