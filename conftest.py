@@ -41,12 +41,20 @@ if threading.current_thread() is threading.main_thread():
 TRAINING_FIXTURES = {"finished", "trained", "padded"}
 # Those that run a program for every kind of model.
 SLOW_FIXTURES = {"models"}
-# What these files compile stays in memory, and is most of what tests hold: they come first, each to another process.
+# What these files compile stays in memory, and is most of what tests hold: a part of its own, and where there are no
+# parts they come first, each to another process.
 FIRST_FILES = (
     "albert/engine/training_step_test.py",
     "albert/engine/compiled_step_test.py",
     "albert/engine/estimator_test.py",
     "albert/runs/pretraining_test.py",
+)
+MUCH_MEMORY = (
+    *FIRST_FILES,
+    "albert/cli/from_python_test.py",
+    "albert/cli/python_page_test.py",
+    "albert/modeling_test.py",
+    "albert/runs/own_data_test.py",
 )
 
 
@@ -54,6 +62,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """`pytest --quick` runs what takes little time, `pytest --long` the rest."""
     parser.addoption("--quick", action="store_true", help="leave out the tests that train a model or take a second")
     parser.addoption("--long", action="store_true", help="only the tests that --quick leaves out")
+    parser.addoption("--memory", choices=("much", "little"), help="only the files that keep so much of it")
     parser.addoption("--workers", action="store_true", help="also test what takes minutes with several workers")
 
 
@@ -71,6 +80,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         _deselect(config, items, lambda item: _has_marker(item, "training", "slow"))
     if config.getoption("long"):
         _deselect(config, items, lambda item: not _has_marker(item, "training", "slow"))
+    if config.getoption("memory"):
+        is_much = config.getoption("memory") == "much"
+        _deselect(config, items, lambda item: (item.path in {ROOT / name for name in MUCH_MEMORY}) != is_much)
     if not config.getoption("workers"):
         _deselect(config, items, lambda item: _has_marker(item, "workers"))
     if hasattr(config, "workerinput"):

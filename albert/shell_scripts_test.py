@@ -7,6 +7,7 @@ import json
 import os
 import pty
 import re
+import select
 import shlex
 import shutil
 import signal
@@ -940,6 +941,7 @@ class TerminalRun(SignalledRun):
 
     def __init__(self, checkout: Checkout, script: str, prefix: Sequence[str] = (), **variables: str):
         self.own, self._other = pty.openpty()
+        self._seen = b""
         fcntl.ioctl(self._other, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 60, 0, 0))
         super().__init__(checkout, script, prefix, **variables)
 
@@ -956,12 +958,17 @@ class TerminalRun(SignalledRun):
     def end(self) -> tuple[int, str]:
         """Lets the program end: the script's exit code, and what was on the screen."""
         Path(f"{self.call}.end").touch()
-        said = b""
         with contextlib.suppress(OSError):  # how a terminal ends
             while data := os.read(self.own, 1 << 16):
-                said += data
+                self._seen += data
         os.close(self.own)
-        return self.script.wait(30), said.decode().replace("\r\n", "\n")
+        return self.script.wait(30), self._seen.decode().replace("\r\n", "\n")
+
+    def has_shown(self, text: str) -> bool:
+        """Whether it is on the screen. A terminal discards what is on its way there when Ctrl-C is pressed."""
+        while select.select([self.own], [], [], 0)[0]:
+            self._seen += os.read(self.own, 1 << 16)
+        return text in self._seen.decode(errors="replace")
 
 
 @pytest.mark.slow
@@ -969,7 +976,7 @@ class TerminalRun(SignalledRun):
 @pytest.mark.parametrize("script", [OWN, GLUE])
 def test_a_terminal_has_a_bar_below_the_lines_and_the_log_the_lines(checkout, script):
     with TerminalRun(checkout, script) as run:
-        run.wait_for(lambda: "step 4\n" in (checkout.root / "out.log").read_text())
+        run.wait_for(lambda: "step 4\n" in (checkout.root / "out.log").read_text() and run.has_shown("step 4"))
         os.write(run.own, b"\x03")  # Ctrl-C
         code, screen = run.end()
     assert code == 130
@@ -1637,8 +1644,8 @@ def test_run_tests_hands_its_arguments_to_pytest(checkout):
 def test_run_tests_alone_runs_the_quick_tests_last_and_ends_as_pytest_does(checkout):
     assert checkout.run("run_tests").returncode == 0
     assert checkout.call()[1][-1] == "--quick"
-    # The first part failed: the second runs, and both are not well. It was interrupted: there is no second.
-    for exit_code, last in ((1, "--quick"), (2, "--long")):
+    # The first part failed: the others run, and all are not well. It was interrupted: there is no second.
+    for exit_code, last in ((1, "--quick"), (2, "--memory=much")):
         assert checkout.run("run_tests", STUB_EXIT_CODE=str(exit_code)).returncode == exit_code
         assert checkout.call()[1][-1] == last
 
