@@ -1,6 +1,7 @@
 """What a run costs before it is warm: a program that makes two steps, or a few, for each number of replicas.
 
-The bundled small ALBERT and its task, replicas on logical CPUs, a batch of 8 on each; the cache is there already. With
+The bundled small ALBERT and its task, replicas on logical CPUs, a batch of 8 on each; the cache is there already. What
+it took until the first step was logged stands beside what the whole program took. With
 `--other` the runs alternate with those of another checkout, with `--loaded` with runs that load what an earlier one
 compiled and kept in a `compilation_cache`.
 
@@ -12,6 +13,7 @@ A `--size` takes random weights of that size instead of the bundled model's.
 
 import argparse
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -28,6 +30,7 @@ from benchmarks.results_file import append_result
 ROOT = Path(__file__).parents[1]
 MODEL, DATA = ROOT / "sample_data" / "albert_tiny", ROOT / "sample_data" / "glue_data"
 EXAMPLES = 8
+FIRST_STEP = re.compile(r"\bstep 1\b.*loss", re.IGNORECASE)
 
 
 def main() -> None:
@@ -71,8 +74,8 @@ def random_weights(size: str, folder: Path) -> list[str]:
     return [f"--albert_config_file={config}", f"--spm_model_file={next(MODEL.glob('*.model'))}"]
 
 
-def run(checkout: Path, replicas: int, folder: Path, flags: Sequence[str]) -> tuple[float, float, float]:
-    """Seconds, processor seconds and peak memory in bytes of a program that trains."""
+def run(checkout: Path, replicas: int, folder: Path, flags: Sequence[str]) -> tuple[float, float, float, float, float]:
+    """Seconds and processor seconds to the first step; both and the peak memory in bytes of a program that trains."""
     command = [sys.executable, "-m", "albert.run_multigpus_classifier", "--task_name=agreement", "--do_train"]
     command += [f"--data_dir={DATA}", f"--cached_dir={folder / 'cache'}", "--device=cpu"]
     command += [f"--num_gpu_cores={replicas}", "--strategy_type=mirror", f"--train_batch_size={EXAMPLES * replicas}"]
@@ -80,14 +83,26 @@ def run(checkout: Path, replicas: int, folder: Path, flags: Sequence[str]) -> tu
     command += flags
     environment = os.environ | {"PYTHONPATH": str(checkout)}
     begin = time.monotonic()
-    with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen(command, cwd=checkout, env=environment, stdout=log, stderr=subprocess.STDOUT)
+    log, to_first_step = [], None
+    with subprocess.Popen(
+        command, cwd=checkout, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        assert process.stdout
+        for line in process.stdout:
+            log.append(line)
+            if to_first_step is None and FIRST_STEP.search(line):
+                to_first_step = time.monotonic() - begin, processor_seconds(process.pid)
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
-            log.seek(0)
-            sys.exit(f"{checkout}: {log.read().decode(errors='replace')}")
-    return time.monotonic() - begin, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024.0
+    if process.returncode or to_first_step is None:
+        sys.exit(f"{checkout}: {''.join(log)}")
+    return *to_first_step, time.monotonic() - begin, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024.0
+
+
+def processor_seconds(pid: int) -> float:
+    """What process `pid` and the children that it has waited for used so far."""
+    after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return sum(map(int, after_name[11:15])) / os.sysconf("SC_CLK_TCK")
 
 
 def table(
@@ -98,11 +113,12 @@ def table(
     steps = f"{arguments.steps} steps of {model}{compiled}"
     yield f"{steps}, {EXAMPLES} examples on each replica; medians of {arguments.rounds} runs."
     yield ""
-    yield "| replicas | checkout | seconds | processor seconds | peak memory, MB |"
-    yield "|---:|---|---:|---:|---:|"
+    columns = "to first step, s", "of processors, s", "to the end, s", "of processors, s", "peak memory, MB"
+    yield f"| replicas | checkout | {' | '.join(columns)} |"
+    yield "|---:|---|---:|---:|---:|---:|---:|"
     for (number, name), runs in found.items():
-        seconds, processor, memory = map(statistics.median, zip(*runs, strict=True))
-        yield f"| {number} | {name} | {seconds:.0f} | {processor:.1f} | {memory / 1e6:.0f} |"
+        *times, memory = map(statistics.median, zip(*runs, strict=True))
+        yield f"| {number} | {name} | {' | '.join(f'{seconds:.1f}' for seconds in times)} | {memory / 1e6:.0f} |"
 
 
 if __name__ == "__main__":
