@@ -7,7 +7,7 @@ b is the number of examples, n that of sequences. An example is a sequence, so t
 where the k options of an example are sequences that follow each other: n = k b.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import ClassVar, Protocol
 
@@ -27,10 +27,6 @@ FIRST_HEAD_SITE = 1 << 16
 # What a head may read beside the encoder's output, by name.
 Features = Mapping[str, tf.Tensor]
 NO_FEATURES: Features = MappingProxyType({})
-
-
-# From predictions and features to [b] float32, as `Head.per_example_loss`.
-Loss = Callable[[Mapping[str, tf.Tensor], Features], tf.Tensor]
 
 
 class Head(Protocol):

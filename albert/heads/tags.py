@@ -73,11 +73,15 @@ class TagHead:
         }
         if "tag_ids" in features:
             labels = tf.reshape(features["tag_ids"], [-1])
-            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.maximum(labels - 1, 0), logits)
+            losses = self.word_losses(tf.maximum(labels - 1, 0), logits)
             is_labelled = tf.cast(labels > 0, tf.float32)
             counts = tokens.sums(is_labelled)
             predictions["tag_loss"] = tokens.sums(losses * is_labelled) / tf.maximum(counts, 1.0)
         return predictions
+
+    def word_losses(self, tags: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+        """The cross-entropy [T] float32 of `tags` [T] int32."""
+        return tf.nn.sparse_softmax_cross_entropy_with_logits(tags, logits)
 
     def per_example_loss(self, predictions: Mapping[str, tf.Tensor], features: Features) -> tf.Tensor:
         """The mean cross-entropy over the words of each sequence that have a tag, 0 without any; [n] float32.

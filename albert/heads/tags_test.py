@@ -8,6 +8,7 @@ from albert import modeling
 from albert.data import packing
 from albert.heads import head_for
 from albert.heads.tags import TagHead
+from albert.heads.weighted_loss import WeightedCrossEntropy, with_loss
 from albert.ops.dropout import DropoutKey
 from albert.tasks.base import Tags
 from albert.testing import tiny_config, tiny_weights
@@ -124,18 +125,43 @@ def test_packed_rows_give_what_padded_rows_give():
         )
 
 
-def test_the_loss_of_a_sentence_does_not_depend_on_its_batch():
+@pytest.mark.parametrize("class_weights", [None, (0.5, 2.0, 7.0)])
+@pytest.mark.parametrize("smoothing", [0.0, 0.25])
+def test_weights_of_tags_and_smoothing_are_of_each_word(class_weights, smoothing):
+    rng = np.random.default_rng(6)
+    weights = _weights(rng)
+    layout, labels = _rows(_columns(rng), 9, packing.one_per_row)
+    output = tf.constant(rng.normal(size=(4, 9, CONFIG.hidden_size)), tf.float32)
+    head = with_loss(HEAD, WeightedCrossEntropy(class_weights, smoothing))
+    found = head.predict(weights, _encoded(output, layout), features=labels)
+    kernel, bias = (np.float64(weights[f"cls/tags/output_{name}"]) for name in ("weights", "bias"))
+    expected = np.zeros(4)
+    for sentence, tags in enumerate(LABELS):
+        words = [place for place, tag in enumerate(tags) if tag]
+        for place in words:
+            logits = kernel @ np.float64(output[sentence, place]) + bias
+            logs = logits - np.log(np.exp(logits).sum())
+            right = tags[place] - 1
+            loss = -(1 - smoothing) * logs[right] - smoothing * logs.mean()
+            expected[sentence] += (class_weights or (1, 1, 1))[right] * loss / len(words)
+    np.testing.assert_allclose(head.per_example_loss(found, labels), expected, rtol=1e-4, atol=1e-5)
+    plain = HEAD.predict(weights, _encoded(output, layout), features=labels)
+    np.testing.assert_array_equal(found["tags"], plain["tags"])
+
+
+@pytest.mark.parametrize("head", [HEAD, with_loss(HEAD, WeightedCrossEntropy((0.5, 2.0, 7.0), 0.25))])
+def test_the_loss_of_a_sentence_does_not_depend_on_its_batch(head):
     """So N replicas, which share the sentences of a step, give the mean that one device gives."""
     rng = np.random.default_rng(8)
     weights = _weights(rng)
     layout, labels = _rows(_columns(rng), 9, packing.one_per_row)
     output = tf.constant(rng.normal(size=(4, 9, CONFIG.hidden_size)), tf.float32)
-    together = HEAD.predict(weights, _encoded(output, layout), features=labels)["tag_loss"]
+    together = head.predict(weights, _encoded(output, layout), features=labels)["tag_loss"]
     for first, stop in ((0, 1), (1, 4)):
         part = modeling.TokenLayout.one_per_row(
             layout.input_ids[first:stop], tf.cast(layout.sequence_ids[first:stop] > 0, tf.int32)
         )
-        alone = HEAD.predict(
+        alone = head.predict(
             weights, _encoded(output[first:stop], part), features={"tag_ids": labels["tag_ids"][first:stop]}
         )["tag_loss"]
         np.testing.assert_allclose(alone, together[first:stop], rtol=1e-6)

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from albert.heads.weighted_loss import WeightedCrossEntropy
+from albert.heads.pooled import ClassificationHead
+from albert.heads.weighted_loss import WeightedCrossEntropy, with_loss
+from albert.testing import tiny_config
 
 
 @pytest.mark.parametrize("weights", [None, (0.5, 2.0, 7.0)])
@@ -16,7 +18,8 @@ def test_the_loss_equals_an_independent_computation(weights, smoothing):
     targets = np.full((8, 3), smoothing / 3)
     targets[np.arange(8), label_ids] += 1 - smoothing
     expected = -(targets * np.log(probabilities)).sum(axis=1) * np.array(weights or (1, 1, 1))[label_ids]
-    loss = tf.function(WeightedCrossEntropy(weights, smoothing), jit_compile=True)
+    head = with_loss(ClassificationHead(tiny_config(), num_labels=3), WeightedCrossEntropy(weights, smoothing))
+    loss = tf.function(head.per_example_loss, jit_compile=True)
     found = loss({"logits": tf.constant(logits, tf.float32)}, {"label_ids": tf.constant(label_ids, tf.int32)})
     assert found.dtype == tf.float32
     np.testing.assert_allclose(found, expected, rtol=2e-5, atol=1e-6)

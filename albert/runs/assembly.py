@@ -18,7 +18,7 @@ from albert.engine.distribution import Replicas, create_replicas
 from albert.engine.estimator import Estimator, EvalSpec, RunConfig, TrainingObserver
 from albert.engine.joining import Joining
 from albert.errors import UserError
-from albert.heads.base import Head, Loss
+from albert.heads.base import Head
 from albert.modeling import AlbertModel, Computation
 from albert.ops.embedding import gather_repeatably
 from albert.ops.fenced import FENCED
@@ -160,12 +160,12 @@ def build_estimator(
     replicas: Replicas,
     settings: Settings,
     num_of_group: int = 0,
-    loss: Loss | None = None,
+    training_head: Head | None = None,
     expects_new_head: bool = False,
 ) -> Estimator:
     """The engine with this model's weights on every replica; `num_of_group` as for `load_weights`.
 
-    `expects_new_head` as for `LoadReport.log`. `loss` is trained with in place of the head's, which evaluation keeps.
+    `training_head` as for `build_model_fn`, `expects_new_head` as for `LoadReport.log`.
     """
     train = settings.train
     return Estimator(
@@ -180,7 +180,7 @@ def build_estimator(
                 use_xla=bool(settings.speed.use_xla),
                 deterministic=settings.speed.deterministic,
             ),
-            loss,
+            training_head,
         ),
         create_weights=lambda: AlbertModel(config, head.variable_specs, train.seed).weights,
         optimizer=optimizer_of(train),

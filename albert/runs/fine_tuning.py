@@ -24,7 +24,8 @@ from albert.engine.distribution import Replicas
 from albert.engine.estimator import Estimator, EvalSpec, TrainingObserver
 from albert.errors import UserError
 from albert.heads import head_for
-from albert.heads.weighted_loss import WeightedCrossEntropy
+from albert.heads.base import Head
+from albert.heads.weighted_loss import WeightedCrossEntropy, with_loss
 from albert.runs.assembly import (
     build_estimator,
     check_model,
@@ -55,7 +56,7 @@ from albert.serving.description import DESCRIPTION, ModelDescription, read_descr
 from albert.settings import Settings, TrainSettings
 from albert.system.files import write_texts
 from albert.system.printing import counted
-from albert.tasks.base import Labels, Split, Task
+from albert.tasks.base import Labels, Split, Tags, Task
 from albert.tasks.objective import LossChoice, with_metric
 from albert.tasks.own.files import list_names
 from albert.tasks.scoring import TEST_SCORES
@@ -94,9 +95,9 @@ def run(task: Task, settings: Settings, followers: Sequence[TrainingObserver] = 
         splits = workers.together(lambda: load_splits(task, tokenizer, settings, sources))
         settings = count_steps(task, splits, settings, replicas)
 
-        loss = workers.together(lambda: loss_of_training(task, settings, splits))
         head, is_new = head_for(task.output, config), expects_new_head(task, settings)
-        estimator = build_estimator(config, head, replicas, settings, loss=loss, expects_new_head=is_new)
+        weighted = workers.together(lambda: head_of_training(head, task, settings, splits))
+        estimator = build_estimator(config, head, replicas, settings, training_head=weighted, expects_new_head=is_new)
         inputs = InputFunctions(task, splits, settings, replicas, *packing)
         dev_reports = eval_spec = None
         if settings.do_eval and splits["dev"].can_be_scored:
@@ -324,13 +325,17 @@ def identity_of_run(
     return identity
 
 
-def loss_of_training(task: Task, settings: Settings, splits: Mapping[Split, SplitData]) -> WeightedCrossEntropy | None:
-    """The loss to train with where the settings ask for another than the head's."""
-    choice = LossChoice.of(task, settings.objective)
-    if not settings.do_train or not isinstance(task.output, Labels) or choice == LossChoice():
+def head_of_training(head: Head, task: Task, settings: Settings, splits: Mapping[Split, SplitData]) -> Head | None:
+    """The head to train with where the settings ask for another loss than that of `head`."""
+    choice, output = LossChoice.of(task, settings.objective), task.output
+    if not settings.do_train or not isinstance(output, Labels | Tags) or choice == LossChoice():
         return None
-    label_ids = read_integers(splits["train"].cache, "label_ids")
-    return WeightedCrossEntropy(choice.weights_for(task.output.names, label_ids), choice.label_smoothing)
+    if isinstance(output, Tags):
+        tag_ids = read_integers(splits["train"].cache, "tag_ids")  # 0 where no word begins
+        label_ids = tag_ids[tag_ids > 0] - 1
+    else:
+        label_ids = read_integers(splits["train"].cache, "label_ids")
+    return with_loss(head, WeightedCrossEntropy(choice.weights_for(output.names, label_ids), choice.label_smoothing))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,7 +4,7 @@ import tensorflow as tf
 
 from albert.albert_config import AlbertConfig
 from albert.engine.estimator_spec import EstimatorSpec, Features, ModeKeys, ModelFn
-from albert.heads.base import Head, Loss
+from albert.heads.base import Head
 from albert.modeling import FLOAT32, Computation, TokenLayout, Weights, encode
 from albert.ops.dropout import DropoutKey
 
@@ -14,11 +14,12 @@ def build_model_fn(
     head: Head,
     seed: int = 0,
     computation: Computation = FLOAT32,
-    loss: Loss | None = None,
+    training_head: Head | None = None,
 ) -> ModelFn:
     """The function `Estimator` calls with one replica's batch: b examples, whose n sequences lie in R rows of length L.
 
-    Training minimises `loss`, or the head's; evaluation reports the head's.
+    Training minimises the loss of `training_head`, if there is one: it has the same variables. Evaluation reports that
+    of `head`.
 
     Features: input_ids, segment_ids, position_ids, sequence_ids int32 [R, L] and sequence_starts, sequence_lengths
     int32 [n] as in `TokenLayout`; sequence_rows int32 [n] (row in the global batch, which decides a sequence's
@@ -34,15 +35,15 @@ def build_model_fn(
             dropout_key = DropoutKey.of_layout(seed, step, rows, layout.sequence_ids, layout.position_ids)
         encoded = encode(config, weights, layout, dropout_key, computation, not head.reads_tokens)
         # A cache that also serves evaluation has labels, which prediction must not look at.
+        head_here = training_head if training_head and mode == ModeKeys.TRAIN else head
         hidden = head.label_columns if mode == ModeKeys.PREDICT else ()
         readable = {name: value for name, value in features.items() if name not in hidden}
-        predictions = head.predict(weights, encoded, dropout_key, readable)
-        loss_here = loss if loss and mode == ModeKeys.TRAIN else head.per_example_loss
+        predictions = head_here.predict(weights, encoded, dropout_key, readable)
         return EstimatorSpec(
             mode=mode,
             example_ids=features["example_ids"],
             example_weights=features["example_weights"],
-            per_example_loss=None if mode == ModeKeys.PREDICT else loss_here(predictions, features),
+            per_example_loss=None if mode == ModeKeys.PREDICT else head_here.per_example_loss(predictions, features),
             predictions=predictions,
             token_counts=layout.token_counts(),
         )

@@ -30,7 +30,6 @@ _KINDS = {
     Score: "scores",
     Choice: "options to choose from",
     Span: "answers in a text",
-    Tags: "tags of words",
 }
 
 NONE: Literal["none"] = "none"
@@ -54,15 +53,15 @@ class LossChoice:
         asked = [f"`class_weights`={choice}"] if choice != NONE else []
         if settings.label_smoothing_factor:
             asked.append(f"`label_smoothing_factor`={settings.label_smoothing_factor:g}")
-        if asked and not isinstance(task.output, Labels):
+        if asked and not isinstance(task.output, Labels | Tags):
             raise UserError(
-                f"{' and '.join(asked)} {'works' if len(asked) == 1 else 'work'} with one label per text, not with "
-                f"{_KINDS[type(task.output)]}: leave {'it' if len(asked) == 1 else 'them'} out."
+                f"{' and '.join(asked)} {'works' if len(asked) == 1 else 'work'} with one label per text or word, not "
+                f"with {_KINDS[type(task.output)]}: leave {'it' if len(asked) == 1 else 'them'} out."
             )
         weights: Literal["balanced"] | tuple[float, ...] | None = None
         if choice == BALANCED:
             weights = BALANCED
-        elif choice != NONE and isinstance(task.output, Labels):
+        elif choice != NONE and isinstance(task.output, Labels | Tags):
             weights = read_class_weights(expanded(choice, "`class_weights`"), task.output.names)
         return cls(weights, settings.label_smoothing_factor)
 

@@ -151,15 +151,18 @@ def test_a_missing_file_says_what_else_is_possible(tmp_path):
 def test_everything_that_does_not_fit_is_reported_together():
     settings = ObjectiveSettings("f1", "balanced", 0.1)
     assert objective_problems(get_task("sts-b"), settings) == [
-        "`class_weights`=balanced and `label_smoothing_factor`=0.1 work with one label per text, not with scores: "
-        "leave them out",
+        "`class_weights`=balanced and `label_smoothing_factor`=0.1 work with one label per text or word, not with "
+        "scores: leave them out",
         "`metric_for_best_model`=f1 does not fit task sts-b: use one of pearson, spearman, rmse, MSE, eval_loss",
     ]
-    of_tags = dataclasses.replace(SEVERAL, output=Tags(("O", "X"), True))
-    for task, kind in ((SEVERAL, "several labels"), (of_tags, "tags of words"), (RaceTask(), "options to choose from")):
+    for task, kind in ((SEVERAL, "several labels"), (RaceTask(), "options to choose from")):
         (problem,) = objective_problems(task, ObjectiveSettings(class_weights="balanced"))
-        assert problem == f"`class_weights`=balanced works with one label per text, not with {kind}: leave it out"
+        assert problem == (
+            f"`class_weights`=balanced works with one label per text or word, not with {kind}: leave it out"
+        )
     assert objective_problems(dataclasses.replace(SEVERAL, output=Labels(("a", "b"))), settings) == []
+    of_tags = dataclasses.replace(SEVERAL, output=Tags(("O", "X")))
+    assert objective_problems(of_tags, ObjectiveSettings(None, "balanced", 0.1)) == []
 
 
 @pytest.mark.parametrize(
