@@ -50,7 +50,7 @@ from albert.tasks.race import RaceExample, read_questions
 from albert.tasks.rows import RowTally
 from albert.tasks.squad.files import Paragraph, Question, read_paragraphs
 from albert.tasks.squad.task import SquadTask
-from albert.tasks.tags.files import MAYBE_CONLL, TagFile, choose_tag_columns, holds_words, looks_like_conll
+from albert.tasks.tags.files import MAYBE_CONLL, TagFile, TagRow, choose_tag_columns, holds_words, looks_like_conll
 from albert.tasks.text import is_blank
 
 if TYPE_CHECKING:
@@ -238,10 +238,15 @@ def _tags(request: PredictRequest, description: ModelDescription, top_k: int) ->
         raise UserError(f"{of_words(path)}.")
     try:
         columns = choose_tag_columns(path, request.text_column_names, None, needs_tags=False)
-        rows = TagFile(path, columns, needs_tags=False).rows(RowTally(path))
-        return _in_pieces(rows, _ROWS_AT_A_TIME), predict
+        return _in_pieces(_tag_rows(TagFile(path, columns, needs_tags=False)), _ROWS_AT_A_TIME), predict
     except OSError as error:
         raise UserError(f"`input_file`={path} cannot be read: {error.strerror}.") from error
+
+
+def _tag_rows(file: TagFile) -> Iterator[TagRow]:
+    tally = RowTally(file.path)
+    yield from file.rows(tally)
+    tally.log()
 
 
 def _answers(request: PredictRequest, description: ModelDescription, top_k: int) -> tuple[Iterator[Piece], Predict]:

@@ -18,6 +18,7 @@ from albert.tasks.tags.files import TagFile, choose_tag_columns, holds_lists_of_
 from albert.tasks.tags.reports import tag_scores
 from albert.tasks.tags.survey import (
     TagSurvey,
+    check_brackets,
     survey_tags,
     unknown_tag,
     warn_of_mixed_beginnings,
@@ -103,6 +104,7 @@ def _output(train: TagSurvey | None, known: Known | None, order: Sequence[str]) 
     path, names = train.file.path, in_order(train.counts)
     if len(names) < 2:
         raise UserError(f"{path}: the only tag is {names[0]!r}; at least two are needed. Is it the right column?")
+    check_brackets(train)
     warn_of_odd_tags(train)
     if names != tuple(order) and set(names) == set(order):
         _LOG.info("%s: the tags are in the order of the checkpoint's: %s", path, ", ".join(order))

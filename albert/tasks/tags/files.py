@@ -36,7 +36,11 @@ _TAGS = ("ner_tags", "tags", "labels", "label", "ner", "pos_tags", "upos")
 # The word and its tag by column, from 1, and -1 for the last.
 _CONLL_COLUMNS, _CONLLU_COLUMNS = ("1", "-1"), ("2", "4")
 _CONLLU_WIDTH = 10
+NO_TAG = "_"  # in CoNLL-U
 _DOCUMENT = "-DOCSTART-"
+# Lines of CoNLL-2012, as OntoNotes has them, around a document.
+_DOCUMENTS_OF_2012 = ("#begin document", "#end document")
+_WHITE_LINE = "{rows} of white space that is neither blanks nor tabs, read as the end of a text"
 MAX_WORDS = 20_000
 _LOOKED_AT = 10  # lines
 
@@ -86,7 +90,7 @@ class TagFile:
 
     def rows(self, tally: RowTally) -> Iterator[TagRow]:
         """The texts, one by one. Raises UserError with file and line for one that cannot be used."""
-        rows = self._json_rows(tally) if self.is_json else self._conll_rows()
+        rows = self._json_rows(tally) if self.is_json else self._conll_rows(tally)
         first = next(rows, None)
         if first is None:
             raise UserError(f"{self.path} has no words; write a word and its tag a line, an empty line between texts.")
@@ -108,20 +112,23 @@ class TagFile:
                 ) from None
             yield TagRow(number, row.line, words, tags)
 
-    def _conll_rows(self) -> Iterator[TagRow]:
+    def _conll_rows(self, tally: RowTally) -> Iterator[TagRow]:
         number, first, words, tags, lines = 0, 0, list[str](), list[str](), list[int]()
-        width: tuple[int, int] | None = None  # columns, and the line that has them
+        width: tuple[list[str], int] | None = None  # the first columns, and their line
         for line, text in itertools.chain(numbered_lines(self.path), [(0, "")]):
             cells = self._cells(line, text)
             if cells is None:
                 continue
             if not cells:
+                if text.strip(" \t\r\n") and not text.strip():
+                    tally.add(_WHITE_LINE, line, text)
                 if words:
-                    yield TagRow(number, first, tuple(words), tuple(tags) if tags else None, tuple(lines))
+                    has_tags = len(tags) == len(words)
+                    yield TagRow(number, first, tuple(words), tuple(tags) if has_tags else None, tuple(lines))
                     number, words, tags, lines = number + 1, [], [], []
                 continue
-            width = width or (len(cells), line)
-            if len(cells) != width[0]:
+            width = width or (cells, line)
+            if len(cells) != len(width[0]):
                 raise self._other_width(line, cells, *width)
             first = first if words else line
             word, tag = self._word_and_tag(line, cells)
@@ -148,6 +155,11 @@ class TagFile:
         is_conllu = self.path.suffix.lower() == CONLLU
         if is_conllu and text.startswith("#"):
             return None
+        if text.startswith(_DOCUMENTS_OF_2012):
+            raise UserError(
+                f"{self.path}, line {line}: a line of CoNLL-2012, in which entities are brackets over several words; "
+                "write a word and its tag a line, such as B-PERSON, I-PERSON and O."
+            )
         # A word in a file with tabs may have a blank in it.
         cells = [cell.strip(" ") for cell in text.split("\t")] if "\t" in text else text.split(" ")
         cells = cells if "\t" in text else [cell for cell in cells if cell]
@@ -184,13 +196,21 @@ class TagFile:
                 check_label(tag)
         except ValueError as error:
             raise UserError(f"{self.path}, line {line} {error}; correct the line.") from None
-        return found[0], found[1] if len(found) > 1 else None
+        is_without = len(found) < 2 or (found[1] == NO_TAG and self._may_lack_tags)
+        return found[0], None if is_without else found[1]
 
-    def _other_width(self, line: int, cells: list[str], width: int, where: int) -> UserError:
+    @property
+    def _may_lack_tags(self) -> bool:
+        """Whether a line in a file without tags is as long as any other."""
+        return not self.needs_tags and self.path.suffix.lower() == CONLLU and self.columns.tags == _CONLLU_COLUMNS[1]
+
+    def _other_width(self, line: int, cells: list[str], others: list[str], where: int) -> UserError:
+        has_comment = any(some[0].startswith("#") for some in (cells, others))
+        comments = " (only files of CoNLL-U, which end in .conllu, have comments with #)" if has_comment else ""
         what = f"the word {short_repr(cells[0])} has no tag" if len(cells) == 1 else f"{len(cells)} columns"
         return UserError(
-            f"{self.path}, line {line}: {what}, but line {where} has {width} columns; write a word a line, its tag in "
-            "the last column, and an empty line between texts."
+            f"{self.path}, line {line}: {what}, but line {where} has {len(others)} columns{comments}; write a word a "
+            "line, its tag in the last column, and an empty line between texts."
         )
 
 

@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 import logging
+import re
 from array import array
 from collections.abc import Collection, Sequence
 
@@ -16,7 +17,7 @@ from albert.tasks.own.files import log_reading
 from albert.tasks.own.survey import Fingerprints
 from albert.tasks.rows import RowTally
 from albert.tasks.tags.entities import OUTSIDE, are_chunks, place_and_type
-from albert.tasks.tags.files import TagFile, TagRow
+from albert.tasks.tags.files import CONLLU, NO_TAG, TagFile, TagRow
 from albert.tasks.tags.words import is_mark
 
 _LOG = logging.getLogger(__name__)
@@ -27,6 +28,8 @@ _MANY_WORDS, _SHOWN = 20, 5
 _MANY_TAGS = 50
 # Marks that are set apart or not, whatever else is: full stops also end abbreviations.
 _CLEAR_MARKS = frozenset(",;:!?")
+# "(PERSON*" and "(12": how CoNLL-2012 marks where an entity or a mention begins that ends at another word.
+_BRACKET = re.compile(r"\([^)]+")
 # What people call a column of tags.
 _HEADERS = frozenset(
     "tag tags label labels ner ner_tag ner_tags pos pos_tag pos_tags upos xpos iob bio entity entities".split()
@@ -158,10 +161,25 @@ def warn_of_odd_tags(found: TagSurvey) -> None:
         _LOG.warning(
             "%s: %s in %s, the first %s: is it the right column?", path, *sizes, short_repr(next(iter(counts)))
         )
+    if found.file.path.suffix.lower() == CONLLU and (count := counts[NO_TAG]):
+        words = counted(count, "word")
+        _LOG.warning("%s: %s with the tag _, which in CoNLL-U says that there is none; it is a tag here", path, words)
     if all(map(is_integer, counts)):
         _LOG.warning(
             "%s: the tags are numbers, in which no entities can be counted; write their names, such as B-PER",
             path,
+        )
+
+
+def check_brackets(found: TagSurvey) -> None:
+    """Raises UserError where tags are brackets over several words: what is inside does not say so by itself."""
+    brackets = [(line, name) for name, line in found.first_lines.items() if _BRACKET.fullmatch(name)]
+    if brackets:
+        line, name = min(brackets)
+        raise UserError(
+            f"{found.file.path}, line {line}: the tag {short_repr(name)} is a bracket over several words, as in "
+            "CoNLL-2012; write B- and I- with the type for the words of an entity and O for others, or name another "
+            "column with `label_column_name`."
         )
 
 
