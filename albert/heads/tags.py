@@ -86,7 +86,8 @@ class TagHead:
     def per_example_loss(self, predictions: Mapping[str, tf.Tensor], features: Features) -> tf.Tensor:
         """The mean cross-entropy over the words of each sequence that have a tag, 0 without any; [n] float32.
 
-        So every sentence counts the same. transformers takes the mean over all words of a batch, where a long sentence
+        So every sentence counts the same; of a text in windows every window does, which has the words that are read in
+        it. transformers takes the mean over all words of a batch, where a long sentence
         counts more. Such a mean depends on which sentences share a batch, and the mean over replicas of their own means
         is not that of one device.
         """

@@ -58,9 +58,10 @@ def _section(task: Task, split: Split, settings: DataSettings, data: SplitData) 
         return lines[0]
     median, high = np.percentile(counts, [50, 95])
     at_limit = int((counts >= settings.max_seq_length).sum())
+    why = "as windows of longer texts do" if data.task.splits_long_texts else "and may have been cut"
     lines.append(
         f"  tokens: {counts.min()} to {counts.max()}, median {median:.0f}, 95 % have at most {high:.0f}; "
-        f"{100 * at_limit / cache.count:.2g} % fill max_seq_length={settings.max_seq_length}, and may have been cut"
+        f"{100 * at_limit / cache.count:.2g} % fill max_seq_length={settings.max_seq_length}, {why}"
     )
     if cache.unknown:
         share = cache.unknown.unknown / max(1, cache.unknown.total)

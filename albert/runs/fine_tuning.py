@@ -8,7 +8,7 @@ import dataclasses
 import functools
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +46,8 @@ from albert.runs.output_dir import (
     ROWS,
     SHAPE_COST,
     claim_output_dir,
+    record_windows,
+    recorded_cuts,
     recorded_packing,
     still_claimed,
 )
@@ -53,7 +55,7 @@ from albert.runs.run_differences import SCORING
 from albert.runs.split_data import SplitData
 from albert.serving import imported
 from albert.serving.description import DESCRIPTION, ModelDescription, read_description
-from albert.settings import Settings, TrainSettings
+from albert.settings import DataSettings, Settings, TrainSettings
 from albert.system.files import write_texts
 from albert.system.printing import counted
 from albert.tasks.base import Labels, Split, Tags, Task
@@ -71,9 +73,7 @@ def run(task: Task, settings: Settings, followers: Sequence[TrainingObserver] = 
     Raises UserError for every error the user can fix, Interrupted after a signal, AskedToStop from one of `followers`.
     """
     config = load_config(settings)
-    data = settings.data
-    tokenizer = load_tokenizer(data.spm_model_file, data.vocab_file, data.do_lower_case, data.keep_accents)
-    warn_of_vocabulary(tokenizer)
+    tokenizer = read_tokenizer(settings.data)
     check_model(config, settings)
     check_labels_of_checkpoint(task, settings)
     check_lengths(task, settings)
@@ -88,11 +88,13 @@ def run(task: Task, settings: Settings, followers: Sequence[TrainingObserver] = 
     identity = identity_of_run(task, config, tokenizer, settings, replicas, digests)
     task = with_metric(task, settings.objective)
     paths = [path for source in sources.values() for path in source.paths]
+    begun_with_cuts = workers.agree(lambda: [] if settings.overwrite_output_dir else recorded_cuts(settings.output_dir))
     with workers.on_chief(lambda: claim_output_dir(settings, identity, paths)) or contextlib.nullcontext() as lock:
         packing = NEWEST_PACKING, 0.0
         if settings.do_train:
             packing = workers.agree(lambda: recorded_packing(settings.output_dir))
-        splits = workers.together(lambda: load_splits(task, tokenizer, settings, sources))
+        splits = workers.together(lambda: load_splits(task, tokenizer, settings, sources, begun_with_cuts))
+        workers.on_chief(lambda: record_splitting(splits, settings, begun_with_cuts))
         settings = count_steps(task, splits, settings, replicas)
 
         head, is_new = head_for(task.output, config), expects_new_head(task, settings)
@@ -126,6 +128,13 @@ def run(task: Task, settings: Settings, followers: Sequence[TrainingObserver] = 
     return metrics
 
 
+def read_tokenizer(data: DataSettings) -> Tokenizer:
+    """The tokenizer of the vocabulary that is named; warns where texts do not fit it."""
+    tokenizer = load_tokenizer(data.spm_model_file, data.vocab_file, data.do_lower_case, data.keep_accents)
+    warn_of_vocabulary(tokenizer)
+    return tokenizer
+
+
 def read_sources(task: Task, settings: Settings) -> dict[Split, SourceFiles]:
     """The files of every split that is needed."""
     data_dir = settings.data.data_dir
@@ -141,10 +150,34 @@ def contents(config: AlbertConfig, tokenizer: Tokenizer, digests: Mapping[Split,
 
 
 def load_splits(
-    task: Task, tokenizer: Tokenizer, settings: Settings, sources: Mapping[Split, SourceFiles]
+    task: Task,
+    tokenizer: Tokenizer,
+    settings: Settings,
+    sources: Mapping[Split, SourceFiles],
+    begun_with_cuts: Collection[str] = (),
 ) -> dict[Split, SplitData]:
-    """The records of every split, from caches that are made where they are missing."""
-    return {split: SplitData.load(task, split, tokenizer, settings.data, source) for split, source in sources.items()}
+    """The records of every split, from caches that are made where they are missing.
+
+    Long texts of splits that are `begun_with_cuts` are cut where training goes on: it ends as it would have ended then.
+    """
+    cut = begun_with_cuts if settings.do_train else ()
+    found = {
+        split: SplitData.load(task, split, tokenizer, settings.data, source, split in cut)
+        for split, source in sources.items()
+    }
+    if any(found[split].cache.cuts and task.with_long_texts_split() != task for split in found.keys() & set(cut)):
+        logging.warning(
+            "%s is of a run that cuts long texts, as it did when it began; with another `output_dir` they are read in "
+            "windows.", settings.output_dir,
+        )  # fmt: skip
+    return found
+
+
+def record_splitting(splits: Mapping[Split, SplitData], settings: Settings, begun_with_cuts: Collection[str]) -> None:
+    """Records of which splits long texts are read in windows, but not of those that a run began to cut."""
+    split = [name for name, data in splits.items() if data.task.splits_long_texts and name not in begun_with_cuts]
+    if split:
+        record_windows(settings.output_dir, split)
 
 
 def leave_model(estimator: Estimator, left_model: LeftModel, scores: Mapping[str, float] | None = None) -> None:

@@ -20,6 +20,7 @@ from albert.system.files import delete_leftovers, finish_texts, write_text
 from albert.system.json_text import parse_json, short_repr
 from albert.system.locks import LOCK, OutputLock
 from albert.system.text_encoding import read_regular
+from albert.tasks.tags.words import WINDOWS_VERSION
 
 RUN_SETTINGS = "run_settings.json"
 # How a run packs its batches (`row_shapes`), which it keeps to its end.
@@ -28,6 +29,9 @@ PACKING_VERSION, SHAPE_COST = "packing_version", "shape_cost"
 ROWS, HOLD_OUT, SAMPLES = "rows", "hold_out", "samples"
 # The digest of what `init_checkpoint` holds when a run begins, which runs of before do not say.
 INIT_WEIGHTS = "init_weights"
+# The version of the windows in which a run reads long texts, which one that cuts them does not say, nor one that has
+# none; and the part of the record that says so of a split.
+WINDOWS, PARTS = "windows", {"train": "training", "dev": "evaluation"}
 _WITH_SHAPE_COST = 3  # the first version that has one
 # What makes a directory worth protecting: checkpoints and result files. A run that stopped before it had any, say
 # because of a wrong flag, leaves nothing that other settings could mix with.
@@ -135,9 +139,30 @@ def recorded_training(directory: Path) -> Mapping[str, object]:
 
     Empty where nothing of a run is kept. So it is where the record cannot be read, which `claim_output_dir` reports.
     """
+    return _recorded(directory).get("training", {})
+
+
+def recorded_cuts(directory: Path) -> list[str]:
+    """The splits whose long texts the run in `directory` cuts, if there are any: it began before they were split."""
+    found = _recorded(directory)
+    return [split for split, part in PARTS.items() if part in found and WINDOWS not in found[part]]
+
+
+def record_windows(directory: Path, splits: Iterable[str]) -> None:
+    """Writes into the record of the claimed `directory` that long texts of `splits` are read in windows."""
+    path = directory / RUN_SETTINGS
+    found = _read(path)
+    parts = {
+        part: {**found[part], WINDOWS: WINDOWS_VERSION} for split in splits if (part := PARTS.get(split, "")) in found
+    }
+    if any(found[part] != recorded for part, recorded in parts.items()):
+        _write(path, {**found, **parts})
+
+
+def _recorded(directory: Path) -> dict[str, dict[str, object]]:
     path = directory / RUN_SETTINGS
     try:
-        return _read(path).get("training", {}) if _holds_work(directory) and path.exists() else {}
+        return _read(path) if _holds_work(directory) and path.exists() else {}
     except (OSError, UserError):
         return {}
 
@@ -192,7 +217,7 @@ def _claim(directory: Path, identity: Mapping[str, Mapping[str, object]]) -> Non
                 "Choose another `output_dir`; `init_checkpoint` reads a model from where it is."
             )
         found = _read(path)
-    identity = _as_begun(identity, found)
+    identity = _with_windows(_as_begun(identity, found), found)
     parts = [part for part in identity if part in found]
     differing = dict.fromkeys(line for part in parts for line in differences(found[part], identity[part]))
     if differing:
@@ -226,6 +251,13 @@ def _as_begun(identity: Mapping[str, Mapping[str, object]], found: Mapping[str, 
         training = {name: value for name, value in training.items() if name not in packing}
         training |= {name: value for name, value in recorded.items() if name in packing}
     return {**identity, "training": training}
+
+
+def _with_windows(identity: Mapping[str, Mapping[str, object]], found: Mapping[str, Mapping[str, object]]) -> dict:
+    """`identity` with windows where `found` has some: whether there are any is known when texts are read."""
+    recorded = [part for part in PARTS.values() if WINDOWS in found.get(part, {})]
+    ours = {WINDOWS: WINDOWS_VERSION}
+    return {part: {**values, **ours} if part in recorded else values for part, values in identity.items()}
 
 
 def _with_rows_of_training(

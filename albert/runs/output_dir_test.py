@@ -14,6 +14,8 @@ from albert.runs.output_dir import (
     SHAPE_COST,
     claim_output_dir,
     record_scoring,
+    record_windows,
+    recorded_cuts,
     recorded_packing,
 )
 from albert.system.locks import LOCK, OutputLock
@@ -302,6 +304,28 @@ def test_a_run_keeps_the_scoring_that_it_began_with_or_that_nobody_knows(tmp_pat
     _claim(tmp_path / "other", began)
     with pytest.raises(UserError, match="`score_language` is 'zh' there and not set here"):
         _claim(tmp_path / "other")
+
+
+def test_a_run_that_does_not_say_that_it_splits_long_texts_cuts_them(tmp_path, trained):
+    assert recorded_cuts(tmp_path / "new") == []
+    assert recorded_cuts(trained) == ["train"]
+    with_dev = {**IDENTITY, "evaluation": {"data": "d"}}
+    _claim(trained, with_dev)
+    before = (trained / RUN_SETTINGS).read_bytes()
+    record_windows(trained, ["test"])
+    assert (trained / RUN_SETTINGS).read_bytes() == before
+    record_windows(trained, ["dev"])
+    assert recorded_cuts(trained) == ["train"]
+    _claim(trained, with_dev)  # the identity of the same command
+    _claim(trained)
+    kept = json.loads((trained / RUN_SETTINGS).read_text())
+    assert kept["evaluation"] == {"data": "d", "windows": 1}
+    record_windows(trained, ["train", "dev"])
+    assert recorded_cuts(trained) == []
+    kept["evaluation"]["windows"] = 2
+    (trained / RUN_SETTINGS).write_text(json.dumps(kept))
+    with pytest.raises(UserError, match="the version of the windows of long texts is 2 there and 1 here"):
+        _claim(trained, with_dev)
 
 
 def test_rows_to_evaluate_on_are_those_of_the_training_there(tmp_path):

@@ -38,6 +38,7 @@ _OTHER_NAMES = {
     "hold_out.share": "`validation_split`",
     "hold_out.seed": "`seed`",
     "hold_out.num_kept": "what an earlier version held out, sets of labels whose rows are all the same,",
+    "windows": "the version of the windows of long texts",
     "samples.train": "`max_train_samples`",
     "samples.dev": "`max_eval_samples`",
 }

@@ -17,16 +17,19 @@ from typing import Any
 import numpy as np
 
 from albert.data import tfrecord_cache
-from albert.data.columns import read_columns
+from albert.data.columns import read_columns, read_integers
 from albert.data.schema import HostRecord
 from albert.data.source_files import SourceFiles
-from albert.data.tfrecord_cache import CountedIds, RecordCache, UnknownPieces
+from albert.data.tfrecord_cache import CountedIds, CutItems, RecordCache, UnknownPieces
 from albert.settings import DataSettings
 from albert.system.files import write_text
+from albert.system.printing import counted, part_of
 from albert.tasks.base import Split, Task
 from albert.tasks.cuts import warn_of_cuts
 from albert.tokenization import Tokenizer
 from albert.vocabulary_fit import check_unknown, first_unknown_word, is_worth_telling, texts_of
+
+_LENGTH = "max_seq_length"
 
 
 class Rows:
@@ -70,15 +73,31 @@ class SplitData:
 
     @classmethod
     def load(
-        cls, task: Task, split: Split, tokenizer: Tokenizer, settings: DataSettings, source: SourceFiles
+        cls,
+        task: Task,
+        split: Split,
+        tokenizer: Tokenizer,
+        settings: DataSettings,
+        source: SourceFiles,
+        cuts_long_texts: bool = False,
     ) -> "SplitData":
-        """Opens or builds the cache, reads what scoring needs, and has the task check what its rows became."""
+        """Opens or builds the cache, reads what scoring needs, and has the task check what its rows became.
+
+        Texts that are longer than a row are split if the task can do so, unless `cuts_long_texts`.
+        """
         rows = Rows(task, split, settings.data_dir, source)
         cache = build_cache(task, split, tokenizer, settings, rows)
+        if not cuts_long_texts and (long := cache.cuts.get(_LENGTH)):
+            task = task.with_long_texts_split()
+            if task.splits_long_texts:
+                cache = build_cache(task, split, tokenizer, settings, rows)
+                log_windows(cache, long, split, settings, rows)
         if cache.unknown:
             check_fit(cache.unknown, split, tokenizer, settings, rows)
         warn_of_cut_rows(cache, task, split, settings, rows)
         if not rows.is_kept:
+            if names := task.columns_of_training:
+                task.check_records(source.paths[0], (), [{name: read_integers(cache, name) for name in names}])
             return cls(task, cache)
         host = [name for name, column in task.feature_spec.items() if column.kind == "host"]
         records = read_columns(cache, task.checked_columns if split == "train" else host)
@@ -108,8 +127,13 @@ class SplitData:
 
 
 def build_cache(task: Task, split: Split, tokenizer: Tokenizer, settings: DataSettings, rows: Rows) -> RecordCache:
-    """The featurised records of one split, from `cached_dir` if they are there, else built from `rows`."""
+    """The featurised records of one split, from `cached_dir` if they are there, else built from `rows`.
+
+    Where long texts are split, records lie beside those of cut texts, which tell that some texts are long.
+    """
     path = settings.feature_files.get(split)
+    if path and task.splits_long_texts:
+        path = path.with_name(f"{path.stem}_windows{path.suffix}")
     if split == "dev" and settings.left_file:
         write_left_file(settings.left_file, task, path or settings.cached_dir)
     return tfrecord_cache.open_or_build(
@@ -151,11 +175,20 @@ def check_fit(found: UnknownPieces, split: Split, tokenizer: Tokenizer, settings
         )
 
 
+def log_windows(cache: RecordCache, long: CutItems, split: Split, settings: DataSettings, rows: Rows) -> None:
+    """Says how many texts are longer than a row, and in how many windows they are read."""
+    logging.info(
+        "%s (%s): %s longer than `max_seq_length`=%d tokens, read in %s that overlap.",
+        *(rows.source.paths[0], split, part_of(long.cut, long.total, "text"), settings.max_seq_length),
+        counted(cache.count - (long.total - long.cut), "window"),
+    )
+
+
 def warn_of_cut_rows(cache: RecordCache, task: Task, split: Split, settings: DataSettings, rows: Rows) -> None:
     """Warns of the texts of a split that were cut when its cache was built, now or before."""
     where = f"{rows.source.paths[0]} ({split})"
     for name, counts in cache.cuts.items():
-        limit = settings.max_seq_length if name == "max_seq_length" else getattr(task, name)
+        limit = settings.max_seq_length if name == _LENGTH else getattr(task, name)
         warn_of_cuts(where, "row", counts, name, limit, f"Raise `{name}` to train on what follows")
 
 

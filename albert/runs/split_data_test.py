@@ -1,6 +1,7 @@
 """Rows are read once, and a cache never holds other rows than its digest says."""
 
 import dataclasses
+import logging
 import re
 from collections import Counter
 from pathlib import Path
@@ -11,8 +12,11 @@ from albert.cli.fine_tuning import parse_classifier_flags
 from albert.data.source_files import SourceFiles
 from albert.errors import UserError
 from albert.runs.split_data import SplitData
+from albert.settings import DataSettings
+from albert.tasks.own.settings import OwnDataSettings
 from albert.tasks.registry import get_task
-from albert.testing import sample_command, write_sample_data
+from albert.tasks.tags.build import tags_task
+from albert.testing import AGREEMENT, sample_command, write_sample_data
 from albert.tokenization import load_tokenizer
 
 ROWS = 40
@@ -92,6 +96,53 @@ def test_rows_that_are_cut_are_reported_whenever_a_cache_is_opened(folder, caplo
         (line,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
         assert re.search(r"\(dev\): 1 of \d+ rows? cut to max_seq_length=\d+ tokens; the longest has 2\d\d", line)
         assert "Raise `max_seq_length`" in line
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_only_caches_of_texts_that_are_longer_than_a_row_hold_windows(tmp_path, caplog, named):
+    caplog.set_level(logging.INFO)
+    path = tmp_path / "a.conll"
+    tokenizer = load_tokenizer(AGREEMENT / "agreement.model", None, do_lower_case=True)
+    files = {"dev": tmp_path / "named.tf_record"} if named else {}
+
+    def load(num_words, split="dev", length=8, **options):
+        caplog.clear()
+        path.write_text("the B-X\nhorse O\n\n" + "the O\n" * num_words)
+        files_of_tags = OwnDataSettings(train_file=path, validation_file=path)
+        task = tags_task(files_of_tags, 42, ("train", "dev"))
+        settings = DataSettings("own", Path(), max_seq_length=length, cached_dir=tmp_path, feature_files=files)
+        source = SourceFiles.read(task.source_files(split, Path()))
+        return SplitData.load(task, split, tokenizer, settings, source, **options)
+
+    short = load(6)
+    assert (short.task.splits_long_texts, short.cache.count) == (False, 2)
+    assert load(6, cuts_long_texts=True).cache.path == short.cache.path
+    for made in (short.cache.path, short.cache.path.with_name(f"{short.cache.path.name}.json")):
+        made.unlink()
+    long = load(13)
+    assert "(dev): 1 of 2 texts longer than `max_seq_length`=8 tokens, read in 4 windows that overlap" in caplog.text
+    assert "cut to" not in caplog.text
+    assert (long.task.splits_long_texts, long.cache.count, len(long.items)) == (True, 5, 2)
+    assert sum(len(record["first_pieces"]) for record in long.records) == 15
+    cut = load(13, cuts_long_texts=True)
+    assert "(dev): 1 of 2 rows cut to max_seq_length=8 tokens; the longest has 15" in caplog.text
+    assert (cut.task.splits_long_texts, cut.cache.count) == (False, 2)
+    assert cut.cache.path != long.cache.path
+    assert load(13).cache.path == long.cache.path
+    assert caplog.text.count("using cache") == 2
+    if not named:
+        load(13, "train")
+        assert "(train): 1 of 2 texts longer than" in caplog.text
+
+
+def test_words_to_train_on_without_a_piece_are_counted(tmp_path, caplog):
+    path = tmp_path / "a.conll"
+    path.write_text("the B-X\n\u200b O\n\nthe O\n")
+    task = tags_task(OwnDataSettings(train_file=path), 42, ("train",))
+    tokenizer = load_tokenizer(AGREEMENT / "agreement.model", None, do_lower_case=True)
+    settings = DataSettings("own", Path(), max_seq_length=8, cached_dir=tmp_path)
+    SplitData.load(task, "train", tokenizer, settings, SourceFiles.read(task.source_files("train", Path())))
+    assert "1 of 3 words without a piece in their row: they are not trained on" in caplog.text
 
 
 def test_a_vocabulary_that_does_not_fit_is_refused_unless_told_otherwise(folder, caplog, monkeypatch):

@@ -22,17 +22,20 @@ from albert.tasks.base import Tags
 from albert.testing import sample_command
 
 STEPS = 4
-# Verbs and nouns of the bundled task's vocabulary.
+# Verbs and nouns of the bundled task's vocabulary. The last text is longer than a row of 32 tokens.
 TEXT = "the/O horse/B-A laughs/O ./O", "the/O lawyers/B-B and/I-B judges/I-B laugh/O ./O"
+LONG = " ".join(TEXT * 6)
 
 
 def _write(path: Path, count: int) -> Path:
-    path.write_text("\n".join("".join(f"{w.replace('/', ' ')}\n" for w in TEXT[n % 2].split()) for n in range(count)))
+    texts = [*(TEXT[number % 2] for number in range(count - 1)), LONG]
+    path.write_text("\n".join("".join(f"{word.replace('/', ' ')}\n" for word in text.split()) for text in texts))
     return path
 
 
 def _run(folder: Path, *actions: str, **flags: object) -> dict[str, float]:
     own = {"task_name": None, "data_dir": None, "train_step": STEPS, "train_batch_size": 4, "learning_rate": 1e-3}
+    own |= {"class_weights": "balanced", "label_smoothing_factor": 0.1}
     return fine_tuning.run(*parse_classifier_flags(sample_command(folder, *actions, **(own | flags))))
 
 
@@ -41,7 +44,7 @@ def finished(tmp_path_factory) -> Path:
     """A folder with a finished run on two replicas in `out`."""
     folder = tmp_path_factory.mktemp("tags")
     _write(folder / "train.conll", 24)
-    (folder / "test.conll").write_text("the\nhorse\n\nlawyers\nlaugh\n" + "a\n" * 40)
+    (folder / "test.conll").write_text("the\nhorse\n\nlawyers\nlaugh\n" + "horse\n" * 40)
     _run(
         *(folder, "train", "eval", "predict"),
         train_file=folder / "train.conll",
@@ -72,7 +75,9 @@ def test_a_run_leaves_tags_scores_and_predictions_of_every_word(finished):
     assert set(json.loads((out / "classification_report.json").read_text())["classes"]) >= {"A", "B"}
     test = (out / "test_predictions.conll").read_text().split("\n\n")
     assert [len(text.split("\n")) for text in test[:2]] == [2, 42]
-    assert test[1].split("\n")[-1] == "a O"  # beyond the row
+    settings = json.loads((out / "run_settings.json").read_text())
+    assert (settings["training"]["windows"], settings["evaluation"]["windows"]) == (1, 1)
+    assert "windows" not in settings["rows"]
 
 
 @pytest.mark.training
@@ -100,8 +105,12 @@ def test_the_model_gives_the_tags_that_the_run_predicted(finished, model):
     assert model([[], ""]) == [{"entities": [], "words": []}] * 2
     assert all(0 < word["score"] <= 1 for word in result["words"])
     long = model([["horse"] * 60])[0]["words"]
-    assert (len(long), long[-1]["entity"], long[-1]["score"]) == (60, "O", 0.0)
-    assert model.cuts["max_seq_length"].count == 1
+    assert len(long) == 60
+    assert all(0 < word["score"] <= 1 for word in long)
+    assert model.cuts["max_seq_length"].count == 0
+    (cut,) = model([["the", "horse" * 60, "laughs"]])
+    assert all(word["score"] > 0 for word in cut["words"])  # of the long word the beginning is read
+    assert (model.cuts["max_seq_length"].count, model.cuts["max_seq_length"].longest > 60) == (1, True)
     for arguments, message in (({"top_k": 2}, "no use for `top_k`"), ({"text_pairs": ["a"]}, "`text_pairs`")):
         with pytest.raises(UserError, match=message):
             model(["a"], **arguments)
@@ -110,7 +119,7 @@ def test_the_model_gives_the_tags_that_the_run_predicted(finished, model):
 
 
 @pytest.mark.slow
-def test_the_program_writes_a_row_for_each_text(finished, model, tmp_path, capsysbinary):
+def test_the_program_writes_a_row_for_each_text(finished, model, tmp_path, capsysbinary, caplog):
     def predicted(*flags):
         prediction.run(parse_predict_flags(["predict", f"--model_dir={finished / 'out'}", "--device=cpu", *flags]))
         return capsysbinary.readouterr().out.decode()
@@ -125,6 +134,9 @@ def test_the_program_writes_a_row_for_each_text(finished, model, tmp_path, capsy
         (tmp_path / name).write_text(content)
         found = [json.loads(line) for line in predicted(f"--input_file={tmp_path / name}").splitlines()]
         assert found == expected, name
+    (tmp_path / "white.conll").write_text("the\n\u00a0\nhorse\n")
+    assert len(predicted(f"--input_file={tmp_path / 'white.conll'}").splitlines()) == 2
+    assert "1 row of white space that is neither blanks nor tabs, read as the end of a text" in caplog.text
     out = tmp_path / "out.jsonl"
     predicted(f"--input_file={tmp_path / 'texts.csv'}", "--with_inputs", f"--output_file={out}")
     beside = [json.loads(line) for line in out.read_text().splitlines()]
@@ -155,6 +167,32 @@ def test_the_service_answers_with_a_result_for_each_text(finished, model):
     for body, message in ((b'{"texts": ["a"], "top_k": 2}', "one tag"), (b'{"questions": ["a"]}', "takes texts.")):
         with pytest.raises(Refused, match=message):
             reader.read(body)
+
+
+@pytest.mark.training
+def test_a_run_that_began_with_cut_texts_goes_on_with_them(finished, tmp_path, caplog):
+    copy = shutil.copytree(finished, tmp_path / "copy")
+    files = {"train_file": copy / "train.conll", "validation_file": copy / "dev.conll"}
+    path = copy / "out/run_settings.json"
+    before = path.read_bytes()
+    _run(copy, "train", "eval", **files)
+    assert path.read_bytes() == before
+    assert "cuts long texts" not in caplog.text
+    # As an earlier version recorded it.
+    settings = json.loads(before)
+    for part in ("training", "evaluation"):
+        del settings[part]["windows"]
+    path.write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n")
+    before = path.read_bytes()
+    _run(copy, "train", "eval", **files)
+    assert path.read_bytes() == before
+    assert "1 of 24 rows cut to max_seq_length=32 tokens" in caplog.text
+    assert "1 of 6 rows cut to max_seq_length=32 tokens" in caplog.text
+    assert "is of a run that cuts long texts, as it did when it began" in caplog.text
+    accuracy = _run(copy, "eval", **files)["accuracy"]  # of all words again
+    assert path.read_bytes() == before
+    dev = [line.split() for line in (copy / "out/dev_predictions.conll").read_text().splitlines() if line]
+    assert np.mean([tag == found for _, tag, found in dev]) == pytest.approx(accuracy)
 
 
 @pytest.mark.training

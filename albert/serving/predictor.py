@@ -20,7 +20,7 @@ from albert.serving.forward import PREDICTIONS, Arrays, Forward, device_name
 from albert.serving.loading import load_model
 from albert.serving.request import DEFAULT_THRESHOLD, POOLED, POOLINGS
 from albert.serving.results import Result, answer_results, choice_results, label_results
-from albert.serving.sentences import as_sentences, tag_results
+from albert.serving.sentences import Words, as_sentences, tag_results
 from albert.serving.shapes import Batch, Shapes, lay_out
 from albert.serving.texts import as_list, as_text
 from albert.serving.uses import ANSWERS, CHOICES, LABELS, TAGS, check_use
@@ -34,7 +34,7 @@ from albert.tasks.squad import metrics
 from albert.tasks.squad.files import Paragraph, Question
 from albert.tasks.squad.predictions import predict_v1, predict_v2
 from albert.tasks.squad.task import SquadTask, windows_by_question
-from albert.tasks.tags.words import pieces_of
+from albert.tasks.tags.words import NO_PIECE, Row, windows_of
 from albert.tasks.text import pair_features
 from albert.vocabulary_fit import UnknownPieces
 
@@ -62,7 +62,8 @@ class Predictor:
       unknown: how many pieces of all texts so far the vocabulary does not know: `unknown.count` of `unknown.total`.
       cuts: by the name of a limit, how many texts so far were cut to it: `cuts["max_seq_length"].count` of `.total`, of
         which the longest had `.longest` tokens. Contexts of SQuAD are read in windows and never cut, but questions are
-        ("max_query_length"); RACE's questions with their options have "max_qa_length".
+        ("max_query_length"); RACE's questions with their options have "max_qa_length". Texts whose words get tags are
+        read in windows, and only a word that is longer than one is cut.
     """
 
     def __init__(
@@ -242,26 +243,42 @@ class Predictor:
     def tag(self, texts: str | Iterable[str | Iterable[str]]) -> list[Result]:
         """{"entities", "words"} of each text, a string or a list of words, in their order; see `tag_results`.
 
-        A string is cut into words as `tasks.tags.words.words_of` says. Words beyond `max_seq_length` tokens are "O".
+        A string is cut into words as `tasks.tags.words.words_of` says. A text of more than `max_seq_length` tokens is
+        read in windows (`windows_of`).
         """
         check_use(self._model.folder, self.description, TAGS)
-        output, tokenizer = self.output, self._model.tokenizer
+        output = self.output
         assert isinstance(output, Tags), "what gives tags"
         sentences = as_sentences(texts, output.sets_punctuation_apart)
         found: list[Result] = []
         with _bar(len(sentences)) as bar:
-            for begin in range(0, len(sentences), _EXAMPLES_AT_A_TIME):
-                some = sentences[begin : begin + _EXAMPLES_AT_A_TIME]
-                words = [[word.text for word in sentence.words] for sentence in some]
-                rows = [pieces_of(of_text, tokenizer, self._model.max_seq_length) for of_text in words]
-                for (record, _), of_text in zip(rows, words, strict=True):
-                    self.unknown.add([record["input_ids"]], of_text)
-                examples = [[record] for record, _ in rows]
-                self._count_cuts(examples)
+            for rows in self._word_records(sentences):
+                examples = [[row.record] for of_text in rows for row in of_text]
+                bar.total = (bar.total or 0) + len(examples) - len(rows)
                 outputs = self._compute(PREDICTIONS, self._grouped, examples, bar)
-                columns = zip(some, rows, outputs["tags"], outputs["tag_probabilities"], strict=True)
-                found += [tag_results(output, text, places, *values) for text, (_, places), *values in columns]
+                first = 0
+                for of_text in rows:
+                    windows = slice(first, first + len(of_text))
+                    tags, probabilities = (outputs[name][windows] for name in ("tags", "tag_probabilities"))
+                    places = _places(of_text, tags.shape[1])
+                    values = tags.ravel(), probabilities.ravel()
+                    found.append(tag_results(output, sentences[len(found)], places, *values))
+                    first = windows.stop
         return found
+
+    def _word_records(self, sentences: Sequence[Words]) -> Iterator[list[list[Row]]]:
+        """The rows of each text, of some texts at a time."""
+        rows: list[list[Row]] = []
+        num_rows = 0
+        for number, sentence in enumerate(sentences, start=1):
+            words = [word.text for word in sentence.words]
+            rows.append(windows_of(words, self._model.tokenizer, self._model.max_seq_length))
+            self.unknown.add([row.record["input_ids"] for row in rows[-1]], words)
+            num_rows += len(rows[-1])
+            if number == len(sentences) or num_rows >= _EXAMPLES_AT_A_TIME:
+                self._count_cuts([[row.record for row in of_text] for of_text in rows])
+                yield rows
+                rows, num_rows = [], 0
 
     # Questions --------------------------------------------------------------------------------------------------------
 
@@ -403,6 +420,12 @@ def _put(merged: Arrays, name: str, values: np.ndarray, examples: np.ndarray, to
 
 # Outputs of `heads.span.SpanHead` and `heads.tags.TagHead`, and what stands where no token is.
 _AS_WIDE_AS_ROWS = {"start_log_prob": IMPOSSIBLE, "end_log_prob": IMPOSSIBLE, "tags": 0, "tag_probabilities": 0}
+
+
+def _places(rows: Sequence[Row], width: int) -> list[int]:
+    """Where the first pieces of a text's words are in its rows, which lie one after the other and have `width`."""
+    places = [(number * width, place) for number, row in enumerate(rows) for place in row.first_pieces]
+    return [NO_PIECE if place == NO_PIECE else first + place for first, place in places]
 
 
 def _bar(total: int) -> "tqdm":

@@ -66,7 +66,7 @@ class DataSettings:
     data_dir: Path = setting("Folder with one sub-folder per GLUE task (CoLA, MRPC, ...).", DATA)
     cached_dir: Path = setting("Where tokenised TFRecord caches go.", OUTPUT, default=Path("cached_albert_tfrecord"))
     max_seq_length: int = setting(
-        "Longest row in tokens; longer ones are cut.",
+        "Longest row in tokens. Longer texts are cut; contexts of SQuAD and texts with tags are read in windows.",
         DATA,
         default=512,
         bounds=at_least(3, 65536, "[CLS], one token, [SEP]"),

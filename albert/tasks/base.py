@@ -181,6 +181,9 @@ class Task(abc.ABC):
     predict_split: ClassVar[Split] = "test"  # what is predicted after training
     has_dev_labels: ClassVar[bool] = True  # dev records have labels for a loss, and not only items that can be scored
     checked_columns: ClassVar[tuple[str, ...]] = ()  # the "host" columns that `check_records` reads
+    # Those that it reads of a training split whose rows are read one by one: all of its records as one, without items.
+    columns_of_training: ClassVar[tuple[str, ...]] = ()
+    splits_long_texts: bool = False  # what `with_long_texts_split` changes
 
     @property
     def lower_is_better(self) -> bool:
@@ -191,6 +194,10 @@ class Task(abc.ABC):
         """The same task with another `best_metric`. Raises UserError, listing what fits, where `name` does not fit."""
         if name != self.best_metric:
             raise UserError(f"`metric_for_best_model`={name} does not fit task {self.name}: use {self.best_metric}.")
+        return self
+
+    def with_long_texts_split(self) -> "Task":
+        """The same with texts that are longer than a row split into several records; the same where it cannot."""
         return self
 
     @property

@@ -196,7 +196,7 @@ def test_every_word_is_scored_once_whatever_is_cut(tmp_path, caplog):
     host = [{"first_pieces": np.array(record["first_pieces"])} for record in records]
     caplog.clear()
     task.check_records(path, items, host)
-    assert "2 of 7 words without a piece within `max_seq_length`: each is predicted as O" in caplog.text
+    assert "2 of 7 words without a piece in their row: they are not trained on, and predicted as O" in caplog.text
     tags = np.array([[9, 2, 2, 0, 9], [9, 0, 9, 9, 9], [9, 0, 9, 9, 9]])  # 9 where nobody looks
     scores = task.score(items, {"tags": tags}, host)
     # Predicted: X (2, 3) of the first text, whose last word is cut; X of the second, right; X of the third. There: two.
@@ -211,6 +211,29 @@ def test_every_word_is_scored_once_whatever_is_cut(tmp_path, caplog):
         "the O O\nthe O O\nthe B-X B-X\nthe I-X O\n\nthe B-X B-X\n\u200b O O\n\nthe O B-X\n\n"
     )
     assert json.loads(files["classification_report.json"])["classes"]["X"]["support"] == 2
+
+
+def test_every_word_of_a_text_in_windows_is_read_in_one(tmp_path):
+    path = _conll(tmp_path / "a.conll", "the/O " * 7 + "the/B-X", "the/B-X \u200b/O")
+    cut = _task(("train", "dev"), train_file=path, validation_file=path)
+    task = cut.with_long_texts_split()
+    assert task.identity() == {**cut.identity(), "windows": 1}
+    tokenizer = load_tokenizer(AGREEMENT / "agreement.model", None, do_lower_case=True)
+    settings = DataSettings("own", Path(), max_seq_length=6)
+    items = list(task.read("dev", Path()))
+    made = [task.featurize(item, tokenizer, settings) for item in items]
+    assert made[1] == cut.featurize(items[1], tokenizer, settings)
+    # Of windows of 4 words that begin 2 apart.
+    assert [record["first_pieces"] for record in made[0]] == [[1, 2, 3], [2, 3], [2, 3, 4]]
+    # Each word has its tag once: B-X is 1, O is 2, what is read in another window has none.
+    assert [record["tag_ids"] for record in made[0]] == [[0, 2, 2, 2, 0, 0], [0, 0, 2, 2, 0, 0], [0, 0, 2, 2, 1, 0]]
+    host = [{"first_pieces": np.array(record["first_pieces"])} for records in made for record in records]
+    tags = np.array([[9, 1, 1, 1, 9, 9], [9, 9, 0, 1, 9, 9], [9, 9, 1, 1, 0, 9], [9, 0, 9, 9, 9, 9]])
+    assert [found.tolist() for found in task.predicted(items, {"tags": tags}, host)] == [
+        [1, 1, 1, 0, 1, 1, 1, 0],
+        [0, 1],
+    ]
+    assert task.score(items, {"tags": tags}, host)["accuracy"] == 9 / 10
 
 
 def test_texts_without_tags_are_predicted_and_not_scored(tmp_path):

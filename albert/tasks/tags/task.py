@@ -25,7 +25,7 @@ from albert.tasks.tags.entities import OUTSIDE, are_chunks
 from albert.tasks.tags.files import TagFile, TagRow
 from albert.tasks.tags.reports import named, predictions_conll, predictions_jsonl, tag_report, tag_scores
 from albert.tasks.tags.survey import is_like_header
-from albert.tasks.tags.words import NO_PIECE, pieces_of
+from albert.tasks.tags.words import NO_PIECE, WINDOWS_VERSION, pieces_of, windows_of
 from albert.tokenization import Tokenizer
 
 _LOG = logging.getLogger(__name__)
@@ -44,11 +44,13 @@ class Sentence:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TagsTask(ChosenRows, Task):
-    """A tag for every word of texts. A record is a text; its "tag_ids" are those of `heads.tags.TagHead`.
+    """A tag for every word of texts. A record is a text, or a window of one; its "tag_ids" are those of
+    `heads.tags.TagHead`.
 
-    "first_pieces" are the places of the first pieces of all W words in the row, NO_PIECE for a word without: it is
-    predicted as "O", and counts in all scores. `known_from` says where the tags come from, for messages. `seed` decides
-    which texts are held out and sampled.
+    "first_pieces" are the places of the first pieces of the words that are read in the row, NO_PIECE for a word
+    without: it is predicted as "O", and counts in all scores. Those of all records are all words, in their order.
+    `known_from` says where the tags come from, for messages. `seed` decides which texts are held out and sampled.
+    `splits_long_texts` into windows, where it does not cut them.
     """
 
     output: Tags = _NO_TAGS
@@ -57,7 +59,9 @@ class TagsTask(ChosenRows, Task):
     known_from: str
     seed: int
     hold_out: HoldOut | None = None
+    splits_long_texts: bool = False
 
+    columns_of_training: ClassVar[tuple[str, ...]] = ("first_pieces",)
     name: ClassVar[str] = "own"  # type: ignore[misc]  # the same for all
     text_columns: ClassVar[tuple[str, ...]] = ("text",)
     feature_spec: ClassVar[Mapping[str, Column]] = {
@@ -82,16 +86,24 @@ class TagsTask(ChosenRows, Task):
             yield Sentence(str(row.number), row.words, self._numbers_of(row, self.parts[split].file))
 
     def featurize(self, example: Sentence, tokenizer: Tokenizer, settings: DataSettings) -> list[Record]:
-        """The one record of a text."""
-        record, firsts = pieces_of(example.words, tokenizer, settings.max_seq_length)
-        tag_ids = [0] * len(record["input_ids"])
-        for first, tag in zip(firsts, example.tags or (), strict=False):
-            if first != NO_PIECE:
-                tag_ids[first] = 1 + tag
-        return [{**record, "tag_ids": tag_ids, "first_pieces": firsts}]
+        """The record of a text, or those of its windows. Only words that are read in a row have a tag there."""
+        arguments = example.words, tokenizer, settings.max_seq_length
+        tags = iter(example.tags or ())
+        records = []
+        for record, firsts in windows_of(*arguments) if self.splits_long_texts else [pieces_of(*arguments)]:
+            tag_ids = [0] * len(record["input_ids"])
+            for first, tag in zip(firsts, tags, strict=False):
+                if first != NO_PIECE:
+                    tag_ids[first] = 1 + tag
+            records.append({**record, "tag_ids": tag_ids, "first_pieces": firsts})
+        return records
+
+    def with_long_texts_split(self) -> Self:
+        """The same, with a text that is longer than a row split into windows."""
+        return dataclasses.replace(self, splits_long_texts=True)
 
     def identity(self) -> dict[str, Any]:
-        """The columns, the tags and the choice of texts."""
+        """The columns, the tags, the choice of texts, and the version of their windows."""
         first = next(iter(self.parts.values()))
         return {
             "name": self.name,
@@ -99,6 +111,7 @@ class TagsTask(ChosenRows, Task):
             "labels": self.output.names,
             "problem_type": TAGGING,
             **self.identity_of_choice(),
+            **({"windows": WINDOWS_VERSION} if self.splits_long_texts else {}),
         }
 
     def can_score(self, items: Sequence[Sentence]) -> bool:
@@ -106,29 +119,36 @@ class TagsTask(ChosenRows, Task):
         return any(item.tags is not None for item in items)
 
     def check_records(self, source: Path, items: Sequence[Sentence], records: Sequence[HostRecord]) -> None:
-        """Warns of the words of texts to predict that have no piece in their row."""
+        """Warns of the words that have no piece in their row."""
         places = np.concatenate([np.zeros(0, np.int32), *(record["first_pieces"] for record in records)])
         lost = int((places == NO_PIECE).sum())
         if lost:
             _LOG.warning(
-                "%s: %s without a piece within `max_seq_length`: each is predicted as %s, and counts in the scores",
+                "%s: %s without a piece in their row: they are not trained on, and predicted as %s, which counts in "
+                "the scores",
                 *(source, part_of(lost, len(places), "word"), OUTSIDE),
             )
 
-    def predicted(self, predictions: Mapping[str, np.ndarray], records: Sequence[HostRecord]) -> list[np.ndarray]:
+    def predicted(
+        self, items: Sequence[Sentence], predictions: Mapping[str, np.ndarray], records: Sequence[HostRecord]
+    ) -> list[np.ndarray]:
         """The numbers of the tags of all words, an array a text: for a word without a piece that of "O", or -1."""
         names = self.output.names
         otherwise = names.index(OUTSIDE) if OUTSIDE in names else -1
-        return [
+        found = [
             np.where(record["first_pieces"] == NO_PIECE, otherwise, tags[np.maximum(record["first_pieces"], 0)])
             for tags, record in zip(np.asarray(predictions["tags"]), records, strict=True)
         ]
+        stops = np.cumsum([len(item.words) for item in items])
+        of_words = np.concatenate([np.zeros(0, np.int64), *found])
+        assert len(of_words) == (stops[-1] if len(stops) else 0), "every word is read in one row"
+        return np.split(of_words, stops[:-1]) if len(stops) else []
 
     def score(
         self, items: Sequence[Sentence], predictions: Mapping[str, np.ndarray], records: Sequence[HostRecord] = ()
     ) -> dict[str, float]:
         """The metrics of `reports.tag_scores`, over the texts that have tags."""
-        gold, predicted = self._labelled(items, self.predicted(predictions, records))
+        gold, predicted = self._labelled(items, self.predicted(items, predictions, records))
         return tag_scores(self.output.names, gold, predicted) if gold else {}
 
     def result_files(
@@ -137,7 +157,7 @@ class TagsTask(ChosenRows, Task):
         """`test_predictions.conll`, or .jsonl where the texts come from JSON, and `test_scores.json`."""
         labelled = [number for number, item in enumerate(items) if item.tags is not None]
         return {
-            **self.predictions_file("test", items, self.predicted(predictions, records)),
+            **self.predictions_file("test", items, self.predicted(items, predictions, records)),
             **scores_of_labelled(self, items, predictions, labelled, row="text", records=records),
         }
 
@@ -145,7 +165,7 @@ class TagsTask(ChosenRows, Task):
         self, items: Sequence[Sentence], predictions: Mapping[str, np.ndarray], records: Sequence[HostRecord]
     ) -> dict[str, str]:
         """`dev_predictions.conll` or .jsonl, and `classification_report.json`: scores by type of entity, or by tag."""
-        found = self.predicted(predictions, records)
+        found = self.predicted(items, predictions, records)
         gold, predicted = self._labelled(items, found)
         report = tag_report(self.output.names, gold, predicted)
         return {
