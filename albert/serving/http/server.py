@@ -149,7 +149,10 @@ class _Connection(H11Protocol):
 
     def _refuse(self, status: int, problem: str) -> None:
         """Answers in place of the application, and closes."""
-        if not self.transport.is_closing() and not (self.cycle and self.cycle.response_started):
+        # One answer to a request, and whole. Behind an earlier request and its answer, both complete, comes another.
+        cycle = self.cycle
+        is_answered = cycle is not None and cycle.response_started and (cycle.more_body or not cycle.response_complete)
+        if not self.transport.is_closing() and not is_answered:
             self.transport.write(_raw_response(status, problem))
         self.transport.close()
 

@@ -208,16 +208,19 @@ def test_an_idle_connection_does_not_hold_up_a_stop():
 
 def test_connections_that_take_their_time_are_ended():
     with Process(read_seconds=1, idle_seconds=1) as server:
-        late = [server.connect() for _ in range(4)]
+        late = [server.connect() for _ in range(5)]
         late[1].sendall(b"POST /predict HTTP/1.1\r\nHo")
         late[2].sendall(request("a")[:-1])
         late[3].sendall(request("a"))
         assert response(late[3])[0] == 200
+        late[4].sendall(request("a"))
+        assert response(late[4])[0] == 200
+        late[4].sendall(b"POST /predict HTTP/1.1\r\nHo")  # the second request on a connection
         for _ in range(8):  # a byte of a head now and then
             time.sleep(0.15)
             with contextlib.suppress(ConnectionError):
                 late[1].sendall(b"o")
-        assert [response(connection)[0] for connection in late] == [408, 408, 408, 0]
+        assert [response(connection)[0] for connection in late] == [408, 408, 408, 0, 408]
         with server.connect() as connection:
             connection.sendall(request("a"))
             assert response(connection)[0] == 200
@@ -254,12 +257,24 @@ def test_a_large_body_is_refused_before_it_is_sent_and_one_that_never_ends_is_cu
         b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 20_000,
     ],
 )
-def test_what_is_no_http_has_one_answer(shared_server, data):
+@pytest.mark.parametrize("is_first", [True, False])
+def test_what_is_no_http_has_one_answer(shared_server, data, is_first):
     with shared_server.connect() as connection:
+        if not is_first:
+            connection.sendall(request("a"))
+            assert response(connection)[::2] == (200, False)
         connection.sendall(data)
         status, value, closes = response(connection)
     assert (status, closes) == (400, True)
     assert value == {"error": "this is not HTTP, or its head is too long."}
+
+
+def test_a_request_that_was_refused_while_it_arrived_has_no_second_answer(shared_server):
+    with shared_server.connect() as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+        assert response(connection)[0] == 200  # nothing of its body was waited for
+        connection.sendall(b"zz\r\n")
+        assert connection.recv(1) == b""
 
 
 def test_what_follows_a_request_with_two_lengths_is_no_request(shared_server):
