@@ -167,6 +167,20 @@ def test_a_configuration_with_another_number_of_heads_is_refused(tmp_path, name)
         tensors_of(folder)
 
 
+@pytest.mark.parametrize("place", ["albert_config.json", "assets/albert_config.json"])
+def test_a_configuration_that_was_put_into_a_saved_model_counts_and_is_compared(tmp_path, place):
+    folder = saved_model(tmp_path / "model")
+    (folder / place).parent.mkdir(exist_ok=True)
+    config = (MODELS / "for_pretraining/config.json").read_text()
+    (folder / place).write_text(config.replace('"num_attention_heads": 2', '"num_attention_heads": 4'))
+    assert find_config(folder) == folder / place
+    with pytest.raises(UserError, match=rf"2 attention heads, but num_attention_heads in .*{place} is 4"):
+        tensors_of(folder)
+    (folder / place).write_text(config)
+    (folder / "keras_metadata.pb").write_bytes(b"\xff\xff")  # which nothing needs then
+    assert tensors_of(folder)
+
+
 def test_a_saved_model_of_something_else_is_refused(tmp_path):
     folder = saved_model(tmp_path / "model")
     change_config(folder, b"Text>gelu", b"Text>silu")

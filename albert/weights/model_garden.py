@@ -32,6 +32,7 @@ _ENCODER = (
 # Parts of keys: Keras's optimizers of today have no slots, but variables of their own.
 _OF_OPTIMIZERS = (".OPTIMIZER_SLOT", "optimizer/")
 _COUNTER = "save_counter"
+_CONFIG = "albert_config.json"
 _Shapes = Mapping[str, Sequence[int]]
 
 
@@ -89,11 +90,14 @@ def _tensor(reader: Reader, key: str, name: str, shapes: _Shapes, types: Mapping
 
 
 def _check_heads(prefix: Path, num_heads: int) -> None:
-    for path in (prefix.parent / "albert_config.json", prefix.parent.parent / KERAS_METADATA):
-        if path.is_file():
-            said = AlbertConfig.from_json_file(path).num_attention_heads
-            if said != num_heads:
-                raise UserError(
-                    f"{prefix} has {num_heads} attention heads, but num_attention_heads in {path} is {said}: "
-                    "they are not of the same model."
-                )
+    """Against the configuration beside the checkpoint, or the first one in its SavedModel, which is the one read."""
+    folder, names = prefix.parent, [_CONFIG]
+    if folder.name == "variables":
+        folder, names = folder.parent, [_CONFIG, f"assets/{_CONFIG}", KERAS_METADATA]
+    path = next((folder / name for name in names if (folder / name).is_file()), None)
+    said = AlbertConfig.from_json_file(path).num_attention_heads if path else num_heads
+    if said != num_heads:
+        raise UserError(
+            f"{prefix} has {num_heads} attention heads, but num_attention_heads in {path} is {said}: "
+            "they are not of the same model."
+        )
