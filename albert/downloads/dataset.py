@@ -11,13 +11,22 @@ class DownloadError(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class RemoteFile:
-    """A file on a server, and what is known of its content; `origin` says who vouches for the checksum."""
+    """A file on a server, and what is known of its content; `origin` says who vouches for the checksum.
+
+    `git_sha1` is that which git gives the content, where a server publishes it in place of a SHA-256.
+    """
 
     name: str
     url: str
     num_bytes: int | None = None
     sha256: str | None = None
     origin: str = ""
+    git_sha1: str | None = None
+
+    @property
+    def has_checksum(self) -> bool:
+        """Whether it is known what the content must be."""
+        return self.sha256 is not None or self.git_sha1 is not None
 
 
 # (fetched files by name, an empty folder to fill) -> (the folder that holds what is wanted, remarks for the user).

@@ -24,7 +24,7 @@ def bind(files: Iterable[RemoteFile], folder: Path) -> list[RemoteFile]:
     origin = f"recorded in {path} when it was first fetched; delete its entry to accept another"
     return [
         dataclasses.replace(file, **recorded[file.name], origin=origin)
-        if file.sha256 is None and file.name in recorded
+        if not file.has_checksum and file.name in recorded
         else file
         for file in files
     ]

@@ -5,7 +5,6 @@ checksums: SHA-256 of weights, git's number of everything small.
 """
 
 import functools
-import hashlib
 import os
 import re
 import shutil
@@ -21,10 +20,11 @@ ENDPOINT = "https://huggingface.co"
 _OWNER = "albert"
 _NAME = re.compile(r"([A-Za-z0-9][\w.-]{0,95}/)?[A-Za-z0-9][\w.-]{0,95}")
 _CONFIG = "config.json"
-# What a model is read from besides its weights, and what says whose it is.
+# What a model is read from besides its weights, what sentence-transformers computes around it, and whose it is.
 _SMALL = re.compile(
-    r"config\.json|tokenizer\.json|tokenizer_config\.json|special_tokens_map\.json|vocab\.txt|[\w.-]+\.model|"
-    r"README\.md|LICENSE[\w.]*"
+    r"config\.json|tokenizer\.json|tokenizer_config\.json|special_tokens_map\.json|added_tokens\.json|vocab\.txt|"
+    r"[\w.-]+\.model|modules\.json|\d+_Pooling/config\.json|sentence_bert_config\.json|"
+    r"config_sentence_transformers\.json|README\.md|LICENSE[\w.]*"
 )
 # The first of these that a repository has.
 _WEIGHTS = (
@@ -74,16 +74,16 @@ def model(repo: str, timeout: float) -> Dataset:
         raise DownloadError(f"is a model of type {str(kind)[:80]!r}, which is not an ALBERT")
     folder = repo.removeprefix(f"{_OWNER}/").replace("/", "--")
     chosen = _chosen({sibling.rfilename: sibling for sibling in info.siblings or ()})
-    files, blobs = [], {}
+    files, names = [], {}
     for name, sibling in chosen.items():
         url = huggingface_hub.hf_hub_url(repo, name, revision=info.sha, endpoint=endpoint)
         sha256 = getattr(sibling.lfs, "sha256", None)
-        # The folder, because checksums of several models are recorded in one file.
-        files.append(RemoteFile(f"{folder}--{name}", url, sibling.size, sha256, f"the hub's, of {repo}"))
-        if sha256 is None:
-            blobs[name] = sibling.blob_id
-    build = functools.partial(_build, prefix=f"{folder}--", blobs=blobs)
-    return Dataset(folder, folder, tuple(files), build, tuple(chosen))
+        git_sha1 = sibling.blob_id if sha256 is None else None
+        # With the folder, because the checksums of several models are recorded in one file.
+        fetched = f"{folder}--{name.replace('/', '--')}"
+        files.append(RemoteFile(fetched, url, sibling.size, sha256, f"the hub's, of {repo}", git_sha1))
+        names[fetched] = name
+    return Dataset(folder, folder, tuple(files), functools.partial(_build, names=names), tuple(chosen))
 
 
 def _chosen(siblings: Mapping[str, Any]) -> dict[str, Any]:
@@ -99,19 +99,10 @@ def _chosen(siblings: Mapping[str, Any]) -> dict[str, Any]:
     return {name: siblings[name] for name in (*small, *weights)}
 
 
-def _build(
-    files: Mapping[str, Path], folder: Path, *, prefix: str, blobs: Mapping[str, str | None]
-) -> tuple[Path, list[str]]:
-    """Puts the files in place under their own names. Raises DownloadError for a small one that is another."""
+def _build(files: Mapping[str, Path], folder: Path, *, names: Mapping[str, str]) -> tuple[Path, list[str]]:
+    """Puts the files in place under their own `names`."""
     for fetched, path in files.items():
-        name = fetched.removeprefix(prefix)
-        number = blobs.get(name)
-        if number is not None and _git_number(path) != number:
-            raise DownloadError(f"{name} is not the file that the hub describes")
-        shutil.copyfile(path, folder / name)
+        target = folder / names[fetched]
+        target.parent.mkdir(exist_ok=True)
+        shutil.copyfile(path, target)
     return folder, []
-
-
-def _git_number(path: Path) -> str:
-    data = path.read_bytes()
-    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()

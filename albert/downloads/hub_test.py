@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import shutil
 
 import pytest
 
@@ -90,6 +91,36 @@ def test_a_transfer_that_broke_is_continued(server, fetch, tmp_path):
     assert fetch("albert-base-v2")[0] == 0
     assert "bytes=100000-" in server.ranges
     assert (tmp_path / "albert-base-v2/model.safetensors").read_bytes() == WEIGHTS
+
+
+def test_a_repository_that_has_changed_is_fetched_again_where_the_folder_was_removed(server, fetch, tmp_path):
+    """The hub publishes what its files must be now: none is held to what it was when it was first fetched."""
+    add_repository(server)
+    assert fetch("base")[0] == 0
+    shutil.rmtree(tmp_path / "albert-base-v2")
+    changed = FILES | {"README.md": b"# A model, described at length", "model.safetensors": WEIGHTS[::-1]}
+    add_repository(server, files=changed)
+    status, _, errors = fetch("base")
+    assert status == 0, errors
+    assert all((tmp_path / "albert-base-v2" / name).read_bytes() == changed[name] for name in FETCHED)
+
+
+def test_what_sentence_transformers_computes_around_the_encoder_comes_too(server, fetch, tmp_path):
+    """By which the log says whether means over tokens are the vectors that it gives."""
+    files = FILES | dict.fromkeys(
+        ["modules.json", "sentence_bert_config.json", "config_sentence_transformers.json", "added_tokens.json"], b"{}"
+    )
+    files |= {"1_Pooling/config.json": b'{"pooling_mode_mean_tokens": true}', "onnx/config.json": b"{}"}
+    add_repository(server, "someone/albert_x", files)
+    status, _, errors = fetch("someone/albert_x")
+    assert status == 0, errors
+    folder = tmp_path / "someone--albert_x"
+    found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert {name for name in found if not name.startswith(".")} == FETCHED | (files.keys() - FILES) - {
+        "onnx/config.json"
+    }
+    assert (folder / "1_Pooling/config.json").read_bytes() == files["1_Pooling/config.json"]
+    assert "already there" in fetch("someone/albert_x", "--verify")[1]
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "spiece.model"])

@@ -144,7 +144,7 @@ def _finish(place: Destination, futures: Sequence[Future], bars: "_Bars") -> Dow
     arrived = [future.result() for future in futures]
     try:
         paths = {file.name: path for path, file in arrived} | dict(place.dataset.local_files)
-        unpublished = [file for file in place.dataset.files if file.sha256 is None]
+        unpublished = [file for file in place.dataset.files if not file.has_checksum]
         fetched = {file.name: file for _, file in arrived}
         remarks = place.fill(fetched, paths)
         if unpublished:

@@ -5,7 +5,6 @@ Owns the record `.<name>.download.json` in the folder, which says what was put t
 """
 
 import dataclasses
-import hashlib
 import json
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from albert.downloads.addresses import shown
+from albert.downloads.checksums import sha256_of
 from albert.downloads.dataset import Dataset, DownloadError, RemoteFile
 from albert.system.json_text import parse_json
-from albert.system.text_encoding import open_regular, read_regular
+from albert.system.text_encoding import read_regular
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -163,6 +163,4 @@ def _file_names(folder: Path) -> Iterator[str]:
 
 
 def _size_and_digest(path: Path) -> dict[str, Any]:
-    with open_regular(path) as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    return {"bytes": path.stat().st_size, "sha256": sha256}
+    return {"bytes": path.stat().st_size, "sha256": sha256_of(path)}

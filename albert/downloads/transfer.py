@@ -6,7 +6,6 @@ Knows nothing of data sets, folders to fill or progress bars.
 
 import base64
 import dataclasses
-import hashlib
 import http.client
 import io
 import json
@@ -24,11 +23,12 @@ import urllib3
 from albert.downloads import answers
 from albert.downloads.addresses import shown, without_secrets
 from albert.downloads.answers import Answer, RetryPolicy, Stopped, TooSlowError
+from albert.downloads.checksums import git_sha1_of, md5_of, sha256_of
 from albert.downloads.dataset import DownloadError, RemoteFile
 from albert.errors import UserError
 from albert.system.files import advice_on, write_text
 from albert.system.json_text import parse_json
-from albert.system.text_encoding import open_regular, read_regular
+from albert.system.text_encoding import read_regular
 
 # Of files whose size nobody knows beforehand; Google's largest archive has less than 1 GB.
 _MAX_UNKNOWN_BYTES = 4 << 30
@@ -72,7 +72,7 @@ class _Part:
 
     def belongs_to(self, file: RemoteFile) -> bool:
         """Whether more of `file` may be added. Without a checksum, only the server can say that pieces fit together."""
-        if file.sha256 and file.num_bytes:
+        if file.has_checksum and file.num_bytes:
             return self.size <= file.num_bytes
         return self.note.get("url") == shown(file.url) and self.version is not None
 
@@ -98,10 +98,6 @@ class _Part:
         """To add to it. No link is followed: others may write to the folder, and know the name."""
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         return io.FileIO(os.open(self.path, flags, 0o666), "ab")
-
-    def digest(self, algorithm: str) -> str:
-        with open_regular(self.path) as file:
-            return hashlib.file_digest(file, algorithm).hexdigest()
 
     def _read_note(self) -> dict:
         try:
@@ -202,7 +198,7 @@ def _begin(file: RemoteFile, part: _Part, response: requests.Response) -> int | 
         if response.status_code in _PASSING_STATUS:
             raise _TryAgainError(reason, _seconds(response.headers.get("Retry-After")))
         raise DownloadError(f"{shown(file.url)}: {reason}")
-    if not file.sha256 and file.url.startswith("https:") and not response.url.startswith("https:"):
+    if not file.has_checksum and file.url.startswith("https:") and not response.url.startswith("https:"):
         leads = f"{shown(file.url)} leads to {shown(response.url)}"
         raise DownloadError(f"{leads}, without encryption: refused, as no checksum is known")
     if response.status_code == 206:
@@ -255,13 +251,15 @@ def _receive(part: _Part, answer: Answer, expected: int | None, listener: Callba
 
 def _checked(file: RemoteFile, part: _Part) -> RemoteFile:
     """`file` with its size and checksum. Raises _WrongContentError when they are not those that are known of it."""
-    size, sha256 = part.size, part.digest("sha256")
+    size, sha256 = part.size, sha256_of(part.path)
     if file.num_bytes not in (None, size):
         raise _WrongContentError(f"has {size:,} bytes instead of {file.num_bytes:,}{_according_to(file)}")
     if file.sha256 not in (None, sha256):
         raise _WrongContentError(f"has the SHA-256 {sha256} instead of {file.sha256}{_according_to(file)}")
-    md5 = None if file.sha256 else part.note.get("md5")
-    if md5 and part.digest("md5") != md5:
+    if file.git_sha1 is not None and file.git_sha1 != git_sha1_of(part.path):
+        raise _WrongContentError(f"does not have git's number {file.git_sha1}{_according_to(file)}")
+    md5 = None if file.has_checksum else part.note.get("md5")
+    if md5 and md5_of(part.path) != md5:
         raise _WrongContentError("does not have the MD5 sum that the server announced")
     return dataclasses.replace(file, num_bytes=size, sha256=sha256)
 
