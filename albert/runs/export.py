@@ -32,7 +32,7 @@ TOLERANCE = 1e-5
 _NEXT = {
     "huggingface": "README.md there shows how transformers loads it.",
     "checkpoint": "It is a model folder, which every program here takes.",
-    "savedmodel": "docs/tensorflow_serving.md shows how it is served; 1 in it is a model folder, too.",
+    "savedmodel": "docs/tensorflow_serving.md shows how it is served; {version} in it is a model folder, too.",
     "model_garden": "Its encoder restores bert_model.ckpt-1 there, see docs/tensorflow_serving.md.",
     "onnx": "onnxruntime opens model.onnx there; this project does not read it again.",
 }
@@ -48,7 +48,7 @@ def run(request: ExportRequest) -> None:
         difference = _check(model, form.reopen(folder, model))
     print_as_far_as_read(
         f"{request.output_dir}: {request.format}; its outputs differ from the model's by {difference:.1e} at most. "
-        f"{_NEXT[request.format]}"
+        + _NEXT[request.format].format(version=request.version)
     )
 
 

@@ -46,11 +46,12 @@ def write_googles(folder, name):
 
 
 @pytest.mark.slow
-def test_ids_are_computed_by_a_process_that_knows_nothing_of_this_project(exportable, tmp_path, caplog):
+def test_ids_are_computed_by_a_process_that_knows_nothing_of_this_project(exportable, tmp_path, caplog, capsys):
     caplog.set_level(logging.INFO)
     model_dir = exportable / "classification"
     model = load_model(model_dir, "/cpu:0")
     run(ExportRequest(model_dir, tmp_path / "out", "savedmodel", version=3, string_input=False))
+    assert "3 in it is a model folder, too" in capsys.readouterr().out
     assert "Signature ids(input_ids: int32 [?, ?], " in caplog.text
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["3"]
     back = load_model(tmp_path / "out/3", "/cpu:0")
