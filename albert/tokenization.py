@@ -17,7 +17,8 @@ from google.protobuf.message import DecodeError
 from sentencepiece import sentencepiece_model_pb2
 
 from albert.errors import UserError
-from albert.interchange.tokenizer_json import sentencepiece_model, warn_of_other_pieces
+from albert.interchange.tokenizer_differences import UNIGRAM, WORD_PIECE, warn_of_differences
+from albert.interchange.tokenizer_json import sentencepiece_model
 from albert.system.json_text import short_repr
 from albert.system.text_encoding import decoded, read_regular, what_is, without_marks
 from albert.system.text_origins import Origins, code_points, composed_with_origins, origins_of_units, spaced_origins
@@ -118,12 +119,15 @@ def load_tokenizer(
     if spm_model_file is not None:
         data, source = _read_bytes("spm_model_file", spm_model_file), f"`spm_model_file`={spm_model_file}"
         data = sentencepiece_model(data, source) if Path(spm_model_file).suffix == ".json" else data
-        tokenizer = SentencePieceTokenizer(data, do_lower_case, source, keep_accents)
-        warn_of_other_pieces(Path(spm_model_file), tokenizer.pieces())
-        return tokenizer
+        pieces = SentencePieceTokenizer(data, do_lower_case, source, keep_accents)
+        warn_of_differences(Path(spm_model_file), UNIGRAM, dict(enumerate(pieces.pieces())))
+        return pieces
     if vocab_file is not None:
         data, source = _read_bytes("vocab_file", vocab_file), f"`vocab_file`={vocab_file}"
-        return WordPieceTokenizer(data, do_lower_case, source, keep_accents)
+        words = WordPieceTokenizer(data, do_lower_case, source, keep_accents)
+        by_id = {number: piece for piece, number in words.ids.items()}
+        warn_of_differences(Path(vocab_file), WORD_PIECE, by_id, do_lower_case and not keep_accents)
+        return words
     raise UserError(
         "No vocabulary was named. Give `spm_model_file` (an ALBERT's 30k-clean.model) or `vocab_file` (word pieces)."
     )
@@ -165,12 +169,9 @@ class SentencePieceTokenizer:
 
     def tokenize(self, text: str) -> list[str]:
         """Pieces of preprocessed text, with the comma split off every piece that ends in a digit and a comma."""
-        pieces = []
+        pieces: list[str] = []
         for piece in self._model.encode(text, out_type=str):
-            if ends_in_digit_and_comma(piece):
-                pieces.extend(self.split_off_comma(piece))
-            else:
-                pieces.append(piece)
+            pieces += self.split_off_comma(piece) if ends_in_digit_and_comma(piece) else [piece]
         return pieces
 
     def encode(self, text: str) -> list[int]:
@@ -407,7 +408,6 @@ _CHINESE_BLOCKS = (
     range(0xF900, 0xFB00),
     range(0x2F800, 0x2FA20),
 )
-
 
 _CLEANED = _Replacements(clean)
 _PUNCTUATION_APART = _Replacements(set_apart)

@@ -6,17 +6,14 @@ cuts text around them is not taken over: ids are those of this project's tokeniz
 
 import base64
 import binascii
-import logging
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from sentencepiece import sentencepiece_model_pb2
 
 from albert.errors import UserError
 from albert.system.json_text import parse_json, short_repr, short_text
-from albert.system.text_encoding import read_regular
 
 TOKENIZER_JSON = "tokenizer.json"
 _WORD_BOUNDARY = "\u2581"
@@ -81,36 +78,22 @@ def cuts_as_we_do(data: bytes) -> bool:
     return not at_symbols and not set(_QUOTES) & {text for text in patterns if isinstance(text, str)}
 
 
-def warn_of_other_pieces(vocabulary: Path, pieces: Sequence[str]) -> None:
-    """Warns where the file beside a `vocabulary`, which has `pieces`, holds others: transformers reads that file."""
-    path = vocabulary.with_name(TOKENIZER_JSON)
-    try:
-        other = _other_pieces(read_regular(path), pieces)
-    except (OSError, ValueError):  # it is not there, or is not ALBERT's
-        return
-    if other:
-        logging.warning(
-            "%s differs from %s, whose ids count here: %s. transformers reads the former; if it trained the model, "
-            "move %s away.",
-            path, vocabulary.name, other, vocabulary.name,
-        )  # fmt: skip
+def pieces_by_id(data: bytes, kind: str) -> dict[int, object] | None:
+    """The pieces of a tokenizer of the `kind` Unigram or WordPiece with its added tokens; None where it is of another.
 
-
-def _other_pieces(data: bytes, pieces: Sequence[str]) -> str:
-    """In which pieces it differs from `pieces`, as a phrase; "" where in none. Raises ValueError for a damaged one."""
+    Raises ValueError for a damaged one.
+    """
     values = _read(data)
     model = _mapping(values.get("model"), "model")
-    if model.get("type") != "Unigram":
-        return "it is of another kind"
-    theirs: dict[int, object] = dict(enumerate(piece for piece, _ in _pieces(model.get("vocab"))))
+    if model.get("type") != kind:
+        return None
+    if kind == "Unigram":
+        found: dict[int, object] = dict(enumerate(piece for piece, _ in _pieces(model.get("vocab"))))
+    else:
+        vocabulary = _mapping(model.get("vocab"), "vocab")
+        found = {number: piece for piece, number in vocabulary.items() if type(number) is int}
     added = _mappings(values.get("added_tokens"), "added_tokens")
-    theirs |= {token["id"]: token.get("content") for token in added if type(token.get("id")) is int}
-    ours = dict(enumerate(pieces))
-    other = [number for number in theirs | ours if theirs.get(number) != ours.get(number)]
-    if not other:
-        return ""
-    first = other[0]
-    return f"{len(other)} pieces, as number {first}, {short_repr(theirs.get(first))} for {short_repr(ours.get(first))}"
+    return found | {token["id"]: token.get("content") for token in added if type(token.get("id")) is int}
 
 
 def _read(data: bytes) -> Mapping[str, Any]:

@@ -1,59 +1,20 @@
 """A SentencePiece model made again from tokenizer.json gives our ids. No TensorFlow."""
 
-import base64
 import gzip
 import json
-import shutil
-from pathlib import Path
 
 import pytest
-from sentencepiece import sentencepiece_model_pb2
 
 from albert.errors import UserError
+from albert.interchange.testing import SMALL, WHOLE, made_of, proto_of
 from albert.interchange.tokenizer_json import cuts_as_we_do, read_casing, sentencepiece_model
 from albert.tokenization import load_tokenizer
-
-TESTDATA = Path(__file__).parents[1] / "testdata"
-WHOLE = TESTDATA / "30k-clean.model"
-SMALL = TESTDATA / "agreement/agreement.model"
-SPECIAL = ("<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]")
-
-
-def proto_of(data):
-    return sentencepiece_model_pb2.ModelProto.FromString(data)
 
 
 def contents(data):
     """All that ids depend on."""
     proto = proto_of(data)
     return [(p.piece, p.score, p.type) for p in proto.pieces], proto.normalizer_spec.precompiled_charsmap
-
-
-def made_of(path, is_converted=True):
-    """What transformers 4.57 makes of a .model, and otherwise what gives our ids there, as far as it is read."""
-    proto = proto_of(path.read_bytes())
-    lowered = [p.score - 100 * (p.piece[-1:] == "," and p.piece[-2:-1].isdigit()) for p in proto.pieces]
-    types = {4: False, 3: True, 2: True} if is_converted else {3: True, 2: True}
-    quotes = [{"type": "Replace", "pattern": {"String": quote}, "content": '"'} for quote in ("``", "''")]
-    table = base64.b64encode(proto.normalizer_spec.precompiled_charsmap).decode()
-    kinds = [{"type": kind} for kind in ("NFKD", "StripAccents", "Lowercase")]
-    return {
-        "added_tokens": [
-            {"id": number, "content": piece.piece, "special": types[piece.type]}
-            for number, piece in enumerate(proto.pieces)
-            if piece.type in types
-        ],
-        "normalizer": {
-            "type": "Sequence",
-            "normalizers": quotes * is_converted + kinds + [{"type": "Precompiled", "precompiled_charsmap": table}],
-        },
-        "pre_tokenizer": {"type": "Metaspace", "replacement": "\u2581", "prepend_scheme": "always"},
-        "model": {
-            "type": "Unigram",
-            "unk_id": 1,
-            "vocab": [[p.piece, score] for p, score in zip(proto.pieces, lowered, strict=True)],
-        },
-    }
 
 
 @pytest.mark.parametrize("path", [WHOLE, SMALL])
@@ -137,28 +98,3 @@ def test_a_model_without_special_pieces_is_refused_as_any_other(tmp_path):
     path.write_bytes(changed(model=MODEL | {"vocab": [["<unk>", 0], ["a", -1]], "unk_id": 0}, added_tokens=[]))
     with pytest.raises(UserError, match=r"lacks \[CLS\], \[SEP\], \[MASK\], <pad>"):
         load_tokenizer(path, None, do_lower_case=True)
-
-
-def test_a_vocabulary_other_than_the_one_beside_it_is_warned_of(tmp_path, caplog):
-    """Which transformers' fast tokenizers would read, so that its models were trained with other ids."""
-    shutil.copy(SMALL, tmp_path / "spiece.model")
-    path = tmp_path / "tokenizer.json"
-
-    def warning_of(values):
-        caplog.clear()
-        path.write_text(values if isinstance(values, str) else json.dumps(values))
-        assert load_tokenizer(tmp_path / "spiece.model", None, True).digest
-        return caplog.text
-
-    values = made_of(SMALL)
-    assert not warning_of(values)
-    assert not warning_of("{")
-    vocabulary = values["model"]["vocab"]
-    vocabulary[50], vocabulary[60] = vocabulary[60], vocabulary[50]
-    assert f"{path} differs from spiece.model, whose ids count here: 2 pieces, as number 50" in warning_of(values)
-    added = {"id": len(vocabulary), "content": "<new>", "special": False}
-    values = made_of(SMALL)
-    assert f"1 pieces, as number {len(vocabulary)}, '<new>' for None" in warning_of(
-        values | {"added_tokens": [*values["added_tokens"], added, {"id": []}]}
-    )
-    assert "it is of another kind" in warning_of(values | {"model": {"type": "BPE"}})

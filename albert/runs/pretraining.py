@@ -31,7 +31,7 @@ from albert.runs.output_dir import Claim, claim_output_dir, still_claimed
 from albert.serving.model_folder import write_model_folder
 from albert.settings import PretrainingSettings
 from albert.system.printing import counted
-from albert.tokenization import Tokenizer, load_tokenizer
+from albert.tokenization import SentencePieceTokenizer, Tokenizer, WordPieceTokenizer, load_tokenizer
 
 
 def run(settings: PretrainingSettings) -> dict[str, float]:
@@ -165,7 +165,10 @@ def tokenizer_of_records(settings: PretrainingSettings, records: Mapping[str, Re
     if not any(files):
         return None
     digests = {digest for opened in records.values() for digest, _ in opened.vocabularies}
-    tokenizers = [load_tokenizer(*files, lower, keep) for lower in (True, False) for keep in (False, True)]
+    named = load_tokenizer(*files, do_lower_case=True)
+    kind = SentencePieceTokenizer if settings.spm_model_file else WordPieceTokenizer
+    casings = [(lower, keep) for lower in (True, False) for keep in (False, True)]
+    tokenizers = [kind(named.vocabulary_bytes, lower, keep_accents=keep) for lower, keep in casings]
     fitting = [tokenizer for tokenizer in tokenizers if not digests or tokenizer.digest in digests]
     if not fitting:
         name = "spm_model_file" if settings.spm_model_file else "vocab_file"

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -259,6 +260,13 @@ def test_the_vocabulary_that_is_named_is_that_of_the_records_in_their_casing(tmp
     # Records without a manifest do not say.
     assert _tokenizer_of(tmp_path, spm_model_file=vocabulary).do_lower_case
     assert _tokenizer_of(tmp_path, cased.digest) is None
+
+
+def test_what_is_odd_beside_the_vocabulary_is_told_once_and_not_for_every_casing(tmp_path, caplog):
+    shutil.copy(AGREEMENT / "agreement.model", tmp_path / "spiece.model")
+    (tmp_path / "added_tokens.json").write_text('{"<new>": 124}')
+    assert _tokenizer_of(tmp_path, spm_model_file=tmp_path / "spiece.model")
+    assert len(caplog.messages) == 1
 
 
 def test_another_vocabulary_than_that_of_the_records_is_refused(tmp_path):

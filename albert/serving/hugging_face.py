@@ -10,16 +10,19 @@ from typing import Any, TypeVar
 
 from albert.errors import UserError
 from albert.interchange import tokenizer_json
+from albert.interchange.tokenizer_differences import TOKENIZER_CONFIG
 from albert.interchange.tokenizer_json import TOKENIZER_JSON
 from albert.serving.description import MAX_LABELS, ModelDescription, check_names
+from albert.serving.model_files import find_vocabulary
 from albert.system.json_text import parse_json, short_repr
 from albert.system.text_encoding import read_regular
 from albert.tasks.base import Choice, Labels, MultiLabels, Output, Score, Span, Tags
 from albert.weights.tensor_files import NAMES, damaged, read_tensors
 
 _Answer = TypeVar("_Answer")
-TOKENIZER_CONFIG = "tokenizer_config.json"
 CASING = {"do_lower_case": True, "keep_accents": False}  # with the values that count where none are said
+# Of BERT's tokenizers, whose vocabulary is of word pieces.
+_STRIPS_ACCENTS = "strip_accents"
 LONGEST = 512
 _PRETRAINING_CLASSIFIER = "sop_classifier.classifier.weight"
 _HEADS = ("qa_outputs.weight", "classifier.weight", "pooler.weight")
@@ -62,14 +65,26 @@ def describe(config_file: Path) -> ModelDescription | None:
 
 def read_casing(folder: Path) -> dict[str, bool]:
     """`do_lower_case` and `keep_accents`, as `tokenizer_config.json` or otherwise `tokenizer.json` says them."""
-    values = {name: value for name, value in _tokenizer_config(folder).items() if name in CASING and value is not None}
+    values = {name: value for name, value in _tokenizer_config(folder).items() if value is not None}
+    values = {name: values[name] for name in (*CASING, _STRIPS_ACCENTS) if name in values}
     for name, value in values.items():
         if type(value) is not bool:
             raise UserError(f"{folder / TOKENIZER_CONFIG}: {name} is {short_repr(value)}, not true or false.")
+    # Where texts keep their capitals, they keep their accents here and there in any case.
+    is_kept = values.pop(_STRIPS_ACCENTS, True) is False and values.get("do_lower_case", True)
+    if is_kept and _has_word_pieces(folder):
+        values.setdefault("keep_accents", True)
     if len(values) < len(CASING) and (folder / TOKENIZER_JSON).is_file():
         nothing: dict[str, bool] = {}
         return _ask_tokenizer(folder, tokenizer_json.read_casing, nothing) | values
     return values
+
+
+def _has_word_pieces(folder: Path) -> bool:
+    try:
+        return find_vocabulary(folder)[1] is not None
+    except UserError:  # told where it is needed
+        return False
 
 
 def is_cut_as_here(folder: Path) -> bool:

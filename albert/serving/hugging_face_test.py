@@ -152,6 +152,24 @@ def test_the_tokenizers_configuration_counts(tmp_path):
     assert parse_classifier_flags([*flags, "--do_lower_case"])[1].data.do_lower_case
 
 
+@pytest.mark.parametrize(
+    ("vocabulary", "tokenizer", "casing"),
+    [
+        ("vocab.txt", {"strip_accents": False}, {"keep_accents": True}),
+        ("vocab.txt", {"strip_accents": False, "do_lower_case": True}, {"do_lower_case": True, "keep_accents": True}),
+        ("vocab.txt", {"strip_accents": False, "do_lower_case": False}, {"do_lower_case": False}),
+        ("vocab.txt", {"strip_accents": False, "keep_accents": False}, {"keep_accents": False}),
+        ("vocab.txt", {"strip_accents": None}, {}),
+        ("vocab.txt", {"strip_accents": True}, {}),
+        ("spiece.model", {"strip_accents": False}, {}),
+    ],
+)
+def test_accents_are_kept_where_the_tokenizer_of_word_pieces_keeps_them(tmp_path, vocabulary, tokenizer, casing):
+    folder = folder_of("for_regression", tmp_path, tokenizer)
+    (folder / "spiece.model").rename(folder / vocabulary)
+    assert find_casing(folder) == casing
+
+
 def test_an_unlimited_length_is_that_of_the_positions(tmp_path):
     folder = folder_of("for_question_answering", tmp_path, {"model_max_length": 10**30})
     assert find_model(folder).description.max_seq_length == 64

@@ -6,9 +6,9 @@ from pathlib import Path
 import tensorflow as tf
 
 from albert.engine import checkpoint_files
+from albert.interchange.tokenizer_differences import TOKENIZER_CONFIG
 from albert.serving.export.reference import reopened
 from albert.serving.export.request import ExportRequest
-from albert.serving.hugging_face import TOKENIZER_CONFIG
 from albert.serving.loading import LoadedModel
 from albert.serving.model_folder import contents_of
 from albert.system.files import write_bytes, write_text

@@ -11,13 +11,13 @@ from typing import Any
 
 from albert.albert_config import IGNORED_FIELDS, AlbertConfig
 from albert.errors import UserError
+from albert.interchange.tokenizer_differences import TOKENIZER_CONFIG
 from albert.interchange.tokenizer_json import TOKENIZER_JSON
 from albert.serving.description import DESCRIPTION
 from albert.serving.export.model_card import model_card
 from albert.serving.export.reference import TEXTS, Outputs, Rows, reopened
 from albert.serving.export.request import ExportRequest
 from albert.serving.export.tokenizer_json import special_tokens, tokenizer_json
-from albert.serving.hugging_face import TOKENIZER_CONFIG
 from albert.serving.loading import PRETRAINING_HEADS, LoadedModel
 from albert.serving.model_folder import vocabulary_name
 from albert.serving.results import SCORE_LABEL
