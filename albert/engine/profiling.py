@@ -21,7 +21,8 @@ class Profiler:
     """Profiles from when `first` steps are done until `last` are, or the loop around which it is entered ends.
 
     `steps` is (first, last); None profiles nothing. A profile appears whole or not at all; where it cannot be written,
-    entering, ending and `advance_to` raise UserError. A warning says where a run made none of these steps.
+    ending and `advance_to` raise UserError; if another error ends the loop, a warning says so. A warning also says
+    where a run made none of these steps.
     """
 
     def __init__(self, directory: Path, steps: tuple[int, int] | None):
@@ -40,7 +41,12 @@ class Profiler:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._is_running:
-            self._stop("on")
+            try:
+                self._stop("on")
+            except UserError as problem:
+                if error is None:
+                    raise
+                logging.warning("%s", problem)  # what ended the run says more
         elif self._steps and self._begun_at is None and error is None:
             logging.warning(
                 "`profile_steps`=%d,%d: there is no profile, because this run made none of these steps.", *self._steps

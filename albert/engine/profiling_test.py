@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from albert.engine.profiling import Profiler
 from albert.errors import UserError
+from albert.system.signals import Interrupted
 from albert.testing import full_disk, unwritable
 
 
@@ -48,6 +49,18 @@ def test_a_full_disk_is_reported_in_one_line_and_nothing_half_written_is_left(tm
     with full_disk(100), pytest.raises(UserError, match=message):
         _profile(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_profile_that_cannot_be_written_does_not_hide_what_ended_the_run(tmp_path, caplog):
+    def stop_while_profiling() -> None:
+        with Profiler(tmp_path, (1, 3)) as profiler:
+            profiler.advance_to(1)
+            tf.matmul(tf.ones([2, 2]), tf.ones([2, 2]))
+            raise Interrupted("stopped after step 2, which is saved", 15)
+
+    with full_disk(100), pytest.raises(Interrupted, match="which is saved"):
+        stop_while_profiling()
+    assert "cannot write the profile in" in caplog.text
 
 
 def test_a_folder_that_cannot_be_written_is_reported_in_one_line(tmp_path):
