@@ -23,7 +23,7 @@ from albert.system.ports import free_ports
 from albert.system.prefixed_output import Screen
 from albert.system.printing import counted
 from albert.system.process_group import End, ProcessGroup
-from albert.system.signals import leave_closed_terminal, terminations
+from albert.system.signals import leave_closed_terminal, signal_name, terminations
 
 _STOPPED = frozenset({128 + signal.SIGINT, 128 + signal.SIGTERM})
 # Another start would end the same way: all is done, the user has to fix something, somebody asked to stop.
@@ -96,15 +96,8 @@ def _as_by_shell(end: End) -> End:
 
 
 def _described(end: End) -> str:
-    how = f"ended with code {end.code}" if end.code >= 0 else f"was ended by {_signal_name(-end.code)}"
+    how = f"ended with code {end.code}" if end.code >= 0 else f"was ended by {signal_name(-end.code)}"
     return f"worker {end.index} {how}{likely_reason(end.code)}"
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:  # real-time signals have none
-        return f"signal {number}"
 
 
 @contextlib.contextmanager

@@ -118,6 +118,14 @@ def _exit(number: int, _frame: FrameType | None) -> None:
     sys.exit(128 + number)
 
 
+def signal_name(number: int) -> str:
+    """SIGKILL of 9; real-time signals have no names."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
 def leave_closed_terminal() -> None:
     """Sends standard output and error to nowhere where their terminal is gone: every write to it would fail."""
     for descriptor in (1, 2):

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from albert.system.signals import signal_name
 from benchmarks.gpu_check.findings import Finding, Request, read_findings
 from benchmarks.gpu_check.plan import Part
 from benchmarks.race.processes import ROOT, environment
@@ -100,7 +101,7 @@ def _error_of(code: int, found: list[dict], log: Path) -> str:
     said = [str(finding["text"]) for finding in found if finding["kind"] in {"refused", "failed"}]
     if said:
         return said[-1]
-    how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+    how = f"killed by {signal_name(-code)}" if code < 0 else f"exit code {code}"
     lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
     last = next((line.strip() for line in reversed(lines) if line.strip()), "nothing in its log")
     return f"{how}: {last[:300]}"

@@ -77,6 +77,11 @@ class Job:
         """What the program says, of all its starts."""
         return self.folder.with_name(f"{self.folder.name}.log")
 
+    @property
+    def depth(self) -> int:
+        """How many jobs must be done before it."""
+        return 0 if self.after is None else 1 + self.after.depth
+
     def all_flags(self, of_devices: Mapping[str, str]) -> dict[str, str]:
         """Those of its command line on some devices, unless it has its own for these."""
         return {**of_devices, **self.flags, "output_dir": str(self.folder)}

@@ -25,10 +25,10 @@ from albert.system.endings import likely_reason
 from albert.system.files import cannot_write
 from albert.system.locks import LOCK, FileLock
 from albert.system.logged_output import part_line
-from albert.system.signals import StopOnSignal
+from albert.system.signals import StopOnSignal, signal_name
 
 _PACKAGE_ROOT = Path(__file__).parents[3]
-# How often progress is read. Processes that end, and signals, are noticed at once.
+# How often progress is read, and signals are answered. Processes that end are noticed at once.
 _SECONDS = 1.0
 _SECONDS_WITHOUT_NOTICE = 0.2
 _SECONDS_TO_SAVE = 600.0
@@ -90,7 +90,7 @@ class LongestFirst:
 
     def __init__(self, jobs: Sequence[Job]):
         weight = {job: job.cost for job in jobs}
-        for job in sorted(jobs, key=_depth, reverse=True):  # what waits for a job makes it more urgent
+        for job in sorted(jobs, key=lambda job: job.depth, reverse=True):  # what waits for a job makes it more urgent
             if job.after in weight:
                 weight[job.after] = max(weight[job.after], job.after.cost + weight[job])
         self._jobs = sorted(jobs, key=lambda job: -weight[job])
@@ -125,10 +125,6 @@ class LongestFirst:
     def should_end(self, job: Job) -> bool:
         """Every one runs to its end."""
         return False
-
-
-def _depth(job: Job) -> int:
-    return 0 if job.after is None else 1 + _depth(job.after)
 
 
 @dataclasses.dataclass
@@ -254,9 +250,9 @@ class Scheduler:
             if job.is_finished():
                 return None
             return f"it ended without {', '.join(job.products)} of a finished run; see {job.log}"
-        how = f"stopped by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        how = f"stopped by {signal_name(-code)}" if code < 0 else f"exit code {code}"
         if code in _STOPPED:
-            how = f"stopped by {signal.Signals(code - 128).name}, and saved"
+            how = f"stopped by {signal_name(code - 128)}, and saved"
         return f"{how}{likely_reason(code)}: {last_words(job.log)}"
 
     def _end_early(self, queue: Queue) -> None:

@@ -100,9 +100,6 @@ def _chains(runs: Sequence[Trained]) -> list[list[Job]]:
             first = first.after
         chains.setdefault(first, []).append(job)
     ordered = sorted(chains.items(), key=lambda item: -item[0].cost)
-    unfinished = [[job for job in sorted(chain, key=_depth) if not job.is_finished()] for _, chain in ordered]
+    in_order = [sorted(chain, key=lambda job: job.depth) for _, chain in ordered]
+    unfinished = [[job for job in chain if not job.is_finished()] for chain in in_order]
     return [chain for chain in unfinished if chain]
-
-
-def _depth(job: Job) -> int:
-    return 0 if job.after is None else 1 + _depth(job.after)

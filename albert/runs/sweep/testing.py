@@ -119,8 +119,8 @@ class PretendingCommand:
     """The command line of a program that writes what a run leaves, after `STEPS` steps of no time.
 
     `behaviour` says by the name of a run's folder (MRPC/recipe/seed1) or a part of it what it does instead: "fail",
-    "killed", "wait" (until a signal, on which it saves and exits), "helped" (the same, and fails where a process that
-    it has started ends), "predicting" (which a signal simply ends) or "slow".
+    "killed" (by SIGKILL; "killed 40" by signal 40), "wait" (until a signal, on which it saves and exits), "helped" (the
+    same, and fails where a process that it has started ends), "predicting" (which a signal simply ends) or "slow".
     """
 
     def __init__(self, script: Path, behaviour: Mapping[str, str]):
@@ -179,8 +179,8 @@ def pretend(arguments: list[str]) -> None:
     if behaviour == "fail":
         print("ValueError: a bug\n", flush=True)
         sys.exit(1)
-    if behaviour == "killed":
-        os.kill(os.getpid(), signal.SIGKILL)
+    if behaviour.startswith("killed"):
+        os.kill(os.getpid(), int(behaviour.removeprefix("killed") or signal.SIGKILL))
     if behaviour == "slow":
         time.sleep(1)
     if behaviour == "predicting":
