@@ -204,7 +204,7 @@ class Estimator:
         profiler = Profiler(self._config.model_dir, self._config.profile_steps)
         nonfinite = NonfiniteSteps(self._config.skip_nonfinite_steps, input_fn, self._config.model_dir, workers)
         workers.start_watching()
-        saved = self._saved_when_asked_to_stop(max_steps)
+        saved = self._saved_when_asked_to_stop(max_steps, nonfinite)
         with StopOnSignal() as stop, bar, profiler if workers.is_chief else contextlib.nullcontext(), saved:
             while self.global_step < max_steps:
                 # How many steps a call makes depends on time, and on where the profile begins.
@@ -225,11 +225,12 @@ class Estimator:
                         break
 
     @contextlib.contextmanager
-    def _saved_when_asked_to_stop(self, max_steps: int) -> Iterator[None]:
-        """Saves the state where an observer raises AskedToStop, which goes on."""
+    def _saved_when_asked_to_stop(self, max_steps: int, nonfinite: NonfiniteSteps) -> Iterator[None]:
+        """Saves the state where an observer raises AskedToStop, which goes on, unless `nonfinite` ends training."""
         try:
             yield
         except AskedToStop:
+            nonfinite.raise_if_too_many()  # steps of the same call came after it
             if self.global_step not in self.checkpoint_steps:
                 self._save(max_steps)
             logging.info("Asked to stop after step %d of %d, which is saved.", self.global_step, max_steps)

@@ -575,6 +575,18 @@ def test_a_step_that_is_left_out_changes_nothing_however_many_share_a_call(tmp_p
         _train(_exploding(_light_estimator(tmp_path / "one", 2, skip_nonfinite_steps=1), 2, 4), 2, last=6)
 
 
+def test_who_asks_to_stop_does_not_hide_an_earlier_step_that_is_not_finite(tmp_path):
+    class Asking(Log):
+        def on_steps(self, records):
+            raise AskedToStop
+
+    estimator = _exploding(_light_estimator(tmp_path), 2)
+    estimator.throughput.steps_for = lambda seconds: 4  # step 2 is in the same call
+    with pytest.raises(UserError, match="step 2: loss inf"):
+        estimator.train(lambda a, b: _shards(1, a, b), 8, None, [Asking()])
+    assert estimator.checkpoint_steps == []
+
+
 def test_a_line_has_the_time_left_from_when_the_speed_is_known(tmp_path, caplog):
     caplog.set_level("INFO")
     estimator = _light_estimator(tmp_path, log_steps=2)
