@@ -80,6 +80,19 @@ class CheckpointStore:
         """Makes `model.ckpt-best` a copy of the checkpoint of `step`."""
         checkpoint_files.copy(self.path(step), self.path(BEST))
 
+    def name_best_by_step(self) -> None:
+        """Gives `model.ckpt-best` the name of its step as well, if no checkpoint has that.
+
+        Where nothing says how it scored, another would otherwise take its place before the two are compared.
+        """
+        try:
+            with checkpoint_files.open_checkpoint(self.path(BEST)) as reader:
+                step = int(reader.get_tensor(checkpoint_files.GLOBAL_STEP))
+        except UserError:  # missing, or damaged
+            return
+        if not checkpoint_files.exists(self.path(step)):
+            checkpoint_files.copy(self.path(BEST), self.path(step))
+
     # Reading ----------------------------------------------------------------------------------------------------------
 
     def load_to_resume(self, best_step: int | None) -> tuple[Path, State] | None:
@@ -99,6 +112,8 @@ class CheckpointStore:
         for prefix in [*usable, *([self.path(BEST)] if has_best else [])]:
             state = self._try_to_load(prefix, problems)
             if state is not None:
+                if prefix == self.path(BEST):  # to be evaluated and kept as the others are
+                    checkpoint_files.copy(prefix, self.path(int(state[checkpoint_files.GLOBAL_STEP])))
                 if problems:
                     logging.warning("Training resumes from %s; the steps after it are recomputed.", prefix)
                 return prefix, state

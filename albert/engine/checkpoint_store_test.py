@@ -114,6 +114,30 @@ def test_the_best_is_the_last_resort(tmp_path):
     assert _step(store.load_to_resume(best_step=4)) == 4
 
 
+@pytest.mark.parametrize("damage", [_flip, Path.unlink])
+def test_what_training_resumes_from_has_the_name_of_its_step(tmp_path, damage):
+    # The best, evaluated when evaluations.json was written or lost, on a file system without hard links.
+    store = _store(tmp_path, 4, best=4)
+    path = tmp_path / "model.ckpt-4.index"
+    content = path.read_bytes()
+    path.unlink()
+    path.write_bytes(content)
+    damage(path)
+    assert _step(store.load_to_resume(best_step=None)) == 4
+    assert _step(store.load_step(4)) == 4
+
+
+def test_the_best_gets_the_name_of_its_step_where_no_checkpoint_has_it(tmp_path):
+    store = _store(tmp_path, 4, 8, best=4, keep_max=1)
+    store.name_best_by_step()
+    assert store.steps == [4, 8]
+    before = _files(tmp_path)
+    store.name_best_by_step()
+    _flip(tmp_path / "model.ckpt-best.index")
+    store.name_best_by_step()
+    assert _files(tmp_path).keys() == before.keys()
+
+
 def test_a_best_that_lost_its_own_files_is_copied_again(tmp_path, caplog):
     caplog.set_level(logging.WARNING)
     store = _store(tmp_path, 4, 8, best=4)

@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import tensorflow as tf
@@ -20,21 +20,30 @@ from tqdm import tqdm
 from albert.engine import checkpoint_files
 from albert.engine.checkpoint_store import CheckpointStore
 from albert.engine.distribution import Replicas
-from albert.engine.estimator_spec import EstimatorSpec, Features, ModeKeys, ModelFn, Optimizer
+from albert.engine.estimator_spec import (
+    EstimatorSpec,
+    EvalSpec,
+    Features,
+    ModeKeys,
+    ModelFn,
+    Optimizer,
+    TrainingObserver,
+)
 from albert.engine.evaluations import Evaluation, EvaluationLog
 from albert.engine.nonfinite_steps import NonfiniteSteps
-from albert.engine.outputs import Arrays, Outputs
+from albert.engine.outputs import Outputs
 from albert.engine.profiling import Profiler
 from albert.engine.shared_checkpoints import digest_of, load_together
 from albert.engine.throughput import StepRecord, Throughput
 from albert.engine.training_step import STEP_FIGURES, TrainingStep
+from albert.engine.workers import Arrays
 from albert.errors import UserError
 from albert.system.callback_errors import reraise_user_errors
 from albert.system.printing import counted
 from albert.system.progress import progress_bar
 from albert.system.signals import AskedToStop, Interrupted, StopOnSignal
 
-__all__ = ["Estimator", "EstimatorSpec", "EvalSpec", "ModeKeys", "ModelFn", "RunConfig", "StepRecord"]
+__all__ = ["Estimator", "EstimatorSpec", "EvalSpec", "ModeKeys", "RunConfig", "TrainingObserver"]
 
 # A call to the compiled loop lasts about this long: signals are only seen between calls.
 SECONDS_PER_CALL = 1.0
@@ -80,32 +89,6 @@ class RunConfig:
         for name, least in lowest.items():
             if getattr(self, name) < least:
                 raise UserError(f"`{name}`={getattr(self, name)} must be at least {least}")
-
-
-@dataclasses.dataclass(frozen=True)
-class EvalSpec:
-    """How a checkpoint is evaluated: the rows, what scores all predictions at once, and the metric that selects.
-
-    The best checkpoint has the largest `best_metric`, or with `lower_is_better` the smallest.
-    `has_labels`: the rows have labels for a loss, and not only what `score_fn` knows. `num_examples` is for the log.
-    """
-
-    input_fn: Callable[[], tf.data.Dataset]
-    score_fn: Callable[[Arrays], Mapping[str, float]]
-    best_metric: str
-    has_labels: bool = True
-    lower_is_better: bool = False
-    num_examples: int | None = None
-
-
-class TrainingObserver(Protocol):
-    """Called with what happens during training; writes curves, TensorBoard events and the like."""
-
-    def on_start(self, first_step: int) -> None: ...
-
-    def on_steps(self, records: Sequence[StepRecord]) -> None: ...
-
-    def on_evaluation(self, evaluation: Evaluation) -> None: ...
 
 
 class Estimator:
@@ -186,8 +169,8 @@ class Estimator:
         workers = self._workers
         self._start_or_resume()
         workers.on_chief(lambda: _tell(observers, "on_start", self.global_step))
-        if eval_spec and self._is_due(self.global_step, max_steps) and self.global_step not in self.evaluations.steps:
-            self._evaluate_checkpoint(eval_spec, observers)
+        if eval_spec:
+            self._evaluate_missed(eval_spec, max_steps, observers)
         if self.global_step >= max_steps or self._stops_early(eval_spec, max_steps):
             workers.on_chief(lambda: self._store.finish_save(self.global_step, lambda s: self._is_due(s, max_steps)))
             logging.info("Step %d of %d: nothing left to train.", self.global_step, max_steps)
@@ -429,12 +412,9 @@ class Estimator:
         """
         workers = self._workers
         workers.on_chief(lambda: checkpoint_files.clean_up(self._config.model_dir))
-        done = self.evaluations.steps
-        waiting = workers.agree(lambda: [step for step in self.checkpoint_steps if step not in done])
+        waiting = self._not_evaluated()
         for step in waiting:
-            found = load_together(workers, self._store, functools.partial(self._store.load_step, step))
-            if found:
-                self._assign(*found)
+            if self._load(step):
                 self._evaluate_checkpoint(eval_spec, ())
         has_best = workers.agree(lambda: checkpoint_files.exists(self.checkpoint_path("best")))
         if waiting and not self.evaluations.steps and not has_best:
@@ -442,6 +422,37 @@ class Estimator:
             raise UserError(
                 f"every checkpoint in {self._config.model_dir} is damaged: {names}. Put back a copy of one."
             )
+
+    def _evaluate_missed(self, eval_spec: EvalSpec, max_steps: int, observers: Iterable[TrainingObserver]) -> None:
+        """Evaluates the checkpoints up to this step that an undisturbed run would have evaluated, the oldest first.
+
+        After a kill that is the newest. It is every one that is left if training had no `eval_spec` before, or if
+        `evaluations.json` is gone.
+        """
+        now = self.global_step
+        missed = [step for step in self._not_evaluated() if step <= now and self._is_due(step, max_steps)]
+        for step in missed:
+            if step == self.global_step or self._load(step):
+                self._evaluate_checkpoint(eval_spec, observers)
+        if self.global_step != now:
+            self._load(now)
+
+    def _not_evaluated(self) -> list[int]:
+        """Steps of the checkpoints without an evaluation, ascending; if no evaluation is left, the best one's too."""
+
+        def find() -> list[int]:
+            if self.checkpoint_steps and not self.evaluations.best:
+                self._store.name_best_by_step()
+            return [step for step in self.checkpoint_steps if step not in self.evaluations.steps]
+
+        return self._workers.agree(find)
+
+    def _load(self, step: int) -> bool:
+        """Takes the state of the checkpoint of `step`, or says that it is damaged; whether it is good."""
+        found = load_together(self._workers, self._store, functools.partial(self._store.load_step, step))
+        if found:
+            self._assign(*found)
+        return found is not None
 
     def _evaluate_checkpoint(self, eval_spec: EvalSpec, observers: Iterable[TrainingObserver]) -> None:
         """Evaluates the current weights, those of `model.ckpt-<step>`, and makes that the best if none was better."""

@@ -1,4 +1,4 @@
-"""What the engine is given: a `model_fn`, with the mode it is called in and the spec it returns, and an `Optimizer`."""
+"""What the engine is given: a `model_fn` with its mode and its spec, an `Optimizer`, an `EvalSpec`, and observers."""
 
 import dataclasses
 import enum
@@ -6,6 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import tensorflow as tf
+
+from albert.engine.evaluations import Evaluation
+from albert.engine.throughput import StepRecord
+from albert.engine.workers import Arrays
 
 Features = Mapping[str, tf.Tensor]
 
@@ -85,3 +89,29 @@ class Optimizer(Protocol):
         The gradient is `gradients` times `gradient_scale` []. Where `is_applied` [] is False, everything stays as it
         is, whatever the gradient holds.
         """
+
+
+@dataclasses.dataclass(frozen=True)
+class EvalSpec:
+    """How a checkpoint is evaluated: the rows, what scores all predictions at once, and the metric that selects.
+
+    The best checkpoint has the largest `best_metric`, or with `lower_is_better` the smallest.
+    `has_labels`: the rows have labels for a loss, and not only what `score_fn` knows. `num_examples` is for the log.
+    """
+
+    input_fn: Callable[[], tf.data.Dataset]
+    score_fn: Callable[[Arrays], Mapping[str, float]]
+    best_metric: str
+    has_labels: bool = True
+    lower_is_better: bool = False
+    num_examples: int | None = None
+
+
+class TrainingObserver(Protocol):
+    """Called with what happens during training; writes curves, TensorBoard events and the like."""
+
+    def on_start(self, first_step: int) -> None: ...
+
+    def on_steps(self, records: Sequence[StepRecord]) -> None: ...
+
+    def on_evaluation(self, evaluation: Evaluation) -> None: ...

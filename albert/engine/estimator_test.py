@@ -468,6 +468,43 @@ def test_a_checkpoint_saved_but_not_yet_evaluated_is_evaluated_after_a_restart(t
     assert [(e.step, e.is_best) for e in estimator.evaluations] == [(4, True), (8, False)]
 
 
+def test_training_that_resumes_with_evaluation_evaluates_what_was_missed_the_oldest_first(tmp_path):
+    whole, _ = _train(_light_estimator(tmp_path / "whole", save_checkpoints_steps=2), last=8)
+    _train(_light_estimator(tmp_path / "cut", save_checkpoints_steps=2, keep_checkpoint_max=2), last=6)
+    estimator = _light_estimator(tmp_path / "cut", save_checkpoints_steps=2, keep_checkpoint_max=2)
+    log = Log()
+    estimator.train(lambda a, b: _shards(1, a, b), 8, _scored([0.9, 0.9, 0.1]), [log])
+    assert [(e.step, e.is_best) for e in log.evaluations] == [(4, True), (6, False), (8, False)]
+    for name, value in whole.items():
+        np.testing.assert_array_equal(estimator._state()[name], value, err_msg=name)
+
+
+@pytest.mark.parametrize("trains", [True, False])
+def test_a_best_model_whose_score_is_lost_is_evaluated_again_before_another_takes_its_place(tmp_path, trains):
+    def estimator():
+        return _light_estimator(tmp_path, save_checkpoints_steps=2, keep_checkpoint_max=2)
+
+    estimator().train(lambda a, b: _shards(1, a, b), 8, _scored([0.9, 0.1, 0.2, 0.3]))
+    expected = checkpoint_files.load_tensors(tmp_path / "model.ckpt-best")
+    (tmp_path / "evaluations.json").unlink()
+    again = estimator()
+    scores = _scored([0.9, 0.2, 0.3])
+    again.train(lambda a, b: _shards(1, a, b), 8, scores) if trains else again.evaluate_checkpoints(scores)
+    assert [(e.step, e.is_best) for e in again.evaluations] == [(2, True), (6, False), (8, False)]
+    found = checkpoint_files.load_tensors(tmp_path / "model.ckpt-best")
+    assert found["global_step"] == expected["global_step"] == 2
+    np.testing.assert_array_equal(found["output_weights"], expected["output_weights"])
+
+
+def test_training_resumes_and_evaluates_from_the_best_checkpoint_alone(tmp_path):
+    _light_estimator(tmp_path).train(lambda a, b: _shards(1, a, b), 4, _scored([0.5]))
+    for path in (*tmp_path.glob("model.ckpt-4.*"), tmp_path / "evaluations.json"):
+        path.unlink()
+    estimator = _light_estimator(tmp_path, save_checkpoints_steps=4)
+    estimator.train(lambda a, b: _shards(1, a, b), 6, _scored([0.5, 0.4]))
+    assert [(e.step, e.is_best) for e in estimator.evaluations] == [(4, True), (6, False)]
+
+
 def test_evaluating_leaves_out_what_is_damaged(tmp_path):
     _train(_light_estimator(tmp_path, save_checkpoints_steps=2), last=6)
     for step in (4, 6):

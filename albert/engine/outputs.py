@@ -13,12 +13,11 @@ import tensorflow as tf
 
 from albert.engine.distribution import Replicas
 from albert.engine.estimator_spec import Features, ModeKeys, ModelFn
+from albert.engine.workers import Arrays
 from albert.ops.compiled import CompiledOnce, TracedOnce
 from albert.system.callback_errors import reraise_user_errors
 from albert.system.printing import part_of
 from albert.system.progress import progress_bar
-
-Arrays = dict[str, np.ndarray]
 
 
 class Outputs:
