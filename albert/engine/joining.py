@@ -143,7 +143,7 @@ def _mark_logs(cluster: Cluster) -> None:
 
     def marked(record: logging.LogRecord) -> bool:
         if not getattr(record, "is_marked", False):
-            record.msg, record.is_marked = prefix.replace("%", "%%") + str(record.msg), True
+            record.msg, record.is_marked = prefix + str(record.msg), True
         return True
 
     for handler in logging.getLogger().handlers:
