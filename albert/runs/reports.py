@@ -350,7 +350,7 @@ def _plot_dev_loss(axes: "Axes", evaluations: Sequence[Evaluation]) -> None:
     points = [(e.step, e.metrics["eval_loss"]) for e in evaluations if "eval_loss" in e.metrics]
     points = [(step, loss) for step, loss in points if math.isfinite(loss)]
     if points:
-        axes.plot(*zip(*points, strict=True), "s--", color="tab:green", markersize=4, label="dev loss")
+        axes.plot(*zip(*sorted(points), strict=True), "s--", color="tab:green", markersize=4, label="dev loss")
 
 
 def _plot_metric(axes: "Axes", evaluations: Sequence[Evaluation], best_metric: str) -> list["Line2D"]:
@@ -359,7 +359,7 @@ def _plot_metric(axes: "Axes", evaluations: Sequence[Evaluation], best_metric: s
     if not evaluations:
         return []
     metric_axes = axes.twinx()
-    steps, values = zip(*((e.step, e.value) for e in evaluations), strict=True)
+    steps, values = zip(*sorted((e.step, e.value) for e in evaluations), strict=True)
     (line,) = metric_axes.plot(steps, values, "o-", color="tab:orange", label=f"dev {best_metric}")
     best = [e for e in evaluations if e.is_best][-1:]
     metric_axes.plot([e.step for e in best], [e.value for e in best], "*", color="tab:red", markersize=14)

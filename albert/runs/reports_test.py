@@ -345,6 +345,19 @@ def test_the_curve_has_whole_steps_and_says_what_its_lines_are(tmp_path, drawn, 
     assert metric_axes.lines[0].get_xydata().tolist() == [[num_steps, 0.5]]
 
 
+def test_the_curve_follows_the_steps_where_older_checkpoints_were_evaluated_later(tmp_path, drawn):
+    log = reports.TrainingLog(tmp_path, 10)
+    log.on_start(0)
+    log.on_steps(_records(1, 9))
+    evaluations = [_evaluation(9, 0.5, True), _evaluation(3, 0.25, False), _evaluation(6, 0.75, True)]
+    reports.draw_curve(tmp_path, evaluations, "f1")
+    metrics, best = drawn[0].axes[1].lines
+    assert metrics.get_xydata().tolist() == [[3, 0.25], [6, 0.75], [9, 0.5]]
+    assert best.get_xydata().tolist() == [[6, 0.75]]
+    dev_loss = next(line for line in drawn[0].axes[0].lines if line.get_label() == "dev loss")
+    assert dev_loss.get_xdata().tolist() == [3, 6, 9]
+
+
 def test_the_curve_draws_a_dev_loss_only_where_there_is_one(tmp_path, drawn):
     log = reports.TrainingLog(tmp_path, 10)
     log.on_start(0)

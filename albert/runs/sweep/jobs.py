@@ -43,7 +43,7 @@ class Outcome:
 
     @property
     def has_trained_to_the_end(self) -> bool:
-        """Whether the last evaluation is that of the last step, or early stopping ended training there."""
+        """Whether there is an evaluation of the last step, or early stopping ended training there."""
         steps = self.hyperparameters.get("Training steps")
         return steps is None or self.last_step in (steps, self.hyperparameters.get("Stopped early at step"))
 
@@ -156,13 +156,13 @@ def read_outcome(folder: Path) -> Outcome | None:
     try:
         metric, best, hyperparameters = found["best_metric"], found["best"], found["hyperparameters"]
         numbers = {name: math.nan if value is None else float(value) for name, value in best.items()}
-        evaluations = found["evaluations"]
-        last_step = int(evaluations[-1]["global_step"]) if evaluations else int(numbers.get("global_step", 0))
+        best_step = int(numbers.get("global_step", 0))
+        # The last one in the file may be of an older checkpoint.
+        last_step = max((int(evaluation["global_step"]) for evaluation in found["evaluations"]), default=best_step)
         if metric not in numbers or not isinstance(hyperparameters, dict):
             return None
-        int(numbers.get("global_step", 0))  # what is no step is damage
         return Outcome(metric, numbers, last_step, hyperparameters)
-    except (TypeError, KeyError, ValueError, AttributeError, IndexError, OverflowError):
+    except (TypeError, KeyError, ValueError, AttributeError, OverflowError):
         return None
 
 

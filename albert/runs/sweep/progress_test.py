@@ -101,6 +101,14 @@ def test_a_damaged_file_of_results_is_no_outcome(tmp_path, damage):
     assert read_outcome(tmp_path) is None
 
 
+def test_a_run_is_at_its_end_where_an_older_checkpoint_was_evaluated_later(tmp_path):
+    whole = {"best_metric": "f1", "best": {"f1": 0.5, "global_step": 4}, "hyperparameters": {"Training steps": 12}}
+    for evaluated, is_at_end in (([12, 4], True), ([4, 8], False), ([], False)):
+        evaluations = [{"global_step": step} for step in evaluated]
+        (tmp_path / "eval_results.json").write_text(json.dumps({**whole, "evaluations": evaluations}))
+        assert read_outcome(tmp_path).has_trained_to_the_end is is_at_end
+
+
 def test_evaluations_are_read_by_their_best_metric_or_the_mean_of_several(tmp_path):
     entry = {"step": 7, "metrics": {"f1": 0.5, "accuracy": 0.7, "loss": 1.0}, "best_metric": "loss"}
     (tmp_path / "evaluations.json").write_text(json.dumps([entry]))
