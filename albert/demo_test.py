@@ -95,6 +95,7 @@ def test_options_become_flags_and_further_flags_are_handed_on(calls, tmp_path):
         (["pretraining", "--num-steps", "3"], "--num-steps 3: the option is -s 3 (./demo_albert help)"),
         (["--log_steps", "3"], "--log_steps 3: a flag has its value behind =, as --log_steps=3 (./demo_albert help)"),
         (["finetuning", "MRPC"], "MRPC is not known (./demo_albert help)"),
+        (["TASK=MRPC"], "TASK=MRPC: a variable goes in front: TASK=MRPC ./demo_albert ... (./demo_albert help)"),
         (["-e", "3"], "-e 3 is for -t squad: write --num_train_epochs=3 here"),
     ],
 )

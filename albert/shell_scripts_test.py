@@ -626,40 +626,125 @@ def test_help_has_defaults(checkout, script):
     assert re.search(r"^  BS +examples per GPU", said, re.M)
 
 
+RACE = "multi_run_albert_race.sh"
+SQUAD = "multi_run_albert_squad.sh"
+
+
 @pytest.mark.parametrize(
     ("script", "variables", "said"),
     [
-        (OWN, {"EPOCHS": "1"}, ["EPOCHS is ignored: did you mean EPOCH? (how often each row is seen)"]),
-        (GLUE, {"EPOCHS": "1"}, ["EPOCHS is ignored: did you mean TSP? (training steps)"]),
-        (GLUE, {"TASKS": "MRPC"}, ["TASKS is ignored: did you mean TASK? (a task"]),
-        ("multi_run_albert_race.sh", {"SEEDS": "1"}, ["SEEDS is ignored: did you mean SEED? ("]),
-        (OWN, {"VALID_FILE": "a"}, ["VALID_FILE is ignored: did you mean VALIDATION_FILE?"]),
-        (OWN, {"METRIC": "f1"}, ["METRIC is ignored: write --metric_for_best_model=f1 behind the name of the script."]),
-        (GLUE, {"METRIC": "f1"}, []),
-        (GLUE, {"MAX_GRAD_NORM": "0"}, ["MAX_GRAD_NORM is ignored: write --max_grad_norm=0 behind the name of the"]),
-        (GLUE, {"WD": "0"}, ["WD is ignored: did you mean WEIGHT_DECAY? ("]),
-        (OWN, {"SEEDS": "1"}, []),
-        (GLUE, {"SEEDS": "1"}, []),
-        # Somebody else's, then.
-        (OWN, {"EPOCHS": "1", "EPOCH": "2"}, []),
-        (OWN, {"TASKS": "MRPC", "GPUS": ""}, []),
+        (OWN, {"EPOCHS": "1"}, ["EPOCHS is not a variable of this script: did you mean EPOCH? (how often each row"]),
+        (OWN, {"EPCOH": "1"}, ["EPCOH is not a variable of this script: did you mean EPOCH? ("]),
+        (OWN, {"epoch": "1"}, ["epoch is not a variable of this script: did you mean EPOCH? ("]),
+        (GLUE, {"EPOCHS": "1"}, ["EPOCHS is not a variable of this script: did you mean TSP? (training steps)"]),
+        (GLUE, {"TASKS": "MRPC"}, ["TASKS is not a variable of this script: did you mean TASK? (a task"]),
+        (GLUE, {"SEEDS": "1,2", "OUTPTU_DIR": "x"}, ["OUTPTU_DIR is not a variable of this script: did you mean OUT"]),
+        (RACE, {"SEEDS": "1"}, ["SEEDS is not a variable of this script: did you mean SEED? ("]),
+        (OWN, {"VALID_FILE": "a"}, ["VALID_FILE is not a variable of this script: did you mean VALIDATION_FILE?"]),
+        (OWN, {"PATIENCE": "3"}, ["PATIENCE is not a variable of this script: write --early_stopping_patience=3 beh"]),
+        (GLUE, {"MAX_GRAD_NORM": "0"}, ["MAX_GRAD_NORM is not a variable of this script: write --max_grad_norm=0 "]),
         (
-            "multi_run_albert_squad.sh",
-            {"BATCH_SIZE": "8", "MAX_LEN": "64", "LEARNING_RATE": "1"},
+            SQUAD,
+            {"BATCH_SIZE": "8", "LEARNING_RATE": "1", "MODEL_DIR": "nowhere"},
             [
-                "BATCH_SIZE is ignored: did you mean BS?",
-                "LEARNING_RATE is ignored: did you mean LR?",
-                "MAX_LEN is ignored: did you mean MSL?",
+                "BATCH_SIZE is not a variable of this script: did you mean BS?",
+                "LEARNING_RATE is not a variable of this script: did you mean LR?",
+                "no folder nowhere: ",
             ],
         ),
     ],
 )
-def test_a_variable_under_another_programs_name_is_told_and_nothing_refused(checkout, script, variables, said):
+def test_a_misspelt_variable_stops_a_script_with_the_right_one(checkout, script, variables, said):
     result = checkout.run(script, **variables)
+    assert result.returncode == 2
+    lines = result.stderr.splitlines()
+    assert len(lines) == len(said)
+    assert all(line.startswith(f"{script}: {part}") for line, part in zip(lines, said, strict=True)), lines
+    names = [name for name in variables if lines[0].startswith(f"{script}: {name} ")]
+    assert lines[0].endswith(f" If it is another program's, unset it here: env -u {names[0]} {checkout.root / script}")
+
+
+@pytest.mark.parametrize(
+    ("script", "variables", "said"),
+    [
+        (OWN, {"METRIC": "f1"}, ["METRIC is ignored: write --metric_for_best_model=f1 behind the name of the script."]),
+        (OWN, {"TASK": "MRPC"}, ["TASK has no effect on this script."]),
+        (GLUE, {"WD": "0"}, ["WD is ignored: did you mean WEIGHT_DECAY? ("]),
+        (GLUE, {"TRAIN_FILE": "a"}, ["TRAIN_FILE has no effect on this script."]),
+        (SQUAD, {"CACHE_DIR": "a", "N_GPUS": "1"}, ["CACHE_DIR is ignored: did you mean CACHED_DIR?", "N_GPUS is ig"]),
+    ],
+)
+def test_a_variable_that_may_be_another_programs_is_told_on_the_terminal_and_in_the_log(
+    checkout, tmp_path, script, variables, said
+):
+    result = checkout.run(script, OUTPUT_DIR=str(tmp_path / "out"), **variables)
     assert result.returncode == 0
     lines = result.stderr.splitlines()
     assert len(lines) == len(said)
     assert all(line.startswith(f"{script}: {part}") for line, part in zip(lines, said, strict=True)), lines
+    assert said_in(tmp_path / "out.log").splitlines() == [*lines, "stub output"]
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "variables"),
+    [
+        (OWN, (), {"SEEDS": "1"}),
+        (GLUE, (), {"SEEDS": "1", "METRIC": "f1", "GLUE_DIR": ""}),
+        # Somebody else's, then.
+        (OWN, (), {"EPOCHS": "1", "EPOCH": "2"}),
+        (OWN, ("--num_train_epochs=2", "--class_weights", "balanced"), {"EPOCHS": "1", "CLASS_WEIGHTS": "x"}),
+        (OWN, (), {"TASKS": "MRPC", "GPUS": "", "USER": "me", "LANG": "C", "LOGNAME": "me", "CI": "true"}),
+    ],
+)
+def test_a_variable_whose_setting_is_given_or_that_means_none_is_nobodys_business(
+    checkout, script, arguments, variables
+):
+    result = checkout.run(script, *arguments, **variables)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "said"),
+    [
+        (
+            OWN,
+            ["TRAIN_FILE=a b"],
+            "TRAIN_FILE=a b stands behind the script's name, where a variable has no effect: put",
+        ),
+        (GLUE, ["--recipe", "BS=8"], "BS=8 stands behind the script's name, where a variable has no effect: put it in"),
+        (OWN, ["--", "EPOCHS=1"], "EPOCHS=1 is not a flag: did you mean EPOCH, in front of the script's name? (how o"),
+        (OWN, ["CLASS_WEIGHTS=balanced"], "CLASS_WEIGHTS=balanced is not a flag: write --class_weights=balanced"),
+        (RACE, ["learning_rate=1"], "learning_rate=1 is not a flag: write --learning_rate=1"),
+        (OWN, ["--log_steps=2", "{root}/tickets.csv"], "/tickets.csv' in front of the script's name?"),
+        (GLUE, ["MRPC"], "MRPC is not a flag: did you mean TASK=MRPC in front of the script's name?"),
+        (SQUAD, ["{model}"], "/albert_base_v2' in front of the script's name?"),
+        (SQUAD, ["x"], "x is not a flag: behind the script's name are flags, --flag=value, in front of it variables"),
+    ],
+)
+def test_a_word_behind_a_scripts_name_that_is_no_flag_is_refused_with_what_is_meant(checkout, script, arguments, said):
+    arguments = [word.format(root=checkout.root, model=checkout.model) for word in arguments]
+    result = checkout.run(script, *arguments, TRAIN_FILE="")
+    assert (result.returncode, result.stdout, result.stderr.count("\n")) == (2, "", 1)
+    assert said in result.stderr
+    assert not checkout.call_file.exists()
+
+
+def test_a_value_behind_its_flag_is_no_word_on_its_own(checkout):
+    result = checkout.run(OWN, "--log_steps", "2", "--text_column_names", "a=b")
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_variables_behind_run_tests_are_refused(checkout):
+    result = checkout.run("run_tests", "--quick", "ALBERT_TEST_DATA=x")
+    assert (result.returncode, result.stderr.count("\n")) == (2, 1)
+    assert "ALBERT_TEST_DATA=x stands behind the name" in result.stderr
+
+
+def test_what_only_some_scripts_read_is_named_as_such():
+    (names,) = re.findall(r"^readonly of_some_scripts=\((.*?)\)", (ROOT / "scripts/help.sh").read_text(), re.M)
+    texts = [(ROOT / script).read_text() for script in FINE_TUNING_SCRIPTS]
+    read = [set(re.findall(r"^([A-Z_]+)=\$\{\1:?-", text, re.M)) for text in texts]
+    assert set(names.split()) <= set.union(*read) - set.intersection(*read)
 
 
 def test_other_names_are_no_variables_and_mean_some(checkout):

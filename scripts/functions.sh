@@ -54,6 +54,11 @@ expand_home() {
   if [[ ${!1:-} =~ ^'~'(/|$) ]]; then printf -v "$1" '%s' "$home${!1#'~'}"; fi
 }
 
+# in_quotes WORD: prints it for a command line.
+in_quotes() {
+  if [[ $1 =~ ^[A-Za-z0-9_.,:=/+@%-]+$ ]]; then printf '%s' "$1"; else printf '%s' "${1@Q}"; fi
+}
+
 # counted NUMBER NOUN: prints them, as "1 step" or "2 steps".
 counted() {
   local plural=s

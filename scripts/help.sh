@@ -58,31 +58,137 @@ other_names=(
   MAX_GRAD_NORM=--max_grad_norm LR_SCHEDULER_TYPE=--lr_scheduler_type LR_SCHEDULER=--lr_scheduler_type
   ADAM_EPSILON=--adam_epsilon ADAM_BETA1=--adam_beta1 ADAM_BETA2=--adam_beta2
   LABEL_COLUMN=--label_column_name TEXT_COLUMN=--text_column_names TEXT_COLUMNS=--text_column_names
+  MODEL_NAME=MODEL_DIR MODEL_NAME_OR_PATH=MODEL_DIR PRETRAINED_MODEL=MODEL_DIR MODELS_DIR=MODEL_DIR MODEL_PATH=MODEL_DIR
+  DATADIR=DATA_DIR/TRAIN_FILE CACHE_DIR=CACHED_DIR
 )
 
 flags_of_all=' --max_grad_norm --lr_scheduler_type --adam_epsilon --adam_beta1 --adam_beta2 '
 
-# warn_of_other_names SCRIPT: says which variables of the environment have such names, where the one that is meant is
-# not set. They may be another program's: nothing is refused.
-warn_of_other_names() {
-  local pair name meant candidates
-  read_variables "$1"
-  read_variables "$root/scripts/run_common.sh"
+# Those of them, and names like a variable's, that programs have which train nothing: of these a script only warns.
+readonly common_names=' BATCH CACHE_DIR CHECKPOINT CONFIGS DATA DATADIR DEV DEVICES GPU GPUS LOG_FILE METRIC MODEL
+  MODELS_DIR MODEL_NAME MODEL_PATH NUM_GPU N_GPU N_GPUS OUTPUT TEST TEST_FILES TRAIN VALIDATION VERSIONS VOCAB WD
+  WORKERS version config '
+# What not every one of the scripts reads; of the others it has no effect.
+readonly of_some_scripts=(TASK TRAIN_FILE VALIDATION_FILE TEST_FILE PREDICT_FILE SQUAD_VERSION DOC_STRIDE MQL GPUS_PER_RUN)
+
+strange_names=() # NAME=MEANT for variables of the environment that this script does not read; MEANT is set nowhere
+warnings=''      # lines for the terminal and the log
+
+# is_near ONE OTHER: whether a letter more, fewer or another, or two in the wrong order, make one of the other.
+is_near() {
+  local one=$1 other=$2
+  while [[ $one && ${one:0:1} == "${other:0:1}" ]]; do one=${one:1} other=${other:1}; done
+  while [[ $one && $other && ${one: -1} == "${other: -1}" ]]; do one=${one%?} other=${other%?}; done
+  ((${#one} <= 1 && ${#other} <= 1)) || [[ ${#one} == 2 && $one == "${other:1}${other:0:1}" ]]
+}
+
+# find_meant NAME: sets `meant` to the variable or the flag of this script that NAME seems to mean, '' for none.
+find_meant() {
+  local pair known candidates upper=${1^^}
+  meant=''
+  if [[ ${text_of_variable[$upper]+set} ]]; then
+    meant=$upper # in small letters
+    return
+  fi
   for pair in "${other_names[@]}"; do
-    name=${pair%%=*}
-    if [[ -z ${!name:-} || ${text_of_variable[$name]+set} ]]; then continue; fi
+    [[ ${pair%%=*} == "$upper" ]] || continue
     IFS=/ read -ra candidates <<<"${pair#*=}"
-    for meant in "${candidates[@]}"; do
-      if [[ $meant == --* ]] && [[ $flags_of_all == *" $meant "* || ${text_of_variable[VALIDATION_FILE]+set} ]]; then
-        printf '%s: %s is ignored: write %s=%s behind the name of the script.\n' "${0##*/}" "$name" "$meant" "${!name}" >&2
-        break
-      fi
-      if [[ ${text_of_variable[$meant]+set} ]]; then
-        if [[ -z ${!meant:-} ]]; then
-          printf '%s: %s is ignored: did you mean %s? (%s)\n' "${0##*/}" "$name" "$meant" "${text_of_variable[$meant]}" >&2
-        fi
-        break
+    for known in "${candidates[@]}"; do
+      if [[ ${text_of_variable[$known]+set} || $flags_of_all == *" $known "* ]] ||
+        [[ $known == --* && ${text_of_variable[VALIDATION_FILE]+set} ]]; then
+        meant=$known
+        return
       fi
     done
+    return
   done
+  if [[ ${#1} -lt 5 || " ${of_some_scripts[*]} " == *" $upper "* ]]; then return; fi
+  for known in "${!text_of_variable[@]}"; do
+    if ((${#known} > 4 && ${#known} - ${#1} < 2 && ${#1} - ${#known} < 2)) && is_near "$upper" "$known"; then
+      meant=$known
+      return
+    fi
+  done
+}
+
+# note_strange_names SCRIPT: sets strange_names, before defaults are set.
+note_strange_names() {
+  local name meant
+  read_variables "$1"
+  read_variables "$root/scripts/run_common.sh"
+  while IFS= read -r name; do
+    if [[ -z ${!name:-} || ${text_of_variable[$name]+set} ]]; then continue; fi
+    find_meant "$name"
+    if [[ $meant == --* || $meant && -z ${!meant:-} || " ${of_some_scripts[*]} " == *" $name "* ]]; then
+      strange_names+=("$name=$meant")
+    fi
+  done < <(compgen -e)
+}
+
+# check_strange_names: complains of strange_names, or warns of those that may be another program's; of none whose flag
+# was given.
+# shellcheck disable=SC2154 # scripts/run_common.sh sets flag_variables and given_flags
+check_strange_names() {
+  local pair name meant flag also before=$problems
+  problems='' # these come first: what is missing may be what they mean
+  for pair in ${strange_names+"${strange_names[@]}"}; do
+    name=${pair%%=*} meant=${pair#*=} also=''
+    for flag in "${flag_variables[@]}"; do
+      if [[ ${flag#*=} == "$meant" && $given_flags =~ " "(set:)?"${flag%%=*} " ]]; then continue 2; fi
+    done
+    if [[ $meant == --* ]]; then
+      [[ $given_flags != *" ${meant#--} "* ]] || continue
+      also="write $meant=$(in_quotes "${!name}") behind the name of the script."
+    elif [[ $meant ]]; then
+      also="did you mean $meant? (${text_of_variable[$meant]})"
+    fi
+    if [[ ! $meant ]]; then
+      warnings+="${0##*/}: $name has no effect on this script."$'\n'
+    elif [[ $common_names =~ [[:space:]]"$name"[[:space:]] ]]; then
+      warnings+="${0##*/}: $name is ignored: $also"$'\n'
+    else
+      complain "$name is not a variable of this script: $also If it is another program's, unset it here: env -u $name $0"
+    fi
+  done
+  problems+=$before
+  printf '%s' "$warnings" >&2
+}
+
+# refuse_words ARGUMENT...: dies of one that is no flag, which nothing would follow. A word behind a flag without = may be
+# that one's value, unless it sets a variable.
+refuse_words() {
+  local word before='' name meant put
+  for word; do
+    name=''
+    if [[ $word =~ ^([A-Za-z_][A-Za-z0-9_]*)= ]]; then name=${BASH_REMATCH[1]}; fi
+    put="put it in front: $(in_quotes "$word") $0"
+    if [[ $name && ${text_of_variable[$name]+set} ]]; then
+      die "$word stands behind the script's name, where a variable has no effect: $put"
+    elif [[ $word != -* && ($before != -* || $before == -- || $before == *=*) ]]; then
+      if [[ $name && $name == "${name,,}" ]]; then die "$word is not a flag: write --$(in_quotes "$word")"; fi
+      if [[ $name ]]; then find_meant "$name"; else meant=$(variable_for "$word"); fi
+      if [[ $meant == --* ]]; then
+        put=": write $meant=$(in_quotes "${word#*=}")"
+      elif [[ $name && $meant ]]; then
+        put=": did you mean $meant, in front of the script's name? (${text_of_variable[$meant]})"
+      elif [[ $meant ]]; then
+        put=": did you mean $meant=$(in_quotes "$word") in front of the script's name?"
+      else
+        put=": behind the script's name are flags, --flag=value, in front of it variables (--help lists them)"
+      fi
+      die "$word is not a flag$put"
+    fi
+    before=$word
+  done
+}
+
+# variable_for WORD: prints the variable or the flag of this script that a file, a folder or a task is for.
+variable_for() {
+  if [[ -f $1 && ${text_of_variable[VALIDATION_FILE]+set} ]]; then
+    echo TRAIN_FILE
+  elif [[ -d $1 ]]; then
+    echo MODEL_DIR
+  elif [[ ! -e $1 && ${text_of_variable[TASK]+set} ]]; then
+    echo TASK
+  fi
 }

@@ -15,8 +15,9 @@ case ${1:-} in
     exit 0
     ;;
 esac
-warn_of_other_names "${BASH_SOURCE[-1]}"
+note_strange_names "${BASH_SOURCE[-1]}"
 script_arguments=("$@")
+refuse_words "$@"
 
 # shellcheck source=scripts/follow_flags.sh
 source "$root/scripts/follow_flags.sh"
@@ -243,6 +244,7 @@ complain_of_model() {
 # recipe_accum, recipe_length and recipe_duration, for what is said of a run and the names of its folders.
 read_recipe() {
   local file line
+  check_strange_names
   check_whole EBS 1 999999 "a batch size per GPU"
   for file in "$CONFIG" "$SPM_MODEL"; do
     [[ -z $file || -f $file ]] ||
@@ -311,11 +313,6 @@ script_command() {
     command+="$(in_quotes "$word") "
   done
   printf '%s\n' "${command% }"
-}
-
-# in_quotes WORD: prints it for a command line.
-in_quotes() {
-  if [[ $1 =~ ^[A-Za-z0-9_.,:=/+@%-]+$ ]]; then printf '%s' "$1"; else printf '%s' "${1@Q}"; fi
 }
 
 # begin_part_of_log: writes a line above this run's part of LOG: when it begins, as which command; a blank line in front
@@ -448,6 +445,7 @@ fine_tune() {
   LOG=${LOG:-$OUTPUT_DIR.log}
   prepare_folders
   begin_part_of_log
+  printf '%s' "$warnings" >>"$LOG"
 
   echo "$(describe_run "$name" "$batch" "$accum" "$duration"); log in $LOG"
 

@@ -35,6 +35,7 @@ is_sweep() {
 
 # check_sweep: stops if anything is wrong, also what only a sweep does not take.
 check_sweep() {
+  check_strange_names
   check_whole GPUS_PER_RUN 1 9999 "a number of GPUs"
   check_whole EBS 1 999999 "a batch size per GPU"
   ((NUM_WORKERS == 1)) || complain "NUM_WORKERS=$NUM_WORKERS: a run of a sweep is one process; leave it out."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from pathlib import Path
 from typing import NoReturn, Sequence  # noqa: UP035 # collections.abc's is no annotation in Python 3.8
@@ -89,6 +90,9 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         words[0] = "--help"
     elif not words or (words[0].startswith("-") and words[0] not in ("-h", "--help")):
         words.insert(0, "finetuning")
+    for word in words:
+        if _VARIABLE.match(word):
+            raise UserError(f"{word}: a variable goes in front: {word} ./demo_albert ... (./demo_albert help)")
     options, flags = demo_parser().parse_known_args(words)
     for place, word in enumerate(flags):
         if not word.startswith("--"):
@@ -100,6 +104,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     return options
 
 
+_VARIABLE = re.compile("[A-Z_]+=")  # of the scripts, which the demo hands on
 # Long names that people expect for an option.
 _LONG_NAMES = {
     "-b": ("batch", "batch_size", "train_batch_size"),

@@ -1,9 +1,12 @@
 """The part of the command line that both download programs share. Imports nothing that has to be installed."""
 
 import argparse
+import difflib
+import itertools
 import os
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -65,9 +68,40 @@ class Parser(argparse.ArgumentParser):
         )
         self.add_argument("--verify", action="store_true", help="also compare the checksums of existing files")
 
+    def refuse_words(self, arguments: Sequence[str], takes: str = "") -> None:
+        """Ends the program at a word that no flag stands before, where `takes` is the flag that such words are for.
+
+        With "" the program takes words, but none that is NAME=value.
+        """
+        for before, word in itertools.pairwise(["", *arguments]):
+            if word.startswith("-") or (before.startswith("--") and "=" not in before):
+                continue
+            name, is_pair, value = word.partition("=")
+            flag = f"--{name.lower()}"
+            if is_pair and flag in self._option_string_actions:
+                self.error(f"{word} is not a flag: write {flag}={value}")
+            if is_pair:
+                self.error(f"{word} is not a flag: a variable goes in front of the program's name")
+            if takes:
+                self.error(f"{word} is not a flag: did you mean {takes}={word}?")
+
+    def warn_of_variables(self, flag_of: Mapping[str, str]) -> None:
+        """Says of variables of the run scripts that this program does not follow them, and what to write."""
+        for variable, written in flag_of.items():
+            if value := os.environ.get(variable):
+                print(f"{self.prog}: {variable} has no effect here: write {written}{value}", file=sys.stderr)
+
+    def _meant(self, message: str) -> str:
+        """What the first unknown flag seems to mean, as the end of a message."""
+        written = re.match(r"unrecognized arguments: (--[\w-]+)", message)
+        known = [option for option in self._option_string_actions if option.startswith("--")]
+        name = f"--{written[1][2:].replace('-', '_')}" if written else ""
+        alike = difflib.get_close_matches(name, known, n=1) if name else []
+        return f": did you mean {alike[0]}?" if alike else ""
+
     def error(self, message: str) -> NoReturn:
         """Ends the program with exit code 2."""
-        message = without_secrets(message)
+        message = without_secrets(message) + self._meant(message)
         message = message if len(message) <= _LONGEST_MESSAGE else f"{message[:_LONGEST_MESSAGE]}..."
         print(f"{self.prog}: {message} (--help lists what is allowed)", file=sys.stderr)
         sys.exit(2)

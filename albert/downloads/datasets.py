@@ -167,7 +167,10 @@ def main(arguments: Sequence[str]) -> int:
         help=f"folder with {mrpc.TRAIN} and {mrpc.TEST}, to build MRPC from instead of fetching it",
     )
     parser.add_shared_flags()
+    parser.refuse_words(arguments, "--tasks")
     parsed = parser.parse_args(arguments)
+    if not any(argument.startswith("--tasks") for argument in arguments):
+        parser.warn_of_variables({"TASK": "--tasks=", "TASKS": "--tasks="})
     wanted = _wanted(parser, parsed.tasks)
     if parsed.path_to_mrpc:
         local = _local_mrpc_files(parser, Path(parsed.path_to_mrpc))

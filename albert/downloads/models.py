@@ -64,7 +64,10 @@ def main(arguments: Sequence[str]) -> int:
         "--output_dir", metavar="DIR", type=folder_name, help="target folder (default: pretrained_model)"
     )
     parser.add_shared_flags()
+    parser.refuse_words(arguments)
     parsed = parser.parse_intermixed_args(arguments)
+    if not parsed.sizes:
+        parser.warn_of_variables({"ALBERT_DIR": "", "VERSION": "--version="})
     root = default_folder("pretrained_model") if parsed.output_dir is None else Path(parsed.output_dir)
     sizes = dict.fromkeys(parsed.sizes or SIZES)
     if parsed.source == HUB:

@@ -48,13 +48,20 @@ def assert_one_line_of_error(result, *parts):
     [
         (["--tasks=CoLA,nope"], "nope is not a task; use CoLA, SST-2, MRPC,"),
         (["--tasks="], "nothing is not a task"),
-        (["--task=CoLA"], "unrecognized arguments: --task=CoLA"),
+        (["MRPC"], "MRPC is not a flag: did you mean --tasks=MRPC?"),
+        (["--verify=", "TASKS=MRPC"], "TASKS=MRPC is not a flag: write --tasks=MRPC"),
+        (["TASK=MRPC"], "TASK=MRPC is not a flag: a variable goes in front of the program's name"),
+        (["--task=CoLA"], "unrecognized arguments: --task=CoLA: did you mean --tasks?"),
+        (["--data-dir=x"], "unrecognized arguments: --data-dir=x: did you mean --data_dir?"),
         (["--path_to_mrpc=/nowhere"], "does not hold msr_paraphrase_train.txt and msr_paraphrase_test.txt"),
         (["--base_url=ftp://x"], "does not begin with http:// or https://"),
         (["--base_url=ftp://user:secret@x"], "--base_url=ftp://... does not begin with"),
         (["--base_url=http://user:sec/ret@x"], "--base_url=http://... has no port that can be understood"),
         (["--base_url=http://"], "--base_url=http:// names no server"),
-        (["--base_ulr=http://user:secret@x/?sig=1"], "unrecognized arguments: --base_ulr=http://x/?... "),
+        (
+            ["--base_ulr=http://user:secret@x/?sig=1"],
+            "unrecognized arguments: --base_ulr=http://x/?...: did you mean --base_url? ",
+        ),
         (["--parallel=0"], "--parallel=0 must be from 1 to 64"),
         (["--parallel=1000000000"], "--parallel=1000000000 must be from 1 to 64"),
         (["--tries=99999999999999999999"], "--tries=99999999999999999999 must be from 1 to 1000"),
@@ -81,6 +88,8 @@ def test_wrong_arguments_for_data_are_one_line(capsys, arguments, part):
     ("arguments", "part"),
     [
         (["huge"], "huge is not a size: use base, large, xlarge, xxlarge"),
+        (["base", "VERSION=1"], "VERSION=1 is not a flag: write --version=1"),
+        (["ALBERT_DIR=base"], "ALBERT_DIR=base is not a flag: a variable goes in front of the program's name"),
         (["base", "--version=3"], "argument --version: invalid choice: '3'"),
         (["--tries=0"], "--tries=0 must be from 1 to 1000"),
         (["--output_dir="], "argument --output_dir: is empty"),
@@ -88,6 +97,27 @@ def test_wrong_arguments_for_data_are_one_line(capsys, arguments, part):
 )
 def test_wrong_arguments_for_models_are_one_line(arguments, part):
     assert_one_line_of_error(call(MODELS, *arguments), "download_pretrained_models.sh: ", part)
+
+
+@pytest.mark.parametrize(
+    ("main", "arguments", "said"),
+    [
+        (datasets.main, [], "download_glue_data.py: TASK has no effect here: write --tasks=MRPC\n"),
+        (datasets.main, ["--tasks=CoLA"], ""),
+        (models.main, [], "download_pretrained_models.sh: ALBERT_DIR has no effect here: write base\n"),
+        (models.main, ["large"], ""),
+    ],
+)
+def test_a_variable_of_the_run_scripts_is_told_where_all_would_be_fetched(monkeypatch, capsys, main, arguments, said):
+    monkeypatch.setenv("TASK", "MRPC")
+    for name in ("TASKS", "VERSION"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("ALBERT_DIR", "base")
+    with pytest.raises(SystemExit):
+        main([*arguments, "--tries=0"])
+    (*lines, refused) = capsys.readouterr().err.splitlines(keepends=True)
+    assert "--tries=0 must be from 1" in refused
+    assert "".join(lines) == said
 
 
 def test_all_is_glue_and_old_names_are_understood():
