@@ -71,7 +71,7 @@ WITHOUT_TENSORFLOW = (
 MODULES_WITHOUT_TENSORFLOW = (
     *("", "albert_config", "data.schema", "data.order", "data.packing", "data.row_shapes", "data.record_encoding"),
     "data.counter_hash",
-    *("engine.cluster", "engine.meeting", "runs.launching", "launch_workers"),
+    *("engine.cluster", "engine.meeting", "runs.launching", "runs.preflight", "launch_workers"),
     *(
         "data.tfrecord_cache",
         "engine.throughput",

@@ -28,6 +28,7 @@ from albert.cli.on_log import Function, OnLog
 from albert.cli.predict import from_here
 from albert.cli.program import AboveBars, Lines, keeping_compiled_code
 from albert.errors import UserError
+from albert.runs.preflight import check_fine_tuning
 from albert.settings import Settings
 from albert.settings.fields import GROUPS
 from albert.system import compilation_cache
@@ -159,6 +160,7 @@ def _run(call: Call, on_log: Function | None) -> FinishedRun:
         if not isinstance(call.keywords.get("task_name"), Task):
             command = shlex.join([str(from_here(Path(sys.executable))), "-m", *call.argv])
             logging.info("The same on the command line: %s", command)
+        check_fine_tuning(task, settings)
         with keeping_compiled_code(settings.speed, compilation_cache.use_if_new):
             with importing_tensorflow_for_others():
                 from albert.engine.shared_process import leaving_as_found

@@ -12,6 +12,7 @@ from albert.cli.fine_tuning import parse_classifier_flags
 from albert.cli.predict import command_for, parse_predict_flags
 from albert.cli.program import fine_tune
 from albert.errors import UserError
+from albert.runs import preflight
 from albert.tasks.race import RaceTask
 from albert.tasks.registry import get_task
 from albert.tasks.squad.task import SquadTask
@@ -41,6 +42,7 @@ def test_the_command_is_one_of_the_program(tmp_path, monkeypatch, task, words):
 def test_a_run_that_trained_names_it_once(monkeypatch, caplog, flag, count):
     caplog.set_level(logging.INFO)
     monkeypatch.setitem(sys.modules, "albert.runs.fine_tuning", types.SimpleNamespace(run=lambda *job: None))
+    monkeypatch.setattr(preflight, "check_fine_tuning", lambda *job: None)  # there are no data
     flags = [flag, "--task_name=MRPC", "--data_dir=d", "--output_dir=/out", f"--model_dir={TINY}"]
     fine_tune(parse_classifier_flags(["program", *flags]))
     assert caplog.text.count("-m albert.predict --model_dir=/out TEXT SECOND_TEXT") == count
@@ -49,6 +51,7 @@ def test_a_run_that_trained_names_it_once(monkeypatch, caplog, flag, count):
 def test_only_the_chief_of_several_workers_names_it(monkeypatch, caplog):
     caplog.set_level(logging.INFO)
     monkeypatch.setitem(sys.modules, "albert.runs.fine_tuning", types.SimpleNamespace(run=lambda *job: None))
+    monkeypatch.setattr(preflight, "check_fine_tuning", lambda *job: None)  # there are no data
     flags = ["--do_train", "--task_name=MRPC", "--data_dir=d", "--output_dir=/out", f"--model_dir={TINY}"]
     for index in (1, 0):
         cluster = f'{{"cluster": {{"worker": ["a:1", "b:1"]}}, "task": {{"type": "worker", "index": {index}}}}}'

@@ -120,9 +120,12 @@ def named_by_caller() -> Iterator[None]:
 def fine_tune(job: tuple[Task, Settings]) -> None:
     """Runs a task, and names the command that predicts with what it trained.
 
-    Imports TensorFlow only now, when the flags are known to be right.
+    Imports TensorFlow only now, when the flags are known to be right, and to fit the model and the folder.
     """
+    from albert.runs.preflight import check_fine_tuning
+
     task, settings = job
+    check_fine_tuning(task, settings)
     with keeping_compiled_code(settings.speed):
         with importing_tensorflow():
             from albert.runs.fine_tuning import run
@@ -133,7 +136,10 @@ def fine_tune(job: tuple[Task, Settings]) -> None:
 
 
 def pretrain(settings: PretrainingSettings) -> None:
-    """Pretrains. Imports TensorFlow only now, when the flags are known to be right."""
+    """Pretrains. Imports TensorFlow only now, when the flags are known to be right, and to fit model and folder."""
+    from albert.runs.preflight import check_pretraining
+
+    check_pretraining(settings)
     with keeping_compiled_code(settings.speed):
         with importing_tensorflow():
             from albert.runs.pretraining import run

@@ -28,7 +28,8 @@ from albert.runs.dev_reports import DevReports
 from albert.runs.divergence import warn_of_divergence
 from albert.runs.model_fn import build_model_fn
 from albert.runs.output_dir import INIT_WEIGHTS
-from albert.settings import ONCE_CONSTANT, PretrainingTrainSettings, Settings, TrainSettings
+from albert.runs.preflight import check_positions, identity_of_optimisation
+from albert.settings import PretrainingTrainSettings, Settings, TrainSettings
 from albert.system.printing import counted
 from albert.weights.loading import load_weights
 from albert.weights.paths import checkpoint_prefix, digest_of, open_weights
@@ -51,12 +52,7 @@ def load_config(settings: Settings) -> AlbertConfig:
 
 def check_model(config: AlbertConfig, settings: Settings) -> None:
     """Raises UserError where rows are too long for the model, or `init_checkpoint` is not a checkpoint, or damaged."""
-    length = settings.data.max_seq_length
-    if length > config.max_position_embeddings:
-        raise UserError(
-            f"`max_seq_length`={length}, but the model of {settings.model.albert_config_file} has "
-            f"{config.max_position_embeddings} positions. Lower `max_seq_length`."
-        )
+    check_positions(config, settings)
     if settings.model.init_checkpoint:
         with open_weights(checkpoint_prefix(settings.model.init_checkpoint)):
             pass  # a damaged one is reported before any data are read
@@ -135,19 +131,9 @@ def log_batch(train: TrainSettings, examples: int, num_replicas: int, num_worker
 
 def identity_of_training(settings: Settings, num_replicas: int) -> dict[str, object]:
     """The optimisation, by its global batch, and what it starts from."""
-    train = dataclasses.asdict(settings.train)
-    for how_often in ("save_checkpoints_steps", "keep_checkpoint_max", "log_steps", "skip_nonfinite_steps"):
-        del train[how_often]
-    for how_long in ("early_stopping_patience", "early_stopping_threshold"):  # a stopped run may continue with others
-        del train[how_long]
-    for factor in ("per_replica_batch_size", "gradient_accumulation_steps"):
-        del train[factor]
-    for once_constant, value in ONCE_CONSTANT.items():  # runs from before there was a choice have no such entry
-        if train[once_constant] == value:
-            del train[once_constant]
     start = settings.model.init_checkpoint
     return {
-        **train,
+        **identity_of_optimisation(settings.train),
         "global_batch_size": settings.train.global_batch_size(num_replicas),
         "init_checkpoint": str(start and start.resolve()),
         **({INIT_WEIGHTS: digest_of(start)} if start else {}),

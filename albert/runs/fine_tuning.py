@@ -51,6 +51,7 @@ from albert.runs.output_dir import (
     recorded_packing,
     still_claimed,
 )
+from albert.runs.preflight import wanted_splits
 from albert.runs.run_differences import SCORING
 from albert.runs.split_data import SplitData
 from albert.serving import imported
@@ -286,16 +287,6 @@ def check_early_stopping(settings: Settings, eval_spec: EvalSpec | None) -> None
             f"`early_stopping_patience`={settings.train.early_stopping_patience} needs scores of checkpoints, but the "
             "dev split has no gold answers. Leave it out, or give a dev split with answers."
         )
-
-
-def wanted_splits(task: Task, settings: Settings) -> list[Split]:
-    """The splits that training, evaluation and prediction read, each once."""
-    wanted: tuple[tuple[Split, bool], ...] = (
-        ("train", settings.do_train),
-        ("dev", settings.do_eval),
-        (task.predict_split, settings.do_predict),
-    )
-    return list(dict.fromkeys(split for split, is_wanted in wanted if is_wanted))
 
 
 def count_steps(task: Task, splits: Mapping[Split, SplitData], settings: Settings, replicas: Replicas) -> Settings:

@@ -15,7 +15,7 @@ from typing import Any
 from albert.data.row_shapes import PACKINGS
 from albert.errors import UserError
 from albert.runs.run_differences import SCORING, differences
-from albert.settings import Settings
+from albert.settings import ONCE_CONSTANT, Settings
 from albert.system.files import delete_leftovers, finish_texts, write_text
 from albert.system.json_text import parse_json, short_repr
 from albert.system.locks import LOCK, OutputLock
@@ -134,6 +134,22 @@ def still_claimed(lock: OutputLock | None) -> list[StillClaimed]:
     return [] if lock is None else [StillClaimed(lock)]
 
 
+def check_known(directory: Path, known: Mapping[str, Mapping[str, object]]) -> None:
+    """Raises UserError as `claim_output_dir` for what is `known` of a run's identity before it is claimed.
+
+    Of each part, a setting that was once constant and is not among `known` has that value.
+    """
+    path = directory / RUN_SETTINGS
+    if not _holds_work(directory) or not path.exists():
+        return
+    found = _read(path)
+    differing: list[str] = []
+    for part in known.keys() & found.keys():
+        rest = {name: value for name, value in found[part].items() if name not in ONCE_CONSTANT}
+        differing += differences(found[part], {**rest, **known[part]})
+    _raise_for(directory, sorted(differing))
+
+
 def recorded_training(directory: Path) -> Mapping[str, object]:
     """What is recorded of the training in `directory`, also before it is claimed.
 
@@ -219,17 +235,20 @@ def _claim(directory: Path, identity: Mapping[str, Mapping[str, object]]) -> Non
         found = _read(path)
     identity = _with_windows(_as_begun(identity, found), found)
     parts = [part for part in identity if part in found]
-    differing = dict.fromkeys(line for part in parts for line in differences(found[part], identity[part]))
-    if differing:
-        raise UserError(
-            f"`output_dir`={directory} holds another run: {'; '.join(differing)}. Choose another `output_dir`, repeat "
-            "that run's settings, or add `overwrite_output_dir` to move it aside."
-        )
+    _raise_for(directory, (line for part in parts for line in differences(found[part], identity[part])))
     finish_texts(directory)
     delete_leftovers(directory)
     claimed = {**found, **identity}
     if claimed != found:
         _write(path, claimed)
+
+
+def _raise_for(directory: Path, differing: Iterable[str]) -> None:
+    if differing := dict.fromkeys(differing):
+        raise UserError(
+            f"`output_dir`={directory} holds another run: {'; '.join(differing)}. Choose another `output_dir`, repeat "
+            "that run's settings, or add `overwrite_output_dir` to move it aside."
+        )
 
 
 def _write(path: Path, claimed: Mapping[str, object]) -> None:
