@@ -25,7 +25,7 @@ from albert.tasks.own.columns import (
     in_order,
 )
 from albert.tasks.own.parts import Part, part_of_file, state_of
-from albert.tasks.own.selection import HoldOut, hold_out
+from albert.tasks.own.selection import HoldOut, hold_out, remark_on_share
 from albert.tasks.own.settings import OwnDataSettings
 from albert.tasks.own.survey import (
     Survey,
@@ -115,6 +115,8 @@ def own_data_task(
     used = [split for split in looked_at if split in wanted or (split == "train" and held)]
     parts = {split: _part(looked_at[split], split, members[split], settings, held) for split in used}
     _log_rows(looked_at, members, columns, problem_type)
+    if held and (remark := remark_on_share(held, int(members["dev"].sum()), len(members["dev"]), "row")):
+        _LOG.info(remark)
     _warn(looked_at, members)
     return OwnDataTask(
         output=output,

@@ -414,6 +414,34 @@ def test_rows_of_some_labels_that_are_all_the_same_stay_in_training_whatever_is_
     assert [identity for identity in identities if identity.get("num_kept", 1) != 1] == []
 
 
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        (
+            [(f"{label} {i}", label) for label in "xyz" for i in range(2)],
+            ["3 of 6 rows, 50 %, though `validation_split`=0.1: at least one row of each of the 3 labels is."],
+        ),
+        (
+            [(f"{i % 4}", "xy"[i % 2]) for i in range(100)],
+            ["50 of 100 rows, 50 %, though `validation_split`=0.1: rows that are the same stay together."],
+        ),
+        (
+            [*(("same", "x") for _ in range(40)), ("a", "y"), ("b", "y")],
+            [
+                "1 of 42 rows, 2 %, though `validation_split`=0.1: of rows that are all the same, as those of one "
+                "label may be, none can be held out."
+            ],
+        ),
+        ([(f"{i}", "xyz"[i % 3]) for i in range(200)], []),
+    ],
+)
+def test_a_hold_out_far_from_what_was_asked_for_is_explained(tmp_path, caplog, rows, said):
+    caplog.set_level(logging.INFO)
+    _task(tmp_path, rows, wanted=("train", "dev"))
+    lines = [line for line in caplog.messages if line.startswith("Held out")]
+    assert lines == [f"Held out for evaluation: {line}" for line in said]
+
+
 def test_scores_and_lists_are_held_out_too(tmp_path):
     task = _task(tmp_path, [(f"t{i}", f"{i}.5") for i in range(50)], wanted=("train", "dev"), validation_split=0.2)
     assert (len(_read(task)), len(_read(task, "dev"))) == (40, 10)

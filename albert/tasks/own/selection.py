@@ -19,6 +19,8 @@ _MASK = 2**64 - 1
 # What rows whose labels are too rare for a share of their own are drawn from together.
 _REST = ""
 Stratum = str | tuple[str, ...]
+# A share is told that is off by this part of what was asked for, or by as much of one row.
+_FAR = 0.5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,6 +77,29 @@ def hold_out_of_all(fingerprints: np.ndarray, share: float, seed: int) -> HoldOu
     """Holds out `share` of the rows with these fingerprints (uint64), whatever their labels are; rounded as above."""
     threshold = _threshold(np.sort(fingerprints), share)
     return HoldOut(share, seed, {} if threshold is None else {_REST: threshold})
+
+
+def remark_on_share(held: HoldOut, num_held: int, num_rows: int, noun: str) -> str | None:
+    """Why so many rows are held out, where that is far from what was asked for; None where it is near.
+
+    `noun` is what the file calls one of them.
+    """
+    wanted = held.share * num_rows
+    if abs(num_held - wanted) < _FAR * max(wanted, 1):
+        return None
+    strata = sum(threshold >= 0 for threshold in held.thresholds.values())
+    if num_held <= wanted:
+        why = f"of {noun}s that are all the same, as those of one label may be, none can be held out"
+    elif num_held <= wanted + strata:
+        what = "sets of labels" if any(isinstance(stratum, tuple) for stratum in held.thresholds) else "labels"
+        of_each = "" if strata == 1 else f" of each of the {strata:,} {what}"
+        why = f"at least one {noun}{of_each} is"
+    else:
+        why = f"{noun}s that are the same stay together"
+    return (
+        f"Held out for evaluation: {num_held:,} of {num_rows:,} {noun}s, {100 * num_held / num_rows:.0f} %, though "
+        f"`validation_split`={held.share:g}: {why}."
+    )
 
 
 def _threshold(fingerprints: np.ndarray, share: float) -> int | None:

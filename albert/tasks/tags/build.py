@@ -12,7 +12,7 @@ from albert.tasks.own.build import Known, check_kind, files_of
 from albert.tasks.own.columns import TAGGING, in_order
 from albert.tasks.own.files import CONLL
 from albert.tasks.own.parts import part_of_file, state_of
-from albert.tasks.own.selection import HoldOut, hold_out_of_all
+from albert.tasks.own.selection import HoldOut, hold_out_of_all, remark_on_share
 from albert.tasks.own.settings import OwnDataSettings
 from albert.tasks.tags.files import TagFile, choose_tag_columns, holds_lists_of_words
 from albert.tasks.tags.reports import tag_scores
@@ -80,6 +80,8 @@ def tags_task(
         fingerprints = np.array(found.rows, np.uint64)[members[split]]
         parts[split] = part_of_file(found.file, states[split], split, fingerprints, settings, held)
     _log(looked_at, members)
+    if held and (remark := remark_on_share(held, int(members["dev"].sum()), len(members["dev"]), "text")):
+        _LOG.info(remark)
     if "train" in looked_at:
         for split in ("dev", "test"):
             if split in looked_at and looked_at[split] is not looked_at["train"]:
