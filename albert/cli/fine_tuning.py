@@ -30,7 +30,7 @@ from albert.settings.fields import OUTPUT, TRAINING
 from albert.system.printing import counted
 from albert.tasks.base import Task
 from albert.tasks.objective import objective_problems
-from albert.tasks.own.settings import OwnDataSettings
+from albert.tasks.own.settings import OwnDataSettings, for_people
 from albert.tasks.own.task import OwnDataTask
 from albert.tasks.race import RaceTask, options_in
 from albert.tasks.recipes import Recipe, earlier_recipes, model_size_of, recipe_for
@@ -332,7 +332,8 @@ def _with_recipe(values: Values, task_name: str) -> Values:
     shown = " ".join(f"--{flag}={value}" for flag, value in told.items())
     if shown or values["do_train"]:
         size_of_model = size or "another"
-        logging.info("From the recipe of %s for a model of %s size: %s", task_name, size_of_model, shown or "nothing")
+        of = for_people(task_name)
+        logging.info("From the recipe of %s for a model of %s size: %s", of, size_of_model, shown or "nothing")
     return values.replace(**chosen)
 
 

@@ -54,6 +54,12 @@ def test_columns_and_kinds_of_labels_can_be_given(tmp_path, table, flags, output
     assert (task.output, task.best_metric, task.text_columns) == (output, best_metric, columns)
 
 
+def test_the_log_calls_own_data_so(tmp_path, table, caplog):
+    caplog.set_level("INFO")
+    _parse(tmp_path, f"--train_file={table}", "--do_train", "--recipe")
+    assert any(line.startswith("From the recipe of own data for a model of ") for line in caplog.messages)
+
+
 def test_rows_are_held_out_and_sampled(tmp_path, table):
     flags = ["--validation_split=0.5", "--max_train_samples=1", "--max_eval_samples=1", "--max_predict_samples=3"]
     files = [f"--train_file={table}", f"--test_file={table}", "--do_train", "--do_eval", "--do_predict"]

@@ -206,7 +206,8 @@ def train_shapes(source: Source, shape: BatchShape, seed: int) -> RowShapes:
     shapes = source.packing.choose(lengths, longest, source.max_seq_length, source.shape_cost)
     computed = sum(len(parts) * math.prod(shapes.fit(parts)[:2]) for parts in lengths)
     logging.info(
-        "Packing: %.1f %% padding instead of %.1f %%, in rows x tokens %s.",
+        "Packing: short texts share a row, so that %.1f %% of a batch is padding instead of %.1f %%. "
+        "Rows x tokens: %s.",
         100 * (1 - sum(int(parts.sum()) for parts in lengths) / computed),
         100 * (1 - source.cache.token_counts.mean() / source.max_seq_length),
         shapes,

@@ -169,7 +169,7 @@ def test_packed_batches_come_in_few_shapes_with_little_padding(source, caplog):
     )
     assert tokens / positions > 0.85 > source.cache.token_counts.mean() / MAX_SEQ_LENGTH
     (line,) = [record.getMessage() for record in caplog.records if "Packing" in record.getMessage()]
-    assert " % padding instead of 39.9 %, in rows x tokens " in line
+    assert " % of a batch is padding instead of 39.9 %. Rows x tokens: " in line
     assert " 8 x 8" in line
 
 

@@ -448,8 +448,12 @@ def test_the_first_evaluation_of_a_process_alone_says_that_it_begins(tmp_path, c
     spec = dataclasses.replace(_scored([0.1, 0.7, 0.3]), num_examples=1_300)
     estimator.train(lambda a, b: _shards(1, a, b), 6, spec)
     said = [message for message in caplog.messages if message.startswith("Evaluating") or "score = 0.1000" in message]
-    assert said[0] == "Evaluating step 2 on 1,300 examples; the first time takes longer: it is compiled."
+    assert said[0] == "Evaluating step 2 on 1,300 examples."
     assert len(said) == 2
+    assert len([message for message in caplog.messages if "compiled" in message]) == 1
+    alone = _light_estimator(tmp_path)
+    alone.evaluate(dataclasses.replace(_scored([0.1]), num_examples=1))
+    assert caplog.messages[-1].endswith("on 1 example; the first time takes longer: it is compiled.")
 
 
 def test_a_metric_that_is_not_a_number_never_beats_one_but_leaves_a_best(tmp_path):

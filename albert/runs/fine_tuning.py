@@ -62,6 +62,7 @@ from albert.system.printing import counted
 from albert.tasks.base import Labels, Split, Tags, Task
 from albert.tasks.objective import LossChoice, with_metric
 from albert.tasks.own.files import list_names
+from albert.tasks.own.settings import for_people
 from albert.tasks.scoring import TEST_SCORES
 from albert.tokenization import Tokenizer, load_tokenizer
 from albert.vocabulary_fit import warn_of_vocabulary
@@ -261,11 +262,12 @@ def _check_labels_of_run(prefix: Path, task: Task, is_trained_further: bool) -> 
         return
     path, is_of_this_kind = prefix.with_name(DESCRIPTION), type(description.output) is type(task.output)
     if not is_of_this_kind and not is_trained_further:
-        raise UserError(f"{path} is of a model of {description.task_name}, not of {task.name}. Name one of this task.")
-    ours, theirs = (getattr(output, "names", ()) for output in (task.output, description.output))
-    if len(ours) != len(theirs) or [name.casefold() for name in ours] == [name.casefold() for name in theirs]:
+        theirs, ours = for_people(description.task_name), for_people(task.name)
+        raise UserError(f"{path} is of a model of {theirs}, not of {ours}. Name one of this task.")
+    here, there = (getattr(output, "names", ()) for output in (task.output, description.output))
+    if len(here) != len(there) or [name.casefold() for name in here] == [name.casefold() for name in there]:
         return  # other numbers are told when the weights are read
-    said = f"{path}: the classes are {list_names(theirs)}, but here they are {list_names(ours)}"
+    said = f"{path}: the classes are {list_names(there)}, but here they are {list_names(here)}"
     if not is_trained_further:
         raise UserError(f"{said}. Name a model of this task.")
     logging.warning("%s: training continues with its head; `discard_classifier_weights` starts with a new one.", said)

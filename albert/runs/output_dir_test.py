@@ -54,7 +54,7 @@ def test_every_setting_that_differs_is_named_with_both_values(trained):
     other = {"model": {"task": "rte", "config": {"hidden_size": 128, "layers": [1, 2]}}, "training": {"seed": 2}}
     with pytest.raises(UserError) as raised:
         _claim(trained, other)
-    assert "task is 'mrpc' there and 'rte' here" in str(raised.value)
+    assert "the task is 'mrpc' there and 'rte' here" in str(raised.value)
     assert "config.hidden_size is 64 there and 128 here" in str(raised.value)
     assert "`seed` is 1 there and 2 here" in str(raised.value)
     assert "layers" not in str(raised.value)

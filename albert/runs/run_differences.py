@@ -14,7 +14,7 @@ from albert.settings import (
     PretrainingTrainSettings,
 )
 from albert.system.json_text import short_repr, short_text
-from albert.tasks.own.settings import OwnDataSettings
+from albert.tasks.own.settings import OwnDataSettings, for_people
 from albert.tasks.squad.task import SquadTask
 
 _PARTS = (PretrainingTrainSettings, ObjectiveSettings, DataSettings, PretrainingData, ModelSettings)
@@ -25,6 +25,7 @@ _SETTINGS = frozenset(
 )
 # What is kept under a name that nobody gives: the setting that it follows from, or what it is.
 _OTHER_NAMES = {
+    "task": "the task",
     "global_batch_size": "the batch over all replicas",
     "max_records": "the most records to evaluate on (`max_eval_steps` x `eval_batch_size`)",
     "head.class_weights": "`class_weights`",
@@ -77,6 +78,8 @@ def _phrases(theirs: Mapping[str, object], ours: Mapping[str, object], prefix: s
         elif there != here and name in _CONTENTS:
             yield _CONTENTS[name]
         elif there != here:
+            if name == "task":
+                there, here = for_people(str(there)), for_people(str(here))
             usual = f"`{name}`" if name in _SETTINGS else short_text(name)
             yield f"{_OTHER_NAMES.get(name, usual)} is {_shown(there)} there and {_shown(here)} here"
 

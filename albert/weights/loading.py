@@ -7,7 +7,7 @@ Every variable of the encoder comes from the file. Only heads may start fresh, a
 import dataclasses
 import logging
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +30,7 @@ from albert.weights.names import (
     has_use_for_pooler,
     is_constant,
     is_of_known_head,
+    is_of_pretraining,
     remarks_on,
 )
 from albert.weights.paths import format_of, open_weights, remarks_on_adapters
@@ -68,23 +69,31 @@ class LoadReport:
         is_expected = expects_new_head and are_a_head and is_whole
         fresh = f"newly initialised (not in the checkpoint or discarded): {', '.join(self.fresh)}"
         parts = [f"{counted(len(self.loaded), 'variable')} loaded"]
-        if self.unused:
-            parts.append(f"{counted(len(self.unused), 'entr', 'ies', 'y')} unused ({self._unused()})")
+        of_pretraining = tuple(name for name in self.unused if is_of_pretraining(name))
+        others = tuple(name for name in self.unused if name not in of_pretraining)
+        if of_pretraining:
+            parts.append(
+                f"{counted(len(of_pretraining), 'entr', 'ies', 'y')} of the pretraining heads unused, as usual "
+                f"({_shortened(of_pretraining)})"
+            )
+        if others:
+            parts.append(f"{counted(len(others), 'entr', 'ies', 'y')} unused ({_shortened(others)})")
         if self.fresh and is_expected:
-            parts.append(f"{len(self.fresh)} {fresh}")
+            parts.append(f"{counted(len(self.fresh), 'variable')} of the task's new head {fresh}")
         logging.info("%s (%s): %s", prefix, format_of(prefix), ", ".join(parts))
         for remark in self.remarks:
             logging.warning("%s: %s.", prefix, remark)
         if self.fresh and not is_expected:
             logging.warning("%s: %s", prefix, fresh)
 
-    def _unused(self) -> str:
-        """The names of unused entries; of many, what they begin with."""
-        shown = [short_text(name) for name in self.unused]
-        if len(shown) > _SHOWN_UNUSED:
-            shown = list(dict.fromkeys("/".join([*name.split("/")[:2], "..."]) for name in shown))
-        more = f", and {len(shown) - _SHOWN_UNUSED} more" if len(shown) > _SHOWN_UNUSED else ""
-        return ", ".join(shown[:_SHOWN_UNUSED]) + more
+
+def _shortened(names: Sequence[str]) -> str:
+    """The names of entries; of many, what they begin with."""
+    shown = [short_text(name) for name in names]
+    if len(shown) > _SHOWN_UNUSED:
+        shown = list(dict.fromkeys("/".join([*name.split("/")[:2], "..."]) for name in shown))
+    more = f", and {len(shown) - _SHOWN_UNUSED} more" if len(shown) > _SHOWN_UNUSED else ""
+    return ", ".join(shown[:_SHOWN_UNUSED]) + more
 
 
 def assignment_map(

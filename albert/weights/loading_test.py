@@ -214,8 +214,9 @@ def test_one_line_says_what_became_of_a_pretrained_checkpoint(tmp_path, caplog):
     heads = [f"cls/predictions/{name}" for name in "abcde"] + ["cls/seq_relationship/output_bias"]
     LoadReport({"bert/a": "bert/a"}, ("output_weights", "output_bias"), tuple(heads)).log(tmp_path / "x", True)
     assert caplog.messages[0].endswith(
-        "1 variable loaded, 6 entries unused (cls/predictions/..., cls/seq_relationship/...), "
-        "2 newly initialised (not in the checkpoint or discarded): output_weights, output_bias"
+        "1 variable loaded, 6 entries of the pretraining heads unused, as usual (cls/predictions/..., "
+        "cls/seq_relationship/...), 2 variables of the task's new head newly initialised (not in the checkpoint or "
+        "discarded): output_weights, output_bias"
     )
     LoadReport({"bert/a": "bert/a"}, (), ("b", "c")).log(tmp_path / "x", True)
     assert caplog.messages[1].endswith(": 1 variable loaded, 2 entries unused (b, c)")

@@ -18,6 +18,7 @@ POOLER = ("bert/pooler/dense/kernel", "bert/pooler/dense/bias")
 _READS_POOLER = ("cls/seq_relationship/", "output_weights", "classifier/")
 # Heads of the tasks and of pretraining, whichever the model has, and those that Hugging Face's files call so.
 _HEADS = ("cls/", "output_weights", "output_bias", "start_logits/", "end_logits/", "answer_class/", "predictions.")
+_OF_PRETRAINING = ("cls/predictions/", "cls/seq_relationship/", "predictions.", "sop_classifier.")
 # Constants, which some converters save beside the weights.
 _CONSTANTS = ("/position_ids",)
 
@@ -195,6 +196,11 @@ def is_constant(name: str) -> bool:
 def has_use_for_pooler(names: Collection[str]) -> bool:
     """Whether a head among the canonical names reads the pooler's output."""
     return any(name.startswith(_READS_POOLER) for name in names)
+
+
+def is_of_pretraining(entry: str) -> bool:
+    """Whether an entry is of the heads that only pretraining has, under this project's names or Hugging Face's."""
+    return entry.startswith(_OF_PRETRAINING)
 
 
 def is_of_known_head(name: str) -> bool:

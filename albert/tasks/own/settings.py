@@ -6,7 +6,13 @@ from pathlib import Path
 from albert.settings.fields import DATA, Bounds, at_least, problems_of, setting
 from albert.tasks.own.columns import PROBLEM_TYPES
 
+OWN = "own"  # the name of the task, in files and folders
 _TABLE = ".csv, .tsv, .json or .jsonl (an object a line); words with tags also .conll, .iob, .bio"
+
+
+def for_people(task_name: str) -> str:
+    """The name of a task as messages have it: nobody has called his data `own`."""
+    return "own data" if task_name == OWN else task_name
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,6 +16,7 @@ from albert.tasks.class_reports import predictions_csv
 from albert.tasks.own.columns import MULTI, REGRESSION, SINGLE, Columns, ProblemType
 from albert.tasks.own.parts import ChosenRows, Keyed, Part
 from albert.tasks.own.selection import HoldOut
+from albert.tasks.own.settings import OWN
 from albert.tasks.own.survey import OTHER_COLUMN, Table
 from albert.tasks.scoring import scores_of_labelled
 from albert.tasks.text import TextTask, probabilities_table
@@ -31,7 +32,7 @@ class OwnDataTask(ChosenRows, TextTask):
     `known_from` says where the labels come from, for messages. `seed` decides which rows are held out and sampled.
     """
 
-    name: str = "own"
+    name: str = OWN
     output: Labels | MultiLabels | Score = _NO_LABELS
     submission_file: str = ""
     columns: Columns

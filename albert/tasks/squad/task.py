@@ -244,7 +244,9 @@ class SquadTask(Task):
         if not any(item.for_training for item in items):
             self._warn_of_unspaced_answers(source, items)
         sizes = {"paragraph": len(items), "question": questions, "window": len(records)}
-        logging.info("%s: %s with %s in %s.", source, *(counted(size, noun) for noun, size in sizes.items()))
+        is_scored = not any(item.for_training for item in items) and self.can_score(items)
+        unit = "; scores are in percent" * is_scored
+        logging.info("%s: %s with %s in %s%s.", source, *(counted(size, noun) for noun, size in sizes.items()), unit)
 
     def _warn_of_unspaced_answers(self, source: Path, items: Sequence[Paragraph]) -> None:
         if self.score_language != DEFAULT_LANGUAGE:

@@ -20,6 +20,7 @@ from albert.tasks.metrics import EVAL_LOSS
 from albert.tasks.own.columns import TAGGING
 from albert.tasks.own.parts import ChosenRows, Keyed, Part
 from albert.tasks.own.selection import HoldOut
+from albert.tasks.own.settings import OWN
 from albert.tasks.scoring import scores_of_labelled
 from albert.tasks.tags.entities import OUTSIDE, are_chunks
 from albert.tasks.tags.files import TagFile, TagRow
@@ -62,7 +63,7 @@ class TagsTask(ChosenRows, Task):
     splits_long_texts: bool = False
 
     columns_of_training: ClassVar[tuple[str, ...]] = ("first_pieces",)
-    name: ClassVar[str] = "own"  # type: ignore[misc]  # the same for all
+    name: ClassVar[str] = OWN  # type: ignore[misc]  # the same for all
     text_columns: ClassVar[tuple[str, ...]] = ("text",)
     feature_spec: ClassVar[Mapping[str, Column]] = {
         "input_ids": Column("tokens", "int32"),
