@@ -3,7 +3,7 @@
 import dataclasses
 import logging
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import starmap
 from pathlib import Path
 
@@ -24,7 +24,9 @@ from albert.system.files import cannot_write, delete_leftovers, finish_texts, wr
 from albert.system.locks import OutputLock
 from albert.system.printing import counted, part_of, print_as_far_as_read
 from albert.system.text_encoding import read_regular
+from albert.tasks.base import Task
 from albert.tasks.leaderboard import ranked_of
+from albert.tasks.own.settings import for_people
 from albert.tasks.scoring import TEST_SCORES
 
 RESULTS, TABLE, PICTURE = "results.csv", "table.md", "sweep.png"
@@ -35,11 +37,15 @@ _PACKAGE_ROOT = Path(__file__).parents[3]
 
 @dataclasses.dataclass
 class Sweep:
-    """One sweep. `parse` and `command` are the command lines of the programs: read, and written."""
+    """One sweep. `parse` and `command` are the command lines of the programs: read, and written.
+
+    `use` is the command line that predicts with a run's model; "" leaves it out.
+    """
 
     request: SweepRequest
     parse: Parse
     command: Command
+    use: Callable[[Task, Path], str] = lambda task, folder: ""
     display: Display = dataclasses.field(default_factory=Display)
 
     def run(self) -> list[Failure]:
@@ -166,6 +172,7 @@ class Sweep:
         try:
             if not keeps and any(ranked_of(trained.task.task) for trained in runs) and request.do_predict:
                 self._write_submission(results)
+            self._name_models([] if keeps else results)
         finally:  # at the end, where it is seen, also where a file of predictions does not fit
             for failure in failures:
                 logging.error("FAILED %s: %s", failure.job.name, failure.reason)
@@ -174,6 +181,13 @@ class Sweep:
                     "%s failed; the same command runs what failed again, and no finished run.",
                     counted(len(failures), "run"),
                 )
+
+    def _name_models(self, results: Sequence[TaskResult]) -> None:
+        """Says how to use the best run of each task's chosen setting."""
+        for result in results:
+            if result.chosen and (command := self.use(result.chosen.best.trained.task.task, result.chosen.best.folder)):
+                of_task = f" of {for_people(result.task)}" * (len(results) > 1)
+                logging.info("Use the best model%s: %s", of_task, command)
 
     def _warn_of_damage(self, runs: Sequence[Trained]) -> None:
         """Of what would be missing from the table without a word."""

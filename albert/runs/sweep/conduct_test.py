@@ -63,7 +63,8 @@ def started() -> Iterator[Callable[..., subprocess.Popen]]:
 
 
 @pytest.mark.slow
-def test_every_task_runs_with_every_setting_and_seed_and_the_table_says_what_is_best(folder, capsys):
+def test_every_task_runs_with_every_setting_and_seed_and_the_table_says_what_is_best(folder, capsys, caplog):
+    caplog.set_level("INFO")
     argv = sweep_command(folder, "--task_name=MRPC,CoLA", "--seeds=1,2", *RATES)
     assert conduct(folder, argv) == []
     expected = {
@@ -87,6 +88,10 @@ def test_every_task_runs_with_every_setting_and_seed_and_the_table_says_what_is_
     assert said == (folder / "sweep/table.md").read_text() + "\n"
     assert "| MRPC | 0.7850 ± 0.0071 (2) | **0.8850 ± 0.0071 (2)** |" in said
     assert "best of 2 by its dev scores" in said
+    assert [line for line in caplog.messages if line.startswith("Use ")] == [
+        f"Use the best model of {task}: use {task.lower()} in {folder}/sweep/{task}/learning_rate=2e-05/seed1"
+        for task in ("MRPC", "CoLA")
+    ]
 
 
 @pytest.mark.slow

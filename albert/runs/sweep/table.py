@@ -12,7 +12,10 @@ from albert.runs.sweep.request import MEDIAN
 from albert.runs.sweep.results import Row
 from albert.system.json_text import parse_json
 from albert.tasks.leaderboard import ranked_of
+from albert.tasks.own.settings import for_people
 
+# Means of the same scores may differ in their last bit.
+_SAME = 1e-12
 # More settings than this are rows of a table, not columns.
 _MAX_COLUMNS = 6
 _NOTHING = "—"
@@ -70,6 +73,16 @@ class TaskResult:
     cells: tuple[Cell, ...]
     chosen: Cell | None
     in_average: bool
+    tied: tuple[Cell, ...] = ()  # settings as good as the chosen one, which came first
+
+    def tie(self, report: str) -> str | None:
+        """Says that the choice is one among equals; None where it is not."""
+        if not self.chosen or not self.tied:
+            return None
+        return (
+            f"{for_people(self.task)}: {len(self.tied) + 1} settings tie at {self.chosen.value(report):.4f}; the first "
+            f"is taken, {_label(self.chosen.setting)}."
+        )
 
 
 def compare(rows: Sequence[Row], report: str) -> list[TaskResult]:
@@ -83,15 +96,19 @@ def compare(rows: Sequence[Row], report: str) -> list[TaskResult]:
             found = [row for row in of_task if row.setting == setting and row.score is not None]
             cells += [Cell(setting, tuple(found), trained.lower_is_better)] if found else []
         most = max((len(cell.rows) for cell in cells), default=0)
-        chosen = min(
-            (cell for cell in cells if len(cell.rows) == most),
-            key=lambda cell: _badness(cell.value(report), trained.lower_is_better),
-            default=None,
-        )
+        best = _best_of([cell for cell in cells if len(cell.rows) == most], report)
         ranked = ranked_of(trained.task)
         metric = of_task[0].metric
-        results.append(TaskResult(task, metric, tuple(cells), chosen, bool(ranked and ranked.in_average)))
+        in_average = bool(ranked and ranked.in_average)
+        chosen = best[0] if best else None
+        results.append(TaskResult(task, metric, tuple(cells), chosen, in_average, tuple(best[1:])))
     return results
+
+
+def _best_of(cells: Sequence[Cell], report: str) -> list[Cell]:
+    """The best of `cells`, several where they are equal, in their order."""
+    values = [_badness(cell.value(report), cell.lower_is_better) for cell in cells]
+    return [cell for cell, value in zip(cells, values, strict=True) if math.isclose(value, min(values), abs_tol=_SAME)]
 
 
 def average_of(results: Sequence[TaskResult], report: str) -> tuple[float, list[str]] | None:
@@ -126,6 +143,8 @@ def markdown(results: Sequence[TaskResult], report: str) -> str:
         left_out = [result.task for result in results if result.task not in names]
         without = f"; without {', '.join(left_out)}" if left_out else ""
         parts.append(f"Average of the chosen {value}s of {', '.join(names)}{without}: {number:.4f}.")
+    if ties := [tie for result in results if (tie := result.tie(report))]:
+        parts.append("\n".join(ties))
     parts += [note] if (note := optimism(results)) else []
     return "\n\n".join(parts) + "\n"
 
@@ -139,12 +158,14 @@ def _chosen_table(results: Sequence[TaskResult]) -> str:
     for result in results:
         cell = result.chosen
         if cell is None:
-            lines.append(f"| {result.task} | {result.metric} | none is finished | | | | 0 |" + " |" * has_test)
+            lines.append(
+                f"| {for_people(result.task)} | {result.metric} | none is finished | | | | 0 |" + " |" * has_test
+            )
             continue
         best = f"{cell.best.score:.4f} (seed {cell.best.seed})"
         figures = f"{_spread(cell.scores)} | {cell.median:.4f} | {best} | {len(cell.rows)} |"
         figures += f" {_spread(cell.test_scores)} |" * has_test
-        lines.append(f"| {result.task} | {result.metric} | {_label(cell.setting)} | {figures}")
+        lines.append(f"| {for_people(result.task)} | {result.metric} | {_label(cell.setting)} | {figures}")
     return "\n".join(lines)
 
 
@@ -156,7 +177,7 @@ def _wide_table(results: Sequence[TaskResult], settings: Sequence[Setting]) -> s
     for result in results:
         cells = {cell.setting: cell for cell in result.cells}
         shown = [_marked(cells[setting], result) if setting in cells else _NOTHING for setting in settings]
-        lines.append(f"| {result.task} | {' | '.join(shown)} |")
+        lines.append(f"| {for_people(result.task)} | {' | '.join(shown)} |")
     return "\n".join(lines)
 
 
@@ -164,7 +185,9 @@ def _long_table(results: Sequence[TaskResult], report: str) -> str:
     lines = ["| task | setting | mean ± sd (runs) |", "| --- | --- | ---: |"]
     for result in results:
         ordered = sorted(result.cells, key=lambda cell: _badness(cell.value(report), cell.lower_is_better))
-        lines += [f"| {result.task} | {_label(cell.setting)} | {_marked(cell, result)} |" for cell in ordered]
+        lines += [
+            f"| {for_people(result.task)} | {_label(cell.setting)} | {_marked(cell, result)} |" for cell in ordered
+        ]
     return "\n".join(lines)
 
 
@@ -219,6 +242,7 @@ def _task_json(result: TaskResult) -> Mapping[str, Any]:
         "task": result.task,
         "metric": result.metric,
         "chosen": result.chosen and dict(result.chosen.setting),
+        "tied": [dict(cell.setting) for cell in result.tied],
         "settings": [
             {
                 "setting": dict(cell.setting),

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from albert.runs.sweep.jobs import Job
-from albert.runs.sweep.picture import draw
+from albert.runs.sweep.picture import beside, draw
 from albert.runs.sweep.plan import Trained
 from albert.runs.sweep.request import MEAN, MEDIAN
 from albert.runs.sweep.results import FINISHED, MISSING, Row, results_csv, row_of
@@ -85,6 +85,20 @@ def test_the_setting_is_chosen_among_those_with_most_runs_and_what_is_not_finish
     assert "| CoLA | 0.9000 (1) | **0.5500 ± 0.0707 (2)** |" in text
     assert "| RTE | accuracy | none is finished | | | | 0 |" in text
     assert average_of([cola, rte], MEAN) is None
+
+
+def test_of_settings_that_are_equal_the_first_is_taken_and_the_table_says_so():
+    other = (("learning_rate", "3e-05"),)
+    scores = {("CoLA", HIGH): [0.25], ("CoLA", LOW): [0.91], ("CoLA", other): [0.91], ("RTE", LOW): [0.7]}
+    results = compare(rows_of(scores), MEAN)
+    assert results[0].chosen.setting == LOW
+    said = "\n\nCoLA: 2 settings tie at 0.9100; the first is taken, learning_rate=1e-05.\n\n"
+    assert said in markdown(results, MEAN)
+    assert [task["tied"] for task in json.loads(as_json(results, MEAN))["tasks"]] == [[dict(other)], []]
+    assert "tie" not in markdown(compare(rows_of(SCORES), MEAN), MEAN)
+    # The same three scores in another order have another sum.
+    last_bit = {("CoLA", LOW): [0.3, 0.2, 0.1], ("CoLA", HIGH): [0.1, 0.2, 0.3]}
+    assert len(compare(rows_of(last_bit), MEAN)[0].tied) == 1
 
 
 def test_where_smaller_scores_are_better_the_smallest_is_the_best():
@@ -165,6 +179,15 @@ def test_every_kind_of_setting_can_be_drawn(settings):
     assert draw(compare(rows, MEAN)).startswith(b"\x89PNG")
 
 
+def test_dots_of_equal_scores_stand_side_by_side():
+    assert beside([0.5, 0.9, 0.5, 0.5], 0.01) == [-1, 0, 0, 1]
+    assert beside([0.5, 0.505], 0.01) == [-0.5, 0.5]
+    assert beside([0.1, 0.2], 0.01) == [0, 0]
+    found = beside([0.5] * 40, 0.01)
+    assert len(set(found)) == 40
+    assert max(found) == -min(found) == 1
+
+
 def test_nothing_is_drawn_of_nothing():
     assert draw(compare(rows_of({("CoLA", LOW): [None]}), MEAN)) is None
 
@@ -172,6 +195,13 @@ def test_nothing_is_drawn_of_nothing():
 def test_a_score_that_is_no_number_is_no_best():
     (result,) = compare(rows_of({("CoLA", LOW): [math.nan], ("CoLA", HIGH): [0.1]}), MEAN)
     assert result.chosen.setting == HIGH
+
+
+def test_own_data_are_called_so():
+    text = markdown(compare(rows_of({("own", LOW): [0.5], ("own", HIGH): [0.5]}), MEAN), MEAN)
+    assert "| own |" not in text
+    assert "| own data | accuracy | learning_rate=1e-05 | 0.5000 |" in text
+    assert "\nown data: 2 settings tie at 0.5000; the first is taken" in text
 
 
 def test_what_is_set_cannot_end_a_cell():

@@ -74,7 +74,8 @@ def sweep_command(folder: Path, *flags: str, runs: Sequence[str] = ()) -> list[s
 
 def conduct(folder: Path, argv: Sequence[str], behaviour: Mapping[str, str] | None = None) -> list[Failure]:
     """Runs a sweep of programs that pretend."""
-    return Sweep(parse_sweep_flags(argv), parsed_run, pretending_command(folder, behaviour)).run()
+    command = pretending_command(folder, behaviour)
+    return Sweep(parse_sweep_flags(argv), parsed_run, command, use=lambda task, run: f"use {task.name} in {run}").run()
 
 
 def drive(argv: Sequence[str]) -> int:
