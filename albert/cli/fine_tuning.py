@@ -101,12 +101,17 @@ _UNANSWERABLE = ("start_n_top", "end_n_top", "dropout_prob", "null_score_diff_th
 # --- The programs ----------------------------------------------------------------------------------------------------
 
 _MODEL_EXAMPLE = ("--model_dir=pretrained_model/albert_base_v2",)
+_WITH_MODEL = {"albert_config_file": "--model_dir names the folder of a model"}
+_WITH_OWN_DATA = dict.fromkeys(
+    ("data_dir", "task_name"), "--train_file, --validation_file or --test_file names own data"
+)
 
 CLASSIFIER = Program(
     "run_multigpus_classifier",
     "Fine-tunes ALBERT on a GLUE task, or on own texts with labels, over any number of GPUs.",
     (*_shared(("task_name", *SHARED_DATA)), *declared(OwnDataSettings), *declared(ObjectiveSettings)),
     required=("data_dir", "task_name", "output_dir", "albert_config_file"),
+    unless={**_WITH_OWN_DATA, **_WITH_MODEL},
     example=(
         "--task_name=MRPC --data_dir=glue_data --output_dir=albert_output/mrpc",
         *_MODEL_EXAMPLE,
@@ -130,6 +135,7 @@ def _squad_program(version: str, without: tuple[str, ...] = ()) -> Program:
         f"Fine-tunes ALBERT on SQuAD {version} over any number of GPUs.",
         (*_shared((*SHARED_DATA, "left_file"), _STEPS), *_SQUAD_FEATURES, *declared(SquadTask, without=without)),
         required=("data_dir", "output_dir", "albert_config_file"),
+        unless=_WITH_MODEL,
         example=(
             f"--train_file=SQuAD/train-v{version}.json --predict_file=SQuAD/dev-v{version}.json",
             "--output_dir=albert_output/squad",
@@ -165,6 +171,7 @@ RACE = Program(
     "Fine-tunes ALBERT on RACE over any number of GPUs.",
     (*_shared(("task_name", *SHARED_DATA), _EPOCHS), *declared(RaceTask), *_RACE_FEATURES),
     required=("data_dir", "output_dir", "albert_config_file"),
+    unless=_WITH_MODEL,
     example=("--data_dir=. --output_dir=albert_output/race", *_MODEL_EXAMPLE, "--do_predict"),
     changes={
         "task_name": {"default": "race", "text": "Only race."},

@@ -83,7 +83,8 @@ class Program:
 
     `about` is one sentence and `example` the arguments of one command, both for --help, as are `notes`, which follow.
     `changes` replace fields of a flag, by its name; `other_names` are names that a flag has besides its own.
-    `feature_files` are the flags that name the caches, by split. `arguments` says, for --help, what may be given beside
+    `unless` says what takes the place of a required flag, to follow "Required unless". `feature_files` are the flags
+    that name the caches, by split. `arguments` says, for --help, what may be given beside
     flags; "" for nothing. `package` is where the module is.
     """
 
@@ -94,6 +95,7 @@ class Program:
     example: tuple[str, ...]
     changes: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
     other_names: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    unless: Mapping[str, str] = dataclasses.field(default_factory=dict)
     feature_files: Mapping[str, str] = dataclasses.field(default_factory=dict)
     notes: str = ""
     arguments: str = ""
@@ -397,17 +399,22 @@ _WIDTH = 110
 def help_text(program: Program) -> str:
     """What --help prints: required flags first, then the others in groups, an example, and the program's notes."""
     by_name = {flag.name: flag for flag in program.flags}
-    required = [by_name[name] for name in program.required]
+    required: dict[str, list[Flag]] = {}
+    for flag in (by_name[name] for name in program.required):
+        if flag.default is None:
+            unless = program.unless.get(flag.name)
+            required.setdefault(f"Required unless {unless}:" if unless else "Required:", []).append(flag)
+    shown = [flag for flags in required.values() for flag in flags]
     arguments = f" {program.arguments}" * bool(program.arguments)
     lines = [
         f"usage: python3 -m {program.package}.{program.module} --flag=value ...{arguments}",
         "",
         program.about,
     ]
-    lines += ["", "Required:"] if required else []
-    lines += [line for flag in required for line in _described(program, flag)]
+    for heading in sorted(required, key=len):
+        lines += ["", heading, *(line for flag in required[heading] for line in _described(program, flag))]
     for group in GROUPS:
-        flags_of_group = [flag for flag in program.flags if flag.group == group and not flag.required]
+        flags_of_group = [flag for flag in program.flags if flag.group == group and flag not in shown]
         lines += ["", f"{group}:"] if flags_of_group else []
         lines += [line for flag in flags_of_group for line in _described(program, flag)]
     command = " \\\n      ".join((f"python3 -m {program.package}.{program.module}", *program.example))

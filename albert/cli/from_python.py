@@ -130,7 +130,8 @@ def _attempt(
             raise
         problem = f"{error.filename}: {error.strerror}"
     except Interrupted as stop:
-        message = f"{stop}; the same call, without overwrite_output_dir, continues from there"
+        anew = ", without overwrite_output_dir," if settings.get("overwrite_output_dir") else ""
+        message = f"{stop}; the same call{anew} continues from there"
         return Interrupted(message, stop.signal_number)
     except AskedToStop as stop:
         traceback.clear_frames(stop.__traceback__)  # what on_log raised leads to them, and a notebook keeps that

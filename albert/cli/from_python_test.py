@@ -451,7 +451,7 @@ def test_python_and_the_command_line_write_the_same_bytes_and_continue_each_othe
     assert list((folder / "compiled").glob("*/*.pb"))
     assert (first, last) == ("done", "done")
     assert stopped.startswith("stopped after step ")
-    assert stopped.endswith("of 60, which is saved; the same call, without overwrite_output_dir, continues from there")
+    assert stopped.endswith("of 60, which is saved; the same call continues from there")
     assert run_program(MODULE, flags("begun in Python"), timeout=200).returncode == 0
     expected = _bytes(outs["alone"], 60)
     for name in outs:

@@ -281,7 +281,10 @@ def flag_of(target: Target) -> str:
 
 
 def similar(name: str, flags: Collection[str]) -> tuple[Target, ...]:
-    """`suggestions`, or the flag that is spelled most alike."""
+    """`suggestions`, or the flag that is spelled most alike; `no-do-train` is `nodo_train`."""
+    off = name.replace("-", "_").lower().removeprefix("no_")
+    if off in flags and len(off) < len(name):
+        return (f"no{off}",)
     alike = difflib.get_close_matches(name[:_LONGEST_NAME], sorted(flags), n=1, cutoff=_ALIKE)
     return suggestions(name, flags) or tuple(alike)
 

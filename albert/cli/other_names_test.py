@@ -70,6 +70,8 @@ def test_every_name_leads_somewhere_and_is_the_flag_of_another_program_at_most()
         (CLASSIFIER, "--warmup_steps=1", "--warmup_step"),
         (CLASSIFIER, "--output=a", "--output_dir"),
         (CLASSIFIER, "--learning-rate=1", "--learning_rate"),
+        (CLASSIFIER, "--no-do-train", "--nodo_train"),
+        (CLASSIFIER, "--no_recipe", "--norecipe"),
         (CLASSIFIER, "--learing_rate=1", "--learning_rate"),
         ("run_multigpus_squad_v2", "--warmup_steps=1", "--warmup_proportion"),
         ("run_multigpus_race", "--epochs=1", "--train_step (in steps)"),

@@ -36,9 +36,7 @@ BUG = 1
 _PACKAGES = ("tensorflow", "sentencepiece", "matplotlib")
 
 # What is said behind the end of a run that was asked to stop.
-_HOW_TO_CONTINUE = contextvars.ContextVar(
-    "how to continue", default="; the same command, without --overwrite_output_dir, continues from there."
-)
+_HOW_TO_CONTINUE: contextvars.ContextVar[str | None] = contextvars.ContextVar("how to continue", default=None)
 
 
 def main(
@@ -57,7 +55,7 @@ def main(
     _configure_logging(worded)
     _configure_tensorflow()
     try:
-        return leave(_worked(lambda: work(parse(argv)), worded))
+        return leave(_worked(lambda: work(parse(argv)), worded, _continuing(argv)))
     except Exception:
         if leaves_at_once():
             traceback.print_exc()
@@ -73,8 +71,14 @@ def _wording(program: Program | None, argv: Sequence[str]) -> Callable[[str], st
     return lambda text: in_variables(program.in_flags(text, filled))
 
 
-def _worked(work: Callable[[], None], worded: Callable[[str], str]) -> int:
-    """Works, and returns the exit code."""
+def _continuing(argv: Sequence[str]) -> str:
+    """What continues a run that was asked to stop: the same command, which may have begun it anew."""
+    begins_anew = any(argument.lstrip("-").startswith(("overwrite_output_dir", "flagfile")) for argument in argv[1:])
+    return f"; the same command{', without --overwrite_output_dir,' * begins_anew} continues from there."
+
+
+def _worked(work: Callable[[], None], worded: Callable[[str], str], continuing: str = "") -> int:
+    """Works, and returns the exit code. `continuing` is said of a run that was asked to stop."""
     try:
         start.take_interrupts()
         work()
@@ -99,7 +103,8 @@ def _worked(work: Callable[[], None], worded: Callable[[str], str]) -> int:
         say(f"error: {error}")
         return LOST_WORKER
     except Interrupted as stop:
-        say(f"{stop}{_HOW_TO_CONTINUE.get()}")
+        named = _HOW_TO_CONTINUE.get()
+        say(f"{stop}{continuing if named is None else named}")
         return 128 + stop.signal_number
     except KeyboardInterrupt:
         say("stopped; what was saved before is intact.")

@@ -41,14 +41,28 @@ def test_work_that_is_done_is_silent_and_0(capsys):
         (
             Interrupted("stopped after step 3 of 9, which is saved", signal.SIGTERM),
             143,
-            "stopped after step 3 of 9, which is saved; the same command, without --overwrite_output_dir, continues "
-            "from there.",
+            "stopped after step 3 of 9, which is saved; the same command continues from there.",
         ),
     ],
 )
 def test_an_end_that_the_user_can_understand_is_one_line(capsys, raised, code, line):
     assert _end(raised) == code
     assert capsys.readouterr() == ("", line + "\n")
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["--overwrite_output_dir"], "; the same command, without --overwrite_output_dir, continues from there.\n"),
+        (["--output_dir=overwrite_output_dir"], "; the same command continues from there.\n"),
+    ],
+)
+def test_a_command_that_began_a_run_anew_continues_without_that_flag(capsys, argv, said):
+    def work(_settings: object) -> None:
+        raise Interrupted("stopped", signal.SIGTERM)
+
+    assert main(["program", *argv], lambda argv: argv, work) == 143
+    assert capsys.readouterr().err == f"stopped{said}"
 
 
 @pytest.fixture
