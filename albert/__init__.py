@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from typing import Never
+
     from albert.cli.from_python import fine_tune
     from albert.serving.predictor import Predictor
 
@@ -37,6 +39,7 @@ def load(
     device: str = "auto",
     dtype: str | None = None,
     pack_sequences: bool = True,
+    **unknown: Never,
 ) -> Predictor:
     """The model in the folder `model_dir`, ready to predict; the other arguments are those of `Predictor`.
 
@@ -46,7 +49,11 @@ def load(
     Imports TensorFlow. Raises `albert.errors.UserError`, in one line, for a folder that holds no whole model.
     """
     from albert.system.imports import importing_tensorflow_for_others
+    from albert.system.keywords import unknown_keyword
 
+    if unknown:
+        known = ("model_dir", "batch_size", "device", "dtype", "pack_sequences")
+        raise unknown_keyword("albert.load", min(unknown), known)
     with importing_tensorflow_for_others():
         from albert.serving.predictor import Predictor
 

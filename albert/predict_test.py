@@ -210,6 +210,11 @@ def test_questions_with_options_have_the_choices_that_a_run_made(capsys, models)
         ("sts-b", ["a", "b", "c"], "text 1 has no tab in it, but the model reads two texts"),
         ("squad", ["--question=caf\udce9", "--context_file=b"], r"--question=caf\\udce9 is not UTF-8; set"),
         ("squad", ["a"], "texts are given, but the model in .* answers questions"),
+        (
+            "squad",
+            ["--input_file=a.json", "--text_column_names=b"],
+            "=b is for tables of texts, but the model",
+        ),
         ("squad", ["--input_file=-"], "standard input is given, but the model in .* answers questions"),
         ("race", ["--question=a", "--context_file=b"], "a question is given, but the model in .* chooses among"),
         ("missing", ["a"], "--model_dir=.*missing is not there"),

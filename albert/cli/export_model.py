@@ -14,6 +14,8 @@ EXPORT = Program(
     notes="The export is read again and compared with the model; what differs by more than 1e-5 is removed.",
 )
 
+_OF_SAVEDMODEL = ("version", "string_input")
+
 
 def parse_export_flags(argv: Sequence[str]) -> ExportRequest:
     """The request in `argv`, whose first element is the program's name.
@@ -24,7 +26,8 @@ def parse_export_flags(argv: Sequence[str]) -> ExportRequest:
     if None in (values["model_dir"], values["output_dir"], values["format"]):
         values.check()  # a request cannot be made without
     request = values.make(ExportRequest)
-    values.check(request.problems())
+    idle = [name for name in _OF_SAVEDMODEL if name in values.given and request.format != "savedmodel"]
+    values.check([*request.problems(), *(f"`{name}` is for `format`=savedmodel: leave it out" for name in idle)])
     return request
 
 

@@ -36,7 +36,7 @@ from albert.serving.outputs import (
     opened,
     vector_lines,
 )
-from albert.serving.request import DEFAULT_THRESHOLD, JSON_LINES, STDIN, PredictRequest, of_words
+from albert.serving.request import JSON_LINES, STDIN, PredictRequest, of_words
 from albert.serving.results import Result
 from albert.serving.uses import ANSWERS, CHOICES, GIVES, LABELS, TAGS, check_choice_of_results, use_of
 from albert.system.files import WholeFile
@@ -200,10 +200,9 @@ def _num_labels(output: Labels | Score, top_k: int) -> int:
 def _labels(request: PredictRequest, description: ModelDescription, top_k: int) -> tuple[Iterator[Piece], Predict]:
     if request.question is not None:
         raise UserError(f"a question is given, but the model in {request.model_dir} {GIVES[LABELS]}.")
-    threshold = DEFAULT_THRESHOLD if request.threshold is None else request.threshold
 
     def predict(predictor: "Predictor", piece: Piece) -> list[list[Result]]:
-        found = predictor(*_columns(piece), top_k, threshold)
+        found = predictor(*_columns(piece), top_k, request.threshold)
         return [row if isinstance(row, list) else [row] for row in found]
 
     return _texts(request, description.num_texts, description.text_columns), predict
@@ -360,12 +359,17 @@ def _columns(piece: list[Texts]) -> tuple[list[str], list[str] | None]:
 
 
 def _json_file(request: PredictRequest, use: str) -> Path:
-    """`input_file`, where that is what is given. Raises UserError for texts."""
+    """`input_file`, where that is what is given. Raises UserError for texts, and for what its JSON has not."""
     if request.input_file is None or request.input_file == STDIN:
         given = (
             "standard input is" if request.input_file == STDIN else "texts are" if request.texts else "a question is"
         )
         raise UserError(f"{given} given, but the model in {request.model_dir} {GIVES[use]}.")
+    if request.text_column_names:
+        raise UserError(
+            f"`text_column_names`={request.text_column_names} is for tables of texts, but the model in "
+            f"{request.model_dir} {GIVES[use]}: leave it out."
+        )
     return request.input_file
 
 

@@ -23,8 +23,9 @@ from albert.serving.results import Result, answer_results, choice_results, label
 from albert.serving.sentences import Words, as_sentences, tag_results
 from albert.serving.shapes import Batch, Shapes, lay_out
 from albert.serving.texts import as_list, as_text
-from albert.serving.uses import ANSWERS, CHOICES, LABELS, TAGS, check_use
+from albert.serving.uses import ANSWERS, CHOICES, LABELS, TAGS, check_choice_of_results, check_use
 from albert.settings import DTYPES, DataSettings
+from albert.system.keywords import answering_keywords
 from albert.system.printing import counted, part_of
 from albert.system.progress import in_notebook, progress_bar
 from albert.tasks.base import Choice, Labels, MultiLabels, Output, Score, Span, Tags
@@ -162,40 +163,50 @@ class Predictor:
 
     # Texts ------------------------------------------------------------------------------------------------------------
 
+    @answering_keywords
     def __call__(
         self,
         texts: str | Iterable[str],
         text_pairs: str | Iterable[str] | None = None,
         top_k: int | None = 1,
-        threshold: float = DEFAULT_THRESHOLD,
+        threshold: float | None = None,
     ) -> list[Any]:
         """{"label", "score"} of each text, or pair of texts, in their order, as transformers' pipelines give.
 
         Texts are a list, a column of a table (a Series of pandas), an array of NumPy, or what else gives one by one.
 
         With `top_k` other than 1, a list of such for each text, the best first; 0 or None, as there,
-        gives all. For a model of several labels a text always has that list, of the labels with at least `threshold`.
-        A regression's label is "LABEL_0". A model of tags gives what `tag` gives.
+        gives all. For a model of several labels a text always has that list, of the labels with at least `threshold`,
+        0.5 if that is None; no other model takes one. A regression's label is "LABEL_0". A model of tags gives what
+        `tag` gives.
         """
         if isinstance(self.output, Tags):
-            if text_pairs is not None or top_k != 1:
-                what = "text_pairs" if text_pairs is not None else "top_k"
+            given = {"text_pairs": text_pairs is not None, "top_k": top_k != 1, "threshold": threshold is not None}
+            if what := next((name for name, is_given in given.items() if is_given), ""):
                 raise UserError(f"the model of {self._model.folder} gives words tags: it has no use for `{what}`.")
             return self.tag(texts)
         check_use(self._model.folder, self.description, LABELS)
         top_k = _as_count(top_k)
-        _check_share("threshold", threshold)
+        if threshold is not None:
+            _check_share("threshold", threshold)
         output = self.output
         assert isinstance(output, Labels | MultiLabels | Score), "what gives labels"
+        assert self.description, "check_use demands one"
+        # 0 is all, which is what such models give anyway.
+        check_choice_of_results(
+            f"the model of {self._model.folder}", self.description, top_k if top_k > 1 else None, threshold
+        )
+        least = DEFAULT_THRESHOLD if threshold is None else threshold
         firsts, seconds = as_list(texts, "texts"), None if text_pairs is None else as_list(text_pairs, "text_pairs")
         self._check_pairs(firsts, seconds)
         found: list[Any] = []
         with _bar(len(firsts)) as bar:
             for examples in self._text_records(firsts, seconds):
                 probabilities = self._compute(PREDICTIONS, self._grouped, examples, bar)["probabilities"]
-                found += label_results(output, probabilities.reshape(len(examples), -1), top_k, threshold)
+                found += label_results(output, probabilities.reshape(len(examples), -1), top_k, least)
         return found if top_k != 1 or isinstance(output, MultiLabels) else [results[0] for results in found]
 
+    @answering_keywords
     def encode(
         self, texts: str | Iterable[str], text_pairs: str | Iterable[str] | None = None, pooling: str = POOLED
     ) -> np.ndarray:
@@ -240,6 +251,7 @@ class Predictor:
 
     # Tags -------------------------------------------------------------------------------------------------------------
 
+    @answering_keywords
     def tag(self, texts: str | Iterable[str | Iterable[str]]) -> list[Result]:
         """{"entities", "words"} of each text, a string or a list of words, in their order; see `tag_results`.
 
@@ -282,6 +294,7 @@ class Predictor:
 
     # Questions --------------------------------------------------------------------------------------------------------
 
+    @answering_keywords
     def answer(self, question: str, context: str, top_k: int | None = 1) -> Any:
         """{"score", "start", "end", "answer"}, or with another `top_k` than 1 a list of such, the best first.
 
@@ -291,6 +304,7 @@ class Predictor:
         ((results),) = self.answer_all([Paragraph(as_text(context, "context"), (asked,), "", 0, False)], top_k)
         return results if top_k != 1 else results[0]
 
+    @answering_keywords
     def answer_all(self, paragraphs: Sequence[Paragraph], top_k: int | None = 1) -> list[list[Result]]:
         """The `top_k` best answers to every question of `paragraphs`, in their order, whatever their ids."""
         check_use(self._model.folder, self.description, ANSWERS)
@@ -340,6 +354,7 @@ class Predictor:
 
     # Choices ----------------------------------------------------------------------------------------------------------
 
+    @answering_keywords
     def choose(self, context: str, question: str, options: Sequence[str], top_k: int | None = 1) -> Any:
         """{"label", "score", "option"} of the best option, whose label is its letter; a list for other `top_k` than 1.
 
@@ -350,6 +365,7 @@ class Predictor:
         (results,) = self.choose_all([example], top_k)
         return results if top_k != 1 else results[0]
 
+    @answering_keywords
     def choose_all(self, examples: Sequence[RaceExample], top_k: int | None = 1) -> list[list[Result]]:
         """The `top_k` best options of every question."""
         check_use(self._model.folder, self.description, CHOICES)

@@ -30,7 +30,9 @@ class Computing:
         # All that any of them wants; each then keeps its own.
         wanted = [part.request.top_k for part in parts]
         top_k = 0 if 0 in wanted else max(wanted)
-        found = iter(self._results(rows, top_k, min(part.request.threshold for part in parts)))
+        is_open_ended = any(part.request.is_open_ended for part in parts)  # otherwise nothing takes a threshold
+        least = min(part.request.threshold for part in parts) if is_open_ended else None
+        found = iter(self._results(rows, top_k, least))
         kept = [[self._kept(next(found), part.request) for _ in part.rows] for part in parts]
         for part, results in zip(parts, kept, strict=True):
             if part.request.is_open_ended:  # of one part already: the others need not be computed
@@ -44,7 +46,7 @@ class Computing:
             return [result for result in results if result["score"] >= request.threshold]
         return results[: request.top_k or None]
 
-    def _results(self, rows: Sequence[Any], top_k: int, threshold: float) -> list[list[Any]]:
+    def _results(self, rows: Sequence[Any], top_k: int, threshold: float | None) -> list[list[Any]]:
         predictor = self.predictor
         if isinstance(rows[0], Asked):
             asked = [Question(str(number), row.question, (), False) for number, row in enumerate(rows)]
