@@ -855,7 +855,7 @@ class SignalledRun:
             "PATH": f"{checkout.bin}:{os.environ['PATH']}",
             "HOME": "/",
             "STUB_CALL": str(self.call),
-            "TRAIN_FILE": str(checkout.root / "tickets.csv"),
+            **({"TRAIN_FILE": str(checkout.root / "tickets.csv")} if script == OWN else {}),
             "OUTPUT_DIR": str(checkout.root / "out"),
             **variables,
         }
