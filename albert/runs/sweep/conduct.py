@@ -26,7 +26,6 @@ from albert.system.printing import counted, part_of, print_as_far_as_read
 from albert.system.text_encoding import read_regular
 from albert.tasks.base import Task
 from albert.tasks.leaderboard import ranked_of
-from albert.tasks.own.settings import for_people
 from albert.tasks.scoring import TEST_SCORES
 
 RESULTS, TABLE, PICTURE = "results.csv", "table.md", "sweep.png"
@@ -186,7 +185,7 @@ class Sweep:
         """Says how to use the best run of each task's chosen setting."""
         for result in results:
             if result.chosen and (command := self.use(result.chosen.best.trained.task.task, result.chosen.best.folder)):
-                of_task = f" of {for_people(result.task)}" * (len(results) > 1)
+                of_task = f" of {result.task}" * (len(results) > 1)
                 logging.info("Use the best model%s: %s", of_task, command)
 
     def _warn_of_damage(self, runs: Sequence[Trained]) -> None:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from albert.runs.sweep.plan import label_of
 from albert.runs.sweep.table import Cell, TaskResult
-from albert.tasks.own.settings import for_people
 
 if TYPE_CHECKING:  # drawing is imported where something is drawn
     from matplotlib.axes import Axes
@@ -38,7 +37,7 @@ def draw(results: Sequence[TaskResult]) -> bytes | None:
     figure = Figure(figsize=(1 + 3.6 * columns, 0.5 + 3 * num_rows), layout="constrained")
     for place, result in enumerate(results, start=1):
         axes = figure.add_subplot(num_rows, columns, place)
-        axes.set_title(f"{for_people(result.task)}: {result.metric}", fontsize="small", parse_math=False)
+        axes.set_title(f"{result.task}: {result.metric}", fontsize="small", parse_math=False)
         axes.grid(axis="y", alpha=0.3)
         axes.tick_params(labelsize="x-small")
         if all(_rate_of(cell) for cell in result.cells):

@@ -12,7 +12,6 @@ from albert.runs.sweep.request import MEDIAN
 from albert.runs.sweep.results import Row
 from albert.system.json_text import parse_json
 from albert.tasks.leaderboard import ranked_of
-from albert.tasks.own.settings import for_people
 
 # Means of the same scores may differ in their last bit.
 _SAME = 1e-12
@@ -80,7 +79,7 @@ class TaskResult:
         if not self.chosen or not self.tied:
             return None
         return (
-            f"{for_people(self.task)}: {len(self.tied) + 1} settings tie at {self.chosen.value(report):.4f}; the first "
+            f"{self.task}: {len(self.tied) + 1} settings tie at {self.chosen.value(report):.4f}; the first "
             f"is taken, {_label(self.chosen.setting)}."
         )
 
@@ -158,14 +157,12 @@ def _chosen_table(results: Sequence[TaskResult]) -> str:
     for result in results:
         cell = result.chosen
         if cell is None:
-            lines.append(
-                f"| {for_people(result.task)} | {result.metric} | none is finished | | | | 0 |" + " |" * has_test
-            )
+            lines.append(f"| {result.task} | {result.metric} | none is finished | | | | 0 |" + " |" * has_test)
             continue
         best = f"{cell.best.score:.4f} (seed {cell.best.seed})"
         figures = f"{_spread(cell.scores)} | {cell.median:.4f} | {best} | {len(cell.rows)} |"
         figures += f" {_spread(cell.test_scores)} |" * has_test
-        lines.append(f"| {for_people(result.task)} | {result.metric} | {_label(cell.setting)} | {figures}")
+        lines.append(f"| {result.task} | {result.metric} | {_label(cell.setting)} | {figures}")
     return "\n".join(lines)
 
 
@@ -177,7 +174,7 @@ def _wide_table(results: Sequence[TaskResult], settings: Sequence[Setting]) -> s
     for result in results:
         cells = {cell.setting: cell for cell in result.cells}
         shown = [_marked(cells[setting], result) if setting in cells else _NOTHING for setting in settings]
-        lines.append(f"| {for_people(result.task)} | {' | '.join(shown)} |")
+        lines.append(f"| {result.task} | {' | '.join(shown)} |")
     return "\n".join(lines)
 
 
@@ -185,9 +182,7 @@ def _long_table(results: Sequence[TaskResult], report: str) -> str:
     lines = ["| task | setting | mean ± sd (runs) |", "| --- | --- | ---: |"]
     for result in results:
         ordered = sorted(result.cells, key=lambda cell: _badness(cell.value(report), cell.lower_is_better))
-        lines += [
-            f"| {for_people(result.task)} | {_label(cell.setting)} | {_marked(cell, result)} |" for cell in ordered
-        ]
+        lines += [f"| {result.task} | {_label(cell.setting)} | {_marked(cell, result)} |" for cell in ordered]
     return "\n".join(lines)
 
 

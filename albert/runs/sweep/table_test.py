@@ -197,13 +197,6 @@ def test_a_score_that_is_no_number_is_no_best():
     assert result.chosen.setting == HIGH
 
 
-def test_own_data_are_called_so():
-    text = markdown(compare(rows_of({("own", LOW): [0.5], ("own", HIGH): [0.5]}), MEAN), MEAN)
-    assert "| own |" not in text
-    assert "| own data | accuracy | learning_rate=1e-05 | 0.5000 |" in text
-    assert "\nown data: 2 settings tie at 0.5000; the first is taken" in text
-
-
 def test_what_is_set_cannot_end_a_cell():
     text = markdown(compare(rows_of({("CoLA", (("label_delimiter", "|"),)): [0.5]}), MEAN), MEAN)
     assert "| label_delimiter=\\| | 0.5000 |" in text
