@@ -130,7 +130,7 @@ class Estimator:
             self.weights = create_weights()
         self.global_step = 0
         self._first_step = 1  # of this process
-        self._is_announced = False  # that the first evaluation takes longer
+        self._trains = False
         self._has_evaluated = False
         self.throughput = Throughput(config.global_batch_size)
         self.evaluations = EvaluationLog(config.model_dir, self._workers)
@@ -178,7 +178,9 @@ class Estimator:
             return
         iterator = self.replicas.iterate(input_fn(self.global_step, max_steps))
         self._first_step = self.global_step + 1
-        self._announce(max_steps, bool(eval_spec) and not self._has_evaluated)
+        self._trains = True
+        compiling = "what comes first takes longer: it is compiled"
+        logging.info("Training from step %d to %d; %s.", self._first_step, max_steps, compiling)
         self._warn_of_negative_rate()
         bar = progress_bar(
             desc="train", total=max_steps, initial=self.global_step, bar_format=_BAR, disable=workers.hides_bars
@@ -205,15 +207,6 @@ class Estimator:
                     self._raise_if_stopped(stop, max_steps)
                     if self._stops_early(eval_spec, max_steps):
                         break
-
-    def _announce(self, max_steps: int, evaluates: bool) -> None:
-        """Says what begins, and what in it is compiled at first."""
-        also = " and the first evaluation" if evaluates else ""
-        logging.info(
-            "Training from step %d to %d; the first steps%s take longer: they are compiled.",
-            *(self._first_step, max_steps, also),
-        )
-        self._is_announced = evaluates
 
     @contextlib.contextmanager
     def _saved_when_asked_to_stop(self, max_steps: int, nonfinite: NonfiniteSteps) -> Iterator[None]:
@@ -484,8 +477,8 @@ class Estimator:
             count = eval_spec.num_examples
             what = f" step {self.global_step}" if self.global_step else ""  # else weights of no run
             on = "" if count is None else f" on {counted(count, 'example')}"
-            waits = "" if self._is_announced else "; the first time takes longer: it is compiled"
-            logging.info("Evaluating%s%s%s.", what, on, waits)
+            longer = "" if self._trains else "; the first time takes longer: it is compiled"
+            logging.info("Evaluating%s%s%s.", what, on, longer)
         mode = ModeKeys.EVAL if eval_spec.has_labels else ModeKeys.PREDICT
         outputs = self._outputs.collect(eval_spec.input_fn, mode)
         losses = outputs.pop("per_example_loss", None)
