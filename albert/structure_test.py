@@ -73,6 +73,7 @@ MODULES_WITHOUT_TENSORFLOW = (
     "data.counter_hash",
     *("engine.cluster", "engine.meeting", "runs.launching", "runs.preflight", "launch_workers"),
     *(
+        "data.item_encoding",
         "data.tfrecord_cache",
         "engine.throughput",
         "engine.workers",

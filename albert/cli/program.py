@@ -153,7 +153,7 @@ def pretrain(settings: PretrainingSettings) -> None:
 
 
 def create_features(job: tuple[Task, DataSettings]) -> None:
-    """Makes the caches of a task. Imports TensorFlow, which writes them, only now."""
+    """Makes the caches of a task. Imports TensorFlow, which reads them, only now."""
     with importing_tensorflow():
         from albert.runs.feature_creation import create
 

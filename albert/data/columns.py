@@ -18,6 +18,7 @@ import time
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -25,6 +26,7 @@ import tensorflow as tf
 from albert.data.schema import Column
 from albert.data.tfrecord_cache import RecordCache
 from albert.system.printing import counted
+from albert.system.progress import progress_bar
 
 _RECORDS_AT_A_TIME = 4096
 # A column up to this size is held in memory: a file would save nothing worth its cost.
@@ -80,16 +82,19 @@ def _decode(cache: RecordCache, feature_spec: Mapping[str, Column]) -> Columns:
     spec = {name: column for name, column in feature_spec.items() if column.kind != "host"}
     shapes = {n: (num_tokens,) if c.kind == "tokens" else (cache.count, c.length) for n, c in spec.items()}
     columns = {name: _Numbers(shape, room) for name, shape in shapes.items()}
-    for first, parsed in _parsed(cache, {name: column.dtype for name, column in spec.items()}):
-        for name, column in spec.items():
-            lengths = parsed[name].row_lengths().numpy()
-            if column.kind == "tokens":
-                expected = cache.token_counts[first : first + len(lengths)]
-                assert np.array_equal(lengths, expected), f"{cache.path}: {name} has not one number a token"
-                numbers = parsed[name].values
-            else:
-                numbers = parsed[name].to_tensor(shape=[len(lengths), column.length])
-            columns[name].add(numbers.numpy().astype(column.dtype))
+    options: dict[str, Any] = {"unit": " records", "delay": 1, "disable": None, "leave": False}
+    with progress_bar(desc=f"decoding {cache.path.name}", total=cache.count, **options) as bar:
+        for first, parsed in _parsed(cache, {name: column.dtype for name, column in spec.items()}):
+            for name, column in spec.items():
+                lengths = parsed[name].row_lengths().numpy()
+                if column.kind == "tokens":
+                    expected = cache.token_counts[first : first + len(lengths)]
+                    assert np.array_equal(lengths, expected), f"{cache.path}: {name} has not one number a token"
+                    numbers = parsed[name].values
+                else:
+                    numbers = parsed[name].to_tensor(shape=[len(lengths), column.length])
+                columns[name].add(numbers.numpy().astype(column.dtype))
+            bar.update(min(_RECORDS_AT_A_TIME, cache.count - first))
     return Columns(
         {name: numbers.array for name, numbers in columns.items()},
         np.cumsum(cache.token_counts, dtype=np.int64) - cache.token_counts,

@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from albert.data.record_encoding import encode_records, num_predictions, record_features
+from albert.data.record_encoding import (
+    encode_records,
+    example,
+    float_entry,
+    integer_entry,
+    num_predictions,
+    record_features,
+)
 from albert.data.record_file import masked_crc
 
 
@@ -73,3 +80,13 @@ def test_a_crc_is_castagnolis():
 
 def test_permuted_tokens_need_as_many_places_again():
     assert (num_predictions(20, False), num_predictions(20, True)) == (20, 40)
+
+
+@pytest.mark.parametrize("integers", [[], [0], [127, 128, 16383, 16384, 2**28, 2**40, 2**63 - 1], [-1, 5, -(2**63)]])
+@pytest.mark.parametrize("floats", [[], [0.1, -3, 1e15, 3]])
+def test_an_example_of_any_lengths_is_what_tensorflow_writes(integers, floats):
+    expected = tf.train.Example()
+    expected.features.feature["b"].int64_list.value.extend(integers)
+    expected.features.feature["a" * 300].float_list.value.extend(floats)
+    entries = [float_entry("a" * 300, floats), integer_entry("b", integers)]
+    assert example(entries) == expected.SerializeToString(deterministic=True)

@@ -61,12 +61,12 @@ class RecordWriter:
         """Hexadecimal digest of all bytes written."""
         return self._sha256.hexdigest()
 
-    def write(self, record: bytes | memoryview) -> None:
-        """Adds a record as `framed` makes it. Raises UserError when the disk is full or fails."""
-        self._file.write(record)
-        self._sha256.update(record)
-        self.count += 1
-        self.size += len(record)
+    def write(self, records: bytes | memoryview, count: int = 1) -> None:
+        """Adds `count` records as `framed` makes them. Raises UserError when the disk is full or fails."""
+        self._file.write(records)
+        self._sha256.update(records)
+        self.count += count
+        self.size += len(records)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -112,8 +112,20 @@ class RecordFile:
         """
         wanted = np.asarray(numbers, np.int64)
         descriptor = self.file.fileno()
+        if len(wanted) > 1 and (np.diff(wanted) == 1).all() and (found := self._read_run(descriptor, wanted)):
+            return found
         places = zip(wanted.tolist(), self.lengths[wanted].tolist(), self._offsets[wanted].tolist(), strict=True)
         return [self._read(descriptor, *place) for place in places]
+
+    def _read_run(self, descriptor: int, wanted: np.ndarray) -> list[bytes] | None:
+        """Records one after the other, which are read at once; None where one is not as it was."""
+        offsets, lengths = self._offsets[wanted].tolist(), self.lengths[wanted].tolist()
+        first = offsets[0]
+        data = _read_at(self.path, descriptor, offsets[-1] + lengths[-1] - first, first)
+        found = [
+            data[offset - first : offset - first + length] for offset, length in zip(offsets, lengths, strict=True)
+        ]
+        return found if list(map(masked_crc, found)) == self.checksums[wanted].tolist() else None
 
     def _read(self, descriptor: int, number: int, length: int, offset: int) -> bytes:
         data = _read_at(self.path, descriptor, length, offset)

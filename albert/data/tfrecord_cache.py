@@ -4,18 +4,15 @@ Owns the files in the cache folder: their names, their format, their integrity, 
 two files: `<stem>_<digest>.tf_record`, standard TFRecords of `tf.train.Example` with columns of varying length, and its
 manifest `<the same>.tf_record.json`, which says what the cache was made from, its checksum and where each record lies.
 
-May not know how a row becomes records (the caller passes a function), nor how records become batches. TensorFlow is
-imported where records are written and nowhere else: opening a cache does not need it, and worker processes import this
-module.
+May not know how a row becomes records (the caller passes a function), nor how records become batches. No TensorFlow:
+neither building nor opening a cache needs it, and worker processes import this module.
 """
 
 import array
 import contextlib
 import dataclasses
-import functools
 import hashlib
 import io
-import itertools
 import json
 import logging
 import os
@@ -28,9 +25,10 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from tqdm import tqdm
 
+from albert.data.item_encoding import CountedIds, EncodedItems, UnknownPieces, item_encoder, numbered_chunks
 from albert.data.manifest import ManifestError, canonical, encode, manifest_path, read
-from albert.data.record_file import RecordFile, RecordWriter, file_size, framed, scan
-from albert.data.schema import Column, Record, take_cuts
+from albert.data.record_file import RecordFile, RecordWriter, file_size, scan
+from albert.data.schema import Column, Record
 from albert.errors import UserError
 from albert.system.files import advice_on, delete_leftovers, whole_file
 from albert.system.json_text import parse_json, short_repr
@@ -51,21 +49,6 @@ _CHUNK_ITEMS = 128
 # Featurising begins in this process; workers, which take about a second to start, come in when it takes longer than
 # this. Short rows (SST-2: 8 microseconds each) gain nothing from them, because handing a row over costs 15.
 _SECONDS_WITHOUT_WORKERS = 2.0
-
-
-class CountedIds(NamedTuple):
-    """Ids by which a cache counts pieces that the vocabulary does not have, among those that are not `special`."""
-
-    unknown: int
-    special: tuple[int, ...]
-
-
-class UnknownPieces(NamedTuple):
-    """How many of the `total` pieces in "input_ids" are unknown, and which item is the first with one (None: none)."""
-
-    total: int
-    unknown: int
-    first_item: int | None
 
 
 class CutItems(NamedTuple):
@@ -117,6 +100,7 @@ def open_or_build(
     feature_spec: Mapping[str, Column],
     path: Path | None = None,
     num_workers: int | None = None,
+    num_items: int | None = None,
     counted_ids: CountedIds | None = None,
 ) -> RecordCache:
     """Opens the cache of `identity`, and builds it first where it is missing, corrupt, or built from other inputs.
@@ -130,6 +114,7 @@ def open_or_build(
       feature_spec: the columns every record has. Each also gets "example_index", the 0-based number of its item.
       num_workers: 1 featurises in this process, more in that many worker processes. None uses the processors there are,
         once this process alone has taken two seconds.
+      num_items: how many items there are, for the progress bar, if somebody knows.
       counted_ids: what to count as unknown pieces while the cache is built.
 
     Of several processes that want the same cache one builds it and the others wait. What `items` and `featurize` raise
@@ -154,10 +139,12 @@ def open_or_build(
             if error.reason is not None:
                 _LOG.warning("not using cache %s: %s; building it again", path, error.reason)
         with (
-            progress_bar(desc=stem, unit=" rows", delay=1, disable=None) as progress,
-            contextlib.closing(_featurized(items(), featurize, num_workers)) as chunks,
+            progress_bar(desc=stem, total=num_items, unit=" rows", delay=1, disable=None) as progress,
+            contextlib.closing(
+                _encoded(items(), item_encoder(featurize, feature_spec, counted_ids), num_workers)
+            ) as chunks,
         ):
-            _build(path, {"digest": digest, **made_from}, _counted(chunks, progress), feature_spec, counted_ids)
+            _build(path, {"digest": digest, **made_from}, _counted(chunks, progress), counted_ids is not None)
         try:
             return _open(path, digest)
         except _UnusableError as error:
@@ -292,9 +279,8 @@ def _counts(manifest: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
 def _build(
     path: Path,
     description: Mapping[str, Any],
-    chunks: Iterable[list[list[Record]]],
-    feature_spec: Mapping[str, Column],
-    counted_ids: CountedIds | None,
+    chunks: Iterable[EncodedItems],
+    counts_unknown: bool,
 ) -> None:
     started = time.monotonic()
 
@@ -304,38 +290,29 @@ def _build(
     # The manifest is renamed first, and not used before its records are there too. Records without a manifest, which a
     # kill between the two would otherwise leave, look like another program's file at a path that the user named.
     with whole_file(path, _cannot_write) as records, whole_file(manifest_path(path), cannot) as manifest:
-        contents = _write_records(RecordWriter(records), chunks, feature_spec, counted_ids)
+        contents = _write_records(RecordWriter(records), chunks, counts_unknown)
         manifest.write(encode({"format_version": FORMAT_VERSION, **description, **contents}))
     seconds = time.monotonic() - started
     made, rows = counted(contents["records"], "record"), counted(contents["items"], "row")
     _LOG.info("built %s from %s in %.1f s: %s", made, rows, seconds, path)
 
 
-def _write_records(
-    writer: RecordWriter,
-    chunks: Iterable[list[list[Record]]],
-    feature_spec: Mapping[str, Column],
-    counted_ids: CountedIds | None,
-) -> dict[str, Any]:
+def _write_records(writer: RecordWriter, chunks: Iterable[EncodedItems], counts_unknown: bool) -> dict[str, Any]:
     """Writes all records; returns what the manifest says of them."""
-    import tensorflow as tf  # not at the top: worker processes import this module, and TensorFlow takes seconds
-
     lengths, token_counts = array.array("q"), array.array("i")
     num_items = 0
     unknown = UnknownPieces(0, 0, None)
     cuts: dict[str, list[int]] = {}
-    for records in itertools.chain.from_iterable(chunks):
-        for name, longest in take_cuts(records).items():
+    for chunk in chunks:
+        writer.write(chunk.data, len(chunk.lengths))
+        lengths.extend(chunk.lengths)
+        token_counts.extend(chunk.token_counts)
+        for name, (count, longest) in chunk.cuts.items():
             before = cuts.get(name, [0, 0])
-            cuts[name] = [before[0] + 1, max(before[1], longest)]
-        for record in records:
-            data = _serialize(record, num_items, feature_spec, tf.train.Example())
-            writer.write(framed(data))
-            lengths.append(len(data))
-            token_counts.append(len(record["input_ids"]))
-            if counted_ids:
-                unknown = _with_record(unknown, list(map(int, record["input_ids"])), num_items, counted_ids)
-        num_items += 1
+            cuts[name] = [before[0] + count, max(before[1], longest)]
+        if chunk.unknown:
+            unknown = unknown.with_others(chunk.unknown)
+        num_items += chunk.num_items
     return {
         "items": num_items,
         "records": writer.count,
@@ -344,15 +321,8 @@ def _write_records(
         "record_lengths": lengths.tolist(),
         "token_counts": token_counts.tolist(),
         **({"cuts": cuts} if cuts else {}),
-        **({"unknown": list(unknown)} if counted_ids else {}),
+        **({"unknown": list(unknown)} if counts_unknown else {}),
     }
-
-
-def _with_record(so_far: UnknownPieces, ids: list[int], item: int, counted: CountedIds) -> UnknownPieces:
-    unknown = ids.count(counted.unknown)
-    first = item if unknown and so_far.first_item is None else so_far.first_item
-    total = len(ids) - sum(map(ids.count, counted.special))
-    return UnknownPieces(so_far.total + total, so_far.unknown + unknown, first)
 
 
 def _unknown_pieces(manifest: Mapping[str, Any]) -> UnknownPieces | None:
@@ -371,21 +341,6 @@ def _cut_items(manifest: Mapping[str, Any]) -> dict[str, CutItems]:
         for name, counts in cuts.items()
         if isinstance(counts, list) and list(map(type, counts)) == [int, int]
     }
-
-
-def _serialize(record: Record, item_index: int, feature_spec: Mapping[str, Column], example: Any) -> bytes:
-    """Fills the empty `tf.train.Example` `example` with `record`."""
-    assert record.keys() == feature_spec.keys(), f"a record must have {list(feature_spec)}, got {list(record)}"
-    features = example.features.feature
-    for name, column in feature_spec.items():
-        values = record[name]
-        is_fixed = column.kind in ("scalar", "vector")
-        assert not is_fixed or len(values) == column.length, f"{name} has {len(values)} values, not {column.length}"
-        into = features[name].float_list if column.dtype == "float32" else features[name].int64_list
-        into.value.extend(values)
-    features["example_index"].int64_list.value.append(item_index)
-    # Deterministic, because protobuf otherwise orders a map as it likes, and equal caches should have equal bytes.
-    return example.SerializeToString(deterministic=True)
 
 
 def _cannot_write(path: Path, error: OSError) -> UserError:
@@ -415,28 +370,22 @@ def _only_builder(path: Path) -> Iterator[None]:
 # --- Featurising, in this process and in workers --------------------------------------------------
 
 
-def _counted(chunks: Iterable[list[list[Record]]], progress: tqdm) -> Iterator[list[list[Record]]]:
+def _counted(chunks: Iterable[EncodedItems], progress: tqdm) -> Iterator[EncodedItems]:
     for chunk in chunks:
         yield chunk
-        progress.update(len(chunk))
+        progress.update(chunk.num_items)
 
 
-def _featurized(
-    items: Iterable[T], featurize: Callable[[T], list[Record]], num_workers: int | None
-) -> Generator[list[list[Record]]]:
-    """Chunks of the records of each item, in the order of `items`; only a bounded number is in flight."""
+def _encoded(
+    items: Iterable[T], encode: Callable[[tuple[int, Sequence[T]]], EncodedItems], num_workers: int | None
+) -> Generator[EncodedItems]:
+    """Chunks of `items`, in their order, with their records; only a bounded number is in flight."""
     alone_seconds = _SECONDS_WITHOUT_WORKERS if num_workers is None else 0.0
-    iterator = iter(items)
-    chunks = iter(lambda: list(itertools.islice(iterator, _CHUNK_ITEMS)), [])
-    featurize_chunk = functools.partial(_records_of_each, featurize)
+    chunks = iter(numbered_chunks(items, _CHUNK_ITEMS))
     started = time.monotonic()
     while time.monotonic() - started < alone_seconds:
         chunk = next(chunks, None)
         if chunk is None:
             return
-        yield featurize_chunk(chunk)
-    yield from parallel_map(featurize_chunk, chunks, number_of_workers(num_workers or 0))
-
-
-def _records_of_each(featurize: Callable[[T], list[Record]], items: list[T]) -> list[list[Record]]:
-    return [featurize(item) for item in items]
+        yield encode(chunk)
+    yield from parallel_map(encode, chunks, number_of_workers(num_workers or 0))

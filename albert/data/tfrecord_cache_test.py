@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from albert.data import tfrecord_cache
+from albert.data.item_encoding import item_encoder
 from albert.data.schema import Column, cut_marks
 from albert.data.tfrecord_cache import CountedIds, open_or_build
 from albert.errors import UserError
@@ -199,14 +200,47 @@ def test_a_second_opening_reads_no_rows_and_logs_which_cache_it_uses(tmp_path, c
     assert f"using cache {built.path} (9 records)" in caplog.text
 
 
-def test_opening_needs_no_tensorflow(tmp_path):
-    build(tmp_path)
+def test_building_and_opening_need_no_tensorflow(tmp_path):
     script = f"""
         import sys
         from albert.data import tfrecord_cache_test as t
-        print(t.build(t.Path({str(tmp_path)!r}), items=t.must_not_build).count, "tensorflow" in sys.modules)
+        folder = t.Path({str(tmp_path)!r})
+        print(t.build(folder).count, t.build(folder, items=t.must_not_build).count, "tensorflow" in sys.modules)
     """
-    assert run_script(script).communicate()[0].split() == ["20", "False"]
+    assert run_script(script).communicate()[0].split() == ["20", "20", "False"]
+
+
+def as_protobuf_writes(item_index, values):
+    """The record as caches of earlier versions have it, which had protobuf write it."""
+    import tensorflow as tf
+
+    example = tf.train.Example()
+    for name, numbers in values.items():
+        feature = example.features.feature[name]
+        into = feature.float_list if SPEC_OF_ALL[name].dtype == "float32" else feature.int64_list
+        into.value.extend(numbers)
+    example.features.feature["example_index"].int64_list.value.append(item_index)
+    return example.SerializeToString(deterministic=True)
+
+
+SPEC_OF_ALL = {
+    **SPEC,
+    "scores": Column("vector", "float32", 2),
+    "places": Column("host", "int32"),
+}
+
+
+def records_of_all_kinds(item):
+    ids = [2, *range(item * 50, item * 50 + item), 3]
+    more = {"scores": [item / 3, -1e15], "places": [-1, item, 2**31 - 1][: item % 4]}
+    return [{**record(*ids, label=1 / (item + 1)), **more}] * (item % 3)
+
+
+def test_records_have_the_bytes_that_protobuf_writes(tmp_path):
+    cache = build(tmp_path, count=300, featurize=records_of_all_kinds, feature_spec=SPEC_OF_ALL)
+    expected = [as_protobuf_writes(item, values) for item in range(300) for values in records_of_all_kinds(item)]
+    assert cache.read(range(cache.count)) == expected
+    assert cache.read([5, 3, 4]) == [expected[5], expected[3], expected[4]]
 
 
 def test_each_identity_and_column_set_has_its_own_file(tmp_path):
@@ -382,8 +416,8 @@ def test_rows_in_flight_do_not_grow_with_the_number_of_rows(num_workers, count):
             most_ahead = max(most_ahead, read - written)
             yield row
 
-    for chunk in tfrecord_cache._featurized(rows(), one_record, num_workers):
-        written += len(chunk)
+    for chunk in tfrecord_cache._encoded(rows(), item_encoder(one_record, SPEC, None), num_workers):
+        written += chunk.num_items
     assert written == count
     # 128 rows a chunk: one chunk in one process; two chunks for each of two workers.
     assert most_ahead <= {1: 128, 2: 4 * 128}[num_workers]

@@ -1,0 +1,128 @@
+"""Featurised items as the bytes of a cache's file, with what its manifest counts of them. No TensorFlow.
+
+Whoever featurises items encodes their records as well, so that a process that writes what several make only joins
+bytes: lists of numbers would cost it more to receive than to write.
+"""
+
+import functools
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple, TypeVar
+
+from albert.data.record_encoding import example, float_entry, integer_entry
+from albert.data.record_file import framed
+from albert.data.schema import Column, Record, take_cuts
+
+T = TypeVar("T")
+
+
+class CountedIds(NamedTuple):
+    """Ids by which a cache counts pieces that the vocabulary does not have, among those that are not `special`."""
+
+    unknown: int
+    special: tuple[int, ...]
+
+
+class UnknownPieces(NamedTuple):
+    """How many of the `total` pieces in "input_ids" are unknown, and which item is the first with one (None: none)."""
+
+    total: int
+    unknown: int
+    first_item: int | None
+
+    def with_others(self, others: "UnknownPieces") -> "UnknownPieces":
+        """These, and those of later items."""
+        first = others.first_item if self.first_item is None else self.first_item
+        return UnknownPieces(self.total + others.total, self.unknown + others.unknown, first)
+
+
+class EncodedItems(NamedTuple):
+    """Some items.
+
+    Attributes:
+      num_items: how many they are.
+      data: their records as a file has them, one after the other.
+      lengths: bytes of the data of each record, as `framed` was given it.
+      token_counts: tokens of each record.
+      cuts: by the setting to which texts were cut, how many items had such a text, and the tokens of the longest.
+      unknown: what was counted; None where nothing was to be.
+    """
+
+    num_items: int
+    data: bytes
+    lengths: list[int]
+    token_counts: list[int]
+    cuts: dict[str, tuple[int, int]]
+    unknown: UnknownPieces | None
+
+
+def numbered_chunks(items: Iterable[T], size: int) -> Iterable[tuple[int, list[T]]]:
+    """`items`, so many at a time, each time with the number of the first, from 0."""
+    iterator, first = iter(items), 0
+    while chunk := list(itertools.islice(iterator, size)):
+        yield first, chunk
+        first += len(chunk)
+
+
+def encode_items(
+    chunk: tuple[int, Sequence[T]],
+    featurize: Callable[[T], list[Record]],
+    feature_spec: Mapping[str, Column],
+    counted_ids: CountedIds | None,
+) -> EncodedItems:
+    """The items of a chunk; each record also gets "example_index", the number of its item."""
+    first, items = chunk
+    columns = sorted([*feature_spec.items(), (_ITEM, _ITEM_COLUMN)])  # protobuf's deterministic order of a map
+    data: list[bytes] = []
+    lengths: list[int] = []
+    token_counts: list[int] = []
+    cuts: dict[str, tuple[int, int]] = {}
+    unknown = UnknownPieces(0, 0, None) if counted_ids else None
+    for number, item in enumerate(items, start=first):
+        records = featurize(item)
+        for name, longest in take_cuts(records).items():
+            count, before = cuts.get(name, (0, 0))
+            cuts[name] = count + 1, max(before, longest)
+        for record in records:
+            encoded = _encoded(record, number, feature_spec, columns)
+            data.append(framed(encoded))
+            lengths.append(len(encoded))
+            token_counts.append(len(record["input_ids"]))
+            if unknown is not None and counted_ids:
+                unknown = unknown.with_others(_pieces_of(record["input_ids"], number, counted_ids))
+    return EncodedItems(len(items), b"".join(data), lengths, token_counts, cuts, unknown)
+
+
+def item_encoder(
+    featurize: Callable[[T], list[Record]], feature_spec: Mapping[str, Column], counted_ids: CountedIds | None
+) -> Callable[[tuple[int, Sequence[T]]], EncodedItems]:
+    """`encode_items` for chunks alone; can be sent to other processes if `featurize` can."""
+    return functools.partial(
+        encode_items, featurize=featurize, feature_spec=dict(feature_spec), counted_ids=counted_ids
+    )
+
+
+_ITEM, _ITEM_COLUMN = "example_index", Column("scalar", "int32")
+
+
+def _encoded(
+    record: Record, item: int, feature_spec: Mapping[str, Column], columns: Sequence[tuple[str, Column]]
+) -> bytes:
+    """The `tf.train.Example` of a record of the item with that number."""
+    assert record.keys() == feature_spec.keys(), f"a record must have {list(feature_spec)}, got {list(record)}"
+    entries = []
+    for name, column in columns:
+        if name == _ITEM:
+            entries.append(integer_entry(name, [item]))
+            continue
+        values = record[name]
+        is_fixed = column.kind in ("scalar", "vector")
+        assert not is_fixed or len(values) == column.length, f"{name} has {len(values)} values, not {column.length}"
+        entries.append((float_entry if column.dtype == "float32" else integer_entry)(name, values))
+    return example(entries)
+
+
+def _pieces_of(ids: Sequence[float], item: int, counted: CountedIds) -> UnknownPieces:
+    unknown = ids.count(counted.unknown)
+    total = len(ids) - sum(map(ids.count, counted.special))
+    return UnknownPieces(total, unknown, item if unknown else None)
