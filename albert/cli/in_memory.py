@@ -18,6 +18,7 @@ from albert.errors import UserError
 from albert.system.files import advice_on, delete_leftovers, whole_file
 from albert.system.json_text import short_repr
 from albert.system.locks import FileLock
+from albert.system.progress import progress_bar
 from albert.system.text_encoding import open_regular
 
 FOLDER = "tables"
@@ -118,8 +119,9 @@ def keep(name: str, value: Any, cached_dir: Path) -> Kept:
         if lock.is_exclusive:
             delete_leftovers(folder)
         written, total = folder / f"{name}{ending}", hashlib.sha256()
+        options: dict[str, Any] = {"unit": " rows", "delay": 1, "disable": None, "leave": False}
         with whole_file(written, _cannot_write) as file:
-            for line in lines:
+            for line in progress_bar(lines, f"writing {name}", len(value), **options):
                 data = line.encode()
                 total.update(data)
                 file.write(data)

@@ -11,6 +11,7 @@ from albert.engine.evaluations import Evaluation
 from albert.engine.throughput import StepRecord
 from albert.runs.confusion_picture import MAX_CLASSES, draw_confusion
 from albert.runs.split_data import SplitData
+from albert.system.files import Text
 from albert.tasks.base import Example, Labels, MultiLabels, Tags
 from albert.tasks.class_reports import (
     MAX_CONFUSION_CLASSES,
@@ -20,9 +21,10 @@ from albert.tasks.class_reports import (
     predictions_csv,
     score_without_reading,
 )
+from albert.tasks.examples import labels_of
 from albert.tasks.squad.metrics import score_without_answers
 from albert.tasks.tags.task import TagsTask
-from albert.tasks.text import TextTask, labels_of
+from albert.tasks.text import TextTask
 
 Predictions = Mapping[str, np.ndarray]
 
@@ -76,7 +78,7 @@ class DevReports:
             return kept[0][1] if kept else {}
         return self._predict_best()
 
-    def files(self, predictions: Predictions) -> dict[str, str | bytes]:
+    def files(self, predictions: Predictions) -> dict[str, Text]:
         """The files on the best checkpoint by name, from its `predictions`; none for tasks of other kinds."""
         task = self._data.task
         if isinstance(task, TagsTask):
@@ -104,9 +106,9 @@ class DevReports:
         )  # fmt: skip
 
 
-def report_files(task: TextTask, items: Sequence[Example], predictions: Predictions) -> dict[str, str | bytes]:
+def report_files(task: TextTask, items: Sequence[Example], predictions: Predictions) -> dict[str, Text]:
     """`dev_predictions.csv`; for labels `classification_report.json`, for one label an example `confusion_matrix.*`."""
-    files: dict[str, str | bytes] = {
+    files: dict[str, Text] = {
         "dev_predictions.csv": predictions_csv(items, task.text_columns, task.output, predictions)
     }
     if not isinstance(task.output, Labels | MultiLabels):

@@ -57,7 +57,7 @@ from albert.runs.split_data import SplitData
 from albert.serving import imported
 from albert.serving.description import DESCRIPTION, ModelDescription, read_description
 from albert.settings import DataSettings, Settings, TrainSettings
-from albert.system.files import write_texts
+from albert.system.files import Text, write_texts
 from albert.system.printing import counted
 from albert.tasks.base import Labels, Split, Tags, Task
 from albert.tasks.objective import LossChoice, with_metric
@@ -213,7 +213,7 @@ def predict(estimator: Estimator, inputs: "InputFunctions") -> None:
     estimator.replicas.workers.on_chief(write)
 
 
-def write_results(output_dir: Path, files: Mapping[str, str]) -> None:
+def write_results(output_dir: Path, files: Mapping[str, Text]) -> None:
     """Writes the texts of a split's predictions; scores of earlier ones go where these have none."""
     if TEST_SCORES not in files:
         (output_dir / TEST_SCORES).unlink(missing_ok=True)

@@ -22,7 +22,7 @@ from albert.engine.evaluations import Evaluation
 from albert.engine.throughput import StepRecord, Throughput
 from albert.errors import UserError
 from albert.settings import ONCE_CONSTANT, Settings
-from albert.system.files import advice_on, append_text, as_os_error, write_bytes, write_text, write_texts
+from albert.system.files import Text, advice_on, append_text, as_os_error, write_bytes, write_text, write_texts
 from albert.system.json_text import parse_json
 from albert.system.printing import counted
 from albert.system.text_encoding import read_regular
@@ -246,7 +246,7 @@ class Results:
         evaluations: Iterable[Evaluation],
         best_metrics: Mapping[str, float],
         labels: Sequence[str] = (),
-        others: Mapping[str, str | bytes] | None = None,
+        others: Mapping[str, Text] | None = None,
     ) -> None:
         """Writes both files: every evaluated checkpoint, the metrics of the best, and the names of the labels, if any.
 
@@ -276,7 +276,10 @@ class Results:
         }
         if labels:
             summary["labels"] = list(labels)
-        texts = {"eval_results.txt": "\n".join(lines) + "\n", "eval_results.json": json.dumps(summary, indent=2) + "\n"}
+        texts: dict[str, Text] = {
+            "eval_results.txt": "\n".join(lines) + "\n",
+            "eval_results.json": json.dumps(summary, indent=2) + "\n",
+        }
         write_texts(self._settings.output_dir, {**texts, **(others or {})})
 
 

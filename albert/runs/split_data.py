@@ -22,8 +22,9 @@ from albert.data.schema import HostRecord
 from albert.data.source_files import SourceFiles
 from albert.data.tfrecord_cache import CountedIds, CutItems, RecordCache, UnknownPieces
 from albert.settings import DataSettings
-from albert.system.files import write_text
+from albert.system.files import Text, write_text
 from albert.system.printing import counted, part_of
+from albert.system.progress import progress_bar
 from albert.tasks.base import Split, Task
 from albert.tasks.cuts import warn_of_cuts
 from albert.tokenization import Tokenizer
@@ -37,14 +38,16 @@ class Rows:
 
     def __init__(self, task: Task, split: Split, data_dir: Path, source: SourceFiles):
         self.source = source
+        self.count = task.num_items(split)
         self._read = functools.partial(task.read, split, data_dir)
+        self._empty_items, self._name = task.empty_items, f"{task.name}_{split}"
         # The rows to train on may be more than fit in memory, and only a task's `check_records` reads them again.
         self.is_kept = split != "train" or bool(task.checked_columns)
-        self._items: list[Any] | None = None
+        self._items: Sequence[Any] | None = None
 
     def __iter__(self) -> Iterator[Any]:
         """One by one, from the files. Raises UserError for a row that cannot be used, or where a file changed."""
-        items = []
+        items = self._empty_items()
         for item in self._read():
             if self.is_kept:
                 items.append(item)
@@ -53,11 +56,12 @@ class Rows:
         self._items = items
 
     @property
-    def items(self) -> list[Any]:
+    def items(self) -> Sequence[Any]:
         """All of them, from memory where they have been read."""
         assert self.is_kept, "these rows are read one by one"
         if self._items is None:
-            collections.deque(self, maxlen=0)
+            options: dict[str, Any] = {"unit": " rows", "delay": 1, "disable": None, "leave": False}
+            collections.deque(progress_bar(self, f"reading {self._name}", self.count, **options), maxlen=0)
         assert self._items is not None
         return self._items
 
@@ -121,7 +125,7 @@ class SplitData:
         """The task's metrics."""
         return self.task.score(self.items, predictions, self.records)
 
-    def result_files(self, predictions: Mapping[str, np.ndarray]) -> dict[str, str]:
+    def result_files(self, predictions: Mapping[str, np.ndarray]) -> Mapping[str, Text]:
         """The task's files, name -> text."""
         return self.task.result_files(self.items, predictions, self.records)
 
@@ -148,6 +152,7 @@ def build_cache(task: Task, split: Split, tokenizer: Tokenizer, settings: DataSe
             "max_seq_length": settings.max_seq_length,
         },
         items=lambda: rows,
+        num_items=rows.count,
         featurize=functools.partial(task.featurize, tokenizer=tokenizer, settings=settings),
         feature_spec=task.feature_spec,
         counted_ids=CountedIds(

@@ -13,7 +13,6 @@ from albert.tasks.own.cells import text_of
 from albert.tasks.own.columns import choose_columns, choose_texts
 from albert.tasks.own.files import (
     JSON,
-    MAX_RECORD,
     TABLES,
     Row,
     cells_of_line,
@@ -23,6 +22,7 @@ from albert.tasks.own.files import (
     read_columns,
     read_lines,
 )
+from albert.tasks.own.lines import MAX_RECORD
 from albert.tasks.rows import RowTally
 
 _EMPTY = "{rows} with an empty text, used all the same"

@@ -38,7 +38,24 @@ def write_bytes(path: Path, data: bytes) -> None:
         file.write(data)
 
 
-def write_texts(directory: Path, texts: Mapping[str, str | bytes]) -> None:
+class Pieces:
+    """A text that is made piece by piece whenever it is wanted, because as a whole it may not fit into memory."""
+
+    def __init__(self, make: Callable[[], Iterator[str]]):
+        self._make = make
+
+    def __iter__(self) -> Iterator[str]:
+        return self._make()
+
+    def __str__(self) -> str:
+        return "".join(self)
+
+
+Text = str | bytes | Pieces
+ROWS_OF_A_PIECE = 4096  # of a table
+
+
+def write_texts(directory: Path, texts: Mapping[str, Text]) -> None:
     """Puts every text at its name in `directory`: all of them, or none where the disk is full or not writable.
 
     They are written to a folder of their own, which is renamed when all are on disk; then each is moved to its place.
@@ -52,7 +69,8 @@ def write_texts(directory: Path, texts: Mapping[str, str | bytes]) -> None:
     try:
         for name, text in texts.items():
             with whole_file(staging / name, lambda path, error: cannot_write(directory / path.name, error)) as file:
-                file.write(text.encode() if isinstance(text, str) else text)
+                for piece in text if isinstance(text, Pieces) else (text,):
+                    file.write(piece.encode() if isinstance(piece, str) else piece)
         finish_texts(directory)
         with _errors_of(ready, cannot_write):
             staging.replace(ready)

@@ -8,6 +8,7 @@ import pytest
 
 from albert.errors import UserError
 from albert.system.files import (
+    Pieces,
     append_text,
     as_os_error,
     cannot_write,
@@ -171,6 +172,12 @@ def test_bytes_among_texts_are_written_as_they_are(tmp_path):
     write_texts(tmp_path, {"a.txt": "\u00e4", "b.png": b"\x89\x00\xff"})
     assert (tmp_path / "a.txt").read_bytes() == b"\xc3\xa4"
     assert (tmp_path / "b.png").read_bytes() == b"\x89\x00\xff"
+
+
+def test_a_text_made_of_pieces_is_written_piece_by_piece(tmp_path):
+    text = Pieces(lambda: iter(["\u00e4", "", "b\n"]))
+    write_texts(tmp_path, {"a.txt": text})
+    assert (tmp_path / "a.txt").read_text(encoding="utf-8") == str(text) == "\u00e4b\n"
 
 
 @pytest.mark.parametrize("moved", [0, 1, 2])

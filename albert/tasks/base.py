@@ -17,6 +17,7 @@ import numpy as np
 from albert.data.schema import Column, HostRecord, Record
 from albert.errors import UserError
 from albert.settings import DataSettings
+from albert.system.files import Text
 from albert.system.json_text import short_repr
 from albert.tasks.metrics import LOWER_IS_BETTER
 from albert.tokenization import Tokenizer
@@ -237,6 +238,14 @@ class Task(abc.ABC):
     def read(self, split: Split, data_dir: Path) -> Iterator[Any]:
         """The rows one by one, never all in memory. Raises UserError naming file and line for a row it cannot use."""
 
+    def num_items(self, split: Split) -> int | None:
+        """How many `read` gives; None where only reading tells."""
+        return None
+
+    def empty_items(self) -> Any:
+        """A list for what `read` gives, or what is used like one, has `append`, and takes less memory."""
+        return []
+
     @abc.abstractmethod
     def featurize(self, example: Any, tokenizer: Tokenizer, settings: DataSettings) -> list[Record]:
         """The records of one example. Can be pickled as a bound method; imports no TensorFlow."""
@@ -268,7 +277,7 @@ class Task(abc.ABC):
     @abc.abstractmethod
     def result_files(
         self, items: Sequence[Any], predictions: Mapping[str, np.ndarray], records: Sequence[HostRecord] = ()
-    ) -> dict[str, str]:
+    ) -> Mapping[str, Text]:
         """File name -> text of everything that is written of predictions."""
 
     def can_score(self, items: Sequence[Any]) -> bool:

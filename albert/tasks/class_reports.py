@@ -4,15 +4,17 @@ Pure functions of examples and predictions, for every task whose examples are te
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from albert.system.csv_text import csv_lines
+from albert.system.files import ROWS_OF_A_PIECE, Pieces
 from albert.tasks.base import Example, Labels, MultiLabels, Score
+from albert.tasks.examples import labels_of
 from albert.tasks.metrics import EVAL_LOSS, accuracy
-from albert.tasks.text import TextTask, labels_of
+from albert.tasks.text import TextTask
 
 # A table of more classes would have more than a million cells.
 MAX_CONFUSION_CLASSES = 1000
@@ -67,21 +69,28 @@ def predictions_csv(
     text_columns: Sequence[str],
     output: Labels | MultiLabels | Score,
     predictions: Mapping[str, np.ndarray],
-) -> str:
+) -> Pieces:
     """One row an example: `index`, its texts, `label` if it has one, `prediction` and, for labels, its `score`.
 
     The score is the probability of what is predicted; of several labels those of each, with the delimiter between.
     """
-    predicted = np.asarray(predictions["predictions"])
-    written = output.format(predicted)
-    assert len(written) == len(items), f"{len(items)} examples, {len(written)} predictions"
-    scores = _scores(output, predicted, np.asarray(predictions["probabilities"]))
-    rows = [["index", *text_columns, "label", "prediction", *(["score"] if scores else [])]]
-    for number, (item, prediction) in enumerate(zip(items, written, strict=True)):
-        texts = [item.text_a, item.text_b or ""][: len(text_columns)]
-        row = [item.guid, *texts, _label_text(output, item.label), prediction]
-        rows.append([*row, scores[number]] if scores else row)
-    return csv_lines(rows)
+    predicted, probabilities = (np.asarray(predictions[name]) for name in ("predictions", "probabilities"))
+    assert len(predicted) == len(items), f"{len(items)} examples, {len(predicted)} predictions"
+    has_scores = not isinstance(output, Score)
+
+    def pieces() -> Iterator[str]:
+        yield csv_lines([["index", *text_columns, "label", "prediction", *(["score"] if has_scores else [])]])
+        for begin in range(0, len(items), ROWS_OF_A_PIECE):
+            some = slice(begin, begin + ROWS_OF_A_PIECE)
+            scores = _scores(output, predicted[some], probabilities[some])
+            rows = []
+            for number, (item, prediction) in enumerate(zip(items[some], output.format(predicted[some]), strict=True)):
+                texts = [item.text_a, item.text_b or ""][: len(text_columns)]
+                row = [item.guid, *texts, _label_text(output, item.label), prediction]
+                rows.append([*row, scores[number]] if has_scores else row)
+            yield csv_lines(rows)
+
+    return Pieces(pieces)
 
 
 def _scores(output: Labels | MultiLabels | Score, predicted: np.ndarray, probabilities: np.ndarray) -> list[str]:

@@ -7,6 +7,9 @@ import io
 import numpy as np
 import pytest
 
+from albert.system.files import Pieces
+from albert.tasks import class_reports
+from albert.tasks import text as tasks_text
 from albert.tasks.base import Example, Labels, MultiLabels, Score
 from albert.tasks.class_reports import (
     classification_report,
@@ -15,8 +18,10 @@ from albert.tasks.class_reports import (
     predictions_csv,
     score_without_reading,
 )
+from albert.tasks.examples import Examples
 from albert.tasks.metrics import f1_macro, f1_micro, f1_weighted
 from albert.tasks.registry import get_task
+from albert.tasks.text import probabilities_table
 
 NAMES = ("a", "b", "c", "nowhere")
 LABELS, PREDICTIONS = np.array([0, 0, 0, 1, 1, 2]), np.array([0, 0, 1, 0, 1, 2])
@@ -59,8 +64,8 @@ def test_the_confusion_matrix_has_labels_in_rows_and_predictions_in_columns():
     assert len(text.splitlines()) == 5
 
 
-def _rows(text: str) -> list[list[str]]:
-    return list(csv.reader(io.StringIO(text, newline=""), strict=True))
+def _rows(text: Pieces) -> list[list[str]]:
+    return list(csv.reader(io.StringIO(str(text), newline=""), strict=True))
 
 
 def test_predictions_stand_beside_their_texts_which_may_hold_anything():
@@ -72,6 +77,19 @@ def test_predictions_stand_beside_their_texts_which_may_hold_anything():
         ["7", 'a "quoted", line\nand\ranother', "second", "no", "yes", "0.75"],
         ["x", "", "", "yes", "yes", "0.875"],
     ]
+
+
+def test_predictions_are_the_same_whatever_is_made_of_them_at_once(monkeypatch):
+    items = Examples([Example(str(number), f"text {number}", None, number % 2) for number in range(7)])
+    probabilities = np.linspace(0, 1, 14).reshape(7, 2)
+    predictions = {"predictions": probabilities.argmax(axis=1), "probabilities": probabilities}
+    text = predictions_csv(items, ("text",), Labels(("no", "yes")), predictions)
+    whole, table = str(text), str(probabilities_table(predictions))
+    for module in (class_reports, tasks_text):
+        monkeypatch.setattr(module, "ROWS_OF_A_PIECE", 3)
+    assert len(list(text)) == 4  # the header's, and those of 3, 3 and 1 rows
+    assert (str(text), str(probabilities_table(predictions))) == (whole, table)
+    assert len(_rows(text)) == 8
 
 
 def test_several_labels_have_a_score_each_and_rows_without_label_none():

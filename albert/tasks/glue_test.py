@@ -403,7 +403,8 @@ def test_submission_has_the_leaderboards_indices_and_labels():
     table = "index\tprediction\n10\tneutral\n11\tcontradiction\n12\tentailment\n"
     for name, file in (("mnli", "MNLI-m.tsv"), ("mismnli", "MNLI-mm.tsv"), ("ax", "AX.tsv")):
         files = get_task(name).result_files(examples, predictions)
-        assert files == {file: table, "submit_results.tsv": table, "test_results.tsv": "0.5\t0.5\t0.5\n" * 3}
+        texts = {name: str(text) for name, text in files.items()}
+        assert texts == {file: table, "submit_results.tsv": table, "test_results.tsv": "0.5\t0.5\t0.5\n" * 3}
     predictions = {"predictions": np.array([1]), "probabilities": np.full((1, 2), 0.5)}
     assert get_task("wnli").result_files(examples[:1], predictions)["WNLI.tsv"] == "index\tprediction\n10\t1\n"
 

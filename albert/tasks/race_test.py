@@ -449,7 +449,7 @@ def test_result_files(caplog):
     scores = json.loads(files.pop("test_scores.json"))
     assert scores == {"rows": 1, "metrics": {"accuracy": 0.0, "high_accuracy": 0.0}}
     assert "test: accuracy = 0.0000, high_accuracy = 0.0000 over those with a label, 1 of 2 questions" in caplog.text
-    assert files == {
+    assert {name: str(text) for name, text in files.items()} == {
         "test_results.tsv": "0.125\t0.5\t0.25\t0.125\n0.0\t0.0\t0.0\t1.0\n",
         "submit_results.tsv": "index\tprediction\nmiddle1.txt-0\tB\nhigh1.txt-1\tD\n",
     }

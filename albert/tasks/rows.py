@@ -6,7 +6,7 @@ a column too many, or two exchanged, would otherwise give other texts without a 
 
 import dataclasses
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from albert.errors import UserError
@@ -53,10 +53,14 @@ class Layout:
 
 
 class RowTally:
-    """Counts what was done with rows of one file, with the first of them as an example."""
+    """Counts what was done with rows of one file, with the first of them as an example.
 
-    def __init__(self, path: Path):
+    `on_read` is called with every megabyte or so that was read of the file, and its number of bytes, for a bar.
+    """
+
+    def __init__(self, path: Path, on_read: Callable[[int], object] | None = None):
         self._path = path
+        self.on_read = on_read
         self._seen: dict[str, tuple[int, int, str]] = {}  # count, line and text of the first
 
     def add(self, what: str, line: int, text: str) -> None:

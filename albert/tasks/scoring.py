@@ -36,7 +36,8 @@ def scores_of_labelled(
         return {}
     chosen = {name: np.asarray(values)[list(labelled)] for name, values in predictions.items()}
     of_labelled = [records[number] for number in labelled] if records else ()
-    scores = task.score([items[number] for number in labelled], chosen, of_labelled)
+    scored = items if len(labelled) == len(items) else [items[number] for number in labelled]
+    scores = task.score(scored, chosen, of_labelled)
     shown = ", ".join(f"{name} = {value:.4f}" for name, value in scores.items())
     _LOG.info("test: %s over those with a label, %s.", shown, part_of(len(labelled), len(items), row))
     # NaN, as of a correlation of one row, is no JSON.

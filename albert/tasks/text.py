@@ -6,7 +6,7 @@ tokens and segments, as ALBERT was trained on them; padding is added when batche
 
 import dataclasses
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Self
 
 import numpy as np
@@ -14,7 +14,9 @@ import numpy as np
 from albert.data.schema import Column, HostRecord, Record, cut_marks
 from albert.errors import UserError
 from albert.settings import DataSettings
+from albert.system.files import ROWS_OF_A_PIECE, Pieces, Text
 from albert.tasks.base import Example, Labels, MultiLabels, Score, Task
+from albert.tasks.examples import Examples, labels_of
 from albert.tasks.metrics import (
     EVAL_LOSS,
     READS_PROBABILITIES,
@@ -57,6 +59,10 @@ class TextTask(Task):
         if isinstance(self.output, MultiLabels):
             label = Column("vector", self.output.dtype, len(self.output.names))
         return {"input_ids": tokens, "segment_ids": tokens, "label_ids": label}
+
+    def empty_items(self) -> Examples:
+        """Takes little memory."""
+        return Examples()
 
     def featurize(self, example: Example, tokenizer: Tokenizer, settings: DataSettings) -> list[Record]:
         """The one record of an example; an example without label gets label 0, or none of several."""
@@ -104,7 +110,7 @@ class TextTask(Task):
         items: Sequence[Example],
         predictions: Mapping[str, np.ndarray],
         records: Sequence[HostRecord] = (),
-    ) -> dict[str, str]:
+    ) -> dict[str, Text]:
         """`test_results.tsv`, `submit_results.tsv` and the leaderboard's file.
 
         test_results.tsv has one line of tab-separated class probabilities per example (for a regression its score),
@@ -121,15 +127,16 @@ class TextTask(Task):
         }
 
 
-def probabilities_table(predictions: Mapping[str, np.ndarray]) -> str:
+def probabilities_table(predictions: Mapping[str, np.ndarray]) -> Pieces:
     """One line of tab-separated class probabilities per example; for a regression its score."""
     probabilities = np.asarray(predictions["probabilities"])
-    return "".join("\t".join(map(str, np.ravel(row).tolist())) + "\n" for row in probabilities)
 
+    def pieces() -> Iterator[str]:
+        for begin in range(0, len(probabilities), ROWS_OF_A_PIECE):
+            rows = probabilities[begin : begin + ROWS_OF_A_PIECE]
+            yield "".join("\t".join(map(str, np.ravel(row).tolist())) + "\n" for row in rows)
 
-def labels_of(items: Sequence[Example]) -> np.ndarray:
-    """The labels of all examples, [N], or [N, C] where each has several."""
-    return np.array([example.label for example in items])
+    return Pieces(pieces)
 
 
 def metrics_for(output: Labels | MultiLabels | Score) -> dict[str, Metric]:
@@ -151,6 +158,8 @@ def metrics_for(output: Labels | MultiLabels | Score) -> dict[str, Metric]:
 
 def is_blank(text: str) -> bool:
     """Whether nothing of `text` can be seen: white space, controls and what only joins or directs letters."""
+    if text[:1].isalnum():  # as nearly all do, so that rows are looked at quickly
+        return False
     return all(character.isspace() or unicodedata.category(character) in ("Cc", "Cf") for character in text)
 
 

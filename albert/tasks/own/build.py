@@ -113,7 +113,7 @@ def own_data_task(
     fitting = metrics_for(output)
     members = {split: _members(look.found, split, held) for split, look in looked_at.items()}
     used = [split for split in looked_at if split in wanted or (split == "train" and held)]
-    parts = {split: _part(looked_at[split], split, members[split], settings, held) for split in used}
+    parts = {split: _part(looked_at[split], split, members[split], settings) for split in used}
     _log_rows(looked_at, members, columns, problem_type)
     if held and (remark := remark_on_share(held, int(members["dev"].sum()), len(members["dev"]), "row")):
         _LOG.info(remark)
@@ -268,25 +268,17 @@ def _members(found: Survey, split: Split, held: HoldOut | None) -> np.ndarray:
     """Which rows of a table are in a split, bool [rows]."""
     if held is None or split == "test":
         return np.ones(found.num_rows, bool)
-    labels = list(found.labels)
-    is_held = np.fromiter(
-        (held.holds(labels[number], row) for number, row in zip(found.strata, found.rows, strict=True)),
-        bool,
-        found.num_rows,
-    )
+    is_held = held.held_rows(found.labels, np.array(found.strata, np.int64), np.array(found.rows, np.uint64))
     return is_held if split == "dev" else ~is_held
 
 
-def _part(
-    look: _Look, split: Split, members: np.ndarray, settings: OwnDataSettings, held: HoldOut | None
-) -> Part[Table]:
+def _part(look: _Look, split: Split, members: np.ndarray, settings: OwnDataSettings) -> Part[Table]:
     if not members.any():
         raise UserError(
             f"{look.found.table.path}: no rows are left for {split}: no two rows with the same label differ, so that "
             "none can be held out. Give `validation_file`."
         )
-    fingerprints = np.array(look.found.rows, np.uint64)[members]
-    return part_of_file(look.found.table, look.state, split, fingerprints, settings, held)
+    return part_of_file(look.found.table, look.state, split, np.array(look.found.rows, np.uint64), members, settings)
 
 
 def _log_rows(

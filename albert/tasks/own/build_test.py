@@ -1,6 +1,7 @@
 """What a task of own data makes of its files: columns, labels, splits, and what it says of them. No TensorFlow."""
 
 import csv
+import dataclasses
 import json
 import logging
 import os
@@ -15,6 +16,7 @@ import pytest
 from albert.errors import UserError
 from albert.tasks.base import Labels, MultiLabels, Score
 from albert.tasks.own.build import Known, own_data_task
+from albert.tasks.own.parts import state_of
 from albert.tasks.own.settings import OwnDataSettings
 
 ALL = ("train", "dev", "test")
@@ -322,6 +324,41 @@ def test_a_file_that_changes_after_it_was_counted_is_refused(tmp_path):
     path = _csv(tmp_path / "train.csv", [*TWO, ("c", "x")])
     os.utime(path, (1, 1))
     _assert_refused(["train.csv was changed"], lambda: _read(task))
+
+
+def test_a_file_that_grows_while_it_is_read_gives_no_other_rows(tmp_path):
+    # Whoever reads them then finds that the file was changed, and refuses it.
+    task = _task(tmp_path, [(f"text {number}", "xy"[number % 2]) for number in range(20)], wanted=("train", "dev"))
+    rows = task.read("dev", Path())
+    first = next(rows)
+    with (tmp_path / "train.csv").open("a") as file:
+        file.write("another,x\n" * 10)
+    assert [first, *rows] == _read_again(task)
+
+
+def _read_again(task):
+    """The rows of dev, whatever became of the file."""
+    part = task.parts["dev"]
+    parts = {**task.parts, "dev": dataclasses.replace(part, state=state_of(part.file.path))}
+    return _read(dataclasses.replace(task, parts=parts), "dev")
+
+
+def test_numbers_and_words_of_json_are_labels_of_their_own(tmp_path):
+    values = ["1", 1.0, True, 1, "true", "1.0"]
+    path = _jsonl(tmp_path / "train.jsonl", [{"text": str(n), "label": v} for n, v in enumerate(values * 2)])
+    task = _task(tmp_path, train_file=path, problem_type="single_label_classification")
+    names = task.output.names
+    assert [names[example.label] for example in _read(task)] == ["1", "1.0", "true", "1", "true", "1.0"] * 2
+
+
+def test_the_first_line_of_each_label_is_known_alone_and_in_lists(tmp_path, caplog):
+    labels = [["Late"], ["late", "x"], ["x", "late"], ["LATE", "x"], ["x"]]
+    path = _jsonl(tmp_path / "train.jsonl", [{"text": str(n), "labels": v} for n, v in enumerate(labels)])
+    _task(tmp_path, train_file=path)
+    assert "the first of 'Late' on line 1" in caplog.text
+    caplog.clear()
+    _task(tmp_path, [("a", "x"), ("b", "late"), ("c", "late"), ("d", "x"), ("e", "Late")])
+    assert "rows: 'late' 2, 'Late' 1, the first of 'Late' on line 6" in caplog.text
 
 
 def test_it_goes_to_other_processes_and_its_identity_into_files(tmp_path):

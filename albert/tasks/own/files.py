@@ -6,25 +6,25 @@ no task.
 """
 
 import csv
-import itertools
 import logging
+import operator
 import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from albert.errors import UserError
 from albert.system.json_text import parse_json, short_repr
 from albert.system.printing import counted
-from albert.system.text_encoding import START_BYTES, decoded, open_regular, open_text, what_is, with_file
+from albert.system.text_encoding import START_BYTES, open_regular, what_is
 from albert.tasks.own.cells import MAX_FIELD, kind_of
+from albert.tasks.own.lines import MAX_RECORD, numbered_lines, reading_bar
 from albert.tasks.rows import CARRIAGE_RETURN, RowTally
 
 _LOG = logging.getLogger(__name__)
 T = TypeVar("T")
 
 MAX_COLUMNS = 64
-MAX_RECORD = 1 << 24  # bytes
 _SHOWN_NAMES = 20
 _BLANK = "skipped {rows} on blank lines"
 _JOINED = (
@@ -74,7 +74,8 @@ def all_column_names(path: Path, header: Sequence[str]) -> tuple[str, ...]:
     """The names that any row has: those of the `header`, but of JSON the keys of all objects. Raises UserError."""
     if not _is_json(path):
         return tuple(header)
-    return tuple(dict.fromkeys(key for _, found, _ in _objects(path, RowTally(path)) for key in found))
+    with reading_bar(path) as tally:
+        return tuple(dict.fromkeys(key for _, found, _ in _objects(path, tally) for key in found))
 
 
 def choose_from_header(path: Path, choose: Callable[[Header], T]) -> tuple[T, Header]:
@@ -166,18 +167,13 @@ def read_columns(
 
 def read_lines(path: Path, tally: RowTally) -> Iterator[Row]:
     """The lines of a plain text file, empty ones too: one text, or two with a tab between them."""
-    for line, text in _lines(path):
+    for line, text in numbered_lines(path, tally):
         cells = cells_of_line(line, text, tally)
         if len(cells) > 2:
             raise UserError(
                 f"{path}, line {line}: {len(cells) - 1} tabs; a line is a text, or two with one tab between them."
             )
         yield Row(line, cells)
-
-
-def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """(number from 1, text with its line feed) of every line of a text file. Raises UserError as the readers do."""
-    return _lines(path)
 
 
 def cells_of_line(line: int, text: str, tally: RowTally) -> tuple[str, ...]:
@@ -218,31 +214,6 @@ def describe_unknown(path: Path) -> str:
     return f" is {found}" if found else ": unknown file type"
 
 
-# --- Lines ------------------------------------------------------------------------------------------------------------
-
-
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """(number from 1, text with its line feed) of every line: UTF-8, with or without byte order marks."""
-    try:
-        with open_text(path) as file:
-            yield from _decoded_lines(path, file)
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}.") from error
-
-
-def _decoded_lines(path: Path, file: BinaryIO) -> Iterator[tuple[int, str]]:
-    for line in itertools.count(1):
-        data = file.readline(MAX_RECORD + 1)
-        if not data:
-            return
-        if len(data) > MAX_RECORD:
-            raise UserError(f"{path}, line {line}: longer than {MAX_RECORD >> 20} MiB; write a row a line.")
-        try:
-            yield line, decoded(data)
-        except ValueError as error:
-            raise UserError(f"{path}, line {line} is {with_file(error, path)}.") from None
-
-
 # --- CSV and TSV ------------------------------------------------------------------------------------------------------
 
 
@@ -250,6 +221,7 @@ def _csv_rows(path: Path, names: Sequence[str], optional: Sequence[str], tally: 
     found, chosen = choose_from_header(path, lambda header: _places(path, header, names))
     header, separator, is_spelled = chosen.names, chosen.separator, _is_spelled(chosen, names)
     places = [*found, *(_optional_place(header, name, is_spelled) for name in optional)]
+    cells_of = _getter(places)
     records = _records(path, tally, separator)
     next(records)
     for line, cells in records:
@@ -260,7 +232,15 @@ def _csv_rows(path: Path, names: Sequence[str], optional: Sequence[str], tally: 
                 f"{path}, line {line}: {counted(len(cells), 'column')}, but the header has {len(header)}; put quotes "
                 "around a field with a delimiter or a line end in it, and write a quote in it twice."
             )
-        yield Row(line, tuple(None if place is None else cells[place] for place in places), header, cells)
+        yield Row(line, cells_of(cells), header, cells)
+
+
+def _getter(places: Sequence[int | None]) -> Callable[[tuple[str, ...]], tuple[Any, ...]]:
+    """What takes the cells at `places` out of a record: None where there is no place."""
+    there = [place for place in places if place is not None]
+    if len(there) == len(places) > 1:
+        return operator.itemgetter(*there)  # in half the time
+    return lambda cells: tuple([None if place is None else cells[place] for place in places])
 
 
 def _places(path: Path, header: Header, names: Sequence[str]) -> tuple[int, ...]:
@@ -308,7 +288,7 @@ def _other_headers(path: Path) -> Iterator[Header]:
 def _records(path: Path, tally: RowTally, delimiter: str) -> Iterator[tuple[int, tuple[str, ...]]]:
     """(first line, cells) of every record that is not blank, the header, which is checked, first."""
     header, is_tsv = False, delimiter == "\t"
-    for line, cells in _parsed(path, delimiter):
+    for line, cells in _parsed(path, delimiter, tally):
         if not cells:
             tally.add(_BLANK, line, "")
             continue
@@ -316,7 +296,7 @@ def _records(path: Path, tally: RowTally, delimiter: str) -> Iterator[tuple[int,
             header = True
             cells = tuple(cell.strip() for cell in cells)
             _check_header(path, line, cells)
-        elif any(cell.startswith(" ") and cell.lstrip(" ").startswith('"') for cell in cells):
+        elif [cell for cell in cells if cell[:1] == " " and cell.lstrip(" ").startswith('"')]:
             tally.add("{rows} with a blank before a quote, which is a letter there", line, " ".join(cells))
         if is_tsv and any("\n" in cell and "\t" in cell for cell in cells):
             tally.add(_JOINED, line, "\t".join(cells))
@@ -325,13 +305,13 @@ def _records(path: Path, tally: RowTally, delimiter: str) -> Iterator[tuple[int,
         raise UserError(f"{path} is empty; write a header with the names of the columns, and a row for each text.")
 
 
-def _parsed(path: Path, delimiter: str) -> Iterator[tuple[int, tuple[str, ...]]]:
+def _parsed(path: Path, delimiter: str, tally: RowTally | None = None) -> Iterator[tuple[int, tuple[str, ...]]]:
     """(first line, cells) of every record, as Python's csv reads them."""
     # The limit is one for the process, and is only ever raised: no other reader can lose a field by it.
     if csv.field_size_limit() < MAX_RECORD:
         csv.field_size_limit(MAX_RECORD)
     sizes = _RecordSize(path)
-    reader = csv.reader(sizes.watched(_lines(path)), delimiter=delimiter, strict=True)
+    reader = csv.reader(sizes.watched(numbered_lines(path, tally)), delimiter=delimiter, strict=True)
     while True:
         first = reader.line_num + 1
         sizes.begin(first)
@@ -342,7 +322,7 @@ def _parsed(path: Path, delimiter: str) -> Iterator[tuple[int, tuple[str, ...]]]
             raise UserError(f"{path}, line {first}: {fault}.") from None
         if cells is None:
             return
-        for number, cell in enumerate(cells, start=1):
+        for number, cell in enumerate(cells, start=1) if sizes.size > MAX_FIELD else ():
             if len(cell) > MAX_FIELD:
                 raise UserError(
                     f"{path}, line {first}: column {number} holds {len(cell):,} characters; {MAX_FIELD:,} are "
@@ -356,19 +336,19 @@ class _RecordSize:
 
     def __init__(self, path: Path):
         self._path = path
-        self._first = self._size = 0
+        self._first = self.size = 0  # of the record: its line, and its characters
         self._header = ""
 
     def begin(self, line: int) -> None:
         """A record begins on `line`."""
-        self._first, self._size = line, 0
+        self._first, self.size = line, 0
 
     def watched(self, lines: Iterator[tuple[int, str]]) -> Iterator[str]:
         """The lines. Raises UserError where those of one record are too long together."""
         for _, text in lines:
             self._header = self._header or text.strip()
-            self._size += len(text)
-            if self._size > MAX_RECORD:
+            self.size += len(text)
+            if self.size > MAX_RECORD:
                 raise UserError(
                     f"{self._path}, line {self._first}: a row longer than {MAX_RECORD >> 20} MiB begins here. Is a "
                     "quote missing, or one too many?"
@@ -462,7 +442,7 @@ def _braced(name: str) -> str:
 def _objects(path: Path, tally: RowTally) -> Iterator[tuple[int, dict[str, Any], str]]:
     """(line, object, the same as it is written) of every line that is not blank."""
     is_first = True
-    for line, text in _lines(path):
+    for line, text in numbered_lines(path, tally):
         if not text.strip():
             tally.add(_BLANK, line, "")
             continue

@@ -2,18 +2,17 @@
 
 import abc
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
 from albert.data.source_files import FileState
 from albert.errors import UserError
 from albert.tasks.base import Split
-from albert.tasks.own.selection import HoldOut, Sample, Sampler, sample
+from albert.tasks.own.selection import HoldOut, sampled
 from albert.tasks.own.settings import OwnDataSettings
-from albert.tasks.own.survey import Fingerprints, Label
 from albert.tasks.rows import RowTally
 
 
@@ -24,8 +23,11 @@ class RowFile(Protocol):
     def path(self) -> Path:
         """Where it is."""
 
-    def rows(self, tally: RowTally) -> Iterator[Any]:
-        """Its rows, one by one. Raises UserError naming file and line."""
+    def rows(self, tally: RowTally, chosen: bytes | None = None) -> Iterator[Any]:
+        """Its rows, one by one; where `chosen` is given, those that it has a 1 for.
+
+        Raises UserError naming file and line.
+        """
 
 
 F = TypeVar("F", bound=RowFile)
@@ -35,22 +37,15 @@ F = TypeVar("F", bound=RowFile)
 class Part(Generic[F]):
     """The rows of one split: all of a file, or those that are held out of it, or the others; of these a sample.
 
-    `state` is that of the file when its rows were looked at, `num_examples` how many of them are in the split.
+    `state` is that of the file when its rows were looked at, `num_examples` how many of them are in the split, and
+    `chosen` has a 1 for each of them, a 0 for each other row; None: all are. `is_sample`: not all that could be.
     """
 
     file: F
     state: FileState
     num_examples: int
-    held_out: bool | None = None
-    sample: Sample | None = None
-
-
-class Keyed(NamedTuple):
-    """What decides where a row belongs: its texts and what they are labelled with, and what is held out evenly of."""
-
-    texts: Sequence[str]
-    label: Label
-    stratum: Label
+    chosen: bytes | None = None
+    is_sample: bool = False
 
 
 class ChosenRows(abc.ABC):
@@ -78,23 +73,14 @@ class ChosenRows(abc.ABC):
     def chosen_rows(self, split: Split, data_dir: Path) -> Iterator[Any]:
         """The rows of a split, one by one. Raises UserError naming file and line."""
         (path,) = self.source_files(split, data_dir)
-        part, fingerprints = self.parts[split], Fingerprints(self.seed)
+        part = self.parts[split]
         if FileState.of(path) != part.state:
             raise UserError(f"{path} was changed since its rows were counted. Start again.")
-        sampler = Sampler(part.sample)
-        for row in part.file.rows(RowTally(path)):
-            if part.held_out is not None or part.sample is not None:
-                key = self.key_of(row)
-                fingerprint = fingerprints.of(key.texts, key.label)
-                if part.held_out is not None and self._is_held_out(key.stratum, fingerprint) != part.held_out:
-                    continue
-                if not sampler.takes(fingerprint):
-                    continue
-            yield row
+        return part.file.rows(RowTally(path), part.chosen)
 
-    @abc.abstractmethod
-    def key_of(self, row: Any) -> Keyed:
-        """What decides about a row."""
+    def num_items(self, split: Split) -> int | None:
+        """How many rows a split has."""
+        return self.parts[split].num_examples if split in self.parts else None
 
     @abc.abstractmethod
     def identity(self) -> dict[str, Any]:
@@ -104,8 +90,8 @@ class ChosenRows(abc.ABC):
         """The part of the identity that says which rows are chosen."""
         return {
             "hold_out": self.hold_out and self.hold_out.identity(),
-            "samples": {split: part.sample.count for split, part in self.parts.items() if part.sample},
-            "seed": self.seed if any(part.sample for part in self.parts.values()) else None,
+            "samples": {split: part.num_examples for split, part in self.parts.items() if part.is_sample},
+            "seed": self.seed if any(part.is_sample for part in self.parts.values()) else None,
         }
 
     def identity_of_rows(self) -> dict[str, Any]:
@@ -115,10 +101,6 @@ class ChosenRows(abc.ABC):
         if "train" not in self.parts:
             return {"hold_out": None, "samples": samples} if "dev" in self.parts else {}
         return {name: value for name, value in identity.items() if name not in ("name", "seed")} | {"samples": samples}
-
-    def _is_held_out(self, stratum: Label, fingerprint: int) -> bool:
-        assert self.hold_out, "a part of a file needs a hold-out"
-        return self.hold_out.holds(stratum, fingerprint)
 
 
 def state_of(path: Path) -> FileState:
@@ -134,15 +116,18 @@ def part_of_file(
     state: FileState,
     split: Split,
     fingerprints: np.ndarray,
+    members: np.ndarray,
     settings: OwnDataSettings,
-    held: HoldOut | None,
 ) -> Part[F]:
-    """The part of `file` that is `split`: the rows with these fingerprints (uint64), or as many as `settings` want."""
+    """The part of `file` that is `split`: its `members` (bool [rows]), or as many of them as `settings` want.
+
+    `fingerprints` are those of all rows, uint64.
+    """
     counts = {
         "train": settings.max_train_samples,
         "dev": settings.max_eval_samples,
         "test": settings.max_predict_samples,
     }
-    held_out = None if held is None or split == "test" else split == "dev"
-    chosen = sample(fingerprints, counts[split])
-    return Part(file, state, chosen.count if chosen else len(fingerprints), held_out, chosen)
+    chosen = sampled(fingerprints, members, counts[split])
+    number = int(chosen.sum())
+    return Part(file, state, number, None if chosen.all() else chosen.tobytes(), number < int(members.sum()))

@@ -6,7 +6,7 @@ rows that are the same stay on one side.
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -14,7 +14,6 @@ from albert.tasks.own.columns import MULTI, SINGLE, ProblemType
 from albert.tasks.own.survey import Label, Survey
 
 _MIX = 0x9E3779B97F4A7C15
-_MASK = 2**64 - 1
 
 # What rows whose labels are too rare for a share of their own are drawn from together.
 _REST = ""
@@ -42,12 +41,17 @@ class HoldOut:
         identity = {"share": self.share, "seed": self.seed}
         return identity | {"num_kept": self.num_kept} if self.num_kept else identity
 
-    def holds(self, label: Label, fingerprint: int) -> bool:
-        """Whether a row is held out."""
+    def held_rows(self, labels: Iterable[Label], strata: np.ndarray, fingerprints: np.ndarray) -> np.ndarray:
+        """Which rows are held out, bool [rows]: of each the number in `labels` and the fingerprint (uint64)."""
+        thresholds = [self._threshold_of(label) for label in labels]
+        some = np.array([threshold >= 0 for threshold in thresholds])
+        limits = np.array([max(threshold, 0) for threshold in thresholds], np.uint64)
+        return some[strata] & (fingerprints <= limits[strata])
+
+    def _threshold_of(self, label: Label) -> int:
+        """-1 where no row with the label is held out."""
         threshold = self.thresholds.get(label) if label is not None else None
-        if threshold is None:
-            threshold = self.thresholds.get(_REST, -1)
-        return fingerprint <= threshold
+        return self.thresholds.get(_REST, -1) if threshold is None else threshold
 
 
 def hold_out(found: Survey, problem_type: ProblemType, share: float, seed: int) -> HoldOut:
@@ -112,43 +116,18 @@ def _threshold(fingerprints: np.ndarray, share: float) -> int | None:
     return int(fingerprints[number - 1]) if number else None
 
 
-@dataclasses.dataclass(frozen=True)
-class Sample:
-    """The first `count` rows in the order of a hash of their fingerprints.
+def sampled(fingerprints: np.ndarray, members: np.ndarray, count: int | None) -> np.ndarray:
+    """Those of `members` (bool [rows]) that are in a sample of `count`; all where None or no more are there.
 
-    Those below `threshold`, and the first `ties` of those at it, which are the same row several times.
+    The sample is the first `count` in the order of a hash of the `fingerprints` (uint64 [rows]), and of rows that are
+    the same the first of the file.
     """
-
-    count: int
-    threshold: int
-    ties: int
-
-
-def sample(fingerprints: np.ndarray, count: int | None) -> Sample | None:
-    """A sample of `count` of these rows (uint64); None where all of them are wanted, or there are no more."""
-    if count is None or count >= len(fingerprints):
-        return None
-    mixed = np.sort(_mixed(fingerprints))
-    threshold = mixed[count - 1]
-    return Sample(count, int(threshold), count - int(np.searchsorted(mixed, threshold)))
-
-
-class Sampler:
-    """Says of one row after another whether it is in a sample."""
-
-    def __init__(self, sample: Sample | None):
-        self._sample = sample
-        self._ties = sample.ties if sample else 0
-
-    def takes(self, fingerprint: int) -> bool:
-        """Whether the next row is in it."""
-        if self._sample is None:
-            return True
-        mixed = ((fingerprint ^ fingerprint >> 32) * _MIX) & _MASK
-        if mixed == self._sample.threshold:
-            self._ties -= 1
-            return self._ties >= 0
-        return mixed < self._sample.threshold
+    numbers = np.flatnonzero(members)
+    if count is None or count >= len(numbers):
+        return members
+    chosen = np.zeros_like(members)
+    chosen[numbers[np.argsort(_mixed(fingerprints[numbers]), kind="stable")[:count]]] = True
+    return chosen
 
 
 def _mixed(fingerprints: np.ndarray) -> np.ndarray:

@@ -6,12 +6,14 @@ twice. What is not refused but worth knowing is logged once, with its count and 
 
 import collections
 import dataclasses
+import functools
 import hashlib
 import logging
 import re
 from array import array
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -35,6 +37,7 @@ from albert.tasks.own.columns import (
     split_label,
 )
 from albert.tasks.own.files import log_reading, read_columns
+from albert.tasks.own.lines import is_chosen, reading_bar
 from albert.tasks.rows import RowTally
 from albert.tasks.text import is_blank
 
@@ -52,8 +55,7 @@ _MANY_LABELS = 10  # up to so many, half of the rows may have a label of their o
 Label = str | tuple[str, ...] | None
 
 
-@dataclasses.dataclass(frozen=True)
-class TextRow:
+class TextRow(NamedTuple):
     """A row with what is read of it: `number` counts rows from 0, `line` is the first of its lines, from 1."""
 
     number: int
@@ -86,21 +88,34 @@ class Table:
         """The column that is read where the file has it."""
         return () if self.needs_label or self.columns.label is None else (self.columns.label,)
 
-    def rows(self, tally: RowTally) -> Iterator[TextRow]:
-        """The rows, one by one. Raises UserError with file and line for one that cannot be used."""
-        names = self.needed
+    def rows(self, tally: RowTally, chosen: bytes | None = None) -> Iterator[TextRow]:
+        """The rows, one by one. Raises UserError with file and line for one that cannot be used.
+
+        Where `chosen` is given, those that it has a 1 for; the others are not looked at.
+        """
         num_texts = len(self.columns.texts)
-        for number, row in enumerate(read_columns(self.path, names, tally, self.optional)):
-            texts: tuple[str, ...] = ()
+        known: dict[object, Label] = {}  # of the cells of labels that were looked at, since many rows have the same
+        for number, row in enumerate(read_columns(self.path, self.needed, tally, self.optional)):
+            if chosen is not None and not is_chosen(chosen, number):
+                continue
+            texts: list[str] = []
+            label: Label = None
             try:
                 for cell in row.cells[:num_texts]:
-                    texts = (*texts, text_of(cell))
-                label = self._label(row.cells[num_texts]) if len(row.cells) > num_texts else None
+                    texts.append(text_of(cell))
+                if len(row.cells) > num_texts:
+                    cell = row.cells[num_texts]
+                    # Only texts: 1, 1.0 and true of JSON are the same key, but other labels.
+                    label = known.get(cell) if type(cell) is str else None
+                    if label is None:
+                        label = self._label(cell)
+                        if type(cell) is str and len(known) < MAX_CLASSES:
+                            known[cell] = label
             except ValueError as error:
                 place = f"{self.path}, line {row.line}: column {short_repr(self.columns.names[len(texts)])}"
                 remedy = f", or {OTHER_COLUMN}" if len(texts) == num_texts else ""
                 raise UserError(f"{place} {error}; correct or remove the row{remedy}.") from None
-            yield TextRow(number, row.line, texts, label)
+            yield TextRow(number, row.line, tuple(texts), label)
 
     def _label(self, cell: object) -> Label:
         if cell is None and not self.needs_label:
@@ -138,6 +153,17 @@ class Fingerprints:
         digest = self._start.copy()
         digest.update(data.encode())
         return int.from_bytes(digest.digest(), "little")
+
+    def of_texts_and_row(self, texts: Sequence[str], label: Label) -> tuple[int, int]:
+        """`of` the texts alone, and of them with their label."""
+        digest = self._start.copy()
+        digest.update("\0".join(texts).encode())
+        of_texts = int.from_bytes(digest.digest(), "little")
+        if label is None:
+            return of_texts, of_texts
+        # What follows is digested behind what was: the texts are not read again.
+        digest.update(("\0\0" + (label if isinstance(label, str) else "\0".join(label))).encode())
+        return of_texts, int.from_bytes(digest.digest(), "little")
 
 
 @dataclasses.dataclass
@@ -180,8 +206,18 @@ class Survey:
 
     def first_line(self, name: str) -> int:
         """The line of the first row that has a label, alone or in a list."""
-        having = {i for i, label in enumerate(self.labels) if name == label or (type(label) is tuple and name in label)}
-        return next(line for line, stratum in zip(self.lines, self.strata, strict=True) if stratum in having)
+        return self._first_lines[name]
+
+    @functools.cached_property
+    def _first_lines(self) -> dict[str, int]:
+        """Of all labels at once: a file with many that look alike asks for each."""
+        # Labels are numbered in the order in which they came.
+        _, rows = np.unique(np.array(self.strata, np.int64), return_index=True)
+        found: dict[str, int] = {}
+        for label, row in zip(self.labels, rows.tolist(), strict=True):
+            for name in () if label is None else (label,) if isinstance(label, str) else label:
+                found.setdefault(name, self.lines[row])
+        return found
 
 
 @dataclasses.dataclass
@@ -226,18 +262,20 @@ class Spelling:
 
 def survey(table: Table, seed: int) -> Survey:
     """Reads all rows of `table`. Raises UserError for the first that cannot be used; logs what is worth knowing."""
-    found, fingerprints, tally = Survey(table), Fingerprints(seed), RowTally(table.path)
+    found, fingerprints = Survey(table), Fingerprints(seed)
     numbers: dict[Label, int] = {}
     num_blank = 0
     log_reading(table.path, table.needed, table.optional)
-    for row in table.rows(tally):
-        if any(map(is_blank, row.texts)):
-            num_blank += 1
-            tally.add("{rows} with an empty text, used all the same", row.line, row.texts[0])
-        found.lines.append(row.line)
-        found.texts.append(fingerprints.of(row.texts))
-        found.rows.append(fingerprints.of(row.texts, row.label))
-        found.strata.append(_count(found, numbers, row))
+    with reading_bar(table.path) as tally:
+        for row in table.rows(tally):
+            if any(map(is_blank, row.texts)):
+                num_blank += 1
+                tally.add("{rows} with an empty text, used all the same", row.line, row.texts[0])
+            of_texts, of_row = fingerprints.of_texts_and_row(row.texts, row.label)
+            found.lines.append(row.line)
+            found.texts.append(of_texts)
+            found.rows.append(of_row)
+            found.strata.append(_count(found, numbers, row))
     if num_blank == found.num_rows:
         raise UserError(
             f"{table.path}: an empty text in all of its {counted(num_blank, 'row')}; is it the right column?"

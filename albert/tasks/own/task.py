@@ -10,11 +10,12 @@ import numpy as np
 
 from albert.data.schema import HostRecord
 from albert.errors import UserError
+from albert.system.files import Text
 from albert.system.json_text import short_repr
 from albert.tasks.base import Example, Labels, MultiLabels, Score, Split
 from albert.tasks.class_reports import predictions_csv
 from albert.tasks.own.columns import MULTI, REGRESSION, SINGLE, Columns, ProblemType
-from albert.tasks.own.parts import ChosenRows, Keyed, Part
+from albert.tasks.own.parts import ChosenRows, Part
 from albert.tasks.own.selection import HoldOut
 from albert.tasks.own.settings import OWN
 from albert.tasks.own.survey import OTHER_COLUMN, Table
@@ -73,7 +74,7 @@ class OwnDataTask(ChosenRows, TextTask):
         items: Sequence[Example],
         predictions: Mapping[str, np.ndarray],
         records: Sequence[HostRecord] = (),
-    ) -> dict[str, str]:
+    ) -> dict[str, Text]:
         """`test_predictions.csv`, `test_scores.json`, and `test_results.tsv`: the probabilities of all labels."""
         place = f" in column {short_repr(self.columns.label)}" if self.columns.label else ""
         return {
@@ -88,10 +89,6 @@ class OwnDataTask(ChosenRows, TextTask):
         if isinstance(self.output, MultiLabels) and not any(np.any(items[number].label) for number in labelled):
             return []  # empty cells of a file without labels, which would be read as rows of no label
         return labelled
-
-    def key_of(self, row: Any) -> Keyed:
-        """Its texts and its label, of each of which a part is held out."""
-        return Keyed(row.texts, row.label, row.label)
 
     @cached_property
     def _numbers(self) -> Mapping[str, int]:

@@ -77,8 +77,8 @@ def tags_task(
         found = looked_at[split]
         if not members[split].any():
             raise UserError(f"{found.file.path}: no texts are left for {split}: {_why_none_differ(found)}")
-        fingerprints = np.array(found.rows, np.uint64)[members[split]]
-        parts[split] = part_of_file(found.file, states[split], split, fingerprints, settings, held)
+        fingerprints = np.array(found.rows, np.uint64)
+        parts[split] = part_of_file(found.file, states[split], split, fingerprints, members[split], settings)
     _log(looked_at, members)
     if held and (remark := remark_on_share(held, int(members["dev"].sum()), len(members["dev"]), "text")):
         _LOG.info(remark)
@@ -118,7 +118,7 @@ def _members(found: TagSurvey, split: Split, held: HoldOut | None) -> np.ndarray
     """Which texts of a file are in a split, bool [texts]."""
     if held is None or split == "test":
         return np.ones(found.num_rows, bool)
-    is_held = np.fromiter((held.holds(None, row) for row in found.rows), bool, found.num_rows)
+    is_held = held.held_rows([None], np.zeros(found.num_rows, np.int64), np.array(found.rows, np.uint64))
     return is_held if split == "dev" else ~is_held
 
 

@@ -22,9 +22,9 @@ from albert.tasks.own.files import (
     choose_from_header,
     describe_unknown,
     list_names,
-    numbered_lines,
     read_columns,
 )
+from albert.tasks.own.lines import is_chosen, numbered_lines
 from albert.tasks.rows import RowTally
 
 # Endings of CoNLL files that other files have, too: they are read where tags are asked for.
@@ -88,13 +88,18 @@ class TagFile:
         """Whether it is JSON Lines."""
         return self.path.suffix.lower() in JSON
 
-    def rows(self, tally: RowTally) -> Iterator[TagRow]:
-        """The texts, one by one. Raises UserError with file and line for one that cannot be used."""
+    def rows(self, tally: RowTally, chosen: bytes | None = None) -> Iterator[TagRow]:
+        """The texts, one by one; where `chosen` is given, those that it has a 1 for.
+
+        Raises UserError with file and line for one that cannot be used.
+        """
         rows = self._json_rows(tally) if self.is_json else self._conll_rows(tally)
         first = next(rows, None)
         if first is None:
             raise UserError(f"{self.path} has no words; write a word and its tag a line, an empty line between texts.")
-        yield from itertools.chain([first], rows)
+        for row in itertools.chain([first], rows):
+            if chosen is None or is_chosen(chosen, row.number):
+                yield row
 
     def _json_rows(self, tally: RowTally) -> Iterator[TagRow]:
         columns = self.columns
@@ -115,7 +120,7 @@ class TagFile:
     def _conll_rows(self, tally: RowTally) -> Iterator[TagRow]:
         number, first, words, tags, lines = 0, 0, list[str](), list[str](), list[int]()
         width: tuple[list[str], int] | None = None  # the first columns, and their line
-        for line, text in itertools.chain(numbered_lines(self.path), [(0, "")]):
+        for line, text in itertools.chain(numbered_lines(self.path, tally), [(0, "")]):
             cells = self._cells(line, text)
             if cells is None:
                 continue

@@ -14,8 +14,8 @@ from albert.system.json_text import short_repr
 from albert.system.printing import counted, part_of
 from albert.tasks.own.columns import MAX_CLASSES, is_integer, looks_alike
 from albert.tasks.own.files import log_reading
+from albert.tasks.own.lines import reading_bar
 from albert.tasks.own.survey import Fingerprints
-from albert.tasks.rows import RowTally
 from albert.tasks.tags.entities import OUTSIDE, are_chunks, place_and_type
 from albert.tasks.tags.files import CONLLU, NO_TAG, TagFile, TagRow
 from albert.tasks.tags.words import is_mark
@@ -103,12 +103,13 @@ class TagSurvey:
 
 def survey_tags(file: TagFile, seed: int) -> TagSurvey:
     """Reads all texts of `file`. Raises UserError for the first that cannot be used; logs what was done with rows."""
-    found, fingerprints, tally = TagSurvey(file), Fingerprints(seed), RowTally(file.path)
+    found, fingerprints = TagSurvey(file), Fingerprints(seed)
     if file.is_json:
         needed = file.columns.names if file.needs_tags else (file.columns.words,)
         log_reading(file.path, needed, file.columns.names[len(needed) :])
-    for row in file.rows(tally):
-        found.add(row, fingerprints)
+    with reading_bar(file.path) as tally:
+        for row in file.rows(tally):
+            found.add(row, fingerprints)
     tally.log()
     return found
 

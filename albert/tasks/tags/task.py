@@ -18,7 +18,7 @@ from albert.system.printing import part_of
 from albert.tasks.base import Split, Tags, Task
 from albert.tasks.metrics import EVAL_LOSS
 from albert.tasks.own.columns import TAGGING
-from albert.tasks.own.parts import ChosenRows, Keyed, Part
+from albert.tasks.own.parts import ChosenRows, Part
 from albert.tasks.own.selection import HoldOut
 from albert.tasks.own.settings import OWN
 from albert.tasks.scoring import scores_of_labelled
@@ -202,10 +202,6 @@ class TagsTask(ChosenRows, Task):
         """The tags of the texts that have some, and what is predicted of these."""
         pairs = [(np.array(item.tags), ours) for item, ours in zip(items, predicted, strict=True) if item.tags]
         return [theirs for theirs, _ in pairs], [ours for _, ours in pairs]
-
-    def key_of(self, row: TagRow) -> Keyed:
-        """Its words and their tags; texts are held out whatever their tags are."""
-        return Keyed(row.words, row.tags, None)
 
     @cached_property
     def _numbers(self) -> Mapping[str, int]:
