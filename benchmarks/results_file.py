@@ -44,10 +44,15 @@ def shown_command(module: str, arguments: Sequence[str]) -> str:
     return " ".join(["python3 -m", module, *shown])
 
 
-def append_result(name: str, table: str, folder: Path = RESULTS, package: str = "benchmarks") -> None:
-    """Prints `table` (Markdown) and appends it to `<folder>/<name>.md` under the command of `<package>.<name>`."""
+def append_result(
+    name: str, table: str, folder: Path = RESULTS, package: str = "benchmarks", module: str | None = None
+) -> None:
+    """Prints `table` (Markdown) and appends it to `<folder>/<name>.md` under the command of `<package>.<module>`.
+
+    `module` None: the one that is called as the results.
+    """
     print(table)
-    command = shown_command(f"{package}.{name}", sys.argv[1:])
+    command = shown_command(f"{package}.{module or name}", sys.argv[1:])
     heading = f"{datetime.date.today()}, {len(os.sched_getaffinity(0))} cores of {processor()}"
     folder.mkdir(exist_ok=True)
     with (folder / f"{name}.md").open("a", encoding="utf-8") as results:
