@@ -1,4 +1,5 @@
 import io
+import itertools
 import json
 import pickle
 import subprocess
@@ -246,3 +247,39 @@ def test_a_comma_within_unknown_text_is_split_off_by_both_ways():
     tokenizer = SentencePieceTokenizer(model.SerializeToString(), True)
     assert "".join(tokenizer.tokenize("he won 2010, a game")).count("2010,") == 1
     assert len(tokenizer.encode("he won 2010, a game")) == len(tokenizer.tokenize("he won 2010, a game"))
+
+
+def test_texts_with_unknown_pieces_are_encoded_once_unless_a_digit_may_be_before_a_comma(testdata):
+    tokenizer = load_tokenizer(testdata / "30k-clean.model", None, do_lower_case=True)
+    texts = (
+        "a \u9f98, b, 10 \u9f98",
+        "\u9f98",
+        "10,",
+        "\u9f980, b",
+        "\u00b2\u9f98,",
+        "x\u00b2,\u9f98",
+        "\uff11\uff0c \u9f98",
+        ",",
+    )
+    calls = []
+
+    class Counted:
+        def __init__(self, model):
+            self._model = model
+
+        def __getattr__(self, name):
+            calls.append(name)
+            return getattr(self._model, name)
+
+    for text in texts:
+        prepared = tokenizer.preprocess(text)
+        by_pieces = tokenizer._model.piece_to_id(tokenizer.tokenize(prepared))
+        model, tokenizer._model = tokenizer._model, Counted(tokenizer._model)
+        calls.clear()
+        assert tokenizer.encode(text) == by_pieces
+        if not any(
+            first.isalnum() and not "a" <= first <= "z" and second == ","
+            for first, second in itertools.pairwise(prepared)
+        ):
+            assert calls.count("encode") == 1, text
+        tokenizer._model = model
