@@ -97,7 +97,9 @@ def example(entries: Iterable[bytes]) -> bytes:
 
 def integer_entry(name: str, values: Sequence[float]) -> bytes:
     """A feature of any number of integers."""
-    payload = b"".join(map(_VARINTS.__getitem__, values))
+    payload = _small(values) if isinstance(values, list) else None
+    if payload is None:
+        payload = b"".join(map(_VARINTS.__getitem__, values))
     return _entry_head(name, _INT64_LIST, len(payload)) + payload
 
 
@@ -105,6 +107,15 @@ def float_entry(name: str, values: Sequence[float]) -> bytes:
     """A feature of any number of numbers, as float32."""
     payload = np.array(values, "<f4").tobytes()
     return _entry_head(name, _FLOAT_LIST, len(payload)) + payload
+
+
+def _small(values: list[int] | list[float]) -> bytes | None:
+    """The varints of numbers of one byte, such as segments, in a fifth of the time; None where one needs more."""
+    try:
+        payload = bytes(values)  # type: ignore[arg-type]  # floats raise
+    except (TypeError, ValueError):
+        return None
+    return payload if payload.isascii() else None
 
 
 class _Varints(dict[float, bytes]):
