@@ -567,6 +567,47 @@ def test_a_run_that_never_began_leaves_nothing_and_one_that_did_everything(check
     assert any((checkout.root / "begun").iterdir())
 
 
+@pytest.mark.parametrize(
+    ("arguments", "variables"),
+    [
+        ((), {"OUTPUT_DIR": "new/folder/of it", "LOG": "logs/new/a.log"}),
+        (("--output_dir=new/folder",), {}),
+        ((), {"OUTPUT_DIR": "./-new", "LOG": "./-new/a.log"}),
+        ((), {}),
+        ((), {"OUTPUT_DIR": "a", "LOG": "a file/a.log"}),  # which cannot be made
+    ],
+)
+def test_a_run_that_never_began_leaves_no_folder_around_its_own_either(checkout, arguments, variables):
+    (checkout.root / "a file").touch()
+    before = sorted(checkout.root.rglob("*"))
+    result = checkout.run(OWN, *arguments, cwd=checkout.root, STUB_EXIT_CODE="2", **variables)
+    assert result.returncode == 2
+    assert sorted(checkout.root.rglob("*")) == before
+
+
+@pytest.mark.parametrize("way", ["variable", "flag"])
+@pytest.mark.parametrize(("output", "log"), [(".", "here.log"), ("sub/..", "here.log"), ("..", "out.log")])
+def test_the_log_of_a_folder_without_a_name_is_beside_it(checkout, way, output, log):
+    here = checkout.root / "out" / "here"
+    (here / "sub").mkdir(parents=True)
+    arguments, variables = ((), {"OUTPUT_DIR": output}) if way == "variable" else ((f"--output_dir={output}",), {})
+    result = checkout.run(OWN, *arguments, cwd=here, **variables)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.splitlines()[0].endswith(f"; log in {(here / output).resolve()}.log")
+    assert (here / output).resolve().with_suffix(".log").name == log
+    assert not any(path.name.startswith(".") for path in checkout.root.rglob("*.log"))
+
+
+@pytest.mark.parametrize("output", ["/", "///", "/tmp/.."])
+def test_the_root_is_no_folder_for_results(checkout, output):
+    for arguments, variables, name in (
+        ((), {"OUTPUT_DIR": output}, "OUTPUT_DIR"),
+        ((f"--output_dir={output}",), {}, "--output_dir"),
+    ):
+        result = checkout.run(OWN, *arguments, **variables)
+        _assert_one_line_of_error(checkout, result, [f"{name}={output.rstrip('/') or '/'} ", "root of all folders"])
+
+
 @pytest.mark.parametrize("script", FINE_TUNING_SCRIPTS)
 def test_each_runs_part_of_a_log_begins_with_its_time_and_its_command(checkout, script):
     log = checkout.root / "of two runs.log"

@@ -19,6 +19,8 @@ note_strange_names "${BASH_SOURCE[-1]}"
 script_arguments=("$@")
 refuse_words "$@"
 
+# shellcheck source=scripts/folders.sh
+source "$root/scripts/folders.sh"
 # shellcheck source=scripts/follow_flags.sh
 source "$root/scripts/follow_flags.sh"
 
@@ -37,6 +39,9 @@ for variable in CURRENT_PWD MODEL_DIR CONFIG SPM_MODEL INIT_CHECKPOINT CACHED_DI
   expand_home "$variable"
 done
 while [[ ${OUTPUT_DIR:-} == ?*/ ]]; do OUTPUT_DIR=${OUTPUT_DIR%/}; done # its log is beside it, not in it
+if [[ ${OUTPUT_DIR:-} && $(realpath -m -- "$OUTPUT_DIR") == / ]]; then
+  complain_of OUTPUT_DIR "is the root of all folders: name one for the results."
+fi
 
 # The model
 ALBERT_DIR=${ALBERT_DIR:-base} # base, large, xlarge or xxlarge: which of Google's models
@@ -260,42 +265,6 @@ read_recipe() {
   read -r recipe_rate recipe_batch recipe_accum recipe_length recipe_duration <<<"$line"
 }
 
-# default_output_dir NAME EXAMPLES RATE: prints where a run goes that names no folder. One of before, when names had
-# neither the model nor the seed, is continued where it stands if it is of this model and seed. A script may have an
-# other_name for a run whose folder would be that of other data, as its function is_of_other_data says.
-default_output_dir() {
-  local base=$CURRENT_PWD/albert_output new old start=None
-  new=$base/$1_${MODEL_NAME}_$2_$3_seed$SEED
-  old=$base/$1_${ALBERT_DIR}_v${VERSION}_$2_$3
-  if [[ ${INIT_CHECKPOINT-set} ]]; then start=$(realpath -m -- "${INIT_CHECKPOINT-$MODEL_DIR/model.ckpt-best}"); fi
-  if [[ ! -e $new && -f $old/run_settings.json ]] &&
-    grep -qF "\"seed\": $SEED," "$old/run_settings.json" &&
-    grep -qF "\"init_checkpoint\": \"$start\"" "$old/run_settings.json"; then
-    new=$old
-  fi
-  if [[ ${other_name:-} ]] && is_of_other_data "$new"; then
-    new=$base/${other_name}_${MODEL_NAME}_$2_$3_seed$SEED
-  fi
-  printf '%s\n' "$new"
-}
-
-# remove_unused_folders: after a mistake that was found before the run began, removes what prepare_folders has made and
-# nothing was written to but the message, which is on the terminal.
-remove_unused_folders() {
-  [[ $made_output ]] && rmdir -- "$OUTPUT_DIR" 2>/dev/null || return 0
-  if [[ $made_log ]]; then rm -f -- "$LOG"; fi
-}
-
-# prepare_folders: makes LOG and OUTPUT_DIR, or dies with the reason.
-prepare_folders() {
-  local reason
-  made_output='' made_log=''
-  if [[ ! -e $OUTPUT_DIR ]]; then made_output=true; fi
-  if [[ ! -e $LOG ]]; then made_log=true; fi
-  reason=$({ mkdir -p -- "$(dirname -- "$LOG")" && : >>"$LOG" && mkdir -p -- "$OUTPUT_DIR"; } 2>&1) ||
-    die "cannot write to OUTPUT_DIR=$OUTPUT_DIR or LOG=$LOG: ${reason##*: }."
-}
-
 # script_command: prints how this script was called: the variables that it reads, its name, its arguments. All that
 # environ has was set by whoever called it; the shell's own values are defaults by now.
 script_command() {
@@ -442,7 +411,7 @@ fine_tune() {
   if [[ -n $BS ]]; then accum=$ACCUM; fi
   GBS=$((batch * accum * replicas))
   OUTPUT_DIR=${OUTPUT_DIR:-$(default_output_dir "$name" "$GBS" "$rate")}
-  LOG=${LOG:-$OUTPUT_DIR.log}
+  LOG=${LOG:-$(log_of "$OUTPUT_DIR")}
   prepare_folders
   begin_part_of_log
   printf '%s' "$warnings" >>"$LOG"
