@@ -17,7 +17,7 @@ from albert.runs.sweep.request import LOCAL, RANDOM, SLURM, TPE, SweepRequest
 from albert.runs.sweep.results import FAILED, FINISHED, MISSING, PRUNED, Row, results_csv, row_of
 from albert.runs.sweep.scheduler import Command, Failure, LongestFirst, Scheduler
 from albert.runs.sweep.search import check_names, settings_of
-from albert.runs.sweep.slots import device_flags, slots_for
+from albert.runs.sweep.slots import Slot, device_flags, slots_for
 from albert.runs.sweep.submission import SUBMISSION, files_of, missing_files, packed
 from albert.runs.sweep.table import TaskResult, as_json, compare, markdown, scores_in
 from albert.system.files import cannot_write, delete_leftovers, finish_texts, write_bytes, write_texts
@@ -64,6 +64,8 @@ class Sweep:
         if request.dry_run:
             self._print_commands(runs)
             return []
+        if request.launcher == LOCAL and not all(job.is_finished() for trained in runs for job in trained.jobs):
+            self._slots()  # what this machine lacks is told before there is a folder
         with self._folder():
             if request.launcher == SLURM:
                 self._write_slurm(runs)
@@ -74,8 +76,11 @@ class Sweep:
 
     def _search(self, planner: Planner, tasks: Sequence[TaskOfSweep], seeds: Sequence[int]) -> list[Failure]:
         """TPE decides by the runs before. What the best models are evaluated on besides comes when they are known."""
-        from albert.runs.sweep.optuna_search import TpeQueue
+        from albert.runs.sweep.optuna_search import TpeQueue, import_optuna
 
+        import_optuna()
+        if self.request.launcher == LOCAL:
+            self._slots()
         with self._folder():
             queue = TpeQueue(self.request, planner, tasks, seeds)
             failures = self._scheduler(queue.runs()).run(queue) if self.request.launcher == LOCAL else []
@@ -140,10 +145,15 @@ class Sweep:
         failures = self._scheduler(runs).run(queue)
         return failures + queue.left_out
 
-    def _scheduler(self, runs: Sequence[Trained]) -> Scheduler:
+    def _slots(self) -> list[Slot]:
+        """Those of this machine. Raises UserError where it has not what is asked for."""
         slots = slots_for(self.request)
         if slots[0].gpus and "num_gpu_cores" in self.request.run_flags:
             raise UserError("the GPUs of a run are `gpus_per_run`: leave `num_gpu_cores` out of the flags of the runs.")
+        return slots
+
+    def _scheduler(self, runs: Sequence[Trained]) -> Scheduler:
+        slots = self._slots()
         side_by_side = f"Up to {len(slots)} runs side by side" if len(slots) > 1 else "One run at a time"
         logging.info("%s: %s.", side_by_side, "; ".join(map(str, slots)))
         smaller = {job for trained in runs if trained.task.task.lower_is_better for job in trained.jobs}

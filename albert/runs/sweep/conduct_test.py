@@ -362,6 +362,7 @@ def test_runs_that_want_a_gpu_are_refused_where_there_is_none(folder):
     argv = sweep_command(folder, "--task_name=MRPC", runs=["--device=gpu"])
     with pytest.raises(UserError, match="`device`=gpu, but no GPU is visible here"):
         conduct(folder, argv)
+    assert not (folder / "sweep").exists()
 
 
 def test_a_second_sweep_on_the_folder_is_refused(folder):
@@ -375,6 +376,7 @@ def test_a_search_that_needs_optuna_says_what_to_install(folder, monkeypatch):
     argv = sweep_command(folder, "--task_name=MRPC", "--search=tpe", "--space=learning_rate=log:1e-5:1e-4")
     with pytest.raises(UserError, match=r"needs Optuna: .*\[hpo\]"):
         conduct(folder, argv)
+    assert not (folder / "sweep").exists()
 
 
 def test_too_many_runs_are_refused(folder):

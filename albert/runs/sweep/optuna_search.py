@@ -43,7 +43,7 @@ class TpeQueue:
     """
 
     def __init__(self, request: SweepRequest, planner: Planner, tasks: Sequence[TaskOfSweep], seeds: Sequence[int]):
-        self._optuna = _import_optuna()
+        self._optuna = import_optuna()
         self._request, self._planner, self._seeds = request, planner, seeds
         self._spaces = [space_of(text) for text in request.space]
         self._fixed: Setting = tuple((name, values[0]) for name, values in map(values_of, request.grid))
@@ -216,7 +216,8 @@ def _suggest(trial: Any, space: Space) -> float | str:
     return trial.suggest_float(space.name, space.low, space.high, log=space.kind == "log")
 
 
-def _import_optuna() -> Any:
+def import_optuna() -> Any:
+    """The library. Raises UserError where it is not installed."""
     try:
         import optuna
     except ImportError as error:
