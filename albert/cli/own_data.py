@@ -1,11 +1,14 @@
 """Own data in place of a task of GLUE: `--train_file`, `--validation_file`, `--test_file`. No TensorFlow."""
 
+import contextlib
+import contextvars
 import dataclasses
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Hashable, Iterator, Sequence
 from pathlib import Path
 
 from albert.cli.flags import Values
+from albert.data.source_files import FileState
 from albert.errors import UserError
 from albert.serving import hugging_face
 from albert.serving.description import DESCRIPTION, read_description
@@ -25,6 +28,23 @@ _USED_WITH = {
     "do_predict": ("test_file", "max_predict_samples"),
 }
 _OWN_FLAGS = {field.name for field in dataclasses.fields(OwnDataSettings)}
+# The tasks that were made, by all that they are made of, while `sharing_tasks` is active.
+_made: contextvars.ContextVar[dict[Hashable, OwnDataTask | TagsTask] | None] = contextvars.ContextVar(
+    "_made", default=None
+)
+
+
+@contextlib.contextmanager
+def sharing_tasks() -> Iterator[None]:
+    """While active, files that are named alike, and that nobody has changed, are looked at once.
+
+    For a sweep, whose settings differ in how is trained: each would read a million rows before the first run begins.
+    """
+    before = _made.set({})
+    try:
+        yield
+    finally:
+        _made.reset(before)
 
 
 def is_own_data(values: Values) -> bool:
@@ -88,8 +108,26 @@ def task_of_files(
     settings: OwnDataSettings, seed: int, splits: Collection[Split], known: Known | None, order: Sequence[str]
 ) -> OwnDataTask | TagsTask:
     """The task of texts with labels, or of texts whose words have tags; see `own_data_task`."""
+    made, states = _made.get(), _states(settings)
+    key = (settings, seed, tuple(splits), known, tuple(order), states)
+    if made and key in made:
+        return made[key]
     make = tags_task if is_of_tags(settings, known) else own_data_task
-    return make(settings, seed, splits, known, order)
+    task = make(settings, seed, splits, known, order)
+    if made is not None and None not in states:
+        made[key] = task
+    return task
+
+
+def _states(settings: OwnDataSettings) -> tuple[FileState | None, ...]:
+    """Of the files that are named, before they are read; None of one that cannot be."""
+    found: list[FileState | None] = []
+    for path in (settings.train_file, settings.validation_file, settings.test_file):
+        try:
+            found += [FileState.of(path)] if path else []
+        except OSError:  # told where it is read
+            found.append(None)
+    return tuple(found)
 
 
 def folder_of_model(values: Values) -> Path | None:

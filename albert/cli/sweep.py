@@ -12,6 +12,7 @@ from albert.cli import fine_tuning
 from albert.cli.flag_files import with_flags_of_files
 from albert.cli.flags import Flag, Program, declared, parse
 from albert.cli.other_names import Always, did_you_mean, similar, suggestions
+from albert.cli.own_data import sharing_tasks
 from albert.cli.predict import command_for
 from albert.errors import UserError
 from albert.runs.sweep.conduct import Sweep
@@ -141,7 +142,8 @@ def of_sweep_and_runs(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 def sweep(request: SweepRequest) -> None:
     """Runs the sweep. Exits with 1 where a run failed."""
     try:
-        failures = Sweep(request, parsed_run, command_of, use=command_for).run()
+        with sharing_tasks():
+            failures = Sweep(request, parsed_run, command_of, use=command_for).run()
     except UserError as error:
         problems = list(error.problems or (str(error),))
         for program in (SWEEP, *_PROGRAMS.values()):

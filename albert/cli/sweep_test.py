@@ -6,11 +6,14 @@ import shutil
 import pytest
 
 from albert.cli.flags import HelpRequested
+from albert.cli.own_data import sharing_tasks
 from albert.cli.sweep import SWEEP, command_of, of_sweep_and_runs, parse_sweep_flags, parsed_run, sweep
 from albert.errors import UserError
 from albert.runs.sweep.conduct import Sweep
 from albert.runs.sweep.plan import find_tasks, seeds_of, task_names
 from albert.runs.sweep.testing import conduct, sweep_command, write_toy_glue
+from albert.tasks.own import build
+from albert.tasks.own.survey import survey
 from albert.testing import SAMPLE_DATA
 
 
@@ -135,6 +138,7 @@ def test_what_is_wrong_with_tasks_and_machines_is_said_before_the_first_run(tmp_
     with pytest.raises(UserError) as raised:
         conduct(tmp_path, sweep_command(tmp_path, *flags))
     assert problem in SWEEP.in_flags(str(raised.value))
+    assert not (tmp_path / "sweep").exists()
     assert not list((tmp_path / "sweep").rglob("starts"))
 
 
@@ -262,3 +266,25 @@ def test_a_flag_that_one_of_the_programs_lacks_names_the_program(tmp_path):
 def test_a_name_of_others_is_looked_up_whole(argv, words):
     with pytest.raises(UserError, match=words):
         parse_sweep_flags(["sweep", *argv])
+
+
+def test_own_data_are_looked_at_once_for_all_settings_unless_they_change(tmp_path, monkeypatch):
+    rows = tmp_path / "rows.csv"
+    rows.write_text("text,label\n" + "".join(f"text {n},{'ab'[n % 2]}\n" for n in range(40)))
+    looks = []
+    monkeypatch.setattr(build, "survey", lambda *arguments: looks.append(1) or survey(*arguments))
+    flags = {"model_dir": str(SAMPLE_DATA / "albert_tiny"), "train_file": str(rows), "do_train": "true"}
+
+    def parse(rate: str, **others: str):
+        own = {"learning_rate": rate, "output_dir": str(tmp_path / rate)}
+        return parsed_run("run_multigpus_classifier", flags | own | others)
+
+    with sharing_tasks():
+        first, second = parse("1e-5").task, parse("2e-5").task
+        assert (len(looks), first) == (1, second)
+        parse("1e-5", max_train_samples="8")
+        assert len(looks) == 2
+        rows.write_text(rows.read_text() + "another,c\n")
+        assert (parse("1e-5").task.output.names, len(looks)) == (("a", "b", "c"), 3)
+    parse("1e-5")
+    assert len(looks) == 4
