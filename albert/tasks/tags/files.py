@@ -5,6 +5,7 @@ Rows are read one by one. Whatever is none raises UserError in one line, with th
 
 import dataclasses
 import itertools
+import re
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -37,6 +38,9 @@ _TAGS = ("ner_tags", "tags", "labels", "label", "ner", "pos_tags", "upos")
 _CONLL_COLUMNS, _CONLLU_COLUMNS = ("1", "-1"), ("2", "4")
 _CONLLU_WIDTH = 10
 NO_TAG = "_"  # in CoNLL-U
+# The ids of CoNLL-U: of a word, and of what is none: several words that are written as one, and a word that is not
+# written.
+_WORD_ID, _OTHER_ID = re.compile("[0-9]+"), re.compile(r"[0-9]+[-.][0-9]+")
 _DOCUMENT = "-DOCSTART-"
 # Lines of CoNLL-2012, as OntoNotes has them, around a document.
 _DOCUMENTS_OF_2012 = ("#begin document", "#end document")
@@ -173,8 +177,13 @@ class TagFile:
         if is_conllu:
             if len(cells) != _CONLLU_WIDTH:
                 raise UserError(f"{self.path}, line {line}: {len(cells)} columns; CoNLL-U has {_CONLLU_WIDTH}.")
-            if not cells[0].isdigit():  # several words written as one, or a word that is not written
+            if _OTHER_ID.fullmatch(cells[0]):
                 return None
+            if not _WORD_ID.fullmatch(cells[0]):
+                raise UserError(
+                    f"{self.path}, line {line}: the id {short_repr(cells[0])}; the first column of CoNLL-U is 1, 2, "
+                    "..., 1-2 for words that are written as one, or 8.1 for a word that is not written."
+                )
         return cells
 
     def _word_and_tag(self, line: int, cells: list[str]) -> tuple[str, str | None]:
@@ -191,7 +200,8 @@ class TagFile:
             name for name, place in zip(names, places, strict=False) if not -len(cells) <= place < len(cells)
         ]:
             raise UserError(f"{self.path}, line {line}: no column {beyond[0]}; there are {len(cells)}.")
-        found = [cells[place] for place in places]
+        # Around a tag no white space counts, as around labels; a word may have some of its own kind in it.
+        found = [cells[place].strip() if number else cells[place] for number, place in enumerate(places)]
         try:
             for cell in found:
                 text_of(cell)

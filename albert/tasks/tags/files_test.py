@@ -58,6 +58,12 @@ def test_conllu_has_comments_and_words_that_are_written_as_one(tmp_path):
     assert found == [(3, "vamos nos", "VERB PRON"), (7, "Sí", "INTJ")]
 
 
+@pytest.mark.parametrize("blank", ["\u00a0", "\u2003", "\u3000"])
+def test_white_space_around_a_tag_is_no_part_of_it(tmp_path, blank):
+    assert _read(tmp_path / "a.conll", f"a B-X{blank}\nb {blank}O\n") == [(1, "a b", "B-X O")]
+    assert _read(tmp_path / "a.tsv", f"a{blank}c\tB-X{blank}\nb\tO\n") == [(1, f"a{blank}c b", "B-X O")]
+
+
 def test_words_to_predict_need_no_tags(tmp_path):
     assert _read(tmp_path / "a.conll", "a\nb\n\nc\n", needs_tags=False) == [(1, "a b", None), (4, "c", None)]
     rows = [{"tokens": ["a"]}, {"tokens": ["b"], "tags": None}, {"tokens": ["c"], "tags": ["O"]}]
@@ -88,6 +94,9 @@ def test_lists_in_json_have_usual_names_or_those_given(tmp_path):
         ("a.conll", "", r"a.conll has no words"),
         ("a.conll", "a O\n" * 20_001, r"line 1: a text of more than 20,000 words begins here"),
         ("a.conllu", "1\ta\n", r"line 1: 2 columns; CoNLL-U has 10"),
+        ("a.conllu", "\u00b2\ta" + "\t_" * 8, r"line 1: the id '\u00b2'; the first column of CoNLL-U is 1, 2, ..."),
+        ("a.conllu", "x1\ta" + "\t_" * 8, r"line 1: the id 'x1'; the first column"),
+        ("a.tsv", "a\t\u00a0\n", r"line 1 has an empty column"),
         ("a.json", [{"tokens": ["a"], "tags": ["O"]}, {"tokens": ["a", "b"], "tags": ["O"]}],
          r"line 2: 'tags' has 1 tag for 2 words"),
         ("a.json", [{"tokens": ["a", " "], "tags": ["O", "O"]}], r"line 1: 'tokens' \[1\] is empty"),
