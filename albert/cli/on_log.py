@@ -1,6 +1,8 @@
 """`on_log` of `albert.fine_tune`: a function of the caller that hears of a training, and may end it. No TensorFlow."""
 
-from collections.abc import Callable, Sequence
+import contextlib
+import os
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from albert.system.signals import AskedToStop
@@ -37,6 +39,21 @@ class OnLog:
 
     def _tell(self, values: dict[str, float]) -> None:
         try:
-            self._function(values)
+            with _working_directory_put_back():
+                self._function(values)
         except BaseException as error:  # KeyboardInterrupt and SystemExit, too
             raise AskedToStop from error
+
+
+@contextlib.contextmanager
+def _working_directory_put_back() -> Iterator[None]:
+    """Around what may change it: the paths of a run, which may be relative, mean the same behind it.
+
+    By its descriptor, which stays that of the folder wherever that is moved.
+    """
+    folder = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield
+    finally:
+        os.fchdir(folder)
+        os.close(folder)

@@ -1,6 +1,9 @@
 """What a function of the caller hears of a training, and how what it raises is passed on."""
 
+import contextlib
+import os
 import types
+from pathlib import Path
 
 import pytest
 
@@ -50,3 +53,21 @@ def test_whatever_it_raises_asks_to_stop(kind):
         with pytest.raises(AskedToStop) as found:
             tell()
         assert found.value.__cause__ is raised
+
+
+@pytest.mark.parametrize("raises", [False, True])
+def test_a_working_directory_that_it_changes_is_put_back(tmp_path, monkeypatch, raises):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    seen = []
+
+    def function(_values: dict[str, float]) -> None:
+        os.chdir(tmp_path)
+        (tmp_path / "here").rename(tmp_path / "moved")
+        seen.append(Path.cwd())
+        if raises:
+            raise ValueError
+
+    with contextlib.suppress(AskedToStop):
+        OnLog(function, 1).on_steps(_records(1))
+    assert (seen, Path.cwd()) == ([tmp_path], tmp_path / "moved")
