@@ -160,10 +160,10 @@ def test_the_service_answers_with_a_result_for_each_text(finished, model):
     settings = ServeSettings(model_dir=finished / "out")
     reader = BodyReader(finished / "out", model.description, None, settings)
     assert reader.fields == ("texts",)
-    request = reader.read(b'{"texts": ["the horse laughs .", "laugh"]}')
+    request = reader.read(b'{"texts": ["the horse laughs .", "laugh", ["the horse", "laughs ."]]}')
     assert request.has_one
     (rows,) = Computing(model, None)([Part(request, request.rows)])
-    assert [row for (row,) in rows] == model(["the horse laughs .", "laugh"])
+    assert [row for (row,) in rows] == model(["the horse laughs .", "laugh", ["the horse", "laughs ."]])
     for body, message in ((b'{"texts": ["a"], "top_k": 2}', "one tag"), (b'{"questions": ["a"]}', "takes texts.")):
         with pytest.raises(Refused, match=message):
             reader.read(body)

@@ -1,11 +1,11 @@
 """The body of a request becomes rows that a model computes, or one line that says why not. No TensorFlow.
 
     {"texts": ["..."], "text_pairs": ["..."], "top_k": 1, "threshold": 0.5}    what gives labels, or vectors
-    {"texts": ["..."]}                                                         what gives words tags
+    {"texts": ["...", ["...", ...]]}                                           what gives words tags
     {"questions": ["..."], "contexts": ["..."], "top_k": 1}                    what answers questions
     {"questions": ["..."], "contexts": ["..."], "options": [["...", ...]]}     what chooses among options
 
-Lists are equally long; a text stands for a list of one.
+Lists are equally long; a text stands for a list of one. A list of words is a text whose words are known.
 """
 
 import dataclasses
@@ -55,6 +55,12 @@ class Asked(NamedTuple):
     context: str
 
 
+class Tagged(NamedTuple):
+    """A text whose words get tags, or its words."""
+
+    text: str | tuple[str, ...]
+
+
 @dataclasses.dataclass(frozen=True)
 class Request:
     """The rows of a body, all of one kind, and what is wanted of each.
@@ -63,7 +69,7 @@ class Request:
     `is_open_ended`: how many results a row has is known when they are computed, see `check_number`.
     """
 
-    rows: Sequence[Texts | Asked | RaceExample]
+    rows: Sequence[Texts | Tagged | Asked | RaceExample]
     key: Hashable
     top_k: int
     threshold: float
@@ -159,15 +165,27 @@ class BodyReader:
         names = self.fields if self._num_texts == 2 or self.use in (ANSWERS, CHOICES) else self.fields[:1]
         return ", ".join(f'"{name}": [["..."]]' if name == "options" else f'"{name}": ["..."]' for name in names)
 
-    def _texts(self, name: str, value: Any) -> list[str]:
+    def _texts(self, name: str, value: Any) -> list[Any]:
         texts = [value] if isinstance(value, str) else value
         if not isinstance(texts, list):
             raise Refused(400, f'"{name}" is {_kind(value)}, not a list of texts.')
         if len(texts) > self._limits.max_texts:
             raise Refused(413, f'"{name}" has {len(texts):,} texts; a request may have {self._limits.max_texts:,}.')
         for number, text in enumerate(texts):
-            self._check_text(f'"{name}"[{number}]', text)
+            place = f'"{name}"[{number}]'
+            if self.use == TAGS and isinstance(text, list):
+                self._check_words(place, text)
+            else:
+                self._check_text(place, text)
         return texts
+
+    def _check_words(self, place: str, words: list[Any]) -> None:
+        for number, word in enumerate(words):
+            self._check_text(f"{place}[{number}]", word)
+        length = sum(map(len, words)) + max(0, len(words) - 1)  # with a blank between two
+        if length > self._limits.max_text_length:
+            allowed = f"a text may have {self._limits.max_text_length:,}"
+            raise Refused(413, f"{place} has {length:,} characters, with blanks between its words; {allowed}.")
 
     def _check_text(self, place: str, text: Any) -> None:
         if not isinstance(text, str):
@@ -184,7 +202,9 @@ class BodyReader:
                 400, f"{place} is not text: character {error.start + 1} is half of a surrogate pair."
             ) from None
 
-    def _rows(self, values: dict[str, Any], lists: dict[str, list[str]]) -> Sequence[Texts | Asked | RaceExample]:
+    def _rows(
+        self, values: dict[str, Any], lists: dict[str, list[Any]]
+    ) -> Sequence[Texts | Tagged | Asked | RaceExample]:
         lengths = {name: len(texts) for name, texts in lists.items()}
         if self.use == CHOICES:
             options = self._option_lists(values["options"])
@@ -197,6 +217,8 @@ class BodyReader:
         if self.use == CHOICES:
             rows = zip(lists["contexts"], lists["questions"], options, strict=True)
             return [RaceExample("", context, question, given, None, "") for context, question, given in rows]
+        if self.use == TAGS:
+            return [Tagged(text if isinstance(text, str) else tuple(text)) for text in lists["texts"]]
         seconds: Sequence[str | None] = lists.get("text_pairs") or [None] * len(lists["texts"])
         return list(map(Texts, lists["texts"], seconds))
 

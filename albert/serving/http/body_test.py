@@ -8,7 +8,9 @@ import pytest
 from albert.errors import UserError
 from albert.serving.http.body import Refused
 from albert.serving.http.testing import ANSWERS, CHOICES, EITHER, LABELS, MANY, NUMBER, PAIRS, description, reader
-from albert.tasks.base import Labels, MultiLabels
+from albert.tasks.base import Labels, MultiLabels, Tags
+
+TAGS = description(Tags(("O", "B-X")), "text")
 
 
 def read(model, body, **names):
@@ -27,6 +29,7 @@ def read(model, body, **names):
         (EITHER, {"texts": ["x"], "text_pairs": ["y"]}, [("x", "y")]),
         (MANY, {"texts": ["x"], "threshold": 0}, [("x", None)]),
         (NUMBER, {"texts": ["x"], "top_k": 1}, [("x", None)]),
+        (TAGS, {"texts": ["x y", ["x", "y z"], []]}, [("x y",), (("x", "y z"),), ((),)]),
         (ANSWERS, {"questions": ["who?"], "contexts": ["I."], "top_k": 30}, [("who?", "I.")]),
     ],
 )
@@ -94,6 +97,10 @@ TOO_DEEP = b'{"texts": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
         (LABELS, {"texts": {"0": "x"}}, 400, '"texts" is an object, not a list of texts.'),
         (LABELS, {"texts": None}, 400, '"texts" is null, not a list'),
         (LABELS, {"texts": ["x", ["y"]]}, 400, '"texts"[1] is a list, not a text.'),
+        (TAGS, {"texts": ["x", ["y", 1]]}, 400, '"texts"[1][1] is a number, not a text.'),
+        (TAGS, {"texts": [["a\0"]]}, 400, '"texts"[0][0] is not text: character 2 is 0.'),
+        (TAGS, {"texts": [[["a"]]]}, 400, '"texts"[0][0] is a list, not a text.'),
+        (TAGS, {"texts": [["x"] * 10_001]}, 413, '"texts"[0] has 20,001 characters, with blanks between its words; a'),
         (LABELS, {"texts": [True]}, 400, '"texts"[0] is true or false, not a text.'),
         (LABELS, {"texts": ["ab\0"]}, 400, '"texts"[0] is not text: character 3 is 0.'),
         (LABELS, {"texts": ["a\ud800"]}, 400, '"texts"[0] is not text: character 2 is half of a surrogate pair.'),

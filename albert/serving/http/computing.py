@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from albert.serving.batching import Part
-from albert.serving.http.body import Asked, Request, check_number
+from albert.serving.http.body import Asked, Request, Tagged, check_number
 from albert.serving.inputs import Texts
 from albert.serving.outputs import vector_rows
 from albert.tasks.race import RaceExample
@@ -54,7 +54,9 @@ class Computing:
             return predictor.answer_all([Paragraph(row.context, (it,), "", 0, False) for row, it in pairs], top_k)
         if isinstance(rows[0], RaceExample):
             return predictor.choose_all(rows, top_k)
-        assert isinstance(rows[0], Texts), "what is neither answered nor chosen among"
+        if isinstance(rows[0], Tagged):
+            return [[result] for result in predictor.tag([row.text for row in rows])]
+        assert isinstance(rows[0], Texts), "what is neither answered nor chosen among, and has no tags"
         firsts = [row.first for row in rows]
         seconds = None if rows[0].second is None else [row.second for row in rows]
         if self._embeddings:

@@ -40,7 +40,11 @@ _POLL_SECONDS = 0.02
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A socket that has the address and does not listen yet. Raises UserError where it cannot be had."""
+    """A socket that has the address and does not listen yet. Raises UserError where it cannot be had.
+
+    Another socket that does not listen yet, of a server that loads its model, has the address for itself, unless the
+    kernel still remembers connections of an earlier server there: then whoever listens first has it.
+    """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -51,13 +55,23 @@ def bind(host: str, port: int) -> socket.socket:
         listener = socket.socket(family, kind, protocol)
     except OSError as error:  # a kernel without IPv6
         raise _cannot_listen(host, port, error) from None
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind(address)
+        try:
+            listener.bind(address)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+            _share_with_earlier(listener)
+            listener.bind(address)
     except OSError as error:
         listener.close()
         raise _cannot_listen(host, port, error) from None
     return listener
+
+
+def _share_with_earlier(listener: socket.socket) -> None:
+    """Lets the socket have an address of which the kernel remembers connections; and the next one after it."""
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
 
 
 def url_of(listener: socket.socket) -> str:
@@ -182,6 +196,7 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Raises UserError where somebody else listens by now."""
         assert sockets, "made by bind"
+        _share_with_earlier(sockets[0])  # its connections have it from the one that listens
         try:
             await super().startup(sockets=sockets)
         except OSError as error:

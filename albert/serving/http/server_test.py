@@ -323,17 +323,31 @@ def response_pair(connection):
 
 def test_an_address_that_cannot_be_had_is_told_in_one_line():
     with bind("127.0.0.1", 0) as listener:
-        listener.listen()
         port = listener.getsockname()[1]
         assert url_of(listener) == f"http://127.0.0.1:{port}"
-        with pytest.raises(UserError, match=f"`port`={port} is in use on 127.0.0.1: choose another one, or 0"):
-            bind("127.0.0.1", port)
+        # Before it listens, as while it loads its model, and then.
+        for use in (lambda: None, listener.listen):
+            use()
+            with pytest.raises(UserError, match=f"`port`={port} is in use on 127.0.0.1: choose another one, or 0"):
+                bind("127.0.0.1", port)
     with pytest.raises(UserError, match=r"`host`=no\.such\.host\.invalid is not an address"):
         bind("no.such.host.invalid", 0)
     with pytest.raises(UserError, match=r"`host`=192\.0\.2\.1 with `port`=0 cannot be listened on: Cannot assign"):
         bind("192.0.2.1", 0)
     with pytest.raises(UserError, match="is not an address"):
         bind("a" * 300, 0)
+
+
+def test_an_address_of_which_the_kernel_remembers_connections_can_be_had_again():
+    with Process() as server:
+        with server.connect() as connection:
+            connection.sendall(request("a", b"Connection: close"))
+            assert response(connection)[0] == 200
+            assert connection.recv(1) == b""  # the server closed first: it is its address that is remembered
+        server.stop()
+        assert server.end()[0] == 0
+        with bind("127.0.0.1", server.port) as again:
+            again.listen()
 
 
 def test_an_address_of_a_family_that_the_kernel_lacks_is_refused_in_one_line(monkeypatch):
