@@ -1,6 +1,7 @@
 """The launcher with small programs in place of training: who is started, told, ended and started again."""
 
 import contextlib
+import dataclasses
 import json
 import os
 import pty
@@ -422,3 +423,17 @@ def test_gpus_that_are_not_there_are_refused(monkeypatch, visible, said):
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     with pytest.raises(UserError, match=f"needs 4 GPUs, and .*{said}"):
         launching.run(launching.LaunchSettings("json.tool", (), num_workers=2, gpus_per_worker=2))
+
+
+def test_workers_take_the_parts_of_divided_gpus_one_each(monkeypatch, tmp_path):
+    # As nvidia-smi -L lists a GPU in two parts.
+    program = tmp_path / "nvidia-smi"
+    parts = "".join(f"  MIG 3g.20gb     Device  {n}: (UUID: MIG-{n})\n" for n in (0, 1))
+    program.write_text(f"#!/bin/sh\ncat <<END\nGPU 0: NVIDIA A100-PCIE-40GB (UUID: GPU-c0)\n{parts}END\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    settings = launching.LaunchSettings("json.tool", (), num_workers=2, gpus_per_worker=1)
+    for environment in ({}, {"CUDA_VISIBLE_DEVICES": "MIG-0, MIG-1"}):
+        assert launching._gpus_of_workers(settings, environment) == ["MIG-0", "MIG-1"]
+        with pytest.raises(UserError, match=r"`gpus_per_worker`=2, but GPUs are divided here \(MIG\), and a process"):
+            launching._gpus_of_workers(dataclasses.replace(settings, gpus_per_worker=2), environment)

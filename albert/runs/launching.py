@@ -10,7 +10,6 @@ import logging
 import os
 import secrets
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -19,6 +18,7 @@ from albert.engine.cluster import Cluster
 from albert.errors import UserError
 from albert.settings.fields import DEVICES, LIMITS, at_least, problems_of, setting
 from albert.system.endings import NATIVE_LOSS, likely_reason
+from albert.system.gpus import check_parts, named_gpus, visible_gpus
 from albert.system.ports import free_ports
 from albert.system.prefixed_output import Screen
 from albert.system.printing import counted
@@ -196,11 +196,10 @@ def _gpus_of_workers(settings: LaunchSettings, environment: Mapping[str, str]) -
     per_worker = settings.gpus_per_worker
     if not per_worker:
         return []
-    if "CUDA_VISIBLE_DEVICES" in environment:
-        names = [name.strip() for name in environment["CUDA_VISIBLE_DEVICES"].split(",") if name.strip()]
-        source = f"CUDA_VISIBLE_DEVICES={environment['CUDA_VISIBLE_DEVICES']}"
-    else:
-        names, source = [str(index) for index in range(_count_gpus())], "nvidia-smi"
+    named = named_gpus(environment)
+    names = visible_gpus(environment) if named is None else named
+    source = "nvidia-smi" if named is None else f"CUDA_VISIBLE_DEVICES={environment['CUDA_VISIBLE_DEVICES']}"
+    check_parts(names, "gpus_per_worker", per_worker)
     wanted = settings.num_workers * per_worker
     if len(names) < wanted:
         raise UserError(
@@ -208,11 +207,3 @@ def _gpus_of_workers(settings: LaunchSettings, environment: Mapping[str, str]) -
             f"{counted(wanted, 'GPU')}, and {source} names {len(names)}"
         )
     return [",".join(names[start : start + per_worker]) for start in range(0, wanted, per_worker)]
-
-
-def _count_gpus() -> int:
-    try:
-        done = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=60, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return 0
-    return sum(line.startswith("GPU ") for line in done.stdout.splitlines())

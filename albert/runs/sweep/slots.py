@@ -2,12 +2,11 @@
 
 import dataclasses
 import os
-import re
-import subprocess
 from collections.abc import Mapping, Sequence
 
 from albert.errors import UserError
 from albert.runs.sweep.request import SLURM, SweepRequest
+from albert.system.gpus import check_parts, visible_gpus
 from albert.system.printing import counted
 
 # Side by side on cores by default: more runs than this fill the memory before they fill the cores.
@@ -64,10 +63,7 @@ def _of_gpus(names: Sequence[str], per_run: int) -> list[Slot]:
         raise UserError(
             f"`gpus_per_run`={per_run}, but only {counted(len(names), 'GPU')} may be used. Give at most that many."
         )
-    if per_run > 1 and any(name.startswith("MIG-") for name in names):
-        raise UserError(
-            f"`gpus_per_run`={per_run}, but GPUs are divided here (MIG), and a process can use one part: leave it out."
-        )
+    check_parts(names, "gpus_per_run", per_run)
     return [Slot(gpus=tuple(names[first : first + per_run])) for first in range(0, len(names) - per_run + 1, per_run)]
 
 
@@ -79,35 +75,3 @@ def _of_cores(per_run: int) -> list[Slot]:
         )
     per_run = per_run or max(1, len(cores) // _RUNS_ON_CORES)
     return [Slot(cores=tuple(cores[first : first + per_run])) for first in range(0, len(cores) - per_run + 1, per_run)]
-
-
-def visible_gpus(environment: Mapping[str, str] = os.environ) -> list[str]:
-    """The GPUs that this process may use, as CUDA names them: those that nvidia-smi lists, or of them the named."""
-    try:
-        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False).stdout
-    except OSError:
-        return []
-    devices = _listed_devices(listed)
-    named = environment.get("CUDA_VISIBLE_DEVICES")
-    if named is None:
-        return devices
-    names = []
-    for name in (part.strip() for part in named.split(",")):
-        if not name or name.startswith("-"):
-            break  # CUDA ignores everything from the first invalid one on
-        names.append(name)
-    return names[: len(devices)]
-
-
-def _listed_devices(listed: str) -> list[str]:
-    """What `nvidia-smi -L` lists: GPUs by their numbers; of a GPU that is divided (MIG) its parts, by their names."""
-    devices, number = [], 0
-    for line in listed.splitlines():
-        if line.startswith("GPU "):
-            devices.append(str(number))
-            number += 1
-        elif part := re.match(r"\s+MIG .*\(UUID: (MIG-[^)]+)\)", line):
-            if devices[-1:] == [str(number - 1)]:
-                devices.pop()  # no process can use it as a whole
-            devices.append(part[1])
-    return devices

@@ -7,7 +7,8 @@ import pytest
 from albert.errors import UserError
 from albert.runs.sweep import slots
 from albert.runs.sweep.request import SweepRequest
-from albert.runs.sweep.slots import slots_for, visible_gpus
+from albert.runs.sweep.slots import slots_for
+from albert.system.gpus import visible_gpus
 
 
 @pytest.fixture
