@@ -15,6 +15,8 @@ from albert.system.text_encoding import read_regular, whole_text, with_file
 
 # A line is one argument, so that nothing parts a value from its flag but =.
 _DETACHED_VALUE = re.compile(r"(--?\w[\w-]*)\s+([^\s=-].*)")
+# Blanks around a line mean nothing, but behind this flag they may be all of its value.
+_BLANK_VALUE = re.compile(r"\s*(--?label_delimiter=\s+)")
 
 
 def with_flags_of_files(arguments: Sequence[str], reading: tuple[Path, ...] = ()) -> Iterator[str]:
@@ -47,9 +49,14 @@ def _lines(path: Path, reading: tuple[Path, ...]) -> list[str]:
         raise UserError(f"--flagfile={path} cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise UserError(f"--flagfile={path} is {with_file(error, path)}") from error
-    lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1)]
+    lines = [(number, _argument(line)) for number, line in enumerate(re.split("\r\n|\n|\r", text), 1)]
     for number, line in lines:
         if flag := _DETACHED_VALUE.fullmatch(line):
             written = short_text(f"{flag[1]}={flag[2]}")
             raise UserError(f"--flagfile={path}, line {number}: write {written}, one flag a line")
     return [line for _, line in lines if line and not line.startswith(("#", "//"))]
+
+
+def _argument(line: str) -> str:
+    blank = _BLANK_VALUE.fullmatch(line)
+    return blank[1] if blank else line.strip()

@@ -80,3 +80,10 @@ def test_texts_and_values_with_blanks_stay_as_they_are(tmp_path):
     lines = ["--text=two words", "two words", "- a list", "--x= --y", "--flag --other"]
     (tmp_path / "flags").write_text("\n".join(lines))
     assert list(with_flags_of_files([f"--flagfile={tmp_path / 'flags'}"])) == lines
+
+
+def test_a_delimiter_may_be_a_blank_and_only_ends_of_lines_end_a_flag(tmp_path):
+    lines = ["  --label_delimiter= \r", "-label_delimiter=\t", "--label_delimiter=; ", "--data_dir=a\u2028b "]
+    (tmp_path / "flags").write_text("\n".join(lines))
+    expected = ["--label_delimiter= ", "-label_delimiter=\t", "--label_delimiter=;", "--data_dir=a\u2028b"]
+    assert list(with_flags_of_files([f"--flagfile={tmp_path / 'flags'}"])) == expected
