@@ -25,6 +25,10 @@ from albert.system.text_encoding import read_regular
 
 SUFFIXES = (".data-00000-of-00001", ".index")
 GLOBAL_STEP = "global_step"
+# In names of folders, what TensorFlow takes for a part of a pattern that does not stand for itself.
+_PATTERN = re.compile(r"[\[\\]")
+# Where TMPDIR is called so.
+_PLAINLY_NAMED = ("/tmp", "/var/tmp", "/dev/shm")
 
 
 class DamagedCheckpoint(UserError):
@@ -81,10 +85,12 @@ def _plainly_named(prefix: Path) -> Iterator[str]:
 
     It takes a prefix for a pattern, in which a bracket or a backslash of a folder's name does not stand for itself.
     """
-    if not re.search(r"[\[\\]", str(prefix)):
+    if not _PATTERN.search(str(prefix)):
         yield str(prefix)
         return
-    with tempfile.TemporaryDirectory() as folder:
+    usual = tempfile.gettempdir()
+    places = (place for place in _PLAINLY_NAMED if os.access(place, os.W_OK | os.X_OK))
+    with tempfile.TemporaryDirectory(dir=next(places, usual) if _PATTERN.search(usual) else usual) as folder:
         for suffix in SUFFIXES:
             Path(folder, f"checkpoint{suffix}").symlink_to(Path(f"{prefix}{suffix}").absolute())
         yield f"{folder}/checkpoint"

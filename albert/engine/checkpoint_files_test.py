@@ -39,6 +39,15 @@ def test_names_that_are_patterns_to_tensorflow_are_read_as_well(tmp_path, name):
     assert str(raised.value).startswith(f"checkpoint {tmp_path / name} cannot")
 
 
+@pytest.mark.parametrize("name", ["[1]", "a\\b"])
+def test_so_they_are_where_temporary_files_are_in_a_folder_of_such_a_name(tmp_path, monkeypatch, name):
+    folder = tmp_path / name
+    checkpoint_files.save(folder / "c", {"x": np.float32(1)})
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    assert checkpoint_files.load_tensors(folder / "c")["x"] == 1
+    assert len(list(folder.iterdir())) == 2
+
+
 def test_copies_are_independent_of_what_happens_to_the_source(tmp_path):
     checkpoint_files.save(tmp_path / "a", {"x": np.float32(1)})
     checkpoint_files.copy(tmp_path / "a", tmp_path / "best")

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import uuid
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -25,6 +26,7 @@ _WRONG_NAME = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, err
 # The folder of files that are whole and only have to be moved to their places beside it.
 _READY = "results.ready"
 _BYTES_OF_END = 2**22
+_LONGEST_START = 255 - len(".tmp-12345678.data-00000-of-00001")
 
 
 def write_text(path: Path, text: str) -> None:
@@ -177,7 +179,19 @@ def _errors_of(path: Path, cannot: Callable[[Path, OSError], UserError]) -> Iter
 
 def temporary_beside(path: Path) -> Path:
     """A name in the directory of `path` that nobody can guess and put a link at; see `delete_leftovers`."""
-    return path.with_name(f"{path.name}.tmp-{uuid.uuid4().hex[:8]}")
+    return path.with_name(f"{_temporary_start(path.name)}.tmp-{uuid.uuid4().hex[:8]}")
+
+
+def _temporary_start(name: str) -> str:
+    """What the names of temporary files for `name` begin with: `name`, or where that leaves no room its start, marked.
+
+    A name has at most 255 bytes, of which those of a checkpoint's temporary files need the most behind it.
+    """
+    data = os.fsencode(name)
+    if len(data) <= _LONGEST_START:
+        return name
+    mark = f"-{zlib.crc32(data):08x}"
+    return data[: _LONGEST_START - len(mark)].decode(errors="ignore") + mark
 
 
 def delete_leftovers(directory: Path, name: str | None = None) -> None:
@@ -185,7 +199,8 @@ def delete_leftovers(directory: Path, name: str | None = None) -> None:
 
     Only the process that writes there may call it. Raises UserError where one cannot be removed.
     """
-    for leftover in directory.glob(f"{'*' if name is None else glob.escape(name)}.tmp-" + 8 * "[0-9a-f]"):
+    start = "*" if name is None else glob.escape(_temporary_start(name))
+    for leftover in directory.glob(f"{start}.tmp-" + 8 * "[0-9a-f]"):
         try:
             if leftover.is_dir() and not leftover.is_symlink():
                 shutil.rmtree(leftover)

@@ -75,7 +75,7 @@ def test_a_file_where_a_folder_is_needed_is_named(tmp_path):
     with pytest.raises(UserError, match=r"cannot write .*/file/deep/below: Not a directory"):
         write_text(tmp_path / "file" / "deep" / "below", "")
     with pytest.raises(UserError, match="File name too long"):
-        write_text(tmp_path / ("n" * 250), "")
+        write_text(tmp_path / ("n" * 256), "")
 
 
 def test_what_killed_writers_left_is_removed_and_nothing_else(tmp_path, monkeypatch):
@@ -90,6 +90,20 @@ def test_what_killed_writers_left_is_removed_and_nothing_else(tmp_path, monkeypa
     assert len(list(tmp_path.iterdir())) == 4
     delete_leftovers(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == set(kept)
+
+
+@pytest.mark.parametrize("name", ["n" * 255, "a" + "\u00e4" * 127, "n" * 223])
+def test_a_name_that_leaves_no_room_behind_it_can_be_written_and_cleaned_up_after(tmp_path, monkeypatch, name):
+    write_text(tmp_path / name, "old")
+    with monkeypatch.context() as killed:
+        killed.setattr("pathlib.Path.replace", lambda *_: None)
+        killed.setattr("pathlib.Path.unlink", lambda *_: None)
+        write_text(tmp_path / name, "half")
+        write_text(tmp_path / f"{name[:-1]}b", "another's")
+    assert len(list(tmp_path.iterdir())) == 3
+    delete_leftovers(tmp_path, name)
+    assert len(list(tmp_path.iterdir())) == 2
+    assert (tmp_path / name).read_text() == "old"
 
 
 def test_what_the_block_raises_is_not_taken_for_an_error_of_the_disk(tmp_path):
