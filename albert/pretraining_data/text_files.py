@@ -53,7 +53,11 @@ def expand_patterns(patterns: str, setting: str) -> list[Path]:
                 f"or the shell expands it: `{setting}`='books/*.txt'."
             )
         for match in matches:
-            state = match.stat()
+            try:
+                state = match.stat()
+            except OSError as error:
+                what = "is a link to nothing" if match.is_symlink() else f"cannot be read: {error.strerror}"
+                raise UserError(f"`{setting}`: {match} {what}. Remove it, or name the files without it.") from None
             first = files.setdefault((state.st_dev, state.st_ino), match)
             if first is not match:
                 again.append((first, match))
@@ -102,19 +106,23 @@ def read_lines(
 
     Args:
       path: a UTF-8 file. Memory is that of its longest line.
-      max_characters: a longer line comes in parts of at most so many, which share its number; -1 for never.
+      max_characters: a longer line comes in parts of at most so many, which share its number; -1 for never. Parts of
+        white space alone at its beginning are left out, which would be taken for a blank line.
       on_bytes: called now and then with the number of bytes read since the last call, and at the end with the rest.
 
     Raises:
       UserError: the file is not UTF-8 text, or not a regular file; names the file and, where it can, the line.
     """
-    number, reported, line_goes_on = 0, 0, False
+    number, reported, line_goes_on, is_at_start = 0, 0, False, True
     with _open(path) as (data, file):
         for count, line in enumerate(iter(lambda: file.readline(max_characters), ""), start=1):
             number += not line_goes_on
             line_goes_on = not line.endswith("\n")
             if wrong := _WRONG_BYTE.search(line):
                 raise UserError(f"{path}, line {number}: {with_file(_fault(line, wrong), Path(path))}.")
+            if is_at_start and len(line) == max_characters and line.isspace() and line_goes_on:
+                continue
+            is_at_start = not line_goes_on
             yield number, line.removesuffix("\n")
             if on_bytes and count % _LINES_BETWEEN_REPORTS == 0:
                 position = data.tell()

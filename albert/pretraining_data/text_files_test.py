@@ -61,6 +61,14 @@ def test_a_folder_is_called_so(tmp_path):
         expand_patterns(str(tmp_path), "input")
 
 
+def test_a_link_to_nothing_is_named(tmp_path):
+    written(tmp_path / "a.txt", b"text\n")
+    (tmp_path / "b.txt").symlink_to(tmp_path / "gone")
+    for pattern in ("*.txt", "b.txt"):
+        with pytest.raises(UserError, match=r"`input`: .*/b\.txt is a link to nothing\. Remove it, or name the files"):
+            expand_patterns(f"{tmp_path}/{pattern}", "input")
+
+
 def test_line_ends_that_were_converted_twice_are_refused(tmp_path):
     path = written(tmp_path / "text", b"One sentence.\r\r\nAnother.\r\r\n\r\r\nThird.\r\r\n")
     with pytest.raises(UserError, match=r"text has line ends of \\r\\r\\n, .*: tr -d '\\r'"):
@@ -75,6 +83,12 @@ def test_lines_are_those_of_all_systems_without_ends_and_bom(tmp_path):
 def test_a_long_line_comes_in_parts_of_the_same_number(tmp_path):
     path = written(tmp_path / "text", b"abcde\nf\n")
     assert list(read_lines(path, max_characters=3)) == [(1, "abc"), (1, "de"), (2, "f")]
+
+
+def test_many_blanks_before_a_text_are_no_blank_line(tmp_path):
+    path = written(tmp_path / "text", b"       a    b\n\n   \n    \nc\n   ")
+    parts = list(read_lines(path, max_characters=3))
+    assert parts == [(1, " a "), (1, "   "), (1, "b"), (2, ""), (3, ""), (4, " "), (5, "c")]
 
 
 @pytest.mark.parametrize("wrong", [b"\xe9", b"\xed\xb2\x80", b"\xff\xfe"], ids=["latin-1", "surrogate", "utf-16"])
