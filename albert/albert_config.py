@@ -209,6 +209,11 @@ def remarks(values: Mapping[str, object]) -> list[Remark]:
             "Hugging Face's \"gelu\" is the error function, this model's the tanh formula, with which Google trained: "
             "outputs differ by some 4e-4 if the weights were trained there"
         ))  # fmt: skip
+    if values.get("type_vocab_size") == 1:
+        found.append(Remark(
+            "type_vocab_size is 1: the second of two texts has no segment embedding, as in Google's code; "
+            "Hugging Face's model refuses pairs"
+        ))  # fmt: skip
     if "hidden_act" in values and not activation:
         found.append(Remark("hidden_act is empty: the layers are linear, as upstream's are"))
     idle = [name for name in IGNORED_FIELDS if name in values and values[name] not in (known[name], [])]

@@ -96,6 +96,12 @@ def test_what_a_cross_encoder_puts_on_its_scores_is_said(name):
     assert AlbertConfig.from_dict({"vocab_size": 5, "sentence_transformers": None})
 
 
+def test_a_model_with_one_kind_of_segment_is_remarked_on():
+    said = "type_vocab_size is 1: the second of two texts has no segment embedding"
+    assert any(text.startswith(said) for text in texts_of({"type_vocab_size": 1}))
+    assert not any("type_vocab_size" in text for text in texts_of({"type_vocab_size": 2}))
+
+
 def test_another_dropout_of_classifiers_is_said_and_predicts_the_same():
     values = {**GOOD, "classifier_dropout_prob": 0.3}
     assert AlbertConfig.from_dict(values) == AlbertConfig.from_dict(GOOD)

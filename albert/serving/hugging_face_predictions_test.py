@@ -52,6 +52,14 @@ def test_a_pretrained_model_embeds(tmp_path):
     assert np.isfinite(vectors).all()
 
 
+def test_a_classifier_of_texts_without_a_pooler_is_refused_by_what_it_lacks(tmp_path):
+    file = folder_of("for_sequence_classification", tmp_path) / "model.safetensors"
+    tensors = {name: value for name, value in load_file(file).items() if "pooler" not in name}
+    save_file(tensors, file, {"format": "pt"})
+    with pytest.raises(UserError, match=r"model\.safetensors has no pooler: it is not the model that .*config\.json"):
+        albert.load(tmp_path)
+
+
 def test_a_head_of_other_labels_is_refused(tmp_path):
     config = folder_of("for_sequence_classification", tmp_path) / "config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | {"id2label": {"0": "no", "1": "yes"}}))

@@ -119,9 +119,11 @@ def _check_head(head: Head, prefix: Path, folder: Path) -> None:
     """Raises UserError where the checkpoint has another head."""
     with open_weights(prefix) as reader:
         shapes = reader.get_variable_to_shape_map()
+    # Without a pooler, Hugging Face's head of a classifier of texts is read as one of words: what is missing is that.
+    lacks_pooler = not (isinstance(head, SpanHead | TagHead) or any(name in shapes for name in POOLER))
     for spec in head.variable_specs:
         if spec.name not in shapes:
-            raise _other_model(prefix, f"has no {spec.name}", folder)
+            raise _other_model(prefix, "has no pooler" if lacks_pooler else f"has no {spec.name}", folder)
         if tuple(shapes[spec.name]) != spec.shape:
             found = f"has {spec.name} of shape {shapes[spec.name]}, not {list(spec.shape)}"
             raise _other_model(prefix, found, folder)
