@@ -23,7 +23,9 @@ def run_sweep(folder: Path, flags: Sequence[str], flags_of_runs: Sequence[str]) 
 
 def divide_qnli(source: Path, target: Path) -> None:
     """Writes QNLI/train.tsv and dev.tsv from the dev file; rows of one question stay together."""
-    header, *rows = (source / "QNLI" / "dev.tsv").read_text(encoding="utf-8").splitlines()
+    data = (source / "QNLI" / "dev.tsv").read_bytes()
+    # Only at line feeds, as the reader of the task: a sentence may have other characters that end lines.
+    header, *rows = data.decode().removesuffix("\n").split("\n")
     parts: dict[str, list[str]] = {"train": [], "dev": []}
     for row in rows:
         is_dev = zlib.crc32(row.split("\t")[1].encode()) % 5 == 0

@@ -23,17 +23,17 @@ class CountedIds(NamedTuple):
     special: tuple[int, ...]
 
 
-class UnknownPieces(NamedTuple):
+class UnknownCount(NamedTuple):
     """How many of the `total` pieces in "input_ids" are unknown, and which item is the first with one (None: none)."""
 
     total: int
     unknown: int
     first_item: int | None
 
-    def with_others(self, others: "UnknownPieces") -> "UnknownPieces":
+    def with_others(self, others: "UnknownCount") -> "UnknownCount":
         """These, and those of later items."""
         first = others.first_item if self.first_item is None else self.first_item
-        return UnknownPieces(self.total + others.total, self.unknown + others.unknown, first)
+        return UnknownCount(self.total + others.total, self.unknown + others.unknown, first)
 
 
 class EncodedItems(NamedTuple):
@@ -53,7 +53,7 @@ class EncodedItems(NamedTuple):
     lengths: list[int]
     token_counts: list[int]
     cuts: dict[str, tuple[int, int]]
-    unknown: UnknownPieces | None
+    unknown: UnknownCount | None
 
 
 def numbered_chunks(items: Iterable[T], size: int) -> Iterable[tuple[int, list[T]]]:
@@ -77,7 +77,7 @@ def encode_items(
     lengths: list[int] = []
     token_counts: list[int] = []
     cuts: dict[str, tuple[int, int]] = {}
-    unknown = UnknownPieces(0, 0, None) if counted_ids else None
+    unknown = UnknownCount(0, 0, None) if counted_ids else None
     for number, item in enumerate(items, start=first):
         records = featurize(item)
         for name, longest in take_cuts(records).items():
@@ -122,7 +122,7 @@ def _encoded(
     return example(entries)
 
 
-def _pieces_of(ids: Sequence[float], item: int, counted: CountedIds) -> UnknownPieces:
+def _pieces_of(ids: Sequence[float], item: int, counted: CountedIds) -> UnknownCount:
     unknown = ids.count(counted.unknown)
     total = len(ids) - sum(map(ids.count, counted.special))
-    return UnknownPieces(total, unknown, item if unknown else None)
+    return UnknownCount(total, unknown, item if unknown else None)

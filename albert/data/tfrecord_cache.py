@@ -25,7 +25,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from tqdm import tqdm
 
-from albert.data.item_encoding import CountedIds, EncodedItems, UnknownPieces, item_encoder, numbered_chunks
+from albert.data.item_encoding import CountedIds, EncodedItems, UnknownCount, item_encoder, numbered_chunks
 from albert.data.manifest import ManifestError, canonical, encode, manifest_path, read
 from albert.data.record_file import RecordFile, RecordWriter, file_size, scan
 from albert.data.schema import Column, Record
@@ -68,7 +68,7 @@ class RecordCache:
     """
 
     token_counts: np.ndarray
-    unknown: UnknownPieces | None
+    unknown: UnknownCount | None
     cuts: Mapping[str, CutItems]
     _records: RecordFile
 
@@ -301,7 +301,7 @@ def _write_records(writer: RecordWriter, chunks: Iterable[EncodedItems], counts_
     """Writes all records; returns what the manifest says of them."""
     lengths, token_counts = array.array("q"), array.array("i")
     num_items = 0
-    unknown = UnknownPieces(0, 0, None)
+    unknown = UnknownCount(0, 0, None)
     cuts: dict[str, list[int]] = {}
     for chunk in chunks:
         writer.write(chunk.data, len(chunk.lengths))
@@ -325,10 +325,10 @@ def _write_records(writer: RecordWriter, chunks: Iterable[EncodedItems], counts_
     }
 
 
-def _unknown_pieces(manifest: Mapping[str, Any]) -> UnknownPieces | None:
+def _unknown_pieces(manifest: Mapping[str, Any]) -> UnknownCount | None:
     """What was counted when the cache was built."""
     counted = manifest.get("unknown")
-    return UnknownPieces(*counted) if isinstance(counted, list) and len(counted) == len(UnknownPieces._fields) else None
+    return UnknownCount(*counted) if isinstance(counted, list) and len(counted) == len(UnknownCount._fields) else None
 
 
 def _cut_items(manifest: Mapping[str, Any]) -> dict[str, CutItems]:

@@ -20,7 +20,7 @@ from albert.data import tfrecord_cache
 from albert.data.columns import read_columns, read_integers
 from albert.data.schema import HostRecord
 from albert.data.source_files import SourceFiles
-from albert.data.tfrecord_cache import CountedIds, CutItems, RecordCache, UnknownPieces
+from albert.data.tfrecord_cache import CountedIds, CutItems, RecordCache, UnknownCount
 from albert.settings import DataSettings
 from albert.system.files import Text, write_text
 from albert.system.printing import counted, part_of
@@ -161,7 +161,7 @@ def build_cache(task: Task, split: Split, tokenizer: Tokenizer, settings: DataSe
     )
 
 
-def check_fit(found: UnknownPieces, split: Split, tokenizer: Tokenizer, settings: DataSettings, rows: Rows) -> None:
+def check_fit(found: UnknownCount, split: Split, tokenizer: Tokenizer, settings: DataSettings, rows: Rows) -> None:
     """Warns where the vocabulary lacks pieces of a split, built now or before. Raises UserError where it lacks many."""
 
     def example(number: int) -> str:
