@@ -182,6 +182,14 @@ def test_own_data_squad_and_race_are_swept_by_their_programs(tmp_path, capsys, t
     assert "albert.run_multigpus_race " in line
 
 
+def test_the_model_may_be_the_folder_that_the_sweep_is_called_in(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(SAMPLE_DATA / "albert_tiny")
+    table = tmp_path / "rows.csv"
+    table.write_text("text,label\n" + "".join(f"row {number},{'ab'[number % 2]}\n" for number in range(40)))
+    (line,) = commands(tmp_path, capsys, runs=("--model_dir=.", f"--train_file={table}"))
+    assert "--model_dir=. " in line
+
+
 def test_flags_of_runs_may_have_their_value_behind_them():
     found = request("--task_name=MRPC", "--", "--learning_rate", "1e-5", "--pack_sequences", "--train_step", "5")
     assert found.run_flags == {"learning_rate": "1e-5", "pack_sequences": "true", "train_step": "5"}

@@ -95,7 +95,9 @@ class DataSettings:
 
     def problems(self) -> list[str]:
         """What cannot work, each as one phrase."""
-        return problems_of(self) + missing_vocabulary(self.spm_model_file, self.vocab_file)
+        written = [path for path in (*self.feature_files.values(), self.left_file) if path]
+        folders = [f"{path} is a folder, but features are in a file: name one" for path in written if path.is_dir()]
+        return problems_of(self) + missing_vocabulary(self.spm_model_file, self.vocab_file) + folders
 
     def paths(self) -> tuple[Path | None, ...]:
         """What is read. Caches of the user's choice are read where they are there, and written where not."""

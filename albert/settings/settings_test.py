@@ -49,6 +49,13 @@ def test_the_edge_of_what_is_allowed_is_allowed(name, value):
     assert _problems(**{name: value}) == []
 
 
+@pytest.mark.parametrize("folder", [".", "/", ".."])
+def test_features_are_in_files(folder):
+    problem = [f"{folder} is a folder, but features are in a file: name one"]
+    assert _problems(feature_files={"train": Path(folder)}) == problem
+    assert _problems(left_file=Path(folder)) == problem
+
+
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [

@@ -381,7 +381,7 @@ def _digest_of_model(settings: Settings, is_made: bool, endings: tuple[str, ...]
     found: list[Path] = []
     if start and not is_made:
         # That of a hub module is in a folder of its own.
-        found = [start, start.with_name(f"{start.name}.index")]
+        found = [start, Path(f"{start}.index")]
         if start.is_dir():
             found = [path for path in sorted(start.glob("*")) if path.name.endswith(endings)]
             found.append(start / "variables/variables.index")
