@@ -585,6 +585,15 @@ def test_a_run_that_never_began_leaves_no_folder_around_its_own_either(checkout,
     assert sorted(checkout.root.rglob("*")) == before
 
 
+def test_a_run_that_never_began_leaves_the_part_that_another_run_of_its_folder_has_in_the_log(checkout):
+    log = checkout.root / "run.log"
+    program = checkout.root / ".venv" / "bin" / "python"
+    other = f"echo '=== of another run' >>'{log}'"
+    write_executable(program, program.read_text().replace('echo "stub output"', other))
+    assert checkout.run(OWN, OUTPUT_DIR=str(checkout.root / "run"), STUB_EXIT_CODE="2").returncode == 2
+    assert log.read_text().endswith("=== of another run\n")
+
+
 @pytest.mark.parametrize("way", ["variable", "flag"])
 @pytest.mark.parametrize(("output", "log"), [(".", "here.log"), ("sub/..", "here.log"), ("..", "out.log")])
 def test_the_log_of_a_folder_without_a_name_is_beside_it(checkout, way, output, log):

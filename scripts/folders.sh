@@ -37,7 +37,8 @@ missing_folders() {
 remove_unused_folders() {
   local folder
   [[ $made_output ]] && [[ ! $(find "$made_output" -mindepth 1 ! -samefile "$LOG" -print -quit 2>/dev/null) ]] || return 0
-  if [[ $made_log ]]; then rm -f -- "$LOG"; fi
+  # Another run of this folder that began meanwhile has its part in the log, too.
+  if [[ $made_log && $(grep -c '^=== ' -- "$LOG" 2>/dev/null) == 1 ]]; then rm -f -- "$LOG"; fi
   # The deepest first. One that something else is in stays.
   printf '%s\0' "${made_folders[@]}" | sort -rz | while IFS= read -r -d '' folder; do
     rmdir -- "$folder" 2>/dev/null || true

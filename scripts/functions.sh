@@ -78,10 +78,10 @@ check_whole() {
   fi
 }
 
-# check_number VARIABLE WHAT EXAMPLE: complains if the variable is set to anything but a decimal number of at least 0.
+# check_number VARIABLE WHAT EXAMPLE [MORE]: complains if the variable is set to anything but a decimal number of at least 0.
 check_number() {
   [[ ${!1:-0} =~ ^([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?$ ]] ||
-    complain_of "$1" "is not $2: use a number such as $3."
+    complain_of "$1" "is not $2: use a number such as $3${4-}."
 }
 
 # check_choice VARIABLE VALUE...: complains unless the variable has one of the values.

@@ -145,8 +145,10 @@ if [[ $SEED =~ ^[0-9]+(,[0-9]+)+$ && ${text_of_variable[SEEDS]+set} ]]; then
 elif [[ ! $SEED =~ ^-?[0-9]{1,18}$ ]]; then
   complain_of SEED "is not a seed: use a whole number."
 fi
-check_number LR "a learning rate" 2e-5
-check_number WEIGHT_DECAY "a weight decay" 0.01
+several=''
+if [[ ${text_of_variable[SEEDS]+set} ]]; then several=', or several with commas between them'; fi
+check_number LR "a learning rate" 2e-5 "$several"
+check_number WEIGHT_DECAY "a weight decay" 0.01 "$several"
 check_number ALBERT_DP "a dropout probability" 0.1
 
 # The variables that set flags. Messages name them, because nobody wrote the flags. A script adds its own.

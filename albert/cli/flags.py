@@ -372,7 +372,9 @@ def _number(text: str, kind: type) -> int | float:
     try:
         return int(text, _BASES.get(text[:2], 10)) if kind is int else float(text)
     except ValueError:
-        raise ValueError("is not a whole number" if kind is int else "is not a number") from None
+        what = "is not a whole number" if kind is int else "is not a number"
+        several = "; albert.sweep trains with several" if "," in text else ""
+        raise ValueError(f"{what}{several}") from None
 
 
 def _path(text: str) -> Path:
