@@ -23,7 +23,7 @@ from albert.errors import UserError
 from albert.system.files import write_bytes, write_text
 from albert.tokenization import Tokenizer, load_tokenizer
 from benchmarks.race import report
-from benchmarks.race.circumstances import cores, exit_code, features, machine
+from benchmarks.race.circumstances import cores, exit_code, features, leave_out_avx512, machine
 from benchmarks.race.common import BUNDLED, FLATTENED, GROUPED, MODELS, Job, Rows
 from benchmarks.race.processes import ROOT, Process, own_python, peers_python
 from benchmarks.race.rows import DENSE, SQUAD, Sample, dense_sample, glue_sample, squad_sample
@@ -266,6 +266,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     add("--other", type=Path, help="adds the engine of another checkout of this project to every task")
     add("--tokenizer", action="store_true", help="also races the tokenizers")
     add("--device", choices=("cpu", "gpu"), default="cpu")
+    add("--without_avx512", action="store_true", help="all contenders use AVX2 alone; for --dtypes=float32")
     add("--minutes", type=float, default=15, help="the longest a contender may take to warm up, or for one turn")
     add("--peers_python", type=Path, help="the peers' Python; by default that of benchmarks/.peers, made if need be")
     add("--keep", action="store_true", help="keep in the report what it has of other tasks, from this machine")
@@ -293,6 +294,8 @@ def _problems(arguments: argparse.Namespace) -> Iterator[str]:
         for value in values:
             if value not in known:
                 yield f"--{flag}: {value!r} is unknown; known are {', '.join(known)}"
+    if arguments.without_avx512 and arguments.dtypes != ["float32"]:
+        yield "--without_avx512 needs --dtypes=float32: AVX2 multiplies no bfloat16 matrices"
     if not arguments.dtypes:
         yield "--dtypes is empty; name at least one"
     if not (arguments.tasks or arguments.tokenizer):
@@ -343,6 +346,8 @@ def write_report(results: dict, output: Path) -> None:
 
 def race(arguments: argparse.Namespace) -> None:
     """Runs all heats; the report is rewritten after each, so that a stop loses only the current heat."""
+    if arguments.without_avx512:
+        leave_out_avx512()
     results = kept_results(arguments, arguments.output.with_suffix(".json"))
     tokenizer = load_tokenizer(arguments.spm_model_file, None, do_lower_case=True)
     planned = heats(arguments)

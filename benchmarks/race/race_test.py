@@ -12,9 +12,10 @@ from benchmarks.race import __main__ as race
 from benchmarks.race import processes
 from benchmarks.race import report as race_report
 from benchmarks.race import rows as race_rows
-from benchmarks.race.circumstances import FEATURES, machine
+from benchmarks.race.circumstances import FEATURES, WITHOUT_AVX512, features, leave_out_avx512, machine
 from benchmarks.race.common import Job, Rows, grouped_batches, spread
 from benchmarks.race.processes import ContenderError, Process
+from benchmarks.race.products import flops, products
 from benchmarks.race.report import Spread
 from benchmarks.race.turns import Turns
 from benchmarks.results_file import shown_command
@@ -355,6 +356,28 @@ def test_the_machine_says_what_its_processor_can_do():
     assert all(re.search(rf"\b{feature}: (yes|no)\b", machine()) for feature in FEATURES)
 
 
+def test_a_machine_whose_avx512_is_left_out_says_so_and_counts_as_one_without(monkeypatch):
+    for name in WITHOUT_AVX512:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "read_text", lambda *_, **__: "model name: one\nflags: fma avx2 avx512f avx512_bf16\n")
+    assert features() == ["avx2", "avx512f", "avx512_bf16"]
+    monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_enable_fast_math=false")
+    leave_out_avx512()
+    assert features() == ["avx2"]
+    assert "avx512f: no" in machine()
+    assert "--without_avx512" in machine()
+    variables = processes.environment(threads=1)
+    assert variables["ONEDNN_MAX_CPU_ISA"] == "AVX2"
+    assert variables["XLA_FLAGS"] == "--xla_cpu_enable_fast_math=false --xla_cpu_max_isa=AVX2"
+
+
+def test_the_products_of_a_layer_are_those_of_a_step():
+    kernels = 768 * (2304 + 768 + 3072 + 3072)
+    assert flops(10) == 12 * 3 * 2 * 10 * kernels  # forward, and each factor's gradient
+    for m, k, n, _, _ in products(5):
+        assert sorted((m, k, n)).count(5) == 1
+
+
 def test_other_models_do_not_count_for_the_bounds():
     assert set(met(race_report.verdicts([section(model="tiny")], None)).values()) == {None}
 
@@ -372,11 +395,21 @@ def test_the_table_has_every_contender_and_says_what_failed():
     assert len(lines) == 2 + 4
     cells = [cell.strip() for cell in lines[4].split("|")]
     # 32 examples in 3.3 s; 4.5 real tokens an example; 45 of 100 tokens were real.
-    assert cells[1:9] == [
+    assert cells[1:10] == [
         *("HF eager padded", "3.3", "3.15–3.45", "3–3.6", "9.7", "44", "0.450"),
         "3.00 (2.50–3.30)",
+        "6.00",  # of twice the real tokens, and three times as fast
     ]
     assert "failed: a \\| b" in lines[5]
+
+
+def test_all_steps_together_count_what_the_median_step_hides():
+    measured = section()
+    ours, grouped = contender([1.0] * 4), contender([0.5, 1.0, 1.0, 5.5])
+    measured["contenders"] = {"ours packed": ours, "HF eager grouped": grouped, "HF eager padded": {"error": "x"}}
+    assert race_report.ratio_of(measured, "ours packed", "HF eager grouped").value == 1.0
+    assert race_report.throughput_ratio(measured, "ours packed", "HF eager grouped") == 2.0
+    assert race_report.throughput_ratio(measured, "ours packed", "HF eager padded") is None
 
 
 def test_the_report_is_whole():
@@ -451,6 +484,7 @@ def test_dense_rows_race_in_every_precision_and_squad_only_with_data():
         (["--batch_size=3", "--two_replicas"], "even batch sizes"),
         (["--other=/nowhere"], "--other=/nowhere is not a checkout"),
         (["--dtypes=float16"], "known are bfloat16, float32"),
+        (["--without_avx512"], "--without_avx512 needs --dtypes=float32"),
     ],
 )
 def test_bad_flags_are_reported_together_in_one_line(flags, message):
