@@ -28,16 +28,17 @@ def scores_of_labelled(
 ) -> dict[str, str]:
     """TEST_SCORES as JSON: the metrics over the items numbered `labelled`; {} where none is. The log has them, too.
 
-    `row` is what an item is called, and `place` where their labels would be. `records` are those of all items, one for
-    each, where the scores need them.
+    `row` is what an item is called, and `place` where their labels would be. `records` are those of all items, where
+    the scores need them; an item may have several, so the task itself leaves out those of items without labels.
     """
     if not labelled:
         _LOG.info("test: nothing is scored: no label was found%s of its %s.", place, counted(len(items), row))
         return {}
-    chosen = {name: np.asarray(values)[list(labelled)] for name, values in predictions.items()}
-    of_labelled = [records[number] for number in labelled] if records else ()
-    scored = items if len(labelled) == len(items) else [items[number] for number in labelled]
-    scores = task.score(scored, chosen, of_labelled)
+    if records or len(labelled) == len(items):
+        scores = task.score(items, predictions, records)
+    else:
+        chosen = {name: np.asarray(values)[list(labelled)] for name, values in predictions.items()}
+        scores = task.score([items[number] for number in labelled], chosen, ())
     shown = ", ".join(f"{name} = {value:.4f}" for name, value in scores.items())
     _LOG.info("test: %s over those with a label, %s.", shown, part_of(len(labelled), len(items), row))
     # NaN, as of a correlation of one row, is no JSON.

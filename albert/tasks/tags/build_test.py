@@ -250,3 +250,25 @@ def test_texts_without_tags_are_predicted_and_not_scored(tmp_path):
     ]
     scores = json.loads(files["test_scores.json"])
     assert (scores["rows"], scores["metrics"]["accuracy"]) == (1, 0.5)
+
+
+def test_labelled_texts_of_a_test_set_are_scored_by_all_their_windows(tmp_path):
+    rows = [
+        {"tokens": ["the"] * 8},
+        {"tokens": ["the"] * 8, "tags": ["O"] * 7 + ["X"]},
+        {"tokens": ["the"], "tags": ["X"]},
+    ]
+    path = tmp_path / "test.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    task = _task(("test",), Known(Tags(("O", "X")), ("text",), MODEL), test_file=path).with_long_texts_split()
+    items = list(task.read("test", Path()))
+    tokenizer = load_tokenizer(AGREEMENT / "agreement.model", None, do_lower_case=True)
+    records = [
+        r for item in items for r in task.featurize(item, tokenizer, DataSettings("own", Path(), max_seq_length=6))
+    ]
+    host = [{"first_pieces": np.array(record["first_pieces"])} for record in records]
+    assert len(host) == 7
+    tags = np.zeros((7, 6), int)
+    tags[5] = tags[6] = 1  # the last window of the second text, in which three words are read, and the third text
+    scores = json.loads(task.result_files(items, {"tags": tags}, host)["test_scores.json"])
+    assert (scores["rows"], scores["metrics"]["accuracy"]) == (2, 7 / 9)
