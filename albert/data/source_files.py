@@ -37,23 +37,38 @@ class SourceFiles:
     paths: tuple[Path, ...]
     digest: str
     states: tuple[FileState, ...]
+    file_digests: tuple[bytes, ...]
 
     @classmethod
     def read(cls, paths: Iterable[Path]) -> "SourceFiles":
         """Digests `paths`. Raises UserError naming a file that cannot be read, or was changed meanwhile."""
         paths = tuple(paths)
-        total, states = hashlib.sha256(), []
+        digests, states = [], []
         for path in paths:
             try:
                 with open_regular(path) as file:
                     states.append(FileState.of(path, file.fileno()))
-                    # Digest of digests, so that bytes moving from one file to the next change the result.
-                    total.update(hashlib.file_digest(file, "sha256").digest())
+                    digests.append(hashlib.file_digest(file, "sha256").digest())
                     if states[-1] != FileState.of(path):
                         raise _changed(path)
             except OSError as error:
                 raise UserError(f"Cannot read {path}: {error.strerror}.") from error
-        return cls(paths, total.hexdigest(), tuple(states))
+        return cls(paths, _digest(digests), tuple(states), tuple(digests))
+
+    def changed(self) -> Path | None:
+        """A file whose bytes are not those that were digested, or that is not there any more; None where none is."""
+        for path, state, digest in zip(self.paths, self.states, self.file_digests, strict=True):
+            try:
+                if FileState.of(path) != state and SourceFiles.read([path]).file_digests != (digest,):
+                    return path
+            except (OSError, UserError):
+                return path
+        return None
+
+    def digest_of(self, paths: Iterable[Path]) -> str:
+        """That of `read(paths)`, which are some of these."""
+        known = dict(zip(self.paths, self.file_digests, strict=True))
+        return _digest(known[path] for path in paths)
 
     def check_unchanged(self) -> None:
         """Raises UserError naming a file that is not the one that was digested, or was not for a while.
@@ -67,6 +82,11 @@ class SourceFiles:
                 raise _changed(path)
         if again.digest != self.digest:
             raise _changed(self.paths[0])
+
+
+def _digest(file_digests: Iterable[bytes]) -> str:
+    # Digest of digests, so that bytes moving from one file to the next change the result.
+    return hashlib.sha256(b"".join(file_digests)).hexdigest()
 
 
 def _changed(path: Path) -> UserError:

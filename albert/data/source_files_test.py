@@ -30,6 +30,23 @@ def test_a_source_file_that_cannot_be_read_is_named(tmp_path):
         SourceFiles.read([tmp_path / "train.tsv"])
 
 
+def test_a_file_has_changed_when_its_bytes_have(tmp_path):
+    paths = [tmp_path / name for name in "abc"]
+    for path in paths:
+        path.write_text(path.name)
+    source = SourceFiles.read(paths)
+    assert source.digest_of(paths[1:]) == SourceFiles.read(paths[1:]).digest
+    assert source.changed() is None
+    paths[0].touch()
+    paths[1].unlink()
+    paths[1].write_text("b")
+    assert source.changed() is None
+    paths[2].write_text("d")
+    assert source.changed() == paths[2]
+    paths[2].unlink()
+    assert source.changed() == paths[2]
+
+
 def _cache_of(path: Path, source: SourceFiles) -> RecordCache:
     def rows():
         yield from path.read_text().splitlines()

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,8 +16,18 @@ from pathlib import Path
 
 import pytest
 
+from albert.cli.sweep import parse_sweep_flags, parsed_run
+from albert.data.source_files import SourceFiles
 from albert.errors import UserError
-from albert.runs.sweep.testing import conduct, driving_command, starts_of, sweep_command, write_toy_glue
+from albert.runs.sweep.conduct import Sweep
+from albert.runs.sweep.testing import (
+    conduct,
+    driving_command,
+    pretending_command,
+    starts_of,
+    sweep_command,
+    write_toy_glue,
+)
 from albert.system.locks import OutputLock
 
 RATES = ("--set", "learning_rate=1e-5,2e-5")
@@ -463,6 +474,37 @@ def test_what_depends_on_the_data_of_another_task_runs_again_when_these_change(f
         path.write_text(json.dumps({name: text for name, text in record.items() if " of " not in name}))
     conduct(folder, argv)
     assert set(all_starts(folder).values()) == {3, 5}
+
+
+def test_a_run_on_data_that_changed_after_the_sweep_began_is_not_compared_with_the_others(folder):
+    argv = sweep_command(folder, "--task_name=MRPC,CoLA", "--seeds=1,2,3", "--max_parallel=1", "--nodo_predict")
+    train, pretending = folder / "data/MRPC/train.tsv", pretending_command(folder)
+    before = train.read_text()
+
+    def command(module, flags):
+        run = Path(flags["output_dir"])
+        if "MRPC/recipe/seed2" in str(run):
+            train.write_text(before + before.splitlines()[-1] + "\n")
+        if "MRPC" in str(run):
+            digest = SourceFiles.read([train]).digest
+            (run / "run_settings.json").write_text(json.dumps({"training": {"data_sha256": digest}}))
+        return pretending(module, flags)
+
+    failures = {
+        failure.job.name: failure.reason for failure in Sweep(parse_sweep_flags(argv), parsed_run, command).run()
+    }
+    assert failures.keys() == {"MRPC recipe seed 2", "MRPC recipe seed 3"}
+    assert "it read other data than there were when the sweep began; put back" in failures["MRPC recipe seed 2"]
+    assert f"{train} is not what it was when the sweep began; put back" in failures["MRPC recipe seed 3"]
+    assert all_starts(folder).keys() == {f"{task}/recipe/seed{n}" for task in ("MRPC", "CoLA") for n in (1, 2, 3)} - {
+        "MRPC/recipe/seed3"
+    }
+    assert [row["state"] for row in rows(folder)] == ["finished", "failed", "failed", *["finished"] * 3]
+    train.write_text(before)
+    assert [failure.job.name for failure in conduct(folder, argv)] == ["MRPC recipe seed 2"]
+    shutil.rmtree(folder / "sweep/MRPC/recipe/seed2")
+    assert conduct(folder, argv) == []
+    assert set(all_starts(folder).values()) == {1}
 
 
 def test_what_starts_from_a_failed_run_is_left_out_and_named(folder):

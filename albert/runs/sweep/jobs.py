@@ -8,9 +8,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from albert.data.source_files import SourceFiles
+from albert.runs.output_dir import PARTS, RUN_SETTINGS
 from albert.system.files import write_text
 from albert.system.json_text import parse_json
 from albert.system.text_encoding import read_regular
+from albert.tasks.base import Split
 from albert.tasks.leaderboard import score_of
 from albert.tasks.scoring import TEST_SCORES
 
@@ -61,6 +64,8 @@ class Job:
       products: the files that it leaves, the last ones to be written among them.
       cost: how long it takes, in any unit: the longest begin first.
       after: the job whose model it needs.
+      data: the digests of its data by split.
+      sources: the files of these data.
     """
 
     name: str
@@ -71,6 +76,8 @@ class Job:
     products: tuple[str, ...] = (EVAL_RESULTS,)
     cost: float = 0.0
     after: "Job | None" = None
+    data: Mapping[Split, str] = dataclasses.field(default_factory=dict, compare=False)
+    sources: tuple[SourceFiles, ...] = dataclasses.field(default=(), compare=False)
 
     @property
     def log(self) -> Path:
@@ -117,7 +124,18 @@ class Job:
             outcome = read_outcome(self.folder)
             if outcome is None or not outcome.has_trained_to_the_end:
                 return False
-        return self._is_recorded()
+        return self._is_recorded() and not self.has_read_other_data()
+
+    def changed_file(self) -> Path | None:
+        """A file of its data that is not what it was when the job was planned."""
+        return next(filter(None, (source.changed() for source in self.sources)), None)
+
+    def has_read_other_data(self) -> bool:
+        """Whether what was trained or evaluated in its folder are other data than the job was planned with."""
+        found = _json_of(self.folder / RUN_SETTINGS)
+        parts = found if isinstance(found, dict) else {}
+        digests = {name: part.get("data_sha256") for name, part in parts.items() if isinstance(part, dict)}
+        return any(digests.get(PARTS.get(split)) not in (None, digest) for split, digest in self.data.items())
 
     def damaged_file(self) -> Path | None:
         """A file of a finished run that is there but cannot be read as one, for which the run is not finished."""

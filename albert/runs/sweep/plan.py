@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import itertools
 import logging
 import re
 import shlex
@@ -61,7 +62,7 @@ class TaskOfSweep:
     """One task: the name of its folder, its program, and the flags of every one of its runs.
 
     `predicts` tells whether its runs predict a test set, and `predicted_digest` is that of one which `data_digest` is
-    not of.
+    not of. `sources` are the files of all these, and `data` is as of a `Job`.
     """
 
     name: str
@@ -71,6 +72,8 @@ class TaskOfSweep:
     predicts: bool
     data_digest: str
     predicted_digest: str = ""
+    sources: tuple[SourceFiles, ...] = ()
+    data: Mapping[Split, str] = dataclasses.field(default_factory=dict)
 
     @property
     def task(self) -> Task:
@@ -196,12 +199,15 @@ def _find_task(name: str, request: SweepRequest, parse: Parse) -> TaskOfSweep:
         name = parsed.task.name
     predicts = request.do_predict and _has_data(parsed, parsed.task.predict_split)
     # Of own data also the test file, whose rows may be scored.
-    digest = _digest_of_data(parsed, ("train", "dev", "test") if own and predicts else ("train", "dev"))
-    is_apart = predicts and not own and parsed.task.predict_split == "test"
-    predicted = _digest_of_data(parsed, ("test",)) if is_apart else ""
+    files = _files(parsed, ("train", "dev", "test") if own and predicts else ("train", "dev"))
+    sources = [SourceFiles.read(itertools.chain(*files.values()))]
+    data = {split: sources[0].digest_of(paths) for split, paths in files.items()}
+    if predicts and not own and parsed.task.predict_split == "test":
+        sources.append(_sources(parsed, "test"))
     # The programs for SQuAD evaluate by predicting.
     flags |= {} if isinstance(parsed.task.output, Span) else {"do_predict": _word(predicts)}
-    return TaskOfSweep(name, module, flags, parsed, predicts, digest, predicted)
+    digest, predicted = sources[0].digest, sources[1].digest if len(sources) > 1 else ""
+    return TaskOfSweep(name, module, flags, parsed, predicts, digest, predicted, tuple(sources), data)
 
 
 def _first_models(request: SweepRequest) -> dict[str, str]:
@@ -210,19 +216,24 @@ def _first_models(request: SweepRequest) -> dict[str, str]:
     return {name: values.split(",")[0] for name, _, values in named if name in _MODEL}
 
 
-def _digest_of_data(parsed: ParsedRun, splits: Sequence[Split]) -> str:
-    """Of the rows that decide what a run scores. Raises UserError naming what is missing."""
+def _files(parsed: ParsedRun, splits: Sequence[Split]) -> dict[Split, tuple[Path, ...]]:
+    """Those of the rows that decide what a run scores. Raises UserError naming what is missing."""
     data_dir = parsed.settings.data.data_dir
     problems: list[str] = []
-    files: list[Path] = []
+    files: dict[Split, tuple[Path, ...]] = {}
     for split in splits:
         try:
-            files += parsed.task.source_files(split, data_dir)
+            files[split] = tuple(parsed.task.source_files(split, data_dir))
         except UserError as error:
             problems.append(str(error).rstrip("."))
     if problems:
         raise UserError.of(problems)
-    return SourceFiles.read(files).digest
+    return files
+
+
+def _sources(parsed: ParsedRun, split: Split) -> SourceFiles:
+    """Those of one split. Raises UserError as `_files`."""
+    return SourceFiles.read(_files(parsed, (split,))[split])
 
 
 def _has_data(parsed: ParsedRun, split: Split) -> bool:
@@ -289,7 +300,8 @@ class Planner:
             products += _files_of_predictions(task.task)
         title = f"{name} {label_of(setting)} seed {seed}"
         after = start.job if start else None
-        job = Job(title, folder, task.module, flags, identity, products, _cost(parsed), after)
+        cost, data, sources = _cost(parsed), task.data, task.sources
+        job = Job(title, folder, task.module, flags, identity, products, cost, after, data, sources)
         others = {}
         for other in self._also[name]:
             title, folder = f"{other.name} {label_of(setting)} seed {seed}", self._folder(other.name, setting, seed)
@@ -314,19 +326,21 @@ def _evaluation(title: str, folder: Path, trained: Job, besides: "_Besides", fla
     identity = {name: value for name, value in trained.identity.items() if name != DATA_OF_PREDICTION}
     digests = {DATA_OF_EVALUATION: besides.data_digest, DATA_OF_PREDICTION: besides.predicted_digest}
     identity |= {name: digest for name, digest in digests.items() if digest}
-    return Job(title, folder, CLASSIFIER, own, identity, besides.products, 0.0, trained)
+    data: dict[Split, str] = {"dev": besides.data_digest} if besides.data_digest else {}
+    return Job(title, folder, CLASSIFIER, own, identity, besides.products, 0.0, trained, data, besides.sources)
 
 
 class _Besides(NamedTuple):
     """A task that models of another one are evaluated on, the files that this leaves, the digests of dev and test set.
 
-    A digest is "" where that set is not read.
+    A digest is "" where that set is not read. `sources` are the files of both.
     """
 
     name: str
     products: tuple[str, ...]
     data_digest: str
     predicted_digest: str
+    sources: tuple[SourceFiles, ...]
 
 
 def _evaluated_besides(
@@ -340,14 +354,15 @@ def _evaluated_besides(
             own = {"task_name": other, "output_dir": str(request.output_dir)}
             parsed = parse(task.module, {**_first_models(request), **task.flags, **_EVALUATING, **own})
             products: tuple[str, ...] = ()
-            digest = predicted = ""
+            sources: dict[Split, SourceFiles] = {}
             if "dev" in parsed.task.splits and _has_data(parsed, "dev"):
                 products += (EVAL_RESULTS,)
-                digest = _digest_of_data(parsed, ("dev",))
+                sources["dev"] = _sources(parsed, "dev")
             if request.do_predict and _has_data(parsed, "test"):
                 products += _files_of_predictions(parsed.task)
-                predicted = _digest_of_data(parsed, ("test",))
-            found[name] += [_Besides(other, products, digest, predicted)] if products else []
+                sources["test"] = _sources(parsed, "test")
+            dev, test = (sources[split].digest if split in sources else "" for split in ("dev", "test"))
+            found[name] += [_Besides(other, products, dev, test, tuple(sources.values()))] if products else []
     return found
 
 

@@ -33,6 +33,7 @@ _SECONDS = 1.0
 _SECONDS_WITHOUT_NOTICE = 0.2
 _SECONDS_TO_SAVE = 600.0
 _PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl
+_PUT_BACK = "put back what was there, or give a sweep of the new data another `output_dir`"
 _STOPPED = {128 + number for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
 
 
@@ -158,7 +159,7 @@ class Scheduler:
                 if not self._is_stopping and (stop.requested or (self.fail_fast and failures)):
                     self._is_stopping = True
                     self._ask_to_stop()
-                has_begun = not self._is_stopping and self._begin_what_fits(queue)
+                has_begun = not self._is_stopping and self._begin_what_fits(queue, failures)
                 if not self._running and (self._is_stopping or (not queue.waiting and not has_begun)):
                     break
                 self._wait()
@@ -169,10 +170,16 @@ class Scheduler:
             stop.raise_if_requested("the sweep is stopped, its runs have saved")
         return failures
 
-    def _begin_what_fits(self, queue: Queue) -> bool:
-        """Whether a job began."""
+    def _begin_what_fits(self, queue: Queue, failures: list[Failure]) -> bool:
+        """Whether a job began; adds to `failures` those whose data are others than those of the runs before."""
         has_begun, busy = False, []
         while self._free and (job := queue.next_job()):
+            if changed := job.changed_file():
+                reason = f"{changed} is not what it was when the sweep began; {_PUT_BACK}"
+                failures.append(Failure(job, reason))
+                self.display.say(f"{job.name} does not begin: {reason}")
+                queue.ended(job, False)
+                continue
             holder = _holder_of(job.folder)
             if holder:
                 busy.append(job)
@@ -246,6 +253,8 @@ class Scheduler:
     def _why_failed(self, ended: _Running) -> str | None:
         code, job = ended.process.returncode, ended.job
         if code == 0:
+            if job.has_read_other_data():
+                return f"it read other data than there were when the sweep began; {_PUT_BACK}"
             job.confirm()
             if job.is_finished():
                 return None
