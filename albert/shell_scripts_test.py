@@ -864,6 +864,13 @@ def test_what_is_wrong_is_answered_with_what_is_meant(checkout, variables, said)
     assert result.stderr.endswith(f"{said}\n")
 
 
+def test_a_version_that_another_program_exports_stops_no_script_whose_model_is_named(checkout):
+    said = "VERSION=22.04.5 LTS (Jammy Jellyfish) is not a version: use 1 or 2."
+    for variables, problem in (({}, said), ({"MODEL_DIR": str(checkout.model)}, "")):
+        result = checkout.run(OWN, VERSION="22.04.5 LTS (Jammy Jellyfish)", **variables)
+        assert (result.returncode, problem in result.stderr) == (2 if problem else 0, True), result.stderr
+
+
 def test_several_seeds_have_a_variable_of_their_own(checkout):
     for script in SWEEPING_SCRIPTS:
         said = checkout.run(script, SEED="1,2").stderr

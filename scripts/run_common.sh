@@ -118,7 +118,8 @@ elif [[ -d $ALBERT_DIR && ! -d $MODEL_DIR && ! $given_model ]]; then
 elif [[ ! $ALBERT_DIR =~ ^[A-Za-z0-9][A-Za-z0-9._-]*$ ]]; then
   complain_of ALBERT_DIR "is not a model size: use base, large, xlarge or xxlarge."
 fi
-[[ $VERSION =~ ^[A-Za-z0-9._-]+$ ]] || complain_of VERSION "is not a version: use 1 or 2."
+# Images and /etc/os-release have a VERSION, too. It is of no model that is named.
+[[ $given_model || $VERSION =~ ^[A-Za-z0-9._-]+$ ]] || complain_of VERSION "is not a version: use 1 or 2."
 check_choice DEVICE auto gpu cpu
 if is_wrong NUM_WORKERS; then
   check_choice STRATEGY one mirror multi_worker
