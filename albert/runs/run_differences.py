@@ -48,7 +48,7 @@ SCORING = "scoring"
 # Digests, which say nothing to a reader.
 _CONTENTS = {
     "data_sha256": "the data differ",
-    "tokenizer": "the vocabulary differs",
+    "tokenizer": "the vocabulary differs, or `do_lower_case` or `keep_accents`",  # its digest has both
     "init_weights": "the weights in `init_checkpoint` differ",
 }
 # A number of steps that follows from one of these, which then was given in its place.

@@ -47,6 +47,12 @@ from albert.runs.run_differences import differences
             ["`max_answer_length` is 20 there and not set here", "`score_language` is 'zh' there and 'ja' here"],
         ),
         ({"scoring": {"score_language": "zh"}}, {}, ["`score_language` is 'zh' there and not set here"]),
+        # What a folder of Hugging Face's says of accents was not read by earlier versions.
+        (
+            {"tokenizer": "12ab"},
+            {"tokenizer": "34cd"},
+            ["the vocabulary differs, or --do_lower_case or --keep_accents"],
+        ),
         ({"albert_config": {"a": 1}}, {"albert_config": {"a": 2}}, ["albert_config.a is 1 there and 2 here"]),
         # What a record does not name has the value that was a constant when it was written.
         (
