@@ -44,6 +44,7 @@ FORMAT_VERSION = 1
 T = TypeVar("T")
 
 _LOG = logging.getLogger(__name__)
+Tell = Callable[..., None]
 
 _CHUNK_ITEMS = 128
 # Featurising begins in this process; workers, which take about a second to start, come in when it takes longer than
@@ -102,6 +103,7 @@ def open_or_build(
     num_workers: int | None = None,
     num_items: int | None = None,
     counted_ids: CountedIds | None = None,
+    tell: Tell = _LOG.info,
 ) -> RecordCache:
     """Opens the cache of `identity`, and builds it first where it is missing, corrupt, or built from other inputs.
 
@@ -112,10 +114,10 @@ def open_or_build(
       items: yields the items, lazily; called only for a build.
       featurize: the records of one item. Worker processes need it to be picklable and free of TensorFlow.
       feature_spec: the columns every record has. Each also gets "example_index", the 0-based number of its item.
-      num_workers: 1 featurises in this process, more in that many worker processes. None uses the processors there are,
-        once this process alone has taken two seconds.
-      num_items: how many items there are, for the progress bar, if somebody knows.
+      num_workers: processes that featurise. None uses the processors there are, after two seconds in this one alone.
+      num_items: how many items there are, for the progress bar.
       counted_ids: what to count as unknown pieces while the cache is built.
+      tell: is told in one line, as a log is, what was used or built.
 
     Of several processes that want the same cache one builds it and the others wait. What `items` and `featurize` raise
     reaches the caller unchanged, and nothing half-written stays behind.
@@ -130,11 +132,11 @@ def open_or_build(
     else:
         _check_user_named(path, made_from)
     with contextlib.suppress(_UnusableError):
-        return _announced(_open(path, digest))
+        return _announced(_open(path, digest), tell)
     with _only_builder(path):
         try:
             # Another process may have built it while this one waited.
-            return _announced(_open(path, digest))
+            return _announced(_open(path, digest), tell)
         except _UnusableError as error:
             if error.reason is not None:
                 _LOG.warning("not using cache %s: %s; building it again", path, error.reason)
@@ -144,15 +146,15 @@ def open_or_build(
                 _encoded(items(), item_encoder(featurize, feature_spec, counted_ids), num_workers)
             ) as chunks,
         ):
-            _build(path, {"digest": digest, **made_from}, _counted(chunks, progress), counted_ids is not None)
+            _build(path, {"digest": digest, **made_from}, _counted(chunks, progress), counted_ids is not None, tell)
         try:
             return _open(path, digest)
         except _UnusableError as error:
             raise _cannot_write(path, OSError(f"read back, {error.reason}")) from error
 
 
-def _announced(cache: RecordCache) -> RecordCache:
-    _LOG.info("using cache %s (%s)", cache.path, counted(cache.count, "record"))
+def _announced(cache: RecordCache, tell: Tell) -> RecordCache:
+    tell("using cache %s (%s)", cache.path, counted(cache.count, "record"))
     return cache
 
 
@@ -281,6 +283,7 @@ def _build(
     description: Mapping[str, Any],
     chunks: Iterable[EncodedItems],
     counts_unknown: bool,
+    tell: Tell,
 ) -> None:
     started = time.monotonic()
 
@@ -294,7 +297,7 @@ def _build(
         manifest.write(encode({"format_version": FORMAT_VERSION, **description, **contents}))
     seconds = time.monotonic() - started
     made, rows = counted(contents["records"], "record"), counted(contents["items"], "row")
-    _LOG.info("built %s from %s in %.1f s: %s", made, rows, seconds, path)
+    tell("built %s from %s in %.1f s: %s", made, rows, seconds, path)
 
 
 def _write_records(writer: RecordWriter, chunks: Iterable[EncodedItems], counts_unknown: bool) -> dict[str, Any]:

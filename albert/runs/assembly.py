@@ -109,12 +109,14 @@ def log_devices(settings: Settings, replicas: Replicas) -> None:
         logging.info("Each shape of batches is compiled when it first comes, and steps wait for it. %s", again)
 
 
-def log_batch(train: TrainSettings, examples: int, num_replicas: int, num_workers: int = 1) -> None:
+def log_batch(
+    train: TrainSettings, examples: int, num_replicas: int, num_workers: int = 1, noun: str = "example"
+) -> None:
     """Says once how `examples` examples, batches and steps relate, with units.
 
-    `num_replicas` is over all `num_workers`.
+    `num_replicas` is over all `num_workers`. `noun` is what an example is: one, or a window of a longer text.
     """
-    factors = [f"{counted(train.per_replica_batch_size, 'example')}/replica"]
+    factors = [f"{counted(train.per_replica_batch_size, noun)}/replica"]
     if train.gradient_accumulation_steps > 1:
         factors.append(f"{train.gradient_accumulation_steps} micro-batches")
     factors.append(counted(num_replicas // num_workers, "replica"))
@@ -124,7 +126,7 @@ def log_batch(train: TrainSettings, examples: int, num_replicas: int, num_worker
     seen = train.num_steps * batch
     logging.info(
         "Batch: %s = %s/step; %s = %s = %.3g epoch%s of %s.",
-        " x ".join(factors), counted(batch, "example"), counted(train.num_steps, "step"), counted(seen, "example"),
+        " x ".join(factors), counted(batch, noun), counted(train.num_steps, "step"), counted(seen, noun),
         seen / max(1, examples), "" if seen == examples else "s", f"{examples:,}",
     )  # fmt: skip
 

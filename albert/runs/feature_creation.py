@@ -13,7 +13,7 @@ from albert.runs.split_data import SplitData
 from albert.settings import DataSettings
 from albert.system.files import write_bytes
 from albert.system.json_text import short_repr
-from albert.system.printing import counted
+from albert.system.printing import counted, part_of
 from albert.tasks.base import Labels, Split, Tags, Task
 from albert.tokenization import load_tokenizer
 from albert.vocabulary_fit import warn_of_vocabulary
@@ -53,16 +53,11 @@ def create(task: Task, settings: DataSettings) -> str:
 
 def _section(task: Task, split: Split, settings: DataSettings, data: SplitData) -> str:
     cache, counts = data.cache, data.cache.token_counts
-    lines = [f"{task.name} {split}: {counted(cache.count, 'record')} in {cache.path}"]
+    noun = "window" if data.task.splits_long_texts else "record"
+    lines = [f"{task.name} {split}: {counted(cache.count, noun)} in {cache.path}"]
     if not cache.count:
         return lines[0]
-    median, high = np.percentile(counts, [50, 95])
-    at_limit = int((counts >= settings.max_seq_length).sum())
-    why = "as windows of longer texts do" if data.task.splits_long_texts else "and may have been cut"
-    lines.append(
-        f"  tokens: {counts.min()} to {counts.max()}, median {median:.0f}, 95 % have at most {high:.0f}; "
-        f"{100 * at_limit / cache.count:.2g} % fill max_seq_length={settings.max_seq_length}, {why}"
-    )
+    lines.append(f"  {_lengths(counts)}; {_at_limit(counts, settings.max_seq_length, noun)}")
     if cache.unknown:
         share = cache.unknown.unknown / max(1, cache.unknown.total)
         lines.append(f"  unknown pieces: {cache.unknown.unknown:,} of {cache.unknown.total:,} ({100 * share:.2g} %)")
@@ -74,7 +69,26 @@ def _section(task: Task, split: Split, settings: DataSettings, data: SplitData) 
     return "\n".join([*lines, *_histogram(counts, settings.max_seq_length)])
 
 
+def _lengths(counts: np.ndarray) -> str:
+    if counts.min() == counts.max():
+        return f"tokens: {counts.min()}{' in each' * (len(counts) > 1)}"
+    median, high = np.percentile(counts, [50, 95])
+    return f"tokens: {counts.min()} to {counts.max()}, median {median:.0f}, 95 % have at most {high:.0f}"
+
+
+def _at_limit(counts: np.ndarray, longest: int, noun: str) -> str:
+    """How many are as long as they may be, and what that says of them."""
+    at_limit = int((counts >= longest).sum())
+    if not at_limit:
+        return f"none has all {longest:,} that `max_seq_length` allows"
+    why = "as windows of longer texts do" if noun == "window" else "and may have been cut"
+    some = part_of(at_limit, len(counts), noun)
+    return f"{some} ({100 * at_limit / len(counts):.3g} %) have the {longest:,} that `max_seq_length` allows, {why}"
+
+
 def _label_lines(names: Sequence[str], label_ids: np.ndarray) -> list[str]:
+    if not len(label_ids):
+        return ["  labels: none"]
     counts = np.bincount(label_ids, minlength=len(names))
     order = np.argsort(-counts, kind="stable")
     listed = [f"{short_repr(names[i])} {counts[i]:,} ({100 * counts[i] / counts.sum():.3g} %)" for i in order]

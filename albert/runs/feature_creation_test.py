@@ -8,6 +8,7 @@ import pytest
 
 from albert.create_finetuning_data import cli
 from albert.run_multigpus_classifier import cli as train
+from albert.runs import feature_creation
 from albert.runs.feature_creation import draw_lengths
 from albert.testing import AGREEMENT, sample_command, write_sample_data
 
@@ -69,3 +70,22 @@ def test_a_train_split_that_is_not_there_is_one_line(tmp_path, capsys):
 def test_lengths_of_nothing_are_drawn(tmp_path):
     draw_lengths(tmp_path / "x.png", "$empty$", {"train": np.array([], np.int32), "dev": np.array([3, 3, 9])})
     assert PIL.Image.open(tmp_path / "x.png").size == (960, 540)
+
+
+@pytest.mark.parametrize(
+    ("counts", "lengths", "at_limit"),
+    [
+        ([5], "tokens: 5", "none has all 8 that `max_seq_length` allows"),
+        ([5, 5], "tokens: 5 in each", "none has all 8"),
+        ([3, 8, 5], "tokens: 3 to 8, median 5, 95 % have at most 8", "1 of 3 records (33.3 %) have the 8 that"),
+        ([8], "tokens: 8", "1 of 1 record (100 %)"),
+    ],
+)
+def test_lengths_of_few_records_are_plain(counts, lengths, at_limit):
+    found = np.array(counts)
+    assert feature_creation._lengths(found) == lengths
+    assert feature_creation._at_limit(found, 8, "record").startswith(at_limit)
+
+
+def test_rows_without_any_label_have_no_share_of_nothing():
+    assert feature_creation._label_lines(("a", "b"), np.array([], int)) == ["  labels: none"]

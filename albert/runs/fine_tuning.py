@@ -202,7 +202,8 @@ def predict(estimator: Estimator, inputs: "InputFunctions") -> None:
     task, settings = inputs.task, inputs.settings
     restore_best(estimator, settings)
     split = task.predict_split
-    logging.info("Predicting %s of the %s split.", counted(inputs.splits[split].num_examples, "example"), split)
+    data = inputs.splits[split]
+    logging.info("Predicting %s of the %s split.", counted(data.num_examples, data.noun), split)
     predictions = estimator.predict(functools.partial(inputs.once, split, settings.per_replica_predict_batch_size))
 
     def write() -> None:
@@ -299,7 +300,7 @@ def count_steps(task: Task, splits: Mapping[Split, SplitData], settings: Setting
     train = settings.train.in_steps(examples, replicas.count)
     input_pipeline.check_batch(shape_of_step(train, replicas), examples)
     warn_of_rate(train.learning_rate)
-    log_batch(train, examples, replicas.count, replicas.workers.count)
+    log_batch(train, examples, replicas.count, replicas.workers.count, splits["train"].noun)
     return dataclasses.replace(settings, train=train)
 
 

@@ -10,7 +10,7 @@ import functools
 import itertools
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -90,12 +90,17 @@ class SplitData:
         Texts that are longer than a row are split if the task can do so, unless `cuts_long_texts`.
         """
         rows = Rows(task, split, settings.data_dir, source)
-        cache = build_cache(task, split, tokenizer, settings, rows)
-        if not cuts_long_texts and (long := cache.cuts.get(_LENGTH)):
-            task = task.with_long_texts_split()
-            if task.splits_long_texts:
-                cache = build_cache(task, split, tokenizer, settings, rows)
-                log_windows(cache, long, split, settings, rows)
+        lines: list[tuple[object, ...]] = []  # of a cache that only tells how many texts are long, none
+        cache = build_cache(task, split, tokenizer, settings, rows, lambda *line: lines.append(line))
+        long = None if cuts_long_texts else cache.cuts.get(_LENGTH)
+        split_task = task.with_long_texts_split() if long else task
+        if long and split_task.splits_long_texts:
+            task = split_task
+            cache = build_cache(task, split, tokenizer, settings, rows)
+            log_windows(cache, long, split, settings, rows)
+        else:
+            for text, *values in lines:
+                logging.info(text, *values)
         if cache.unknown:
             check_fit(cache.unknown, split, tokenizer, settings, rows)
         warn_of_cut_rows(cache, task, split, settings, rows)
@@ -114,6 +119,11 @@ class SplitData:
         return self.cache.count // self.task.sequences_per_example
 
     @property
+    def noun(self) -> str:
+        """What one of them is called."""
+        return "window" if self.task.splits_long_texts else "example"
+
+    @property
     def can_be_scored(self) -> bool:
         """Whether there are gold answers; logs a warning where there are none."""
         if self.task.can_score(self.items):
@@ -130,10 +140,18 @@ class SplitData:
         return self.task.result_files(self.items, predictions, self.records)
 
 
-def build_cache(task: Task, split: Split, tokenizer: Tokenizer, settings: DataSettings, rows: Rows) -> RecordCache:
+def build_cache(
+    task: Task,
+    split: Split,
+    tokenizer: Tokenizer,
+    settings: DataSettings,
+    rows: Rows,
+    tell: Callable[..., None] = logging.info,
+) -> RecordCache:
     """The featurised records of one split, from `cached_dir` if they are there, else built from `rows`.
 
-    Where long texts are split, records lie beside those of cut texts, which tell that some texts are long.
+    Where long texts are split, records lie beside those of cut texts, which tell that some texts are long. `tell` is
+    told what was used or built, as a log is.
     """
     path = settings.feature_files.get(split)
     if path and task.splits_long_texts:
@@ -158,6 +176,7 @@ def build_cache(task: Task, split: Split, tokenizer: Tokenizer, settings: DataSe
         counted_ids=CountedIds(
             tokenizer.unk_id, (tokenizer.cls_id, tokenizer.sep_id, tokenizer.pad_id, tokenizer.mask_id)
         ),
+        tell=tell,
     )
 
 
