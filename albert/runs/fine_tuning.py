@@ -51,7 +51,7 @@ from albert.runs.output_dir import (
     recorded_packing,
     still_claimed,
 )
-from albert.runs.preflight import wanted_splits
+from albert.runs.preflight import check_vocabulary, wanted_splits
 from albert.runs.run_differences import SCORING
 from albert.runs.split_data import SplitData
 from albert.serving import imported
@@ -272,15 +272,6 @@ def _check_labels_of_run(prefix: Path, task: Task, is_trained_further: bool) -> 
     if not is_trained_further:
         raise UserError(f"{said}. Name a model of this task.")
     logging.warning("%s: training continues with its head; `discard_classifier_weights` starts with a new one.", said)
-
-
-def check_vocabulary(config: AlbertConfig, tokenizer: Tokenizer, settings: Settings) -> None:
-    """Raises UserError where the vocabulary has pieces that the model does not."""
-    if tokenizer.vocab_size > config.vocab_size:
-        raise UserError(
-            f"{settings.data.spm_model_file or settings.data.vocab_file} has {tokenizer.vocab_size} pieces, but "
-            f"vocab_size in {settings.model.albert_config_file} is {config.vocab_size}. Use two that belong together."
-        )
 
 
 def check_early_stopping(settings: Settings, eval_spec: EvalSpec | None) -> None:

@@ -135,19 +135,24 @@ def still_claimed(lock: OutputLock | None) -> list[StillClaimed]:
 
 
 def check_known(directory: Path, known: Mapping[str, Mapping[str, object]]) -> None:
-    """Raises UserError as `claim_output_dir` for what is `known` of a run's identity before it is claimed.
+    """Raises UserError as `claim_output_dir` for what is `known` of a run's identity before it is claimed."""
+    _raise_for(directory, known_differences(directory, known))
+
+
+def known_differences(directory: Path, known: Mapping[str, Mapping[str, object]]) -> list[str]:
+    """What differs between the run in `directory` and what is `known` of another one's identity, each as one phrase.
 
     Of each part, a setting that was once constant and is not among `known` has that value.
     """
     path = directory / RUN_SETTINGS
     if not _holds_work(directory) or not path.exists():
-        return
+        return []
     found = _read(path)
     differing: list[str] = []
     for part in known.keys() & found.keys():
         rest = {name: value for name, value in found[part].items() if name not in ONCE_CONSTANT}
         differing += differences(found[part], {**rest, **known[part]})
-    _raise_for(directory, sorted(differing))
+    return sorted(differing)
 
 
 def recorded_training(directory: Path) -> Mapping[str, object]:

@@ -101,3 +101,11 @@ def test_pretraining_is_checked_as_well(tmp_path):
     check_pretraining(parse_pretraining_flags(pretraining_flags(tmp_path)))
     with pytest.raises(UserError, match=r"^`max_seq_length`=9999, but the model of "):
         check_pretraining(parse_pretraining_flags(pretraining_flags(tmp_path, "--max_seq_length=9999")))
+
+
+def test_a_vocabulary_that_is_larger_than_the_model_is_told(tmp_path):
+    config = json.loads((TINY / "albert_config.json").read_text())
+    (tmp_path / "albert_config.json").write_text(json.dumps({**config, "vocab_size": 100}))
+    said = r"^.*7k\.model has \d+ pieces, but vocab_size in .*albert_config\.json is 100\. Use two that belong together"
+    with pytest.raises(UserError, match=said):
+        check(tmp_path, f"--albert_config_file={tmp_path / 'albert_config.json'}")

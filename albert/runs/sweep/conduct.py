@@ -9,6 +9,7 @@ from pathlib import Path
 
 from albert.errors import UserError
 from albert.runs.sweep import slurm
+from albert.runs.sweep.earlier_sweep import check_earlier_sweep
 from albert.runs.sweep.jobs import RECORD, has_damaged_test_metrics
 from albert.runs.sweep.picture import draw
 from albert.runs.sweep.plan import Parse, Planner, TaskOfSweep, Trained, find_tasks, seeds_of
@@ -64,6 +65,8 @@ class Sweep:
         if request.dry_run:
             self._print_commands(runs)
             return []
+        if request.launcher in (LOCAL, SLURM):
+            check_earlier_sweep(request.output_dir, runs, self.parse)
         if request.launcher == LOCAL and not all(job.is_finished() for trained in runs for job in trained.jobs):
             self._slots()  # what this machine lacks is told before there is a folder
         with self._folder():
@@ -186,10 +189,7 @@ class Sweep:
             for failure in failures:
                 logging.error("FAILED %s: %s", failure.job.name, failure.reason)
             if failures:
-                logging.error(
-                    "%s failed; the same command runs what failed again, and no finished run.",
-                    counted(len(failures), "run"),
-                )
+                logging.error("%s failed; %s.", counted(len(failures), "run"), _what_to_do(failures))
 
     def _name_models(self, results: Sequence[TaskResult]) -> None:
         """Says how to use the best run of each task's chosen setting."""
@@ -273,3 +273,9 @@ class Sweep:
             logging.warning("%s is partial, without %s: the leaderboard wants them all.", path, ", ".join(missing))
         write_bytes(path, packed(files))
         logging.info("Submission: %s", path)
+
+
+def _what_to_do(failures: Sequence[Failure]) -> str:
+    """About runs that failed: what ended with a mistake of the user's would end so again."""
+    again = "the same command runs what failed again, and no finished run"
+    return f"correct what is said above; then {again}" if any(failure.is_mistake for failure in failures) else again

@@ -19,7 +19,9 @@ import pytest
 from albert.cli.sweep import parse_sweep_flags, parsed_run
 from albert.data.source_files import SourceFiles
 from albert.errors import UserError
+from albert.runs.preflight import known_of
 from albert.runs.sweep.conduct import Sweep
+from albert.runs.sweep.plan import CLASSIFIER
 from albert.runs.sweep.testing import (
     conduct,
     driving_command,
@@ -576,3 +578,42 @@ def test_launcher_none_only_compares(folder):
     assert conduct(folder, argv) == []
     assert [row["state"] for row in rows(folder)] == ["finished", "not finished", "not finished"]
     assert json.loads((folder / "sweep/table.json").read_text())["tasks"][0]["settings"][0]["runs"] == 1
+
+
+def leave_settings(folder: Path, run: str) -> None:
+    """What a run that began has in its folder besides: what it is of, as far as that is known before it begins."""
+    run_folder = folder / "sweep" / run
+    flags = {name: value for name, value in starts_of(run_folder)[0].items() if name.islower() and name != "cpus"}
+    parsed = parsed_run(CLASSIFIER, flags)
+    (run_folder / "run_settings.json").write_text(json.dumps(known_of(parsed.task, parsed.settings)))
+    (run_folder / "eval_results.txt").touch()
+
+
+@pytest.mark.parametrize("launcher", ["local", "slurm"])
+def test_a_sweep_of_other_settings_in_the_folder_is_refused_once_before_anything_runs(folder, launcher):
+    argv = sweep_command(folder, "--task_name=MRPC", "--seeds=1,2", runs=("--max_seq_length=64",))
+    assert conduct(folder, argv) == []
+    for seed in (1, 2):
+        leave_settings(folder, f"MRPC/recipe/seed{seed}")
+    before = all_starts(folder)
+    assert conduct(folder, argv) == []  # finished
+    asked = ("--task_name=MRPC", "--seeds=1,2,3", f"--launcher={launcher}")
+    others = sweep_command(folder, *asked, runs=("--max_seq_length=64", "--warmup_step=7"))
+    with pytest.raises(UserError) as refused:
+        conduct(folder, others)
+    assert re.fullmatch(
+        rf"`output_dir`={re.escape(str(folder))}/sweep holds a sweep with other settings, in 2 of 3 runs: "
+        r"`warmup_steps` is \d+ there and 7 here\. Choose another `output_dir`, or repeat those settings\.",
+        str(refused.value),
+    )
+    assert all_starts(folder) == before
+
+
+def test_a_run_that_ends_with_a_mistake_of_the_user_is_to_be_corrected_first(folder, caplog):
+    argv = sweep_command(folder, "--task_name=MRPC", "--seeds=1,2")
+    conduct(folder, argv, {"seed1": "mistaken"})
+    again = "the same command runs what failed again, and no finished run."
+    assert caplog.messages[-1] == f"1 run failed; correct what is said above; then {again}"
+    caplog.clear()
+    conduct(folder, argv, {"seed1": "fail"})
+    assert caplog.messages[-1] == f"1 run failed; {again}"

@@ -34,6 +34,8 @@ _SECONDS_WITHOUT_NOTICE = 0.2
 _SECONDS_TO_SAVE = 600.0
 _PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl
 _PUT_BACK = "put back what was there, or give a sweep of the new data another `output_dir`"
+# Of a program that reported a mistake of the user.
+_MISTAKE = 2
 _STOPPED = {128 + number for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
 
 
@@ -63,10 +65,11 @@ class Queue(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Failure:
-    """A job that did not finish, and why."""
+    """A job that did not finish, and why: `is_mistake` where its program says so by its exit code."""
 
     job: Job
     reason: str
+    is_mistake: bool = False
 
 
 @dataclasses.dataclass
@@ -243,7 +246,7 @@ class Scheduler:
             elif each.is_ended_early and not each.job.is_finished():
                 self.display.say(f"{each.job.name} was ended early after {took}: nothing is expected of it")
             elif reason:
-                failures.append(Failure(each.job, reason))
+                failures.append(Failure(each.job, reason, each.process.returncode == _MISTAKE))
                 self.display.say(f"{each.job.name} failed after {took}: {reason}")
             else:
                 self.display.say(f"{each.job.name} is finished after {took}")

@@ -120,8 +120,9 @@ class PretendingCommand:
     """The command line of a program that writes what a run leaves, after `STEPS` steps of no time.
 
     `behaviour` says by the name of a run's folder (MRPC/recipe/seed1) or a part of it what it does instead: "fail",
-    "killed" (by SIGKILL; "killed 40" by signal 40), "wait" (until a signal, on which it saves and exits), "helped" (the
-    same, and fails where a process that it has started ends), "predicting" (which a signal simply ends) or "slow".
+    "mistaken" (as by its user), "killed" (by SIGKILL; "killed 40" by signal 40), "wait" (until a signal, on which it
+    saves and exits), "helped" (the same, and fails where a process that it has started ends), "predicting" (which a
+    signal simply ends) or "slow".
     """
 
     def __init__(self, script: Path, behaviour: Mapping[str, str]):
@@ -177,6 +178,9 @@ def pretend(arguments: list[str]) -> None:
     with (folder / "starts").open("a") as starts:
         starts.write(json.dumps({"cpus": sorted(os.sched_getaffinity(0)), **seen, **flags}) + "\n")
     print("pretending\n", flush=True)
+    if behaviour == "mistaken":
+        print("error: --data_dir is wrong", flush=True)
+        sys.exit(2)
     if behaviour == "fail":
         print("ValueError: a bug\n", flush=True)
         sys.exit(1)
