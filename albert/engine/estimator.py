@@ -324,7 +324,7 @@ class Estimator:
         last = records[-1]
         left = self.throughput.left(last.step, int(bar.total or 0), self._config.save_checkpoints_steps)
         bar.update(len(records))
-        # What has no room on a narrow terminal is cut off.
+        # What has no room on a narrow terminal is left out, the last first.
         bar.set_postfix_str(", ".join(filter(None, (f"loss {last.loss:.4f}", left, last.speed.short_summary()))))
         is_due = last.step // self._config.log_steps > (last.step - len(records)) // self._config.log_steps
         if is_due or records[0].step == self._first_step:

@@ -5,6 +5,7 @@ imported, which takes seconds.
 """
 
 import contextlib
+import dataclasses
 import itertools
 import logging
 import sys
@@ -70,7 +71,9 @@ def run(request: PredictRequest) -> None:
     model = find_model(request.model_dir)
     AlbertConfig.from_json_file(model.config_file)  # or it is another library's model, and no ALBERT
     description = model.description
-    pieces, write_all = _embeddings(request, description) if request.embeddings else _records(request, description)
+    progress = _Progress()
+    read = _embeddings if request.embeddings else _records
+    pieces, write_all = read(request, description, progress)
     with exit_on_termination(), opened(request.output_file) as sink, contextlib.suppress(ReaderGone):
         with importing_tensorflow():  # not at the top: that takes seconds
             from albert.serving.forward import take_process
@@ -86,7 +89,7 @@ def run(request: PredictRequest) -> None:
         elif request.input_file is not None:
             logging.info("Predicting %s.", request.input_file)
         begin = time.perf_counter()
-        num_rows = write_all(sink, predictor, _with_bar(pieces, request))
+        num_rows = write_all(sink, predictor, _with_bar(pieces, request, progress))
         predictor.unknown.warn(_where(request))
         for cuts in predictor.cuts.values():
             cuts.warn(_where(request))
@@ -96,14 +99,41 @@ def run(request: PredictRequest) -> None:
             logging.info("%s in %.1f s (%.0f a second).", counted(num_rows, "row"), seconds, rate)
 
 
-def _with_bar(pieces: Iterator[Piece], request: PredictRequest) -> Iterator[Piece]:
-    """`pieces`; where the results do not go to the terminal themselves, a bar counts what is read of a file."""
+@dataclasses.dataclass
+class _Progress:
+    """How much of a file was read: bytes, or the parts of JSON that is read at once, where `total` is their number."""
+
+    total: int | None = None
+    num_bytes: int = 0
+
+    def on_read(self, num_bytes: int) -> None:
+        """More was read."""
+        self.num_bytes += num_bytes
+
+    def listed(self, parts: Iterable[T]) -> list[T]:
+        """All of them, which are counted."""
+        found = list(parts)
+        self.total = len(found)
+        return found
+
+
+def _with_bar(pieces: Iterator[Piece], request: PredictRequest, progress: _Progress) -> Iterator[Piece]:
+    """`pieces`; where the results do not go to the terminal themselves, a bar shows how much of a file is done."""
     is_shown = request.output_file is not None or not sys.stdout.isatty()
-    is_hidden = None if is_shown and request.input_file not in (None, STDIN) else True
-    with progress_bar(desc="predict", unit=" read", delay=1, disable=is_hidden, leave=False) as bar:
+    path = request.input_file
+    if not is_shown or path is None or path == STDIN:
+        yield from pieces
+        return
+    options: dict[str, Any] = {"desc": "predict", "delay": 1, "disable": None, "leave": False}
+    if progress.total is None:
+        options |= {"total": path.stat().st_size, "unit": "B", "unit_scale": True}
+    else:
+        options |= {"total": progress.total, "unit": " read"}
+    with progress_bar(**options) as bar:
         for piece in pieces:
+            num_bytes = progress.num_bytes
             yield piece
-            bar.update(len(piece))
+            bar.update(len(piece) if progress.total is not None else num_bytes - bar.n)
 
 
 def _where(request: PredictRequest) -> str:
@@ -119,14 +149,16 @@ WriteAll = Callable[[Sink, "Predictor", Iterator[Piece]], int]
 # --- Records ----------------------------------------------------------------------------------------------------------
 
 
-def _records(request: PredictRequest, description: ModelDescription | None) -> tuple[Iterator[Piece], WriteAll]:
+def _records(
+    request: PredictRequest, description: ModelDescription | None, progress: _Progress
+) -> tuple[Iterator[Piece], WriteAll]:
     """What is predicted, and what writes the records of all of it."""
     use = use_of(request.model_dir, description)
     assert description, "use_of demands one"
     check_choice_of_results(f"the model in {request.model_dir}", description, request.top_k, request.threshold)
     top_k = 1 if request.top_k is None else request.top_k
     pieces, predict = {LABELS: _labels, ANSWERS: _answers, CHOICES: _choices, TAGS: _tags}[use](
-        request, description, top_k
+        request, description, top_k, progress
     )
     rows = _rows(request, description, top_k)
 
@@ -197,7 +229,9 @@ def _num_labels(output: Labels | Score, top_k: int) -> int:
     return min(top_k or num_labels, num_labels)
 
 
-def _labels(request: PredictRequest, description: ModelDescription, top_k: int) -> tuple[Iterator[Piece], Predict]:
+def _labels(
+    request: PredictRequest, description: ModelDescription, top_k: int, progress: _Progress
+) -> tuple[Iterator[Piece], Predict]:
     if request.question is not None:
         raise UserError(f"a question is given, but the model in {request.model_dir} {GIVES[LABELS]}.")
 
@@ -205,7 +239,7 @@ def _labels(request: PredictRequest, description: ModelDescription, top_k: int) 
         found = predictor(*_columns(piece), top_k, request.threshold)
         return [row if isinstance(row, list) else [row] for row in found]
 
-    return _texts(request, description.num_texts, description.text_columns), predict
+    return _texts(request, description.num_texts, description.text_columns, progress), predict
 
 
 def _check_form_of_tags(request: PredictRequest) -> None:
@@ -216,7 +250,9 @@ def _check_form_of_tags(request: PredictRequest) -> None:
         )
 
 
-def _tags(request: PredictRequest, description: ModelDescription, top_k: int) -> tuple[Iterator[Piece], Predict]:
+def _tags(
+    request: PredictRequest, description: ModelDescription, top_k: int, progress: _Progress
+) -> tuple[Iterator[Piece], Predict]:
     if request.question is not None:
         raise UserError(f"a question is given, but the model in {request.model_dir} {GIVES[TAGS]}.")
 
@@ -232,30 +268,34 @@ def _tags(request: PredictRequest, description: ModelDescription, top_k: int) ->
                 f"`input_file`={path}: its lines are words with tags, but a {path.suffix} is read as texts; rename it "
                 f"to {path.stem}.conll."
             )
-        return _texts(request, 1, description.text_columns), predict  # another library's model does not say how many
+        # Another library's model does not say how many.
+        return _texts(request, 1, description.text_columns, progress), predict
     if request.with_inputs:
         raise UserError(f"{of_words(path)}.")
     try:
         columns = choose_tag_columns(path, request.text_column_names, None, needs_tags=False)
-        return _in_pieces(_tag_rows(TagFile(path, columns, needs_tags=False)), _ROWS_AT_A_TIME), predict
+        return _in_pieces(_tag_rows(TagFile(path, columns, needs_tags=False), progress), _ROWS_AT_A_TIME), predict
     except OSError as error:
         raise UserError(f"`input_file`={path} cannot be read: {error.strerror}.") from error
 
 
-def _tag_rows(file: TagFile) -> Iterator[TagRow]:
-    tally = RowTally(file.path)
+def _tag_rows(file: TagFile, progress: _Progress) -> Iterator[TagRow]:
+    tally = RowTally(file.path, progress.on_read)
     yield from file.rows(tally)
     tally.log()
 
 
-def _answers(request: PredictRequest, description: ModelDescription, top_k: int) -> tuple[Iterator[Piece], Predict]:
+def _answers(
+    request: PredictRequest, description: ModelDescription, top_k: int, progress: _Progress
+) -> tuple[Iterator[Piece], Predict]:
     assert isinstance(description.output, Span), "what gives answers"
     if request.question is not None and request.context_file is not None:
         context = _whole_text(request.context_file)
         asked = Question("", request.question, (), False)
         paragraphs: Iterable[Paragraph] = [Paragraph(context, (asked,), "", 0, False)]
     else:
-        paragraphs = read_paragraphs(_json_file(request, ANSWERS), description.output.version, for_training=False)
+        file = _json_file(request, ANSWERS)
+        paragraphs = progress.listed(read_paragraphs(file, description.output.version, for_training=False))
 
     def predict(predictor: "Predictor", piece: list[Paragraph]) -> list[list[Result]]:
         found = predictor.answer_all(piece, top_k)
@@ -265,9 +305,11 @@ def _answers(request: PredictRequest, description: ModelDescription, top_k: int)
     return _in_pieces(paragraphs, _PARAGRAPHS_AT_A_TIME), predict
 
 
-def _choices(request: PredictRequest, description: ModelDescription, top_k: int) -> tuple[Iterator[Piece], Predict]:
+def _choices(
+    request: PredictRequest, description: ModelDescription, top_k: int, progress: _Progress
+) -> tuple[Iterator[Piece], Predict]:
     assert isinstance(description.output, Choice), "what gives choices"
-    examples = read_questions(_json_file(request, CHOICES), description.output.count)
+    examples = progress.listed(read_questions(_json_file(request, CHOICES), description.output.count))
 
     def predict(predictor: "Predictor", piece: list[RaceExample]) -> list[list[Result]]:
         found = predictor.choose_all(piece, top_k)
@@ -283,7 +325,9 @@ def _with_id(row: list[Result], id_: str) -> list[Result]:
 # --- Embeddings -------------------------------------------------------------------------------------------------------
 
 
-def _embeddings(request: PredictRequest, description: ModelDescription | None) -> tuple[Iterator[Piece], WriteAll]:
+def _embeddings(
+    request: PredictRequest, description: ModelDescription | None, progress: _Progress
+) -> tuple[Iterator[Piece], WriteAll]:
     """The texts, and what writes the vectors of all of them."""
     pooling = request.embeddings
     assert pooling, "what is asked for"
@@ -309,18 +353,22 @@ def _embeddings(request: PredictRequest, description: ModelDescription | None) -
             array.finish()
         return num_rows
 
-    return _texts(request, None, known), write_all
+    return _texts(request, None, known, progress), write_all
 
 
 # --- What is read -----------------------------------------------------------------------------------------------------
 
 
-def _texts(request: PredictRequest, num_texts: int | None, known: tuple[str, ...]) -> Iterator[Piece]:
+def _texts(
+    request: PredictRequest, num_texts: int | None, known: tuple[str, ...], progress: _Progress
+) -> Iterator[Piece]:
     """Texts piece by piece; `known` are the columns that the model was trained on."""
     if request.input_file == STDIN:
         return lines_as_they_come(num_texts)
     if request.input_file is not None:
-        rows = read_texts(request.input_file, num_texts, request.text_column_names, known, request.with_inputs)
+        rows = read_texts(
+            request.input_file, num_texts, request.text_column_names, known, request.with_inputs, progress.on_read
+        )
         return _in_pieces(rows, _ROWS_AT_A_TIME)
     return iter([_arguments(request.texts, num_texts)])
 

@@ -51,14 +51,37 @@ def test_what_the_model_does_not_give_or_read_is_reported(tmp_path, output, colu
         ({"texts": ("a", "b")}, False),
     ],
 )
-def test_a_bar_counts_what_is_read_of_a_file(monkeypatch, asked, is_shown):
+@pytest.mark.parametrize("is_listed", [False, True])
+def test_a_bar_shows_how_much_of_a_file_is_done(monkeypatch, tmp_path, asked, is_shown, is_listed):
     drawn = []
     monkeypatch.setattr(prediction, "progress_bar", lambda **options: drawn.append(tqdm(**options)) or drawn[0])
     monkeypatch.setattr(sys, "stderr", io.StringIO())
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    pieces = [["a", "b"], ["c"]]
-    assert list(prediction._with_bar(iter(pieces), PredictRequest(model_dir=TINY, **asked))) == pieces
-    assert drawn[0].n == (3 if is_shown else 0)
+    monkeypatch.chdir(tmp_path)
+    Path("in.txt").write_text("a\nb\nc\n")
+    progress = prediction._Progress()
+
+    def pieces():
+        for piece, num_bytes in ((["a", "b"], 4), (["c"], 2)):
+            progress.on_read(num_bytes)
+            yield piece
+
+    if is_listed:
+        progress.listed("abc")
+    found = prediction._with_bar(pieces(), PredictRequest(model_dir=TINY, **asked), progress)
+    assert next(found) == ["a", "b"]
+    assert [bar.n for bar in drawn] == ([0] if is_shown else [])  # it is not done yet
+    assert next(found) == ["c"]
+    assert [(bar.n, bar.total) for bar in drawn] == ([(2, 3) if is_listed else (4, 6)] if is_shown else [])
+    assert list(found) == []
+
+
+def test_a_file_of_texts_tells_how_much_of_it_was_read(tmp_path):
+    path, progress = tmp_path / "a.csv", prediction._Progress()
+    path.write_text("text\n" + f"{'x' * 99}\n" * 1000)
+    request = PredictRequest(model_dir=TINY, input_file=path)
+    done = [progress.num_bytes for _ in prediction._texts(request, 1, (), progress)]
+    assert done[-1] > 0.8 * path.stat().st_size
 
 
 @pytest.mark.parametrize("text", ["", " \n\u200b"])

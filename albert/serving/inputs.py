@@ -2,7 +2,7 @@
 
 import itertools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,7 +39,12 @@ class Texts(NamedTuple):
 
 
 def read_texts(
-    path: Path, num_texts: int | None, named: str | None, known: Sequence[str] = (), with_rows: bool = False
+    path: Path,
+    num_texts: int | None,
+    named: str | None,
+    known: Sequence[str] = (),
+    with_rows: bool = False,
+    on_read: Callable[[int], object] | None = None,
 ) -> Iterator[Texts]:
     """The texts of a file, by its ending, in their order; what is odd about them is logged at the end.
 
@@ -49,6 +54,7 @@ def read_texts(
       named: columns of a table as the user names them.
       known: columns that the model was trained on, taken where the table has them.
       with_rows: keep the rows of a table with their texts.
+      on_read: as that of `RowTally`.
 
     Raises UserError, before the first row where that can be, for a file or a row that is no such text.
     """
@@ -56,12 +62,12 @@ def read_texts(
         _check_readable(path)
         if named:
             raise UserError(f"`text_column_names`={named}: {path} has no columns, but a text a line.")
-        tally = RowTally(path)
+        tally = RowTally(path, on_read)
         return _checked(path, read_lines(path, tally), num_texts, tally)
     if path.suffix.lower() not in TABLES:
         raise UserError(f"{path}{describe_unknown(path)}; use {_TEXT}, {', '.join(TABLES)}.")
     _check_readable(path)
-    return _read_table(path, num_texts, named, known, with_rows)
+    return _read_table(path, num_texts, named, known, with_rows, on_read)
 
 
 def names_of_columns(path: Path, named: str | None, known: Sequence[str]) -> tuple[str, ...]:
@@ -139,7 +145,12 @@ def _checked(
 
 
 def _read_table(
-    path: Path, num_texts: int | None, named: str | None, known: Sequence[str], with_rows: bool
+    path: Path,
+    num_texts: int | None,
+    named: str | None,
+    known: Sequence[str],
+    with_rows: bool,
+    on_read: Callable[[int], object] | None,
 ) -> Iterator[Texts]:
     if path.stat().st_size == 0:
         return iter(())
@@ -151,7 +162,7 @@ def _read_table(
             f"{'is' if len(names) == 1 else 'are'} {counts[len(names) - 1]}. Name its columns with `text_column_names`."
         )
     log_reading(path, names)
-    tally = RowTally(path)
+    tally = RowTally(path, on_read)
     rows = read_columns(path, names, tally, may_be_empty=True)
     return _checked(path, _text_rows(path, rows, names), len(names), tally, with_rows)
 

@@ -20,10 +20,20 @@ if TYPE_CHECKING:
 # DESCRIPTOR:COLUMNS, the writing end of that pipe and the width of the terminal behind it.
 PROGRESS_BAR = "ALBERT_PROGRESS_BAR"
 
-_USUAL_COLUMNS = 80
+_USUAL_COLUMNS, _USUAL_ROWS = 80, 24
 # Of a bar of text in a notebook, which says nothing of its width, and the least time between two states of it: a
 # notebook that is run without a browser saves them all.
 _NOTEBOOK_COLUMNS, _NOTEBOOK_SECONDS = 100, 0.5
+# What is drawn where there is no room for more.
+_SHORTER_FORMATS = (
+    "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}]",
+    "{l_bar}{bar}| {n_fmt}/{total_fmt}",
+    "{desc}: {percentage:3.0f}%",
+)
+_SHORTER_WITHOUT_TOTAL = ("{desc}: {n_fmt}{unit}",)
+# A bar that is drawn without a width has 10 characters; one would do.
+_SMALLEST_BAR = 9
+_CUT = "..."
 # A write of up to PIPE_BUF bytes arrives as a whole.
 _MOST_CHARACTERS = 1000
 # How tqdm moves to bars below the first one, and back.
@@ -32,16 +42,68 @@ _UP = "\x1b[A"
 
 def progress_bar(*arguments: Any, **options: Any) -> "tqdm":
     """A tqdm; with `disable=None` it is shown in a notebook, and where there is a terminal, or a process with one."""
-    from tqdm import tqdm  # not at the top: --help, and what only passes bars on, begin sooner
-
     channel = channel_of(os.environ.get(PROGRESS_BAR, ""))
     if channel:
-        options |= {"file": channel, "ncols": channel.columns}
+        options |= {"file": channel, "ncols": _room(channel.columns)}
     elif sys.stderr is None:  # it was closed when the process began
         options["disable"] = True
     elif options.get("disable", False) is None and in_notebook():
         return _notebook_bar(*arguments, **options)
-    return tqdm(*arguments, **options)
+    elif columns := _columns_of(options.get("file", sys.stderr)):
+        # With a number of rows that a terminal does not say, 0, tqdm would take every bar for one below its last row.
+        options = {"ncols": _room(columns), "nrows": _USUAL_ROWS, **options}
+    return _fitting_bar()(*arguments, **options)
+
+
+def _columns_of(stream: TextIO | None) -> int:
+    """The width of the terminal that `stream` is, the usual one where it does not say; 0 where it is none."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or _USUAL_COLUMNS if stream else 0
+    except (OSError, ValueError, AttributeError):
+        return 0
+
+
+def _room(columns: int) -> int:
+    """For a bar in a line of a terminal: many wrap a line that fills all columns."""
+    return max(1, columns - 1)
+
+
+def _less_and_less(bar_format: str | None, postfix: str, has_total: bool) -> Iterator[dict[str, str | None]]:
+    """What is drawn of a bar, the most first."""
+    yield {"bar_format": bar_format, "postfix": postfix}
+    while postfix:
+        postfix = postfix.rpartition(", ")[0]
+        yield {"bar_format": bar_format, "postfix": postfix}
+    for shorter in _SHORTER_FORMATS if has_total else _SHORTER_WITHOUT_TOTAL:
+        yield {"bar_format": shorter, "postfix": ""}
+
+
+@functools.cache
+def _fitting_bar() -> "type[tqdm]":
+    from tqdm import tqdm  # not at the top: --help, and what only passes bars on, begin sooner
+    from tqdm.utils import disp_len
+
+    class FittingBar(tqdm):
+        """Leaves out, as a whole, what a narrow terminal has no room for, where tqdm cuts off what stands last."""
+
+        @staticmethod
+        def format_meter(  # type: ignore[override]
+            n: float, total: Any, elapsed: float, ncols: int | None = None, **rest: Any
+        ) -> str:
+            def drawn(columns: int | None, **changed: Any) -> str:
+                return tqdm.format_meter(n, total, elapsed, columns, **{**rest, **changed})
+
+            if not ncols:
+                return drawn(ncols)
+            for changed in _less_and_less(rest.get("bar_format"), rest.get("postfix") or "", bool(total)):
+                has_bar = total and "{bar}" in (changed["bar_format"] or "{bar}")
+                too_many = disp_len(drawn(None, **changed)) - (_SMALLEST_BAR if has_bar else 0) - ncols
+                if too_many <= 0:
+                    return drawn(ncols, **changed)
+            kept = len(rest.get("prefix") or "") - too_many - len(_CUT)
+            return drawn(ncols, **changed, prefix=f"{rest['prefix'][:kept]}{_CUT}" if kept > 0 else "")
+
+    return FittingBar
 
 
 def in_notebook() -> bool:

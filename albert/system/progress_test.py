@@ -1,6 +1,7 @@
 import contextlib
 import io
 import os
+import re
 import sys
 import types
 import warnings
@@ -79,6 +80,38 @@ def test_a_terminal_of_unknown_width_has_the_usual_one():
     assert channel.columns == 80
     os.close(reading_end)
     os.close(writing_end)
+
+
+@pytest.mark.parametrize("total", [4000, None])
+@pytest.mark.parametrize("columns", [20, 30, 40, 60, 80, 100, 0])
+@pytest.mark.parametrize("name", ["train", "own_messages_of_customers_train_128"])
+@pytest.mark.parametrize("is_told", [False, True])
+def test_a_bar_fits_the_terminal_and_nothing_of_it_is_cut_off(monkeypatch, total, columns, name, is_told):
+    monkeypatch.setattr(os, "get_terminal_size", lambda *descriptor: os.terminal_size((columns, 24)))
+    monkeypatch.delenv(PROGRESS_BAR, raising=False)
+    options = {"disable": False, "mininterval": 0, "unit": " rows", "postfix": "loss 0.1234, 0.41 s/step"}
+    with _pipe(monkeypatch, columns) if is_told else contextlib.nullcontext():
+        stream = {} if is_told else {"file": types.SimpleNamespace(fileno=lambda: 2, write=len, flush=int)}
+        bar = progress_bar(desc=name, total=total, initial=1200, **stream, **options)
+        state = str(bar)
+        bar.close()
+    assert len(state) < (columns or 80)
+    if columns >= 40 and (name == "train" or columns > 60):
+        assert state.startswith(f"{name}: ")
+    whole = r"\]|\d+/4000|[\d.]+k? rows|%|\.\.\.: +30%"
+    assert re.search(rf"(?:{whole})$", state), state
+
+
+def test_a_bar_is_drawn_on_a_terminal_that_does_not_say_how_large_it_is(monkeypatch):
+    monkeypatch.setattr(os, "get_terminal_size", lambda *descriptor: os.terminal_size((0, 0)))
+    monkeypatch.delenv(PROGRESS_BAR, raising=False)
+    written: list[str] = []
+    terminal = types.SimpleNamespace(fileno=lambda: 2, write=written.append, flush=int, isatty=lambda: True)
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with progress_bar(desc="train", total=2, disable=None, mininterval=0) as bar:
+        bar.update(1)
+        drawn = "".join(written)
+    assert "train:  50%|" in drawn
 
 
 def test_a_line_of_a_log_is_written_above_the_bar_on_the_same_terminal():

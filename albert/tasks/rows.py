@@ -55,7 +55,7 @@ class Layout:
 class RowTally:
     """Counts what was done with rows of one file, with the first of them as an example.
 
-    `on_read` is called with every megabyte or so that was read of the file, and its number of bytes, for a bar.
+    `on_read` is called with every few kilobytes that were read of the file, and its number of bytes, for a bar.
     """
 
     def __init__(self, path: Path, on_read: Callable[[int], object] | None = None):

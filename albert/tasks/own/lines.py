@@ -12,7 +12,7 @@ from albert.system.text_encoding import decoded, open_text, with_file
 from albert.tasks.rows import RowTally
 
 MAX_RECORD = 1 << 24  # bytes
-_REPORTED_BYTES = 1 << 20  # are read from one report to the next
+_REPORTED_BYTES = 1 << 14  # are read from one report to the next
 
 
 @contextlib.contextmanager
