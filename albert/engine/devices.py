@@ -9,6 +9,7 @@ from tensorflow.core.protobuf import config_pb2, rewriter_config_pb2
 from tensorflow.python.eager import context
 
 from albert.errors import UserError
+from albert.system.gpus import is_gpu_expected
 from albert.system.printing import counted
 
 DEVICES = ("auto", "gpu", "cpu")
@@ -33,7 +34,10 @@ def resolve(device: str, num_replicas: int) -> str:
             f"`num_replicas`={num_replicas}, but no GPU is visible to TensorFlow. For a trial without GPUs add "
             f"`device`=cpu: {num_replicas} replicas on logical CPU devices."
         )
-    logging.warning("No GPU is visible to TensorFlow: running on the CPU.")
+    if is_gpu_expected():
+        logging.warning("No GPU is visible to TensorFlow: running on the CPU.")
+    else:
+        logging.info("Running on the CPU: this machine has no NVIDIA GPU.")
     return "cpu"
 
 

@@ -2,8 +2,10 @@
 
 import os
 import re
+import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from albert.errors import UserError
 
@@ -17,6 +19,15 @@ def visible_gpus(environment: Mapping[str, str] = os.environ) -> list[str]:
     devices = _listed_devices()
     named = named_gpus(environment)
     return devices if named is None else named[: len(devices)]
+
+
+def is_gpu_expected(environment: Mapping[str, str] = os.environ, devices: Path = Path("/dev")) -> bool:
+    """Whether this machine seems to have an NVIDIA GPU, or whoever called wants one.
+
+    By its driver's devices or program, or what CUDA_VISIBLE_DEVICES or NUM_GPUS, which scripts read, say.
+    """
+    wanted = environment.get("NUM_GPUS", "") not in ("", "0") or bool(named_gpus(environment))
+    return wanted or bool(shutil.which("nvidia-smi")) or any(devices.glob("nvidia*"))
 
 
 def named_gpus(environment: Mapping[str, str]) -> list[str] | None:
