@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from albert.errors import UserError
 from albert.serving.texts import as_text, is_ordered, one_by_one
 from albert.tasks.base import Tags
 from albert.tasks.tags.entities import OUTSIDE, are_chunks, entities_of
@@ -15,6 +16,7 @@ from albert.tasks.tags.words import NO_PIECE, Word, words_of
 
 Result = dict[str, Any]
 NO_ENTITY = "-"
+WHITE = " \t\r\n"  # of a word that is none, as in files
 
 
 class Words(NamedTuple):
@@ -28,7 +30,7 @@ def as_sentences(texts: object, sets_punctuation_apart: bool) -> list[Words]:
     """The words of one text, or of several: a string each, or a list of words.
 
     A list of words is a text with a blank between them. Raises TypeError for what is no text, UserError for characters
-    that are none.
+    that are none, and for an empty word.
     """
     several = [texts] if isinstance(texts, str) else one_by_one(texts, "texts")
     return [_sentence(text, f"texts[{number}]", sets_punctuation_apart) for number, text in enumerate(several)]
@@ -39,10 +41,12 @@ def _sentence(text: object, place: str, sets_punctuation_apart: bool) -> Words:
         return Words(as_text(text, place), tuple(words_of(text, sets_punctuation_apart)))
     if not is_ordered(text):
         raise TypeError(f"{place}: {type(text).__name__} is neither a text nor a list of words")
-    words, start = [], 0
+    words, start = list[Word](), 0
     for word in text:
         if not isinstance(word, str):
             raise TypeError(f"{place}: {type(word).__name__} is not a word")
+        if not word.strip(WHITE):
+            raise UserError(f"{place}: word {len(words) + 1} is empty; leave it out")
         words.append(Word(as_text(word, place), start, start + len(word)))
         start += len(word) + 1
     return Words(" ".join(word.text for word in words), tuple(words))

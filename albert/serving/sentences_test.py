@@ -71,3 +71,9 @@ def test_texts_may_come_one_by_one():
     assert as_sentences(iter(["a b", np.array(["c"])]), True) == expected
     with pytest.raises(UserError, match=r"texts\[1\]: .* has half of a surrogate pair"):
         as_sentences(["a", "\ud800"], True)
+
+
+@pytest.mark.parametrize("word", ["", " \t"])
+def test_an_empty_word_is_refused(word):
+    with pytest.raises(UserError, match=r"^texts\[1\]: word 2 is empty; leave it out"):
+        as_sentences(["a b", ["c", word]], True)

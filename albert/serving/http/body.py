@@ -19,6 +19,7 @@ from albert.serving.description import MAX_LABELS, ModelDescription
 from albert.serving.http.settings import Limits
 from albert.serving.inputs import Texts
 from albert.serving.request import DEFAULT_THRESHOLD
+from albert.serving.sentences import WHITE
 from albert.serving.uses import ANSWERS, CHOICES, LABELS, TAGS, check_choice_of_results, use_of
 from albert.system.json_text import parse_json, short_repr
 from albert.tasks.base import Choice, Labels, MultiLabels, Score, Tags
@@ -182,6 +183,8 @@ class BodyReader:
     def _check_words(self, place: str, words: list[Any]) -> None:
         for number, word in enumerate(words):
             self._check_text(f"{place}[{number}]", word)
+            if not word.strip(WHITE):
+                raise Refused(400, f"{place}[{number}] is an empty word; leave it out.")
         length = sum(map(len, words)) + max(0, len(words) - 1)  # with a blank between two
         if length > self._limits.max_text_length:
             allowed = f"a text may have {self._limits.max_text_length:,}"

@@ -99,6 +99,8 @@ TOO_DEEP = b'{"texts": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
         (LABELS, {"texts": ["x", ["y"]]}, 400, '"texts"[1] is a list, not a text.'),
         (TAGS, {"texts": ["x", ["y", 1]]}, 400, '"texts"[1][1] is a number, not a text.'),
         (TAGS, {"texts": [["a\0"]]}, 400, '"texts"[0][0] is not text: character 2 is 0.'),
+        (TAGS, {"texts": [["x", ""]]}, 400, '"texts"[0][1] is an empty word; leave it out.'),
+        (TAGS, {"texts": ["x", [" "]]}, 400, '"texts"[1][0] is an empty word; leave it out.'),
         (TAGS, {"texts": [[["a"]]]}, 400, '"texts"[0][0] is a list, not a text.'),
         (TAGS, {"texts": [["x"] * 10_001]}, 413, '"texts"[0] has 20,001 characters, with blanks between its words; a'),
         (LABELS, {"texts": [True]}, 400, '"texts"[0] is true or false, not a text.'),
