@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import sys
 from pathlib import Path
@@ -86,6 +87,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     unknown option; exits after printing help.
     """
     words = list(argv[1:])
+    words = ["--help" if word == "-help" else word for word in words]
     if words[:1] == ["help"]:
         words[0] = "--help"
     elif not words or (words[0].startswith("-") and words[0] not in ("-h", "--help")):
@@ -100,8 +102,51 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
             raise UserError(f"{_unknown(before, word, options)} (./demo_albert help)")
     if options.command == "finetuning" and options.task == "sample" and options.epochs is not None:
         raise UserError(f"-e {options.epochs:g} is for -t squad: write --num_train_epochs={options.epochs:g} here")
+    if options.command == "pretraining" or options.task == "sample":
+        _refuse_variables(options, flags)
     options.words, options.flags = words, flags
     return options
+
+
+# What variables of the scripts are here, by command: the first is there for finetuning, the second for pretraining.
+_IN_PLACE_OF = {
+    **dict.fromkeys(("EPOCH", "EPOCHS", "NUM_EPOCHS", "NUM_TRAIN_EPOCHS"), ("--num_train_epochs=", "")),
+    **dict.fromkeys(("TSP", "STEPS", "NUM_STEPS", "MAX_STEPS"), ("--train_step=", "-s ")),
+    **dict.fromkeys(("WPSP", "WARMUP_STEPS"), ("--warmup_step=", "-w ")),
+    **dict.fromkeys(("BS", "BATCH_SIZE"), ("-b ", "-b ")),
+    **dict.fromkeys(("LR", "LEARNING_RATE"), ("--learning_rate=", "--learning_rate=")),
+    **dict.fromkeys(("MSL", "MAX_SEQ_LENGTH"), ("-l ", "")),
+    "SAVE": ("-c ", "-c "),
+    "DTYPE": ("--dtype=", "--dtype="),
+    "OPTIMIZER": ("--optimizer=", "--optimizer="),
+    "WEIGHT_DECAY": ("--weight_decay=", "--weight_decay="),
+    "SEED": ("--seed=", "--seed="),
+    "ALBERT_DIR": ("-m ", "-m "),
+    "TRAIN_FILE": ("", ""),
+}
+# Other programs have these, too.
+_COMMON = ("SEED", "SAVE")
+
+
+def _refuse_variables(options: argparse.Namespace, flags: Sequence[str]) -> None:
+    """Raises UserError for variables of the scripts, which have no effect on what is run without these.
+
+    Warns of those that may be another program's.
+    """
+    problems = []
+    for variable, written in _IN_PLACE_OF.items():
+        value = os.environ.get(variable)
+        instead = written[options.command == "pretraining"]
+        if not value or any(instead and flag.startswith(instead) for flag in flags):
+            continue
+        problem = f"{variable}={value} has no effect on ./demo_albert {options.command}"
+        problem += f": write {instead}{value} behind it" * bool(instead)
+        if variable in _COMMON:
+            print(f"demo_albert: {problem}", file=sys.stderr)
+        else:
+            problems.append(problem)
+    if problems:
+        raise UserError.of(problems)
 
 
 _VARIABLE = re.compile("[A-Z_]+=")  # of the scripts, which the demo hands on

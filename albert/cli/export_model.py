@@ -11,6 +11,7 @@ EXPORT = Program(
     declared(ExportRequest),
     required=("model_dir", "output_dir", "format"),
     example=("--model_dir=albert_output/mrpc --output_dir=exported/mrpc --format=huggingface",),
+    if_stopped="nothing was exported",
     notes="The export is read again and compared with the model; what differs by more than 1e-5 is removed.",
 )
 

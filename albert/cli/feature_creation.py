@@ -45,6 +45,7 @@ CREATE_FINETUNING_DATA = Program(
         "predict_file": {"text": "SQuAD: questions to answer, in SQuAD's JSON format."},
         "seed": {"text": "Decides which rows of own data are held out and drawn; the same as in training."},
     },
+    if_stopped="the caches that were built stay, and none is incomplete",
     notes="Training on the same data, vocabulary and lengths then starts at once: its caches are found by what they "
     "depend on. Give the `max_seq_length` that training will have.",
 )

@@ -30,7 +30,12 @@ _LONGEST_VALUE = 200
 # Of Linux and its file systems, in bytes; a path with the zero that ends it.
 _LONGEST_FILE_NAME, _LONGEST_PATH = 255, 4096
 _LONG_WORD = re.compile(r"(\S{200})\S{300,}")
+# A word that, alone, asks for help as --help does.
+_HELP = "help"
 _SETTING = re.compile("`([a-z0-9_]+)`(=?)")
+_FLAG = re.compile("--([a-z0-9_]+)")
+# What says that something was not given.
+_OF_LACK = re.compile(r"\b(is missing|nothing to do|needs|must be given|give one of|belong together|is named)\b")
 # Texts that are tokenised or stored, and names that TensorFlow takes, which are UTF-8. Files of other names, as other
 # systems leave them, can be read and written.
 _IN_UTF8 = ("question", "label_delimiter", "output_dir", "model_dir", "init_checkpoint")
@@ -85,7 +90,7 @@ class Program:
     `changes` replace fields of a flag, by its name; `other_names` are names that a flag has besides its own.
     `unless` says what takes the place of a required flag, to follow "Required unless". `feature_files` are the flags
     that name the caches, by split. `arguments` says, for --help, what may be given beside
-    flags; "" for nothing. `package` is where the module is.
+    flags; "" for nothing. `package` is where the module is. `if_stopped` is said of what there is when Ctrl-C ends it.
     """
 
     module: str
@@ -100,6 +105,7 @@ class Program:
     notes: str = ""
     arguments: str = ""
     package: str = "albert"
+    if_stopped: str = "what was saved before is intact"
 
     @cached_property
     def flags(self) -> tuple[Flag, ...]:
@@ -152,6 +158,8 @@ class Values:
 
     `given` are the flags that were on the command line, `arguments` what is not a flag. `problems` are those of single
     flags, each as one phrase. `filled` are settings that follow from another flag, as `Program.in_flags` takes them.
+    `strange` are problems of what is no flag of the program, and `meant` the flags that it may be meant for. Beside
+    them nothing is said of what is missing, which may be meant by them, too.
     """
 
     program: Program
@@ -160,6 +168,8 @@ class Values:
     problems: tuple[str, ...]
     arguments: tuple[str, ...] = ()
     filled: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    strange: tuple[str, ...] = ()
+    meant: frozenset[str] = frozenset()
 
     def __getitem__(self, flag: str) -> Any:
         return self.by_flag[flag]
@@ -193,8 +203,10 @@ class Values:
 
     def check(self, problems: Iterable[str] = ()) -> None:
         """Raises UserError with the flags' problems and further ones, each once, if there are any."""
-        found = (self.program.in_flags(problem, self.filled) for problem in (*self.problems, *problems))
-        raise_for(list(found))
+        found = [self.program.in_flags(problem, self.filled) for problem in (*self.problems, *problems)]
+        if self.strange:
+            found = [each for each in found if not (_OF_LACK.search(each) or self.meant & set(_FLAG.findall(each)))]
+        raise_for([*self.strange, *found])
 
 
 def declared(kind: type, *names: str, without: Sequence[str] = ()) -> tuple[Flag, ...]:
@@ -216,8 +228,8 @@ def parse(
     A flag whose value cannot be read has its default, and a problem. `complete` may fill in flags that were not given,
     before it is asked which are missing. `of_unknown` may say of an unknown flag what is meant by it.
 
-    Raises HelpRequested for --help, and UserError for unknown flags, with the problems of the values of others, and for
-    other arguments unless it takes such.
+    Unknown flags, and other arguments unless it takes such, are problems, too, which `Values.check` raises together
+    with what the caller finds. Raises HelpRequested for --help, and UserError for what cannot be parsed at all.
     """
     problems: list[str] = []
     parsed = program.define(problems)
@@ -227,20 +239,21 @@ def parse(
         unknown, rest = _without_unknown(parsed([*argv[:1], *arguments], known_only=True)[1:])
     except (absl_flags.Error, ValueError, OSError) as error:
         raise UserError(_shortened(" ".join(str(error).split()))) from error
-    if parsed.help:
+    if parsed.help or list(argv[1:]) == [_HELP]:
         raise HelpRequested(help_text(program))
     by_flag = {flag.name: _without_unread(parsed[flag.name].value) for flag in program.flags}
-    if unknown or detached:  # and nothing of what is missing: it may be what is meant
-        said = unknown_flags(unknown, {flag.name for flag in program.flags}, of_unknown)
-        raise_for([*detached, *said, *problems, *_out_of_bounds(program, by_flag)])
-    if rest and not program.arguments:
-        raise UserError(_shortened(f"unexpected argument {rest[0]!r}: everything is given as --flag=value"))
     given = frozenset(flag.name for flag in program.flags if parsed[flag.name].present)
-    values = Values(program, by_flag, given, (), tuple(rest))
+    said = unknown_flags(unknown, {flag.name for flag in program.flags}, of_unknown)
+    meant = frozenset(flag for text in said for flag in _FLAG.findall(text)) & by_flag.keys()
+    strange = [*detached, *said]
+    if rest and not program.arguments and not strange:
+        strange = [f"unexpected argument {rest[0]!r}: everything is given as --flag=value"]
+    values = Values(program, by_flag, given, (), tuple(rest), strange=tuple(strange), meant=meant)
     values = complete(values) if complete else values
     unread = {problem.partition("=")[0] for problem in problems}
     missing = [f"--{name}" for name in program.required if values[name] is None and f"--{name}" not in unread]
-    if missing and not values.problems:  # what could not be completed says more
+    # What could not be completed says more, and what is strange may be what is missing.
+    if missing and not values.problems and not strange:
         problems.insert(0, f"{', '.join(missing)} must be given (--help lists all flags)")
     problems += _out_of_bounds(program, values.by_flag)
     return dataclasses.replace(values, problems=(*values.problems, *problems))

@@ -472,7 +472,7 @@ def test_an_empty_path_is_a_missing_one():
             _parse(program, "--data_dir=")
 
 
-@pytest.mark.parametrize("spelling", ["--help", "-h"])
+@pytest.mark.parametrize("spelling", ["--help", "-h", "-help", "help"])
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_help_lists_every_flag_of_the_program_whatever_else_is_missing(program, spelling):
     with pytest.raises(HelpRequested) as raised:

@@ -7,7 +7,6 @@ from albert.cli.fine_tuning import CLASSIFIER, FINE_TUNING_PROGRAMS
 from albert.cli.flag_files import with_flags_of_files
 from albert.cli.flags import Program, declared, parse
 from albert.cli.pretraining import RUN_PRETRAINING
-from albert.errors import UserError
 from albert.runs.launching import LaunchSettings, run
 
 LAUNCH = Program(
@@ -21,6 +20,7 @@ LAUNCH = Program(
     "start again unless its exit code was 0, 2 (a mistake of the user's), 130 or 143 (stopped). The exit code is that "
     "of the first worker that ended with another one than 0.",
     arguments="-- MODULE FLAG...",
+    if_stopped="what the workers saved before is intact",
 )
 _TRAINING = {program.module for program in (*FINE_TUNING_PROGRAMS, RUN_PRETRAINING)}
 _HOW = "write -- and the program behind the launcher's own flags, as --num_workers=2 -- albert.run_pretraining ..."
@@ -33,16 +33,13 @@ def parse_launch_flags(argv: Sequence[str]) -> LaunchSettings:
     """
     words = list(argv)
     place = words.index("--") if "--" in words else len(words)
-    try:
-        values = parse(LAUNCH, words[:place])
-    except UserError as error:
-        raise UserError(f"{error}; {_HOW}" if place == len(words) else str(error)) from error
+    values = parse(LAUNCH, words[:place])
     if values.arguments:
-        raise UserError(f"unexpected argument {values.arguments[0]!r}: {_HOW}")
+        values.check([f"unexpected argument {values.arguments[0]!r}: {_HOW}"])
     command = words[place + 1 :]
-    if values["num_workers"] is None:
-        values.check()  # settings cannot be made without
     problems = _problems_of(command)
+    if values["num_workers"] is None:
+        values.check(problems)  # settings cannot be made without
     overwrites = [value.lower() for name, value in _flags(command[1:]) if name == "overwrite_output_dir"]
     settings = values.make(
         LaunchSettings,

@@ -4,7 +4,7 @@ import pytest
 
 from albert.cli.export_model import EXPORT
 from albert.cli.feature_creation import CREATE_FINETUNING_DATA
-from albert.cli.fine_tuning import FINE_TUNING_PROGRAMS
+from albert.cli.fine_tuning import FINE_TUNING_PROGRAMS, parse_classifier_flags
 from albert.cli.flags import parse
 from albert.cli.launch_workers import LAUNCH
 from albert.cli.other_names import OTHER_NAMES, Always, flag_of, similar, suggestions
@@ -30,7 +30,7 @@ CLASSIFIER = "run_multigpus_classifier"
 
 def _refusal(module, argument):
     with pytest.raises(UserError) as refused:
-        parse(PROGRAMS[module], [module, argument])
+        parse(PROGRAMS[module], [module, argument]).check()
     return str(refused.value)
 
 
@@ -260,7 +260,7 @@ def test_what_is_here_depends_on_the_program(module, name, said):
 )
 def test_all_unknown_flags_are_told_together(arguments, said):
     with pytest.raises(UserError) as refused:
-        parse(PROGRAMS[CLASSIFIER], [CLASSIFIER, *arguments])
+        parse(PROGRAMS[CLASSIFIER], [CLASSIFIER, *arguments]).check()
     assert str(refused.value) == said
     assert "; ".join(refused.value.problems) == said  # each a line of the terminal
 
@@ -281,7 +281,7 @@ def test_what_is_turned_off_is_not_answered_with_how_to_turn_it_on(argument, sai
 
 def test_no_more_than_some_unknown_flags_are_listed():
     with pytest.raises(UserError) as refused:
-        parse(PROGRAMS[CLASSIFIER], [CLASSIFIER, *(f"--zz{number}=1" for number in range(2000))])
+        parse(PROGRAMS[CLASSIFIER], [CLASSIFIER, *(f"--zz{number}=1" for number in range(2000))]).check()
     assert len(refused.value.problems) == 21
     assert refused.value.problems[-1] == "and 1,980 more unknown flags (--help lists all)"
 
@@ -289,4 +289,36 @@ def test_no_more_than_some_unknown_flags_are_listed():
 def test_a_program_of_texts_takes_those_behind_two_dashes_for_no_flags():
     assert parse(PREDICT, ["predict", "--model_dir=a", "one", "--", "--two", "-"]).arguments == ("one", "--two", "-")
     with pytest.raises(UserError, match=r"^unexpected argument '--two'"):
-        parse(PROGRAMS[CLASSIFIER], [CLASSIFIER, "--", "--two"])
+        parse(PROGRAMS[CLASSIFIER], [CLASSIFIER, "--", "--two"]).check()
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        # Unknown, unread, out of its bounds, and what does not go together: all at once.
+        (
+            ["--qqqq=1", "--seed=x", "--log_steps=0", "--train_step=5", "--warmup_step=9"],
+            [
+                "unknown flag --qqqq",
+                "--seed=x is not",
+                "--log_steps=0 must",
+                "--warmup_step=9 is more than --train_step=5",
+            ],
+        ),
+        # Nothing of what is missing, which may be what is meant, and nothing that follows from it.
+        (["--qqqq=1", "--early_stopping_threshold=1"], ["unknown flag --qqqq"]),
+        (
+            ["--warmup_stpe=1", "--train_step=5", "--warmup_step=9"],
+            ["unknown flag --warmup_stpe: did you"],
+        ),
+        (
+            ["--early_stoping_patience=1", "--early_stopping_threshold=1"],
+            ["unknown flag --early_stoping_patience: did"],
+        ),
+    ],
+)
+def test_all_that_is_wrong_with_flags_is_told_in_one_round(flags, said):
+    with pytest.raises(UserError) as refused:
+        parse_classifier_flags(["program", *flags])
+    assert len(refused.value.problems) == len(said), refused.value.problems
+    assert all(problem.startswith(part) for problem, part in zip(refused.value.problems, said, strict=True))

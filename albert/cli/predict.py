@@ -16,6 +16,7 @@ PREDICT = Program(
     required=("model_dir",),
     example=("--model_dir=albert_output/mrpc --input_file=texts.tsv --output_file=labels.csv",),
     arguments="TEXT ...",
+    if_stopped="no file was written",
     notes="A TEXT that begins with a hyphen goes behind --. Results are in the order of the input, a row for each.",
 )
 

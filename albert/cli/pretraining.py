@@ -32,6 +32,7 @@ PREPARE_CORPUS = Program(
     "Splits text files into sentences, for pretraining.",
     declared(CorpusSettings),
     required=("input", "output"),
+    if_stopped="no corpus was written",
     example=("--input='books/*.txt' --output=corpus.txt",),
 )
 
@@ -40,6 +41,7 @@ TRAIN_SENTENCEPIECE = Program(
     "Trains a SentencePiece vocabulary with ALBERT's recipe.",
     declared(VocabularySettings),
     required=("input", "model_prefix"),
+    if_stopped="no vocabulary was written",
     example=("--input=corpus.txt --model_prefix=vocabulary/my-30k",),
 )
 
@@ -48,6 +50,7 @@ CREATE_PRETRAINING_DATA = Program(
     "Creates pretraining data, files of masked records, from text.",
     (*declared(CreationSettings), VOCABULARY_DIR),
     required=("input_file", "output_file"),
+    if_stopped="no incomplete file of records is left",
     example=(
         "--input_file=corpus.txt --output_file=records/train.tf_record",
         "--spm_model_file=vocabulary/my-30k.model",

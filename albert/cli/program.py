@@ -55,7 +55,8 @@ def main(
     _configure_logging(worded)
     _configure_tensorflow()
     try:
-        return leave(_worked(lambda: work(parse(argv)), worded, _continuing(argv)))
+        if_stopped = program.if_stopped if program else ""
+        return leave(_worked(lambda: work(parse(argv)), worded, _continuing(argv), if_stopped))
     except Exception:
         if leaves_at_once():
             traceback.print_exc()
@@ -77,8 +78,11 @@ def _continuing(argv: Sequence[str]) -> str:
     return f"; the same command{', without --overwrite_output_dir,' * begins_anew} continues from there."
 
 
-def _worked(work: Callable[[], None], worded: Callable[[str], str], continuing: str = "") -> int:
-    """Works, and returns the exit code. `continuing` is said of a run that was asked to stop."""
+def _worked(work: Callable[[], None], worded: Callable[[str], str], continuing: str = "", if_stopped: str = "") -> int:
+    """Works, and returns the exit code.
+
+    `continuing` is said of a run that was asked to stop, `if_stopped` of one that Ctrl-C ends.
+    """
     try:
         start.take_interrupts()
         work()
@@ -107,7 +111,7 @@ def _worked(work: Callable[[], None], worded: Callable[[str], str], continuing: 
         say(f"{stop}{continuing if named is None else named}")
         return 128 + stop.signal_number
     except KeyboardInterrupt:
-        say("stopped; what was saved before is intact.")
+        say(f"stopped{'; ' * bool(if_stopped)}{if_stopped}.")
         return 130
     return 0
 

@@ -12,9 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from albert.cli.export_model import EXPORT
 from albert.cli.fine_tuning import CLASSIFIER, parse_classifier_flags
 from albert.cli.flags import HelpRequested
+from albert.cli.predict import PREDICT
 from albert.cli.program import Lines, main
+from albert.cli.serve import SERVE
 from albert.errors import UserError
 from albert.system.signals import Interrupted
 
@@ -37,7 +40,7 @@ def test_work_that_is_done_is_silent_and_0(capsys):
     [
         (UserError("--x=3 is\n  wrong"), 2, "error: --x=3 is wrong"),
         (PermissionError(errno.EACCES, "Permission denied", "/data/x"), 2, "error: /data/x: Permission denied"),
-        (KeyboardInterrupt(), 130, "stopped; what was saved before is intact."),
+        (KeyboardInterrupt(), 130, "stopped."),
         (
             Interrupted("stopped after step 3 of 9, which is saved", signal.SIGTERM),
             143,
@@ -48,6 +51,23 @@ def test_work_that_is_done_is_silent_and_0(capsys):
 def test_an_end_that_the_user_can_understand_is_one_line(capsys, raised, code, line):
     assert _end(raised) == code
     assert capsys.readouterr() == ("", line + "\n")
+
+
+@pytest.mark.parametrize(
+    ("program", "said"),
+    [
+        (CLASSIFIER, "stopped; what was saved before is intact.\n"),
+        (PREDICT, "stopped; no file was written.\n"),
+        (SERVE, "stopped.\n"),
+        (EXPORT, "stopped; nothing was exported.\n"),
+    ],
+)
+def test_a_program_that_ctrl_c_ends_says_what_there_is(capsys, program, said):
+    def work(_settings: object) -> None:
+        raise KeyboardInterrupt
+
+    assert main(["program"], lambda argv: argv, work, program) == 130
+    assert capsys.readouterr().err == said
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ SERVE = Program(
     declared(ServeSettings),
     required=("model_dir",),
     example=("--model_dir=albert_output/mrpc --port=8000",),
+    if_stopped="",
     notes="SIGINT or SIGTERM stops it when everything that was accepted is answered; a second one stops it at once.",
 )
 

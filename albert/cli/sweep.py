@@ -35,6 +35,7 @@ SWEEP = Program(
         "-- --model_dir=pretrained_model/albert_base_v2",
     ),
     arguments="-- FLAGS OF EVERY RUN",
+    if_stopped="what the runs saved before is intact, and the same command resumes",
     changes={"output_dir": {"default": None}},
     notes="Behind -- are flags of albert.run_multigpus_classifier, or of the programs for SQuAD and RACE. What they do "
     "not set comes from the task's recipe. The same command resumes, and runs no finished run again.",
@@ -80,11 +81,12 @@ def parse_sweep_flags(argv: Sequence[str]) -> SweepRequest:
         own, run_flags = own[:place], list(with_flags_of_files(own[place + 1 :]))
     named = _flags_of_runs()
     values = parse(SWEEP, own, of_unknown=lambda name: _of_another_place(name, named))
-    if values.arguments:
-        raise UserError(f"unexpected argument {values.arguments[0]!r}: flags of the runs come behind --")
-    if values["output_dir"] is None:
-        values.check()  # a request cannot be made without
     problems = [
+        *(f"unexpected argument {argument!r}: flags of the runs come behind --" for argument in values.arguments[:1])
+    ]
+    if values["output_dir"] is None:
+        values.check(problems)  # a request cannot be made without
+    problems += [
         f"--{name} is for --search={' or --search='.join(searches)}"
         for name, searches in _OF_SEARCHES.items()
         if name in values.given and values["search"] not in searches
