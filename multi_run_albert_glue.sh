@@ -47,7 +47,7 @@ for known in CoLA SST-2 MRPC STS-B QQP MNLI QNLI RTE WNLI; do
   if [[ ${known,,} == "$wanted" ]]; then folder=$known; fi
 done
 if [[ -z $folder ]]; then
-  complain_of TASK "is not known: use CoLA, SST-2, MRPC, STS-B, QQP, MNLI, misMNLI, QNLI, RTE or WNLI."
+  complain_of TASK "is not known: use CoLA, SST-2, MRPC, STS-B, QQP, MNLI, misMNLI, QNLI, RTE or WNLI. Texts and labels of your own are for ./multi_run_albert_own.sh, as TRAIN_FILE=texts.csv."
 elif [[ ! -d $DATA_DIR/$folder ]]; then
   complain "no folder $DATA_DIR/$folder: run ./download_glue_data.py --tasks=$folder, or set DATA_DIR to the folder that holds $folder."
 fi

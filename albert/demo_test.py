@@ -242,6 +242,48 @@ def test_messages_of_programs_have_the_numbers_of_the_options(monkeypatch, capsy
     assert not begun
 
 
+@pytest.mark.parametrize(
+    ("words", "variables", "said"),
+    [
+        (
+            (),
+            {"EPOCHS": "2"},
+            ["EPOCHS=2 has no effect on ./demo_albert finetuning: write --num_train_epochs=2 behind it"],
+        ),
+        (
+            ("pretraining",),
+            {"STEPS": "9"},
+            ["STEPS=9 has no effect on ./demo_albert pretraining: write -s 9 behind it"],
+        ),
+        (
+            (),
+            {"BS": "8", "LR": "1"},
+            [
+                "BS=8 has no effect on ./demo_albert finetuning: write -b 8 behind it",
+                "LR=1 has no effect on ./demo_albert finetuning: write --learning_rate=1 behind it",
+            ],
+        ),
+        ((), {"TRAIN_FILE": "a.csv"}, ["TRAIN_FILE=a.csv has no effect on ./demo_albert finetuning"]),
+    ],
+)
+def test_variables_that_have_no_effect_are_refused(monkeypatch, calls, words, variables, said):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError) as refused:
+        run(*words)
+    assert list(refused.value.problems) == said
+    assert not calls
+
+
+def test_variables_that_other_programs_have_are_warned_of_and_flags_win(monkeypatch, capsys):
+    monkeypatch.setenv("SEED", "3")
+    monkeypatch.setenv("LR", "1")
+    demo.parse(["demo_albert", "--learning_rate=2"])
+    assert "SEED=3 has no effect on ./demo_albert finetuning: write --seed=3" in capsys.readouterr().err
+    demo.parse(["demo_albert", "-t", "MRPC"])  # by a script, which reads them
+    assert capsys.readouterr().err == ""
+
+
 def test_messages_of_scripts_name_the_options_too(monkeypatch):
     ran = []
     monkeypatch.setattr(demo.os, "execve", lambda *call: ran.append(call))
@@ -265,7 +307,7 @@ def test_a_letter_has_one_meaning_in_both_commands():
     assert {name: finetuning[name] for name in common} == {name: pretraining[name] for name in common}
 
 
-@pytest.mark.parametrize("words", [["help"], ["--help"], ["finetuning", "--help"], ["pretraining", "-h"]])
+@pytest.mark.parametrize("words", [["help"], ["-help"], ["--help"], ["finetuning", "--help"], ["pretraining", "-h"]])
 def test_help_needs_no_package_that_is_not_pythons_own(words):
     # -S: without site-packages; -s, -E: without the user's.
     command = [sys.executable, "-S", "-s", "-m", "albert.cli.demo", *words]

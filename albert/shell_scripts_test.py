@@ -594,6 +594,19 @@ def test_a_run_that_never_began_leaves_the_part_that_another_run_of_its_folder_h
     assert log.read_text().endswith("=== of another run\n")
 
 
+def test_a_file_that_is_no_log_is_never_added_to(checkout):
+    table = checkout.root / "tickets.csv"
+    before = table.read_text()
+    result = checkout.run(OWN, LOG=str(table), OUTPUT_DIR=str(checkout.root / "out"))
+    _assert_one_line_of_error(checkout, result, [f"LOG={table} is there and is no log of a run"])
+    assert table.read_text() == before
+    assert not (checkout.root / "out").exists()
+    log = checkout.root / "run.log"
+    log.write_text("12:00:00 of an earlier version\n")
+    assert checkout.run(OWN, LOG=str(log)).returncode == 0
+    assert log.read_text().endswith("stub output\n")
+
+
 @pytest.mark.parametrize("way", ["variable", "flag"])
 @pytest.mark.parametrize(("output", "log"), [(".", "here.log"), ("sub/..", "here.log"), ("..", "out.log")])
 def test_the_log_of_a_folder_without_a_name_is_beside_it(checkout, way, output, log):
@@ -648,7 +661,7 @@ def test_a_program_that_was_killed_is_told_with_the_usual_reason_on_the_terminal
 
 
 @pytest.mark.parametrize("script", FINE_TUNING_SCRIPTS)
-@pytest.mark.parametrize("word", ["--help", "-h", "help"])
+@pytest.mark.parametrize("word", ["--help", "-h", "-help", "help"])
 def test_help_lists_every_variable_and_sets_nothing_up(checkout, script, word):
     setup = checkout.root / "scripts" / "setup.sh"
     write_executable(setup, "#!/bin/sh\nexit 1\n")
@@ -1265,6 +1278,7 @@ def test_glue_script_takes_the_data_folder_under_its_old_name_too(checkout, tmp_
     [
         ({"TASK": "RTE"}, ["/glue_data/RTE", "./download_glue_data.py --tasks=RTE,"]),
         ({"TASK": "SQuAD"}, ["TASK=SQuAD", "CoLA"]),
+        ({"TASK": "Agreement"}, ["TASK=Agreement", "./multi_run_albert_own.sh, as TRAIN_FILE="]),
     ],
 )
 def test_glue_script_says_in_one_line_what_is_missing(checkout, variables, words):
@@ -1708,7 +1722,7 @@ def test_demo_hands_its_arguments_on_and_ends_with_the_programs_exit_code(checko
     assert checkout.call() == ("demo", ["pretraining", "-s", "3"])
 
 
-@pytest.mark.parametrize("words", [["help"], ["--help"], ["finetuning", "-h"], ["pretraining", "--help"]])
+@pytest.mark.parametrize("words", [["help"], ["-help"], ["--help"], ["finetuning", "-h"], ["pretraining", "--help"]])
 def test_demos_help_installs_nothing(checkout, words):
     shutil.rmtree(checkout.root / ".venv")
     write_executable(checkout.root / "scripts" / "setup.sh", "#!/bin/sh\nexit 1\n")

@@ -45,6 +45,13 @@ remove_unused_folders() {
   done
 }
 
+# check_log: dies where LOG, to which a run adds, is a file that no run has written.
+check_log() {
+  if [[ -s $LOG && -f $LOG ]] && ! grep -qaE '^(=== |([0-9-]{10} )?[0-9]{2}:[0-9]{2}:[0-9]{2} )' -- "$LOG"; then
+    die "LOG=$LOG is there and is no log of a run, to which another one adds: choose another name."
+  fi
+}
+
 # prepare_folders: makes LOG and OUTPUT_DIR, or dies with the reason. made_output is OUTPUT_DIR where it is new, in a form
 # that no program takes for a flag, and made_folders are all that are.
 prepare_folders() {

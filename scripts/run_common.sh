@@ -10,7 +10,7 @@ source "$root/scripts/functions.sh"
 # shellcheck source=scripts/help.sh
 source "$root/scripts/help.sh"
 case ${1:-} in
-  help | -h | --help)
+  help | -h | -help | --help)
     show_help "${BASH_SOURCE[-1]}"
     exit 0
     ;;
@@ -414,6 +414,7 @@ fine_tune() {
   if [[ -n $BS ]]; then accum=$ACCUM; fi
   GBS=$((batch * accum * replicas))
   OUTPUT_DIR=${OUTPUT_DIR:-$(default_output_dir "$name" "$GBS" "$rate")}
+  if [[ ${LOG:-} ]]; then check_log; fi
   LOG=${LOG:-$(log_of "$OUTPUT_DIR")}
   prepare_folders
   begin_part_of_log

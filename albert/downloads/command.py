@@ -43,6 +43,12 @@ class Parser(argparse.ArgumentParser):
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
 
+    def with_help(self, arguments: Sequence[str]) -> list[str]:
+        """`arguments`, in which `help` alone and -help anywhere ask for help as --help does."""
+        if list(arguments) == ["help"]:
+            return ["--help"]
+        return ["--help" if argument == "-help" else argument for argument in arguments]
+
     def add_shared_flags(self) -> None:
         """Adds the flags that say how to fetch."""
         self.add_argument(

@@ -167,6 +167,7 @@ def main(arguments: Sequence[str]) -> int:
         help=f"folder with {mrpc.TRAIN} and {mrpc.TEST}, to build MRPC from instead of fetching it",
     )
     parser.add_shared_flags()
+    arguments = parser.with_help(arguments)
     parser.refuse_words(arguments, "--tasks")
     parsed = parser.parse_args(arguments)
     if not any(argument.startswith("--tasks") for argument in arguments):

@@ -64,6 +64,7 @@ def main(arguments: Sequence[str]) -> int:
         "--output_dir", metavar="DIR", type=folder_name, help="target folder (default: pretrained_model)"
     )
     parser.add_shared_flags()
+    arguments = parser.with_help(arguments)
     parser.refuse_words(arguments)
     parsed = parser.parse_intermixed_args(arguments)
     if not parsed.sizes:
