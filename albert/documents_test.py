@@ -356,6 +356,21 @@ def test_every_command_of_a_block_is_one_that_its_program_understands(page, chec
     check_all("\n".join(bash_blocks(page)), checkout, parses=page.name not in RUN_FOR_REAL)
 
 
+# Files that a reader has, in examples of what only such files show.
+OF_READERS = {"pairs.tsv", "dev.tsv", "test.jsonl", "test.csv", "questions.json"}
+READ_FILE = re.compile(r"(?:--\w*_file|\b[A-Z]+_FILE)[= ]([\w.-]+\.(?:csv|tsv|jsonl?|txt|conll))\b")
+
+
+@pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.name)
+def test_what_the_commands_of_a_page_read_is_made_by_earlier_ones(page):
+    text = "\n".join(bash_blocks(page))
+    for found in READ_FILE.finditer(text):
+        if found[0].startswith(("--output_file", "--left_file")) or found[1] in OF_READERS:
+            continue
+        made = rf"(?:> |make_\w+\.py |--output_file=){re.escape(found[1])}\b"
+        assert re.search(made, text[: found.start()]), f"nothing on {page.name} makes {found[1]}"
+
+
 @pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.name)
 def test_every_command_in_running_text_is_one_that_its_program_understands(page, checkout):
     for command in inline_commands(page):
