@@ -94,8 +94,13 @@ def _tokenizer(data: DataSettings) -> Tokenizer:
 
 
 def _checked_config(settings: Settings) -> AlbertConfig:
-    config, _ = read_config(settings.model.albert_config_file)
+    config = _config(settings)
     check_positions(config, settings)
+    return config
+
+
+def _config(settings: Settings) -> AlbertConfig:
+    config, _ = read_config(settings.model.albert_config_file)
     rate = settings.model.albert_dropout_prob
     return config if rate is None else config.with_dropout(rate)
 
@@ -111,18 +116,12 @@ def differences_from_earlier(task: Task, settings: Settings) -> list[str]:
 
 
 def known_of(task: Task, settings: Settings) -> dict[str, dict[str, object]]:
-    """What is known of the identity of a run of one process before TensorFlow is imported, with what files decide."""
-    known = _known(_checked_config(settings), settings, task.name)
-    digests = {
-        split: SourceFiles.read(task.source_files(split, settings.data.data_dir)).digest
-        for split in wanted_splits(task, settings)
-    }
+    """What is known of the identity of a run of one process before TensorFlow is imported and files are read."""
+    known = _known(_config(settings), settings, task.name)
     if settings.do_train:
         replicas = 1 if settings.strategy_type == "one" else settings.num_replicas
         batch = settings.train.global_batch_size(replicas)
-        known["training"] |= {"global_batch_size": batch, "data_sha256": digests["train"]}
-    if settings.do_eval:
-        known["evaluation"] = {"data_sha256": digests["dev"]}
+        known["training"]["global_batch_size"] = batch
     return known
 
 

@@ -4,12 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from albert.errors import UserError
+from albert.runs.output_dir import recorded_training
 from albert.runs.preflight import differences_from_earlier
 from albert.runs.sweep.jobs import Job
 from albert.runs.sweep.plan import Parse, Trained
 from albert.system.printing import part_of
-
-_RECORDED = "run_settings.json"
 
 
 def check_earlier_sweep(folder: Path, runs: Sequence[Trained], parse: Parse) -> None:
@@ -27,7 +26,8 @@ def check_earlier_sweep(folder: Path, runs: Sequence[Trained], parse: Parse) -> 
 
 
 def _differences(job: Job, parse: Parse) -> list[str]:
-    if not (job.folder / _RECORDED).exists() or job.is_finished():
+    # Of other data is said where that run is begun, and the others run.
+    if job.is_finished() or "learning_rate" not in recorded_training(job.folder):
         return []
     parsed = parse(job.module, {**job.flags, "output_dir": str(job.folder)})
     return differences_from_earlier(parsed.task, parsed.settings)
