@@ -11,7 +11,7 @@ from pathlib import Path
 from albert.errors import UserError
 from albert.system.homes import expanded
 from albert.system.json_text import short_text
-from albert.system.text_encoding import read_regular, whole_text, with_file
+from albert.system.text_encoding import read_whole_text
 
 # A line is one argument, so that nothing parts a value from its flag but =.
 _DETACHED_VALUE = re.compile(r"(--?\w[\w-]*)\s+([^\s=-].*)")
@@ -43,12 +43,7 @@ def with_flags_of_files(arguments: Sequence[str], reading: tuple[Path, ...] = ()
 def _lines(path: Path, reading: tuple[Path, ...]) -> list[str]:
     if path in reading:
         raise UserError(f"--flagfile={path} contains itself")
-    try:
-        text = whole_text(read_regular(path))
-    except OSError as error:
-        raise UserError(f"--flagfile={path} cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise UserError(f"--flagfile={path} is {with_file(error, path)}") from error
+    text = read_whole_text(path, f"--flagfile={path}")
     lines = [(number, _argument(line)) for number, line in enumerate(re.split("\r\n|\n|\r", text), 1)]
     for number, line in lines:
         if flag := _DETACHED_VALUE.fullmatch(line):

@@ -23,6 +23,7 @@ from albert.cli.other_names import unknown_flags
 from albert.errors import UserError
 from albert.settings.fields import GROUPS, Bounds, declaration_of, problem_of
 from albert.system.homes import expanded
+from albert.system.text_encoding import half_surrogate
 
 T = TypeVar("T")
 
@@ -72,8 +73,7 @@ class Flag:
             if self.kind in (str, Path) and (self.required or self.default is None):
                 return None  # as a script passes it when a variable is empty: not given
             raise ValueError("is empty; give a value, or leave the flag out")
-        # Python shows bytes that are not UTF-8 as halves of surrogate pairs.
-        if self.name in _IN_UTF8 and any("\ud800" <= character <= "\udfff" for character in text):
+        if self.name in _IN_UTF8 and half_surrogate(text) is not None:
             raise ValueError("is not UTF-8; set the terminal to it, or choose another name")
         if self.kind is tuple:
             return _two_steps(text)

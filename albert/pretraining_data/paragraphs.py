@@ -13,6 +13,7 @@ from albert.errors import UserError
 from albert.pretraining_data.markup import ATTRIBUTES, Markup
 from albert.pretraining_data.text_files import read_lines
 from albert.system.json_text import parse_json, short_repr
+from albert.system.text_encoding import HALF_SURROGATE, half_surrogate
 
 # A paragraph that is longer, as in a file without line ends or blank lines, is cut: memory stays bounded.
 _MAX_PARAGRAPH_CHARACTERS = 1 << 18
@@ -207,10 +208,8 @@ def _text_of(line: str, path: Path, number: int) -> str:
     text = found[key]
     if text is not None and not isinstance(text, str):
         raise UserError(f"{place}: `{key}` must be a text, not {short_repr(text)}.")
-    try:
-        (text or "").encode()
-    except UnicodeEncodeError as error:
-        raise UserError(f"{place}: `{key}` has half of a surrogate pair, which is not a character.") from error
+    if half_surrogate(text or "") is not None:
+        raise UserError(f"{place}: `{key}` has {HALF_SURROGATE}.")
     return text or ""
 
 

@@ -45,7 +45,7 @@ from albert.system.imports import importing_tensorflow
 from albert.system.printing import counted
 from albert.system.progress import progress_bar
 from albert.system.signals import exit_on_termination
-from albert.system.text_encoding import read_regular, whole_text, with_file
+from albert.system.text_encoding import half_surrogate, read_whole_text
 from albert.tasks.base import Choice, Labels, MultiLabels, Score, Span, Tags
 from albert.tasks.race import RaceExample, read_questions
 from albert.tasks.rows import RowTally
@@ -380,10 +380,8 @@ def _arguments(texts: tuple[str, ...], num_texts: int | None) -> list[Texts]:
     """
     found = []
     for number, text in enumerate(texts, start=1):
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            raise UserError(f"text {number} is not UTF-8; set the terminal to it.") from None
+        if half_surrogate(text) is not None:
+            raise UserError(f"text {number} is not UTF-8; set the terminal to it.")
         first, tab, second = text.partition("\t")
         if "\t" in second:
             raise UserError(f"text {number} has {text.count(tab)} tabs in it; one stands between the two of a pair.")
@@ -422,12 +420,7 @@ def _json_file(request: PredictRequest, use: str) -> Path:
 
 
 def _whole_text(path: Path) -> str:
-    try:
-        text = whole_text(read_regular(path))
-    except OSError as error:
-        raise UserError(f"`context_file`={path} cannot be read: {error.strerror}.") from error
-    except ValueError as error:
-        raise UserError(f"`context_file`={path} is {with_file(error, path)}.") from None
+    text = read_whole_text(path, f"`context_file`={path}")
     if is_blank(text):
         raise UserError(f"`context_file`={path} holds no text; name the one that answers the question.")
     return text

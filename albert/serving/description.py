@@ -15,7 +15,7 @@ from typing import Any
 from albert.errors import UserError
 from albert.settings.fields import MAX_INT32
 from albert.system.json_text import parse_json, short_repr
-from albert.system.text_encoding import read_regular
+from albert.system.text_encoding import HALF_SURROGATE, half_surrogate, read_regular
 from albert.tasks.base import Choice, Labels, MultiLabels, Output, Score, Span, Tags
 from albert.tasks.own.columns import check_label
 from albert.tasks.squad.task import SquadTask
@@ -254,8 +254,8 @@ def _value(values: Mapping[str, Any], name: str, kind: type) -> Any:
 
 
 def _check_characters(name: str, text: str) -> None:
-    if any(0xD800 <= ord(character) < 0xE000 for character in text):
-        raise ValueError(f"{name} has half of a surrogate pair, which is no character: {short_repr(text)}")
+    if half_surrogate(text) is not None:
+        raise ValueError(f"{name} has {HALF_SURROGATE}: {short_repr(text)}")
 
 
 _KINDS = {str: "text", int: "whole number", bool: "true or false", list: "list", dict: "object"}

@@ -133,7 +133,7 @@ def test_the_order_of_ids_in_the_file_does_not_matter(tmp_path):
         ({"null_score_diff_threshold": 10**400}, "null_score_diff_threshold is 1000"),
         ({"head": "regression", "problem_type": "regression", "low": -(10**400)}, "low is -1000"),
         ({"format": 10**400}, "format is 1000"),
-        ({"task": "\ud800"}, "task has half of a surrogate pair, which is no character: '\\ud800'"),
+        ({"task": "\ud800"}, "task has half of a surrogate pair, which is not a character: '\\ud800'"),
         ({"text_column_names": ["a", "b\ud800"]}, "text_column_names has half of a surrogate pair"),
         ({"id2label": {"0": "a", "1": "\udc00"}}, "id2label has half of a surrogate pair"),
         ({"id2label": {"0": "a", "1": "b\nc"}}, "id2label holds a label with a control character in it ('b\\nc')"),

@@ -5,6 +5,7 @@ from typing import Any, TypeGuard
 
 from albert.errors import UserError
 from albert.system.json_text import short_repr
+from albert.system.text_encoding import HALF_SURROGATE, half_surrogate
 
 
 def as_list(texts: str | Iterable[str], name: str) -> list[str]:
@@ -19,10 +20,8 @@ def as_text(text: object, place: str) -> str:
     if not isinstance(text, str):
         shown = f" ({text!r})" if isinstance(text, bool | int | float) else ""
         raise TypeError(f"{place}: {type(text).__name__}{shown} is not a text")
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise UserError(f"{place}: {short_repr(text)} has half of a surrogate pair, which is not a character") from None
+    if half_surrogate(text) is not None:
+        raise UserError(f"{place}: {short_repr(text)} has {HALF_SURROGATE}")
     return text
 
 

@@ -76,9 +76,11 @@ _OFFICE = (
         "a document of an office program (as .docx and .odt are); open it there and save it as plain text",
     ),
 )
-_HALF_SURROGATE = re.compile(rb"\xed[\xa0-\xbf]")
+_ENCODED_HALF_SURROGATE = re.compile(rb"\xed[\xa0-\xbf]")
 _CONTROLS = re.compile(rb"[\x00-\x08\x0e-\x1f]")
 
+# What `half_surrogate` finds, to follow "has".
+HALF_SURROGATE = "half of a surrogate pair, which is not a character"
 # What to do with text in an encoding that its bytes do not tell.
 CONVERT = "put its encoding, which must be known, in place of ENCODING, and convert it with: iconv -f ENCODING -t utf-8"
 _ICONV = re.compile(r"iconv -f \S+ -t utf-8(?! \S)")
@@ -170,7 +172,7 @@ def decoded(data: bytes) -> str:
 
 def _not_utf8(data: bytes, error: UnicodeDecodeError) -> str:
     what = f"not UTF-8 ({error.reason} at byte {error.start + 1})"
-    if _HALF_SURROGATE.match(data, error.start):
+    if _ENCODED_HALF_SURROGATE.match(data, error.start):
         return f"{what} but CESU-8 or text with halves of surrogate pairs; write it again as UTF-8"
     if data.startswith(b"\xc0\x80", error.start):
         return f"{what} but Java's variant of it; write it again as UTF-8"
@@ -196,6 +198,20 @@ def how_to_convert(data: bytes, place: int) -> str:
         f'read as windows-1252, which Excel writes in western Europe, it holds "{read}". If that is right (otherwise '
         "put its encoding in place of windows-1252), convert it with: iconv -f windows-1252 -t utf-8"
     )
+
+
+def half_surrogate(text: str) -> int | None:
+    """Where `text` first has half of a surrogate pair; None where it has none, and every character can be written.
+
+    JSON can spell one, and Python shows bytes that are not UTF-8 as such.
+    """
+    if text.isascii():
+        return None
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        return error.start
+    return None
 
 
 def whole_text(data: bytes) -> str:
@@ -230,6 +246,16 @@ def read_regular(path: Path) -> bytes:
     """All bytes of a regular file. Raises OSError as `open_regular` does."""
     with open_regular(path) as file:
         return file.read()
+
+
+def read_whole_text(path: Path, named: str) -> str:
+    """The text of a whole file. Raises UserError, which begins with `named`, where it cannot be read or is no text."""
+    try:
+        return whole_text(read_regular(path))
+    except OSError as error:
+        raise UserError(f"{named} cannot be read: {error.strerror}.") from error
+    except ValueError as error:
+        raise UserError(f"{named} is {with_file(error, path)}.") from None
 
 
 @contextlib.contextmanager

@@ -18,7 +18,17 @@ from albert.albert_config import AlbertConfig
 from albert.cli.flag_files import with_flags_of_files
 from albert.errors import UserError
 from albert.pretraining_data.text_files import read_lines
-from albert.system.text_encoding import decoded, open_regular, open_text, read_regular, what_is, whole_text, with_file
+from albert.system.text_encoding import (
+    decoded,
+    half_surrogate,
+    open_regular,
+    open_text,
+    read_regular,
+    read_whole_text,
+    what_is,
+    whole_text,
+    with_file,
+)
 from albert.tasks.own.files import read_columns
 from albert.tasks.own.files import read_lines as read_table_lines
 from albert.tasks.race import RaceTask
@@ -239,6 +249,21 @@ def test_a_file_whose_name_begins_with_a_hyphen_is_no_option():
     command = with_file("convert it with: iconv -f utf-16 -t utf-8", Path("-a b.csv"))
     assert command == "convert it with: iconv -f utf-16 -t utf-8 './-a b.csv' > './-a b.utf8.csv'; then name that file"
     assert with_file(command, Path("-a b.csv")) == command
+
+
+@pytest.mark.parametrize(
+    ("text", "place"), [("", None), ("caf\u00e9 \U0001f600", None), ("a\ud800", 1), ("\u00e9\udfff\ud800", 1)]
+)
+def test_half_of_a_surrogate_pair_is_found_where_it_is(text, place):
+    assert half_surrogate(text) == place
+
+
+def test_a_whole_text_that_is_none_is_named_as_the_caller_names_it(tmp_path):
+    (tmp_path / "a").write_bytes(b"%PDF-1.4")
+    with pytest.raises(UserError, match=r"^`it`=x is a PDF; a text file is needed\.$"):
+        read_whole_text(tmp_path / "a", "`it`=x")
+    with pytest.raises(UserError, match=r"^`it`=x cannot be read: No such file or directory\.$"):
+        read_whole_text(tmp_path / "none", "`it`=x")
 
 
 @pytest.mark.parametrize("reader", READERS)

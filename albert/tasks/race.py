@@ -20,7 +20,7 @@ from albert.settings import DataSettings
 from albert.settings.fields import DATA, DROPOUT, MODEL, at_least, problems_of, setting
 from albert.system.json_text import parse_json, short_repr
 from albert.system.printing import counted
-from albert.system.text_encoding import with_file
+from albert.system.text_encoding import HALF_SURROGATE, half_surrogate, with_file
 from albert.tasks.base import Choice, Split, Task
 from albert.tasks.metrics import accuracy
 from albert.tasks.race_files import (
@@ -361,10 +361,8 @@ def _list(value: object, place: str) -> list[Any]:
 def _checked_text(value: object, place: str) -> str:
     if not isinstance(value, str):
         raise ValueError(f"{place} is not a text")
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise ValueError(f"{place} has half of a surrogate pair, which is not a character") from None
+    if half_surrogate(value) is not None:
+        raise ValueError(f"{place} has {HALF_SURROGATE}")
     return value
 
 

@@ -22,6 +22,7 @@ from albert.serving.request import DEFAULT_THRESHOLD
 from albert.serving.sentences import WHITE
 from albert.serving.uses import ANSWERS, CHOICES, LABELS, TAGS, check_choice_of_results, use_of
 from albert.system.json_text import parse_json, short_repr
+from albert.system.text_encoding import HALF_SURROGATE, half_surrogate
 from albert.tasks.base import Choice, Labels, MultiLabels, Score, Tags
 from albert.tasks.race import RaceExample
 
@@ -198,12 +199,9 @@ class BodyReader:
             raise Refused(413, f"{place} has {len(text):,} characters; {allowed}.")
         if "\0" in text:
             raise Refused(400, f"{place} is not text: character {text.index(chr(0)) + 1} is 0.")
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            raise Refused(
-                400, f"{place} is not text: character {error.start + 1} is half of a surrogate pair."
-            ) from None
+        half = half_surrogate(text)
+        if half is not None:
+            raise Refused(400, f"{place} has {HALF_SURROGATE}: character {half + 1}.")
 
     def _rows(
         self, values: dict[str, Any], lists: dict[str, list[Any]]

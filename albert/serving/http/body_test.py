@@ -105,7 +105,12 @@ TOO_DEEP = b'{"texts": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
         (TAGS, {"texts": [["x"] * 10_001]}, 413, '"texts"[0] has 20,001 characters, with blanks between its words; a'),
         (LABELS, {"texts": [True]}, 400, '"texts"[0] is true or false, not a text.'),
         (LABELS, {"texts": ["ab\0"]}, 400, '"texts"[0] is not text: character 3 is 0.'),
-        (LABELS, {"texts": ["a\ud800"]}, 400, '"texts"[0] is not text: character 2 is half of a surrogate pair.'),
+        (
+            LABELS,
+            {"texts": ["a\ud800"]},
+            400,
+            '"texts"[0] has half of a surrogate pair, which is not a character: character 2.',
+        ),
         (LABELS, {"texts": ["x"], "top_k": -1}, 400, '"top_k" must be a whole number from 0'),
         (LABELS, {"texts": ["x"], "top_k": None}, 400, '"top_k" must be'),
         (LABELS, {"texts": ["x"], "top_k": True}, 400, '"top_k" must be'),

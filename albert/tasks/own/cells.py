@@ -5,6 +5,7 @@ import math
 from typing import Any
 
 from albert.system.json_text import short_repr
+from albert.system.text_encoding import HALF_SURROGATE, half_surrogate
 
 MAX_FIELD = 1 << 20  # characters
 
@@ -17,11 +18,8 @@ def text_of(cell: Any) -> str:
         raise ValueError(f"holds {len(cell):,} characters; {MAX_FIELD:,} are allowed")
     if "\0" in cell:
         raise ValueError("holds the character NUL, which no text has")
-    if not cell.isascii():
-        try:
-            cell.encode()
-        except UnicodeEncodeError:
-            raise ValueError("holds half of a surrogate pair, which is not a character") from None
+    if half_surrogate(cell) is not None:
+        raise ValueError(f"holds {HALF_SURROGATE}")
     return cell
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from albert.errors import UserError
 from albert.system.json_text import parse_json, short_repr
 from albert.system.printing import counted, part_of
-from albert.system.text_encoding import read_regular, with_file
+from albert.system.text_encoding import HALF_SURROGATE, half_surrogate, read_regular, with_file
 from albert.tasks.squad.other_formats import SQUAD_FORMAT, format_of_answers, format_of_text, format_of_value
 
 _LOG = logging.getLogger(__name__)
@@ -203,10 +203,8 @@ class _Reading:
         text = self._member(place, holder, name, str, numbers=name in ("id", "text"))
         if not may_be_empty and not text.strip():
             raise self._not_squad(place, f'"{name}" is empty')
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            raise self._not_squad(place, f'"{name}" has half of a surrogate pair, which is not a character') from None
+        if half_surrogate(text) is not None:
+            raise self._not_squad(place, f'"{name}" has {HALF_SURROGATE}')
         return text
 
     def _member(
