@@ -14,7 +14,8 @@ from albert.downloads.placement import Destination
 from albert.engine.checkpoint_files import read_state
 from albert.engine.evaluations import EvaluationLog
 from albert.errors import UserError
-from albert.runs.reports import _hyperparameters_on_disk, read_training_log
+from albert.runs.result_files import _hyperparameters_on_disk
+from albert.runs.training_log import read_training_log
 from albert.system.files import append_text
 
 # The file's name -> who reads it in the folder.

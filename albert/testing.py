@@ -25,10 +25,10 @@ from albert.engine import checkpoint_files
 from albert.engine.distribution import create_replicas
 from albert.engine.estimator import Estimator, RunConfig
 from albert.engine.evaluations import Evaluation
-from albert.engine.throughput import StepRecord
+from albert.engine.throughput import Speed, StepRecord
 from albert.heads import head_for, pooled
 from albert.modeling import FLOAT32, AlbertModel, Computation, TokenLayout
-from albert.runs import reports
+from albert.runs import training_log
 from albert.runs.left_model import LeftModel
 from albert.runs.model_fn import build_model_fn
 from albert.settings import DataSettings, ModelSettings, Settings, TrainSettings
@@ -204,15 +204,29 @@ def sample_command(folder: Path, *actions: str, **flags: object) -> list[str]:
 
 def send_signals(monkeypatch: pytest.MonkeyPatch, signals: dict[int, signal.Signals]) -> None:
     """Sends this process `signals[step]` after step `step`, once, between two calls of the compiled loop."""
-    write = reports.TrainingLog.on_steps
+    write = training_log.TrainingLog.on_steps
 
-    def write_and_stop(self: reports.TrainingLog, records: Sequence[StepRecord]) -> None:
+    def write_and_stop(self: training_log.TrainingLog, records: Sequence[StepRecord]) -> None:
         write(self, records)
         for record in records:
             if record.step in signals:
                 os.kill(os.getpid(), signals.pop(record.step))
 
-    monkeypatch.setattr(reports.TrainingLog, "on_steps", write_and_stop)
+    monkeypatch.setattr(training_log.TrainingLog, "on_steps", write_and_stop)
+
+
+def step_records(first: int, last: int, loss: float = 0.5) -> list[StepRecord]:
+    """What steps report; nothing is known of the speed of the first."""
+    speed = Speed(0.02, 200.0, 2000.0, 0.125)
+    return [
+        StepRecord(step, loss, 1.5, 1e-5, 35.0, 40.0, Speed() if step == 1 else speed)
+        for step in range(first, last + 1)
+    ]
+
+
+def evaluation_of_f1(step: int, f1: float, is_best: bool) -> Evaluation:
+    """An evaluation that is selected by F1."""
+    return Evaluation(step, {"f1": f1, "eval_loss": 0.25, "global_step": step}, "f1", is_best)
 
 
 # Training steps of a tiny model, computed in several ways -----------------------------------------------------------

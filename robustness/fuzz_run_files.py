@@ -21,8 +21,10 @@ from albert.data.schema import Column
 from albert.data.tfrecord_cache import open_or_build
 from albert.engine import checkpoint_files
 from albert.engine.evaluations import Evaluation, EvaluationLog
+from albert.runs.curve_picture import draw_curve
 from albert.runs.output_dir import RUN_SETTINGS, claim_output_dir
-from albert.runs.reports import TRAINING_LOG, Results, TrainingLog, draw_curve, read_training_log
+from albert.runs.result_files import Results
+from albert.runs.training_log import TRAINING_LOG, TrainingLog, read_training_log
 from albert.settings import DataSettings, ModelSettings, Settings, TrainSettings
 from albert.weights.loading import load_weights
 from robustness.fuzz_cases import Reader, Rows, Seed

@@ -31,7 +31,7 @@ from albert.cli import from_python
 from albert.data.input_pipeline import Source
 from albert.engine import devices
 from albert.errors import UserError
-from albert.runs import reports
+from albert.runs import assembly
 from albert.system import compilation_cache
 from albert.system.imports import tensorflow_computes
 from albert.system.testing import run_program, start_program
@@ -301,7 +301,7 @@ def test_an_interrupt_outside_of_training_is_pythons_own(folder, monkeypatch):
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(reports, "draw_curve", interrupted)
+    monkeypatch.setattr(assembly, "draw_curve", interrupted)
     before = _process()
     with pytest.raises(KeyboardInterrupt):
         albert.fine_tune(**_keywords(folder))
@@ -337,7 +337,7 @@ def test_an_error_of_the_system_names_its_file(folder, monkeypatch):
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", "/full/file")
 
-    monkeypatch.setattr(reports, "draw_curve", full)
+    monkeypatch.setattr(assembly, "draw_curve", full)
     with pytest.raises(UserError, match=r"^/full/file: No space left on device$"):
         albert.fine_tune(**_keywords(folder, train_step=1))
 

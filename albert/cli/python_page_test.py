@@ -81,7 +81,7 @@ def folder(tmp_path, monkeypatch) -> Path:
     optuna = types.SimpleNamespace(create_study=lambda direction: _Study(), TrialPruned=_TrialPruned)
     monkeypatch.setitem(sys.modules, "optuna", optuna)
     # Pictures have tests of their own, and take a third of the time of runs as small as these.
-    monkeypatch.setattr("albert.runs.reports.draw_curve", lambda *_: None)
+    monkeypatch.setattr("albert.runs.assembly.draw_curve", lambda *_: None)
     monkeypatch.setattr("albert.runs.dev_reports.draw_confusion", lambda *_: b"")
     whole = albert.fine_tune
 

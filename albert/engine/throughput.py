@@ -69,6 +69,11 @@ class StepRecord:
     computed_tokens: float
     speed: Speed
 
+    def figures(self) -> dict[str, float]:
+        """Its numbers by name, those of its speed among them."""
+        values = dataclasses.asdict(self)
+        return values | values.pop("speed")
+
     def summary(self, left: str) -> str:
         """One line for logs, which ends in the phrase `left` of `time_left`."""
         return (

@@ -23,12 +23,15 @@ from albert.modeling import AlbertModel, Computation
 from albert.ops.embedding import gather_repeatably
 from albert.ops.fenced import FENCED
 from albert.ops.fused import FUSED
-from albert.runs import reports
+from albert.runs.curve_picture import draw_curve
 from albert.runs.dev_reports import DevReports
 from albert.runs.divergence import warn_of_divergence
 from albert.runs.model_fn import build_model_fn
 from albert.runs.output_dir import INIT_WEIGHTS
 from albert.runs.preflight import check_positions, identity_of_optimisation
+from albert.runs.result_files import Results
+from albert.runs.tensorboard_events import TensorBoard, hyperparameters
+from albert.runs.training_log import TrainingLog
 from albert.settings import PretrainingTrainSettings, Settings, TrainSettings
 from albert.system.printing import counted
 from albert.weights.loading import load_weights
@@ -259,13 +262,13 @@ def train_and_evaluate(
     replicas = estimator.replicas
     workers = replicas.workers
     # Those of an earlier process, from before this one writes any.
-    results = workers.on_chief(lambda: reports.Results(settings, best_metric, replicas.count, examples))
+    results = workers.on_chief(lambda: Results(settings, best_metric, replicas.count, examples))
     if settings.do_train:
         assert train_input_fn, "training needs batches"
 
         def open_logs() -> list[TrainingObserver]:
-            board = reports.TensorBoard(settings.output_dir, reports.hyperparameters(settings, replicas.count))
-            log = reports.TrainingLog(settings.output_dir, settings.train.num_steps)
+            board = TensorBoard(settings.output_dir, hyperparameters(settings, replicas.count))
+            log = TrainingLog(settings.output_dir, settings.train.num_steps)
             return [*observers, log, board, *([dev_reports] if dev_reports else []), *followers]
 
         estimator.train(train_input_fn, settings.train.num_steps, eval_spec, workers.on_chief(open_logs) or ())
@@ -290,7 +293,7 @@ def train_and_evaluate(
             logging.info(
                 "%s, %s = %.4f. Results: %s", what, best_metric, metrics[best_metric], settings.output_dir
             )  # fmt: skip
-        reports.draw_curve(settings.output_dir, estimator.evaluations, best_metric)
+        draw_curve(settings.output_dir, estimator.evaluations, best_metric)
 
     workers.on_chief(write_reports)
     return metrics

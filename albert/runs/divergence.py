@@ -8,7 +8,7 @@ import logging
 import math
 from collections.abc import Mapping
 
-from albert.runs.reports import TRAINING_LOG, read_training_log
+from albert.runs.training_log import TRAINING_LOG, read_training_log
 from albert.settings import Settings
 from albert.system.printing import part_of
 

@@ -4,7 +4,7 @@ import json
 import pytest
 
 from albert.runs.divergence import warn_of_divergence, warn_of_rate
-from albert.runs.reports import TRAINING_LOG
+from albert.runs.training_log import TRAINING_LOG
 from albert.testing import GOOD_SETTINGS
 
 

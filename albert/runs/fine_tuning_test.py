@@ -14,7 +14,7 @@ from albert.cli.fine_tuning import parse_classifier_flags
 from albert.engine import checkpoint_files
 from albert.engine.evaluations import EvaluationLog
 from albert.errors import UserError
-from albert.runs import fine_tuning, reports
+from albert.runs import fine_tuning, training_log
 from albert.system.signals import Interrupted
 from albert.tasks.glue import GlueTask
 from albert.testing import sample_command, send_signals, write_sample_data
@@ -34,7 +34,7 @@ def test_predictions_without_scores_leave_none_of_earlier_ones(tmp_path):
 
 
 def _steps(out: Path) -> list[int]:
-    return [row["step"] for row in reports.read_training_log(out / "training_log.jsonl")]
+    return [row["step"] for row in training_log.read_training_log(out / "training_log.jsonl")]
 
 
 @pytest.fixture(scope="module")

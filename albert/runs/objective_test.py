@@ -15,7 +15,7 @@ import pytest
 from albert.cli.fine_tuning import parse_classifier_flags
 from albert.engine.evaluations import EvaluationLog
 from albert.errors import UserError
-from albert.runs import fine_tuning, reports
+from albert.runs import fine_tuning, training_log
 from albert.system.signals import Interrupted
 from albert.tasks.base import Example, MultiLabels, Split
 from albert.tasks.metrics import Metric, accuracy, f1_micro
@@ -41,7 +41,7 @@ def _run(folder: Path, *actions: str, **flags: object) -> dict[str, float]:
 
 
 def _steps(out: Path) -> list[int]:
-    return [row["step"] for row in reports.read_training_log(out / "training_log.jsonl")]
+    return [row["step"] for row in training_log.read_training_log(out / "training_log.jsonl")]
 
 
 @pytest.fixture(scope="module")

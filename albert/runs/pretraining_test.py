@@ -16,9 +16,9 @@ from albert.data.testing import command, random_columns, write_records, write_ru
 from albert.engine import checkpoint_files
 from albert.engine.evaluations import EvaluationLog
 from albert.errors import UserError
-from albert.runs import pretraining, reports
+from albert.runs import pretraining, training_log
 from albert.runs.assembly import load_config
-from albert.runs.reports import TRAINING_LOG
+from albert.runs.training_log import TRAINING_LOG
 from albert.system.signals import Interrupted
 from albert.system.testing import run_program
 from albert.testing import AGREEMENT, sample_command, send_signals, write_sample_data
@@ -64,14 +64,14 @@ def test_a_run_leaves_what_fine_tuning_leaves(finished):
     assert results["best"] == metrics
     assert results["task"] == "pretraining"
     assert results["hyperparameters"]["Global batch size"] == 8
-    rows = reports.read_training_log(out / TRAINING_LOG)
+    rows = training_log.read_training_log(out / TRAINING_LOG)
     # Real tokens are those of input_mask; 8 rows of 16 are computed.
     assert all(row["computed_tokens"] == 8 * 16 and 8 * 8 <= row["real_tokens"] < 8 * 16 for row in rows)
 
 
 def test_throughput_counts_the_tokens_of_input_mask(finished):
     columns = random_columns(40)
-    rows = reports.read_training_log(finished / "out" / TRAINING_LOG)
+    rows = training_log.read_training_log(finished / "out" / TRAINING_LOG)
     # 5 steps of 8 are the first epoch of 40.
     assert sum(row["real_tokens"] for row in rows[:5]) == columns["input_mask"].sum()
 
@@ -86,7 +86,7 @@ def test_32_sequences_four_times_are_128_at_once_on_any_number_of_replicas(tmp_p
         split = {"num_gpu_cores": replicas, "gradient_accumulation_steps": micro_batches}
         _run(tmp_path, output_dir=tmp_path / name, optimizer="adamw", **flags, **split)
     losses = {
-        name: [row["loss"] for row in reports.read_training_log(tmp_path / name / TRAINING_LOG)] for name in parts
+        name: [row["loss"] for row in training_log.read_training_log(tmp_path / name / TRAINING_LOG)] for name in parts
     }
     expected = _weights(tmp_path / "whole", 3)
     for name in ("accumulated", "replicated"):
@@ -174,7 +174,7 @@ def test_the_schedule_is_upstreams(tmp_path):
     # Here s = 1, w = 2, n = 6, p = 2.
     flags = {"num_train_steps": 6, "start_warmup_step": 1, "poly_power": 2.0, "do_eval": False}
     _run(write_run(tmp_path), **flags)
-    rows = reports.read_training_log(tmp_path / "out" / TRAINING_LOG)
+    rows = training_log.read_training_log(tmp_path / "out" / TRAINING_LOG)
     expected = [-0.005, 0, 0.005, *(0.01 * (1 - t / 6) ** 2 for t in (3, 4, 5))]
     np.testing.assert_allclose([row["learning_rate"] for row in rows], expected, rtol=1e-6, atol=1e-9)
 

@@ -6,8 +6,9 @@ Python's own reader takes the last of two members of one name, so that what the 
 import collections
 import gc
 import json
+import math
 import reprlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from albert.system.text_encoding import whole_text
@@ -37,6 +38,11 @@ def parse_json(data: bytes | str) -> Any:
     finally:
         if collects_garbage:
             gc.enable()
+
+
+def finite_or_null(values: Mapping[str, float]) -> dict[str, float | None]:
+    """`values` with null for what JSON has no number for: NaN and the infinities."""
+    return {name: value if math.isfinite(value) else None for name, value in values.items()}
 
 
 def short_repr(value: object) -> str:
