@@ -1,11 +1,10 @@
 """The engine: one training loop and one evaluation loop over the replicas of a `tf.distribute` strategy.
 
-Owns `RunConfig` and `Estimator`. A `model_fn` turns one replica's batch and weights into an `EstimatorSpec`; everything
-that crosses replicas happens here, in `albert.engine.training_step` and in `albert.engine.outputs`.
+Owns `Estimator`. A `model_fn` turns one replica's batch and weights into an `EstimatorSpec`; everything that crosses
+replicas happens here, in `albert.engine.training_step` and in `albert.engine.outputs`.
 """
 
 import contextlib
-import dataclasses
 import functools
 import logging
 import time
@@ -15,7 +14,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
 
 from albert.engine import checkpoint_files
 from albert.engine.checkpoint_store import CheckpointStore
@@ -33,14 +31,15 @@ from albert.engine.evaluations import Evaluation, EvaluationLog
 from albert.engine.nonfinite_steps import NonfiniteSteps
 from albert.engine.outputs import Outputs
 from albert.engine.profiling import Profiler
+from albert.engine.run_config import RunConfig
 from albert.engine.shared_checkpoints import digest_of, load_together
+from albert.engine.step_log import StepLog
 from albert.engine.throughput import StepRecord, Throughput
 from albert.engine.training_step import STEP_FIGURES, TrainingStep
 from albert.engine.workers import Arrays
 from albert.errors import UserError
 from albert.system.callback_errors import reraise_user_errors
 from albert.system.printing import counted
-from albert.system.progress import progress_bar
 from albert.system.signals import AskedToStop, Interrupted, StopOnSignal
 
 __all__ = ["Estimator", "EstimatorSpec", "EvalSpec", "ModeKeys", "RunConfig", "TrainingObserver"]
@@ -49,46 +48,7 @@ __all__ = ["Estimator", "EstimatorSpec", "EvalSpec", "ModeKeys", "RunConfig", "T
 SECONDS_PER_CALL = 1.0
 # What counts steps stays there: a number that a GPU computes is waited for when the host needs it.
 _HOST = "/cpu:0"
-# Without tqdm's own rate and time left, which count compilations and the last evaluation into the next steps.
-_BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}{postfix}]"
 T = TypeVar("T")
-
-
-@dataclasses.dataclass(frozen=True)
-class RunConfig:
-    """Where a run lives and how often it reports.
-
-    Attributes:
-      model_dir: checkpoints go here.
-      global_batch_size: examples per training step over all replicas; for throughput figures.
-      save_checkpoints_steps: steps between checkpoints, each of which is evaluated.
-      keep_checkpoint_max: newest checkpoints kept; 0 keeps all. `model.ckpt-best` does not count and is never deleted.
-      log_steps: steps between lines in the log.
-      micro_batches: parts that a replica's batch comes in, one after the other; see `TrainingStep`.
-      use_xla: compile the forward and backward pass of each replica.
-      profile_steps: the steps (first, last) whose profile is written to `model_dir`; None for none.
-      skip_nonfinite_steps: steps whose loss or gradient is not finite that are left out before the next one stops
-        training; see `NonfiniteSteps`.
-      early_stopping_patience, early_stopping_threshold: see `EvaluationLog.early_stop`; patience 0 never stops.
-    """
-
-    model_dir: Path
-    global_batch_size: int
-    save_checkpoints_steps: int = 1000
-    keep_checkpoint_max: int = 5
-    log_steps: int = 100
-    micro_batches: int = 1
-    use_xla: bool = False
-    profile_steps: tuple[int, int] | None = None
-    skip_nonfinite_steps: int = 0
-    early_stopping_patience: int = 0
-    early_stopping_threshold: float = 0.0
-
-    def __post_init__(self) -> None:
-        lowest = {"save_checkpoints_steps": 1, "keep_checkpoint_max": 0, "log_steps": 1, "skip_nonfinite_steps": 0}
-        for name, least in lowest.items():
-            if getattr(self, name) < least:
-                raise UserError(f"`{name}`={getattr(self, name)} must be at least {least}")
 
 
 class Estimator:
@@ -182,21 +142,19 @@ class Estimator:
         compiling = "what comes first takes longer: it is compiled"
         logging.info("Training from step %d to %d; %s.", self._first_step, max_steps, compiling)
         self._warn_of_negative_rate()
-        bar = progress_bar(
-            desc="train", total=max_steps, initial=self.global_step, bar_format=_BAR, disable=workers.hides_bars
-        )
+        log = StepLog(self._config, self.throughput, self._first_step, max_steps, workers.hides_bars)
         profiler = Profiler(self._config.model_dir, self._config.profile_steps)
         nonfinite = NonfiniteSteps(self._config.skip_nonfinite_steps, input_fn, self._config.model_dir, workers)
         workers.start_watching()
         saved = self._saved_when_asked_to_stop(max_steps, nonfinite)
-        with StopOnSignal() as stop, bar, profiler if workers.is_chief else contextlib.nullcontext(), saved:
+        with StopOnSignal() as stop, log, profiler if workers.is_chief else contextlib.nullcontext(), saved:
             while self.global_step < max_steps:
                 # How many steps a call makes depends on time, and on where the profile begins.
                 count = workers.agree(
                     lambda: min(self._steps_until_boundary(max_steps), profiler.advance_to(self.global_step))
                 )
                 records = nonfinite.tolerated(self._run_steps(iterator, count))
-                signal_number = workers.highest(functools.partial(self._log_and_poll, records, observers, bar, stop))
+                signal_number = workers.highest(functools.partial(self._log_and_poll, records, observers, log, stop))
                 nonfinite.raise_if_too_many()
                 is_due = self._is_due(self.global_step, max_steps)
                 if is_due or signal_number:
@@ -239,15 +197,16 @@ class Estimator:
             raise Interrupted(f"stopped after step {self.global_step} of {max_steps}, which is saved", number)
 
     def _log_and_poll(
-        self, records: Sequence[StepRecord], observers: Iterable[TrainingObserver], bar: tqdm, stop: StopOnSignal
+        self, records: Sequence[StepRecord], observers: Iterable[TrainingObserver], log: StepLog, stop: StopOnSignal
     ) -> int:
         """Logs the steps, on the chief, and returns the number of the signal that came to this process, 0 for none.
 
         Both in one function, so that workers exchange a single message after each call of the compiled loop: it
         carries the signals, and what the chief's observers raise.
         """
-        if self._workers.is_chief:
-            self._log_steps(records, observers, bar)
+        if self._workers.is_chief and records:
+            log.add(records)
+            _tell(observers, "on_steps", records)
         return stop.number
 
     def _stops_early(self, eval_spec: EvalSpec | None, max_steps: int) -> bool:
@@ -317,19 +276,6 @@ class Estimator:
         weights = {name: own(variable) for name, variable in self.weights.items()}
         slots = {name: [own(slot) for slot in slots] for name, slots in self._slots.items()}
         return self._training_step(weights, slots, features, step)
-
-    def _log_steps(self, records: Sequence[StepRecord], observers: Iterable[TrainingObserver], bar: tqdm) -> None:
-        if not records:
-            return
-        last = records[-1]
-        left = self.throughput.left(last.step, int(bar.total or 0), self._config.save_checkpoints_steps)
-        bar.update(len(records))
-        # What has no room on a narrow terminal is left out, the last first.
-        bar.set_postfix_str(", ".join(filter(None, (f"loss {last.loss:.4f}", left, last.speed.short_summary()))))
-        is_due = last.step // self._config.log_steps > (last.step - len(records)) // self._config.log_steps
-        if is_due or records[0].step == self._first_step:
-            logging.info("%s", last.summary(left))
-        _tell(observers, "on_steps", records)
 
     # Checkpoints ------------------------------------------------------------------------------------------------------
 
