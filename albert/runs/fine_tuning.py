@@ -46,6 +46,7 @@ from albert.runs.output_dir import (
     ROWS,
     SHAPE_COST,
     claim_output_dir,
+    counts_steps_exactly,
     record_windows,
     recorded_cuts,
     recorded_packing,
@@ -288,7 +289,9 @@ def count_steps(task: Task, splits: Mapping[Split, SplitData], settings: Setting
     if not settings.do_train:
         return settings
     examples = splits["train"].num_examples
-    train = settings.train.in_steps(examples, replicas.count)
+    train = settings.train.in_steps(
+        examples, replicas.count, lambda: replicas.workers.agree(lambda: counts_steps_exactly(settings.output_dir))
+    )
     input_pipeline.check_batch(shape_of_step(train, replicas), examples)
     warn_of_rate(train.learning_rate)
     log_batch(train, examples, replicas.count, replicas.workers.count, splits["train"].noun)

@@ -32,6 +32,8 @@ INIT_WEIGHTS = "init_weights"
 # The version of the windows in which a run reads long texts, which one that cuts them does not say, nor one that has
 # none; and the part of the record that says so of a split.
 WINDOWS, PARTS = "windows", {"train": "training", "dev": "evaluation"}
+# That epochs are counted without a rounding error: of runs that would have a step more with it.
+EXACT_STEPS = "exact_steps"
 _WITH_SHAPE_COST = 3  # the first version that has one
 # What makes a directory worth protecting: checkpoints and result files. A run that stopped before it had any, say
 # because of a wrong flag, leaves nothing that other settings could mix with.
@@ -202,6 +204,22 @@ def record_scoring(directory: Path, scoring: Mapping[str, Any]) -> None:
         _write(path, {**found, "training": {**training, SCORING: dict(scoring)}})
 
 
+def counts_steps_exactly(directory: Path) -> bool:
+    """Whether the training in the claimed `directory` counts its epochs without a rounding error; then it says so.
+
+    Only one that an earlier version began does not: it keeps its number of steps.
+    """
+    path = directory / RUN_SETTINGS
+    found = _read(path)
+    if EXACT_STEPS in found["training"]:
+        return True
+    if next(directory.glob("model.ckpt-*.index"), None):
+        logging.info("Epochs are counted as when the run in %s began: a rounding error adds a step.", directory)
+        return False
+    _write(path, {**found, "training": {**found["training"], EXACT_STEPS: True}})
+    return True
+
+
 def recorded_packing(directory: Path) -> tuple[int, float]:
     """The packing that training in the claimed `directory` began with: its version and `row_shapes.shape_cost`.
 
@@ -270,6 +288,7 @@ def _as_begun(identity: Mapping[str, Mapping[str, object]], found: Mapping[str, 
     for later in (INIT_WEIGHTS, SCORING):
         if later not in recorded:
             training.pop(later, None)
+    training |= {name: value for name, value in recorded.items() if name == EXACT_STEPS}
     if PACKING_VERSION in training:
         packing = (PACKING_VERSION, SHAPE_COST)
         training = {name: value for name, value in training.items() if name not in packing}

@@ -13,6 +13,7 @@ from albert.runs.output_dir import (
     RUN_SETTINGS,
     SHAPE_COST,
     claim_output_dir,
+    counts_steps_exactly,
     record_scoring,
     record_windows,
     recorded_cuts,
@@ -255,6 +256,18 @@ def test_a_run_keeps_the_packing_that_it_began_with(tmp_path, trained):
     assert recorded_packing(tmp_path / "new") == (3, 200)
     with pytest.raises(UserError, match="`seed` is 1 there and 2 here"):
         _claim(trained, _with("training", seed=2, **{PACKING_VERSION: 2}))
+
+
+def test_a_run_keeps_the_number_of_steps_that_it_began_with(tmp_path, trained):
+    before = (trained / RUN_SETTINGS).read_text()
+    assert not counts_steps_exactly(trained)  # an earlier version began it
+    assert (trained / RUN_SETTINGS).read_text() == before
+    begun = tmp_path / "begun"
+    with claim_output_dir(dataclasses.replace(GOOD_SETTINGS, output_dir=begun), IDENTITY):
+        assert counts_steps_exactly(begun)
+        (begun / "model.ckpt-4.index").touch()
+    _claim(begun)
+    assert counts_steps_exactly(begun)
 
 
 @pytest.mark.parametrize("cost", [-1, "1", True, None, float("inf"), 10**400])

@@ -2,7 +2,8 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from fractions import Fraction
 from pathlib import Path
 from types import MappingProxyType
 from typing import ClassVar
@@ -247,16 +248,24 @@ class TrainSettings:
         bounds=between(0, LARGE),
     )
 
-    def in_steps(self, num_examples: int, num_replicas: int) -> "TrainSettings":
+    def in_steps(
+        self, num_examples: int, num_replicas: int, counts_exactly: Callable[[], bool] = lambda: True
+    ) -> "TrainSettings":
         """The same with epochs of `num_examples` examples turned into steps: rounded up, so that none is missed.
 
-        So is `warmup_proportion`; where that is 0, `warmup_steps` holds. Raises UserError where these are too many.
+        So is `warmup_proportion`; where that is 0, `warmup_steps` holds. `counts_exactly` is asked where a step was
+        added by rounding at first: 100 examples x 1.1 epochs / 10 a step are 11.000000000000002 in floating point. If
+        not, it is added. Raises UserError where there are more steps of warm-up than steps.
         """
         if self.num_train_epochs is None and not self.warmup_proportion:
             return self
         steps = self.train_steps
         if self.num_train_epochs is not None:
-            steps = max(1, math.ceil(num_examples * self.num_train_epochs / self.global_batch_size(num_replicas)))
+            batch = self.global_batch_size(num_replicas)
+            steps = max(1, math.ceil(num_examples * Fraction(str(self.num_train_epochs)) / batch))
+            rounded = max(1, math.ceil(num_examples * self.num_train_epochs / batch))
+            if rounded != steps and not counts_exactly():
+                steps = rounded
         assert steps is not None, "training lasts a number of steps or of epochs"
         warmup_steps = int(steps * self.warmup_proportion) if self.warmup_proportion else self.warmup_steps
         if warmup_steps > steps:

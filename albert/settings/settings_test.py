@@ -132,6 +132,18 @@ def test_epochs_are_rounded_up_to_steps_of_the_global_batch():
     assert GOOD_SETTINGS.train.in_steps(100, 2) is GOOD_SETTINGS.train
 
 
+@pytest.mark.parametrize(
+    ("examples", "epochs", "batch", "steps", "rounded"),
+    [(100, 1.1, 10, 11, 12), (3668, 2.3, 4, 2110, 2110), (100, 0.07, 1, 7, 8), (3, 1e-9, 10, 1, 1), (9, 2, 3, 6, 6)],
+)
+def test_epochs_are_counted_without_a_rounding_error(examples, epochs, batch, steps, rounded):
+    train = dataclasses.replace(
+        GOOD_SETTINGS.train, train_steps=None, num_train_epochs=epochs, per_replica_batch_size=batch, warmup_steps=0
+    )
+    assert train.in_steps(examples, 1).train_steps == steps
+    assert train.in_steps(examples, 1, lambda: False).train_steps == rounded  # as before
+
+
 def test_the_field_in_the_documentation_is_one_of_the_settings():
     root = Path(__file__).parents[2]
     text = (root / "docs/extending.md").read_text(encoding="utf-8")
