@@ -55,7 +55,10 @@ class VariableSpec:
             return tf.zeros(self.shape)
         if self.initializer == "ones":
             return tf.ones(self.shape)
-        key = tf.constant([seed & 0x7FFFFFFF, zlib.crc32(self.name.encode()) & 0x7FFFFFFF], tf.int32)
+        # The upper bits of a seed were not used at first: of one that has none, the weights are as they always were.
+        high = seed >> 31  # -1 of a small negative one
+        name = self.name if high in (0, -1) else f"{high}/{self.name}"
+        key = tf.constant([seed & 0x7FFFFFFF, zlib.crc32(name.encode()) & 0x7FFFFFFF], tf.int32)
         return tf.random.stateless_truncated_normal(self.shape, key, stddev=self.stddev, alg="philox")
 
 

@@ -86,6 +86,27 @@ def test_initial_values_depend_on_seed_and_name_alone():
     assert np.abs(first[name]).max() <= 0.04
 
 
+def test_seeds_that_differ_only_in_their_upper_bits_start_from_other_weights():
+    spec = modeling.VariableSpec("kernel", (4, 4))
+    values = {seed: spec.initial_value(seed).numpy().tobytes() for seed in (5, 5 + 2**31, 5 + 2**32, 5 - 2**63)}
+    assert len(set(values.values())) == len(values)
+
+
+# Recorded before the upper bits of a seed counted.
+@pytest.mark.parametrize(
+    ("seed", "value"),
+    [
+        (0, -0.007127843331545591),
+        (42, -0.0013423573691397905),
+        (2**31 - 1, -0.009931991808116436),
+        (-1, -0.009931991808116436),
+    ],
+)
+def test_smaller_seeds_start_from_the_weights_that_they_always_did(seed, value):
+    found = modeling.VariableSpec("bert/pooler/dense/kernel", (2, 2)).initial_value(seed)
+    assert found.numpy()[0, 0] == np.float32(value)
+
+
 def test_config_survives_json(tmp_path):
     path = tmp_path / "albert_config.json"
     path.write_text(tiny_config("tiny_groups").to_json_string())

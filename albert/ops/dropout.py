@@ -16,7 +16,7 @@ from albert.ops.compiled import CompiledOnce
 class DropoutKey:
     """What decides the masks of one step, for R rows of L positions that hold n sequences."""
 
-    seed: int
+    seed: int  # its lower 32 bits count
     step: tf.Tensor  # [] integer
     sequence_rows: tf.Tensor  # int32 [n], each sequence's row in the global batch
     token_rows: tf.Tensor  # int32 [R, L], the same for each token
