@@ -26,7 +26,7 @@ FORMAT = 1
 MAX_LABELS = 10_000
 # MAX_LABELS names of 256 characters of 4 bytes, twice, are 20 MB.
 _MAX_BYTES = 32 << 20
-_MAX_TOKENS = 65_536
+MAX_TOKENS = 65_536
 _LARGEST = sys.float_info.max
 
 _PROBLEM_TYPES = {
@@ -261,7 +261,7 @@ def _check_characters(name: str, text: str) -> None:
 _KINDS = {str: "text", int: "whole number", bool: "true or false", list: "list", dict: "object"}
 
 
-def _whole(values: Mapping[str, Any], name: str, low: int, high: int = _MAX_TOKENS) -> int:
+def _whole(values: Mapping[str, Any], name: str, low: int, high: int = MAX_TOKENS) -> int:
     number: int = _value(values, name, int)
     if not low <= number <= high:
         raise ValueError(f"{name} is {short_repr(number)}, not from {low} to {high}")

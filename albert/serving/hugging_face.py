@@ -12,7 +12,7 @@ from albert.errors import UserError
 from albert.interchange import tokenizer_json
 from albert.interchange.tokenizer_differences import TOKENIZER_CONFIG
 from albert.interchange.tokenizer_json import TOKENIZER_JSON
-from albert.serving.description import MAX_LABELS, ModelDescription, check_names
+from albert.serving.description import MAX_LABELS, MAX_TOKENS, ModelDescription, check_names
 from albert.serving.model_files import find_vocabulary
 from albert.system.json_text import parse_json, short_repr
 from albert.system.text_encoding import read_regular
@@ -23,7 +23,7 @@ _Answer = TypeVar("_Answer")
 CASING = {"do_lower_case": True, "keep_accents": False}  # with the values that count where none are said
 # Of BERT's tokenizers, whose vocabulary is of word pieces.
 _STRIPS_ACCENTS = "strip_accents"
-LONGEST = 512
+_POSITIONS = 512  # where the file does not say how many
 _PRETRAINING_CLASSIFIER = "sop_classifier.classifier.weight"
 _HEADS = ("qa_outputs.weight", "classifier.weight", "pooler.weight")
 # RACE's number, as the file says none.
@@ -49,7 +49,8 @@ def describe(config_file: Path) -> ModelDescription | None:
     if output is None:
         return None
     tokenizer = _tokenizer_config(config_file.parent)
-    lengths = (LONGEST, tokenizer.get("model_max_length"), values.get("max_position_embeddings"))
+    positions = values.get("max_position_embeddings", _POSITIONS)
+    lengths = (MAX_TOKENS, tokenizer.get("model_max_length"), positions)
     longest = min(length for length in lengths if type(length) is int and length > 2)
     return ModelDescription(
         task_name=str(name),
@@ -175,7 +176,7 @@ def _shapes_beside(config_file: Path) -> dict[str, tuple[int, ...]]:
 
 
 def _options(output: Output, longest: int) -> dict[str, int | float | None]:
-    """The usual options, which go into 512 tokens, as far as they go into `longest`."""
+    """The usual options, which are made for 512 tokens, as far as they go into `longest`."""
     match output:
         case Span():
             return {"doc_stride": min(128, longest // 3), "max_query_length": min(64, longest // 3)}

@@ -10,6 +10,7 @@ import pytest
 
 from albert.cli.fine_tuning import parse_classifier_flags
 from albert.errors import UserError
+from albert.serving.description import MAX_TOKENS
 from albert.serving.imported import check_labels
 from albert.serving.model_folder import find_casing, find_model
 from albert.tasks.base import Choice, Labels, MultiLabels, Score, Span, Tags
@@ -174,6 +175,31 @@ def test_an_unlimited_length_is_that_of_the_positions(tmp_path):
     folder = folder_of("for_question_answering", tmp_path, {"model_max_length": 10**30})
     assert find_model(folder).description.max_seq_length == 64
     assert find_casing(folder) == {}
+
+
+@pytest.mark.parametrize(
+    ("positions", "tokenizer", "longest"),
+    [
+        (2048, {}, 2048),
+        (2048, {"model_max_length": 10**30}, 2048),
+        (2048, {"model_max_length": 1024}, 1024),
+        (2048, {"model_max_length": 4096}, 2048),
+        (10**6, {}, MAX_TOKENS),
+    ],
+)
+def test_more_positions_than_usual_are_read(tmp_path, positions, tokenizer, longest):
+    folder = folder_of("for_question_answering", tmp_path, tokenizer, max_position_embeddings=positions)
+    description = find_model(folder).description
+    assert description.max_seq_length == longest
+    assert description.options == {"doc_stride": 128, "max_query_length": 64}
+
+
+def test_a_configuration_without_positions_has_as_many_as_the_library_gives_it(tmp_path):
+    path = folder_of("for_question_answering", tmp_path) / "config.json"
+    values = json.loads(path.read_text())
+    del values["max_position_embeddings"]
+    path.write_text(json.dumps(values))
+    assert find_model(tmp_path).description.max_seq_length == 512
 
 
 @pytest.mark.parametrize(

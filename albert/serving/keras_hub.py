@@ -4,8 +4,8 @@ import logging
 from pathlib import Path
 
 from albert.albert_config import AlbertConfig
-from albert.serving.description import MAX_LABELS, ModelDescription
-from albert.serving.hugging_face import CASING, LONGEST, read_object
+from albert.serving.description import MAX_LABELS, MAX_TOKENS, ModelDescription
+from albert.serving.hugging_face import CASING, read_object
 from albert.tasks.base import Labels
 
 TASK = "task.json"
@@ -34,7 +34,7 @@ def describe(config_file: Path) -> ModelDescription | None:
         task_name=_CLASSIFIER,
         output=Labels(tuple(f"LABEL_{number}" for number in range(count))),
         text_columns=(),
-        max_seq_length=min(LONGEST, AlbertConfig.from_json_file(config_file).max_position_embeddings),
+        max_seq_length=min(MAX_TOKENS, AlbertConfig.from_json_file(config_file).max_position_embeddings),
         **CASING,
         tokenizer_digest="",
         dtype="float32",

@@ -15,7 +15,7 @@ from albert.heads.pretraining import PretrainingHead
 from albert.heads.span import SpanHead
 from albert.heads.tags import TagHead
 from albert.modeling import AlbertModel, VariableSpec
-from albert.serving.description import DESCRIPTION, ModelDescription
+from albert.serving.description import DESCRIPTION, MAX_TOKENS, ModelDescription
 from albert.serving.hugging_face import is_cut_as_here
 from albert.serving.model_folder import find_casing, find_model
 from albert.serving.sentence_transformers import tell_of_vectors
@@ -26,8 +26,6 @@ from albert.weights.paths import checkpoint_prefix, open_weights
 
 # The settings that name files in training: errors speak of them, but a folder is all that is given here.
 _FILE_SETTING = re.compile("`(albert_config|spm_model|vocab)_file`=")
-# Rows of a model whose folder does not say how long they were in training.
-_DEFAULT_LENGTH = 512
 # Masked words and the order of sentences, each with its own variables.
 PRETRAINING_HEADS = ("cls/predictions/", "cls/seq_relationship/")
 
@@ -51,10 +49,12 @@ class LoadedModel:
 
     @property
     def max_seq_length(self) -> int:
-        """The longest row in tokens."""
+        """The longest row in tokens; of a model that does not say how long they were in training, as many as it has
+        positions.
+        """
         if self.description:
             return self.description.max_seq_length
-        return min(_DEFAULT_LENGTH, self.config.max_position_embeddings)
+        return min(MAX_TOKENS, self.config.max_position_embeddings)
 
 
 def load_model(folder: Path, device: str, with_pretraining_heads: bool = False) -> LoadedModel:
