@@ -73,22 +73,43 @@ bc/cctv/00/cctv_0000 0 2 York NNP *) - - - Speaker#1 *) 12)
 """
 
 
+OF_2012 = {"words": "4", "tags": "11"}
+
+
+def test_ontonotes(tmp_path):
+    # Sentences have a column for each of their verbs, between the entities and the mentions.
+    begin, end = "#begin document (bc/cctv/00/cctv_0000); part 000\n", "\n#end document\n"
+    wider = ONTONOTES.replace("(GPE*", "(DATE*)").replace(" *) 12)", " * (V*) 12)").replace(" -\n", " * -\n")
+    wider = wider.replace(" (12\n", " (V* (12\n")
+    expected = [("In New York", "O B-GPE I-GPE"), ("In New York", "O B-DATE O")]
+    assert _texts(tmp_path / "a.conll", begin + ONTONOTES + "\n" + wider + end) == expected
+    assert _texts(tmp_path / "a.conll", ONTONOTES + "\n" + ONTONOTES, **OF_2012) == expected[:1] * 2
+    task = _train(tmp_path / "a.conll", begin + ONTONOTES + "\n" + wider + end)
+    assert (task.output.names, task.best_metric) == (("B-DATE", "B-GPE", "I-GPE", "O"), "f1")
+    assert _texts(tmp_path / "a.conll", begin + ONTONOTES + end, words="4", tags="5") == [("In New York", "IN NNP NNP")]
+
+
+def test_brackets_without_the_other_columns_of_ontonotes(tmp_path):
+    lines = "a *\nb *\n\nc (PER*)\nd (ORG*\ne *\nf *)\n"
+    assert _texts(tmp_path / "a.conll", lines) == [("a b", "O O"), ("c d e f", "B-PER B-ORG I-ORG I-ORG")]
+
+
 @pytest.mark.parametrize(
     ("content", "columns", "message"),
     [
-        ("#begin document (bc/cctv/00/cctv_0000); part 000\n" + ONTONOTES, {}, "line 1: a line of CoNLL-2012, in"),
-        (ONTONOTES + "#end document\n", {}, "line 4: a line of CoNLL-2012, .* write a word and its tag a line"),
         (ONTONOTES + "\n" + ONTONOTES.replace(" -\n", " * -\n"), {}, "line 5: 13 columns, but line 1 has 12 columns"),
-        (ONTONOTES, {"text_column_names": "4", "label_column_name": "11"},
-         r"line 2: the tag '\(GPE\*' is a bracket over several words, as in CoNLL-2012; write B- and I-"),
         (ONTONOTES, {"text_column_names": "4"}, r"line 2: the tag '\(12' is a bracket"),
+        ("a *\nb (A*\n\nc *)\n", {}, "line 2: the A that begins here ends nowhere in its text"),
+        ("a (A*\nb (B*)\nc *)\n", {}, r"line 2: '\(B\*\)' begins within the A of line 1"),
+        ("a *\nb *)\n", {}, r"line 2: '\*\)' ends no entity"),
+        ("a (A*)\n\nb B-A\n", {}, "line 3: the tag 'B-A' is no bracket, as those before it are"),
     ],
-)  # fmt: skip
-def test_ontonotes_is_refused_with_what_to_write(tmp_path, content, columns, message):
+)
+def test_brackets_that_do_not_fit_are_refused_in_one_line(tmp_path, content, columns, message):
     path = tmp_path / "a.conll"
     path.write_text(content)
     with pytest.raises(UserError, match=message) as refused:
-        tags_task(OwnDataSettings(train_file=path, **columns), 42, ("train",))
+        tags_task(OwnDataSettings(train_file=path, problem_type="token_classification", **columns), 42, ("train",))
     assert "\n" not in str(refused.value)
 
 

@@ -27,6 +27,7 @@ from albert.tasks.own.files import (
 )
 from albert.tasks.own.lines import is_chosen, numbered_lines
 from albert.tasks.rows import RowTally
+from albert.tasks.tags import brackets
 
 # Endings of CoNLL files that other files have, too: they are read where tags are asked for.
 MAYBE_CONLL = (".txt", ".tsv")
@@ -35,7 +36,7 @@ CONLLU = ".conllu"
 _WORDS = ("tokens", "words")
 _TAGS = ("ner_tags", "tags", "labels", "label", "ner", "pos_tags", "upos")
 # The word and its tag by column, from 1, and -1 for the last.
-_CONLL_COLUMNS, _CONLLU_COLUMNS = ("1", "-1"), ("2", "4")
+_CONLL_COLUMNS, _CONLLU_COLUMNS, _COLUMNS_OF_2012 = ("1", "-1"), ("2", "4"), ("4", "11")
 _CONLLU_WIDTH = 10
 NO_TAG = "_"  # in CoNLL-U
 # The ids of CoNLL-U: of a word, and of what is none: several words that are written as one, and a word that is not
@@ -124,17 +125,25 @@ class TagFile:
     def _conll_rows(self, tally: RowTally) -> Iterator[TagRow]:
         number, first, words, tags, lines = 0, 0, list[str](), list[str](), list[int]()
         width: tuple[list[str], int] | None = None  # the first columns, and their line
+        has_documents = False
+        has_brackets: bool | None = None  # not known before the first text with tags
         for line, text in itertools.chain(numbered_lines(self.path, tally), [(0, "")]):
             cells = self._cells(line, text)
             if cells is None:
                 continue
             if not cells:
+                has_documents = has_documents or text.startswith(_DOCUMENTS_OF_2012)
                 if text.strip(" \t\r\n") and not text.strip():
                     tally.add(_WHITE_LINE, line, text)
                 if words:
-                    has_tags = len(tags) == len(words)
-                    yield TagRow(number, first, tuple(words), tuple(tags) if has_tags else None, tuple(lines))
+                    found = tuple(tags) if len(tags) == len(words) else None
+                    if found is not None:
+                        has_brackets = brackets.are_brackets(found) if has_brackets is None else has_brackets
+                        found = brackets.tags_of(self.path, found, lines) if has_brackets else found
+                    yield TagRow(number, first, tuple(words), found, tuple(lines))
                     number, words, tags, lines = number + 1, [], [], []
+                # Its texts have a column for each verb.
+                width = None if has_documents else width
                 continue
             width = width or (cells, line)
             if len(cells) != len(width[0]):
@@ -165,10 +174,7 @@ class TagFile:
         if is_conllu and text.startswith("#"):
             return None
         if text.startswith(_DOCUMENTS_OF_2012):
-            raise UserError(
-                f"{self.path}, line {line}: a line of CoNLL-2012, in which entities are brackets over several words; "
-                "write a word and its tag a line, such as B-PERSON, I-PERSON and O."
-            )
+            return []
         # A word in a file with tabs may have a blank in it.
         cells = [cell.strip(" ") for cell in text.split("\t")] if "\t" in text else text.split(" ")
         cells = cells if "\t" in text else [cell for cell in cells if cell]
@@ -317,13 +323,19 @@ def choose_tag_columns(path: Path, words: str | None, tags: str | None, needs_ta
             )
             raise UserError(f"{path} is a table, but words with tags are in {endings}: {remedy}.")
         raise UserError(f"{path}{describe_unknown(path)}; words with tags are in {endings}.")
-    usual = _CONLLU_COLUMNS if ending == CONLLU else _CONLL_COLUMNS
+    usual = _CONLLU_COLUMNS if ending == CONLLU else _COLUMNS_OF_2012 if _is_of_2012(path) else _CONLL_COLUMNS
     for name, given in (("text_column_names", words), ("label_column_name", tags)):
         if given and not _is_number(given):
             raise UserError(
                 f"`{name}`={given}: the columns of {path} have no names; give a number, from 1, or -1 for the last."
             )
     return TagColumns(words or usual[0], tags or usual[1])
+
+
+def _is_of_2012(path: Path) -> bool:
+    """Whether a file begins with a document of CoNLL-2012."""
+    first = next((text for _, text in numbered_lines(path) if text.strip()), "")
+    return first.startswith(_DOCUMENTS_OF_2012)
 
 
 def _is_number(text: str) -> bool:

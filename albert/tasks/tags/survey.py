@@ -28,7 +28,8 @@ _MANY_WORDS, _SHOWN = 20, 5
 _MANY_TAGS = 50
 # Marks that are set apart or not, whatever else is: full stops also end abbreviations.
 _CLEAR_MARKS = frozenset(",;:!?")
-# "(PERSON*" and "(12": how CoNLL-2012 marks where an entity or a mention begins that ends at another word.
+# "(12" and "(PERSON*", which is read in columns, but not in lists: how CoNLL-2012 marks where a mention or an entity
+# begins that ends at another word.
 _BRACKET = re.compile(r"\([^)]+")
 # What people call a column of tags.
 _HEADERS = frozenset(
