@@ -10,7 +10,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
@@ -28,8 +28,7 @@ Split = Literal["train", "dev", "test"]
 _LARGEST_SCORE = 1e15
 
 
-@dataclasses.dataclass(frozen=True)
-class Example:
+class Example(NamedTuple):
     """One row of a data file, its texts as they appear there.
 
     `label` is what the `parse` of the task's output made of the row's label: a class number, a score, or for

@@ -65,7 +65,7 @@ def test_a_metric_that_the_task_has_keeps_its_name_and_another_is_added():
 
 def test_auroc_is_of_the_probabilities():
     task = _with_metric(get_task("mrpc"), "auroc")
-    items = [dataclasses.replace(_example(), label=label) for label in (0, 1, 0, 1)]
+    items = [_example()._replace(label=label) for label in (0, 1, 0, 1)]
     probabilities = np.array([[0.9, 0.1], [0.8, 0.2], [0.7, 0.3], [0.6, 0.4]])
     scores = task.score(items, {"predictions": np.zeros(4, int), "probabilities": probabilities})
     assert scores == {"eval_accuracy": 0.5, "f1": 0.0, "auroc": pytest.approx(3 / 4)}

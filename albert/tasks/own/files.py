@@ -5,10 +5,9 @@ bytes. Whatever is not a row of the table raises UserError in one line, with the
 no task.
 """
 
-import csv
+import itertools
 import logging
 import operator
-import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -17,8 +16,9 @@ from albert.errors import UserError
 from albert.system.json_text import parse_json, short_repr
 from albert.system.printing import counted
 from albert.system.text_encoding import START_BYTES, open_regular, what_is
-from albert.tasks.own.cells import MAX_FIELD, kind_of
-from albert.tasks.own.lines import MAX_RECORD, numbered_lines, reading_bar
+from albert.tasks.own.cells import kind_of
+from albert.tasks.own.csv_records import MARKS, WRITE_COMMAS, parse_csv
+from albert.tasks.own.lines import numbered_lines, reading_bar
 from albert.tasks.rows import CARRIAGE_RETURN, RowTally
 
 _LOG = logging.getLogger(__name__)
@@ -33,11 +33,6 @@ _JOINED = (
 )
 
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
-# What may stand between columns of CSV in place of commas, as Excel writes where a comma is the decimal point, and how
-# a header with quotes around names shows it.
-_MARKS = {";": "a semicolon", "\t": "a tab", "|": "a vertical bar"}
-_QUOTED_NAMES = re.compile(r'"[^"]*"([;\t|])(?:"|\w)')
-_WRITE_COMMAS = "write commas there, or tabs in a file whose name ends in .tsv"
 # What a header may have around its names where files that begin with a byte order mark were joined.
 _AROUND_NAMES = '\ufeff" \t\r\n'
 JSON = (".json", ".jsonl")
@@ -104,7 +99,7 @@ def choose_from_header(path: Path, choose: Callable[[Header], T]) -> tuple[T, He
 def _is_one_column(path: Path) -> bool:
     """Whether the header of a .csv is one column where commas part them, or none that can be read so."""
     try:
-        return len(next((cells for _, cells in _parsed(path, ",") if cells), ())) == 1
+        return len(next((cells for _, cells in parse_csv(path, ",") if cells), ())) == 1
     except UserError:
         return True
 
@@ -118,7 +113,7 @@ def log_reading(path: Path, names: Sequence[str], optional: Sequence[str] = ()) 
         return  # each object has its own keys, which are counted where they are read
     places, header = choose_from_header(path, lambda header: _places(path, header, names))
     if not header.is_usual:
-        _LOG.info("%s: %s separates the columns.", path, _MARKS[header.separator])
+        _LOG.info("%s: %s separates the columns.", path, MARKS[header.separator])
     for name, place in zip(names, places, strict=True):
         if header.names[place] != name:
             log_spelling(path, header.names[place], name)
@@ -145,9 +140,17 @@ def alike(names: Sequence[str], name: str) -> list[str]:
 
 
 def read_columns(
-    path: Path, names: Sequence[str], tally: RowTally, optional: Sequence[str] = (), may_be_empty: bool = False
+    path: Path,
+    names: Sequence[str],
+    tally: RowTally,
+    optional: Sequence[str] = (),
+    may_be_empty: bool = False,
+    chosen: bytes | None = None,
 ) -> Iterator[Row]:
     """The cells of the columns `names`, then `optional`, of every row: None where an optional one is not there.
+
+    Of every row that `chosen` has a 1 for, if it is given: of a file that was read before, whose other rows are neither
+    looked at nor counted.
 
     A column that is not there may be the only one whose name differs in capitals or white space around it. Where all
     `names` are there as they are spelled, the `optional` ones must be, too.
@@ -156,11 +159,11 @@ def read_columns(
     of `names` that it lacks, and for every record that is not a row.
     """
     read = _json_rows if _is_json(path) else _csv_rows
-    rows = read(path, names, optional, tally)
+    rows = read(path, names, optional, tally, chosen)
     first = next(rows, None)
     if first is not None:
         yield first
-    elif not may_be_empty:
+    elif not may_be_empty and chosen is None:
         raise UserError(f"{path} has no rows; write one for each text.")
     yield from rows
 
@@ -217,12 +220,14 @@ def describe_unknown(path: Path) -> str:
 # --- CSV and TSV ------------------------------------------------------------------------------------------------------
 
 
-def _csv_rows(path: Path, names: Sequence[str], optional: Sequence[str], tally: RowTally) -> Iterator[Row]:
-    found, chosen = choose_from_header(path, lambda header: _places(path, header, names))
-    header, separator, is_spelled = chosen.names, chosen.separator, _is_spelled(chosen, names)
+def _csv_rows(
+    path: Path, names: Sequence[str], optional: Sequence[str], tally: RowTally, chosen: bytes | None
+) -> Iterator[Row]:
+    found, read = choose_from_header(path, lambda header: _places(path, header, names))
+    header, separator, is_spelled = read.names, read.separator, _is_spelled(read, names)
     places = [*found, *(_optional_place(header, name, is_spelled) for name in optional)]
     cells_of = _getter(places)
-    records = _records(path, tally, separator)
+    records = _records(path, tally, separator, chosen)
     next(records)
     for line, cells in records:
         if cells[0].strip(_AROUND_NAMES) == header[0] and tuple(c.strip(_AROUND_NAMES) for c in cells) == header:
@@ -276,7 +281,7 @@ def _header(path: Path) -> Header:
 
 def _other_headers(path: Path) -> Iterator[Header]:
     """Those of a .csv with something else than commas between its columns, of which there are several."""
-    for separator in _MARKS if path.suffix.lower() == ".csv" else ():
+    for separator in MARKS if path.suffix.lower() == ".csv" else ():
         try:
             line, names = next(_records(path, RowTally(path), separator))
         except UserError:
@@ -285,10 +290,15 @@ def _other_headers(path: Path) -> Iterator[Header]:
             yield Header(line, names, separator, is_usual=False)
 
 
-def _records(path: Path, tally: RowTally, delimiter: str) -> Iterator[tuple[int, tuple[str, ...]]]:
-    """(first line, cells) of every record that is not blank, the header, which is checked, first."""
+def _records(
+    path: Path, tally: RowTally, delimiter: str, chosen: bytes | None = None
+) -> Iterator[tuple[int, tuple[str, ...]]]:
+    """(first line, cells) of every record that is not blank, the header, which is checked, first.
+
+    Of the others those that `chosen` has a 1 for, if it is given; what is left out was told before.
+    """
     header, is_tsv = False, delimiter == "\t"
-    for line, cells in _parsed(path, delimiter, tally):
+    for line, cells in parse_csv(path, delimiter, tally, chosen):
         if not cells:
             tally.add(_BLANK, line, "")
             continue
@@ -296,84 +306,16 @@ def _records(path: Path, tally: RowTally, delimiter: str) -> Iterator[tuple[int,
             header = True
             cells = tuple(cell.strip() for cell in cells)
             _check_header(path, line, cells)
-        elif [cell for cell in cells if cell[:1] == " " and cell.lstrip(" ").startswith('"')]:
-            tally.add("{rows} with a blank before a quote, which is a letter there", line, " ".join(cells))
-        if is_tsv and any("\n" in cell and "\t" in cell for cell in cells):
-            tally.add(_JOINED, line, "\t".join(cells))
+        elif chosen is None:
+            for cell in cells:
+                if cell[:1] == " " and cell.lstrip(" ").startswith('"'):
+                    tally.add("{rows} with a blank before a quote, which is a letter there", line, " ".join(cells))
+                    break
+            if is_tsv and any("\n" in cell and "\t" in cell for cell in cells):
+                tally.add(_JOINED, line, "\t".join(cells))
         yield line, cells
     if not header:
         raise UserError(f"{path} is empty; write a header with the names of the columns, and a row for each text.")
-
-
-def _parsed(path: Path, delimiter: str, tally: RowTally | None = None) -> Iterator[tuple[int, tuple[str, ...]]]:
-    """(first line, cells) of every record, as Python's csv reads them."""
-    # The limit is one for the process, and is only ever raised: no other reader can lose a field by it.
-    if csv.field_size_limit() < MAX_RECORD:
-        csv.field_size_limit(MAX_RECORD)
-    sizes = _RecordSize(path)
-    reader = csv.reader(sizes.watched(numbered_lines(path, tally)), delimiter=delimiter, strict=True)
-    while True:
-        first = reader.line_num + 1
-        sizes.begin(first)
-        try:
-            cells = next(reader, None)
-        except csv.Error as error:
-            fault = sizes.other_delimiter(delimiter) or _fault(str(error), first, reader.line_num)
-            raise UserError(f"{path}, line {first}: {fault}.") from None
-        if cells is None:
-            return
-        for number, cell in enumerate(cells, start=1) if sizes.size > MAX_FIELD else ():
-            if len(cell) > MAX_FIELD:
-                raise UserError(
-                    f"{path}, line {first}: column {number} holds {len(cell):,} characters; {MAX_FIELD:,} are "
-                    "allowed. Is a quote missing, or one too many?"
-                )
-        yield first, tuple(cells)
-
-
-class _RecordSize:
-    """Ends a record that grows without end, as after a quote that is never closed."""
-
-    def __init__(self, path: Path):
-        self._path = path
-        self._first = self.size = 0  # of the record: its line, and its characters
-        self._header = ""
-
-    def begin(self, line: int) -> None:
-        """A record begins on `line`."""
-        self._first, self.size = line, 0
-
-    def watched(self, lines: Iterator[tuple[int, str]]) -> Iterator[str]:
-        """The lines. Raises UserError where those of one record are too long together."""
-        for _, text in lines:
-            self._header = self._header or text.strip()
-            self.size += len(text)
-            if self.size > MAX_RECORD:
-                raise UserError(
-                    f"{self._path}, line {self._first}: a row longer than {MAX_RECORD >> 20} MiB begins here. Is a "
-                    "quote missing, or one too many?"
-                )
-            yield text
-
-    def other_delimiter(self, delimiter: str) -> str | None:
-        """What to say where the file's first line has names in quotes, but something else between them."""
-        found = _QUOTED_NAMES.match(self._header)
-        if found is None or found[1] == delimiter:
-            return None
-        mark = _MARKS.get(found[1], short_repr(found[1]))
-        return f"{mark} seems to stand between columns; {_WRITE_COMMAS}"
-
-
-def _fault(error: str, first: int, last: int) -> str:
-    """What is wrong, where Python's csv says `error`, in the record from line `first` to `last`."""
-    if "new-line" in error:
-        return "a carriage return outside quotes; end lines with a line feed, and put quotes around a field with one"
-    if "expected after" in error:
-        where = f" (on line {last})" if last > first else ""
-        return f"a letter follows a closing quote{where}; write a quote inside a field in quotes twice"
-    if "end of data" in error:
-        return "a quote opens here that is never closed; close it, or write a quote inside a field in quotes twice"
-    return error
 
 
 def _check_header(path: Path, line: int, names: Sequence[str]) -> None:
@@ -388,11 +330,11 @@ def _check_header(path: Path, line: int, names: Sequence[str]) -> None:
         )
     if repeated := next((name for name in names if names.count(name) > 1), None):
         raise UserError(f"{path}, line {line}: two columns are called {short_repr(repeated)}; name every column.")
-    mark = next((mark for mark in _MARKS if mark in names[0]), None)
+    mark = next((mark for mark in MARKS if mark in names[0]), None)
     if len(names) == 1 and path.suffix.lower() == ".csv" and mark:
         raise UserError(
-            f"{path}, line {line}: the only column is called {short_repr(names[0])}, so {_MARKS[mark]} seems to stand "
-            f"between columns; {_WRITE_COMMAS}."
+            f"{path}, line {line}: the only column is called {short_repr(names[0])}, so {MARKS[mark]} seems to stand "
+            f"between columns; {WRITE_COMMAS}."
         )
 
 
@@ -406,8 +348,10 @@ def _json_header(path: Path) -> Header:
     return Header(first[0], tuple(first[1]))
 
 
-def _json_rows(path: Path, names: Sequence[str], optional: Sequence[str], tally: RowTally) -> Iterator[Row]:
-    for line, found, text in _objects(path, tally):
+def _json_rows(
+    path: Path, names: Sequence[str], optional: Sequence[str], tally: RowTally, chosen: bytes | None
+) -> Iterator[Row]:
+    for line, found, text in _objects(path, tally, chosen):
         if all(name in found for name in names):
             cells = (*(found[name] for name in names), *map(found.get, optional))
         else:
@@ -439,10 +383,13 @@ def _braced(name: str) -> str:
     return short_repr(name).replace("{", "{{").replace("}", "}}")
 
 
-def _objects(path: Path, tally: RowTally) -> Iterator[tuple[int, dict[str, Any], str]]:
-    """(line, object, the same as it is written) of every line that is not blank."""
+def _objects(path: Path, tally: RowTally, chosen: bytes | None = None) -> Iterator[tuple[int, dict[str, Any], str]]:
+    """(line, object, the same as it is written) of every line that is not blank; `chosen` as for `_records`."""
     is_first = True
-    for line, text in numbered_lines(path, tally):
+    lines: Iterator[tuple[int, str]] = numbered_lines(path, tally)
+    if chosen is not None:
+        lines = itertools.compress((line for line in lines if line[1].strip()), chosen)
+    for line, text in lines:
         if not text.strip():
             tally.add(_BLANK, line, "")
             continue

@@ -7,7 +7,7 @@ import tracemalloc
 import pytest
 
 from albert.errors import UserError
-from albert.tasks.own import files
+from albert.tasks.own import lines
 from albert.tasks.own.cells import MAX_FIELD, label_of, text_of
 from albert.tasks.own.files import choose_from_header, log_reading, read_columns, read_lines
 from albert.tasks.rows import RowTally
@@ -104,10 +104,10 @@ LONG = "x" * (MAX_FIELD + 1)
         ("a.csv", "text,label\n" + LONG + ",1\n", ["line 2: column 1 holds 1,048,577 characters", "quote"]),
         (
             "a.csv",
-            'text,label\n"' + ("x" * 999 + "\n") * (files.MAX_RECORD // 1000 + 9),
+            'text,label\n"' + ("x" * 999 + "\n") * (lines.MAX_RECORD // 1000 + 9),
             ["line 2: a row longer than 16 MiB begins"],
         ),
-        ("a.csv", "text,label\n" + "x" * (files.MAX_RECORD + 1), ["line 2: longer than 16 MiB"]),
+        ("a.csv", "text,label\n" + "x" * (lines.MAX_RECORD + 1), ["line 2: longer than 16 MiB"]),
         ("a.csv", b"text,label\na\0,1\n", ["line 2 is not text: byte 2 is 0"]),
         ("a.csv", b"text,label\n\xe9t\xe9,1\n", ["line 2 is not UTF-8", "iconv"]),
         ("a.csv", "text,label\na,1\n".encode("utf-16"), ["is UTF-16 text"]),
@@ -294,3 +294,21 @@ def test_memory_does_not_grow_with_rows(tmp_path, name):
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < peaks[0] + 20_000, peaks
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.csv", '\n"text","label"\n"a\nb",1\n\nc,2\n"d\r\n\ne",3\n\n\nf,4\n"g ""\n",5\n'),
+        ("a.tsv", 'text\tlabel\na\t1\n\n"b\n\nc"\t2\nd\t3\ne\t4\nf\t5'),
+        ("a.jsonl", "".join(f'{{"text": "a{number}", "label": {number}}}\n\n' for number in range(5))),
+    ],
+)
+@pytest.mark.parametrize("chosen", [b"\1\1\1\1\1", b"\0\1\0\0\1", b"\1\0\1", b"\0\0\0\0\0", b"\1\1\1\1\1\1\1"])
+def test_chosen_rows_are_those_of_all_rows(tmp_path, monkeypatch, name, content, chosen):
+    monkeypatch.setattr(lines, "_BYTES_AT_ONCE", 7)
+    path = _write(tmp_path, name, content)
+    every = list(read_columns(path, ("text", "label"), RowTally(path)))
+    assert len(every) == 5
+    found = list(read_columns(path, ("text", "label"), RowTally(path), chosen=chosen))
+    assert found == [row for row, is_chosen in zip(every, chosen, strict=False) if is_chosen]

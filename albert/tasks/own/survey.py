@@ -8,6 +8,7 @@ import collections
 import dataclasses
 import functools
 import hashlib
+import itertools
 import logging
 import re
 from array import array
@@ -37,7 +38,7 @@ from albert.tasks.own.columns import (
     split_label,
 )
 from albert.tasks.own.files import log_reading, read_columns
-from albert.tasks.own.lines import is_chosen, reading_bar
+from albert.tasks.own.lines import reading_bar
 from albert.tasks.rows import RowTally
 from albert.tasks.text import is_blank
 
@@ -95,9 +96,9 @@ class Table:
         """
         num_texts = len(self.columns.texts)
         known: dict[object, Label] = {}  # of the cells of labels that were looked at, since many rows have the same
-        for number, row in enumerate(read_columns(self.path, self.needed, tally, self.optional)):
-            if chosen is not None and not is_chosen(chosen, number):
-                continue
+        numbers = itertools.count() if chosen is None else itertools.compress(itertools.count(), chosen)
+        rows = read_columns(self.path, self.needed, tally, self.optional, chosen=chosen)
+        for number, row in zip(numbers, rows, strict=False):
             texts: list[str] = []
             label: Label = None
             try:
