@@ -90,7 +90,7 @@ def encode_items(
             token_counts.append(len(record["input_ids"]))
             if pieces:
                 pieces.add(record["input_ids"], number)
-    return EncodedItems(len(items), b"".join(data), lengths, token_counts, cuts, pieces and pieces.found())
+    return EncodedItems(len(items), b"".join(data), lengths, token_counts, cuts, pieces.found() if pieces else None)
 
 
 def item_encoder(

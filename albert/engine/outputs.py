@@ -6,7 +6,7 @@ large to compute with, which only the outputs show.
 
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -43,25 +43,27 @@ class Outputs:
         """
         workers = self._replicas.workers
         gathered = workers.gather(self._local_outputs(input_fn(), mode))
-        merged = {name: np.concatenate([arrays[name] for arrays in gathered]) for name in gathered[0]}
-        real = merged.pop("example_weights") > 0
+        # One output after the other, and what it was made of is dropped: of many examples each takes much memory.
+        merged = {name: _joined([arrays.pop(name) for arrays in gathered]) for name in list(gathered[0])}
+        real = np.flatnonzero(merged.pop("example_weights") > 0)
         ids = merged.pop("example_ids")[real]
         if not np.array_equal(np.sort(ids), np.arange(len(ids))):
             raise RuntimeError(f"{len(ids)} rows evaluated, but their ids are not 0 to {len(ids) - 1}, each once")
-        order = np.argsort(ids)
-        return warned_of_not_numbers({name: values[real][order] for name, values in merged.items()})
+        order = real[np.argsort(ids)]
+        return warned_of_not_numbers({name: merged.pop(name)[order] for name in list(merged)})
 
     def _local_outputs(self, dataset: tf.data.Dataset, mode: ModeKeys) -> Arrays:
         """The outputs of this process's rows, padding among them, with their `example_ids` and `example_weights`."""
         replicas, workers = self._replicas, self._replicas.workers
         iterator, steps = replicas.iterate(dataset), range(replicas.steps_of(dataset))
-        parts: list[Arrays] = []
+        parts: dict[str, list[np.ndarray]] = {}
         workers.start_watching()
         for _ in progress_bar(steps, mode.name.lower(), unit="batch", disable=workers.hides_bars, leave=False):
             with workers.waiting(f"a batch of {mode.name.lower()}", is_first=not parts):
                 for outputs in self._functions[mode](replicas.next_elements(iterator)):
-                    parts.append({name: tensor.numpy() for name, tensor in outputs.items()})
-        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+                    for name, tensor in outputs.items():
+                        parts.setdefault(name, []).append(tensor.numpy())
+        return {name: _joined(parts.pop(name)) for name in list(parts)}
 
     def _function_of(self, mode: ModeKeys) -> Callable[[Features], list[dict[str, tf.Tensor]]]:
         """The function that turns a distributed batch into one dictionary of outputs per local replica."""
@@ -85,6 +87,10 @@ class Outputs:
             return [dict(zip(local, values, strict=True)) for values in zip(*local.values(), strict=True)]
 
         return outputs
+
+
+def _joined(parts: Sequence[np.ndarray]) -> np.ndarray:
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def count_not_numbers(outputs: Mapping[str, np.ndarray]) -> int:

@@ -36,10 +36,12 @@ _LENGTH = "max_seq_length"
 class Rows:
     """The rows of one split, read from `source` once; kept where something beside the cache needs them."""
 
-    def __init__(self, task: Task, split: Split, data_dir: Path, source: SourceFiles):
+    def __init__(self, task: Task, split: Split, settings: DataSettings, source: SourceFiles):
         self.source = source
         self.count = task.num_items(split)
-        self._read = functools.partial(task.read, split, data_dir)
+        self._read = functools.partial(task.read, split, settings.data_dir)
+        path = settings.feature_files.get(split)
+        self._folder = path.parent if path else settings.cached_dir  # where the cache is
         self._empty_items, self._name = task.empty_items, f"{task.name}_{split}"
         # The rows to train on may be more than fit in memory, and only a task's `check_records` reads them again.
         self.is_kept = split != "train" or bool(task.checked_columns)
@@ -47,7 +49,7 @@ class Rows:
 
     def __iter__(self) -> Iterator[Any]:
         """One by one, from the files. Raises UserError for a row that cannot be used, or where a file changed."""
-        items = self._empty_items()
+        items = self._empty_items(self._folder)
         for item in self._read():
             if self.is_kept:
                 items.append(item)
@@ -89,7 +91,7 @@ class SplitData:
 
         Texts that are longer than a row are split if the task can do so, unless `cuts_long_texts`.
         """
-        rows = Rows(task, split, settings.data_dir, source)
+        rows = Rows(task, split, settings, source)
         lines: list[tuple[object, ...]] = []  # of a cache that only tells how many texts are long, none
         cache = build_cache(task, split, tokenizer, settings, rows, lambda *line: lines.append(line))
         long = None if cuts_long_texts else cache.cuts.get(_LENGTH)

@@ -241,8 +241,11 @@ class Task(abc.ABC):
         """How many `read` gives; None where only reading tells."""
         return None
 
-    def empty_items(self) -> Any:
-        """A list for what `read` gives, or what is used like one, has `append`, and takes less memory."""
+    def empty_items(self, folder: Path | None = None) -> Any:
+        """A list for what `read` gives, or what is used like one, has `append`, and takes less memory.
+
+        It may have temporary files in `folder`.
+        """
         return []
 
     @abc.abstractmethod

@@ -37,7 +37,7 @@ def classification_report(output: Labels | MultiLabels, labels: np.ndarray, pred
         return precision_recall_fscore_support(labels, predictions, average=average, zero_division=0, **chosen)
 
     by_class = np.array(figures(None, range(count)))
-    there = sorted({*labels.ravel().tolist(), *predictions.ravel().tolist()})
+    there = np.union1d(labels, predictions).tolist()
     support = int(by_class[3].sum())
     averages = ("micro", "macro", "weighted") if several else ("macro", "weighted")
     return {

@@ -7,6 +7,7 @@ tokens and segments, as ALBERT was trained on them; padding is added when batche
 import dataclasses
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Self
 
 import numpy as np
@@ -60,9 +61,9 @@ class TextTask(Task):
             label = Column("vector", self.output.dtype, len(self.output.names))
         return {"input_ids": tokens, "segment_ids": tokens, "label_ids": label}
 
-    def empty_items(self) -> Examples:
+    def empty_items(self, folder: Path | None = None) -> Examples:
         """Takes little memory."""
-        return Examples()
+        return Examples(folder=folder)
 
     def featurize(self, example: Example, tokenizer: Tokenizer, settings: DataSettings) -> list[Record]:
         """The one record of an example; an example without label gets label 0, or none of several."""
