@@ -21,6 +21,7 @@ import tensorflow as tf
 
 from albert.albert_config import ACTIVATIONS, AlbertConfig
 from albert.ops.dropout import DropoutKey, attend_with_dropout, sequence_dropout, token_dropout
+from albert.ops.first_tokens import attention_of_first_tokens, saves_time
 from albert.ops.fused import FUSED, ElementWise, bias_add, bias_gelu
 
 Weights = Mapping[str, "tf.Variable | tf.Tensor"]
@@ -221,9 +222,10 @@ def encode(
     """Runs embeddings, transformer and pooler with float32 `weights`.
 
     Without a `dropout_key` there is no dropout. With `first_tokens_only` everything behind the attention of the last
-    block is computed for the first token of each sequence alone, which is all that the pooler reads. Raises ValueError
-    when rows have a length that is known and more than `max_position_embeddings`: of several lengths, which packed rows
-    have, some may be, since each sequence has positions from 0.
+    block is computed for the first token of each sequence alone, which is all that the pooler reads; without a
+    `dropout_key`, which training has, the attention is too. Raises ValueError when rows have a length that is known and
+    more than `max_position_embeddings`: of several lengths, which packed rows have, some may be, since each sequence
+    has positions from 0.
     """
     length = layout.input_ids.shape[1]
     if length is not None and length > config.max_position_embeddings:
@@ -386,10 +388,15 @@ def _block(
             y, bias = dropout(y, config.hidden_dropout_prob, dropout_key, site), tf.zeros_like(bias)
         return element_wise.add_layer_norm(y, bias, residual, beta, gamma)
 
-    attention = functools.partial(_self_attention, config, element_wise)
-    context = attention(x, block["qkv"], block["qkv_bias"], score_bias, dropout_key, site)
+    qkv = block["qkv"], block["qkv_bias"], score_bias
+    if starts is None:
+        context = _self_attention(config, element_wise, x, *qkv, dropout_key, site)
+    elif dropout_key is None and saves_time(x, starts):
+        context = attention_of_first_tokens(x, starts, *qkv, config.num_attention_heads, element_wise)
+    else:
+        context = _gather_tokens(_self_attention(config, element_wise, x, *qkv, dropout_key, site), starts)
     if starts is not None:
-        context, x = _gather_tokens(context, starts), _gather_tokens(x, starts)
+        x = _gather_tokens(x, starts)
     attention_output = linear(context, block["attention_output"])
     attended = add_and_normalise(
         attention_output, block["attention_output_bias"], x, block["attention_beta"], block["attention_gamma"], site + 1

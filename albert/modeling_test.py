@@ -13,7 +13,7 @@ from albert.errors import UserError
 from albert.modeling import Computation, TokenLayout
 from albert.ops.dropout import DropoutKey
 from albert.ops.fenced import FENCED
-from albert.ops.fused import add_layer_norm
+from albert.ops.fused import FUSED_FORWARD, add_layer_norm
 from albert.testing import TESTDATA, TINY_CONFIGS, below, golden, tiny_config, tiny_weights
 
 FORWARD = golden("forward")
@@ -175,6 +175,34 @@ def test_computing_the_last_block_for_first_tokens_alone_changes_no_number(name)
     assert few_gradients.keys() == all_gradients.keys()
     for variable, gradient in all_gradients.items():
         np.testing.assert_allclose(few_gradients[variable], gradient, atol=1e-5, err_msg=variable)
+
+
+# Rows, and in each of them lengths of sequences: one row for all, few in a row, more than are worth a copy of it each.
+@pytest.mark.parametrize("lengths", [[[7, 9, 3]], [[20], [4, 16], [11]], [[4] * 6, [4] * 6]])
+def test_the_last_attention_of_first_tokens_alone_changes_no_number(lengths):
+    of_rows = [np.repeat(1 + np.arange(len(row)), row) for row in lengths]
+    numbers = np.array([np.pad(row, (0, 24 - len(row))) for row in of_rows])
+    numbers += np.cumsum([0, *map(len, lengths)])[:-1, None] * (numbers > 0)
+    starts = [number * 24 + sum(row[:i]) for number, row in enumerate(lengths) for i in range(len(row))]
+    places = np.concatenate([np.arange(length) for row in lengths for length in row])
+    positions = np.zeros_like(numbers)
+    positions[numbers > 0] = places
+    ids = np.random.default_rng(0).integers(1, 30, numbers.shape) * (numbers > 0)
+    sizes = [length for row in lengths for length in row] + [0, 0]  # two are not there, as in batches that are not full
+    layout = TokenLayout(
+        *(tf.constant(v, tf.int32) for v in (ids, ids % 2, positions, numbers, [*starts, 0, 0], sizes))
+    )
+    pooled = [
+        modeling.encode(tiny_config(), tiny_weights(), layout, None, computation, first_tokens_only).pooled_output
+        for computation, first_tokens_only in (
+            (Computation(), False),
+            (Computation(), True),
+            (Computation(element_wise=FUSED_FORWARD), True),
+        )
+    ]
+    assert np.ptp(pooled[0], axis=0).max() > 0.1
+    np.testing.assert_allclose(pooled[1], pooled[0], atol=1e-6)
+    np.testing.assert_allclose(pooled[2], pooled[0], atol=1e-6)
 
 
 @pytest.mark.slow

@@ -116,6 +116,16 @@ def layer_norm_forward(
 
 
 @CompiledOnce
+def _layer_norm_alone(x, bias, residual, beta, gamma):
+    """What training needs besides is not written."""
+    return layer_norm_forward.python_function(x, bias, residual, beta, gamma)[0]
+
+
+def _add_layer_norm_alone(x, bias, residual, beta, gamma):
+    return tf.reshape(_layer_norm_alone(as_matrix(x), bias, as_matrix(residual), beta, gamma), tf.shape(x))
+
+
+@CompiledOnce
 def _layer_norm_backward(dy, normalised, reciprocal, gamma):
     dy32, normalised = tf.cast(dy, tf.float32), tf.cast(normalised, tf.float32)
     dh = layer_norm_gradient(dy, normalised, reciprocal, gamma)
@@ -177,6 +187,8 @@ class ElementWise:
 
 
 FUSED = ElementWise(bias_add, bias_gelu, add_layer_norm, masked_softmax, _next_layer)
+# The same for who trains nothing: nothing is kept for a backward pass.
+FUSED_FORWARD = dataclasses.replace(FUSED, add_layer_norm=_add_layer_norm_alone)
 # Neither compiled nor with a gradient of its own: what converters and servers know are TensorFlow's own operations.
 PLAIN = ElementWise(
     bias_add=bias_add,

@@ -1,5 +1,7 @@
 """The one `model_fn`: encoder plus head as the engine wants them."""
 
+import dataclasses
+
 import tensorflow as tf
 
 from albert.albert_config import AlbertConfig
@@ -7,6 +9,7 @@ from albert.engine.estimator_spec import EstimatorSpec, Features, ModeKeys, Mode
 from albert.heads.base import Head
 from albert.modeling import FLOAT32, Computation, TokenLayout, Weights, encode
 from albert.ops.dropout import DropoutKey
+from albert.ops.fused import FUSED, FUSED_FORWARD
 
 
 def build_model_fn(
@@ -27,13 +30,18 @@ def build_model_fn(
     float32 [b].
     """
 
+    forward = computation
+    if computation.element_wise is FUSED:
+        forward = dataclasses.replace(computation, element_wise=FUSED_FORWARD)
+
     def model_fn(features: Features, mode: ModeKeys, weights: Weights, step: tf.Tensor) -> EstimatorSpec:
         layout = TokenLayout(**{name: features[name] for name in TokenLayout.__annotations__})
         dropout_key = None
         if mode == ModeKeys.TRAIN:
             rows = features["sequence_rows"]
             dropout_key = DropoutKey.of_layout(seed, step, rows, layout.sequence_ids, layout.position_ids)
-        encoded = encode(config, weights, layout, dropout_key, computation, not head.reads_tokens)
+        here = computation if mode == ModeKeys.TRAIN else forward
+        encoded = encode(config, weights, layout, dropout_key, here, not head.reads_tokens)
         # A cache that also serves evaluation has labels, which prediction must not look at.
         head_here = training_head if training_head and mode == ModeKeys.TRAIN else head
         hidden = head.label_columns if mode == ModeKeys.PREDICT else ()
