@@ -33,7 +33,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
-from albert.data import packing, row_shapes
+from albert.data import packing, row_shapes, whole_splits
 from albert.data.columns import Columns, columns_of
 from albert.data.order import train_indices
 from albert.data.row_shapes import RowShapes
@@ -73,6 +73,8 @@ class Source:
       is_packed: several sequences may share a row.
       packing_version: how training batches are packed, of `row_shapes.PACKINGS`.
       shape_cost: how many positions one more shape has to save in each micro-batch of training.
+      max_positions: the longest row that the model computes, which packed rows may be in evaluation as well; by default
+        they are no longer than a sequence.
     """
 
     cache: RecordCache
@@ -82,6 +84,7 @@ class Source:
     is_packed: bool = True
     packing_version: int = row_shapes.NEWEST_PACKING
     shape_cost: float = 0.0
+    max_positions: int = 0
 
     def __post_init__(self) -> None:
         longest = self.cache.token_counts.max(initial=0)
@@ -223,13 +226,14 @@ def eval_dataset(source: Source, shape: BatchShape, replica_ids: range | None = 
     """
     if source.is_packed:
         max_positions = shape.per_replica_batch_size * source.sequences_per_example * source.max_seq_length
-        plan = row_shapes.plan_shards(source.costs, source.lengths_of, source.max_seq_length, max_positions)
+        longest_row = max(source.max_seq_length, min(row_shapes.LONGEST_ROWS, source.max_positions, max_positions))
+        plan = whole_splits.plan_shards(source.costs, source.lengths_of, longest_row, max_positions, shape.num_replicas)
     else:
         size = shape.per_replica_batch_size
         examples = np.full(-(-source.num_examples // size) * size, -1, np.int64)
         examples[: source.num_examples] = np.arange(source.num_examples)
-        rows = RowShapes(((size * source.sequences_per_example, source.max_seq_length),))
-        plan = row_shapes.Shards(examples.reshape(-1, size), rows)
+        one_shape = RowShapes(((size * source.sequences_per_example, source.max_seq_length),))
+        plan = whole_splits.Shards(examples.reshape(-1, size), one_shape)
     num_shards, size = plan.examples.shape
     num_steps = -(-num_shards // shape.num_replicas)
     examples = np.full((num_steps * shape.num_replicas, 1, size), -1, np.int64)
@@ -240,7 +244,8 @@ def eval_dataset(source: Source, shape: BatchShape, replica_ids: range | None = 
         return [_Shard(examples, np.arange(size)[None]) for examples in of_steps[step]]
 
     one_batch = BatchShape(size, shape.num_replicas)
-    return _dataset(source, one_batch, plan.shapes, range(num_steps), replica_ids, shards_of)
+    # A forward pass is written for a known number of rows.
+    return _dataset(source, one_batch, plan.shapes, range(num_steps), replica_ids, shards_of, plan.shapes.num_rows)
 
 
 def _dataset(
@@ -250,11 +255,15 @@ def _dataset(
     steps: range,
     replica_ids: range | None,
     shards_of: Callable[[int], Sequence[_Shard]],
+    num_rows: int | None = None,
 ) -> tf.data.Dataset:
-    """Of `shards_of(step)` of each of `steps`, one a replica, those of the replicas `replica_ids`, by default all."""
+    """Of `shards_of(step)` of each of `steps`, one a replica, those of the replicas `replica_ids`, by default all.
+
+    `num_rows` are those of every shard, if its tensors are to say so.
+    """
     replicas = range(shape.num_replicas) if replica_ids is None else replica_ids
     columns = columns_of(source.cache, source.feature_spec)
-    token_specs, other_specs = _element_specs(source, shape, shapes)
+    token_specs, other_specs = _element_specs(source, shape, num_rows, shapes.row_length)
     lock = threading.Lock()
 
     @functools.lru_cache(maxsize=16)  # the replicas of a few steps ask at the same time
@@ -287,12 +296,12 @@ def _dataset(
 
 
 def _element_specs(
-    source: Source, shape: BatchShape, shapes: RowShapes
+    source: Source, shape: BatchShape, num_rows: int | None, row_length: int | None
 ) -> tuple[dict[str, tf.TensorSpec], dict[str, tf.TensorSpec]]:
     """Types and shapes of a shard, as the module promises them: of what has a number a token, and of all else."""
     outer = [shape.micro_batches] if shape.micro_batches > 1 else []
     b = shape.per_replica_batch_size
-    rows, sequences = [*outer, None, shapes.row_length], [*outer, b * source.sequences_per_example]
+    rows, sequences = [*outer, num_rows, row_length], [*outer, b * source.sequences_per_example]
     tokens = dict.fromkeys(_TOKEN_LAYOUT, tf.TensorSpec(rows, tf.int32))
     others = {
         **dict.fromkeys(("sequence_starts", "sequence_lengths", "sequence_rows"), tf.TensorSpec(sequences, tf.int32)),

@@ -30,6 +30,12 @@ class RowShapes:
         lengths = {length for _, length in self.shapes}
         return lengths.pop() if len(lengths) == 1 else None
 
+    @property
+    def num_rows(self) -> int | None:
+        """The number of rows of every batch; None where there are several."""
+        counts = {rows for rows, _ in self.shapes}
+        return counts.pop() if len(counts) == 1 else None
+
     def fit(self, parts: np.ndarray, arrange: Arrange = packing.pack) -> tuple[int, int, np.ndarray]:
         """Rows and row length of the first shape that holds each of `parts`, and where their sequences start in it.
 
@@ -97,7 +103,7 @@ def shape_cost(hidden_size: int, is_on_gpu: bool, is_compiled_whole: bool) -> in
 _ATTENTION_SCALE = 1792
 # Attention in longer rows, unless a sequence needs them, costs more time and memory than padding. Several longer than
 # the second are not worth trying.
-_LONGEST_SINGLE_ROW, _LONGEST_ROWS = 512, 256
+_LONGEST_SINGLE_ROW, LONGEST_ROWS = 512, 256
 _MAX_LENGTHS_PACKED = 32
 # So many sequences are packed in a quarter of a second; more steps only know rare batches better.
 _SAMPLED_SEQUENCES, _SAMPLED_STEPS = 6_400, (25, 400)
@@ -111,7 +117,7 @@ def choose_shapes(
 
     That one is compiled only if it is met, which costs `shape_cost` like another.
     """
-    last_resort = shards[0].shape[1], min(_aligned(longest), max_seq_length)
+    last_resort = shards[0].shape[1], min(aligned(longest), max_seq_length)
     most = cost(*last_resort)
     shapes, are_held = zip(*_candidates(shards, max_seq_length), strict=True)
     of_shapes = np.array([[cost(*shape)] for shape in shapes])
@@ -146,7 +152,7 @@ def _candidates(shards: Sequence[np.ndarray], max_seq_length: int) -> Iterable[t
     larger = _somewhat_larger(tokens)
     for length in _lengths(tokens.min(), min(larger, max(_LONGEST_SINGLE_ROW, max_seq_length))):
         yield (1, length), np.append(tokens, larger) <= length
-    for length in _lengths(longest.min(), min(larger, max(_LONGEST_ROWS, max_seq_length)), _MAX_LENGTHS_PACKED):
+    for length in _lengths(longest.min(), min(larger, max(LONGEST_ROWS, max_seq_length)), _MAX_LENGTHS_PACKED):
         fitting = np.flatnonzero(longest <= length)
         needed = np.full(len(shards) + 1, np.iinfo(np.int64).max)
         needed[fitting] = [max(packing.pack(part, length)[1] for part in shards[i]) for i in fitting.tolist()]
@@ -185,13 +191,14 @@ def cost(rows: int, length: int) -> float:
     return rows * length * (1 + length / _ATTENTION_SCALE)
 
 
-def _aligned(length: int) -> int:
+def aligned(length: int) -> int:
+    """The next length that suits vector units."""
     return -(-int(length) // _ALIGNMENT) * _ALIGNMENT
 
 
 def _lengths(least: int, most: int, count: int | None = None) -> range:
     """Aligned lengths up to the first of at least `most`, about `count` of them at equal distances."""
-    first, last = max(_aligned(least), _ALIGNMENT), _aligned(most)
+    first, last = max(aligned(least), _ALIGNMENT), aligned(most)
     step = _ALIGNMENT if count is None else max(1, -(-(last - first) // (_ALIGNMENT * count))) * _ALIGNMENT
     return range(last, first - 1, -step)
 
@@ -201,7 +208,7 @@ def _sampled_steps(sequences: int) -> int:
     return min(max(_SAMPLED_SEQUENCES // sequences, fewest), most)
 
 
-# --- Version 1: all rows have the same length; also that of evaluation ------------------------------------------------
+# --- Version 1: all rows have the same length -------------------------------------------------------------------------
 
 _MAX_ROW_LENGTHS_TRIED = 16
 # A position costs 1 + length / this: attention's share of the products (Kaplan et al. 2020, H = 768: 6 H).
@@ -231,7 +238,7 @@ def _row_cost(row_length: int) -> float:
 
 def _row_lengths(longest: int, max_seq_length: int) -> list[int]:
     """Lengths to choose from, `max_seq_length` among them."""
-    first = min(_aligned(longest), max_seq_length)
+    first = min(aligned(longest), max_seq_length)
     step = max(1, -(-(max_seq_length - first) // (_ALIGNMENT * _MAX_ROW_LENGTHS_TRIED))) * _ALIGNMENT
     return [*range(first, max_seq_length, step), max_seq_length]
 
@@ -259,43 +266,6 @@ def _best_counts(needed: Iterable[int], max_counts: int) -> list[int]:
             for e in range(1, len(values) + 1)
         ]
     return best[-1][1]
-
-
-@dataclasses.dataclass(frozen=True)
-class Shards:
-    """All examples of a split, dealt into shards of the same shape.
-
-    examples: int64 [num_shards, examples a shard], -1 where a shard has fewer.
-    """
-
-    examples: np.ndarray
-    shapes: RowShapes
-
-
-def plan_shards(
-    costs: np.ndarray, lengths_of: Callable[[np.ndarray], np.ndarray], max_seq_length: int, max_positions: int
-) -> Shards:
-    """Deals all examples into as few shards as hold them in about `max_positions` positions each.
-
-    `costs` int64 [N] are the tokens of each example, `lengths_of(examples)` the lengths of their sequences. A shard has
-    at least one example, however long.
-    """
-    longest = int(lengths_of(np.arange(len(costs))).max(initial=1))
-
-    def plan_of(row_length: int) -> tuple[float, Shards]:
-        # The fewest shards that could hold all tokens if nothing were wasted, then more until the fullest fits: how
-        # many rows a shard needs is known only when it is packed. Steps of 1/32 end soon, and overshoot by at most 3 %.
-        max_rows = max(1, max_positions // row_length)
-        num_shards = min(len(costs), max(1, -(-int(costs.sum()) // (max_rows * row_length))))
-        while True:
-            examples = packing.deal(costs, num_shards)
-            rows = max(packing.pack(lengths_of(shard[shard >= 0]), row_length)[1] for shard in examples)
-            if rows <= max_rows or examples.shape[1] == 1:
-                return num_shards * rows * _row_cost(row_length), Shards(examples, RowShapes(((rows, row_length),)))
-            num_shards = min(len(costs), num_shards + max(1, num_shards // 32))
-
-    plans = (plan_of(row_length) for row_length in _row_lengths(longest, max_seq_length))
-    return min(plans, key=lambda plan: plan[0])[1]
 
 
 # --- Versions ---------------------------------------------------------------------------------------------------------

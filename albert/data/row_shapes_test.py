@@ -116,23 +116,3 @@ def test_lengths_that_are_not_aligned_are_no_longer_than_allowed_in_the_last_res
     shapes = row_shapes.choose_shapes([np.full((1, 3), 13)] * 5, 13, 13)
     assert shapes.shapes[-1] == (3, 13)
     assert shapes.fit(np.full((1, 3), 13))[:2] == (3, 13)
-
-
-@pytest.mark.parametrize("per_example", [1, 4])
-def test_plans_hold_every_example_once_within_the_room_given(per_example):
-    random = np.random.default_rng(2)
-    lengths = random.integers(5, 100, (301, per_example))
-    plan = row_shapes.plan_shards(lengths.sum(axis=1), lambda examples: lengths[examples].ravel(), 128, 16 * 128)
-    assert sorted(plan.examples[plan.examples >= 0]) == list(range(301))
-    ((rows, row_length),) = plan.shapes.shapes
-    assert rows * row_length <= 16 * 128
-    for shard in plan.examples:
-        assert packing.pack(lengths[shard[shard >= 0]].ravel(), row_length)[1] <= rows
-    assert lengths.sum() / (len(plan.examples) * rows * row_length) > 0.85
-
-
-def test_an_example_larger_than_the_room_has_a_shard_of_its_own():
-    lengths = np.full((3, 4), 100)
-    plan = row_shapes.plan_shards(lengths.sum(axis=1), lambda examples: lengths[examples].ravel(), 128, 128)
-    assert plan.examples.shape == (3, 1)
-    assert plan.shapes.shapes == ((4, 104),)

@@ -103,7 +103,7 @@ def run(task: Task, settings: Settings, followers: Sequence[TrainingObserver] = 
         head, is_new = head_for(task.output, config), expects_new_head(task, settings)
         weighted = workers.together(lambda: head_of_training(head, task, settings, splits))
         estimator = build_estimator(config, head, replicas, settings, training_head=weighted, expects_new_head=is_new)
-        inputs = InputFunctions(task, splits, settings, replicas, *packing)
+        inputs = InputFunctions(task, splits, settings, replicas, *packing, longest_row(config, head))
         dev_reports = eval_spec = None
         if settings.do_eval and splits["dev"].can_be_scored:
             dev_reports = build_dev_reports(inputs, estimator)
@@ -359,6 +359,12 @@ def head_of_training(head: Head, task: Task, settings: Settings, splits: Mapping
     return with_loss(head, WeightedCrossEntropy(choice.weights_for(output.names, label_ids), choice.label_smoothing))
 
 
+def longest_row(config: AlbertConfig, head: Head) -> int:
+    """How long rows may be that are evaluated; 0 where they may not exceed a sequence."""
+    # What a head that reads tokens says of a row is as long as the row.
+    return 0 if head.reads_tokens else config.max_position_embeddings
+
+
 @dataclasses.dataclass(frozen=True)
 class InputFunctions:
     """The engine's three input functions, over the records of the wanted splits."""
@@ -369,6 +375,7 @@ class InputFunctions:
     replicas: Replicas
     packing_version: int
     shape_cost: float  # in positions of a replica
+    max_positions: int = 0  # of a row that is only evaluated
 
     def train(self, first_step: int, last_step: int) -> tf.data.Dataset:
         """The batches of steps first_step..last_step - 1, one shard for each replica of this process."""
@@ -401,6 +408,7 @@ class InputFunctions:
             self.settings.speed.pack_sequences,
             self.packing_version,
             self.shape_cost / ((train.train_steps or 1) * train.gradient_accumulation_steps),
+            self.max_positions,
         )
 
 

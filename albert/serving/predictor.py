@@ -15,6 +15,7 @@ from albert.engine.outputs import count_not_numbers
 from albert.errors import UserError
 from albert.heads.span import IMPOSSIBLE
 from albert.modeling import Computation
+from albert.ops.fused import FUSED_FORWARD
 from albert.serving.description import DESCRIPTION, ModelDescription
 from albert.serving.forward import PREDICTIONS, Arrays, Forward, device_name
 from albert.serving.loading import load_model
@@ -86,12 +87,15 @@ class Predictor:
         self.unknown = UnknownPieces(model.tokenizer)
         self.cuts = self._counters()
         self.dtype = self._resolved(dtype)
-        computation = Computation(tf.as_dtype(self.dtype))
+        computation = Computation(tf.as_dtype(self.dtype), element_wise=FUSED_FORWARD)
         self._forward = Forward(model.config, model.head, model.weights, computation, self._device)
         output = self.output
         group = output.count if isinstance(output, Choice) else 1
-        self._single = Shapes.choose(model.max_seq_length, batch_size, 1, pack_sequences)
-        self._grouped = Shapes.choose(model.max_seq_length, batch_size, group, pack_sequences)
+        # What is said of each token of a row is as long as the row.
+        longest = 0 if isinstance(output, Span | Tags) else model.config.max_position_embeddings
+        self._single = Shapes.choose(model.max_seq_length, batch_size, 1, pack_sequences, longest)
+        self._grouped = Shapes.choose(model.max_seq_length, batch_size, group, pack_sequences, longest)
+        self._may_suit = True
         self._extra = ("p_mask",) if isinstance(output, Span) and output.version == "2.0" else ()
         if isinstance(output, Span) and output.version == "2.0" and self._threshold is None:
             logging.warning(
@@ -130,10 +134,11 @@ class Predictor:
     def warm_up(self, pooling: str | None = None, is_whole: bool = False) -> None:
         """Compiles what a few texts need, for predictions or `pooling`: no later call of a few texts waits for it.
 
-        `is_whole`: and what any number of texts needs.
+        `is_whole`: and what any number of texts needs, from now on none in shapes of their own.
         """
         if pooling is not None:
             self._check_pooling(pooling)
+        self._may_suit = not is_whole
         shapes = self._single if pooling else self._grouped
         num_sequences = 1 if pooling or not isinstance(self.output, Choice) else self.output.count
         tokenizer = self._model.tokenizer
@@ -397,7 +402,7 @@ class Predictor:
         lengths = np.array([[len(record["input_ids"]) for record in records] for records in examples])
         columns = self._columns(None if what == PREDICTIONS else what)
         merged: Arrays = {}
-        for batch in shapes.plan(lengths):
+        for batch in shapes.plan(lengths, self._may_suit):
             records = [record for number in batch.examples for record in examples[number]]
             outputs = self._forward(what, lay_out(batch, records, columns))
             for name, values in outputs.items():

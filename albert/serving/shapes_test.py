@@ -18,8 +18,9 @@ def test_every_example_is_in_one_batch_of_one_of_few_shapes(max_seq_length, batc
         lengths = RNG.integers(2, max_seq_length + 1, (count, num_sequences))
         batches = shapes.plan(lengths)
         assert sorted(np.concatenate([[], *(batch.examples for batch in batches)])) == list(range(count))
+        assert len(known | set(shapes.suited)) <= MAX_SHAPES
         for batch in batches:
-            assert batch.shape in known
+            assert batch.shape in known or batch.shape in shapes.suited
             _check(batch, lengths[batch.examples].ravel())
 
 
@@ -47,8 +48,10 @@ def test_short_sequences_fill_the_rows_of_longer_ones():
 
 
 def test_rows_are_no_longer_than_short_sequences_need():
-    batches = Shapes.choose(128, 32).plan(np.full((2048, 1), 30))
-    assert {batch.shape.length for batch in batches} == {64}
+    lengths = np.full((2048, 1), 30)
+    for may_suit, length in ((False, 64), (True, 32)):
+        batches = Shapes.choose(128, 32).plan(lengths, may_suit)
+        assert {batch.shape.length for batch in batches} == {length}
 
 
 def test_what_does_not_fill_a_large_batch_is_computed_in_middle_ones():
@@ -59,6 +62,46 @@ def test_what_does_not_fill_a_large_batch_is_computed_in_middle_ones():
         Shape(32, 64, 32),
         *[Shape(8, 64, 8)] * 2,
     ]
+
+
+@pytest.mark.parametrize(("mean", "spread"), [(79, 20), (34, 13), (59, 14), (12, 5)])
+def test_what_fills_many_batches_has_next_to_no_padding(mean, spread):
+    # As MRPC's and SST-2's with two vocabularies, and shorter ones.
+    lengths = np.clip(RNG.normal(mean, spread, 2048).astype(int), 3, 128)[:, None]
+    shapes = Shapes.choose(128, 32, max_positions=512)
+    batches = shapes.plan(lengths)
+    assert sorted(np.concatenate([batch.examples for batch in batches])) == list(range(2048))
+    for batch in batches:
+        _check(batch, lengths[batch.examples].ravel())
+        assert batch.shape.positions <= 32 * 128
+    assert lengths.sum() > 0.96 * sum(batch.shape.positions for batch in batches)
+    # Texts of the same kind share the shape; after a warm-up of all others there is none of its own.
+    suited = list(shapes.suited)
+    assert len(suited) == 1
+    shapes.plan(RNG.permutation(lengths)[:1500])
+    assert shapes.suited == suited
+    known = {*shapes.large, *shapes.middle, *shapes.small}
+    assert {batch.shape for batch in shapes.plan(lengths, may_suit=False)} <= known
+
+
+def test_calls_of_any_kind_need_few_shapes():
+    shapes = Shapes.choose(128, 8, max_positions=512)
+    for mean in (10, 20, 40, 60, 80, 100):
+        for count in (1, 30, 500):
+            lengths = np.clip(RNG.normal(mean, 9, count).astype(int), 3, 128)[:, None]
+            batches = shapes.plan(lengths)
+            assert sorted(np.concatenate([batch.examples for batch in batches])) == list(range(count))
+            for batch in batches:
+                _check(batch, lengths[batch.examples].ravel())
+    assert len(shapes.suited) > 1
+    assert len({*shapes.large, *shapes.middle, *shapes.small, *shapes.suited}) <= MAX_SHAPES
+
+
+def test_rows_longer_than_a_sequence_need_a_model_that_has_the_positions():
+    lengths = np.clip(RNG.normal(79, 20, 2048).astype(int), 3, 128)[:, None]
+    assert max(batch.shape.length for batch in Shapes.choose(128, 32, max_positions=512).plan(lengths)) > 128
+    for shapes in (Shapes.choose(128, 32), Shapes.choose(128, 32, max_positions=128)):
+        assert max(batch.shape.length for batch in shapes.plan(lengths)) <= 128
 
 
 def test_a_single_text_takes_the_shortest_row_that_holds_it():

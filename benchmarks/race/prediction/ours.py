@@ -70,7 +70,9 @@ class Ours:
         )
         folder = Path(self._folder.name)
         estimator = make_estimator(training, folder / "run")
-        source = Source(build_cache(rows, training, folder), feature_spec(training), job.max_seq_length)
+        longest = AlbertConfig(**MODELS[job.model]).max_position_embeddings
+        cache = build_cache(rows, training, folder)
+        source = Source(cache, feature_spec(training), job.max_seq_length, max_positions=longest)
         shape = BatchShape(batch_size, estimator.replicas.count)
         computed = 0
         for batch in eval_dataset(source, shape):
