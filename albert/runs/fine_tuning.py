@@ -359,6 +359,12 @@ def head_of_training(head: Head, task: Task, settings: Settings, splits: Mapping
     return with_loss(head, WeightedCrossEntropy(choice.weights_for(output.names, label_ids), choice.label_smoothing))
 
 
+def evaluated_at_once(max_seq_length: int, sequences_per_example: int = 1) -> int:
+    """How many examples per replica a batch has that is not trained on, where the settings do not say."""
+    # On a CPU the bundled model predicts a fifth faster by 4,096 tokens than by 1,024.
+    return max(8, 4096 // (max_seq_length * sequences_per_example))
+
+
 def longest_row(config: AlbertConfig, head: Head) -> int:
     """How long rows may be that are evaluated; 0 where they may not exceed a sequence."""
     # What a head that reads tokens says of a row is as long as the row.
@@ -393,9 +399,10 @@ class InputFunctions:
         # Once for a run: the batch of a step that is not finite is read again, and the shapes would be logged again.
         return input_pipeline.train_shapes(*self._train_data)
 
-    def once(self, split: Split, per_replica_batch_size: int) -> tf.data.Dataset:
+    def once(self, split: Split, per_replica_batch_size: int | None) -> tf.data.Dataset:
         """Every example of `split` once."""
-        shape = BatchShape(per_replica_batch_size, self.replicas.count)
+        longest, k = self.settings.data.max_seq_length, self.task.sequences_per_example
+        shape = BatchShape(per_replica_batch_size or evaluated_at_once(longest, k), self.replicas.count)
         return input_pipeline.eval_dataset(self._source(split), shape, self.replicas.local_ids)
 
     def _source(self, split: Split) -> Source:

@@ -215,6 +215,7 @@ def build_eval_spec(records: RecordFiles, settings: PretrainingSettings, replica
 
     The engine forms no loss, though there are labels: this one is not a mean over sequences, but a quotient of sums.
     """
+    assert settings.per_replica_eval_batch_size, "pretraining has its own default"
     shape = BatchShape(settings.per_replica_eval_batch_size, replicas.count)
     dataset = pretraining_batches.eval_dataset(records, shape, settings.data.max_eval_records, replicas.local_ids)
     num_examples = min(records.count, settings.data.max_eval_records)

@@ -406,17 +406,18 @@ class Settings:
         default="auto",
         choices=("auto", "gpu", "cpu"),
     )
-    per_replica_eval_batch_size: int = setting(
-        "Examples of `max_seq_length` per replica in evaluation; packed, as many as fit there.",
+    per_replica_eval_batch_size: int | None = setting(
+        "Examples of `max_seq_length` per replica in evaluation; packed, as many as fit there. By default 8, or as "
+        "many as have 4,096 tokens.",
         SPEED,
-        default=8,
+        default=None,
         bounds=at_least(1, MAX_BATCH),
         flag="eval_batch_size",
     )
-    per_replica_predict_batch_size: int = setting(
-        "Examples of `max_seq_length` per replica in prediction.",
+    per_replica_predict_batch_size: int | None = setting(
+        "The same in prediction.",
         SPEED,
-        default=8,
+        default=None,
         bounds=at_least(1, MAX_BATCH),
         flag="predict_batch_size",
     )

@@ -18,10 +18,10 @@ from albert.data.input_pipeline import BatchShape, Source, eval_dataset
 from albert.engine import checkpoint_files
 from albert.heads.pooled import ClassificationHead
 from albert.modeling import AlbertModel
+from albert.runs.fine_tuning import evaluated_at_once, longest_row
 from albert.serving.description import ModelDescription
 from albert.serving.forward import PREDICTIONS
 from albert.serving.model_folder import write_model_folder
-from albert.settings import Settings
 from albert.system.progress import progress_bar
 from albert.tasks.base import Labels
 from albert.tokenization import load_tokenizer
@@ -52,7 +52,7 @@ class Ours:
     def _engine(self):
         """What predicts as `--do_predict`."""
         job, rows = self._job, self._rows
-        batch_size = Settings.per_replica_predict_batch_size
+        batch_size = evaluated_at_once(job.max_seq_length)
         training = Job(
             rows=job.rows,
             model=job.model,
@@ -70,7 +70,8 @@ class Ours:
         )
         folder = Path(self._folder.name)
         estimator = make_estimator(training, folder / "run")
-        longest = AlbertConfig(**MODELS[job.model]).max_position_embeddings
+        config = AlbertConfig(**MODELS[job.model])
+        longest = longest_row(config, ClassificationHead(config, num_labels=job.num_labels))
         cache = build_cache(rows, training, folder)
         source = Source(cache, feature_spec(training), job.max_seq_length, max_positions=longest)
         shape = BatchShape(batch_size, estimator.replicas.count)
