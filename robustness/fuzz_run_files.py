@@ -341,11 +341,11 @@ def _read_training_log(folder: Path, messages: list[str]) -> Rows | None:
     whole.write_bytes((folder / TRAINING_LOG).read_bytes() + b"\n")
     messages.clear()
     num_rows = len(read_training_log(whole))
-    left_out = re.search(r": left out, not rows of a training log: (\d+) line", " ".join(messages))
+    left_out = re.search(r": left out, not rows of a training log: ([\d,]+) line", " ".join(messages))
     if whole.stat().st_size % 8 == 0:  # some of them: a picture takes longer than everything else here
         draw_curve(folder, [Evaluation(4, _METRICS, "f1", True)], "f1")
     TrainingLog(folder, 10).on_start(3)
-    return Rows(num_rows, int(left_out[1]) if left_out else 0)
+    return Rows(num_rows, int(left_out[1].replace(",", "")) if left_out else 0)
 
 
 def _count_training_log(folder: Path) -> int:

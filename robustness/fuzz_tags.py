@@ -79,7 +79,7 @@ def _texts(path: Path) -> list[tuple[list[str], list[str]]]:
             texts.append([])
         elif path.suffix != ".conllu" or cells[0].isdigit():
             texts[-1].append(cells)
-    return [([cells[word] for cells in text], [cells[tag] for cells in text]) for text in texts if text]
+    return [([cells[word] for cells in text], [cells[tag].strip() for cells in text]) for text in texts if text]
 
 
 def _keys(row: Mapping[str, Any]) -> tuple[str, str]:
