@@ -111,9 +111,20 @@ def _worked(work: Callable[[], None], worded: Callable[[str], str], continuing: 
         say(f"{stop}{continuing if named is None else named}")
         return 128 + stop.signal_number
     except KeyboardInterrupt:
+        _forget_interrupt()
         say(f"stopped{'; ' * bool(if_stopped)}{if_stopped}.")
         return 130
     return 0
+
+
+def _forget_interrupt() -> None:
+    """Makes the exit code after Ctrl-C that of the program.
+
+    Where KeyboardInterrupt came out of an `exec` of text, as in namedtuple and so in many an import, `python -m`
+    notes that and dies by SIGINT at its end, whatever was caught (`unhandled_keyboard_interrupt` in CPython). The next
+    `exec` of text clears the note.
+    """
+    exec("")
 
 
 @contextlib.contextmanager

@@ -84,3 +84,20 @@ def test_ctrl_c_in_the_work_of_a_program_is_told(tmp_path):
     driver += f"import signal; exec(compile(open({str(tmp_path / 'program.py')!r}).read(), 'program', 'exec'))"
     result = subprocess.run([sys.executable, "-c", driver], capture_output=True, text=True, timeout=60, check=False)
     assert result.stderr == "stopped.\n"
+
+
+def test_ctrl_c_in_text_that_python_executes_leaves_the_exit_code_of_ctrl_c(tmp_path):
+    """As in an import that makes a namedtuple: `python -m` died by SIGINT then, after it had said that it stopped."""
+    code = "import sys\nfrom albert.cli.program import main\n"
+    code += "sys.exit(main(['x'], lambda argv: argv, lambda _: exec('raise KeyboardInterrupt')))\n"
+    (tmp_path / "stopped_program.py").write_text(code)
+    path = os.pathsep.join([str(ROOT), str(tmp_path)])
+    result = subprocess.run(
+        [sys.executable, "-m", "stopped_program"],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (result.returncode, result.stderr) == (130, "stopped.\n")
