@@ -19,7 +19,7 @@ from multiprocessing.reduction import ForkingPickler
 from typing import Any, TypeVar
 
 from albert.errors import UserError
-from albert.system.signals import ignore_terminal
+from albert.system.signals import ignore_terminal, terminal_held_back
 
 _LOG = logging.getLogger(__name__)
 
@@ -71,8 +71,8 @@ def parallel_map(work: Callable[[T], R], items: Iterable[T], num_workers: int) -
                 "programs, or use fewer processes or a machine with more memory, then start again."
             ) from error
         finally:
-            for future in in_flight:
-                future.cancel()
+            # Not by cancelling each: where workers die meanwhile, the pool's thread would raise for those.
+            pool.shutdown(cancel_futures=True)
 
 
 def _can_be_sent(work: Callable) -> bool:
@@ -87,7 +87,8 @@ def _pool(work: Callable, num_workers: int) -> ProcessPoolExecutor | None:
     reason: object = "no folder for temporary files has a name that is short enough for a socket"
     if _has_place_for_socket():
         try:
-            return ProcessPoolExecutor(num_workers, _ContextWithoutMain(), _start_worker, (work,))
+            with terminal_held_back():  # from the process that tracks semaphores, which this starts
+                return ProcessPoolExecutor(num_workers, _ContextWithoutMain(), _start_worker, (work,))
         except (OSError, NotImplementedError, ImportError) as error:  # no semaphores, which are in /dev/shm
             reason = f"semaphores, which lie in /dev/shm: {getattr(error, 'strerror', None) or error}"
     _LOG.warning("Data are prepared by one process instead of %d: there can be no others (%s).", num_workers, reason)
@@ -121,7 +122,8 @@ class _ProcessWithoutMain(multiprocessing.context.ForkServerProcess):
         main = sys.modules["__main__"]
         sys.modules["__main__"] = types.ModuleType("__main__")
         try:
-            return multiprocessing.context.ForkServerProcess._Popen(process_obj)
+            with terminal_held_back():
+                return multiprocessing.context.ForkServerProcess._Popen(process_obj)
         finally:
             sys.modules["__main__"] = main
 

@@ -2,8 +2,10 @@
 
 import errno
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -30,6 +32,41 @@ def dies_at_3(item: int) -> int:
     return item
 
 
+class InterruptedAtTheStart:
+    """Work in whose process somebody presses Ctrl-C, and closes the terminal, before it can ignore that."""
+
+    def __setstate__(self, _state: object) -> None:
+        for process in (os.getpid(), os.getppid()):  # the other one started it
+            for number in (signal.SIGINT, signal.SIGHUP):
+                os.kill(process, number)
+
+    def __getstate__(self) -> str:
+        return "something"
+
+    def __call__(self, item: int) -> int:
+        return item
+
+
+class DiesWhileItStarts:
+    """Work whose process dies before it has taken an item."""
+
+    def __setstate__(self, _state: object) -> None:
+        time.sleep(0.2)
+        os._exit(9)
+
+    def __getstate__(self) -> str:
+        return "something"
+
+    def __call__(self, item: int) -> int:
+        return item
+
+
+def items_until_ctrl_c():
+    yield from range(5)  # one more than three workers' queue holds
+    time.sleep(0.1)  # until the pool's thread has filled it
+    raise KeyboardInterrupt
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_results_come_in_order(workers):
     results = list(parallel_map(slow_if_even, range(20), workers))
@@ -46,6 +83,18 @@ def test_errors_reach_the_caller(workers):
 def test_a_process_that_dies_is_reported():
     with pytest.raises(UserError, match=r"died.*too little memory"):
         list(parallel_map(dies_at_3, range(20), 2))
+
+
+def test_workers_that_begin_get_nothing_that_a_terminal_sends():
+    assert list(parallel_map(InterruptedAtTheStart(), range(4), 2)) == [0, 1, 2, 3]
+
+
+def test_workers_that_die_while_the_rest_is_cancelled_raise_nothing_elsewhere(monkeypatch):
+    raised = []
+    monkeypatch.setattr(threading, "excepthook", raised.append)
+    with pytest.raises(KeyboardInterrupt):
+        list(parallel_map(DiesWhileItStarts(), items_until_ctrl_c(), 3))
+    assert raised == []
 
 
 UNGUARDED = """

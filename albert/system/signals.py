@@ -100,6 +100,19 @@ def ignore_terminal() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
+@contextlib.contextmanager
+def terminal_held_back() -> Iterator[None]:
+    """While active, what a terminal sends to the whole process group waits, and never reaches processes begun here.
+
+    For those that cannot ignore it soon enough themselves: the time between the beginning and `ignore_terminal`.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGHUP))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def terminations() -> tuple[signal.Signals, ...]:
     """The signals that end a program from outside; SIGHUP is none of them where it was ignored from the beginning."""
     is_ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
