@@ -89,8 +89,8 @@ class Program:
     `about` is one sentence and `example` the arguments of one command, both for --help, as are `notes`, which follow.
     `changes` replace fields of a flag, by its name; `other_names` are names that a flag has besides its own.
     `unless` says what takes the place of a required flag, to follow "Required unless". `feature_files` are the flags
-    that name the caches, by split. `arguments` says, for --help, what may be given beside
-    flags; "" for nothing. `package` is where the module is. `if_stopped` is said of what there is when Ctrl-C ends it.
+    that name the caches, by split. `arguments` says, for --help, what may be given beside flags; "" for nothing.
+    `package` is where the module is. `if_stopped` is said of what there is when a signal ends it.
     """
 
     module: str

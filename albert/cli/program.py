@@ -4,6 +4,7 @@ import contextlib
 import contextvars
 import logging
 import os
+import signal
 import sys
 import time
 import traceback
@@ -24,7 +25,7 @@ from albert.system.endings import LOST_WORKER, LostWorker, leave, leaves_at_once
 from albert.system.imports import importing_tensorflow
 from albert.system.printing import print_as_far_as_read, say
 from albert.system.progress import above_bars
-from albert.system.signals import Interrupted
+from albert.system.signals import Interrupted, Terminated, exit_on_termination
 from albert.tasks.base import Task
 
 T = TypeVar("T")
@@ -81,7 +82,7 @@ def _continuing(argv: Sequence[str]) -> str:
 def _worked(work: Callable[[], None], worded: Callable[[str], str], continuing: str = "", if_stopped: str = "") -> int:
     """Works, and returns the exit code.
 
-    `continuing` is said of a run that was asked to stop, `if_stopped` of one that Ctrl-C ends.
+    `continuing` is said of a run that was asked to stop, `if_stopped` of one that a signal ends.
     """
     try:
         start.take_interrupts()
@@ -110,10 +111,10 @@ def _worked(work: Callable[[], None], worded: Callable[[str], str], continuing: 
         named = _HOW_TO_CONTINUE.get()
         say(f"{stop}{continuing if named is None else named}")
         return 128 + stop.signal_number
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Terminated) as stop:
         _forget_interrupt()
         say(f"stopped{'; ' * bool(if_stopped)}{if_stopped}.")
-        return 130
+        return 128 + (stop.signal_number if isinstance(stop, Terminated) else signal.SIGINT)
     return 0
 
 
@@ -172,7 +173,9 @@ def create_features(job: tuple[Task, DataSettings]) -> None:
     with importing_tensorflow():
         from albert.runs.feature_creation import create
 
-    print_as_far_as_read(create(*job))
+    with exit_on_termination():  # nothing that is half written stays, of any size
+        summary = create(*job)
+    print_as_far_as_read(summary)
 
 
 @contextlib.contextmanager

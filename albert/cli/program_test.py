@@ -8,18 +8,20 @@ import signal
 import subprocess
 import sys
 import time
+import types
 from pathlib import Path
 
 import pytest
 
 from albert.cli.export_model import EXPORT
+from albert.cli.feature_creation import CREATE_FINETUNING_DATA
 from albert.cli.fine_tuning import CLASSIFIER, parse_classifier_flags
 from albert.cli.flags import HelpRequested
 from albert.cli.predict import PREDICT
-from albert.cli.program import Lines, main
+from albert.cli.program import Lines, create_features, main
 from albert.cli.serve import SERVE
 from albert.errors import UserError
-from albert.system.signals import Interrupted
+from albert.system.signals import Interrupted, exit_on_termination
 
 
 def _end(raised: BaseException | None = None, parse=lambda argv: argv) -> int:
@@ -68,6 +70,34 @@ def test_a_program_that_ctrl_c_ends_says_what_there_is(capsys, program, said):
 
     assert main(["program"], lambda argv: argv, work, program) == 130
     assert capsys.readouterr().err == said
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_program_that_cleans_up_when_it_is_ended_says_so(capsys, number):
+    def work(_settings: object) -> None:
+        with exit_on_termination():
+            signal.raise_signal(number)
+
+    before = signal.signal(number, signal.SIG_DFL)
+    try:
+        assert main(["program"], lambda argv: argv, work, PREDICT) == 128 + number
+    finally:
+        signal.signal(number, before)
+    assert capsys.readouterr().err == "stopped; no file was written.\n"
+
+
+def test_making_caches_ends_by_sigterm_as_by_ctrl_c(capsys, monkeypatch):
+    """What is half written, and may be large, is removed."""
+    making = types.ModuleType("albert.runs.feature_creation")
+    making.create = lambda *_: signal.raise_signal(signal.SIGTERM)
+    monkeypatch.setitem(sys.modules, making.__name__, making)
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        argv = ["program"]
+        assert main(argv, lambda _: (None, None), create_features, CREATE_FINETUNING_DATA) == 128 + signal.SIGTERM
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert capsys.readouterr().err == "stopped; the caches that were built stay, and none is incomplete.\n"
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ import contextlib
 import logging
 import os
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
@@ -22,6 +21,14 @@ class Interrupted(Exception):
 
     def __init__(self, message: str, signal_number: int):
         super().__init__(message)
+        self.signal_number = signal_number
+
+
+class Terminated(SystemExit):
+    """SIGTERM or SIGHUP ends the program, see `exit_on_termination`; the exit code is 128 + the signal's number."""
+
+    def __init__(self, signal_number: int):
+        super().__init__(128 + signal_number)
         self.signal_number = signal_number
 
 
@@ -128,7 +135,7 @@ def _exit(number: int, _frame: FrameType | None) -> None:
     leave_closed_terminal()
     if number == signal.SIGHUP:
         signal.signal(number, signal.SIG_IGN)  # it comes more than once, and must not disturb the cleaning up
-    sys.exit(128 + number)
+    raise Terminated(number)
 
 
 def signal_name(number: int) -> str:
