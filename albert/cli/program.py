@@ -25,7 +25,7 @@ from albert.system.endings import LOST_WORKER, LostWorker, leave, leaves_at_once
 from albert.system.imports import importing_tensorflow
 from albert.system.printing import print_as_far_as_read, say
 from albert.system.progress import above_bars
-from albert.system.signals import Interrupted, Terminated, exit_on_termination
+from albert.system.signals import Interrupted, Terminated, exit_on_termination, not_lost_in_clean_up
 from albert.tasks.base import Task
 
 T = TypeVar("T")
@@ -57,7 +57,9 @@ def main(
     _configure_tensorflow()
     try:
         if_stopped = program.if_stopped if program else ""
-        return leave(_worked(lambda: work(parse(argv)), worded, _continuing(argv), if_stopped))
+        with not_lost_in_clean_up():
+            code = _worked(lambda: work(parse(argv)), worded, _continuing(argv), if_stopped)
+        return leave(code)
     except Exception:
         if leaves_at_once():
             traceback.print_exc()

@@ -86,6 +86,33 @@ def test_a_program_that_cleans_up_when_it_is_ended_says_so(capsys, number):
     assert capsys.readouterr().err == "stopped; no file was written.\n"
 
 
+class SignalledAtItsEnd:
+    """Something that a signal interrupts while Python cleans it up."""
+
+    def __init__(self, number: int):
+        self._number = number
+
+    def __del__(self) -> None:
+        signal.raise_signal(self._number)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_during_the_clean_up_of_an_object_is_not_lost(capsys, number):
+    """Python prints what is raised there, and goes on."""
+
+    def work(_settings: object) -> None:
+        with exit_on_termination():
+            SignalledAtItsEnd(number)
+            time.sleep(5)
+
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        assert main(["program"], lambda argv: argv, work, PREDICT) == 128 + number
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert capsys.readouterr().err == "stopped; no file was written.\n"
+
+
 def test_making_caches_ends_by_sigterm_as_by_ctrl_c(capsys, monkeypatch):
     """What is half written, and may be large, is removed."""
     making = types.ModuleType("albert.runs.feature_creation")

@@ -4,10 +4,12 @@ SIGHUP means that the terminal was closed. It is treated as SIGTERM, except wher
 which is how `nohup` asks a program to outlive its terminal.
 """
 
+import _thread
 import contextlib
 import logging
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
@@ -99,6 +101,35 @@ def exit_on_termination() -> Iterator[None]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+# Until then the method that swallowed it has ended.
+_SECONDS_UNTIL_AGAIN = 0.01
+
+
+@contextlib.contextmanager
+def not_lost_in_clean_up() -> Iterator[None]:
+    """While active, Ctrl-C and terminations that come during a `__del__` are raised once more, a moment later.
+
+    Whatever is raised there Python prints and forgets, so that the program would go on.
+    """
+    usual = sys.unraisablehook
+
+    def hook(unraisable: "sys.UnraisableHookArgs") -> None:
+        raised = unraisable.exc_value
+        if not isinstance(raised, KeyboardInterrupt | Terminated):
+            usual(unraisable)
+            return
+        number = raised.signal_number if isinstance(raised, Terminated) else int(signal.SIGINT)
+        again = threading.Timer(_SECONDS_UNTIL_AGAIN, _thread.interrupt_main, (number,))
+        again.daemon = True
+        again.start()
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = usual
 
 
 def ignore_terminal() -> None:
