@@ -203,10 +203,12 @@ class Values:
 
     def check(self, problems: Iterable[str] = ()) -> None:
         """Raises UserError with the flags' problems and further ones, each once, if there are any."""
-        found = [self.program.in_flags(problem, self.filled) for problem in (*self.problems, *problems)]
+        of_one, others = (
+            [self.program.in_flags(problem, self.filled) for problem in some] for some in (self.problems, problems)
+        )
         if self.strange:
-            found = [each for each in found if not (_OF_LACK.search(each) or self.meant & set(_FLAG.findall(each)))]
-        raise_for([*self.strange, *found])
+            others = [each for each in others if not self.meant & set(_FLAG.findall(each))]
+        raise_for([*self.strange, *(each for each in of_one + others if not (self.strange and _OF_LACK.search(each)))])
 
 
 def declared(kind: type, *names: str, without: Sequence[str] = ()) -> tuple[Flag, ...]:

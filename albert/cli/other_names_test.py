@@ -315,6 +315,8 @@ def test_a_program_of_texts_takes_those_behind_two_dashes_for_no_flags():
             ["--early_stoping_patience=1", "--early_stopping_threshold=1"],
             ["unknown flag --early_stoping_patience: did"],
         ),
+        # A value that cannot be read is wrong whatever is meant.
+        (["--sed=1", "--seed=x"], ["unknown flag --sed: did you mean --seed?", "--seed=x is not a whole number"]),
     ],
 )
 def test_all_that_is_wrong_with_flags_is_told_in_one_round(flags, said):
