@@ -90,8 +90,19 @@ def test_ontonotes(tmp_path):
 
 
 def test_brackets_without_the_other_columns_of_ontonotes(tmp_path):
-    lines = "a *\nb *\n\nc (PER*)\nd (ORG*\ne *\nf *)\n"
-    assert _texts(tmp_path / "a.conll", lines) == [("a b", "O O"), ("c d e f", "B-PER B-ORG I-ORG I-ORG")]
+    lines = "a *\nb *\n\nc (PER*)\nd (ORG*\ne *\nf *)\ng (LOC)\n"
+    assert _texts(tmp_path / "a.conll", lines) == [("a b", "O O"), ("c d e f g", "B-PER B-ORG I-ORG I-ORG B-LOC")]
+
+
+def test_a_text_of_entities_of_one_word_begins_a_file_of_ontonotes(tmp_path):
+    row = "bn/voa/02/voa_0220 0 {} {} NNP * - - - - {} -\n"
+    content = "#begin document (bn/voa/02/voa_0220); part 000\n" + row.format(0, "Colombia", "(GPE)") + "\n"
+    content += (
+        row.format(0, "New", "(GPE*") + row.format(1, "York", "*)") + row.format(2, "is", "*") + "\n#end document\n"
+    )
+    assert _texts(tmp_path / "a.conll", content) == [("Colombia", "B-GPE"), ("New York is", "B-GPE I-GPE O")]
+    # Elsewhere that is a tag as others are.
+    assert _texts(tmp_path / "b.conll", "a (x)\n\nb (y)\nc (x)\n") == [("a", "(x)"), ("b c", "(y) (x)")]
 
 
 @pytest.mark.parametrize(

@@ -138,7 +138,8 @@ class TagFile:
                 if words:
                     found = tuple(tags) if len(tags) == len(words) else None
                     if found is not None:
-                        has_brackets = brackets.are_brackets(found) if has_brackets is None else has_brackets
+                        if has_brackets is None:
+                            has_brackets = brackets.are_brackets(found, has_documents)
                         found = brackets.tags_of(self.path, found, lines) if has_brackets else found
                     yield TagRow(number, first, tuple(words), found, tuple(lines))
                     number, words, tags, lines = number + 1, [], [], []
